@@ -1,0 +1,39 @@
+"""ganbench: which GAN objective, on which architecture, how fast, how good, how reliably?
+
+The pipeline, one stage per module, in the order a matrix goes through them:
+
+    cli       `ganbench VERB`: one verb per stage
+    matrix    TOML file -> list of cells (objective x architecture x dataset x seed)
+    cell      one cell: spec, key, folder, random streams, atomic files, environment
+    runner    which cells are pending; prepares datasets; hands cells to an engine
+    engines   where a cell runs (local processes)
+    train     one cell: a generator of snapshots
+    step      one adversarial step
+    probes    what a run looks like from inside: scores, gradients, slopes
+    measure   snapshot -> numbers, one file per modality
+    metrics   every metric's unit, direction, label and tolerance
+    tables    cell folders -> cells / evals / steps / summary
+    stats     IQM, bootstrap intervals, probability of improvement
+    plots     one function per figure, each with its CSV
+    report    tables + figures -> report.md and index.html
+    compare   variants, or two result sets, side by side
+    check     results against a committed baseline
+    explain   small exact experiments
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__version__ = "0.1.0"
+
+
+class UserError(Exception):
+    """A user's mistake: printed as one line on stderr, exit code 2."""
+
+
+def unknown(kind: str, value: object, valid: Iterable[object]) -> UserError:
+    """The error for a value that is not among the valid ones: names all three, nearest match first."""
+    names = [str(name) for name in valid]
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return UserError(f"unknown {kind} {str(value)!r}{hint}; valid: {', '.join(names)}")

@@ -1,0 +1,5 @@
+"""`python -m benchmark` is `ganbench`."""
+
+from benchmark.cli import main
+
+main()

@@ -1,0 +1,198 @@
+"""One cell of a matrix: its spec, key, folder, random streams, atomic files and environment."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+ROOT = Path(__file__).resolve().parent.parent
+FINISHED = ("done", "diverged")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value on an axis: the variant's name, its non-default parameters, and where its data lies (no part of its
+    identity: a path on one machine)."""
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    where: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """`wgan_fdgp[pairs=independent]`: the name everywhere, group key and colour key."""
+        inside = ",".join(f"{key}={_plain(value)}" for key, value in sorted(self.params.items()))
+        return f"{self.name}[{inside}]" if inside else self.name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Objective x architecture x dataset x seed with the options it is trained and measured under."""
+
+    objective: Choice
+    architecture: Choice
+    dataset: Choice
+    seed: int
+    training: dict[str, Any]
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    norm: str = "auto"  # the critic's normalisation once `auto` is resolved against the objective
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What the key is made of: everything that changes the training. Device and evaluation do not."""
+        axes = ("objective", "architecture", "dataset")
+        choices = {
+            axis: {"name": choice.name, "params": choice.params} for axis in axes if (choice := getattr(self, axis))
+        }
+        return {**choices, "seed": self.seed, "training": self.training}
+
+    @property
+    def key(self) -> str:
+        """A readable name and 8 hex digits of the sha256 of the canonical spec."""
+        names = [self.objective.label, self.architecture.label, self.dataset.label, f"seed{self.seed}"]
+        readable = "-".join("".join(c if c.isalnum() or c in "_=." else "_" for c in name) for name in names)
+        return f"{readable[:120]}-{digest(self.spec)}"
+
+    def stream(self, *names: object) -> int:
+        """The seed of a random stream, from (seed, dataset, architecture, names) and not from the objective,
+        so that all objectives start from the same weights and see the same batches and latents."""
+        return stream_seed(self.seed, self.dataset.label, self.architecture.label, *names)
+
+
+def stream_seed(*names: object) -> int:
+    """A 63-bit seed from any names, the same on every machine and in every process."""
+    text = "\x1f".join(map(str, names)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+def digest(value: Any, length: int = 8) -> str:
+    """The first hex digits of the sha256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
+
+
+def cell_from_spec(spec: dict[str, Any]) -> Cell:
+    """The cell a spec.json describes."""
+    objective, architecture, dataset = (Choice(**spec[axis]) for axis in ("objective", "architecture", "dataset"))
+    return Cell(
+        objective, architecture, dataset, spec["seed"], spec["training"], spec.get("evaluation", {}), spec["norm"]
+    )
+
+
+# Files: written whole or not at all; reading never writes.
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write by temporary file, fsync and os.replace, with the schema number."""
+    write_bytes(path, (json.dumps({"schema": SCHEMA, **value}, indent=1, default=str) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: a reader sees the old content or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; an empty dict where there is none."""
+    if not path.exists():
+        return {}
+    value = json.loads(path.read_text())
+    if value.get("schema") != SCHEMA:
+        raise ValueError(f"{path} has schema {value.get('schema')!r}; this version reads {SCHEMA}")
+    return value
+
+
+def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Append rows to a JSONL file. NaN and infinities stay what they are (JSON's extension, as Python reads it)."""
+    with path.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSONL file; a last line cut short by a crash is left out."""
+    if path.exists():
+        with path.open() as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+
+# Provenance
+
+
+def code_hash(cell: Cell) -> str:
+    """The hash of the code a cell's numbers come from: its variants' files and the step, train and measure modules.
+
+    It stands beside the key, not in it: edited code shows as stale and throws no result away."""
+    files = [ROOT / f"benchmark/{name}.py" for name in ("step", "train", "probes")]
+    files += sorted((ROOT / "benchmark/measure").glob("*.py"))
+    for axis, choice in (
+        ("objectives", cell.objective),
+        ("architectures", cell.architecture),
+        ("datasets", cell.dataset),
+    ):
+        files += [ROOT / f"variants/{axis}/__init__.py", ROOT / f"variants/{axis}/{choice.name}.py"]
+    return _hash_files(tuple(files))
+
+
+@cache
+def _hash_files(files: tuple[Path, ...]) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What a number depends on beside the spec: versions, processor, threads, flags, commit. No host or user names."""
+    from importlib.metadata import version
+
+    import torch
+
+    cuda = device.startswith("cuda")
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {name: version(name) for name in ("torch", "torchvision", "torch-fidelity", "numpy", "scipy")},
+        "device": torch.cuda.get_device_name(device) if cuda else _processor(),
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "git": _git(),
+    }
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _git() -> dict[str, Any] | None:
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        diff = git("diff", "HEAD")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": digest(diff) if diff else None}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)

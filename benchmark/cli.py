@@ -1,0 +1,300 @@
+"""`ganbench VERB`: one verb per stage. A user's mistake is one line on stderr and exit code 2."""
+
+import ast
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import variants
+from benchmark import UserError, __version__, unknown
+
+app = typer.Typer(
+    name="ganbench",
+    help="Benchmark GAN objectives: which objective, on which architecture, how fast, how good, how reliably?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True)
+note = Console(stderr=True, highlight=False, soft_wrap=True)
+
+MatrixOption = Annotated[str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of all result sets.")]
+RESULTS = Path("results/runs")
+
+
+@app.command("list")
+def list_variants() -> None:
+    """List every objective, architecture, dataset and matrix."""
+    for axis in variants.AXES:
+        table = Table("name", "what it is", title=axis, title_justify="left", box=None, padding=(0, 2))
+        for name in variants.names(axis):
+            table.add_row(name, _first_line(Path(variants.__file__).parent / axis / f"{name}.py"))
+        out.print(table)
+    table = Table("name", "what it is", title="matrices", title_justify="left", box=None, padding=(0, 2))
+    for path in sorted((Path(__file__).parent / "matrices").glob("*.toml")):
+        table.add_row(path.stem, path.read_text().partition("\n")[0].lstrip("# "))
+    out.print(table)
+
+
+@app.command()
+def run(
+    matrix: MatrixOption = "quick",
+    results: ResultsOption = RESULTS,
+    only: Annotated[str, typer.Option(help='Cells to run, e.g. "objective=wgan_gp architecture=dcgan seed=0".')] = "",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. training.steps=200.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, options and estimated cost; stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run cells that are committed, too.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Run cells that ended in an error.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first error.")] = False,
+    jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per GPU, else one per CPU core.")] = 0,
+    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts of the cells, i from 1.")] = "1/1",
+    engine: Annotated[str, typer.Option(help="Where cells run: local.")] = "local",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda:0,cuda:1.")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default: the matrix's.")] = "",
+) -> None:
+    """Run the cells of a matrix that are not committed yet."""
+    from benchmark import matrix as matrices
+
+    part, parts = _shard(shard)
+    if engine != "local":
+        raise unknown("engine", engine, ["local"])
+    chosen = [*(overrides or []), *([f"training.precision={precision}"] if precision else [])]
+    path = matrices.find(matrix)
+    config, description = matrices.read(path, chosen)
+    cells = matrices.expand(config, only)[part - 1 :: parts]
+
+    from benchmark import runner
+    from benchmark.engines import local
+    from benchmark.progress import Display
+
+    devices = _devices(device, jobs)
+    folder = results / path.stem
+    todo = runner.pending(folder, cells, force, retry_errors)
+    out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {devices[0]}, {folder}")
+    if dry_run:
+        _print_plan(cells, runner.estimate(folder, cells, devices[0]), len(devices))
+        return
+    _print_options(cells)
+    note.print("preparing datasets, extractors and noise floors …")
+    listed = matrices.expand(config)  # the tables know the whole matrix, whatever part of it runs here
+    runner.prepare(folder, path.stem, description, config, listed, devices[0])
+    if todo:
+        with Display(len(todo), min(len(devices), len(todo))) as display:
+            local.run(todo, folder, devices, 1, display.event, fail_fast)
+    found = [state for state in runner.states(folder) if state["key"] in {cell.key for cell in cells}]
+    out.print(f"{path.stem}: {runner.count(found)}")
+    if any(state["status"] not in ("done", "diverged") for state in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    matrix: MatrixOption = "quick",
+    results: ResultsOption = RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every cell's state as JSON.")] = False,
+) -> None:
+    """Show the state of every cell: what is done, running, missing, and what failed and why."""
+    folder = _folder(results, matrix)
+    from benchmark import runner
+
+    found = runner.states(folder)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    out.print(f"{folder.name}: {len(found)} cells: {runner.count(found)}")
+    for state in found:
+        if state["status"] != "done":
+            reason = f": {state['reason']}" if state["reason"] else ""
+            out.print(f"  {state['status']:12} {state['key']}{reason}", markup=False)
+
+
+@app.command()
+def tables(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
+    """Build the tables cells, evals, steps and summary (parquet and CSV)."""
+    from benchmark import tables as module
+
+    folder = _folder(results, matrix)
+    module.write(module.load(folder), folder)
+    out.print(f"{folder / 'tables'}")
+
+
+@app.command()
+def plots(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
+    """Draw every figure (PNG, SVG and the CSV it shows)."""
+    from benchmark import plots as module
+    from benchmark import tables as tables_module
+
+    folder = _folder(results, matrix)
+    for figure in module.draw_all(tables_module.load(folder), folder):
+        out.print(f"{folder / 'figures' / figure.stem}.png")
+
+
+@app.command()
+def report(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
+    """Write tables, figures, report.md and one self-contained index.html."""
+    from benchmark import report as module
+
+    out.print(f"{module.write(_folder(results, matrix))}")
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(help="Objective labels of one matrix, or two result folders.")],
+    matrix: MatrixOption = "quick",
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Compare objectives within a result set, or two result sets of the same matrix. Prints Markdown."""
+    from benchmark import compare as module
+    from benchmark.tables import load
+
+    if len(names) == 2 and all(Path(name).is_dir() for name in names):
+        frame = module.compare_sets(load(Path(names[0])), load(Path(names[1])))
+    else:
+        frame = module.compare(load(_folder(results, matrix)), names)
+    print(module.to_markdown(frame))
+
+
+@app.command()
+def check(
+    matrix: MatrixOption = "quick",
+    results: ResultsOption = RESULTS,
+    markdown: Annotated[Path | None, typer.Option(help="Append the table as Markdown to this file.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the verdicts as JUnit XML to this file.")] = None,
+) -> None:
+    """Compare results with the committed baseline. Exit code 0: fine, 1: a regression, 2: could not compare."""
+    from benchmark import check as module
+    from benchmark.tables import load
+
+    folder = _folder(results, matrix)
+    verdicts = module.compare(load(folder), folder.name)
+    table = Table("", "group", "metric", "baseline", "now", "band", "note", title=module.summary(verdicts))
+    for v in verdicts:
+        numbers = ("" if x is None else f"{x:.4g}" for x in (v.baseline, v.current, v.band))
+        table.add_row(v.mark, v.group, v.metric, *numbers, v.note)
+    Console(highlight=False, markup=False, width=None if out.is_terminal else 200).print(table)
+    print(module.summary(verdicts))
+    if markdown:
+        with markdown.open("a") as file:
+            file.write(module.to_markdown(verdicts))
+    if junit:
+        module.write_junit(verdicts, junit)
+    raise typer.Exit(module.exit_code(verdicts))
+
+
+@app.command()
+def accept(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
+    """Make finished results the baseline of `ganbench check` (results/baselines/MATRIX.json)."""
+    from benchmark import check as module
+    from benchmark.tables import load
+
+    folder = _folder(results, matrix)
+    path, warnings = module.accept(load(folder), folder.name)
+    for warning in warnings:
+        note.print(f"useless as a gate: {warning}", markup=False)
+    out.print(f"{path}")
+
+
+@app.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="An experiment; none: all of them.")] = "",
+    results: Annotated[Path, typer.Option("--results", help="Folder for tables and figures.")] = Path(
+        "results/explain"
+    ),
+) -> None:
+    """Run small exact experiments that show why an objective behaves as it does."""
+    from benchmark import explain as module
+
+    if name and name not in module.names():
+        raise unknown("experiment", name, module.names())
+    for experiment in [name] if name else module.names():
+        started = time.perf_counter()
+        finding = module.run(experiment, results)
+        out.print(f"{experiment} ({time.perf_counter() - started:.1f} s): {finding}", markup=False)
+        out.print(f"  {results / experiment}.csv, .png", markup=False)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"ganbench {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The console script: a UserError is one line and exit code 2, Ctrl-C 130."""
+    try:
+        app()
+    except UserError as error:
+        print(f"ganbench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("ganbench: interrupted; run again to continue with the cells not yet committed", file=sys.stderr)
+        sys.exit(130)
+
+
+def _folder(results: Path, matrix: str) -> Path:
+    """The result set of a matrix, named or by its file. Raises UserError where there is none."""
+    folder = results / Path(matrix).stem
+    if not (folder / "matrix.json").exists():
+        known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
+        raise UserError(f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}")
+    return folder
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise UserError(f"--shard takes i/n with 1 ≤ i ≤ n, such as 2/8, not {text!r}")
+    return int(part), int(parts)
+
+
+def _devices(device: str, jobs: int) -> list[str]:
+    """One device per worker."""
+    import torch
+
+    if jobs < 0:
+        raise UserError(f"--jobs must not be negative, not {jobs}")
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if device == "auto":
+        found = gpus or ["cpu"]
+    elif device == "cuda":
+        found = gpus
+        if not gpus:
+            raise UserError("--device cuda: there is no CUDA device here; valid: auto, cpu")
+    else:
+        found = device.split(",")
+        for name in found:
+            if name not in ("cpu", *gpus):
+                raise unknown("device", name, ["auto", "cpu", *(["cuda"] if gpus else []), *gpus])
+    workers = jobs or (os.cpu_count() or 1 if found == ["cpu"] else len(found))
+    return [found[index % len(found)] for index in range(workers)]
+
+
+def _print_options(cells: list[Any]) -> None:
+    """Every option in force: evaluation once, training per dataset."""
+    shown = {f"training of {cell.dataset.label}": cell.training for cell in cells}
+    for section, options in (shown | {"evaluation": cells[0].evaluation}).items():
+        out.print(f"[{section}] " + ", ".join(f"{key} = {value}" for key, value in options.items()), markup=False)
+
+
+def _print_plan(cells: list[Any], seconds: dict[str, float | None], workers: int) -> None:
+    _print_options(cells)
+    for cell in cells:
+        cost = seconds[cell.key]
+        out.print(f"{'unknown' if cost is None else f'{cost:8.1f} s'}  {cell.key}", markup=False)
+    known = [cost for cost in seconds.values() if cost is not None]
+    out.print(f"estimated: {sum(known) / 60:.1f} worker-minutes, about {sum(known) / 60 / workers:.1f} min here")
+    if len(known) < len(cells):
+        out.print(f"{len(cells) - len(known)} cells have no estimate: their data is not on this machine")
+
+
+def _first_line(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]

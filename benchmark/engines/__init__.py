@@ -1,0 +1,1 @@
+"""Where a cell runs, and nothing else: an engine hands cells to workers and passes their events on."""

@@ -1,0 +1,120 @@
+"""Worker processes on this machine (spawned, as CUDA asks), each with a device and its own threads."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from benchmark.cell import Cell
+
+Event = dict[str, Any]
+
+
+def run(
+    cells: list[Cell],
+    folder: Path,
+    devices: list[str],  # one worker each
+    threads: int,  # per worker, on a CPU
+    on_event: Callable[[int, Event], None],  # called with (worker, event)
+    fail_fast: bool = False,  # stop at the first error
+) -> None:
+    """Run the cells. A worker that dies ends its cell as an error, not the run; on SIGINT or SIGTERM the running cells
+    are marked interrupted and KeyboardInterrupt passes through."""
+    from benchmark.runner import interrupted
+
+    waiting, workers = list(reversed(cells)), {}
+    with _terminate_as_interrupt():
+        try:
+            for number, device in enumerate(devices[: len(cells)]):
+                workers[number] = Worker(folder, device, threads)
+                workers[number].start(waiting.pop())
+            while workers:
+                ready = wait([worker.connection for worker in workers.values()])
+                for number, worker in list(workers.items()):
+                    if worker.connection not in ready:
+                        continue
+                    event = worker.receive()
+                    if event is None and worker.cell is not None:
+                        reason = f"the worker died (exit code {worker.process.exitcode})"
+                        event = interrupted(folder, worker.cell.key, reason, "error")
+                        workers[number] = worker = Worker(folder, worker.device, threads)
+                    assert event is not None  # a worker without a cell is stopped, it sends nothing
+                    on_event(number, event)
+                    if "status" in event:
+                        if fail_fast and event["status"] == "error":
+                            waiting.clear()
+                        if waiting:
+                            worker.start(waiting.pop())
+                        else:
+                            workers.pop(number).stop()
+        finally:
+            for worker in workers.values():
+                worker.process.terminate()
+                worker.process.join()
+                if worker.cell is not None:
+                    interrupted(folder, worker.cell.key)
+
+
+class Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, folder: Path, device: str, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.device = device
+        self.cell: Cell | None = None
+        self.process = context.Process(target=_work, args=(theirs, folder, device, threads), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def start(self, cell: Cell) -> None:
+        self.cell = cell
+        self.connection.send(cell)
+
+    def receive(self) -> Event | None:
+        """The worker's next event; None when it died."""
+        try:
+            event = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            return None
+        if "status" in event:
+            self.cell = None
+        return event
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.join()
+
+
+def _work(connection: Connection, folder: Path, device: str, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    import torch
+
+    from benchmark.runner import run_cell
+
+    torch.set_num_threads(threads)
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    while True:
+        try:
+            cell = connection.recv()
+        except EOFError:
+            return
+        connection.send(run_cell(cell, folder, device, connection.send))
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,102 @@
+"""Snapshot -> numbers, one file per modality.
+
+An instrument is what a dataset is measured with: it holds the reference statistics, and its protocol names everything
+its numbers depend on. It is opened once per process and stays resident. A metric is a function of its own name in
+the modality's file: (fake, reference) -> a value, or a value and its standard error.
+"""
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from benchmark.cell import Cell, Choice, digest
+from benchmark.metrics import METRICS
+from benchmark.train import Snapshot, make_dataset
+
+Reading = tuple[float, float | None]  # a value and its standard error, where one is known
+
+
+class Instrument(Protocol):
+    """What a modality's file provides: `Instrument(dataset, evaluation, device)`."""
+
+    parts: dict[str, Any]  # the protocol, part by part
+    n: int  # samples a snapshot is measured on
+    columns: dict[str, str]  # metric name -> column
+
+    def measure(self, samples: Tensor) -> dict[str, Reading]:
+        """Every metric of samples (n, *shape), by column."""
+
+    def floor(self) -> dict[str, Reading]:
+        """Every metric of real held-out samples in the place of generated ones: the noise floor."""
+
+
+def open_instrument(choice: Choice, evaluation: dict[str, Any], device: str) -> Instrument:
+    """The instrument of a dataset under an evaluation, opened at most once per process and device."""
+    return _open(_Key(choice, evaluation, device))
+
+
+def protocol_id(instrument: Instrument) -> str:
+    """The id that stands on every row: rows of different protocols are never compared."""
+    return digest(instrument.parts)
+
+
+def measure(snapshot: Snapshot, device: str) -> dict[str, Reading]:
+    """Every metric of a snapshot, by column. Uses no random stream of the training."""
+    cell: Cell = snapshot.cell
+    instrument = open_instrument(cell.dataset, cell.evaluation, device)
+    return instrument.measure(snapshot.sample(instrument.n))
+
+
+class _Key:
+    """An argument triple that hashes by content, for lru_cache."""
+
+    def __init__(self, choice: Choice, evaluation: dict[str, Any], device: str) -> None:
+        self.value = choice, evaluation, device
+        self.text = digest([choice.label, choice.where, evaluation, device], 64)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.text == other.text
+
+
+@lru_cache(maxsize=4)
+def _open(key: _Key) -> Instrument:
+    from benchmark.measure import images, points
+
+    choice, evaluation, device = key.value
+    dataset = make_dataset(choice)
+    module = {"images": images, "points": points}[dataset.modality]
+    return module.Instrument(dataset, evaluation, device)
+
+
+def metric_names(modality: str, wanted: list[str]) -> list[str]:
+    """The metrics of a modality among those wanted; all of them where none is named."""
+    return [name for name, m in METRICS.items() if m.modality == modality and (not wanted or name in wanted)]
+
+
+def with_error(value: float | Reading) -> Reading:
+    """A metric function's answer as a value and its standard error."""
+    return value if isinstance(value, tuple) else (value, None)
+
+
+def content_hash(*tensors: Tensor | None) -> str:
+    """The first 16 hex digits of the sha256 of the tensors' bytes and shapes."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        if tensor is not None:
+            total.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+            total.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+    return total.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Where classifiers and real statistics are kept between runs: $GANBENCH_CACHE, else the user's cache."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ganbench"
+    return Path(os.environ.get("GANBENCH_CACHE", default)) / "measure"

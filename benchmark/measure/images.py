@@ -1,0 +1,219 @@
+"""Images against the training split: FID, Inception score, KID, precision and recall on one extractor's features.
+
+torch-fidelity is the reference: its extractors, and its functions on float64 features. The Fréchet distance is ours:
+the same number from a symmetric eigenproblem with the real side's root kept.
+"""
+
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from benchmark.cell import digest, write_bytes
+from benchmark.measure import Reading, cache_folder, content_hash, metric_names, with_error
+from benchmark.measure.extractors import Extractor, open_extractor
+from benchmark.metrics import column
+
+SPLITS = 10  # of the Inception score
+NEIGHBOURHOOD = 3  # of precision and recall
+RNG_SEED = 2020  # torch-fidelity's default
+BATCH = 250
+
+
+@dataclass
+class Features:
+    """An extractor's features (n, d) and logits (n, classes) of images, float64 on the CPU."""
+
+    features: Tensor
+    logits: Tensor | None
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        return self.features.numpy().mean(axis=0)
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        return np.cov(self.features.numpy(), rowvar=False)
+
+    @cached_property
+    def root(self) -> np.ndarray:
+        """The symmetric square root of the covariance."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+
+
+@dataclass
+class Reference:
+    """What generated images are held against."""
+
+    real: Features  # of the training split
+    held: Features  # of the held-out split
+    kid_subsets: int
+    kid_subset_size: int
+
+    @cached_property
+    def held_distance(self) -> float:
+        """The median distance of held-out images to their nearest training image."""
+        return nearest(self.held, self.real)
+
+
+class Instrument:
+    """The images instrument: n generated images against n_real training images (0: all of them)."""
+
+    def __init__(self, dataset: Any, evaluation: dict[str, Any], device: str) -> None:
+        train, held = dataset.train(), dataset.holdout()
+        self.n, n_real = evaluation["n"]["images"], evaluation["n_real"] or len(train)
+        if n_real > len(train):
+            raise ValueError(f"evaluation.n_real is {n_real}, but there are only {len(train)} training images")
+        if self.n > len(held):
+            raise ValueError(f"evaluation.n.images is {self.n}, but only {len(held)} images are held out")
+        self.extractor = open_extractor(evaluation["extractor"], evaluation["extractor_weights"], dataset, device)
+        names = metric_names("images", evaluation["metrics"])
+        if self.extractor.logits_layer is None:
+            names = [name for name in names if name not in ("is_mean", "is_std")]
+        self.columns = {name: column(name, self.n, self.extractor.short_name) for name in names}
+        self.parts = {
+            "modality": "images",
+            "dataset": content_hash(train, held),
+            "extractor": self.extractor.name,
+            "weights_sha256": self.extractor.weights_sha256,
+            "n_fake": self.n,
+            "n_real": n_real,
+            "split": "train",
+            "resize": self.extractor.resize,
+            "quantisation": "uint8, rounded",
+            "kid_subsets": evaluation["kid_subsets"],
+            "kid_subset_size": min(evaluation["kid_subset_size"], self.n, n_real),
+            "splits": SPLITS,
+            "neighbourhood": NEIGHBOURHOOD,
+        }
+        self.device = device
+        self.reference = Reference(
+            self._cached("real", train[:n_real]),
+            self._cached("held", held[: self.n]),
+            self.parts["kid_subsets"],
+            self.parts["kid_subset_size"],
+        )
+
+    def measure(self, samples: Tensor) -> dict[str, Reading]:
+        return self._readings(extract(self.extractor, samples, self.device))
+
+    def floor(self) -> dict[str, Reading]:
+        return self._readings(self.reference.held)
+
+    def _readings(self, fake: Features) -> dict[str, Reading]:
+        return {name: with_error(globals()[metric](fake, self.reference)) for metric, name in self.columns.items()}
+
+    def _cached(self, part: str, images: Tensor) -> Features:
+        """The features of real images, kept on disk under a key that contains everything they depend on."""
+        key = digest(
+            [content_hash(images), self.extractor.name, self.extractor.weights_sha256, self.extractor.resize], 16
+        )
+        path = cache_folder() / f"{part}-{key}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as arrays:
+                features, logits = (arrays.get(name) for name in ("features", "logits"))
+                return Features(
+                    torch.from_numpy(features).double(), None if logits is None else torch.from_numpy(logits).double()
+                )
+        found = extract(self.extractor, images, self.device)
+        arrays = {"features": found.features, "logits": found.logits}
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: value.float().numpy() for name, value in arrays.items() if value is not None})
+        write_bytes(path, buffer.getvalue())
+        return found
+
+
+@torch.no_grad()
+def extract(extractor: Extractor, images: Tensor, device: str) -> Features:
+    """Features and logits of uint8 images (n, C, H, W)."""
+    found = [extractor(batch.to(device)) for batch in images.split(BATCH)]
+    features, logits = zip(*found, strict=True)
+    return Features(
+        torch.cat(features).double().cpu(),
+        None if logits[0] is None else torch.cat([part for part in logits if part is not None]).double().cpu(),
+    )
+
+
+def fid(fake: Features, reference: Reference) -> float:
+    """Fréchet inception distance (Heusel et al. 2017, arXiv:1706.08500):
+    ‖μ_r − μ_f‖² + tr(C_r + C_f − 2 (C_r^½ C_f C_r^½)^½)."""
+    real = reference.real
+    values = np.linalg.eigvalsh(real.root @ fake.covariance @ real.root)
+    trace = np.trace(real.covariance) + np.trace(fake.covariance) - 2 * np.sqrt(values.clip(0)).sum()
+    return float(np.square(real.mean - fake.mean).sum() + trace)
+
+
+def is_mean(fake: Features, reference: Reference) -> Reading:
+    """Inception score (Salimans et al. 2016, arXiv:1606.03498): the mean over SPLITS, and its standard error."""
+    mean, std = _inception_score(fake)
+    return mean, std / SPLITS**0.5
+
+
+def is_std(fake: Features, reference: Reference) -> float:
+    """The standard deviation of the Inception score over its splits."""
+    return _inception_score(fake)[1]
+
+
+def kid(fake: Features, reference: Reference) -> Reading:
+    """Kernel inception distance (Bińkowski et al. 2018, arXiv:1801.01401): the unbiased cubic-kernel MMD², mean over
+    random subsets, and its standard error."""
+    found = kid_features_to_metric(
+        fake.features,
+        reference.real.features,
+        kid_subsets=reference.kid_subsets,
+        kid_subset_size=reference.kid_subset_size,
+        rng_seed=RNG_SEED,
+        verbose=False,
+    )
+    std = found["kernel_inception_distance_std"]
+    return found["kernel_inception_distance_mean"], std / reference.kid_subsets**0.5
+
+
+def precision(fake: Features, reference: Reference) -> float:
+    """Improved precision (Kynkäänniemi et al. 2019, arXiv:1904.06991): the share of generated images inside the
+    manifold of the real ones."""
+    return _precision_recall(fake, reference)["precision"]
+
+
+def recall(fake: Features, reference: Reference) -> float:
+    """Improved recall (Kynkäänniemi et al. 2019): the share of real images inside the manifold of the generated."""
+    return _precision_recall(fake, reference)["recall"]
+
+
+def nn_ratio(fake: Features, reference: Reference) -> float:
+    """The median feature distance of generated images to their nearest training image, over held-out images': about
+    1 for new samples, towards 0 for memorised ones."""
+    return nearest(fake, reference.real) / reference.held_distance
+
+
+def nearest(images: Features, training: Features) -> float:
+    """The median distance of images to their nearest training image."""
+    parts = [torch.cdist(part, training.features).min(dim=1).values for part in images.features.split(1000)]
+    return torch.cat(parts).median().item()
+
+
+def _inception_score(fake: Features) -> tuple[float, float]:
+    assert fake.logits is not None
+    found = isc_features_to_metric(fake.logits, splits=SPLITS, shuffle=True, rng_seed=RNG_SEED)
+    return found["inception_score_mean"], found["inception_score_std"]
+
+
+def _precision_recall(fake: Features, reference: Reference) -> dict[str, float]:
+    if "precision_recall" not in fake.__dict__:  # two metrics, one computation
+        fake.__dict__["precision_recall"] = prc_features_to_metric(
+            fake.features,
+            reference.real.features,
+            prc_neighborhood=NEIGHBOURHOOD,
+            prc_batch_size=10_000,
+            save_cpu_ram=False,
+            verbose=False,
+        )
+    return fake.__dict__["precision_recall"]

@@ -1,0 +1,242 @@
+"""Which cells are pending, what a run needs before the first of them starts, and how one cell is run and committed."""
+
+import io
+import resource
+import shutil
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmark import UserError
+from benchmark.cell import Cell, append_rows, code_hash, digest, environment, read_json, write_bytes, write_json
+from benchmark.matrix import Matrix
+from benchmark.measure import content_hash, measure, open_instrument, protocol_id
+from benchmark.train import Snapshot, make_dataset, make_networks, make_objective, make_recipe, train
+
+Event = dict[str, Any]
+GRID = 8  # a saved sheet shows GRID x GRID samples
+
+
+def prepare(folder: Path, name: str, description: str, matrix: Matrix, cells: list[Cell], device: str) -> None:
+    """Load every dataset, open its instrument (training a classifier where one is asked for), measure its noise floor
+    once per protocol, and write matrix.json and protocols.json. Raises UserError for data that cannot be had."""
+    protocols: dict[str, Any] = {}
+    for cell in {cell.dataset.label: cell for cell in cells}.values():
+        try:
+            dataset = make_dataset(cell.dataset)
+            train_split, held = dataset.splits
+            instrument = open_instrument(cell.dataset, cell.evaluation, device)
+            floor = {column: value for column, (value, _) in instrument.floor().items()}
+        except (ValueError, OSError) as error:
+            raise UserError(f"dataset {cell.dataset.label}: {' '.join(str(error).split())}") from error
+        extractor = getattr(instrument, "extractor", None)
+        protocols[cell.dataset.label] = {
+            "protocol": protocol_id(instrument),
+            "parts": instrument.parts,
+            "dataset": {
+                "source": dataset.source,
+                "licence": dataset.licence,
+                "split": dataset.split,
+                "note": dataset.note,
+                "content_hash": content_hash(train_split.samples, held.samples),
+                "n_train": len(train_split.samples),
+                "n_holdout": len(held.samples),
+                "shape": list(dataset.shape),
+            },
+            "extractor": extractor
+            and {"name": extractor.name, "weights_sha256": extractor.weights_sha256, "accuracy": extractor.accuracy},
+            "floor": floor,
+        }
+    listed = [
+        {
+            "key": cell.key,
+            "objective": cell.objective.label,
+            "architecture": cell.architecture.label,
+            "dataset": cell.dataset.label,
+            "modality": make_dataset(cell.dataset).modality,
+            "seed": cell.seed,
+            "evaluation_hash": digest(cell.evaluation),
+            "spec": cell.spec,
+        }
+        for cell in cells
+    ]
+    config = matrix.model_dump(mode="json")
+    value = {"name": name, "description": description, "hash": digest(config), "config": config}
+    write_json(folder / "matrix.json", value | {"reference": matrix.reference, "cells": listed})
+    write_json(folder / "protocols.json", protocols)
+
+
+def pending(folder: Path, cells: list[Cell], force: bool, retry_errors: bool) -> list[Cell]:
+    """The cells still to run: what is neither committed (done, diverged) nor an error left alone."""
+    settled = {"done", "diverged"} | (set() if retry_errors else {"error", "timeout"})
+    return [cell for cell in cells if force or cell_status(folder, cell.key).get("status") not in settled]
+
+
+def cell_status(folder: Path, key: str) -> dict[str, Any]:
+    """The committed status of a cell; empty for a missing one."""
+    return read_json(folder / "cells" / key / "status.json")
+
+
+def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], None]) -> Event:
+    """Train and measure one cell into its folder, and commit its status. Returns the status.
+
+    Divergence and errors are findings: they end the cell, not the run. Only saving may raise."""
+    path = folder / "cells" / cell.key
+    shutil.rmtree(path, ignore_errors=True)
+    write_json(path / "spec.json", cell.spec | {"evaluation": cell.evaluation, "norm": cell.norm, "key": cell.key})
+    write_json(path / "environment.json", environment(device))
+    status: Event = {
+        "key": cell.key,
+        "status": "running",
+        "reason": None,
+        "onset": None,
+        "samples_seen": 0,
+        "g_steps": 0,
+        "train_seconds": 0.0,
+        "eval_seconds": 0.0,
+        "device": device,
+        "precision": cell.training["precision"],
+        "norm": cell.norm,
+        "code": code_hash(cell),
+        "evaluation_hash": digest(cell.evaluation),
+    }
+    write_json(path / "status.json", status)
+    started = time.perf_counter()
+    reset_peak_memory(device)
+    try:
+        protocol = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
+        sizes = [sum(p.numel() for p in network.parameters()) for network in make_networks(cell)]
+        status |= {"protocol": protocol, "recipe": asdict(make_recipe(cell))}
+        status["parameters"] = dict(zip(("generator", "discriminator"), sizes, strict=True))
+        for snapshot in train(cell, device):
+            status |= {"samples_seen": snapshot.samples_seen, "g_steps": snapshot.g_steps}
+            status["train_seconds"] = snapshot.train_seconds
+            if snapshot.row:
+                append_rows(path / "steps.jsonl", [snapshot.row])
+            if snapshot.due:
+                began = time.perf_counter()
+                append_rows(path / "evals.jsonl", evaluate(snapshot, protocol, device))
+                save_samples(path / "samples", snapshot)
+                status["eval_seconds"] += time.perf_counter() - began
+            on_event({"key": cell.key, "progress": snapshot.progress})
+        status |= {"status": "done", "onset": snapshot.onset}
+        if snapshot.onset is not None:
+            status |= {"status": "diverged", "reason": "a loss is not finite"}
+    except FloatingPointError as error:
+        status |= {"status": "diverged", "reason": str(error), "onset": status["g_steps"]}
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        status |= {"status": "error", "reason": reason}
+        write_bytes(path / "traceback.txt", traceback.format_exc().encode())
+    seconds = time.perf_counter() - started
+    status["other_seconds"] = seconds - status["train_seconds"] - status["eval_seconds"]
+    status["peak_memory_mb"] = peak_memory_mb(device)
+    write_json(path / "status.json", status)
+    return status
+
+
+def evaluate(snapshot: Snapshot, protocol: str, device: str) -> list[dict[str, Any]]:
+    """The rows of evals.jsonl for a snapshot."""
+    n = open_instrument(snapshot.cell.dataset, snapshot.cell.evaluation, device).n
+    at = {"samples_seen": snapshot.samples_seen, "g_steps": snapshot.g_steps, "train_seconds": snapshot.train_seconds}
+    return [
+        at | {"metric": column, "value": value, "stderr": stderr, "n": n, "protocol": protocol}
+        for column, (value, stderr) in measure(snapshot, device).items()
+    ]
+
+
+def save_samples(folder: Path, snapshot: Snapshot) -> None:
+    """Save images (GRID² of them) or points (1,000) as npz, and images as a PNG sheet too."""
+    images = len(make_dataset(snapshot.cell.dataset).shape) == 3
+    samples = snapshot.sample(GRID**2 if images else 1000).cpu().numpy()
+    stem, buffer = f"{snapshot.g_steps:06d}", io.BytesIO()
+    np.savez_compressed(buffer, samples=samples)
+    write_bytes(folder / f"{stem}.npz", buffer.getvalue())
+    if images:
+        channels, side = samples.shape[1], samples.shape[2]
+        rows = samples.reshape(GRID, GRID, channels, side, side).transpose(0, 3, 1, 4, 2)
+        sheet, buffer = rows.reshape(GRID * side, GRID * side, channels), io.BytesIO()
+        Image.fromarray(sheet.squeeze()).save(buffer, "PNG")
+        write_bytes(folder / f"{stem}.png", buffer.getvalue())
+
+
+def interrupted(folder: Path, key: str, reason: str = "interrupted", status: str = "interrupted") -> Event:
+    """Mark a cell whose worker is gone; run again, it starts anew (an error only with --retry-errors)."""
+    found = cell_status(folder, key) | {"key": key, "status": status, "reason": reason}
+    write_json(folder / "cells" / key / "status.json", found)
+    return found
+
+
+def states(folder: Path) -> list[dict[str, Any]]:
+    """State, progress and mark of every cell of a results folder, in the matrix's order. Raises UserError for none."""
+    matrix = read_json(folder / "matrix.json")
+    if not matrix:
+        raise UserError(f"no results in {folder}: run the matrix first (ganbench run)")
+    return [
+        {"status": "missing", "reason": None} | cell_status(folder, cell["key"]) | {"key": cell["key"]}
+        for cell in matrix["cells"]
+    ]
+
+
+def count(found: list[Event]) -> str:
+    """`68 done, 2 diverged`."""
+    return ", ".join(f"{n} {status}" for status, n in Counter(state["status"] for state in found).most_common())
+
+
+def estimate(folder: Path, cells: list[Cell], device: str) -> dict[str, float | None]:
+    """Seconds per cell, by key: what the group's committed cells took, else three generator steps timed now
+    (training only). None where the data cannot be had."""
+    known: dict[str, float | None] = {}
+    seconds: dict[str, float | None] = {}
+    for cell in cells:
+        group = digest([cell.spec["objective"], cell.spec["architecture"], cell.spec["dataset"], cell.training])
+        status = cell_status(folder, cell.key)
+        if status.get("status") == "done":
+            known[group] = status["train_seconds"] + status["eval_seconds"] + status["other_seconds"]
+        elif group not in known:
+            known[group] = _time_steps(cell, device)
+        seconds[cell.key] = known[group]
+    return seconds
+
+
+def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
+    options = cell.training
+    trial = options | {"steps": steps, "samples": None, "seconds": None}
+    try:
+        *_, last = train(replace(cell, training=trial, evaluation=cell.evaluation | {"schedule": [1.0]}), device)
+    except (OSError, ValueError):
+        return None
+    if options["seconds"]:
+        return options["seconds"]
+    per_step = options["batch_size"] * make_objective(cell.objective).d_steps(1000)
+    return last.train_seconds / steps * (options["steps"] or options["samples"] / per_step)
+
+
+def reset_peak_memory(device: str) -> None:
+    """Start counting peak memory anew: the device's, or on Linux the process's."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        with suppress(OSError):  # where that is not permitted the peak is the process's so far
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb(device: str) -> float:
+    """Peak memory since the reset in MiB: allocated on the device, or resident in the process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "linux":
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,70 @@
+"""One adversarial step: the critic's and the generator's, pure in their tensors, no device synchronisation."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def critic_step(
+    objective: Any,
+    G: nn.Module,
+    D: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    z: Tensor,
+    noise: tuple[Tensor, ...] | None,
+    precision: str = "float32",
+) -> Tensor:
+    """One optimiser step of the critic on real samples (batch, *shape) and latents (batch, latent_dim).
+
+    Real and fake samples pass the critic separately, as batch norm asks. Returns the loss, a detached scalar."""
+    with autocast(real, precision):
+        with torch.no_grad():
+            fake = G(z).float()
+        loss = objective.d_loss(lambda x: D(x).float(), real, fake, noise)
+    _update(optimizer, loss, D)
+    objective.after_d_step(D)
+    return loss.detach()
+
+
+def generator_step(
+    objective: Any,
+    G: nn.Module,
+    D: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    real: Tensor,
+    z: Tensor,
+    noise: tuple[Tensor, ...] | None,
+    precision: str = "float32",
+) -> Tensor:
+    """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns the loss."""
+    with autocast(real, precision):
+        loss = objective.g_loss(lambda x: D(x).float(), real, G(z).float(), noise)
+    _update(optimizer, loss, G)
+    return loss.detach()
+
+
+def autocast(tensor: Tensor, precision: str) -> AbstractContextManager[Any]:
+    """bfloat16 autocast on the tensor's device under precision "bf16"; nothing otherwise."""
+    return torch.autocast(tensor.device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def set_precision(precision: str) -> None:
+    """Matrix products and convolutions in full float32, or in TF32 under precision "tf32"."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def make_optimizer(recipe: Any, network: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser for a network's parameters."""
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), recipe.lr, tuple(recipe.betas))
+    return torch.optim.RMSprop(network.parameters(), recipe.lr, recipe.alpha)
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward(inputs=list(network.parameters()))
+    optimizer.step()

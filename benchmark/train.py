@@ -1,0 +1,203 @@
+"""One cell: a generator of snapshots. The training clock stands still while a snapshot is out."""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import variants
+from benchmark.cell import Cell, Choice, stream_seed
+from benchmark.probes import PROBES, probe
+from benchmark.step import critic_step, generator_step, make_optimizer, set_precision
+from variants.architectures import build, initialise
+from variants.objectives import Recipe
+
+SAMPLING_BATCH = 250  # the batch whose statistics batch norm uses in sampling; part of every protocol
+
+
+@dataclass
+class Snapshot:
+    """A run at one generator step."""
+
+    g_steps: int
+    samples_seen: int  # real samples passed through the critic
+    progress: float  # share of the budget
+    train_seconds: float
+    row: dict[str, float] | None  # the log interval that ends here, a row of steps.jsonl
+    due: bool  # an evaluation is due
+    onset: int | None  # the generator step whose loss was the first that is not finite
+    G: Any  # the generator that samples: its moving average where the training keeps one
+    D: nn.Module
+    cell: Cell
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """n samples (n, *shape) on the device, images as uint8: the same latents at every snapshot of a seed.
+        Raises FloatingPointError where they are not finite."""
+        device = next(self.G.parameters()).device
+        generator = torch.Generator(device).manual_seed(self.cell.stream("evaluation"))
+        z = torch.randn(n, self.G.latent_dim, device=device, generator=generator)
+        samples = torch.cat([self.G(part).float() for part in z.split(SAMPLING_BATCH)])
+        if not samples.isfinite().all():
+            raise FloatingPointError("the generated samples are not finite")
+        return quantise(samples) if samples.dim() == 4 else samples
+
+
+def train(cell: Cell, device: str) -> Iterator[Snapshot]:
+    """Train one cell, yielding a snapshot at the start, at every log interval and when an evaluation is due.
+
+    Ends with the budget, or with the snapshot whose `onset` is set. What a variant raises passes through."""
+    options, schedule = cell.training, list(cell.evaluation["schedule"])
+    batch_size, log_every = options["batch_size"], cell.evaluation["log_every"]
+
+    # Build
+    set_precision(options["precision"])
+    data = device_data(cell.dataset, device)
+    objective, recipe = make_objective(cell.objective), make_recipe(cell)
+    G, D = (network.to(device) for network in make_networks(cell))
+    optimizers = [make_optimizer(recipe, network) for network in (G, D)]
+    average = copy.deepcopy(G).requires_grad_(False) if options["ema"] else None
+    generator = torch.Generator(device)
+    base = cell.stream("steps")
+
+    def iterate(g_step: int, G: Any, D: Any, optimizers: list[torch.optim.Optimizer]) -> tuple[Tensor, ...]:
+        """The critic steps and the generator step of one iteration: last real batch and latents, both losses."""
+        for d_step in range(objective.d_steps(g_step)):
+            generator.manual_seed(stream_seed(base, g_step, d_step))
+            real = draw_batch(data, batch_size, generator)
+            z = torch.randn(batch_size, G.latent_dim, device=device, generator=generator)
+            noise = objective.draw(real, generator)
+            d_loss = critic_step(objective, G, D, optimizers[1], real, z, noise, options["precision"])
+        generator.manual_seed(stream_seed(base, g_step, "generator"))
+        z = torch.randn(
+            batch_size * options["generator_batch_multiple"], G.latent_dim, device=device, generator=generator
+        )
+        noise = objective.draw(real, generator)
+        return real, z, d_loss, generator_step(objective, G, D, optimizers[0], real, z, noise, options["precision"])
+
+    # Warm up on copies: allocator, autotuning and lazy imports stay out of the training clock
+    copies = [copy.deepcopy(network) for network in (G, D)]
+    iterate(0, copies[0], copies[1], [make_optimizer(recipe, network) for network in copies])
+    del copies
+
+    g_step, samples_seen, seconds, progress = 0, 0, 0.0, 0.0
+    trace = torch.empty(log_every, 2, device=device)  # both losses of every step since the last copy
+    row: dict[str, float] | None = None
+    onset: int | None = None
+    while True:
+        # Hand out a snapshot
+        due = bool(schedule) and progress >= schedule[0] and onset is None
+        while schedule and progress >= schedule[0]:
+            schedule.pop(0)
+        yield Snapshot(g_step, samples_seen, progress, seconds, row, due, onset, average or G, D, cell)
+        if onset is not None or progress >= 1:
+            return
+
+        # Train to the end of a log interval, or to where an evaluation is due
+        first, earlier, started = g_step, seconds, synchronised_time(device)
+        while g_step == first or (g_step % log_every and progress < min([*schedule, 1.0])):
+            if options["lr_decay"] == "linear":
+                set_lr(optimizers, recipe.lr * (1 - progress))
+            real, z, *losses = iterate(g_step, G, D, optimizers)
+            if average is not None:
+                torch._foreach_lerp_(list(average.parameters()), list(G.parameters()), 1 - options["ema"])
+            torch.stack(losses, out=trace[g_step - first])
+            samples_seen += batch_size * objective.d_steps(g_step)
+            g_step += 1
+            progress = share_spent(options, g_step, samples_seen, seconds)
+        seconds = earlier + synchronised_time(device) - started
+        progress = share_spent(options, g_step, samples_seen, seconds)
+
+        # Log, in one copy from the device
+        generator.manual_seed(stream_seed(base, g_step, "probe"))
+        probes = probe(objective, G, D, real, z[:batch_size], generator)
+        values = torch.cat([trace[: g_step - first].T.flatten(), torch.stack(probes)]).tolist()
+        d_losses, g_losses = values[: g_step - first], values[g_step - first : 2 * (g_step - first)]
+        bad = [i for i, pair in enumerate(zip(d_losses, g_losses, strict=True)) if not all(map(math.isfinite, pair))]
+        onset = first + bad[0] + 1 if bad else None
+        row = {"g_step": g_step, "samples_seen": samples_seen}
+        row |= {"d_loss": sum(d_losses) / len(d_losses), "g_loss": sum(g_losses) / len(g_losses)}
+        row |= dict(zip(PROBES, values[2 * (g_step - first) :], strict=True))
+
+
+def share_spent(options: dict[str, Any], g_steps: int, samples_seen: int, seconds: float) -> float:
+    """How much of the budget is spent: of generator steps, of samples seen, or of training seconds."""
+    for spent, budget in ((g_steps, "steps"), (samples_seen, "samples"), (seconds, "seconds")):
+        if options[budget]:
+            return spent / options[budget]
+    raise AssertionError("a matrix sets exactly one budget")
+
+
+def set_lr(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+
+
+def synchronised_time(device: str) -> float:
+    """A monotonic clock in seconds, read once the device has finished its work."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+# From a cell's words to objects
+
+
+def make_objective(choice: Choice) -> Any:
+    """The objective with its parameters set. Raises ValueError for a combination it refuses."""
+    return variants.load("objectives", choice.name).Objective(**choice.params)
+
+
+@lru_cache(maxsize=4)
+def _dataset(name: str, params: tuple[tuple[str, Any], ...]) -> Any:
+    return variants.load("datasets", name).Dataset(**dict(params))
+
+
+def make_dataset(choice: Choice) -> Any:
+    """The dataset, loaded at most once per process."""
+    return _dataset(choice.name, tuple(sorted((choice.params | choice.where).items())))
+
+
+@lru_cache(maxsize=2)
+def _device_data(name: str, params: tuple[tuple[str, Any], ...], device: str) -> Tensor:
+    return _dataset(name, params).train().to(device)
+
+
+def device_data(choice: Choice, device: str) -> Tensor:
+    """The training split on the device: images as uint8 (n, C, H, W), points as float32 (n, 2)."""
+    return _device_data(choice.name, tuple(sorted((choice.params | choice.where).items())), device)
+
+
+def make_networks(cell: Cell) -> tuple[nn.Module, nn.Module]:
+    """Generator and critic with their initial weights, drawn by (network, parameter name)."""
+    with torch.random.fork_rng(devices=[]):  # for layers that bring no initial standard deviation of their own
+        torch.manual_seed(cell.stream("weights"))
+        networks = build(cell.architecture, make_dataset(cell.dataset).shape, cell.norm)
+    for role, network in zip(("generator", "critic"), networks, strict=True):
+        initialise(network, partial(cell.stream, role))
+    return networks
+
+
+def make_recipe(cell: Cell) -> Recipe:
+    """The optimiser of a cell: its objective's own under recipe="paper", else the one the matrix gives to all."""
+    recipe = cell.training["recipe"]
+    return make_objective(cell.objective).recipe if recipe == "paper" else Recipe(**recipe)
+
+
+def draw_batch(data: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
+    """A batch drawn with replacement on the data's device, as float32 (batch, *shape), images in [−1, 1]."""
+    batch = data[torch.randint(len(data), (batch_size,), device=data.device, generator=generator)]
+    return batch.float().div_(127.5).sub_(1) if batch.dtype == torch.uint8 else batch
+
+
+def quantise(images: Tensor) -> Tensor:
+    """Images in [−1, 1] as uint8, rounded to the nearest of 256 levels."""
+    return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)

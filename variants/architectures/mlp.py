@@ -1,0 +1,62 @@
+"""Multilayer perceptron: the ReLU networks of the WGAN-GP toy experiments, for points and for flattened images."""
+
+import math
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from variants.architectures import Norm, Shape, linear, norm_layer
+
+
+class Generator(nn.Module):
+    """ReLU MLP generator, Gulrajani et al. 2017 (arXiv:1704.00028), toy experiments: 2-512-512-512-2.
+
+    `latent_dim` 0 stands for 2 for points and 128 for images, whose outputs pass a tanh.
+    """
+
+    def __init__(
+        self, shape: Shape, latent_dim: int = 0, width: int = 512, depth: int = 3, generator_norm: Norm = "none"
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim or (2 if len(shape) == 1 else 128)
+        self.shape = shape
+        self.body = Body(self.latent_dim, width, depth, "none" if generator_norm == "auto" else generator_norm)
+        self.out = linear(width, math.prod(shape), glorot(width, math.prod(shape)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.out(self.body(z))
+        return x if len(self.shape) == 1 else x.view(-1, *self.shape).tanh()
+
+
+class Discriminator(nn.Module):
+    """ReLU MLP critic: 2-512-512-512-1, no normalisation in the paper."""
+
+    paper_norm: Norm = "none"
+
+    def __init__(self, shape: Shape, norm: Norm = "auto", width: int = 512, depth: int = 3) -> None:
+        super().__init__()
+        self.body = Body(math.prod(shape), width, depth, self.paper_norm if norm == "auto" else norm)
+        self.out = linear(width, 1, glorot(width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.body(x.flatten(1))).squeeze(1)
+
+
+class Body(nn.Module):
+    """`depth` hidden layers of `width` units: linear (He et al. 2015), norm, ReLU."""
+
+    def __init__(self, n_in: int, width: int, depth: int, norm: Norm) -> None:
+        super().__init__()
+        widths = [n_in, *[width] * depth]
+        self.linears = nn.ModuleList(linear(a, b, math.sqrt(2 / a)) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(norm_layer(norm, width) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for linear_i, norm_i in zip(self.linears, self.norms, strict=True):
+            x = norm_i(linear_i(x)).relu()
+        return x
+
+
+def glorot(n_in: int, n_out: int) -> float:
+    """The standard deviation of Glorot and Bengio 2010."""
+    return math.sqrt(2 / (n_in + n_out))

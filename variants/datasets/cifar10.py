@@ -1,0 +1,55 @@
+"""CIFAR-10, 32×32 colour images of ten classes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from variants.datasets import Base, Split, data_folder, download
+from variants.datasets._images import read_images
+
+
+@dataclass(frozen=True)
+class Dataset(Base):
+    """CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 colour images.
+
+    `root` (else $GANBENCH_DATA/cifar10, else the user's cache) may hold torchvision's `cifar-10-batches-py`, or
+    class-per-folder images as folders `train` and `test` or as zips named `…train.zip` and `…test.zip`. With none of
+    them torchvision downloads the set.
+    """
+
+    root: str | None = field(default=None, compare=False)
+
+    shape = (3, 32, 32)
+    modality = "images"
+    source = "CIFAR-10 (Krizhevsky 2009)"
+    licence = "none stated by its authors; cite Krizhevsky 2009"
+    split = "the published one: 50,000 for training, 10,000 held out"
+    note = "from JPEG files, which are lossy, distances compare with each other and not with published figures"
+
+    def load(self) -> tuple[Split, Split]:
+        folder = data_folder(self.root, "cifar10")
+        parts = [part for part in (_part(folder, name) for name in ("train", "test")) if part]
+        if len(parts) == 2:
+            return read_images(parts[0], 32), read_images(parts[1], 32)
+        if parts:
+            raise ValueError(f"{folder} has {parts[0].name} but not its counterpart: both splits are needed")
+        if not (folder / "cifar-10-batches-py").exists():
+            download("CIFAR10", folder)
+        return _torchvision(folder, train=True), _torchvision(folder, train=False)
+
+
+def _part(folder: Path, name: str) -> Path | None:
+    if (folder / name).is_dir():
+        return folder / name
+    return next(iter(sorted(folder.glob(f"*{name}.zip"))), None)
+
+
+def _torchvision(folder: Path, train: bool) -> Split:
+    import torchvision
+
+    try:
+        data = torchvision.datasets.CIFAR10(folder, train=train)
+    except RuntimeError as error:  # its own check sums fail
+        raise ValueError(f"{folder}/cifar-10-batches-py: {error}") from error
+    return Split(torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets))

@@ -1,0 +1,31 @@
+"""Least-squares GAN (LSGAN): regression of the raw score to labels."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from variants.objectives import Base, Critic, Noise, Recipe
+
+
+@dataclass(frozen=True)
+class Objective(Base):
+    """Least-squares GAN (LSGAN), Mao et al. 2017 (arXiv:1611.04076), eq. 2.
+
+    min over D:  ½ E(D(x) − b)² + ½ E(D(x̃) − a)²
+    min over G:  ½ E(D(x̃) − c)²
+
+    The default is the 0–1 coding. `a=-1, b=1, c=0` (b − c = 1, b − a = 2) is the Pearson coding: the generator then
+    minimises Pearson's χ² between p_data + p_g and 2 p_g. The optimiser is DCGAN's.
+    """
+
+    a: float = 0.0  # the critic's label of fakes
+    b: float = 1.0  # the critic's label of reals
+    c: float = 1.0  # what the generator wants the critic to say of fakes
+
+    recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
+
+    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        return 0.5 * (D(real) - self.b).square().mean() + 0.5 * (D(fake) - self.a).square().mean()
+
+    def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        return 0.5 * (D(fake) - self.c).square().mean()

@@ -1,0 +1,28 @@
+"""Minimax GAN (MM-GAN): the saturating generator loss of the original game."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from variants.objectives import Base, Critic, Noise, Recipe
+
+
+@dataclass(frozen=True)
+class Objective(Base):
+    """Minimax GAN (MM-GAN), Goodfellow et al. 2014 (arXiv:1406.2661), eq. 1.
+
+    min over D:   E softplus(−D(x)) + E softplus(D(x̃))
+    min over G:  −E softplus(D(x̃))
+
+    With σ(D) the probability of real these are −E log σ(D(x)) − E log(1 − σ(D(x̃))) and E log(1 − σ(D(x̃))).
+    The optimiser is DCGAN's (Radford et al. 2016, arXiv:1511.06434).
+    """
+
+    recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
+
+    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        return softplus(-D(real)).mean() + softplus(D(fake)).mean()
+
+    def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        return -softplus(D(fake)).mean()

@@ -1,0 +1,27 @@
+"""Non-saturating GAN (NS-GAN): the minimax critic with the generator loss that does not vanish on rejection."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from variants.objectives import Base, Critic, Noise, Recipe
+
+
+@dataclass(frozen=True)
+class Objective(Base):
+    """Non-saturating GAN (NS-GAN), Goodfellow et al. 2014 (arXiv:1406.2661), section 3.
+
+    min over D:  E softplus(−D(x)) + E softplus(D(x̃))
+    min over G:  E softplus(−D(x̃))
+
+    The optimiser is DCGAN's (Radford et al. 2016, arXiv:1511.06434).
+    """
+
+    recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
+
+    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        return softplus(-D(real)).mean() + softplus(D(fake)).mean()
+
+    def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        return softplus(-D(fake)).mean()

@@ -1,0 +1,47 @@
+"""Wasserstein GAN (WGAN) with weight clipping."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from variants.objectives import Base, Critic, Noise, Recipe
+
+
+@dataclass(frozen=True)
+class Objective(Base):
+    """Wasserstein GAN (WGAN), Arjovsky et al. 2017 (arXiv:1701.07875), algorithm 1.
+
+    min over D:   E D(x̃) − E D(x),  every parameter of D clipped to [−c, c] after each critic step
+    min over G:  −E D(x̃)
+
+    `long_critic_phases` is the rule of the authors' code that the paper leaves out: 100 critic steps before each of
+    the first 25 generator steps and before every 500th.
+    """
+
+    clip: float = 0.01  # c
+    critic_steps: int = 5
+    long_critic_phases: bool = False
+
+    recipe = Recipe("rmsprop", lr=5e-5)
+
+    def __post_init__(self) -> None:
+        if self.clip <= 0:
+            raise ValueError(f"clip must be positive, not {self.clip}")
+        if self.critic_steps < 1:
+            raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
+
+    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        return D(fake).mean() - D(real).mean()
+
+    def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        return -D(fake).mean()
+
+    def d_steps(self, g_step: int) -> int:
+        return 100 if self.long_critic_phases and (g_step < 25 or g_step % 500 == 0) else self.critic_steps
+
+    @torch.no_grad()
+    def after_d_step(self, D: nn.Module) -> None:
+        parameters: list[Tensor] = list(D.parameters())
+        torch._foreach_clamp_min_(parameters, -self.clip)
+        torch._foreach_clamp_max_(parameters, self.clip)
