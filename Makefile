@@ -4,7 +4,8 @@ MATRIX ?= quick
 ARGS ?=
 RESULTS ?= results/runs
 
-ifdef PYTHON
+# only from the command line: an exported PYTHON means something else to many tools
+ifeq ($(origin PYTHON),command line)
   PY := $(PYTHON)
   READY :=
 else

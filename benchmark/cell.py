@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmark import UserError
+
 SCHEMA = 1
 ROOT = Path(__file__).resolve().parent.parent
 FINISHED = ("done", "diverged")
@@ -109,9 +111,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """The content of a JSON file; an empty dict where there is none."""
     if not path.exists():
         return {}
-    value = json.loads(path.read_text())
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
     if value.get("schema") != SCHEMA:
-        raise ValueError(f"{path} has schema {value.get('schema')!r}; this version reads {SCHEMA}")
+        raise UserError(f"{path} has schema {value.get('schema')!r}; this version reads {SCHEMA}")
     return value
 
 

@@ -76,7 +76,7 @@ def run(
     from benchmark.progress import Display
 
     devices = _devices(device, jobs)
-    folder = results / path.stem
+    folder = _writable(results / path.stem)
     todo = runner.pending(folder, cells, force, retry_errors)
     out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {devices[0]}, {folder}")
     if dry_run:
@@ -85,7 +85,7 @@ def run(
     _print_options(cells)
     note.print("preparing datasets, extractors and noise floors …")
     listed = matrices.expand(config)  # the tables know the whole matrix, whatever part of it runs here
-    runner.prepare(folder, path.stem, description, config, listed, devices[0])
+    runner.prepare(folder, path.stem, description, config, listed, cells, devices[0])
     if todo:
         with Display(len(todo), min(len(devices), len(todo))) as display:
             local.run(todo, folder, devices, 1, display.event, fail_fast)
@@ -150,8 +150,11 @@ def compare(
     names: Annotated[list[str], typer.Argument(help="Objective labels of one matrix, or two result folders.")],
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
+    of: Annotated[str, typer.Option(help="What of each run: final, best, area or all.")] = "final",
 ) -> None:
     """Compare objectives within a result set, or two result sets of the same matrix. Prints Markdown."""
+    if of not in (valid := ("final", "best", "area", "all")):
+        raise unknown("--of", of, valid)
     from benchmark import compare as module
     from benchmark.tables import load
 
@@ -159,7 +162,7 @@ def compare(
         frame = module.compare_sets(load(Path(names[0])), load(Path(names[1])))
     else:
         frame = module.compare(load(_folder(results, matrix)), names)
-    print(module.to_markdown(frame))
+    print(module.to_markdown(frame if of == "all" else frame[frame["of"] == of]))
 
 
 @app.command()
@@ -231,11 +234,13 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def main() -> None:
     """The console script: a UserError is one line and exit code 2, Ctrl-C 130."""
     try:
-        app()
+        app(prog_name="ganbench")
     except UserError as error:
         print(f"ganbench: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != 130:  # which typer makes of a KeyboardInterrupt
+            raise
         print("ganbench: interrupted; run again to continue with the cells not yet committed", file=sys.stderr)
         sys.exit(130)
 
@@ -249,9 +254,17 @@ def _folder(results: Path, matrix: str) -> Path:
     return folder
 
 
+def _writable(folder: Path) -> Path:
+    """A folder that is there or can be made. Raises UserError where it cannot; writes nothing."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UserError(f"--results: {there} is not a folder that can be written to")
+    return folder
+
+
 def _shard(text: str) -> tuple[int, int]:
     part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise UserError(f"--shard takes i/n with 1 ≤ i ≤ n, such as 2/8, not {text!r}")
     return int(part), int(parts)
 
@@ -281,7 +294,7 @@ def _devices(device: str, jobs: int) -> list[str]:
 def _print_options(cells: list[Any]) -> None:
     """Every option in force: evaluation once, training per dataset."""
     shown = {f"training of {cell.dataset.label}": cell.training for cell in cells}
-    for section, options in (shown | {"evaluation": cells[0].evaluation}).items():
+    for section, options in (shown | {"evaluation": cells[0].evaluation} if cells else {}).items():
         out.print(f"[{section}] " + ", ".join(f"{key} = {value}" for key, value in options.items()), markup=False)
 
 

@@ -98,7 +98,8 @@ def answer(place: Place, reference: str | None) -> str:
     described = [f"{name} ({_described(place.summary[name, place.column, 'final'])})" for name in ranked]
     if len(ranked) == 1:
         return f"only {described[0]} has finished."
-    pairs = len(ranked) * (len(ranked) - 1) // 2
+    planned = place.cells["objective"].nunique()  # what has not finished yet is a comparison still to be made
+    pairs = planned * (planned - 1) // 2
     why = _why_not(place.values, ranked[0], ranked[1], pairs)
     text = f"{'lowest' if found.direction == 'min' else 'highest'} final {found.label}: {described[0]}; "
     text += f"runner-up {described[1]}: " + (
@@ -107,13 +108,13 @@ def answer(place: Place, reference: str | None) -> str:
     if reference is None or reference not in ranked:
         return text
     others = [name for name in ranked if name != reference]
-    whys = {name: _why_not(place.values, name, reference, len(others)) for name in others}
+    whys = {name: _why_not(place.values, name, reference, planned - 1) for name in others}
     apart = [name for name in others if not whys[name]]
     before = [name for name in apart if ranked.index(name) < ranked.index(reference)]
     sides = {"ahead of it": before, "behind it": [name for name in apart if name not in before]}
     listed = "; ".join(f"{side} {', '.join(names)}" for side, names in sides.items() if names)
     listed = listed or "none" + (f" ({whys[others[0]]})" if len(set(whys.values())) == 1 else "")
-    return f"{text} Separated from the reference {reference} ({len(others)} comparisons): {listed}."
+    return f"{text} Separated from the reference {reference} ({planned - 1} comparisons): {listed}."
 
 
 def leaderboard(tables: Tables, place: Place) -> Section:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+import variants
 from benchmark import UserError
 from benchmark.cell import Cell, append_rows, code_hash, digest, environment, read_json, write_bytes, write_json
 from benchmark.matrix import Matrix
@@ -27,10 +28,13 @@ Event = dict[str, Any]
 GRID = 8  # a saved sheet shows GRID x GRID samples
 
 
-def prepare(folder: Path, name: str, description: str, matrix: Matrix, cells: list[Cell], device: str) -> None:
-    """Load every dataset, open its instrument (training a classifier where one is asked for), measure its noise floor
-    once per protocol, and write matrix.json and protocols.json. Raises UserError for data that cannot be had."""
-    protocols: dict[str, Any] = {}
+def prepare(
+    folder: Path, name: str, description: str, matrix: Matrix, listed: list[Cell], cells: list[Cell], device: str
+) -> None:
+    """Load the datasets of the cells to run, open their instruments (training a classifier where one is asked for),
+    measure their noise floors, and write matrix.json, with all listed cells, and protocols.json. Raises UserError for
+    data that cannot be had."""
+    protocols = read_json(folder / "protocols.json")
     for cell in {cell.dataset.label: cell for cell in cells}.values():
         try:
             dataset = make_dataset(cell.dataset)
@@ -57,28 +61,28 @@ def prepare(folder: Path, name: str, description: str, matrix: Matrix, cells: li
             and {"name": extractor.name, "weights_sha256": extractor.weights_sha256, "accuracy": extractor.accuracy},
             "floor": floor,
         }
-    listed = [
+    entries = [
         {
             "key": cell.key,
             "objective": cell.objective.label,
             "architecture": cell.architecture.label,
             "dataset": cell.dataset.label,
-            "modality": make_dataset(cell.dataset).modality,
+            "modality": variants.load("datasets", cell.dataset.name).Dataset.modality,
             "seed": cell.seed,
             "evaluation_hash": digest(cell.evaluation),
             "spec": cell.spec,
         }
-        for cell in cells
+        for cell in listed
     ]
     config = matrix.model_dump(mode="json")
     value = {"name": name, "description": description, "hash": digest(config), "config": config}
-    write_json(folder / "matrix.json", value | {"reference": matrix.reference, "cells": listed})
+    write_json(folder / "matrix.json", value | {"reference": matrix.reference, "cells": entries})
     write_json(folder / "protocols.json", protocols)
 
 
 def pending(folder: Path, cells: list[Cell], force: bool, retry_errors: bool) -> list[Cell]:
     """The cells still to run: what is neither committed (done, diverged) nor an error left alone."""
-    settled = {"done", "diverged"} | (set() if retry_errors else {"error", "timeout"})
+    settled = {"done", "diverged"} | (set() if retry_errors else {"error"})
     return [cell for cell in cells if force or cell_status(folder, cell.key).get("status") not in settled]
 
 
@@ -190,7 +194,8 @@ def states(folder: Path) -> list[dict[str, Any]]:
 
 def count(found: list[Event]) -> str:
     """`68 done, 2 diverged`."""
-    return ", ".join(f"{n} {status}" for status, n in Counter(state["status"] for state in found).most_common())
+    counts = Counter(state["status"] for state in found).most_common()
+    return ", ".join(f"{n} {status}" for status, n in counts) or "no cells"
 
 
 def estimate(folder: Path, cells: list[Cell], device: str) -> dict[str, float | None]:

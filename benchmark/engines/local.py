@@ -2,8 +2,9 @@
 
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -38,19 +39,22 @@ def run(
                     if worker.connection not in ready:
                         continue
                     event = worker.receive()
-                    if event is None and worker.cell is not None:
+                    died = event is None
+                    if event is None:
+                        assert worker.cell is not None  # a worker without a cell is stopped, it sends nothing
                         reason = f"the worker died (exit code {worker.process.exitcode})"
                         event = interrupted(folder, worker.cell.key, reason, "error")
-                        workers[number] = worker = Worker(folder, worker.device, threads)
-                    assert event is not None  # a worker without a cell is stopped, it sends nothing
+                        worker.cell = None
                     on_event(number, event)
                     if "status" in event:
                         if fail_fast and event["status"] == "error":
                             waiting.clear()
-                        if waiting:
-                            worker.start(waiting.pop())
-                        else:
+                        if not waiting:
                             workers.pop(number).stop()
+                        else:
+                            if died:
+                                workers[number] = worker = Worker(folder, worker.device, threads)
+                            worker.start(waiting.pop())
         finally:
             for worker in workers.values():
                 worker.process.terminate()
@@ -73,13 +77,14 @@ class Worker:
 
     def start(self, cell: Cell) -> None:
         self.cell = cell
-        self.connection.send(cell)
+        with suppress(BrokenPipeError):  # a worker that is gone is noticed where its answer is awaited
+            self.connection.send(cell)
 
     def receive(self) -> Event | None:
         """The worker's next event; None when it died."""
         try:
             event = self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # its end is closed, or a message is cut short
             self.process.join()
             return None
         if "status" in event:
@@ -94,18 +99,27 @@ class Worker:
 def _work(connection: Connection, folder: Path, device: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     import torch
+    from threadpoolctl import threadpool_limits
 
     from benchmark.runner import run_cell
 
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # NumPy's linear algebra has a pool of its own
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
+
+    def report(event: Event) -> None:
+        try:
+            connection.send(event)
+        except OSError:  # the parent is gone: leave the cell unfinished, not failed
+            sys.exit(1)
+
     while True:
         try:
             cell = connection.recv()
         except EOFError:
             return
-        connection.send(run_cell(cell, folder, device, connection.send))
+        report(run_cell(cell, folder, device, report))
 
 
 @contextmanager

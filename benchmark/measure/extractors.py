@@ -49,7 +49,8 @@ def open_extractor(name: str, weights: str | None, dataset: Any, device: str) ->
     if name not in FEATURE_EXTRACTORS_REGISTRY:
         raise unknown("extractor", name, FEATURE_EXTRACTORS_REGISTRY)
     layers = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric
-    feature_layer, logits_layer = layers("fid"), _layer(layers, "isc")
+    feature_layer = layers("fid")
+    logits_layer = layers("isc") if layers("isc") != feature_layer else None  # CLIP and DINOv2 have no classes
     path = Path(weights).expanduser() if weights else classifier_weights(dataset) if name == "classifier" else None
     if path and not path.exists():
         raise UserError(f"evaluation.extractor_weights: no file {str(path)!r}")
@@ -67,6 +68,10 @@ def open_extractor(name: str, weights: str | None, dataset: Any, device: str) ->
         raise UserError(
             f"extractor {name!r}: its weights could not be downloaded ({error}); put the file on this machine and set "
             "evaluation.extractor_weights to its path, or use extractor = 'classifier'"
+        ) from error
+    except NotImplementedError as error:
+        raise UserError(
+            f"extractor {name!r} takes no evaluation.extractor_weights: torch-fidelity downloads"
         ) from error
     except RuntimeError as error:
         raise UserError(f"extractor {name!r}: {path} does not fit: {str(error).splitlines()[0]}") from error
@@ -169,13 +174,6 @@ def _layers(shape: tuple[int, ...], classes: int) -> tuple[nn.Sequential, nn.Lin
         channels, side, width = width, -(-side // stride), min(64, width * 2)
     body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, 64), nn.ReLU())
     return body, nn.Linear(64, classes)
-
-
-def _layer(layers: Any, metric: str) -> str | None:
-    try:
-        return layers(metric)
-    except KeyError:
-        return None
 
 
 def _refuse_unsafe(path: Path) -> None:

@@ -31,10 +31,11 @@ class Modes:
 
 @dataclass(frozen=True)
 class Split:
-    """Samples (n, *shape) and, where there are any, their class labels (n,)."""
+    """Samples (n, *shape) and, where there are any, their class labels (n,) and the names of the classes."""
 
     samples: Tensor
     labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,11 @@ def load_idx_pair(folders: list[Path]) -> tuple[Split, Split] | None:
                 for part in ("train", "t10k")
             }
             for part, split in read.items():
-                if split.labels is None or len(split.samples) != len(split.labels):
-                    raise ValueError(f"{folder}: {part} has {len(split.samples)} images but another number of labels")
+                shape, labels = tuple(split.samples.shape), split.labels
+                if labels is None or shape[0] != len(labels):
+                    raise ValueError(f"{folder}: {part} has {shape[0]} images but another number of labels")
+                if shape[0] == 0 or shape[1:] != (28, 28):
+                    raise ValueError(f"{folder}: {part} holds images of shape {shape}, not (n, 28, 28)")
             return tuple(Split(s.samples.unsqueeze(1), s.labels) for s in read.values())  # type: ignore[return-value]
     return None
 
@@ -103,10 +107,13 @@ def _read_idx(folder: Path, stem: str) -> Tensor:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is truncated or corrupt: {error}") from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} is not an IDX file of unsigned bytes")
-    header = 4 + 4 * content[3]
-    shape = struct.unpack(f">{content[3]}I", content[4:header])
+    dimensions = int(stem[-1])
+    if content[:4] != bytes([0, 0, 8, dimensions]):
+        raise ValueError(f"{path} is not an IDX file of unsigned bytes in {dimensions} dimensions")
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise ValueError(f"{path} is truncated: {len(content)} bytes, a header has {header}")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
     expected = header + math.prod(shape)
     if len(content) != expected:
         raise ValueError(f"{path} is truncated or corrupt: {len(content)} bytes, {expected} expected")

@@ -26,7 +26,7 @@ def read_images(path: Path, size: int) -> Split:
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if name.lower().endswith(ENDINGS))
             return _decode(path, names, archive.read, size)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is truncated or corrupt: {error}") from error
 
 
@@ -38,15 +38,15 @@ def _decode(path: Path, names: list[str], read: Callable[[str], bytes], size: in
         try:
             with Image.open(io.BytesIO(read(name))) as image:
                 return np.asarray(_fit(image.convert("RGB"), size))
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damaged bytes raise errors of many kinds in zipfile, zlib and PIL
             raise ValueError(f"{path}: image {name} cannot be read: {error}") from error
 
     with ThreadPoolExecutor() as pool:
         pixels = np.stack(list(pool.map(decode, names)))
     folders = [PurePosixPath(name).parent.name for name in names]
-    classes = {folder: index for index, folder in enumerate(sorted(set(folders)))}
-    labels = torch.tensor([classes[folder] for folder in folders])
-    return Split(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels)
+    classes = sorted(set(folders))
+    labels = torch.tensor([classes.index(folder) for folder in folders])
+    return Split(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, tuple(classes))
 
 
 def _fit(image: Image.Image, size: int) -> Image.Image:

@@ -31,7 +31,10 @@ class Dataset(Base):
         folder = data_folder(self.root, "cifar10")
         parts = [part for part in (_part(folder, name) for name in ("train", "test")) if part]
         if len(parts) == 2:
-            return read_images(parts[0], 32), read_images(parts[1], 32)
+            train, held = (read_images(part, 32) for part in parts)
+            if train.classes != held.classes:
+                raise ValueError(f"{folder}: {parts[0].name} and {parts[1].name} hold different classes")
+            return train, held
         if parts:
             raise ValueError(f"{folder} has {parts[0].name} but not its counterpart: both splits are needed")
         if not (folder / "cifar-10-batches-py").exists():

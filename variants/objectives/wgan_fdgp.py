@@ -8,6 +8,8 @@ from torch import Tensor
 
 from variants.objectives import Base, Critic, Noise, Recipe, along, full_precision, interpolate, norms
 
+FLOOR = 1e-6  # of the distance between two points
+
 
 @dataclass(frozen=True)
 class Objective(Base):
@@ -41,8 +43,8 @@ class Objective(Base):
     def __post_init__(self) -> None:
         if self.sided == "signed" and self.pairs not in ("segment", "endpoint"):
             raise ValueError(f"sided=signed needs pairs=segment or pairs=endpoint, not pairs={self.pairs}")
-        if self.epsilon <= 0:
-            raise ValueError(f"epsilon must be positive, not {self.epsilon}")
+        if self.epsilon < FLOOR:
+            raise ValueError(f"epsilon must be at least {FLOOR}, not {self.epsilon}")
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
@@ -93,7 +95,7 @@ class Objective(Base):
         return self._penalise(D(x2) - d_x1, norms(x2 - x1))
 
     def _penalise(self, difference: Tensor, distance: Tensor) -> Tensor:
-        """The mean penalty of the quotients difference / distance, each (batch,); the distance is floored at 1e-6."""
-        quotient = difference.to(torch.promote_types(difference.dtype, torch.float32)) / distance.clamp_min(1e-6)
+        """The mean penalty of the quotients difference / distance, each (batch,); the distance is floored."""
+        quotient = difference.to(torch.promote_types(difference.dtype, torch.float32)) / distance.clamp_min(FLOOR)
         excess = (quotient if self.sided == "signed" else quotient.abs()) - 1
         return (excess.relu() if self.sided == "one" else excess).square().mean()

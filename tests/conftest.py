@@ -1,0 +1,61 @@
+"""Shared by tests of the run path: a matrix that trains in a moment, and the command line called in this process."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PARTS = {
+    "objectives": 'objectives = ["nonsaturating"]',
+    "architectures": 'architectures = [{ name = "mlp", width = 8 }]',
+    "datasets": 'datasets = ["gaussians8"]',
+    "seeds": "seeds = 1",
+    "training": "[training]\nsteps = 20\nbatch_size = 8",
+    "evaluation": "[evaluation]\nschedule = [0, 1]\nn = { points = 200 }\nlog_every = 5",
+    "rules": "",
+}
+
+
+def matrix_text(**parts: str) -> str:
+    """The text of a tiny matrix file, some of its parts replaced."""
+    assert set(parts) <= set(PARTS)
+    return "\n".join((PARTS | parts).values()) + "\n"
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def ganbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`ganbench ARGUMENTS` in this process. What is no SystemExit passes through, as a traceback would."""
+    from benchmark import cli
+
+    def call(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["ganbench", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Ended(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def matrix_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a tiny matrix file, some of its parts replaced."""
+
+    def write(**parts: str) -> Path:
+        path = tmp_path / "tiny.toml"
+        path.write_text(matrix_text(**parts))
+        return path
+
+    return write

@@ -1,0 +1,197 @@
+"""Training: paired streams, determinism, divergence noticed with its onset, budgets, clocks, averages."""
+
+import math
+import time
+
+import pytest
+import torch
+
+from benchmark import train as module
+from benchmark.cell import Choice
+from benchmark.train import make_networks, quantise, train
+from tests.cells import small_cell
+from variants.objectives import nonsaturating
+
+
+def rows_of(cell):
+    return [snapshot.row for snapshot in train(cell, "cpu") if snapshot.row]
+
+
+def recorded(cell, monkeypatch, count=12):
+    """The first real batches and latents that reach the critic steps of a cell."""
+    seen = []
+    step = module.critic_step
+
+    def recording(objective, G, D, optimizer, real, z, *rest):
+        seen.append((real.clone(), z.clone(), [p.detach().clone() for p in D.parameters()]))
+        return step(objective, G, D, optimizer, real, z, *rest)
+
+    monkeypatch.setattr(module, "critic_step", recording)
+    for _ in train(cell, "cpu"):
+        if len(seen) >= count:
+            break
+    monkeypatch.undo()
+    return seen
+
+
+@pytest.mark.parametrize("place", ["points", "images"])
+@pytest.mark.parametrize("objective", ["minimax", "wgan", "wgan_gp", "wgan_fdgp"])
+def test_the_same_seed_twice_is_the_same_run(objective, place):
+    cell = small_cell(objective, place, steps=5)
+    first, again = ([[v for v in row.values() if not math.isnan(v)] for row in rows_of(cell)] for _ in range(2))
+    assert first == again
+
+
+def test_seeds_differ():
+    assert rows_of(small_cell(seed=0, steps=2))[0]["d_loss"] != rows_of(small_cell(seed=1, steps=2))[0]["d_loss"]
+
+
+@pytest.mark.parametrize("place", ["points", "images"])
+def test_objectives_share_initial_weights_and_first_batch(place, monkeypatch):
+    """The pairing that makes seeds comparable: also between a critic with batch norm and one with layer norm."""
+    ours, theirs = (recorded(small_cell(name, place), monkeypatch, 2)[0] for name in ("nonsaturating", "wgan_gp"))
+    assert torch.equal(ours[0], theirs[0])
+    assert torch.equal(ours[1], theirs[1])
+    assert all(torch.equal(a, b) for a, b in zip(ours[2], theirs[2], strict=True))
+
+
+def test_batches_are_addressed_by_generator_and_critic_step(monkeypatch):
+    """Objectives with one and with five critic steps see the same first batch of every generator step."""
+    one = recorded(small_cell("nonsaturating"), monkeypatch, 4)
+    five = recorded(small_cell("wgan"), monkeypatch, 17)
+    # the warm-up, on copies, takes one iteration first
+    assert [torch.equal(a[0], b[0]) for a, b in zip(one[1:4], five[5:16:5], strict=True)] == [True] * 3
+
+
+def test_networks_share_what_they_have_in_common_by_name():
+    layer, batch = (make_networks(small_cell(name, "images"))[1] for name in ("wgan_gp", "nonsaturating"))
+    assert torch.equal(layer.convs[0].weight, batch.convs[0].weight)
+    assert layer.convs[0].weight.std().item() == pytest.approx(0.02, rel=0.2)
+    assert layer.convs[0].weight.abs().max().item() <= 0.02 * math.sqrt(3)
+
+
+@pytest.mark.parametrize("at", [1, 7, 10])
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_onset(at, monkeypatch):
+    calls = []
+
+    def g_loss(self, D, real, fake, noise=None):
+        calls.append(None)
+        loss = -D(fake).mean()
+        return loss * math.nan if len(calls) == at + 1 else loss  # one call goes to the warm-up
+
+    monkeypatch.setattr(nonsaturating.Objective, "g_loss", g_loss)
+    snapshots = list(train(small_cell(evaluation={"log_every": 5}), "cpu"))
+    assert snapshots[-1].onset == at
+    assert snapshots[-1].g_steps == math.ceil(at / 5) * 5, "noticed within one log interval"
+    assert [s.onset for s in snapshots[:-1]] == [None] * (len(snapshots) - 1)
+    assert not any(s.due for s in snapshots[-1:])
+
+
+def test_evaluations_are_due_at_their_shares_of_the_budget():
+    cell = small_cell(steps=20, evaluation={"schedule": [0.0, 0.1, 0.55, 1.0], "log_every": 7})
+    due = [(s.g_steps, s.samples_seen) for s in train(cell, "cpu") if s.due]
+    assert due == [(0, 0), (2, 32), (11, 176), (20, 320)]
+
+
+def test_budget_in_samples_counts_what_the_critic_sees():
+    *_, last = train(small_cell("wgan", steps=None, samples=16 * 5 * 3), "cpu")
+    assert (last.g_steps, last.samples_seen) == (3, 240)
+
+
+def test_budget_in_seconds_is_training_time():
+    started = time.perf_counter()
+    *_, last = train(small_cell(steps=None, seconds=0.2, evaluation={"log_every": 5}), "cpu")
+    assert 0.2 <= last.train_seconds <= time.perf_counter() - started
+    assert last.progress >= 1
+
+
+def test_the_training_clock_stands_still_while_a_snapshot_is_out():
+    spent = []
+    for snapshot in train(small_cell(steps=4), "cpu"):
+        time.sleep(0.25)
+        spent.append(snapshot.train_seconds)
+    assert spent == sorted(spent)
+    assert spent[-1] < 0.25 * (len(spent) - 1)
+
+
+def test_linear_decay_ends_near_zero(monkeypatch):
+    rates = []
+    monkeypatch.setattr(module, "set_lr", lambda optimizers, lr: rates.append(lr))
+    for _ in train(small_cell(steps=4, lr_decay="linear"), "cpu"):
+        pass
+    assert rates == pytest.approx([2e-4, 1.5e-4, 1e-4, 0.5e-4])
+
+
+def test_generator_batch_multiple(monkeypatch):
+    sizes = []
+    step = module.generator_step
+    monkeypatch.setattr(
+        module, "generator_step", lambda *args: (sizes.append((len(args[4]), len(args[5]))), step(*args))[1]
+    )
+    for _ in train(small_cell(steps=2, generator_batch_multiple=2), "cpu"):
+        pass
+    assert set(sizes) == {(16, 32)}
+
+
+def test_moving_average_of_the_generator():
+    """After one step from weights w0 to w1 the average is 0.9 w0 + 0.1 w1, and it is what samples."""
+    initial = make_networks(small_cell())[0]
+    *_, plain = train(small_cell(steps=1), "cpu")
+    *_, average = train(small_cell(steps=1, ema=0.9), "cpu")
+    for w0, w1, mean in zip(initial.parameters(), plain.G.parameters(), average.G.parameters(), strict=True):
+        torch.testing.assert_close(mean, 0.9 * w0 + 0.1 * w1)
+
+
+def test_one_shared_recipe_for_all(monkeypatch):
+    used = []
+    make = module.make_optimizer
+    monkeypatch.setattr(
+        module, "make_optimizer", lambda recipe, network: (used.append(recipe), make(recipe, network))[1]
+    )
+    recipe = {"optimizer": "rmsprop", "lr": 0.01, "betas": [0.5, 0.999], "alpha": 0.9}
+    for name in ("wgan_gp", "minimax"):
+        for _ in train(small_cell(name, steps=1, recipe=recipe), "cpu"):
+            pass
+    assert {(r.optimizer, r.lr, r.alpha) for r in used} == {("rmsprop", 0.01, 0.9)}
+
+
+@pytest.mark.parametrize("objective", ["nonsaturating", "wgan_gp", "wgan_fdgp"])
+def test_bf16_trains(objective):
+    """bfloat16 autocast follows float32 for ten steps: losses within 5 % of their own size plus 0.05."""
+    full, half = (
+        [row["d_loss"] for row in rows_of(small_cell(objective, "images", steps=10, precision=precision))]
+        for precision in ("float32", "bf16")
+    )
+    assert half == pytest.approx(full, rel=0.05, abs=0.05)
+    assert half != full
+
+
+def test_samples_are_quantised_to_the_nearest_level():
+    images = torch.tensor([-1.0, -0.9999, 0.0, 0.5, 1.0, 1.5])
+    assert quantise(images).tolist() == [0, 0, 128, 191, 255, 255]
+
+
+def test_sampling_is_the_same_at_every_call_and_leaves_training_alone():
+    with_samples, without = [], []
+    for snapshot in train(small_cell(place="images", steps=4), "cpu"):
+        assert torch.equal(snapshot.sample(20), snapshot.sample(20))
+        assert snapshot.sample(20).dtype == torch.uint8
+        with_samples.append(snapshot.row)
+    for snapshot in train(small_cell(place="images", steps=4), "cpu"):
+        without.append(snapshot.row)
+    assert [r and r["g_loss"] for r in with_samples] == [r and r["g_loss"] for r in without]
+
+
+def test_a_generator_that_is_not_finite_says_so():
+    snapshot = next(train(small_cell(), "cpu"))
+    with torch.no_grad():
+        next(snapshot.G.parameters()).fill_(math.nan)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        snapshot.sample(10)
+
+
+def test_streams_do_not_depend_on_the_objective():
+    ours, theirs = small_cell("minimax"), small_cell("wgan_gp")
+    assert ours.stream("steps") == theirs.stream("steps") != small_cell("minimax", seed=1).stream("steps")
+    assert ours.key != theirs.key
+    assert small_cell(params=None).objective == Choice("nonsaturating")
