@@ -3,10 +3,12 @@
 The pipeline, one stage per module, in the order a matrix goes through them:
 
     cli       `ganbench VERB`: one verb per stage
+    options   the options of a matrix file: types, defaults, meaning
     matrix    TOML file -> list of cells (objective x architecture x dataset x seed)
     cell      one cell: spec, key, folder, random streams, atomic files, environment
     runner    which cells are pending; prepares datasets; hands cells to an engine
     engines   where a cell runs (local processes)
+    progress  a line per worker and the time left
     train     one cell: a generator of snapshots
     step      one adversarial step
     probes    what a run looks like from inside: scores, gradients, slopes

@@ -16,7 +16,11 @@ from benchmark import UserError
 
 SCHEMA = 1
 ROOT = Path(__file__).resolve().parent.parent
-FINISHED = ("done", "diverged")
+FINISHED = ("done", "diverged")  # the states that are results; divergence is one
+
+
+class DamagedError(UserError):
+    """A result file that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,9 @@ class Choice:
     name: str
     params: dict[str, Any] = field(default_factory=dict)
     where: dict[str, Any] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.label, _plain(self.where)))
 
     @property
     def label(self) -> str:
@@ -50,11 +57,9 @@ class Cell:
     @property
     def spec(self) -> dict[str, Any]:
         """What the key is made of: everything that changes the training. Device and evaluation do not."""
-        axes = ("objective", "architecture", "dataset")
-        choices = {
-            axis: {"name": choice.name, "params": choice.params} for axis in axes if (choice := getattr(self, axis))
-        }
-        return {**choices, "seed": self.seed, "training": self.training}
+        choices = {"objective": self.objective, "architecture": self.architecture, "dataset": self.dataset}
+        named = {axis: {"name": choice.name, "params": choice.params} for axis, choice in choices.items()}
+        return {**named, "seed": self.seed, "training": self.training}
 
     @property
     def key(self) -> str:
@@ -114,25 +119,41 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+        raise DamagedError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise DamagedError(f"{path} is damaged: not a table")
     if value.get("schema") != SCHEMA:
         raise UserError(f"{path} has schema {value.get('schema')!r}; this version reads {SCHEMA}")
     return value
 
 
+def cell_status(folder: Path, key: str) -> dict[str, Any]:
+    """The committed status of a cell of a results folder; empty for a missing one, for a damaged file, and for a
+    finished cell whose measurements are gone: such a cell runs again."""
+    path = folder / "cells" / key
+    try:
+        status = read_json(path / "status.json")
+    except DamagedError:
+        return {}
+    return {} if status.get("status") == "done" and not (path / "evals.jsonl").exists() else status
+
+
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Append rows to a JSONL file. NaN and infinities stay what they are (JSON's extension, as Python reads it)."""
     with path.open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.writelines(json.dumps({"schema": SCHEMA, **row}) + "\n" for row in rows)
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL file; a last line cut short by a crash is left out."""
+    """The rows of a JSONL file; a last line cut short by a crash is left out. Raises UserError for a damaged line."""
     if path.exists():
         with path.open() as file:
-            for line in file:
+            for number, line in enumerate(file, 1):
                 if line.endswith("\n"):
-                    yield json.loads(line)
+                    try:
+                        yield json.loads(line)
+                    except ValueError as error:
+                        raise DamagedError(f"{path}, line {number} is damaged: {error}") from error
 
 
 # Provenance
@@ -149,7 +170,7 @@ def code_hash(cell: Cell) -> str:
         ("architectures", cell.architecture),
         ("datasets", cell.dataset),
     ):
-        files += [ROOT / f"variants/{axis}/__init__.py", ROOT / f"variants/{axis}/{choice.name}.py"]
+        files += [*sorted((ROOT / f"variants/{axis}").glob("_*.py")), ROOT / f"variants/{axis}/{choice.name}.py"]
     return _hash_files(tuple(files))
 
 

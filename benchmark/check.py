@@ -4,7 +4,8 @@
     −   worse beyond the band, and the seeds tell the two apart
     ~   suspect: worse beyond the band, but the seeds do not tell the two apart
     !   more seeds diverged or failed than in the baseline
-    x   cannot be compared: missing from one side, incomplete, or measured under another protocol
+    x   cannot be compared: missing from one side, incomplete, stale, trained with other options, or measured under
+        another protocol
 
 Exit code 0 when every group is + or ~; 1 for any − or !; 2 for any x, which is never a pass.
 """
@@ -18,13 +19,13 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from benchmark import UserError
-from benchmark.cell import ROOT, read_json, write_json
+from benchmark.cell import FINISHED, ROOT, digest, read_json, write_json
 from benchmark.metrics import metric
 from benchmark.stats import robust_spread
 from benchmark.tables import Tables
 
 BASELINES = ROOT / "results" / "baselines"
-LEVEL = 0.05
+LEVEL = 0.01  # of one comparison: five seeds against five must separate wholly
 GROUP = ("objective", "architecture", "dataset")
 
 
@@ -44,11 +45,14 @@ class Verdict:
 def measured(tables: Tables) -> list[dict[str, Any]]:
     """Final values per seed of every group and gated metric: {group, metric, protocol, values: {seed: value|None}}."""
     cells, found = tables.cells, []
+    dataset = tables.evals["cell"].map(cells.set_index("key")["dataset"])
+    measured_columns = tables.evals["metric"].groupby(dataset).unique().to_dict()
+    training = {cell["key"]: digest(cell["spec"]["training"]) for cell in tables.matrix["cells"]}
     columns = [column for column in sorted(tables.evals["metric"].unique()) if metric(column).gate]
     for names, group in cells.groupby(list(GROUP), sort=False):
-        modality = group["modality"].iloc[0]
+        known = set(measured_columns.get(group["dataset"].iloc[0], ()))
         for column in columns:
-            if metric(column).modality == modality:
+            if column in known:
                 values = group.set_index("seed")[f"{column}:final"].where(group.set_index("seed")["status"] == "done")
                 found.append(
                     dict(zip(GROUP, names, strict=True))
@@ -56,7 +60,9 @@ def measured(tables: Tables) -> list[dict[str, Any]]:
                         "metric": column,
                         "protocol": next(iter(group["protocol"].dropna()), None),
                         "values": {str(seed): None if np.isnan(v) else float(v) for seed, v in values.items()},
-                        "unfinished": int((~group["status"].isin(["done", "diverged"])).sum()),
+                        "training": training[group["key"].iloc[0]],
+                        "unfinished": int((~group["status"].isin(FINISHED)).sum()),
+                        "stale": int(group["stale"].sum()),
                     }
                 )
     return found
@@ -68,6 +74,8 @@ def accept(tables: Tables, name: str) -> tuple[Path, list[str]]:
     groups, warnings = measured(tables), []
     if not groups or any(group["unfinished"] for group in groups):
         raise UserError(f"cannot accept {name}: the results are incomplete; run the matrix to its end first")
+    if any(group["stale"] for group in groups):
+        raise UserError(f"cannot accept {name}: other code or evaluation options made the results; run with --force")
     for group in groups:
         group["band"] = band(group["metric"], _finite(group["values"]))
         middle = abs(float(np.median(_finite(group["values"]) or [np.nan])))
@@ -75,7 +83,7 @@ def accept(tables: Tables, name: str) -> tuple[Path, list[str]]:
             warnings.append(
                 f"{_title(group)} {group['metric']}: band {group['band']:.3g} exceeds the median {middle:.3g}"
             )
-        del group["unfinished"]
+        del group["unfinished"], group["stale"]
     path = BASELINES / f"{name}.json"
     write_json(path, {"matrix": name, "groups": groups})
     return path, warnings
@@ -113,6 +121,10 @@ def _verdict(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Verdict:
         return verdict("x", f"not in the {'baseline' if old is None else 'results'}")
     if new["unfinished"]:
         return verdict("x", f"{new['unfinished']} of {len(new['values'])} seeds unfinished")
+    if new["stale"]:
+        return verdict("x", f"{new['stale']} of {len(new['values'])} seeds stale: run with --force")
+    if old["training"] != new["training"]:
+        return verdict("x", "other training options than the baseline's")
     if set(old["values"]) != set(new["values"]):
         return verdict("x", f"other seeds: {', '.join(new['values'])} against {', '.join(old['values'])}")
     if old["protocol"] != new["protocol"]:
@@ -120,8 +132,8 @@ def _verdict(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Verdict:
     was, now, limit = _finite(old["values"]), _finite(new["values"]), old["band"]
     if len(now) < len(was):
         return verdict("!", f"{len(now)} of {len(new['values'])} seeds finished, {len(was)} in the baseline")
-    if not was or not now:
-        return verdict("+" if now else "!", "the baseline has no finite value" if now else "no finite value")
+    if not was:
+        return verdict("+", "" if now else "no seed finished, as in the baseline")
     worse = (np.median(now) - np.median(was)) * (1 if metric(column).direction == "min" else -1)
     numbers = float(np.median(was)), float(np.median(now)), limit
     if worse <= limit:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 import variants
 from benchmark import UserError, __version__, unknown
+from benchmark.cell import FINISHED
 
 app = typer.Typer(
     name="ganbench",
@@ -83,6 +84,8 @@ def run(
         _print_plan(cells, runner.estimate(folder, cells, devices[0]), len(devices))
         return
     _print_options(cells)
+    if chosen:
+        description += f"\nOverridden: {', '.join(chosen)}."
     note.print("preparing datasets, extractors and noise floors …")
     listed = matrices.expand(config)  # the tables know the whole matrix, whatever part of it runs here
     runner.prepare(folder, path.stem, description, config, listed, cells, devices[0])
@@ -91,7 +94,7 @@ def run(
             local.run(todo, folder, devices, 1, display.event, fail_fast)
     found = [state for state in runner.states(folder) if state["key"] in {cell.key for cell in cells}]
     out.print(f"{path.stem}: {runner.count(found)}")
-    if any(state["status"] not in ("done", "diverged") for state in found):
+    if any(state["status"] not in FINISHED for state in found):
         raise typer.Exit(1)
 
 
@@ -163,6 +166,7 @@ def compare(
     else:
         frame = module.compare(load(_folder(results, matrix)), names)
     print(module.to_markdown(frame if of == "all" else frame[frame["of"] == of]))
+    note.print("separated: corrected for the number of objectives compared, not for the number of metrics")
 
 
 @app.command()
@@ -232,17 +236,23 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """The console script: a UserError is one line and exit code 2, Ctrl-C 130."""
+    """The console script: a user's mistake is one line and exit code 2, Ctrl-C 130."""
     try:
-        app(prog_name="ganbench")
+        if (code := app(prog_name="ganbench", standalone_mode=False)) == 130:  # what typer makes of a Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except UserError as error:
         print(f"ganbench: {error}", file=sys.stderr)
         sys.exit(2)
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != 130:  # which typer makes of a KeyboardInterrupt
-            raise
+    except (KeyboardInterrupt, typer.Abort):
         print("ganbench: interrupted; run again to continue with the cells not yet committed", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what typer says of a wrong command line
+            raise
+        if message := error.format_message():  # empty where it has printed the help
+            print(f"ganbench: {message} (see ganbench --help)", file=sys.stderr)
+        sys.exit(2)
 
 
 def _folder(results: Path, matrix: str) -> Path:
@@ -304,7 +314,10 @@ def _print_plan(cells: list[Any], seconds: dict[str, float | None], workers: int
         cost = seconds[cell.key]
         out.print(f"{'unknown' if cost is None else f'{cost:8.1f} s'}  {cell.key}", markup=False)
     known = [cost for cost in seconds.values() if cost is not None]
-    out.print(f"estimated: {sum(known) / 60:.1f} worker-minutes, about {sum(known) / 60 / workers:.1f} min here")
+    out.print(
+        f"estimated: {sum(known) / 60:.1f} worker-minutes, about {sum(known) / 60 / workers:.1f} min here "
+        "(training only for what has never run here)"
+    )
     if len(known) < len(cells):
         out.print(f"{len(cells) - len(known)} cells have no estimate: their data is not on this machine")
 

@@ -15,8 +15,9 @@ import itertools
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
@@ -193,9 +194,12 @@ def critic_norm(objective: Choice, architecture: Choice, dataset: Choice) -> str
         norm = variants.load("architectures", architecture.name).Discriminator.paper_norm
         norm = "layer" if norm == "batch" and penalty else norm
     try:
-        _, critic = build(architecture, shape, norm, "meta")
+        generator, critic = build(architecture, shape, norm, "meta")
+        scores = critic(generator(torch.empty(2, cast(Any, generator).latent_dim, device="meta"))).shape
     except (ValueError, RuntimeError, ArithmeticError) as error:
         raise UserError(f"{architecture.label} x {dataset.label}: {error}") from error
+    if scores != (2,):
+        raise UserError(f"{architecture.label} x {dataset.label}: a critic gives one score per sample, not {scores}")
     if penalty and any(isinstance(module, COUPLING) for module in critic.modules()):
         raise UserError(
             f"{objective.label} x {architecture.label}: a per-sample penalty and batch norm in the critic contradict "

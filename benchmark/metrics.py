@@ -30,10 +30,10 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("fid", "images", "FID", "", "min", 1.0, 0.20, primary=True),
+        Metric("fid", "images", "FID", "", "min", 0.1, 0.20, primary=True),
         Metric("is_mean", "images", "Inception score", "", "max", 0.2, 0.05),
         Metric("is_std", "images", "Inception score, std over splits", "", "min", 0.2, 0.5, gate=False),
-        Metric("kid", "images", "KID", "", "min", 0.01, 0.25),
+        Metric("kid", "images", "KID", "", "min", 0.005, 0.25),
         Metric("precision", "images", "Precision", "share", "max", 0.05, 0.0),
         Metric("recall", "images", "Recall", "share", "max", 0.05, 0.0),
         Metric(

@@ -11,7 +11,7 @@ from benchmark.metrics import METRICS
 BUDGETS = ("steps", "samples", "seconds")
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Seeds = Positive | list[Annotated[int, Field(ge=0)]]
+Seeds = Annotated[int, Field(gt=0, le=100_000)] | list[Annotated[int, Field(ge=0)]]
 Value = str | dict[str, Any]  # on an axis: a name, or a table with a name and parameters
 TAG = re.compile(r"str|int|Optimiser|(literal|list|dict|constrained)\W.*")  # pydantic's names of a union's members
 
@@ -51,8 +51,8 @@ class Training(Strict):
 
 
 class SampleSizes(Strict):
-    points: Positive = 2000
-    images: Positive = 10_000
+    points: Annotated[int, Field(ge=2)] = 2000
+    images: Annotated[int, Field(ge=10)] = 10_000  # the Inception score has ten splits
 
 
 class Evaluation(Strict):
@@ -73,9 +73,10 @@ class Evaluation(Strict):
         for name in self.metrics:
             if name not in METRICS:
                 raise unknown("metric", name, METRICS)
-        if not self.schedule or sorted(set(self.schedule)) != self.schedule:
+        if not self.schedule or sorted(set(self.schedule)) != self.schedule or self.schedule[-1] != 1:
             raise ValueError(
-                f"schedule must be a rising list of shares of the budget, such as [0, 0.5, 1], not {self.schedule}"
+                "schedule must be a rising list of shares of the budget that ends with 1, such as [0, 0.5, 1], "
+                f"not {self.schedule}"
             )
         return self
 

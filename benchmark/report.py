@@ -119,12 +119,14 @@ def answer(place: Place, reference: str | None) -> str:
 
 def leaderboard(tables: Tables, place: Place) -> Section:
     """The primary metric's final, best and area side by side, with the noise floor and the way to the target."""
-    heads = ["objective", "n", "diverged", *OF, "final ÷ floor", "samples to target", "seconds to target"]
+    heads = ["objective", "n", "diverged", *OF, "final ÷ floor", "samples seen", "training seconds"]
+    heads += ["samples to target", "seconds to target"]
     if not place.column:
         return Section(place.name, heads)
     floor, target = tables.floor(place.dataset, place.column), place.cells["target"].iloc[0]
     board = Section(f"{place.name}: {metric(place.column).label}", heads)
-    times = place.cells.groupby("objective")[["samples_to_target", "seconds_to_target"]].median()
+    counts = ["samples_seen", "train_seconds", "samples_to_target", "seconds_to_target"]
+    times = place.cells.groupby("objective")[counts].median()
     for name in _names(place):
         final, best, area = (place.summary[name, place.column, of] for of in OF)
         row = [name, f"{final['n']}/{final['n_expected']}", str(final["diverged"]), *map(_iqm, (final, best, area))]
@@ -155,10 +157,11 @@ def cost(tables: Tables) -> Section:
     ms = 1000 * cells["train_seconds"] / cells["g_steps"]
     cells = cells.assign(ms=ms, share=100 * cells["eval_seconds"] / clocks)
     columns = ["ms", "train_seconds", "share", "peak_memory_mb"]
-    heads = ["ms per generator step", "training seconds", "% of time measuring", "peak memory MB"]
+    heads = ["ms per generator step", "training seconds", "% of time measuring", "peak memory MiB"]
     medians = cells.groupby([*GROUP, "objective"], sort=False)[columns].median().reset_index()
     rows = [[*row[:3], *map(_number, row[3:])] for row in medians.to_numpy().tolist()]
-    return Section("Cost", [*GROUP, "objective", *heads], rows, "Medians over seeds.")
+    note = "Medians over seeds. Memory: allocated on a GPU; on a CPU the whole process, which the libraries dominate."
+    return Section("Cost", [*GROUP, "objective", *heads], rows, note)
 
 
 def failures(tables: Tables) -> Section:
@@ -180,7 +183,7 @@ def comparison_kinds(tables: Tables) -> list[tuple[str, str]]:
         budget = _text({label: training[name] for name, label in BUDGETS.items() if training.get(name)})
         kind = own if recipe == "paper" else shared.format(_text(recipe))
         found[f"{cell['architecture']} on {cell['dataset']}"] = (
-            f"{kind} Equal budgets ({budget}); final is at their end."
+            f"{kind} Equal budgets ({budget}); final is at their end, whatever samples and seconds that took."
         )
     return list(found.items())
 

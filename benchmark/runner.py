@@ -1,6 +1,7 @@
 """Which cells are pending, what a run needs before the first of them starts, and how one cell is run and committed."""
 
 import io
+import os
 import resource
 import shutil
 import sys
@@ -10,8 +11,10 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -19,7 +22,18 @@ from PIL import Image
 
 import variants
 from benchmark import UserError
-from benchmark.cell import Cell, append_rows, code_hash, digest, environment, read_json, write_bytes, write_json
+from benchmark.cell import (
+    FINISHED,
+    Cell,
+    append_rows,
+    cell_status,
+    code_hash,
+    digest,
+    environment,
+    read_json,
+    write_bytes,
+    write_json,
+)
 from benchmark.matrix import Matrix
 from benchmark.measure import content_hash, measure, open_instrument, protocol_id
 from benchmark.train import Snapshot, make_dataset, make_networks, make_objective, make_recipe, train
@@ -40,10 +54,12 @@ def prepare(
             dataset = make_dataset(cell.dataset)
             train_split, held = dataset.splits
             instrument = open_instrument(cell.dataset, cell.evaluation, device)
+            if protocols.get(cell.dataset.label, {}).get("protocol") == protocol_id(instrument):
+                continue  # measured before
             floor = {column: value for column, (value, _) in instrument.floor().items()}
         except (ValueError, OSError) as error:
             raise UserError(f"dataset {cell.dataset.label}: {' '.join(str(error).split())}") from error
-        extractor = getattr(instrument, "extractor", None)
+        extractor = instrument.extractor
         protocols[cell.dataset.label] = {
             "protocol": protocol_id(instrument),
             "parts": instrument.parts,
@@ -76,19 +92,17 @@ def prepare(
     ]
     config = matrix.model_dump(mode="json")
     value = {"name": name, "description": description, "hash": digest(config), "config": config}
-    write_json(folder / "matrix.json", value | {"reference": matrix.reference, "cells": entries})
-    write_json(folder / "protocols.json", protocols)
+    try:
+        write_json(folder / "matrix.json", value | {"reference": matrix.reference, "cells": entries})
+        write_json(folder / "protocols.json", protocols)
+    except OSError as error:
+        raise UserError(f"--results: {folder} cannot be written to: {error.strerror}") from error
 
 
 def pending(folder: Path, cells: list[Cell], force: bool, retry_errors: bool) -> list[Cell]:
     """The cells still to run: what is neither committed (done, diverged) nor an error left alone."""
-    settled = {"done", "diverged"} | (set() if retry_errors else {"error"})
+    settled = {*FINISHED} | (set() if retry_errors else {"error"})
     return [cell for cell in cells if force or cell_status(folder, cell.key).get("status") not in settled]
-
-
-def cell_status(folder: Path, key: str) -> dict[str, Any]:
-    """The committed status of a cell; empty for a missing one."""
-    return read_json(folder / "cells" / key / "status.json")
 
 
 def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], None]) -> Event:
@@ -108,6 +122,7 @@ def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], 
         "g_steps": 0,
         "train_seconds": 0.0,
         "eval_seconds": 0.0,
+        "peak_memory_mb": 0.0,
         "device": device,
         "precision": cell.training["precision"],
         "norm": cell.norm,
@@ -127,10 +142,12 @@ def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], 
             status["train_seconds"] = snapshot.train_seconds
             if snapshot.row:
                 append_rows(path / "steps.jsonl", [snapshot.row])
+            status["peak_memory_mb"] = max(status["peak_memory_mb"], peak_memory_mb(device))
             if snapshot.due:
                 began = time.perf_counter()
                 append_rows(path / "evals.jsonl", evaluate(snapshot, protocol, device))
                 save_samples(path / "samples", snapshot)
+                reset_peak_memory(device)  # measuring is not what the objective costs
                 status["eval_seconds"] += time.perf_counter() - began
             on_event({"key": cell.key, "progress": snapshot.progress})
         status |= {"status": "done", "onset": snapshot.onset}
@@ -144,7 +161,6 @@ def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], 
         write_bytes(path / "traceback.txt", traceback.format_exc().encode())
     seconds = time.perf_counter() - started
     status["other_seconds"] = seconds - status["train_seconds"] - status["eval_seconds"]
-    status["peak_memory_mb"] = peak_memory_mb(device)
     write_json(path / "status.json", status)
     return status
 
@@ -184,7 +200,7 @@ def interrupted(folder: Path, key: str, reason: str = "interrupted", status: str
 def states(folder: Path) -> list[dict[str, Any]]:
     """State, progress and mark of every cell of a results folder, in the matrix's order. Raises UserError for none."""
     matrix = read_json(folder / "matrix.json")
-    if not matrix:
+    if "cells" not in matrix:
         raise UserError(f"no results in {folder}: run the matrix first (ganbench run)")
     return [
         {"status": "missing", "reason": None} | cell_status(folder, cell["key"]) | {"key": cell["key"]}
@@ -200,7 +216,7 @@ def count(found: list[Event]) -> str:
 
 def estimate(folder: Path, cells: list[Cell], device: str) -> dict[str, float | None]:
     """Seconds per cell, by key: what the group's committed cells took, else three generator steps timed now
-    (training only). None where the data cannot be had."""
+    (training only). None where the data is not on this machine: nothing is downloaded for an estimate."""
     known: dict[str, float | None] = {}
     seconds: dict[str, float | None] = {}
     for cell in cells:
@@ -218,13 +234,17 @@ def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
     options = cell.training
     trial = options | {"steps": steps, "samples": None, "seconds": None}
     try:
-        *_, last = train(replace(cell, training=trial, evaluation=cell.evaluation | {"schedule": [1.0]}), device)
+        with patch.dict(os.environ, GANBENCH_OFFLINE="1"):
+            make_dataset(cell.dataset).splits  # noqa: B018  loaded here, where nothing may be downloaded
+        often = {"schedule": [1.0], "log_every": 1}
+        clock = [s.train_seconds for s in train(replace(cell, training=trial, evaluation=often), device)]
     except (OSError, ValueError):
         return None
     if options["seconds"]:
         return options["seconds"]
     per_step = options["batch_size"] * make_objective(cell.objective).d_steps(1000)
-    return last.train_seconds / steps * (options["steps"] or options["samples"] / per_step)
+    quickest = min(after - before for before, after in pairwise(clock))
+    return quickest * (options["steps"] or options["samples"] / per_step)
 
 
 def reset_peak_memory(device: str) -> None:

@@ -24,6 +24,7 @@ def critic_step(
         with torch.no_grad():
             fake = G(z).float()
         loss = objective.d_loss(lambda x: D(x).float(), real, fake, noise)
+    assert loss.dim() == 0, f"d_loss must be a scalar, not of shape {tuple(loss.shape)}"
     _update(optimizer, loss, D)
     objective.after_d_step(D)
     return loss.detach()
@@ -42,6 +43,7 @@ def generator_step(
     """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns the loss."""
     with autocast(real, precision):
         loss = objective.g_loss(lambda x: D(x).float(), real, G(z).float(), noise)
+    assert loss.dim() == 0, f"g_loss must be a scalar, not of shape {tuple(loss.shape)}"
     _update(optimizer, loss, G)
     return loss.detach()
 

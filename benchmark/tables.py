@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import UserError, stats
-from benchmark.cell import cell_from_spec, code_hash, read_json, read_rows
+from benchmark.cell import FINISHED, cell_from_spec, cell_status, code_hash, read_json, read_rows
 from benchmark.metrics import METRICS, metric
 
 EVALS = ["cell", "samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol"]
@@ -52,7 +52,7 @@ class Tables:
 def load(folder: Path) -> Tables:
     """The tables of results/runs/MATRIX. Raises UserError without matrix.json, or for two protocols in one dataset."""
     matrix = read_json(folder / "matrix.json")
-    if not matrix:
+    if "cells" not in matrix:
         raise UserError(f"no matrix.json in {folder}: not the results of a matrix; `ganbench run` writes them")
     protocols = {name: value for name, value in read_json(folder / "protocols.json").items() if name != "schema"}
     cells = pd.DataFrame([_cell(folder, entry) for entry in matrix["cells"]])
@@ -74,7 +74,7 @@ def write(tables: Tables, folder: Path) -> None:
 
 def _cell(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     path = folder / "cells" / entry["key"]
-    status, environment = read_json(path / "status.json"), read_json(path / "environment.json")
+    status, environment = cell_status(folder, entry["key"]), read_json(path / "environment.json")
     row = {name: entry[name] for name in ("key", *AXES, "modality")}
     row |= {"status": status.get("status", "missing"), "stale": bool(status) and _stale(path, status, entry)}
     row |= {"reason": status.get("reason")}
@@ -178,7 +178,7 @@ def _to_target(cells: pd.DataFrame, evals: pd.DataFrame, reference: str | None) 
     sign = np.where(rows["metric"].map(_direction) == "min", 1, -1)
     hits = rows[sign * rows["value"] <= sign * rows["cell"].map(target).astype(float)]
     first = hits.sort_values("samples_seen", kind="stable").drop_duplicates("cell").set_index("cell")
-    missed = cells["status"].isin(["done", "diverged"]) & target.notna().to_numpy()
+    missed = cells["status"].isin(FINISHED) & target.notna().to_numpy()
     ends = {"target": pd.Series(target.to_numpy(), cells.index)}
     for name, source in (("samples_to_target", "samples_seen"), ("seconds_to_target", "train_seconds")):
         reached = cells["key"].map(first[source])

@@ -38,12 +38,12 @@ class Snapshot:
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """n samples (n, *shape) on the device, images as uint8: the same latents at every snapshot of a seed.
-        Raises FloatingPointError where they are not finite."""
+        """n samples (n, *shape) on the device, images as uint8: the same latents at every snapshot of a seed, in whole
+        batches, so that fewer samples are the first of more. Raises FloatingPointError where they are not finite."""
         device = next(self.G.parameters()).device
         generator = torch.Generator(device).manual_seed(self.cell.stream("evaluation"))
-        z = torch.randn(n, self.G.latent_dim, device=device, generator=generator)
-        samples = torch.cat([self.G(part).float() for part in z.split(SAMPLING_BATCH)])
+        z = torch.randn(-(-n // SAMPLING_BATCH), SAMPLING_BATCH, self.G.latent_dim, device=device, generator=generator)
+        samples = torch.cat([self.G(batch).float() for batch in z])[:n]
         if not samples.isfinite().all():
             raise FloatingPointError("the generated samples are not finite")
         return quantise(samples) if samples.dim() == 4 else samples
@@ -106,7 +106,7 @@ def train(cell: Cell, device: str) -> Iterator[Snapshot]:
                 set_lr(optimizers, recipe.lr * (1 - progress))
             real, z, *losses = iterate(g_step, G, D, optimizers)
             if average is not None:
-                torch._foreach_lerp_(list(average.parameters()), list(G.parameters()), 1 - options["ema"])
+                move_average(average, G, options["ema"])
             torch.stack(losses, out=trace[g_step - first])
             samples_seen += batch_size * objective.d_steps(g_step)
             g_step += 1
@@ -134,6 +134,12 @@ def share_spent(options: dict[str, Any], g_steps: int, samples_seen: int, second
     raise AssertionError("a matrix sets exactly one budget")
 
 
+@torch.no_grad()
+def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """average = decay · average + (1 − decay) · network, parameter by parameter."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+
+
 def set_lr(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
     """Set the learning rate of every parameter group."""
     for optimizer in optimizers:
@@ -157,23 +163,15 @@ def make_objective(choice: Choice) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _dataset(name: str, params: tuple[tuple[str, Any], ...]) -> Any:
-    return variants.load("datasets", name).Dataset(**dict(params))
-
-
 def make_dataset(choice: Choice) -> Any:
     """The dataset, loaded at most once per process."""
-    return _dataset(choice.name, tuple(sorted((choice.params | choice.where).items())))
+    return variants.load("datasets", choice.name).Dataset(**choice.params, **choice.where)
 
 
 @lru_cache(maxsize=2)
-def _device_data(name: str, params: tuple[tuple[str, Any], ...], device: str) -> Tensor:
-    return _dataset(name, params).train().to(device)
-
-
 def device_data(choice: Choice, device: str) -> Tensor:
     """The training split on the device: images as uint8 (n, C, H, W), points as float32 (n, 2)."""
-    return _device_data(choice.name, tuple(sorted((choice.params | choice.where).items())), device)
+    return make_dataset(choice).train().to(device)
 
 
 def make_networks(cell: Cell) -> tuple[nn.Module, nn.Module]:

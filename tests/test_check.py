@@ -25,6 +25,11 @@ def write(folder, value=flat, **options):
     return synthetic.write(folder, curve=final(value), samples=False, steps=2, **options)
 
 
+@pytest.fixture(autouse=True)
+def current_code(monkeypatch):
+    monkeypatch.setattr("benchmark.tables.code_hash", lambda cell: "c0de")  # what synthetic cells were made with
+
+
 @pytest.fixture
 def baseline(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
@@ -49,7 +54,7 @@ def test_the_same_results_pass(baseline):
 
 
 def test_the_band_is_the_largest_of_absolute_relative_and_twice_the_spread():
-    assert check.band("fid_classifier_750", [2.0] * 5) == 1.0  # absolute
+    assert check.band("fid_classifier_750", [0.2] * 5) == 0.1  # absolute
     assert check.band("fid_classifier_750", [100.0] * 5) == pytest.approx(20.0)  # relative, 20 %
     values = [24 * factor for factor in SEEDS]
     assert check.band("fid_classifier_750", values) == pytest.approx(24 * 0.2)
@@ -117,6 +122,37 @@ def test_another_protocol_is_refused_by_name(baseline):
     found = verdicts(now)
     assert check.exit_code(found) == 2
     assert {v.note for v in found if v.mark == "x"} == {"protocol bbbbbbbb against aaaaaaaa"}
+
+
+def test_stale_results_are_neither_a_pass_nor_a_baseline(baseline, monkeypatch):
+    now = write(baseline / "now")
+    monkeypatch.setattr("benchmark.tables.code_hash", lambda cell: "edited")
+    found = verdicts(now)
+    assert check.exit_code(found) == 2
+    assert {v.note for v in found} == {"5 of 5 seeds stale: run with --force"}
+    with pytest.raises(UserError, match="other code"):
+        check.accept(load(now), "quick")
+
+
+def test_other_training_options_are_refused(baseline):
+    now = write(baseline / "now")
+    matrix = json.loads((now / "matrix.json").read_text())
+    for cell in matrix["cells"]:
+        if cell["dataset"] == "digits":
+            cell["spec"]["training"]["steps"] = 200
+    synthetic.edit(now / "matrix.json", cells=matrix["cells"])
+    found = verdicts(now)
+    assert {v.note for v in found if v.mark == "x"} == {"other training options than the baseline's"}
+    assert check.exit_code(found) == 2
+
+
+def test_a_group_that_diverged_wholly_before_and_now_is_no_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
+    status = {("minimax", "digits", seed): "diverged" for seed in range(5)}
+    check.accept(load(write(tmp_path / "accepted", status=status)), "quick")
+    found = verdicts(write(tmp_path / "now", status=status))
+    assert {v.mark for v in found} == {"+"}
+    assert check.exit_code(found) == 0
 
 
 def test_other_seeds_are_refused(baseline):

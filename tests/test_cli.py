@@ -109,11 +109,17 @@ def test_a_damaged_result_file_is_named(ganbench: Callable[..., Ended], tmp_path
     synthetic.write(tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False)
     path = next(tmp_path.glob("tiny/cells/*/status.json"))
     path.write_text("{")
-    ended = ganbench("status", "--matrix", "tiny", "--results", tmp_path)
-    assert ended.code == 2
-    assert ended.err.startswith(f"ganbench: {path} is damaged")
+    assert "4 done, 1 missing" in ganbench("status", "--matrix", "tiny", "--results", tmp_path).out  # runs again
     path.write_text('{"schema": 99}')
     assert f"{path} has schema 99" in ganbench("status", "--matrix", "tiny", "--results", tmp_path).err
+    path.unlink()
+    evals = next(tmp_path.glob("tiny/cells/*/evals.jsonl"))
+    evals.write_text('garbage\n{"metric": "swd_2k"}\n')
+    assert f"{evals}, line 1 is damaged" in ganbench("tables", "--matrix", "tiny", "--results", tmp_path).err
+    (tmp_path / "tiny/matrix.json").write_text("[]")
+    ended = ganbench("status", "--matrix", "tiny", "--results", tmp_path)
+    assert ended.code == 2
+    assert ended.err.startswith(f"ganbench: {tmp_path}/tiny/matrix.json is damaged")
 
 
 @pytest.mark.parametrize(

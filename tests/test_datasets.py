@@ -280,10 +280,11 @@ def test_cifar10_reads_classes_from_folders_and_zips(train: str, test: str, tmp_
     data = dataset("cifar10", root=str(tmp_path))
     assert data.train().dtype == torch.uint8
     assert data.train().shape == (6, 3, 32, 32)
-    assert data.splits[0].labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert sorted(data.splits[0].labels.tolist()) == [0, 0, 1, 1, 2, 2]
+    assert data.splits[0].labels.tolist() != [0, 0, 1, 1, 2, 2], "the first n are of all classes"
     for image, label in zip(data.train(), data.splits[0].labels, strict=True):
         assert image.flatten(1).unique(dim=1).flatten().tolist() == [*list(COLOURS.values())[label]]
-    assert data.holdout()[:, :, 0, 0].tolist() == [[4, 5, 6], [1, 2, 3], [7, 8, 9]]
+    assert sorted(data.holdout()[:, :, 0, 0].tolist()) == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
 
 
 def test_splits_of_different_classes_are_refused(tmp_path: Path) -> None:
@@ -303,10 +304,9 @@ def test_images_are_resized_cropped_and_made_rgb(tmp_path: Path) -> None:
     )
     images = read_images(tmp_path, 32).samples
     assert images.shape == (3, 3, 32, 32)
-    assert images[0, :, 16, 16].tolist() == [0, 0, 255]
-    assert images[0, 2, :, 2:-2].float().mean() > 250
-    assert images[1].unique().tolist() == [77]
-    assert images[2].unique().tolist() == [9]
+    (centre,) = (image for image in images if image[:, 16, 16].tolist() == [0, 0, 255])
+    assert centre[2, :, 2:-2].float().mean() > 250
+    assert sorted(levels for image in images if len(levels := image.unique().tolist()) == 1) == [[9], [77]]
 
 
 @pytest.mark.parametrize("path", ["train", "train.zip"])

@@ -329,7 +329,7 @@ MISTAKES: dict[str, tuple[dict[str, str], list[str]]] = {
         ["steps and seconds"],
     ),
     "no budget": ({"training": "[training]\nbatch_size = 5"}, ["one budget", "steps, samples, seconds", "none"]),
-    "no steps": ({"training": "[training]\nsteps = 0"}, ["steps", "greater than 0", "not 0"]),
+    "no steps": ({"training": "[training]\nsteps = 0"}, ["steps", "greater than", "not 0"]),
     "negative steps": ({"training": "[training]\nsteps = -5"}, ["steps", "-5"]),
     "steps as string": ({"training": '[training]\nsteps = "20"'}, ["steps", "integer", "'20'"]),
     "steps as boolean": ({"training": "[training]\nsteps = true"}, ["steps", "integer", "True"]),
@@ -393,7 +393,7 @@ MISTAKES: dict[str, tuple[dict[str, str], list[str]]] = {
     "schedule beyond the end": ({"evaluation": "[evaluation]\nschedule = [0, 2]"}, ["schedule.1", "1", "not 2"]),
     "schedule of strings": ({"evaluation": '[evaluation]\nschedule = ["0"]'}, ["schedule.0", "number", "'0'"]),
     "schedule as number": ({"evaluation": "[evaluation]\nschedule = 1"}, ["schedule", "list", "not 1"]),
-    "no samples": ({"evaluation": "[evaluation]\nn = { points = 0 }"}, ["n.points", "greater than 0", "not 0"]),
+    "no samples": ({"evaluation": "[evaluation]\nn = { points = 0 }"}, ["n.points", "greater than", "not 0"]),
     "sizes as number": ({"evaluation": "[evaluation]\nn = 200"}, ["evaluation.n", "table", "not 200"]),
     "never logged": ({"evaluation": "[evaluation]\nlog_every = 0"}, ["log_every", "not 0"]),
     "metrics of the other modality": (

@@ -140,6 +140,7 @@ def test_moving_average_of_the_generator():
     *_, average = train(small_cell(steps=1, ema=0.9), "cpu")
     for w0, w1, mean in zip(initial.parameters(), plain.G.parameters(), average.G.parameters(), strict=True):
         torch.testing.assert_close(mean, 0.9 * w0 + 0.1 * w1)
+        assert mean.grad_fn is None, "an average that remembers how it was made grows with every step"
 
 
 def test_one_shared_recipe_for_all(monkeypatch):

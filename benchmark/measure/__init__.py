@@ -6,6 +6,7 @@ the modality's file: (fake, reference) -> a value, or a value and its standard e
 """
 
 import hashlib
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ class Instrument(Protocol):
     parts: dict[str, Any]  # the protocol, part by part
     n: int  # samples a snapshot is measured on
     columns: dict[str, str]  # metric name -> column
+    extractor: Any  # of features; None where there is none
 
     def measure(self, samples: Tensor) -> dict[str, Reading]:
         """Every metric of samples (n, *shape), by column."""
@@ -37,7 +39,16 @@ class Instrument(Protocol):
 
 def open_instrument(choice: Choice, evaluation: dict[str, Any], device: str) -> Instrument:
     """The instrument of a dataset under an evaluation, opened at most once per process and device."""
-    return _open(_Key(choice, evaluation, device))
+    return _open(choice, json.dumps(evaluation, sort_keys=True), device)
+
+
+@lru_cache(maxsize=4)
+def _open(choice: Choice, evaluation: str, device: str) -> Instrument:
+    from benchmark.measure import images, points
+
+    dataset = make_dataset(choice)
+    module = {"images": images, "points": points}[dataset.modality]
+    return module.Instrument(dataset, json.loads(evaluation), device)
 
 
 def protocol_id(instrument: Instrument) -> str:
@@ -50,30 +61,6 @@ def measure(snapshot: Snapshot, device: str) -> dict[str, Reading]:
     cell: Cell = snapshot.cell
     instrument = open_instrument(cell.dataset, cell.evaluation, device)
     return instrument.measure(snapshot.sample(instrument.n))
-
-
-class _Key:
-    """An argument triple that hashes by content, for lru_cache."""
-
-    def __init__(self, choice: Choice, evaluation: dict[str, Any], device: str) -> None:
-        self.value = choice, evaluation, device
-        self.text = digest([choice.label, choice.where, evaluation, device], 64)
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.text == other.text
-
-
-@lru_cache(maxsize=4)
-def _open(key: _Key) -> Instrument:
-    from benchmark.measure import images, points
-
-    choice, evaluation, device = key.value
-    dataset = make_dataset(choice)
-    module = {"images": images, "points": points}[dataset.modality]
-    return module.Instrument(dataset, evaluation, device)
 
 
 def metric_names(modality: str, wanted: list[str]) -> list[str]:

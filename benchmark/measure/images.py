@@ -20,6 +20,8 @@ from benchmark.cell import digest, write_bytes
 from benchmark.measure import Reading, cache_folder, content_hash, metric_names, with_error
 from benchmark.measure.extractors import Extractor, open_extractor
 from benchmark.metrics import column
+from benchmark.train import SAMPLING_BATCH
+from variants.objectives import full_precision
 
 SPLITS = 10  # of the Inception score
 NEIGHBOURHOOD = 3  # of precision and recall
@@ -33,6 +35,7 @@ class Features:
 
     features: Tensor
     logits: Tensor | None
+    precision_recall: dict[str, float] | None = None  # two metrics of one computation
 
     @cached_property
     def mean(self) -> np.ndarray:
@@ -89,6 +92,7 @@ class Instrument:
             "split": "train",
             "resize": self.extractor.resize,
             "quantisation": "uint8, rounded",
+            "sampling_batch": SAMPLING_BATCH,
             "kid_subsets": evaluation["kid_subsets"],
             "kid_subset_size": min(evaluation["kid_subset_size"], self.n, n_real),
             "splits": SPLITS,
@@ -113,9 +117,8 @@ class Instrument:
 
     def _cached(self, part: str, images: Tensor) -> Features:
         """The features of real images, kept on disk under a key that contains everything they depend on."""
-        key = digest(
-            [content_hash(images), self.extractor.name, self.extractor.weights_sha256, self.extractor.resize], 16
-        )
+        extractor, kind = self.extractor, self.device.partition(":")[0]
+        key = digest([content_hash(images), extractor.name, extractor.weights_sha256, extractor.resize, kind], 16)
         path = cache_folder() / f"{part}-{key}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as arrays:
@@ -133,8 +136,9 @@ class Instrument:
 
 @torch.no_grad()
 def extract(extractor: Extractor, images: Tensor, device: str) -> Features:
-    """Features and logits of uint8 images (n, C, H, W)."""
-    found = [extractor(batch.to(device)) for batch in images.split(BATCH)]
+    """Features and logits of uint8 images (n, C, H, W), in float32 whatever precision the training has."""
+    with full_precision(torch.empty(0, device=device)):
+        found = [extractor(batch.to(device)) for batch in images.split(BATCH)]
     features, logits = zip(*found, strict=True)
     return Features(
         torch.cat(features).double().cpu(),
@@ -162,9 +166,9 @@ def is_std(fake: Features, reference: Reference) -> float:
     return _inception_score(fake)[1]
 
 
-def kid(fake: Features, reference: Reference) -> Reading:
+def kid(fake: Features, reference: Reference) -> float:
     """Kernel inception distance (Bińkowski et al. 2018, arXiv:1801.01401): the unbiased cubic-kernel MMD², mean over
-    random subsets, and its standard error."""
+    random subsets. The subsets overlap, so their spread is no standard error."""
     found = kid_features_to_metric(
         fake.features,
         reference.real.features,
@@ -173,8 +177,7 @@ def kid(fake: Features, reference: Reference) -> Reading:
         rng_seed=RNG_SEED,
         verbose=False,
     )
-    std = found["kernel_inception_distance_std"]
-    return found["kernel_inception_distance_mean"], std / reference.kid_subsets**0.5
+    return found["kernel_inception_distance_mean"]
 
 
 def precision(fake: Features, reference: Reference) -> float:
@@ -207,8 +210,8 @@ def _inception_score(fake: Features) -> tuple[float, float]:
 
 
 def _precision_recall(fake: Features, reference: Reference) -> dict[str, float]:
-    if "precision_recall" not in fake.__dict__:  # two metrics, one computation
-        fake.__dict__["precision_recall"] = prc_features_to_metric(
+    if fake.precision_recall is None:
+        fake.precision_recall = prc_features_to_metric(
             fake.features,
             reference.real.features,
             prc_neighborhood=NEIGHBOURHOOD,
@@ -216,4 +219,4 @@ def _precision_recall(fake: Features, reference: Reference) -> dict[str, float]:
             save_cpu_ram=False,
             verbose=False,
         )
-    return fake.__dict__["precision_recall"]
+    return fake.precision_recall

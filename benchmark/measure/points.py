@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchmark.measure import Reading, content_hash, metric_names, with_error
 from benchmark.metrics import column
+from benchmark.train import SAMPLING_BATCH
 from variants.datasets import Modes
 
 DIRECTIONS = 128
@@ -46,6 +47,7 @@ class Instrument:
             "n_fake": self.n,
             "n_real": self.n,
             "split": "held out",
+            "sampling_batch": SAMPLING_BATCH,
             "directions": DIRECTIONS,
             "grid": [GRID, SIDE],
             "mode_share": MODE_SHARE,

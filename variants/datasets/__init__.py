@@ -73,6 +73,8 @@ class Base:
 def data_folder(root: str | None, name: str) -> Path:
     """Where a dataset is looked for and downloaded to: `root`, else $GANBENCH_DATA/name, else the user's cache."""
     if root:
+        if not Path(root).expanduser().exists():
+            raise OSError(f"root {root!r} does not exist")
         return Path(root).expanduser()
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ganbench" / "datasets"
     return Path(os.environ.get("GANBENCH_DATA", cache)) / name
@@ -135,7 +137,10 @@ def load_mnist_like(name: str, torchvision_class: str, root: str | None) -> tupl
 
 
 def download(torchvision_class: str, folder: Path) -> None:
-    """Download through torchvision. Raises OSError that says what to do where that fails."""
+    """Download through torchvision, unless $GANBENCH_OFFLINE is set. Raises OSError that says what to do where that
+    fails."""
+    if os.environ.get("GANBENCH_OFFLINE"):
+        raise OSError(f"{torchvision_class} is not in {folder}, and GANBENCH_OFFLINE forbids to download it")
     import torchvision
 
     try:

@@ -1,6 +1,7 @@
 """The reader of image folders: class-per-folder images in a folder or a zip."""
 
 import io
+import random
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,10 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def read_images(path: Path, size: int) -> Split:
-    """The images of `path`, a folder or a zip of CLASS/IMAGE files, as uint8 RGB (n, 3, size, size) in the order of
-    their names, and the index of each one's class. An image of another size is resized and centre-cropped.
-    Raises ValueError for an unreadable zip or image, naming it, and for a path with no images."""
+    """The images of `path`, a folder or a zip of CLASS/IMAGE files, as uint8 RGB (n, 3, size, size) and the index of
+    each one's class, in a fixed random order, so that the first n are of all classes. An image of another size is
+    resized and centre-cropped. Raises ValueError for an unreadable zip or image, naming it, and for a path with no
+    images."""
     if path.is_dir():
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.suffix.lower() in ENDINGS)
         return _decode(path, names, lambda name: (path / name).read_bytes(), size)
@@ -33,6 +35,7 @@ def read_images(path: Path, size: int) -> Split:
 def _decode(path: Path, names: list[str], read: Callable[[str], bytes], size: int) -> Split:
     if not names:
         raise ValueError(f"{path} holds no images ({', '.join(ENDINGS)})")
+    random.Random(0).shuffle(names)
 
     def decode(name: str) -> np.ndarray:
         try:

@@ -45,6 +45,8 @@ class Objective(Base):
             raise ValueError(f"sided=signed needs pairs=segment or pairs=endpoint, not pairs={self.pairs}")
         if self.epsilon < FLOOR:
             raise ValueError(f"epsilon must be at least {FLOOR}, not {self.epsilon}")
+        if self.penalty_weight < 0:
+            raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
@@ -56,10 +58,12 @@ class Objective(Base):
         return alpha, direction / along(real, norms(direction))
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        d_real, d_fake = D(real), D(fake)
         if self.pairs == "endpoint":
+            with full_precision(real):  # the scores of the loss are the penalty's, too
+                d_real, d_fake = D(real), D(fake)
             penalty = self._penalise(d_real - d_fake, norms(real - fake))
         else:
+            d_real, d_fake = D(real), D(fake)
             penalty = self.penalty(D, real, fake, noise)
         return d_fake.mean() - d_real.mean() + self.penalty_weight * penalty
 

@@ -33,6 +33,8 @@ class Objective(Base):
     per_sample_penalty = True
 
     def __post_init__(self) -> None:
+        if self.penalty_weight < 0:
+            raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
