@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+CRITIC = ("d_loss", "d_real", "d_fake", "d_grad_norm")  # what a critic step returns: loss, mean scores, norm
+GENERATOR = ("g_loss", "g_grad_norm")  # what a generator step returns
+
 
 def critic_step(
     objective: Any,
@@ -19,15 +22,25 @@ def critic_step(
 ) -> Tensor:
     """One optimiser step of the critic on real samples (batch, *shape) and latents (batch, latent_dim).
 
-    Real and fake samples pass the critic separately, as batch norm asks. Returns the loss, a detached scalar."""
+    Real and fake samples pass the critic separately, as batch norm asks. Returns CRITIC, (4,), detached and on the
+    device; a mean score is NaN where the loss does not ask for the scores of those very samples."""
+    means = [torch.full((), torch.nan, device=real.device)] * 2
+
+    def critic(x: Tensor) -> Tensor:
+        scores = D(x).float()
+        if x is real or x is fake:
+            means[x is fake] = scores.detach().mean()
+        return scores
+
     with autocast(real, precision):
         with torch.no_grad():
             fake = G(z).float()
-        loss = objective.d_loss(lambda x: D(x).float(), real, fake, noise)
+        loss = objective.d_loss(critic, real, fake, noise)
     assert loss.dim() == 0, f"d_loss must be a scalar, not of shape {tuple(loss.shape)}"
     _update(optimizer, loss, D)
+    norm = grad_norm(D)
     objective.after_d_step(D)
-    return loss.detach()
+    return torch.stack([loss.detach(), *means, norm])
 
 
 def generator_step(
@@ -40,12 +53,18 @@ def generator_step(
     noise: tuple[Tensor, ...] | None,
     precision: str = "float32",
 ) -> Tensor:
-    """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns the loss."""
+    """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns GENERATOR, (2,),
+    detached and on the device."""
     with autocast(real, precision):
         loss = objective.g_loss(lambda x: D(x).float(), real, G(z).float(), noise)
     assert loss.dim() == 0, f"g_loss must be a scalar, not of shape {tuple(loss.shape)}"
     _update(optimizer, loss, G)
-    return loss.detach()
+    return torch.stack([loss.detach(), grad_norm(G)])
+
+
+def grad_norm(network: nn.Module) -> Tensor:
+    """The Euclidean norm of all parameter gradients of a network together."""
+    return torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
 
 
 def autocast(tensor: Tensor, precision: str) -> AbstractContextManager[Any]:

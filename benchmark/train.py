@@ -14,10 +14,11 @@ from torch import Tensor, nn
 import variants
 from benchmark.cell import Cell, Choice, stream_seed
 from benchmark.probes import PROBES, probe
-from benchmark.step import critic_step, generator_step, make_optimizer, set_precision
+from benchmark.step import CRITIC, GENERATOR, critic_step, generator_step, make_optimizer, set_precision
 from variants.architectures import build, initialise
 from variants.objectives import Recipe
 
+TRACE = (*CRITIC, *GENERATOR)
 SAMPLING_BATCH = 250  # the batch whose statistics batch norm uses in sampling; part of every protocol
 
 
@@ -67,19 +68,19 @@ def train(cell: Cell, device: str) -> Iterator[Snapshot]:
     base = cell.stream("steps")
 
     def iterate(g_step: int, G: Any, D: Any, optimizers: list[torch.optim.Optimizer]) -> tuple[Tensor, ...]:
-        """The critic steps and the generator step of one iteration: last real batch and latents, both losses."""
+        """The critic steps and the generator step of one iteration: last real batch and latents, what both returned."""
         for d_step in range(objective.d_steps(g_step)):
             generator.manual_seed(stream_seed(base, g_step, d_step))
             real = draw_batch(data, batch_size, generator)
             z = torch.randn(batch_size, G.latent_dim, device=device, generator=generator)
             noise = objective.draw(real, generator)
-            d_loss = critic_step(objective, G, D, optimizers[1], real, z, noise, options["precision"])
+            critic = critic_step(objective, G, D, optimizers[1], real, z, noise, options["precision"])
         generator.manual_seed(stream_seed(base, g_step, "generator"))
         z = torch.randn(
             batch_size * options["generator_batch_multiple"], G.latent_dim, device=device, generator=generator
         )
         noise = objective.draw(real, generator)
-        return real, z, d_loss, generator_step(objective, G, D, optimizers[0], real, z, noise, options["precision"])
+        return real, z, critic, generator_step(objective, G, D, optimizers[0], real, z, noise, options["precision"])
 
     # Warm up on copies: allocator, autotuning and lazy imports stay out of the training clock
     copies = [copy.deepcopy(network) for network in (G, D)]
@@ -87,7 +88,7 @@ def train(cell: Cell, device: str) -> Iterator[Snapshot]:
     del copies
 
     g_step, samples_seen, seconds, progress = 0, 0, 0.0, 0.0
-    trace = torch.empty(log_every, 2, device=device)  # both losses of every step since the last copy
+    trace = torch.empty(log_every, len(TRACE), device=device)  # of every step since the last copy
     row: dict[str, float] | None = None
     onset: int | None = None
     while True:
@@ -104,10 +105,10 @@ def train(cell: Cell, device: str) -> Iterator[Snapshot]:
         while g_step == first or (g_step % log_every and progress < min([*schedule, 1.0])):
             if options["lr_decay"] == "linear":
                 set_lr(optimizers, recipe.lr * (1 - progress))
-            real, z, *losses = iterate(g_step, G, D, optimizers)
+            real, z, *returned = iterate(g_step, G, D, optimizers)
             if average is not None:
                 move_average(average, G, options["ema"])
-            torch.stack(losses, out=trace[g_step - first])
+            torch.cat(returned, out=trace[g_step - first])
             samples_seen += batch_size * objective.d_steps(g_step)
             g_step += 1
             progress = share_spent(options, g_step, samples_seen, seconds)
@@ -117,13 +118,17 @@ def train(cell: Cell, device: str) -> Iterator[Snapshot]:
         # Log, in one copy from the device
         generator.manual_seed(stream_seed(base, g_step, "probe"))
         probes = probe(objective, G, D, real, z[:batch_size], generator)
-        values = torch.cat([trace[: g_step - first].T.flatten(), torch.stack(probes)]).tolist()
-        d_losses, g_losses = values[: g_step - first], values[g_step - first : 2 * (g_step - first)]
-        bad = [i for i, pair in enumerate(zip(d_losses, g_losses, strict=True)) if not all(map(math.isfinite, pair))]
+        steps = g_step - first
+        values = torch.cat([trace[:steps].flatten(), torch.stack(probes)]).tolist()
+        columns = dict(
+            zip(TRACE, (values[i : steps * len(TRACE) : len(TRACE)] for i in range(len(TRACE))), strict=True)
+        )
+        losses = zip(columns["d_loss"], columns["g_loss"], strict=True)
+        bad = [i for i, pair in enumerate(losses) if not all(map(math.isfinite, pair))]
         onset = first + bad[0] + 1 if bad else None
         row = {"g_step": g_step, "samples_seen": samples_seen}
-        row |= {"d_loss": sum(d_losses) / len(d_losses), "g_loss": sum(g_losses) / len(g_losses)}
-        row |= dict(zip(PROBES, values[2 * (g_step - first) :], strict=True))
+        row |= {name: sum(column) / steps for name, column in columns.items()}
+        row |= dict(zip(PROBES, values[-len(PROBES) :], strict=True))
 
 
 def share_spent(options: dict[str, Any], g_steps: int, samples_seen: int, seconds: float) -> float:

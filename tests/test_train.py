@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 
+from benchmark import step as step_module
 from benchmark import train as module
 from benchmark.cell import Choice
 from benchmark.train import make_networks, quantise, train
@@ -196,3 +197,20 @@ def test_streams_do_not_depend_on_the_objective():
     assert ours.stream("steps") == theirs.stream("steps") != small_cell("minimax", seed=1).stream("steps")
     assert ours.key != theirs.key
     assert small_cell(params=None).objective == Choice("nonsaturating")
+
+
+def test_score_means_and_gradient_norms_are_those_of_the_steps(monkeypatch):
+    """WGAN's critic loss is the difference of the two mean scores; the norms are those of p.grad after the backward."""
+    norms = []
+    update = step_module._update
+
+    def recording(optimizer, loss, network):
+        update(optimizer, loss, network)
+        norms.append(sum(p.grad.square().sum().item() for p in network.parameters()) ** 0.5)
+
+    monkeypatch.setattr(step_module, "_update", recording)
+    rows = rows_of(small_cell("wgan", steps=3))
+    for index, row in enumerate(rows):
+        assert row["d_loss"] == pytest.approx(row["d_fake"] - row["d_real"], abs=1e-6)
+        *_, d_norm, g_norm = norms[: 6 * (index + 2)]  # the warm-up took the first five critic steps and one more
+        assert (row["d_grad_norm"], row["g_grad_norm"]) == pytest.approx((d_norm, g_norm), rel=1e-5)
