@@ -76,7 +76,7 @@ def run(
     from benchmark.engines import local
     from benchmark.progress import Display
 
-    devices = _devices(device, jobs)
+    devices = local.devices_of(device, jobs)
     folder = _writable(results / path.stem)
     todo = runner.pending(folder, cells, force, retry_errors)
     out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {devices[0]}, {folder}")
@@ -277,28 +277,6 @@ def _shard(text: str) -> tuple[int, int]:
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise UserError(f"--shard takes i/n with 1 ≤ i ≤ n, such as 2/8, not {text!r}")
     return int(part), int(parts)
-
-
-def _devices(device: str, jobs: int) -> list[str]:
-    """One device per worker."""
-    import torch
-
-    if jobs < 0:
-        raise UserError(f"--jobs must not be negative, not {jobs}")
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    if device == "auto":
-        found = gpus or ["cpu"]
-    elif device == "cuda":
-        found = gpus
-        if not gpus:
-            raise UserError("--device cuda: there is no CUDA device here; valid: auto, cpu")
-    else:
-        found = device.split(",")
-        for name in found:
-            if name not in ("cpu", *gpus):
-                raise unknown("device", name, ["auto", "cpu", *(["cuda"] if gpus else []), *gpus])
-    workers = jobs or (os.cpu_count() or 1 if found == ["cpu"] else len(found))
-    return [found[index % len(found)] for index in range(workers)]
 
 
 def _print_options(cells: list[Any]) -> None:

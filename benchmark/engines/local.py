@@ -1,6 +1,7 @@
 """Worker processes on this machine (spawned, as CUDA asks), each with a device and its own threads."""
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from benchmark import UserError, unknown
 from benchmark.cell import Cell
 
 Event = dict[str, Any]
@@ -61,6 +63,28 @@ def run(
                 worker.process.join()
                 if worker.cell is not None:
                     interrupted(folder, worker.cell.key)
+
+
+def devices_of(device: str, jobs: int) -> list[str]:
+    """One device per worker, of `--device` and `--jobs`. Raises UserError for what is not there."""
+    import torch
+
+    if jobs < 0:
+        raise UserError(f"--jobs must not be negative, not {jobs}")
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if device == "auto":
+        found = gpus or ["cpu"]
+    elif device == "cuda":
+        found = gpus
+        if not gpus:
+            raise UserError("--device cuda: there is no CUDA device here; valid: auto, cpu")
+    else:
+        found = device.split(",")
+        for name in found:
+            if name not in ("cpu", *gpus):
+                raise unknown("device", name, ["auto", "cpu", *(["cuda"] if gpus else []), *gpus])
+    workers = jobs or (os.cpu_count() or 1 if found == ["cpu"] else len(found))
+    return [found[index % len(found)] for index in range(workers)]
 
 
 class Worker:
