@@ -54,7 +54,8 @@ def prepare(
             dataset = make_dataset(cell.dataset)
             train_split, held = dataset.splits
             instrument = open_instrument(cell.dataset, cell.evaluation, device)
-            if protocols.get(cell.dataset.label, {}).get("protocol") == protocol_id(instrument):
+            known = protocols.get(cell.dataset.label, {"protocol": None, "floor": {}})
+            if known["protocol"] == protocol_id(instrument) and {*instrument.columns.values()} <= {*known["floor"]}:
                 continue  # measured before
             floor = {column: value for column, (value, _) in instrument.floor().items()}
         except (ValueError, OSError) as error:
