@@ -48,12 +48,11 @@ def measured(tables: Tables) -> list[dict[str, Any]]:
     dataset = tables.evals["cell"].map(cells.set_index("key")["dataset"])
     measured_columns = tables.evals["metric"].groupby(dataset).unique().to_dict()
     training = {cell["key"]: digest(cell["spec"]["training"]) for cell in tables.matrix["cells"]}
-    columns = [column for column in sorted(tables.evals["metric"].unique()) if metric(column).gate]
     for names, group in cells.groupby(list(GROUP), sort=False):
-        known = set(measured_columns.get(group["dataset"].iloc[0], ()))
-        for column in columns:
-            if column in known:
-                values = group.set_index("seed")[f"{column}:final"].where(group.set_index("seed")["status"] == "done")
+        seeds = group.set_index("seed")
+        for column in sorted(measured_columns.get(group["dataset"].iloc[0], ())):
+            if metric(column).gate:
+                values = seeds[f"{column}:final"].where(seeds["status"] == "done")
                 found.append(
                     dict(zip(GROUP, names, strict=True))
                     | {
