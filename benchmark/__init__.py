@@ -5,18 +5,22 @@ The pipeline, one stage per module, in the order a matrix goes through them:
     cli       `ganbench VERB`: one verb per stage
     options   the options of a matrix file: types, defaults, meaning
     matrix    TOML file -> list of cells (objective x architecture x dataset x seed)
+    choices   what a value on an axis stands for; which pairs can train
     cell      one cell: spec, key, folder, random streams, atomic files, environment
     runner    which cells are pending; prepares datasets; hands cells to an engine
     engines   where a cell runs (local processes)
     progress  a line per worker and the time left
+    memory    what a cell takes, and the line for too little of it
     train     one cell: a generator of snapshots
+    batches   real data on the device, or fetched ahead from host memory
     step      one adversarial step
     probes    what a run looks like from inside: scores, gradients, slopes
     measure   snapshot -> numbers, one file per modality
     metrics   every metric's unit, direction, label and tolerance
     tables    cell folders -> cells / evals / steps / summary
     stats     IQM, bootstrap intervals, probability of improvement
-    plots     one function per figure, each with its CSV
+    plots     one function per figure, each with its CSV: of numbers (plots), of samples (sample_plots), objective x
+              architecture (robustness_plots); figure holds how they look and are saved
     report    tables + figures -> report.md and index.html
     compare   variants, or two result sets, side by side
     check     results against a committed baseline

@@ -1,5 +1,6 @@
 """One cell of a matrix: its spec, key, folder, random streams, atomic files and environment."""
 
+import ast
 import hashlib
 import json
 import os
@@ -160,18 +161,34 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def code_hash(cell: Cell) -> str:
-    """The hash of the code a cell's numbers come from: its variants' files and the step, train and measure modules.
+    """The hash of the code a cell's numbers come from: its variants' files with the variants they import, and the
+    step, train and measure modules.
 
     It stands beside the key, not in it: edited code shows as stale and throws no result away."""
-    files = [ROOT / f"benchmark/{name}.py" for name in ("step", "train", "probes")]
+    files = [ROOT / f"benchmark/{name}.py" for name in ("step", "train", "batches", "probes")]
     files += sorted((ROOT / "benchmark/measure").glob("*.py"))
-    for axis, choice in (
-        ("objectives", cell.objective),
-        ("architectures", cell.architecture),
-        ("datasets", cell.dataset),
+    critic = cell.architecture.params.get("critic", cell.architecture.name)
+    for folder, name in (
+        ("objectives", cell.objective.name),
+        ("architectures", cell.architecture.name),
+        ("architectures", critic["name"] if isinstance(critic, dict) else critic),
+        ("datasets", cell.dataset.name),
     ):
-        files += [*sorted((ROOT / f"variants/{axis}").glob("_*.py")), ROOT / f"variants/{axis}/{choice.name}.py"]
-    return _hash_files(tuple(files))
+        files += _with_imports(ROOT / f"variants/{folder}/{name}.py")
+    return _hash_files(tuple(dict.fromkeys(files)))
+
+
+@cache
+def _with_imports(file: Path) -> list[Path]:
+    """A variant's file and those of variants/ that it imports, and they import."""
+    found = [file]
+    for path in found:  # grows as it is read
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("variants."):
+                stem = ROOT / node.module.replace(".", "/")
+                imported = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+                found += [imported] if imported not in found else []
+    return found
 
 
 @cache
@@ -221,4 +238,7 @@ def _git() -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
+    """A parameter's value in a label; a choice within a choice by its own label. Without blanks, as --only asks."""
+    if isinstance(value, dict) and "name" in value:
+        return Choice(value["name"], {key: v for key, v in value.items() if key != "name"}).label
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list | bool) else str(value)

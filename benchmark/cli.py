@@ -58,7 +58,7 @@ def run(
     jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per GPU, else one per CPU core.")] = 0,
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts of the cells, i from 1.")] = "1/1",
     engine: Annotated[str, typer.Option(help="Where cells run: local.")] = "local",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda:0,cuda:1.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1, or mps (untested).")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default: the matrix's.")] = "",
 ) -> None:
     """Run the cells of a matrix that are not committed yet."""
@@ -79,7 +79,8 @@ def run(
     devices = local.devices_of(device, jobs)
     folder = _writable(results / path.stem)
     todo = runner.pending(folder, cells, force, retry_errors)
-    out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {devices[0]}, {folder}")
+    where = ", ".join(dict.fromkeys(devices))
+    out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {where}, {folder}")
     if dry_run:
         _print_plan(cells, runner.estimate(folder, cells, devices[0]), len(devices))
         return

@@ -1,7 +1,9 @@
 """A matrix: TOML -> list of cells. Pure: nothing is read but the file, nothing runs.
 
-objectives = ["nonsaturating", {name = "wgan_gp", penalty_weight = [1, 10]}]   # a list of values is swept
-architectures = [{name = "dcgan", width = 32}]
+objectives = ["nonsaturating", {name = "wgan_gp", penalty_weight = [1, 10]},    # a list of values is swept
+              {name = "lsgan", optimizer = "rmsprop", lr = 1e-4}]               # another optimiser than its paper's
+architectures = [{name = "dcgan", width = 32},
+                 {name = "dcgan", critic = ["resnet20", {name = "mlp", width = 64}]}]  # another one's critic
 datasets = ["digits", {name = "gaussians8", training = {steps = 500}}]          # training of this dataset's cells
 seeds = 5                                                                       # 0 … 4, or a list
 [training]
@@ -10,33 +12,21 @@ seeds = 5                                                                       
 [[exclude]]                                                                     # cells out of the product
 """
 
-import inspect
 import itertools
 import tomllib
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from torch import nn
+from typing import Any
 
 import variants
 from benchmark import UserError, unknown
 from benchmark.cell import Cell, Choice
+from benchmark.choices import choices, classes, critic_norm
 from benchmark.metrics import METRICS
-from benchmark.options import BUDGETS, Matrix, Training, Value, validated
-from variants.architectures import BatchNorm, build
+from benchmark.options import BUDGETS, Matrix, Training, validated
+from variants.objectives import RECIPE
 
 FOLDER = Path(__file__).parent / "matrices"
 AXES = ("objective", "architecture", "dataset")
-CLASSES = {
-    "objective": ("Objective",),
-    "architecture": ("Generator", "Discriminator"),
-    "dataset": ("Dataset",),
-}
-COUPLING = (BatchNorm, nn.modules.batchnorm._BatchNorm)
-NORMS = (*COUPLING, nn.GroupNorm, nn.LayerNorm)
 
 
 def names() -> list[str]:
@@ -99,61 +89,6 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
     return cells
 
 
-def choices(axis: str, value: Value) -> list[tuple[Choice, dict[str, Any]]]:
-    """The choices an axis value stands for (lists are swept), each with its training overrides."""
-    table: dict[str, Any] = {"name": value} if isinstance(value, str) else dict(value)
-    known = variants.names(f"{axis}s")
-    if "name" not in table:
-        raise UserError(f"{axis} {table} has no name; valid: {', '.join(known)}")
-    name, training = table.pop("name"), table.pop("training", {})
-    if name not in known:
-        raise unknown(axis, name, known)
-    if training and axis != "dataset":
-        raise UserError(f"{axis} {name!r}: training is set per dataset, not per {axis}")
-    if not isinstance(training, dict):
-        raise UserError(f"{axis} {name!r}: training must be a table such as {{steps = 500}}, not {training!r}")
-    defaults, where = options(axis, name)
-    for key in table:
-        if key not in defaults:
-            raise unknown(
-                f"parameter of {axis} {name!r}", key, [*defaults, *(["training"] if axis == "dataset" else [])]
-            )
-    for key, v in table.items():
-        if v == []:
-            raise UserError(f"{axis} {name!r}: {key} = [] sweeps no value")
-    swept = [v if isinstance(v, list) else [v] for v in table.values()]
-    found = []
-    for values in itertools.product(*swept):
-        params = {key: _typed(axis, name, key, v, *defaults[key]) for key, v in zip(table, values, strict=True)}
-        choice = Choice(
-            name,
-            {key: v for key, v in params.items() if key not in where and v != defaults[key][1]},
-            {key: v for key, v in params.items() if key in where},
-        )
-        if axis != "architecture":
-            try:
-                getattr(variants.load(f"{axis}s", name), CLASSES[axis][0])(**choice.params)
-            except ValueError as error:
-                raise UserError(f"{axis} {choice.label}: {error}") from error
-        found.append((choice, training))
-    return found
-
-
-def options(axis: str, name: str) -> tuple[dict[str, tuple[Any, Any]], set[str]]:
-    """The parameters of a variant, {name: (type, default)}, and which of them only say where data lies."""
-    module = variants.load(f"{axis}s", name)
-    found: dict[str, tuple[Any, Any]] = {}
-    where: set[str] = set()
-    for class_name in CLASSES[axis]:
-        variant = getattr(module, class_name)
-        for parameter in inspect.signature(variant).parameters.values():
-            if parameter.default is not parameter.empty:
-                found[parameter.name] = (parameter.annotation, parameter.default)
-        if is_dataclass(variant):
-            where |= {field.name for field in fields(variant) if not field.compare}
-    return found, where
-
-
 def cell(
     matrix: Matrix,
     objective: tuple[Choice, dict[str, Any]],
@@ -161,12 +96,21 @@ def cell(
     dataset: tuple[Choice, dict[str, Any]],
     seed: int,
 ) -> Cell:
-    """One cell, refused where its objective and architecture contradict each other."""
-    base = {key: value for key, value in matrix.training.items() if not (key in BUDGETS and {*BUDGETS} & {*dataset[1]})}
-    training = validated(Training, base | dataset[1], "training")
-    wanted, modality = matrix.evaluation.metrics, variants.load("datasets", dataset[0].name).Dataset.modality
-    if wanted and not any(METRICS[name].modality == modality for name in wanted):
-        valid = ", ".join(name for name, m in METRICS.items() if m.modality == modality)
+    """One cell, refused where its objective and architecture contradict each other. The training options are the
+    matrix's, then the dataset's, then the architecture's; a later budget takes the place of an earlier one."""
+    merged: dict[str, Any] = {}
+    for layer in (matrix.training, dataset[1], architecture[1]):
+        merged = {key: v for key, v in merged.items() if key not in BUDGETS or not {*BUDGETS} & {*layer}} | layer
+    training = validated(Training, merged, "training")
+    own = [key for key in RECIPE if key in objective[0].params]
+    if own and training.recipe != "paper":
+        raise UserError(
+            f"objective {objective[0].label} sets {', '.join(own)}, but training.recipe gives all objectives one "
+            "optimiser; set one of the two"
+        )
+    wanted, modality = matrix.evaluation.metrics, classes("dataset", dataset[0].name)[0].modality
+    if wanted and not any(modality in METRICS[name].modality for name in wanted):
+        valid = ", ".join(name for name, m in METRICS.items() if modality in m.modality)
         raise UserError(f"evaluation.metrics {wanted} has none for {dataset[0].label} ({modality}); valid: {valid}")
     if training.seconds and training.lr_decay != "none":
         raise UserError("training: lr_decay needs a budget in steps or samples, not in seconds")
@@ -181,43 +125,6 @@ def cell(
     )
 
 
-def critic_norm(objective: Choice, architecture: Choice, dataset: Choice) -> str:
-    """The critic's normalisation: as set, else the paper's; layer norm for batch norm under a per-sample penalty;
-    "none" where the critic has no layer that takes it.
-
-    Raises UserError for a pair that cannot train: networks that refuse the shape, or a critic that couples the
-    samples of a batch under a per-sample penalty. Builds the networks without memory (torch's meta device)."""
-    penalty = variants.load("objectives", objective.name).Objective.per_sample_penalty
-    shape = variants.load("datasets", dataset.name).Dataset.shape
-    norm = architecture.params.get("norm", "auto")
-    if norm == "auto":
-        norm = variants.load("architectures", architecture.name).Discriminator.paper_norm
-        norm = "layer" if norm == "batch" and penalty else norm
-    try:
-        generator, critic = build(architecture, shape, norm, "meta")
-        scores = critic(generator(torch.empty(2, cast(Any, generator).latent_dim, device="meta"))).shape
-    except (ValueError, RuntimeError, ArithmeticError) as error:
-        raise UserError(f"{architecture.label} x {dataset.label}: {error}") from error
-    if scores != (2,):
-        raise UserError(f"{architecture.label} x {dataset.label}: a critic gives one score per sample, not {scores}")
-    if penalty and any(isinstance(module, COUPLING) for module in critic.modules()):
-        raise UserError(
-            f"{objective.label} x {architecture.label}: a per-sample penalty and batch norm in the critic contradict "
-            "each other (batch norm ties the samples of a batch together); use norm = 'layer', 'none' or 'auto'"
-        )
-    return norm if any(isinstance(module, NORMS) for module in critic.modules()) else "none"
-
-
-def _typed(axis: str, name: str, key: str, value: Any, annotation: Any, default: Any) -> Any:
-    try:
-        typed = TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
-    except ValidationError as error:
-        raise UserError(f"{axis} {name!r}: {key}: {error.errors()[0]['msg']}, not {value!r}") from error
-    if axis == "architecture" and type(typed) is int and typed < min(1, default):
-        raise UserError(f"{axis} {name!r}: {key} must be at least {min(1, default)}, not {value!r}")
-    return typed
-
-
 def _override(raw: dict[str, Any], text: str) -> None:
     key, value = _pair(text, "--set")
     try:
@@ -225,19 +132,24 @@ def _override(raw: dict[str, Any], text: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value  # a bare word
     *path, last = key.strip().split(".")
-    datasets = raw.get("datasets")
+    tables = [table for axis in ("datasets", "architectures") for table in _tables(raw.get(axis))]
     for part in path:
         raw = raw.setdefault(part, {})
         if not isinstance(raw, dict):
             raise UserError(f"--set {text}: {part!r} is not a table")
     raw[last] = parsed
-    if path == ["training"]:  # --set has the last word: over a dataset's own training, too
+    if path == ["training"]:  # --set has the last word: over a dataset's or an architecture's own training, too
         gone = BUDGETS if last in BUDGETS else (last,)
         for other in set(gone) - {last}:
             raw.pop(other, None)
-        for table in datasets if isinstance(datasets, list) else []:
-            if isinstance(table, dict) and isinstance(table.get("training"), dict):
-                table["training"] = {key: v for key, v in table["training"].items() if key not in gone}
+        for table in tables:
+            table["training"] = {key: v for key, v in table["training"].items() if key not in gone}
+
+
+def _tables(values: Any) -> list[dict[str, Any]]:
+    """The values of an axis, as the file gives them, that bring training options of their own."""
+    tables = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    return [table for table in tables if isinstance(table.get("training"), dict)]
 
 
 def _pair(text: str, flag: str) -> tuple[str, str]:

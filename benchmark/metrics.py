@@ -17,7 +17,7 @@ class Metric:
     baseline, and twice the robust spread of the baseline's seeds."""
 
     name: str
-    modality: Literal["points", "images"]
+    modality: tuple[str, ...]  # points, images or both: the files of benchmark/measure/ that compute it
     label: str
     unit: str
     direction: Literal["min", "max"]
@@ -27,23 +27,25 @@ class Metric:
     gate: bool = True
 
 
+POINTS, IMAGES = ("points",), ("images",)
+BOTH = POINTS + IMAGES
+
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("fid", "images", "FID", "", "min", 0.1, 0.20, primary=True),
-        Metric("is_mean", "images", "Inception score", "", "max", 0.2, 0.05),
-        Metric("is_std", "images", "Inception score, std over splits", "", "min", 0.2, 0.5, gate=False),
-        Metric("kid", "images", "KID", "", "min", 0.005, 0.25),
-        Metric("precision", "images", "Precision", "share", "max", 0.05, 0.0),
-        Metric("recall", "images", "Recall", "share", "max", 0.05, 0.0),
-        Metric(
-            "nn_ratio", "images", "Distance to nearest training image / held-out's", "", "max", 0.1, 0.1, gate=False
-        ),
-        Metric("swd", "points", "Sliced Wasserstein distance", "", "min", 0.01, 0.20, primary=True),
-        Metric("modes_covered", "points", "Modes covered", "modes", "max", 0.5, 0.0),
-        Metric("high_quality", "points", "High-quality share (within 3 σ)", "share", "max", 0.05, 0.0),
-        Metric("reverse_kl", "points", "Reverse KL to the mode weights", "nats", "min", 0.1, 0.25),
-        Metric("js_grid", "points", "Jensen–Shannon divergence on a grid", "bits", "min", 0.02, 0.10),
+        Metric("fid", IMAGES, "FID", "", "min", 0.1, 0.20, primary=True),
+        Metric("is_mean", IMAGES, "Inception score", "", "max", 0.2, 0.05),
+        Metric("is_std", IMAGES, "Inception score, std over splits", "", "min", 0.2, 0.5, gate=False),
+        Metric("kid", IMAGES, "KID", "", "min", 0.005, 0.25),
+        Metric("precision", IMAGES, "Precision", "share", "max", 0.05, 0.0),
+        Metric("recall", IMAGES, "Recall", "share", "max", 0.05, 0.0),
+        Metric("nn_ratio", IMAGES, "Distance to nearest training image / held-out's", "", "max", 0.1, 0.1, gate=False),
+        Metric("duplicates", IMAGES, "Share of near duplicates", "share", "min", 0.05, 0.0, gate=False),
+        Metric("swd", POINTS, "Sliced Wasserstein distance", "", "min", 0.01, 0.20, primary=True),
+        Metric("modes_covered", BOTH, "Modes covered", "modes", "max", 0.5, 0.02),
+        Metric("high_quality", POINTS, "High-quality share (within 3 σ)", "share", "max", 0.05, 0.0),
+        Metric("reverse_kl", BOTH, "Reverse KL to the mode weights", "nats", "min", 0.1, 0.25),
+        Metric("js_grid", POINTS, "Jensen–Shannon divergence on a grid", "bits", "min", 0.02, 0.10),
     )
 }
 

@@ -41,6 +41,7 @@ class Training(Strict):
     generator_batch_multiple: Positive = 1
     ema: Share = 0.0  # decay of the generator's moving average per step; 0: none
     precision: Literal["float32", "tf32", "bf16"] = "float32"
+    layout: Literal["contiguous", "channels_last"] = "contiguous"  # memory format of images and convolution weights
 
     @model_validator(mode="after")
     def one_budget(self) -> "Training":
@@ -66,6 +67,7 @@ class Evaluation(Strict):
     extractor_weights: str | None = None  # path of the extractor's weights
     kid_subsets: Positive = 100
     kid_subset_size: Positive = 1000
+    sampling_statistics: Literal["batch", "ema"] = "batch"  # batch norm in sampling: the batch's, or averages
     log_every: Positive = 50  # generator steps between rows of steps.jsonl
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmark import plots, stats
 from benchmark.cell import write_bytes
 from benchmark.metrics import metric
-from benchmark.tables import GROUP, OF, Tables, load, scores
+from benchmark.tables import COLLAPSED, GROUP, OF, Tables, crossed, load, lost, robustness, scores
 from benchmark.tables import write as write_tables
 
 BUDGETS = {"steps": "generator steps", "samples": "samples seen by the critic", "seconds": "training seconds"}
@@ -56,6 +56,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure
         "matrix": tables.matrix,
         "verdict": verdict(tables),
         "answers": [(place.name, answer(place, tables.matrix.get("reference"))) for place in places],
+        "robustness": [robustness_table(tables, dataset) for dataset in crossed(tables.cells)],
         "kinds": comparison_kinds(tables),
         "leaderboards": [board(tables, place) for place in places for board in (leaderboard, other_metrics)],
         "details": [cost(tables), failures(tables)],
@@ -77,12 +78,13 @@ def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure
 
 
 def verdict(tables: Tables) -> str:
-    """Completeness in one line: "70/70 cells, 2 diverged", then what is missing, failed or stale."""
+    """Completeness in one line: "70/70 cells, 2 diverged", then what collapsed, is missing, failed or stale."""
     count = tables.cells["status"].value_counts().to_dict()
     finished, diverged = count.pop("done", 0) + count.get("diverged", 0), count.pop("diverged", 0)
     parts = [
         f"{finished}/{len(tables.cells)} cells",
         f"{diverged} diverged",
+        *([f"{collapsed} collapsed"] if (collapsed := int(tables.cells["collapsed"].sum())) else []),
         *(f"{n} {name}" for name, n in count.items()),
     ]
     if stale := int(tables.cells["stale"].sum()):
@@ -117,10 +119,34 @@ def answer(place: Place, reference: str | None) -> str:
     return f"{text} Separated from the reference {reference} ({planned - 1} comparisons): {listed}."
 
 
+def robustness_table(tables: Tables, dataset: str) -> Section:
+    """Architecture x objective: the primary metric's final value, and how many seeds were lost and how."""
+    rows, column = robustness(tables, dataset), tables.primary.get(dataset)
+    title = f"{dataset}: which objective trains which architecture?"
+    objectives = list(rows["objective"].unique())
+    section = Section(title, ["architecture", *objectives])
+    texts = {
+        (row["architecture"], row["objective"]): "\n".join([_iqm(row), *lost(row)]) for row in rows.to_dict("records")
+    }
+    for name in rows["architecture"].unique():
+        section.rows.append([name, *(texts.get((name, objective), "not in the matrix") for objective in objectives)])
+    whole = (rows["done"] == rows["seeds"]) & (rows["collapsed"] == 0)
+    counts = whole.groupby(rows["objective"], sort=False).agg(["sum", "size"])
+    section.rows.append(["no seed lost", *(f"{n} of {of}" for n, of in counts.to_numpy().tolist())])
+    section.note = (
+        f"{column or 'Nothing measured yet'}: IQM of the final value over the seeds that finished [95 % BCa interval, "
+        f"from five seeds on]. Collapsed: finished, but with over {COLLAPSED:.0%} of the final samples near "
+        "duplicates, as they also are before anything is learned; it counts in the IQM, a diverged run does not. No "
+        "seed lost: the architectures where every seed finished and none collapsed."
+    )
+    return section
+
+
 def leaderboard(tables: Tables, place: Place) -> Section:
     """The primary metric's final, best and area side by side, with the noise floor and the way to the target."""
-    heads = ["objective", "n", "diverged", *OF, "final ÷ floor", "samples seen", "training seconds"]
-    heads += ["samples to target", "seconds to target"]
+    collapsed = place.cells.groupby("objective")["collapsed"].sum(min_count=1).dropna()
+    heads = ["objective", "n", "diverged", *(["collapsed"] if len(collapsed) else []), *OF, "final ÷ floor"]
+    heads += ["samples seen", "training seconds", "samples to target", "seconds to target"]
     if not place.column:
         return Section(place.name, heads)
     floor, target = tables.floor(place.dataset, place.column), place.cells["target"].iloc[0]
@@ -129,7 +155,9 @@ def leaderboard(tables: Tables, place: Place) -> Section:
     times = place.cells.groupby("objective")[counts].median()
     for name in _names(place):
         final, best, area = (place.summary[name, place.column, of] for of in OF)
-        row = [name, f"{final['n']}/{final['n_expected']}", str(final["diverged"]), *map(_iqm, (final, best, area))]
+        row = [name, f"{final['n']}/{final['n_expected']}", str(final["diverged"])]
+        row += [_text(collapsed.get(name))] if len(collapsed) else []
+        row += map(_iqm, (final, best, area))
         board.rows.append([*row, *map(_number, [final["iqm"] / floor, *times.loc[name]])])
     board.note = (
         f"{place.column}: IQM over the n seeds that finished [95 % BCa interval, from five seeds on], in the order of "
@@ -165,8 +193,10 @@ def cost(tables: Tables) -> Section:
 
 
 def failures(tables: Tables) -> Section:
-    """Every cell that started and is not done, with its reason and onset."""
-    cells = tables.cells[~tables.cells["status"].isin(["done", "missing"])]
+    """Every cell that started and is not done, with its reason and onset, and every collapsed one."""
+    collapsed = tables.cells["collapsed"].fillna(False).astype(bool)
+    cells = tables.cells[collapsed | ~tables.cells["status"].isin(["done", "missing"])]
+    cells = cells.assign(status=cells["status"].mask(collapsed, "collapsed"))
     columns = ["key", "status", "onset", "samples_seen", "reason"]
     rows = [list(map(_text, row)) for row in cells[columns].to_numpy().tolist()]
     return Section("Failures", ["cell", "status", "onset (generator step)", "samples seen", "reason"], rows)
@@ -174,18 +204,18 @@ def failures(tables: Tables) -> Section:
 
 def comparison_kinds(tables: Tables) -> list[tuple[str, str]]:
     """What was held equal in each place: each paper's own optimiser or one for all, and the budget."""
-    own = "each objective with its own paper's optimiser: recipes are compared, not losses alone."
+    own = "each objective with its own paper's optimiser, unless its label names another: recipes are compared, not "
+    own += "losses alone."
     shared = "one shared optimiser for all objectives ({}): losses are compared, at no paper's settings."
-    found = {}
+    found: dict[tuple[str, str], list[str]] = {}  # (dataset, text) -> architectures
     for cell in tables.matrix["cells"]:
         training = cell["spec"]["training"]
         recipe = training.get("recipe", "paper")
         budget = _text({label: training[name] for name, label in BUDGETS.items() if training.get(name)})
         kind = own if recipe == "paper" else shared.format(_text(recipe))
-        found[f"{cell['architecture']} on {cell['dataset']}"] = (
-            f"{kind} Equal budgets ({budget}); final is at their end, whatever samples and seconds that took."
-        )
-    return list(found.items())
+        text = f"{kind} Equal budgets ({budget}); final is at their end, whatever samples and seconds that took."
+        found.setdefault((cell["dataset"], text), []).append(cell["architecture"])
+    return [(f"{', '.join(dict.fromkeys(names))} on {dataset}", text) for (dataset, text), names in found.items()]
 
 
 def recipes(tables: Tables) -> Section:

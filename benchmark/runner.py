@@ -2,22 +2,18 @@
 
 import io
 import os
-import resource
 import shutil
-import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
-import torch
 from PIL import Image
 
 import variants
@@ -36,6 +32,7 @@ from benchmark.cell import (
 )
 from benchmark.matrix import Matrix
 from benchmark.measure import content_hash, measure, open_instrument, protocol_id
+from benchmark.memory import out_of_memory, peak_memory_mb, release_memory, reset_peak_memory
 from benchmark.train import Snapshot, make_dataset, make_networks, make_objective, make_recipe, train
 
 Event = dict[str, Any]
@@ -60,7 +57,7 @@ def prepare(
             floor = {column: value for column, (value, _) in instrument.floor().items()}
         except (ValueError, OSError) as error:
             raise UserError(f"dataset {cell.dataset.label}: {' '.join(str(error).split())}") from error
-        extractor = instrument.extractor
+        extractor, corrupt = instrument.extractor, [*train_split.corrupt, *held.corrupt]
         protocols[cell.dataset.label] = {
             "protocol": protocol_id(instrument),
             "parts": instrument.parts,
@@ -73,6 +70,7 @@ def prepare(
                 "n_train": len(train_split.samples),
                 "n_holdout": len(held.samples),
                 "shape": list(dataset.shape),
+                "corrupt": {"n": len(corrupt), "names": corrupt[:20]},
             },
             "extractor": extractor
             and {"name": extractor.name, "weights_sha256": extractor.weights_sha256, "accuracy": extractor.accuracy},
@@ -126,38 +124,40 @@ def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], 
         "peak_memory_mb": 0.0,
         "device": device,
         "precision": cell.training["precision"],
+        "layout": cell.training["layout"],
         "norm": cell.norm,
         "code": code_hash(cell),
         "evaluation_hash": digest(cell.evaluation),
     }
     write_json(path / "status.json", status)
     started = time.perf_counter()
-    reset_peak_memory(device)
+    release_memory(device)
     try:
         protocol = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
         sizes = [sum(p.numel() for p in network.parameters()) for network in make_networks(cell)]
         status |= {"protocol": protocol, "recipe": asdict(make_recipe(cell))}
         status["parameters"] = dict(zip(("generator", "discriminator"), sizes, strict=True))
-        for snapshot in train(cell, device):
-            status |= {"samples_seen": snapshot.samples_seen, "g_steps": snapshot.g_steps}
-            status["train_seconds"] = snapshot.train_seconds
-            if snapshot.row:
-                append_rows(path / "steps.jsonl", [snapshot.row])
-            status["peak_memory_mb"] = max(status["peak_memory_mb"], peak_memory_mb(device))
-            if snapshot.due:
-                began = time.perf_counter()
-                append_rows(path / "evals.jsonl", evaluate(snapshot, protocol, device))
-                save_samples(path / "samples", snapshot)
-                reset_peak_memory(device)  # measuring is not what the objective costs
-                status["eval_seconds"] += time.perf_counter() - began
-            on_event({"key": cell.key, "progress": snapshot.progress})
+        with closing(train(cell, device)) as snapshots:
+            for snapshot in snapshots:
+                status |= {"samples_seen": snapshot.samples_seen, "g_steps": snapshot.g_steps}
+                status["train_seconds"] = snapshot.train_seconds
+                if snapshot.row:
+                    append_rows(path / "steps.jsonl", [snapshot.row])
+                    status["peak_memory_mb"] = max(status["peak_memory_mb"], peak_memory_mb(device))
+                if snapshot.due:
+                    began = time.perf_counter()
+                    append_rows(path / "evals.jsonl", evaluate(snapshot, protocol, device))
+                    save_samples(path / "samples", snapshot)
+                    status["eval_seconds"] += time.perf_counter() - began
+                reset_peak_memory(device)  # neither the warm-up nor measuring is what the objective costs
+                on_event({"key": cell.key, "progress": snapshot.progress})
         status |= {"status": "done", "onset": snapshot.onset}
         if snapshot.onset is not None:
             status |= {"status": "diverged", "reason": "a loss is not finite"}
     except FloatingPointError as error:
         status |= {"status": "diverged", "reason": str(error), "onset": status["g_steps"]}
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        reason = out_of_memory(error, device) or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         status |= {"status": "error", "reason": reason}
         write_bytes(path / "traceback.txt", traceback.format_exc().encode())
     seconds = time.perf_counter() - started
@@ -234,13 +234,17 @@ def estimate(folder: Path, cells: list[Cell], device: str) -> dict[str, float | 
 def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
     options = cell.training
     trial = options | {"steps": steps, "samples": None, "seconds": None}
+    short = replace(cell, training=trial, evaluation=cell.evaluation | {"schedule": [1.0], "log_every": 1})
     try:
-        with patch.dict(os.environ, GANBENCH_OFFLINE="1"):
+        with _offline():
             make_dataset(cell.dataset).splits  # noqa: B018  loaded here, where nothing may be downloaded
-        often = {"schedule": [1.0], "log_every": 1}
-        clock = [s.train_seconds for s in train(replace(cell, training=trial, evaluation=often), device)]
+        clock = [s.train_seconds for s in train(short, device)]
     except (OSError, ValueError):
         return None
+    except Exception as error:
+        if reason := out_of_memory(error, device):
+            raise UserError(f"{cell.key}: {reason}") from error
+        raise
     if options["seconds"]:
         return options["seconds"]
     per_step = options["batch_size"] * make_objective(cell.objective).d_steps(1000)
@@ -248,21 +252,14 @@ def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
     return quickest * (options["steps"] or options["samples"] / per_step)
 
 
-def reset_peak_memory(device: str) -> None:
-    """Start counting peak memory anew: the device's, or on Linux the process's."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-    elif sys.platform == "linux":
-        with suppress(OSError):  # where that is not permitted the peak is the process's so far
-            Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory_mb(device: str) -> float:
-    """Peak memory since the reset in MiB: allocated on the device, or resident in the process."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "linux":
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+@contextmanager
+def _offline() -> Iterator[None]:
+    before = os.environ.get("GANBENCH_OFFLINE")
+    os.environ["GANBENCH_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["GANBENCH_OFFLINE"]
+        else:
+            os.environ["GANBENCH_OFFLINE"] = before

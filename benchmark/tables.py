@@ -23,6 +23,9 @@ STATUS = ["onset", "samples_seen", "g_steps", "train_seconds", "eval_seconds", "
 AXES = ["objective", "architecture", "dataset", "seed"]
 GROUP = ["dataset", "architecture"]
 OF = ["final", "best", "area"]
+# `duplicates` above which a run has collapsed: most of its samples are near copies of one another, as one in a hundred
+# real images is. A generator that has not learned yet is above it, too; one that has learned is near the real images'.
+COLLAPSED = 0.5
 
 
 @dataclass
@@ -59,6 +62,7 @@ def load(folder: Path) -> Tables:
     evals = _current(cells, _long(folder, cells, "evals.jsonl", EVALS))
     steps = _long(folder, cells, "steps.jsonl", STEPS)
     cells = cells.join(_measured(evals), on="key")
+    cells = cells.assign(collapsed=_collapsed(cells))
     cells = cells.assign(**_to_target(cells, evals, matrix.get("reference")))
     return Tables(cells, evals, steps, summarise(cells), matrix, protocols)
 
@@ -79,7 +83,7 @@ def _cell(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     row |= {"status": status.get("status", "missing"), "stale": bool(status) and _stale(path, status, entry)}
     row |= {"reason": status.get("reason")}
     row |= {name: _number(status.get(name)) for name in STATUS}
-    row |= {name: status.get(name) for name in ("protocol", "code", "precision", "norm")}
+    row |= {name: status.get(name) for name in ("protocol", "code", "precision", "layout", "norm")}
     row |= {"recipe": " ".join(f"{name}={value}" for name, value in status.get("recipe", {}).items()) or None}
     row |= {"device": environment.get("device"), "torch": environment.get("versions", {}).get("torch")}
     return row | {"git_commit": (environment.get("git") or {}).get("commit")}
@@ -149,6 +153,13 @@ def _measured(evals: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({f"{name}:{of}": wide[of, name] for name in names for of in OF}, index=wide.index)
 
 
+def _collapsed(cells: pd.DataFrame) -> pd.Series:
+    """Whether a run was done and its final `duplicates` above COLLAPSED; missing where that was not measured."""
+    columns = [name for name in cells.columns if name.startswith("duplicates_") and name.endswith(":final")]
+    share = cells[columns].max(axis=1).astype(float)  # a cell has one of them at most
+    return ((share > COLLAPSED) & (cells["status"] == "done")).astype("boolean").where(share.notna())
+
+
 def _direction(column: str) -> str:
     return metric(column).direction
 
@@ -198,6 +209,37 @@ def scores(cells: pd.DataFrame) -> pd.DataFrame:
     worst = long["metric"].map({name: np.inf if _direction(name) == "min" else -np.inf for name in present["metric"]})
     value = long["value"].astype(float).where(long["status"] == "done").where(long["status"] != "diverged", worst)
     return long.assign(value=value)
+
+
+def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Rows of evals or steps with the axes, modality and status of their cells, in the order of the matrix."""
+    axes = cells[["key", "objective", *GROUP, "seed", "modality", "status"]].rename(columns={"key": "cell"})
+    return axes.merge(rows, on="cell")
+
+
+def crossed(cells: pd.DataFrame) -> list[str]:
+    """The image datasets with two architectures or more: those that ask which objective trains which architecture."""
+    counts = cells[cells["modality"] == "images"].groupby("dataset", sort=False)["architecture"].nunique()
+    return list(counts.index[counts > 1])
+
+
+def robustness(tables: Tables, dataset: str) -> pd.DataFrame:
+    """architecture x objective of a dataset: seeds in the matrix, done, diverged, unfinished; collapsed, of those done;
+    and the primary metric's final n, iqm, ci_low, ci_high as in summary."""
+    by = ["architecture", "objective"]
+    cells = tables.cells[tables.cells["dataset"] == dataset]
+    marks = {name: cells["status"] == name for name in ("done", "diverged")}
+    marks["unfinished"] = ~cells["status"].isin(FINISHED)
+    marks["collapsed"] = cells["collapsed"].fillna(False).astype(bool)
+    frame = cells[by].assign(seeds=1, **marks).groupby(by, sort=False).sum()
+    rows = tables.summary[(tables.summary["dataset"] == dataset) & (tables.summary["of"] == "final")]
+    rows = rows[rows["metric"] == tables.primary.get(dataset)]
+    return frame.join(rows.set_index(by)[["n", "iqm", "ci_low", "ci_high"]]).reset_index()
+
+
+def lost(row: dict[Any, Any]) -> list[str]:
+    """The seeds of a row of `robustness` that were lost, and how: ["1/5 diverged", "2/5 collapsed"]."""
+    return [f"{row[name]}/{row['seeds']} {name}" for name in ("diverged", "collapsed", "unfinished") if row[name]]
 
 
 def summarise(cells: pd.DataFrame) -> pd.DataFrame:

@@ -3,20 +3,21 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import variants
+from benchmark.batches import Draw, make_dataset, memory_format, open_batches
 from benchmark.cell import Cell, Choice, stream_seed
 from benchmark.probes import PROBES, probe
 from benchmark.step import CRITIC, GENERATOR, critic_step, generator_step, make_optimizer, set_precision
 from variants.architectures import build, initialise
-from variants.objectives import Recipe
+from variants.objectives import RECIPE, Recipe
 
 TRACE = (*CRITIC, *GENERATOR)
 SAMPLING_BATCH = 250  # the batch whose statistics batch norm uses in sampling; part of every protocol
@@ -40,28 +41,37 @@ class Snapshot:
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
         """n samples (n, *shape) on the device, images as uint8: the same latents at every snapshot of a seed, in whole
-        batches, so that fewer samples are the first of more. Raises FloatingPointError where they are not finite."""
+        batches, so that fewer samples are the first of more. Batch norm normalises with the batch, or with its moving
+        averages under sampling_statistics = "ema". Raises FloatingPointError where they are not finite."""
         device = next(self.G.parameters()).device
         generator = torch.Generator(device).manual_seed(self.cell.stream("evaluation"))
         z = torch.randn(-(-n // SAMPLING_BATCH), SAMPLING_BATCH, self.G.latent_dim, device=device, generator=generator)
-        samples = torch.cat([self.G(batch).float() for batch in z])[:n]
+        self.G.train(self.cell.evaluation["sampling_statistics"] == "batch")
+        try:
+            samples = torch.cat([self.G(batch).float() for batch in z])[:n].contiguous()
+        finally:
+            self.G.train()
         if not samples.isfinite().all():
             raise FloatingPointError("the generated samples are not finite")
         return quantise(samples) if samples.dim() == 4 else samples
 
 
-def train(cell: Cell, device: str) -> Iterator[Snapshot]:
+def train(cell: Cell, device: str) -> Generator[Snapshot, None, None]:
     """Train one cell, yielding a snapshot at the start, at every log interval and when an evaluation is due.
 
     Ends with the budget, or with the snapshot whose `onset` is set. What a variant raises passes through."""
+    set_precision(cell.training["precision"])
+    with open_batches(cell.dataset, cell.training["batch_size"], device, memory_format(cell.training)) as draw:
+        yield from _train(cell, device, draw)
+
+
+def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
     options, schedule = cell.training, list(cell.evaluation["schedule"])
     batch_size, log_every = options["batch_size"], cell.evaluation["log_every"]
 
     # Build
-    set_precision(options["precision"])
-    data = device_data(cell.dataset, device)
     objective, recipe = make_objective(cell.objective), make_recipe(cell)
-    G, D = (network.to(device) for network in make_networks(cell))
+    G, D = (network.to(device).to(memory_format=memory_format(options)) for network in make_networks(cell))
     optimizers = [make_optimizer(recipe, network) for network in (G, D)]
     average = copy.deepcopy(G).requires_grad_(False) if options["ema"] else None
     generator = torch.Generator(device)
@@ -69,9 +79,11 @@ def train(cell: Cell, device: str) -> Iterator[Snapshot]:
 
     def iterate(g_step: int, G: Any, D: Any, optimizers: list[torch.optim.Optimizer]) -> tuple[Tensor, ...]:
         """The critic steps and the generator step of one iteration: last real batch and latents, what both returned."""
-        for d_step in range(objective.d_steps(g_step)):
+        d_steps = objective.d_steps(g_step)
+        for d_step in range(d_steps):
             generator.manual_seed(stream_seed(base, g_step, d_step))
-            real = draw_batch(data, batch_size, generator)
+            following = (g_step, d_step + 1) if d_step + 1 < d_steps else (g_step + 1, 0)
+            real = draw(generator, stream_seed(base, *following))
             z = torch.randn(batch_size, G.latent_dim, device=device, generator=generator)
             noise = objective.draw(real, generator)
             critic = critic_step(objective, G, D, optimizers[1], real, z, noise, options["precision"])
@@ -141,8 +153,11 @@ def share_spent(options: dict[str, Any], g_steps: int, samples_seen: int, second
 
 @torch.no_grad()
 def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average = decay · average + (1 − decay) · network, parameter by parameter."""
+    """average = decay · average + (1 − decay) · network, parameter by parameter; buffers (batch norm's own moving
+    averages) are copied."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for mean, now in zip(average.buffers(), network.buffers(), strict=True):
+        mean.copy_(now)
 
 
 def set_lr(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
@@ -154,8 +169,8 @@ def set_lr(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
 
 def synchronised_time(device: str) -> float:
     """A monotonic clock in seconds, read once the device has finished its work."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
+    if device != "cpu":
+        torch.accelerator.synchronize(device)
     return time.perf_counter()
 
 
@@ -163,20 +178,10 @@ def synchronised_time(device: str) -> float:
 
 
 def make_objective(choice: Choice) -> Any:
-    """The objective with its parameters set. Raises ValueError for a combination it refuses."""
-    return variants.load("objectives", choice.name).Objective(**choice.params)
-
-
-@lru_cache(maxsize=4)
-def make_dataset(choice: Choice) -> Any:
-    """The dataset, loaded at most once per process."""
-    return variants.load("datasets", choice.name).Dataset(**choice.params, **choice.where)
-
-
-@lru_cache(maxsize=2)
-def device_data(choice: Choice, device: str) -> Tensor:
-    """The training split on the device: images as uint8 (n, C, H, W), points as float32 (n, 2)."""
-    return make_dataset(choice).train().to(device)
+    """The objective with its parameters set, but for those of its optimiser. Raises ValueError for a combination it
+    refuses."""
+    params = {key: value for key, value in choice.params.items() if key not in RECIPE}
+    return variants.load("objectives", choice.name).Objective(**params)
 
 
 def make_networks(cell: Cell) -> tuple[nn.Module, nn.Module]:
@@ -190,15 +195,12 @@ def make_networks(cell: Cell) -> tuple[nn.Module, nn.Module]:
 
 
 def make_recipe(cell: Cell) -> Recipe:
-    """The optimiser of a cell: its objective's own under recipe="paper", else the one the matrix gives to all."""
-    recipe = cell.training["recipe"]
-    return make_objective(cell.objective).recipe if recipe == "paper" else Recipe(**recipe)
-
-
-def draw_batch(data: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
-    """A batch drawn with replacement on the data's device, as float32 (batch, *shape), images in [−1, 1]."""
-    batch = data[torch.randint(len(data), (batch_size,), device=data.device, generator=generator)]
-    return batch.float().div_(127.5).sub_(1) if batch.dtype == torch.uint8 else batch
+    """The optimiser of a cell: under recipe="paper" its objective's, as far as the matrix does not set it for that
+    objective; else the one the matrix gives to all."""
+    if cell.training["recipe"] != "paper":
+        return Recipe(**cell.training["recipe"])
+    own = {key: value for key, value in cell.objective.params.items() if key in RECIPE}
+    return replace(make_objective(cell.objective).recipe, **own)
 
 
 def quantise(images: Tensor) -> Tensor:

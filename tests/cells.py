@@ -1,7 +1,7 @@
 """Small cells for tests."""
 
 from benchmark.cell import Cell, Choice
-from benchmark.matrix import critic_norm
+from benchmark.choices import critic_norm
 
 EVALUATION = {
     "schedule": [0.0, 1.0],
@@ -12,6 +12,7 @@ EVALUATION = {
     "extractor_weights": None,
     "kid_subsets": 5,
     "kid_subset_size": 50,
+    "sampling_statistics": "batch",
     "log_every": 1,
 }
 TRAINING = {
@@ -24,6 +25,7 @@ TRAINING = {
     "generator_batch_multiple": 1,
     "ema": 0.0,
     "precision": "float32",
+    "layout": "contiguous",
 }
 PLACES = {
     "points": (Choice("mlp", {"width": 32}), Choice("gaussians8")),

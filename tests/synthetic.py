@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ OBJECTIVES = (
 GROUPS = (("gaussians8", "mlp"), ("digits", "dcgan"))
 METRICS = {
     "gaussians8": {"swd_2k": 0.1, "modes_covered_2k": 8.0, "high_quality_2k": 0.9, "reverse_kl_2k": 0.2},
-    "digits": {"fid_classifier_750": 24.0, "kid_classifier_750": 0.01, "precision_classifier_750": 0.8},
-}
+    "digits": {
+        "fid_classifier_750": 24.0, "kid_classifier_750": 0.01, "precision_classifier_750": 0.8,
+        "duplicates_classifier_750": 0.01,
+    },
+}  # fmt: skip
 Curve = Callable[[str, str, int, int], float]  # objective, metric, seed, evaluation -> value
 
 
@@ -39,19 +42,21 @@ def write(
     seeds: Iterable[int] = range(5),
     evaluations: int = 6,
     curve: Curve = learning,
-    status: Mapping[tuple[str, str, int], str] = {},  # (objective, dataset, seed) -> status, done unless given
+    status: Mapping[tuple[str, str, int], str] = {},  # (objective, dataset or architecture, seed) -> done unless given
+    collapsed: Container[tuple[str, str, int]] = (),  # (objective, architecture, seed): 90 % duplicates in the end
     protocol: Mapping[tuple[str, int], str] = {},  # (dataset, seed) -> protocol, "aaaaaaaa" unless given
     seconds: Mapping[str, float] = {},  # objective -> training seconds per evaluation, 2 unless given
+    every: Mapping[str, int] = {},  # objective -> generator steps per evaluation, 100 unless given
     reference: str | None = "nonsaturating",
     steps: int = 30,
     samples: bool = True,
 ) -> Path:
-    """Write results/runs/MATRIX into `folder`; an evaluation every 100 generator steps, 6400 samples."""
+    """Write results/runs/MATRIX into `folder`; an evaluation every 6400 samples. What is not done has half of them."""
     cells = []
     for dataset, architecture in groups:
         for objective in objectives:
             for seed in seeds:
-                how = status.get((objective, dataset, seed), "done")
+                how = status.get((objective, architecture, seed), status.get((objective, dataset, seed), "done"))
                 entry = _entry(objective, architecture, dataset, seed)
                 cells.append(entry)
                 if how == "missing":
@@ -59,11 +64,16 @@ def write(
                 path = folder / "cells" / entry["key"]
                 path.mkdir(parents=True, exist_ok=True)
                 done = evaluations if how == "done" else evaluations // 2
-                pace = seconds.get(objective, 2.0)
+                pace, step = seconds.get(objective, 2.0), every.get(objective, 100)
+                planted = (
+                    {("duplicates_classifier_750", done - 1): 0.9}
+                    if (objective, architecture, seed) in collapsed
+                    else {}
+                )
                 mark = protocol.get((dataset, seed), "aaaaaaaa")
                 append_rows(path / "evals.jsonl", [
-                    {"samples_seen": 6400 * (i + 1), "g_steps": 100 * (i + 1), "train_seconds": pace * (i + 1),
-                     "n": 750, "metric": name, "value": curve(objective, name, seed, i),
+                    {"samples_seen": 6400 * (i + 1), "g_steps": step * (i + 1), "train_seconds": pace * (i + 1),
+                     "n": 750, "metric": name, "value": planted.get((name, i)) or curve(objective, name, seed, i),
                      "stderr": None, "protocol": mark}
                     for i in range(done) for name in METRICS[dataset]
                 ])  # fmt: skip
@@ -72,8 +82,8 @@ def write(
                 )
                 if samples:
                     for i in range(done):
-                        _samples(path / f"samples/{100 * (i + 1):06d}.npz", dataset, seed, i)
-                _finish(path, entry, how, done, pace, mark)
+                        _samples(path / f"samples/{step * (i + 1):06d}.npz", dataset, seed, i)
+                _finish(path, entry, how, done, pace, step, mark)
     write_json(folder / "matrix.json", {
         "name": folder.name, "description": "A synthetic matrix.", "hash": "0123abcd", "reference": reference,
         "cells": cells,
@@ -97,7 +107,7 @@ def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[s
     }  # fmt: skip
 
 
-def _finish(path: Path, entry: dict[str, Any], how: str, done: int, pace: float, protocol: str) -> None:
+def _finish(path: Path, entry: dict[str, Any], how: str, done: int, pace: float, step: int, protocol: str) -> None:
     spec = {**entry["spec"], "key": entry["key"], "evaluation": {"n": 750}, "norm": "batch", "code": "c0de"}
     write_json(path / "spec.json", spec)
     write_json(path / "environment.json", {
@@ -106,9 +116,10 @@ def _finish(path: Path, entry: dict[str, Any], how: str, done: int, pace: float,
     })  # fmt: skip
     write_json(path / "status.json", {
         "status": how, "reason": "d_loss is NaN" if how == "diverged" else None,
-        "onset": 100 * done + 50 if how == "diverged" else None, "samples_seen": 6400 * done, "g_steps": 100 * done,
+        "onset": step * done + 50 if how == "diverged" else None, "samples_seen": 6400 * done, "g_steps": step * done,
         "train_seconds": pace * done, "eval_seconds": 1.0, "other_seconds": 0.5, "peak_memory_mb": 300.0,
         "parameters": {"generator": 1000, "discriminator": 900}, "device": "cpu", "precision": "float32",
+        "layout": "contiguous",
         "recipe": {"optimizer": "adam", "lr": 2e-4}, "norm": "batch", "protocol": protocol, "code": "c0de",
         "evaluation_hash": "e0",
     })  # fmt: skip

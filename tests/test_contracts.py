@@ -8,7 +8,7 @@ import torch
 
 import variants
 from benchmark.cell import Choice
-from benchmark.matrix import COUPLING, critic_norm
+from benchmark.choices import COUPLING, critic_norm
 from benchmark.step import critic_step, generator_step, make_optimizer
 from tests.critics import LinearCritic, SmoothCritic
 from variants.architectures import build

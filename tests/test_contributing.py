@@ -16,11 +16,14 @@ from benchmark import matrix
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^<!-- (file|insert): (\S+?)(?: (before|after): (.+?))? -->\n```python\n(.*?)^```$", re.M | re.S)
 MATRIX = """
-objectives = ["hinge", { name = "hinge", margin = 2 }]
+objectives = ["relativistic", { name = "relativistic", margin = 2 }]
 architectures = ["mlp", { name = "residual_mlp", width = 32 }]
 datasets = ["gaussians8", "moons"]
 seeds = 1
-exclude = [{ architecture = "mlp", dataset = "moons" }, { architecture = "mlp", objective = "hinge[margin=2.0]" }]
+exclude = [
+    { architecture = "mlp", dataset = "moons" },
+    { architecture = "mlp", objective = "relativistic[margin=2.0]" },
+]
 
 [training]
 steps = 10
@@ -68,7 +71,7 @@ def run(tree: Path, *arguments: str) -> str:
 
 def test_new_files_are_listed(tree):
     listed = {line.split()[0] for line in run(tree, "benchmark", "list").splitlines() if line.strip()}
-    assert {"hinge", "residual_mlp", "moons"} <= listed
+    assert {"relativistic", "residual_mlp", "moons"} <= listed
 
 
 def test_they_train_and_are_measured_with_no_other_edit(tree):
@@ -87,7 +90,7 @@ def test_they_train_and_are_measured_with_no_other_edit(tree):
 
 
 def test_contract_tests_take_them_up_by_themselves(tree):
-    chosen = "hinge or residual_mlp or moons"
+    chosen = "relativistic or residual_mlp or moons"
     arguments = ["pytest", "tests/test_contracts.py", "-p", "no:cacheprovider", "-vv", "-k", chosen]
     printed = run(tree, *arguments)
     for name in chosen.split(" or "):

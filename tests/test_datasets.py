@@ -1,13 +1,16 @@
 """Every dataset's shapes, scalings and splits, and the readers against files the test writes."""
 
+import errno
 import gzip
 import io
 import math
+import os
 import re
 import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,20 @@ import torch
 import torchvision
 from PIL import Image
 
+from benchmark.measure import extractors
 from tests.conftest import Ended
 from variants import load
-from variants.datasets import load_idx_pair
+from variants.datasets import Split, _decoded
+from variants.datasets._idx import load_idx_pair
 from variants.datasets._images import read_images
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for every test, out of the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("GANBENCH_CACHE", str(folder))
+    return folder / "images"
 
 
 def dataset(name: str, **parameters: Any) -> Any:
@@ -115,12 +128,12 @@ def idx(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def write_idx(folder: Path, zipped: bool = False) -> dict[str, np.ndarray]:
-    """MNIST's four files with 6 and 4 images."""
+def write_idx(folder: Path, zipped: bool = False, counts: tuple[int, int] = (6, 4)) -> dict[str, np.ndarray]:
+    """MNIST's four files, with so many images."""
     rng = np.random.default_rng(0)
     arrays = {
         part: rng.integers(0, 256 if "images" in part else 10, (n, 28, 28) if "images" in part else n, dtype=np.uint8)
-        for part, n in zip(PARTS, (6, 6, 4, 4), strict=True)
+        for part, n in zip(PARTS, np.repeat(counts, 2), strict=True)
     }
     folder.mkdir(parents=True, exist_ok=True)
     for part, array in arrays.items():
@@ -312,7 +325,7 @@ def test_images_are_resized_cropped_and_made_rgb(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["train", "train.zip"])
 def test_a_corrupt_image_is_named(path: str, tmp_path: Path) -> None:
     write_tree(tmp_path / path, tree() | {"dog/bad.png": picture((1, 2, 3))[:-30]})
-    with pytest.raises(ValueError, match=r"train.*dog/bad\.png cannot be read"):
+    with pytest.raises(ValueError, match=r"train.*: 1 of 7 images cannot be read \(dog/bad\.png: .*truncated"):
         read_images(tmp_path / path, 32)
 
 
@@ -324,10 +337,13 @@ def test_a_truncated_zip_is_named(tmp_path: Path) -> None:
         dataset("cifar10", root=str(tmp_path)).train()
 
 
-def test_whatever_is_damaged_in_a_zip_is_a_value_error_that_names_it(tmp_path: Path) -> None:
+def test_whatever_is_damaged_in_a_zip_is_a_value_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = write_tree(tmp_path / "good.zip", tree()).read_bytes()
     rng, messages = np.random.default_rng(0), []
-    for _ in range(150):
+    for i in range(150):
+        monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / f"cache{i}"))
         content = np.frombuffer(good, np.uint8).copy()
         content[rng.integers(len(content), size=3)] = rng.integers(256, size=3)
         (tmp_path / "bad.zip").write_bytes(content.tobytes())
@@ -358,3 +374,437 @@ def test_damaged_cifar_batches_are_named(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"-")
     with pytest.raises(ValueError, match="cifar-10-batches-py"):
         dataset("cifar10", root=str(tmp_path)).train()
+
+
+# The cache of decoded images
+
+
+def noise(prefix: str = "", n: int = 4, size: int = 16) -> dict[str, bytes]:
+    """n different images of each of three classes, as JPEG."""
+    rng, files = np.random.default_rng(0), {}
+    for name in COLOURS:
+        for i in range(n):
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(buffer, "JPEG")
+            files[f"{prefix}{name}/{i}.jpg"] = buffer.getvalue()
+    return files
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The image files that were decoded."""
+    calls: list[bytes] = []
+    decode = _decoded.decode
+
+    def counted(content: bytes, size: int) -> np.ndarray:
+        calls.append(content)
+        return decode(content, size)
+
+    monkeypatch.setattr(_decoded, "decode", counted)
+    return calls
+
+
+def by_content(split: Split) -> list[bytes]:
+    return sorted(image.numpy().tobytes() for image in split.samples)
+
+
+@pytest.mark.parametrize("path", ["images", "images.zip"])
+def test_images_are_decoded_once(path: str, tmp_path: Path, decoded: list[bytes], cache: Path) -> None:
+    files = noise()
+    write_tree(tmp_path / path, files)
+    first = read_images(tmp_path / path, 16)
+    assert sorted(decoded) == sorted(files.values())
+    assert by_content(first) == sorted(
+        np.asarray(Image.open(io.BytesIO(content))).transpose(2, 0, 1).tobytes() for content in files.values()
+    )
+    again = read_images(tmp_path / path, 16)
+    assert len(decoded) == 12
+    assert torch.equal(again.samples, first.samples)
+    assert torch.equal(again.labels, first.labels)
+    assert again.classes == ("cat", "dog", "eel")
+    again.samples.zero_()  # a copy on write: the cache stays what it is
+    assert torch.equal(read_images(tmp_path / path, 16).samples, first.samples)
+    assert not [file.name for file in cache.iterdir() if file.name.startswith(".")], "temporary files are left"
+
+
+def test_an_unchanged_folder_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[bytes]
+) -> None:
+    read_images(write_tree(tmp_path / "images", noise()), 16)
+    reads: list[Path] = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read(path))
+    read_images(tmp_path / "images", 16)
+    assert reads == []
+    os.utime(tmp_path / "images" / "cat" / "0.jpg")  # touched: read again, and found to be the same
+    read_images(tmp_path / "images", 16)
+    assert len(reads) == len(decoded) == 12
+    read_images(tmp_path / "images", 16)
+    assert len(reads) == 12
+
+
+@pytest.mark.parametrize("path", ["images", "images.zip"])
+def test_other_names_bytes_or_sizes_are_decoded_anew(path: str, tmp_path: Path, decoded: list[bytes]) -> None:
+    files = noise()
+    read_images(write_tree(tmp_path / path, files), 16)
+    read_images(tmp_path / path, 8)
+    assert len(decoded) == 24
+    write_tree(tmp_path / path, files | {"cat/0.jpg": files["cat/1.jpg"]})
+    altered = read_images(tmp_path / path, 16)
+    assert len(decoded) == 36
+    assert len(set(by_content(altered))) == 11
+    moved = {name.replace("cat", "ant"): content for name, content in files.items()}
+    assert read_images(write_tree(tmp_path / f"moved{path}", moved), 16).classes == ("ant", "dog", "eel")
+    assert len(decoded) == 48
+
+
+def test_the_same_images_elsewhere_are_not_decoded_again(tmp_path: Path, decoded: list[bytes]) -> None:
+    files = noise()
+    for name in ("images", "a.zip"):
+        read_images(write_tree(tmp_path / name, files), 16)
+    assert len(decoded) == 24
+    read_images(write_tree(tmp_path / "copy", dict(reversed(files.items())) | {"notes.txt": b"-"}), 16)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_STORED) as archive:
+        for name, content in reversed(files.items()):
+            archive.writestr(name, content)
+    read_images(tmp_path / "b.zip", 16)
+    assert len(decoded) == 24
+
+
+def test_another_version_of_the_decoder_decodes_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[bytes]
+) -> None:
+    read_images(write_tree(tmp_path / "images", noise()), 16)
+    monkeypatch.setattr(_decoded, "RECIPE", ["another"])
+    read_images(tmp_path / "images", 16)
+    assert len(decoded) == 24
+
+
+def cut(content: bytes) -> bytes:
+    return content[: -len(content) // 4]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:3000] + bytes([content[3000] ^ 1]) + content[3001:]
+
+
+def empty(content: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize(
+    ("ending", "damage"),
+    [
+        *(("npy", damage) for damage in (cut, flip, empty, None)),
+        *(("json", damage) for damage in (cut, empty, lambda content: b"[]", None)),
+    ],
+)
+def test_a_damaged_cache_is_not_trusted(
+    ending: str, damage: Callable[[bytes], bytes] | None, tmp_path: Path, decoded: list[bytes], cache: Path
+) -> None:
+    expected = read_images(write_tree(tmp_path / "images.zip", noise()), 16).samples.clone()
+    (file,) = cache.glob(f"*.{ending}")
+    content = file.read_bytes()
+    file.unlink() if damage is None else file.write_bytes(damage(content))
+    assert torch.equal(read_images(tmp_path / "images.zip", 16).samples, expected)
+    assert len(decoded) == 24
+    read_images(tmp_path / "images.zip", 16)
+    assert len(decoded) == 24
+
+
+def test_a_cache_with_other_times_is_known_by_its_check_sum(tmp_path: Path, decoded: list[bytes], cache: Path) -> None:
+    read_images(write_tree(tmp_path / "images", noise()), 16)
+    (file,) = cache.glob("*.npy")
+    os.utime(file, (1, 1))
+    read_images(tmp_path / "images", 16)
+    assert len(decoded) == 12
+
+
+def test_two_processes_at_once_do_each_other_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    """The other process comes in after the first image, and is done before this one."""
+    write_tree(tmp_path / "images", noise())
+    decode, others = _decoded.decode, []
+
+    def interrupted(content: bytes, size: int) -> np.ndarray:
+        monkeypatch.setattr(_decoded, "decode", decode)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: -1)
+            others.append(read_images(tmp_path / "images", 16))
+        return decode(content, size)
+
+    monkeypatch.setattr(_decoded, "decode", interrupted)
+    monkeypatch.setattr(_decoded, "TASK", 100)
+    mine = read_images(tmp_path / "images", 16)
+    assert torch.equal(mine.samples, others[0].samples)
+    assert sorted(file.suffix for file in cache.iterdir()) == [".json", ".json", ".npy"]
+
+
+def test_batches_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tree(tmp_path / "images", noise() | {"dog/bad.jpg": b"-"})
+    whole = read_images(tmp_path / "images", 16, tolerance=0.1)
+    monkeypatch.setattr(_decoded, "BATCH_BYTES", 5 * 3 * 16 * 16)
+    monkeypatch.setattr(_decoded, "TASK", 2)
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "other"))
+    batched = read_images(tmp_path / "images", 16, tolerance=0.1)
+    assert torch.equal(batched.samples, whole.samples)
+    assert torch.equal(batched.labels, whole.labels)
+
+
+def test_a_cache_that_does_not_fit_is_refused_before_anything_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[bytes]
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=12 * 3 * 16 * 16 - 1))
+    with pytest.raises(OSError, match="make room or set GANBENCH_CACHE"):
+        read_images(write_tree(tmp_path / "images", noise()), 16)
+    assert decoded == []
+
+
+# Corrupt images
+
+
+@pytest.mark.parametrize("path", ["images", "images.zip"])
+def test_few_corrupt_images_are_left_out_and_named(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], decoded: list[bytes]
+) -> None:
+    files = noise(n=10)
+    bad = {"cat/3.jpg": files["cat/3.jpg"][:-100], "eel/7.jpg": b"<html>"}
+    write_tree(tmp_path / path, files | bad)
+    sound = read_images(write_tree(tmp_path / f"sound{path}", {k: v for k, v in files.items() if k not in bad}), 16)
+    assert capsys.readouterr().err == ""
+    for _ in range(2):  # decoded, and from the cache
+        found = read_images(tmp_path / path, 16, tolerance=2 / 30)
+        assert found.corrupt == ("cat/3.jpg", "eel/7.jpg")
+        assert by_content(found) == by_content(sound)
+        assert found.labels.bincount().tolist() == [9, 10, 9]
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "2 of 30 images cannot be read (cat/3.jpg: image file is truncated" in line
+        assert line.endswith("eel/7.jpg: no image): left out")
+    labels = {image.numpy().tobytes(): label for image, label in zip(sound.samples, sound.labels, strict=True)}
+    assert all(labels[i.numpy().tobytes()] == label for i, label in zip(found.samples, found.labels, strict=True))
+    with pytest.raises(ValueError, match=r"2 of 30 images.*eel/7\.jpg.*tolerated is a share of 0\.066"):
+        read_images(tmp_path / path, 16, tolerance=0.066)
+    assert len(decoded) == 58
+
+
+def test_many_corrupt_images_are_counted_and_some_named(tmp_path: Path) -> None:
+    write_tree(tmp_path / "images", noise() | {f"dog/bad{i}.jpg": b"-" for i in range(5)})
+    with pytest.raises(ValueError, match=r"5 of 17 images .*bad0\.jpg: no image; .*bad1.*bad2\.jpg: no image; …\)"):
+        read_images(tmp_path / "images", 16, tolerance=0.1)
+
+
+def test_a_damaged_zip_that_is_repaired_is_sound(tmp_path: Path) -> None:
+    """Its directory states the check sums of the sound images, so the damaged zip's content has the same name."""
+    files = noise()
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    sound = (tmp_path / "images.zip").read_bytes()
+    at = sound.index(files["dog/2.jpg"]) + 400
+    (tmp_path / "images.zip").write_bytes(sound[:at] + bytes(8) + sound[at + 8 :])
+    assert read_images(tmp_path / "images.zip", 16, tolerance=0.1).corrupt == ("dog/2.jpg",)
+    (tmp_path / "images.zip").write_bytes(sound)
+    assert read_images(tmp_path / "images.zip", 16).corrupt == ()
+
+
+def test_an_unreadable_file_is_no_corrupt_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(content: bytes, size: int) -> np.ndarray:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(_decoded, "decode", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        read_images(write_tree(tmp_path / "images", noise()), 16, tolerance=0.99)
+
+
+# What is an image, and of which class
+
+
+@pytest.mark.parametrize("path", ["images", "images.zip"])
+@pytest.mark.parametrize("prefix", ["", "img_align_celeba/"])
+def test_images_in_one_place_have_no_labels(path: str, prefix: str, tmp_path: Path) -> None:
+    files = {f"{prefix}{i}.jpg": content for i, content in enumerate(noise().values())}
+    found = read_images(write_tree(tmp_path / path, files), 16)
+    assert (len(found.samples), found.labels, found.classes) == (12, None, ())
+
+
+def test_images_beside_folders_of_images_are_refused(tmp_path: Path) -> None:
+    write_tree(
+        tmp_path / "images", noise() | {"preview.jpg": picture(0), "._0.jpg": b"-", "__MACOSX/cat/._0.jpg": b"-"}
+    )
+    with pytest.raises(ValueError, match=r"preview\.jpg lies beside folders of images"):
+        read_images(tmp_path / "images", 16, tolerance=0)
+
+
+def test_a_resized_ramp_is_the_same_ramp(tmp_path: Path) -> None:
+    """Halved and cropped at the centre: column j of 16 covers columns 32 + 2j and 33 + 2j of 96."""
+    ramp = np.broadcast_to(np.arange(96, dtype=np.uint8)[None, :, None] * 2, (32, 96, 3))
+    for name, array in (("wide", ramp), ("tall", ramp.swapaxes(0, 1))):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.ascontiguousarray(array)).save(tmp_path / name / "0.png")
+    expected = np.broadcast_to(65 + 4 * np.arange(16), (3, 16, 16))
+    for name, array in (("wide", expected), ("tall", expected.swapaxes(1, 2))):
+        found = read_images(tmp_path / name, 16).samples[0].numpy().astype(int)
+        assert np.abs(found - array).max() <= 1, name
+
+
+def test_the_size_may_be_odd_to_the_image(tmp_path: Path) -> None:
+    files = {f"{i}.png": picture((9, 8, 7), shape) for i, shape in enumerate([(33, 17), (17, 33), (5, 90), (1, 1)])}
+    found = read_images(write_tree(tmp_path / "images", files), 24).samples
+    assert found.shape == (4, 3, 24, 24)
+    assert found.flatten(2).unique(dim=2).tolist() == [[[9], [8], [7]]] * 4
+
+
+# Image folders
+
+
+def folder_of(root: Path, **parameters: Any) -> Any:
+    return dataset("image_folder", root=str(root), **({"size": 16} | parameters))
+
+
+@pytest.mark.parametrize("held", ["test", "val"])
+@pytest.mark.parametrize("ending", ["", ".zip"])
+def test_a_folder_that_comes_split_keeps_its_split(held: str, ending: str, tmp_path: Path) -> None:
+    train, other = noise(n=3), {name: picture((i, i, i), (16, 16)) for i, name in enumerate(noise(n=2))}
+    write_tree(tmp_path / f"train{ending}", train)
+    write_tree(tmp_path / f"{held}{ending}", other)
+    if ending:
+        (tmp_path / "train.zip").rename(tmp_path / "lsun-train.zip")
+        (tmp_path / "latest.zip").write_bytes(b"-")  # no zip of a test split
+    data = folder_of(tmp_path)
+    assert data.train().shape == (9, 3, 16, 16)
+    assert sorted(data.holdout()[:, 0, 0, 0].tolist()) == [0, 1, 2, 3, 4, 5]
+    assert (
+        data.split
+        == f"as the folder comes: {'lsun-' * bool(ending)}train{ending} for training, {held}{ending} held out"
+    )
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_last_of_a_fixed_order_are_held_out(labelled: bool, tmp_path: Path) -> None:
+    files = noise(n=7)
+    if not labelled:
+        files = {name.replace("/", "_"): content for name, content in files.items()}
+    write_tree(tmp_path / "images", files | {"cat/bad.jpg" if labelled else "bad.jpg": b"-"})
+    data = folder_of(tmp_path / "images", n_holdout=6, corrupt_tolerance=0.05, collection="noise")
+    (train, held), every = data.splits, read_images(tmp_path / "images", 16, 0.05)
+    assert (len(train.samples), len(held.samples)) == (15, 6)
+    assert torch.equal(torch.cat([train.samples, held.samples]), every.samples)
+    assert len({*by_content(train)} | {*by_content(held)}) == 21
+    assert len(train.corrupt) == 1
+    assert (data.shape, data.split) == ((3, 16, 16), "6 images held out, the last of a fixed random order")
+    if labelled:
+        assert torch.equal(torch.cat([train.labels, held.labels]), every.labels)
+        assert train.classes == held.classes == ("cat", "dog", "eel")
+    else:
+        assert train.labels is held.labels is None
+    assert torch.equal(folder_of(tmp_path / "images", n_holdout=6, corrupt_tolerance=0.05).holdout(), held.samples)
+
+
+def test_too_few_images_to_hold_out_are_refused(tmp_path: Path) -> None:
+    write_tree(tmp_path / "images", noise(n=4))
+    assert len(folder_of(tmp_path / "images", n_holdout=6).train()) == 6
+    with pytest.raises(ValueError, match=r"images holds 12 images: too few to hold out n_holdout = 7"):
+        folder_of(tmp_path / "images", n_holdout=7).train()
+
+
+def test_several_zips_of_a_split_are_refused(tmp_path: Path) -> None:
+    for name in ("a-train", "b-train", "a-test"):
+        write_tree(tmp_path / f"{name}.zip", noise())
+    with pytest.raises(ValueError, match=r"several zips of one split: a-train\.zip, b-train\.zip"):
+        folder_of(tmp_path).train()
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_an_image_folder_that_is_not_there_says_what_to_put_where(
+    empty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANBENCH_DATA", str(tmp_path))
+    if empty:
+        (tmp_path / "lsun").mkdir()
+    data = dataset("image_folder", collection="lsun")
+    assert (data.shape, data.source) == ((3, 64, 64), "lsun, from a folder or a zip")
+    with pytest.raises(OSError, match="put a folder per class there") as caught:
+        data.train()
+    assert str(tmp_path / "lsun") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"size": 30}, "size must be a multiple of 4"),
+        ({"size": 4}, "size must be a multiple of 4, from 8 on, not 4"),
+        ({"collection": "a/b"}, "not 'a/b'"),
+        ({"n_holdout": 0}, "n_holdout must be at least 1, not 0"),
+        ({"corrupt_tolerance": 1.0}, "corrupt_tolerance is a share"),
+        ({"corrupt_tolerance": math.nan}, "corrupt_tolerance is a share"),
+    ],
+)
+def test_parameters_of_an_image_folder_are_checked(parameters: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        dataset("image_folder", **parameters)
+
+
+# Stacked digits
+
+
+@pytest.fixture
+def few_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load("datasets", "stacked_mnist"), "STACKS", (300, 200))
+
+
+@pytest.mark.parametrize("digits", ["mnist", "fashion_mnist"])
+def test_a_stack_holds_the_digits_of_its_label(digits: str, tmp_path: Path, few_stacks: None) -> None:
+    written = write_idx(tmp_path)
+    data = dataset("stacked_mnist", digits=digits, root=str(tmp_path))
+    for split, part in zip(data.splits, ("train", "t10k"), strict=True):
+        single = {
+            image.tobytes(): int(label)
+            for image, label in zip(written[f"{part}-images-idx3"], written[f"{part}-labels-idx1"], strict=True)
+        }
+        for image, label in zip(split.samples, split.labels.tolist(), strict=True):
+            a, b, c = (single[channel.numpy().tobytes()] for channel in image)
+            assert label == 100 * a + 10 * b + c
+    assert (data.shape, data.num_modes, len(data.train()), len(data.holdout())) == ((3, 28, 28), 1000, 300, 200)
+    assert torch.equal(data.classified()[0].samples, dataset(digits, root=str(tmp_path)).train())
+    assert torch.equal(dataset("stacked_mnist", digits=digits, root=str(tmp_path)).train(), data.train())
+
+
+def test_stacks_cover_a_thousand_equal_modes() -> None:
+    if not Path("/usr/share/datasets/fashion-mnist").exists():
+        pytest.skip("Fashion-MNIST is not on this machine")
+    train, held = dataset("stacked_mnist", digits="fashion_mnist").splits
+    assert (train.samples.shape, held.samples.shape) == ((128_000, 3, 28, 28), (26_000, 3, 28, 28))
+    for split in (train, held):
+        counts, mean = split.labels.bincount(minlength=1000).double(), len(split.labels) / 1000
+        assert counts.min() > 0
+        assert ((counts - mean).square() / mean).sum().item() == pytest.approx(999, abs=5 * math.sqrt(2 * 999))  # χ²
+
+
+def test_unknown_digits_are_refused() -> None:
+    with pytest.raises(ValueError, match="one of mnist, fashion_mnist, not 'emnist'"):
+        dataset("stacked_mnist", digits="emnist")
+
+
+def test_the_digits_classifier_tells_the_modes_of_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_stacks: None
+) -> None:
+    """Applied to each channel: features side by side, log probabilities of all 1,000 combinations."""
+    monkeypatch.setattr(extractors, "EPOCHS", 2)
+    write_idx(tmp_path, counts=(400, 100))
+    data = dataset("stacked_mnist", root=str(tmp_path))
+    stacked = extractors.open_extractor("classifier", None, data, "cpu")
+    digits = extractors.open_extractor("classifier", None, dataset("mnist", root=str(tmp_path)), "cpu")
+    assert stacked.weights_sha256 == digits.weights_sha256
+    images = data.holdout()[:50]
+    with torch.no_grad():
+        features, logits = stacked(images)
+        single = [digits(images[:, [channel]]) for channel in range(3)]
+    torch.testing.assert_close(features, torch.cat([found[0] for found in single], dim=1))
+    assert logits.shape == (50, 1000)
+    a, b, c = (found[1].double().softmax(1) for found in single)
+    for mode in (0, 7, 90, 123, 581, 999):
+        expected = a[:, mode // 100] * b[:, mode // 10 % 10] * c[:, mode % 10]
+        torch.testing.assert_close(logits.double().softmax(1)[:, mode], expected, rtol=1e-5, atol=1e-9)
+    guesses = a.argmax(1) * 100 + b.argmax(1) * 10 + c.argmax(1)
+    assert torch.equal(logits.argmax(1), guesses)

@@ -10,7 +10,10 @@ import pytest
 
 from benchmark import UserError, matrix
 from benchmark.cell import ROOT, Cell, Choice, cell_from_spec
+from benchmark.train import make_recipe
 from tests.conftest import Ended, matrix_text
+from variants.architectures import build, dcgan, mlp
+from variants.objectives import Recipe
 
 
 @pytest.fixture
@@ -179,6 +182,87 @@ def test_auto_norm_is_the_papers_but_layer_norm_under_a_per_sample_penalty(
     assert only.norm == norm
 
 
+def test_the_hinge_asks_for_spectral_norm_where_none_is_set(cells: Callable[..., list[Cell]]) -> None:
+    parts = {"objectives": 'objectives = ["hinge"]', "datasets": 'datasets = ["mnist"]'}
+    architectures = 'architectures = ["dcgan", "mlp", { name = "dcgan", norm = "batch" }]'
+    assert [c.norm for c in cells(architectures=architectures, **parts)] == ["spectral", "spectral", "batch"]
+
+
+# Another architecture's critic
+
+DIGITS = {"datasets": 'datasets = ["digits"]'}
+
+
+def test_a_critic_may_be_another_architectures(cells: Callable[..., list[Cell]]) -> None:
+    critics = 'critic = ["dcgan", "mlp", { name = "mlp", width = [16, 32] }]'
+    found = cells(architectures=f'architectures = [{{ name = "dcgan", {critics} }}]', **DIGITS)
+    assert [c.architecture.label for c in found] == [
+        "dcgan",
+        "dcgan[critic=mlp]",
+        "dcgan[critic=mlp[width=16]]",
+        "dcgan[critic=mlp[width=32]]",
+    ]
+    (plain,) = cells(architectures='architectures = ["dcgan"]', **DIGITS)
+    assert found[0].key == plain.key, "its own critic is no other architecture"
+    again = cell_from_spec(found[2].spec | {"evaluation": {}, "norm": found[2].norm})
+    assert again.key == found[2].key
+    generator, critic = build(again.architecture, (1, 8, 8), again.norm)
+    assert isinstance(generator, dcgan.Generator)
+    assert isinstance(critic, mlp.Discriminator)
+    assert critic.out.in_features == 16
+    only = "architecture=dcgan[critic=mlp[width=16]]"
+    architectures = f'architectures = [{{ name = "dcgan", {critics} }}]'
+    assert len(cells(only, architectures=architectures, **DIGITS)) == 1
+
+
+def test_parameters_beside_a_critic_are_the_generators(cells: Callable[..., list[Cell]]) -> None:
+    (both,) = cells(architectures='architectures = [{ name = "dcgan", width = 8 }]', **DIGITS)
+    (apart,) = cells(architectures='architectures = [{ name = "dcgan", width = 8, critic = "dcgan" }]', **DIGITS)
+    assert apart.architecture.label == "dcgan[critic=dcgan,width=8]"
+    widths = [[n.convs[0].out_channels for n in build(c.architecture, (1, 8, 8), c.norm)[1:]] for c in (both, apart)]
+    assert widths == [[8], [64]]
+
+
+def test_the_norm_of_a_critic_is_its_own(cells: Callable[..., list[Cell]]) -> None:
+    parts = {"objectives": 'objectives = ["nonsaturating"]', "datasets": 'datasets = ["mnist"]'}
+    critics = '["mlp", "dcgan", { name = "mlp", norm = "layer" }]'
+    found = cells(architectures=f'architectures = [{{ name = "dcgan", critic = {critics} }}]', **parts)
+    assert [c.norm for c in found] == ["none", "batch", "layer"]
+
+
+# Training of an architecture, optimiser of an objective
+
+
+def test_training_of_an_architecture_goes_over_the_datasets(cells: Callable[..., list[Cell]]) -> None:
+    own = '{ name = "swissroll", training = { samples = 999, ema = 0.5 } }'
+    mlp = '{ name = "mlp", training = { steps = 7, batch_size = 4 } }'
+    plain, special = cells(datasets=f'datasets = ["gaussians8", {own}]', architectures=f"architectures = [{mlp}]")
+    assert [(c.training["steps"], c.training["samples"], c.training["batch_size"]) for c in (plain, special)] == [
+        (7, None, 4),
+        (7, None, 4),
+    ]
+    assert (plain.training["ema"], special.training["ema"]) == (0.0, 0.5)
+    (set_,) = cells(architectures=f"architectures = [{mlp}]", overrides=("training.steps=3",))
+    assert (set_.training["steps"], set_.training["batch_size"]) == (3, 4)
+
+
+def test_an_objective_may_take_another_optimiser_than_its_papers(cells: Callable[..., list[Cell]]) -> None:
+    rates = '{ name = "lsgan", optimizer = "rmsprop", lr = [1e-4, 2e-4] }'
+    found = cells(
+        objectives=f'objectives = ["lsgan", {rates}, {{ name = "wgan_gp", betas = [[0.0, 0.9], [0.5, 0.9]] }}]'
+    )
+    assert [c.objective.label for c in found] == [
+        "lsgan",
+        "lsgan[lr=0.0001,optimizer=rmsprop]",
+        "lsgan[optimizer=rmsprop]",
+        "wgan_gp",
+        "wgan_gp[betas=[0.5,0.9]]",
+    ]
+    assert cell_from_spec(found[-1].spec | {"evaluation": {}, "norm": "none"}).key == found[-1].key
+    assert make_recipe(found[1]) == Recipe("rmsprop", lr=1e-4)
+    assert make_recipe(found[-1]) == Recipe("adam", lr=1e-4, betas=[0.5, 0.9])
+
+
 def test_set_has_the_last_word_over_a_datasets_own_training(tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
     own = '{ name = "swissroll", training = { samples = 999, ema = 0.5 } }'
@@ -313,6 +397,46 @@ MISTAKES: dict[str, tuple[dict[str, str], list[str]]] = {
     "negative width": ({"architectures": 'architectures = [{ name = "mlp", width = -1 }]'}, ["width", "not -1"]),
     "negative depth": ({"architectures": 'architectures = [{ name = "mlp", depth = -1 }]'}, ["depth", "not -1"]),
     "negative latents": ({"architectures": 'architectures = [{ name = "mlp", latent_dim = -1 }]'}, ["latent_dim"]),
+    "critic": (
+        {"architectures": 'architectures = [{ name = "mlp", critic = "dcgann" }]'},
+        ["critic", "'dcgann'", MATCH("dcgan")],
+    ),
+    "critic's parameter": (
+        {"architectures": 'architectures = [{ name = "mlp", critic = { name = "mlp", latent_dim = 2 } }]'},
+        ["critic 'mlp'", "'latent_dim'", "width"],
+    ),
+    "critic's norm beside it": (
+        {"architectures": 'architectures = [{ name = "mlp", norm = "layer", critic = "mlp" }]'},
+        ["'norm'", "critic"],
+    ),
+    "critic's training": (
+        {"architectures": 'architectures = [{ name = "mlp", critic = { name = "mlp", training = { steps = 5 } } }]'},
+        ["not per critic"],
+    ),
+    "critic of another type": (
+        {"architectures": 'architectures = [{ name = "mlp", critic = 5 }]'},
+        ["critic", "not 5"],
+    ),
+    "no critic": ({"architectures": 'architectures = [{ name = "mlp", critic = [] }]'}, ["critic", "not []"]),
+    "critic that refuses the shape": (
+        {"architectures": 'architectures = [{ name = "mlp", critic = "dcgan" }]'},
+        ["mlp[critic=dcgan]", "gaussians8", "(2,)"],
+    ),
+    "an objective's learning rate": (
+        {"objectives": 'objectives = [{ name = "wgan", lr = -1.0 }]'},
+        ["objective 'wgan'", "lr", "greater than 0", "-1.0"],
+    ),
+    "an objective's optimiser": (
+        {"objectives": 'objectives = [{ name = "wgan", optimizer = "sgd" }]'},
+        ["optimizer", "'adam' or 'rmsprop'", "'sgd'"],
+    ),
+    "two optimisers": (
+        {
+            "objectives": 'objectives = [{ name = "wgan", lr = 1e-3 }]',
+            "training": "[training]\nsteps = 5\nrecipe = { lr = 1e-3 }",
+        },
+        ["wgan[lr=0.001]", "training.recipe", "one of the two"],
+    ),
     "training of an objective": (
         {"objectives": 'objectives = [{ name = "wgan", training = { steps = 5 } }]'},
         ["'wgan'", "training is set per dataset"],

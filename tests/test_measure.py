@@ -1,5 +1,6 @@
 """Measuring: torch-fidelity is the reference; points against numbers worked out by hand."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,7 +14,9 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from benchmark import UserError
-from benchmark.cell import Choice
+from benchmark.cell import Choice, read_json
+from benchmark.check import BASELINES
+from benchmark.matrix import find, read
 from benchmark.measure import extractors, images, measure, open_instrument, points, protocol_id
 from benchmark.measure.extractors import classifier_weights
 from benchmark.train import make_dataset, train
@@ -190,9 +193,112 @@ def test_real_statistics_are_cached_under_everything_they_depend_on(generated, t
 
 def test_protocols_differ_with_what_numbers_depend_on():
     base = protocol_id(open_instrument(DIGITS, EVALUATION, "cpu"))
-    for change in ({"n_real": 500}, {"n": {"points": 200, "images": 90}}, {"kid_subsets": 6}):
+    ema = {"sampling_statistics": "ema"}
+    for change in ({"n_real": 500}, {"n": {"points": 200, "images": 90}}, {"kid_subsets": 6}, ema):
         assert protocol_id(open_instrument(DIGITS, EVALUATION | change, "cpu")) != base
     assert protocol_id(open_instrument(DIGITS, EVALUATION | {"schedule": [1.0], "metrics": ["fid"]}, "cpu")) == base
+    points_of = [open_instrument(Choice("gaussians8"), EVALUATION | change, "cpu") for change in ({}, ema)]
+    assert protocol_id(points_of[0]) != protocol_id(points_of[1])
+
+
+def test_protocols_are_those_of_the_committed_baseline():
+    """Else `check` refuses every comparison: a change of protocol needs a new baseline."""
+    matrix, _ = read(find("quick"))
+    evaluation = matrix.evaluation.model_dump(mode="json")
+    for group in read_json(BASELINES / "quick.json")["groups"]:
+        assert protocol_id(open_instrument(Choice(group["dataset"]), evaluation, "cpu")) == group["protocol"]
+
+
+def line(*gaps):
+    """Features of images on a line, with these gaps between neighbours."""
+    return images.Features(torch.tensor([0.0, *gaps], dtype=torch.float64).cumsum(0).unsqueeze(1), None)
+
+
+def test_duplicates_by_hand():
+    """Held-out images with gaps 1, 2 … 199: the nearest other is at 1, 1, 2, 3 … 199, and 1 % of 200 are at 1."""
+    reference = images.Reference(line(1), line(*range(1, 200)), 5, 50)
+    assert reference.near == 1
+    assert images.duplicates(reference.held, reference) == 0.01
+    assert images.duplicates(line(*[1.01] * 199), reference) == 0
+    assert images.duplicates(line(*[0.0] * 199), reference) == 1
+    assert images.duplicates(line(*[1.01] * 140, *[0.99] * 59), reference) == 0.3  # 60 images, 59 gaps
+    assert images.duplicates(line(*[0.99, 5.0] * 99, 0.99), reference) == 1  # pairs
+
+
+def test_a_collapse_shows_among_real_copies_too():
+    """Where held-out images have copies the threshold is 0, and equal features of any size are at distance 0."""
+    held = line(*[0.0, 3.0] * 99, 0.0)
+    reference = images.Reference(held, held, 5, 50)
+    assert reference.near == 0
+    wide = torch.randn(1, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 1e3
+    assert images.duplicates(images.Features(wide.expand(1500, 64), None), reference) == 1
+    assert images.duplicates(images.Features(torch.randn(1500, 64).double(), None), reference) == 0
+
+
+def test_planted_copies_show_as_duplicates():
+    """On the digits' own features: 420 distinct training images, and 280 more copies of one of them."""
+    evaluation = EVALUATION | {"n": {"points": 200, "images": 700}, "metrics": ["duplicates"]}
+    instrument, real = images.Instrument(make_dataset(DIGITS), evaluation, "cpu"), make_dataset(DIGITS).train()
+    assert by_name(instrument, real[:700])["duplicates"] <= 0.03
+    planted = torch.cat([real[:420], real[:1].expand(280, -1, -1, -1)])
+    assert by_name(instrument, planted)["duplicates"] == pytest.approx(281 / 700, abs=0.03)
+    assert 0.01 <= instrument.floor()["duplicates_classifier_700"][0] <= 0.015
+
+
+def of_modes(*modes):
+    """Samples whose likeliest of 1,000 classes are these."""
+    return images.Features(torch.empty(0), torch.nn.functional.one_hot(torch.tensor(modes), 1000).double() - 7)
+
+
+def test_modes_of_images_by_hand():
+    reference = images.Reference(line(1), line(1), 5, 50)
+    each, half, one = of_modes(*range(1000)), of_modes(*range(500), *range(500)), of_modes(*[7] * 1000)
+    uneven = of_modes(1, 1, 1, 999)
+    found = [images.modes_covered(samples, reference) for samples in (each, half, one, uneven)]
+    assert found == [1000, 500, 1, 2]
+    expected = [0, math.log(2), math.log(1000), 0.75 * math.log(750) + 0.25 * math.log(250)]
+    found = [images.reverse_kl(samples, reference) for samples in (each, half, one, uneven)]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_image_modes_need_a_dataset_with_modes_and_its_classifier(monkeypatch):
+    dataset = make_dataset(DIGITS)
+    evaluation = EVALUATION | {"metrics": ["modes_covered", "reverse_kl"]}
+    assert images.Instrument(dataset, evaluation, "cpu").columns == {}
+    monkeypatch.setattr(type(dataset), "num_modes", 10)
+    instrument = images.Instrument(dataset, evaluation, "cpu")
+    assert instrument.columns == {
+        "modes_covered": "modes_covered_classifier_100", "reverse_kl": "reverse_kl_classifier_100"
+    }  # fmt: skip
+    floor = instrument.floor()
+    assert floor["modes_covered_classifier_100"][0] == 10
+    assert floor["reverse_kl_classifier_100"][0] < 0.2
+    zero = dataset.train()[dataset.splits[0].labels == 0][:1].expand(100, -1, -1, -1)
+    assert by_name(instrument, zero) == pytest.approx({"modes_covered": 1, "reverse_kl": math.log(10)})
+    other = dataclasses.replace(instrument.extractor, name="another")
+    monkeypatch.setattr(images, "open_extractor", lambda *arguments: other)
+    monkeypatch.setattr(images.Instrument, "_cached", lambda *arguments: None)
+    assert images.Instrument(dataset, evaluation, "cpu").columns == {}
+
+
+class WithoutFloat64(torch.Tensor):
+    """A tensor on a device that has no float64."""
+
+    def double(self):
+        raise TypeError("no float64 on this device")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_a_device_may_have_no_float64():
+    samples = make_dataset(Choice("gaussians8")).train()[:200]
+    instrument = open_instrument(Choice("gaussians8"), EVALUATION, "cpu")
+    assert instrument.measure(samples.as_subclass(WithoutFloat64)) == instrument.measure(samples)
+    extractor = lambda batch: (batch.flatten(1).float().as_subclass(WithoutFloat64),) * 2  # noqa: E731
+    found = images.extract(extractor, make_dataset(DIGITS).train()[:300], "cpu")
+    assert found.features.dtype == found.logits.dtype == torch.float64
+    assert found.features.shape == (300, 64)
 
 
 @pytest.fixture(scope="module")

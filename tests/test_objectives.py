@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.critics import LinearCritic, SmoothCritic
-from variants.objectives import lsgan, minimax, nonsaturating, wgan, wgan_fdgp, wgan_gp
+from variants.objectives import hinge, lsgan, minimax, nonsaturating, wgan, wgan_fdgp, wgan_gp
 
 PAIRS = ("gradient", "independent", "segment", "local", "endpoint")
 
@@ -53,6 +53,7 @@ def sigma(s):
         (wgan.Objective(), lambda s: -1.0),
         (wgan_gp.Objective(), lambda s: -1.0),
         (wgan_fdgp.Objective(), lambda s: -1.0),
+        (hinge.Objective(), lambda s: -1.0),
     ],
     ids=str,
 )
@@ -69,6 +70,8 @@ def test_generator_gradient(objective, gradient):
         (lsgan.Objective(), 0.5 * (2 - 1) ** 2 + 0.5 * (-1) ** 2, 0.5 * (-1 - 1) ** 2),
         (lsgan.Objective(a=-1, b=1, c=0), 0.5 * (2 - 1) ** 2 + 0.5 * (-1 + 1) ** 2, 0.5 * (-1) ** 2),
         (wgan.Objective(), -1 - 2, 1.0),
+        (hinge.Objective(), 0.0, 1.0),
+        (hinge.Objective(margin=3), (3 - 2) + (3 - 1), 1.0),
     ],
     ids=str,
 )
@@ -83,6 +86,14 @@ def test_minimax_and_nonsaturating_differ_in_where_they_vanish():
     assert generator_gradient(mm, [-12.0]).abs().item() < 1e-5 < 0.99 < generator_gradient(ns, [-12.0]).abs().item()
     assert generator_gradient(ns, [12.0]).abs().item() < 1e-5 < 0.99 < generator_gradient(mm, [12.0]).abs().item()
     assert generator_gradient(lsgan.Objective(), [-12.0, 12.0]).abs().min().item() > 10
+
+
+def test_the_hinge_teaches_the_critic_only_inside_the_margin():
+    scores = torch.tensor([-3.0, -0.5, 0.5, 3.0], dtype=torch.float64)
+    real, fake = scores.clone().requires_grad_(), scores.clone().requires_grad_()
+    gradients = torch.autograd.grad(hinge.Objective().d_loss(identity, real, fake), (real, fake))
+    assert (4 * gradients[0]).tolist() == [-1, -1, -1, 0]
+    assert (4 * gradients[1]).tolist() == [0, 1, 1, 1]
 
 
 # Clipping

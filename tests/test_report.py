@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import UserError, compare, plots, report, tables
+from benchmark import UserError, compare, figure, report, robustness_plots, tables
+from benchmark.sample_plots import sample_grids
 from tests import synthetic
 
 SCRIPT = "wgan_gp[note=<script>alert(1)</script>]"
@@ -154,21 +155,144 @@ def test_samples_are_compared_at_equal_samples_seen(tmp_path):
     status = {("lsgan", "gaussians8", seed): "interrupted" for seed in range(2)}  # half of the six evaluations
     synthetic.write(tmp_path, objectives=["wgan", "lsgan"], groups=POINTS, seeds=range(2), status=status)
     (tmp_path / "figures").mkdir()
-    (figure,) = plots.sample_grids(tables.load(tmp_path), tmp_path)
-    assert "19,200 samples seen, seed 0" in figure.title
-    drawn = pd.read_csv(tmp_path / f"figures/{figure.stem}.csv")
+    (drawing,) = sample_grids(tables.load(tmp_path), tmp_path)
+    assert "19,200 samples seen, seed 0" in drawing.title
+    drawn = pd.read_csv(tmp_path / f"figures/{drawing.stem}.csv")
     assert list(drawn["objective"]) == ["wgan", "lsgan"]
     assert set(drawn["samples_seen"]) == {3 * 6400}
 
 
+MLP = "mlp[depth=4,width=8]"
+ROBUST = {
+    "objectives": ["nonsaturating", "wgan", "wgan_gp"],
+    "groups": [("digits", "dcgan"), ("digits", MLP)],
+    "seeds": range(3),
+}
+
+
+@pytest.fixture(scope="module")
+def robust(tmp_path_factory) -> Path:
+    """Two architectures, three seeds of which the second has the most samples. With it nonsaturating diverges on the
+    MLP, wgan collapses on it, and wgan_gp is missing on the DCGAN. wgan saves every 150 steps and 5 s, wgan_gp every
+    100 steps and 3 s, nonsaturating every 100 steps and 2 s, six times each."""
+    lost = [("wgan_gp", "dcgan", 0), ("wgan_gp", "dcgan", 1), ("wgan_gp", "dcgan", 2), ("wgan", "dcgan", 0)]
+    path = synthetic.write(
+        tmp_path_factory.mktemp("runs") / "robust",
+        **ROBUST,
+        status=dict.fromkeys(lost, "missing") | {("nonsaturating", MLP, 1): "diverged"},
+        collapsed={("wgan", MLP, 1)},
+        every={"wgan": 150},
+        seconds={"wgan": 5.0, "wgan_gp": 3.0},
+    )
+    report.write(path)
+    return path
+
+
+def panes(folder: Path, stem: str) -> pd.DataFrame:
+    frame = pd.read_csv(folder / f"figures/{stem}_digits.csv").set_index(["architecture", "objective"])
+    assert set(frame["seed"]) == {1}
+    return frame
+
+
+def test_robustness_at_equal_steps(robust):
+    """Finished runs have 100, 200 … 600 and 150, 300 … 900 steps saved: 600 is the most in common."""
+    drawn = panes(robust, "robustness_steps")
+    assert set(drawn["equal_steps"]) == {600}
+    assert drawn["mark"].dropna().to_dict() == {
+        ("dcgan", "wgan_gp"): "missing",
+        (MLP, "nonsaturating"): "diverged at step 350",
+        (MLP, "wgan"): "collapsed",
+    }
+    steps = drawn["g_steps"].to_dict()
+    assert np.isnan(steps.pop(("dcgan", "wgan_gp")))
+    assert steps.pop((MLP, "nonsaturating")) == 300  # its last
+    assert set(steps.values()) == {600}
+
+
+def test_robustness_at_equal_time(robust):
+    """On the DCGAN 12 s, when nonsaturating ended; on the MLP, where that diverged, 18 s, when wgan_gp ended."""
+    drawn = panes(robust, "robustness_time")
+    found = {place: drawn.loc[place, ["equal_seconds", "train_seconds", "g_steps"]].to_list() for place in drawn.index}
+    assert np.isnan(found.pop(("dcgan", "wgan_gp"))[1])
+    assert found == {
+        ("dcgan", "nonsaturating"): [12, 12, 600],
+        ("dcgan", "wgan"): [12, 10, 300],
+        (MLP, "nonsaturating"): [18, 6, 300],
+        (MLP, "wgan"): [18, 15, 450],
+        (MLP, "wgan_gp"): [18, 18, 600],
+    }
+    assert drawn["mark"].to_dict() == panes(robust, "robustness_steps")["mark"].to_dict()
+
+
+def test_robustness_in_numbers(robust):
+    frame = pd.read_csv(robust / "figures/robustness_final_digits.csv").set_index(["architecture", "objective"])
+    counts = frame[["seeds", "done", "diverged", "collapsed"]]
+    assert counts.loc[(MLP, "nonsaturating")].to_list() == [3, 2, 1, 0]
+    assert counts.loc[(MLP, "wgan")].to_list() == [3, 3, 0, 1]
+    assert counts.loc[("dcgan", "wgan_gp")].to_list() == [3, 0, 0, 0]
+    values = [synthetic.learning("nonsaturating", "fid_classifier_750", seed, 5) for seed in (0, 2)]
+    assert frame.loc[(MLP, "nonsaturating"), "iqm"] == pytest.approx(np.mean(values))
+
+
+def test_robustness_stands_first_and_replaces_what_it_repeats(robust):
+    page, text = (robust / "report/index.html").read_text(), (robust / "report/report.md").read_text()
+    stems = [f"robustness_{name}_digits" for name in ("final", "steps", "time")]
+    stems += ["learning_curves", "cost", "gradient_norms"]
+    assert re.findall(r'<figure id="(\w+)">', page) == stems
+    assert re.findall(r"!\[[^]]*\]\(\.\./figures/(\w+)\.png\)", text) == stems
+    row = pd.read_csv(robust / "figures/robustness_final_digits.csv").set_index(["architecture", "objective"])["iqm"]
+    first = text.partition("## digits: which objective trains which architecture?")[2].partition("\n## ")[0]
+    assert f"| {MLP} | {row[MLP, 'nonsaturating']:.3g} 1/3 diverged | {row[MLP, 'wgan']:.3g} 1/3 collapsed | " in first
+    assert "3/3 unfinished |\n" in first
+    assert "| no seed lost | 1 of 2 | 0 of 2 | 1 of 2 |" in first
+    assert text.startswith("# robust: 14/18 cells, 1 diverged, 1 collapsed, 4 missing\n\n## digits: which")
+    board = text.partition(f"## {MLP} on digits: FID")[2].partition("\n## ")[0]
+    assert "| objective | n | diverged | collapsed | final |" in board
+    assert "| wgan | 3/3 | 0 | 1 | " in board
+    assert re.search(r"\| wgan-mlp\S+seed1\S+ \| collapsed \|", text.partition("## Failures")[2])
+
+
+@pytest.mark.parametrize("how", ["missing", "diverged", "no samples", "nothing in common"])
+def test_robustness_of_partial_results(tmp_path, how):
+    places = [(name, architecture, 0) for name in ROBUST["objectives"] for _, architecture in ROBUST["groups"]]
+    status = dict.fromkeys(places, how) if how in ("missing", "diverged") else {}
+    every = {"wgan": 700} if how == "nothing in common" else {}
+    options = ROBUST | {"seeds": [0], "samples": how != "no samples"}
+    (tmp_path / "figures").mkdir()
+    loaded = tables.load(synthetic.write(tmp_path, **options, status=status, every=every))
+    report.write(tmp_path, loaded, robustness_plots.robustness_figures(loaded, tmp_path))
+    found = {path.stem.removesuffix("_digits") for path in (tmp_path / "figures").glob("robustness*.csv")}
+    three = {"robustness_final", "robustness_steps", "robustness_time"}
+    expected = {"missing": set(), "diverged": three - {"robustness_final"}, "no samples": {"robustness_final"}}
+    assert found == expected.get(how, three)
+    if "robustness_steps" in found:
+        drawn = pd.read_csv(tmp_path / "figures/robustness_steps_digits.csv")
+        assert set(drawn["equal_steps"]) == {300 if how == "diverged" else 600}
+
+
+def test_a_pane_shows_the_first_samples_in_reading_order():
+    images = np.arange(20, dtype=np.uint8).repeat(3 * 2 * 2).reshape(20, 3, 2, 2)
+    tile = robustness_plots._tile(images)
+    assert tile.shape == (8, 8, 3)
+    assert (tile[::2, ::2, 0] == np.arange(16).reshape(4, 4)).all()
+    assert (robustness_plots._tile(images[:, :1]) == tile).all()  # grey
+
+
+def test_labels_are_wrapped_by_parameter():
+    assert figure.wrap("dcgan[generator_norm=none,norm=none]") == "dcgan\n[generator_norm=none,\nnorm=none]"
+    assert figure.wrap("wgan_gp[betas=[0.5, 0.9]]") == "wgan_gp\n[betas=[0.5, 0.9]]"
+    assert figure.wrap("minimax") == "minimax"
+
+
 def test_colours_are_fixed_by_name():
-    assert len({plots.style(name)["color"] for name in plots.COLOURS}) == 6
-    plain, swept, other = (plots.style(f"wgan_fdgp{p}") for p in ("", "[pairs=independent]", "[pairs=segment]"))
+    assert len({figure.style(name)["color"] for name in figure.COLOURS}) == 7
+    assert not set(figure.COLOURS.values()) & set(figure.OTHERS)
+    plain, swept, other = (figure.style(f"wgan_fdgp{p}") for p in ("", "[pairs=independent]", "[pairs=segment]"))
     assert plain["color"] != swept["color"] == other["color"]
     assert plain["linestyle"] == "-" != swept["linestyle"]
     assert (swept["linestyle"], swept["marker"]) != (other["linestyle"], other["marker"])
-    assert plots.style("hinge") == plots.style("hinge")
-    assert plots.style("hinge")["color"] in plots.OTHERS
+    assert figure.style("dragan") == figure.style("dragan")
+    assert figure.style("dragan")["color"] in figure.OTHERS
 
 
 def two(tmp_path: Path, name: str, shift: float = 0.0, seeds: int = 5, **options) -> tables.Tables:

@@ -9,23 +9,26 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from benchmark import UserError, cli, matrix, runner
+from benchmark import UserError, cli, matrix, memory, runner
 from benchmark.cell import ROOT, Cell, cell_from_spec, read_json, read_rows
 from benchmark.engines import local
 from benchmark.runner import pending, prepare
 from benchmark.train import Snapshot, train
 from tests.conftest import Ended, matrix_text
+from variants.objectives import nonsaturating
 
 COMMON = ("--device", "cpu", "--jobs", "1")
 
@@ -106,6 +109,7 @@ def test_statuses_count_what_was_done(finished: Finished) -> None:
         assert status["train_seconds"] > 0
         assert status["eval_seconds"] > 0
         assert status["peak_memory_mb"] > 10
+        assert (status["precision"], status["layout"]) == ("float32", "contiguous")
         assert status["parameters"] == {  # 3 hidden layers of 8 units between 2 inputs and 2 or 1 outputs
             "generator": (2 + 1) * 8 + 2 * (8 + 1) * 8 + (8 + 1) * 2,
             "discriminator": (2 + 1) * 8 + 2 * (8 + 1) * 8 + (8 + 1),
@@ -325,7 +329,8 @@ class TestUnhappyCells:
         assert "variants/objectives/raising.py" in (path / "traceback.txt").read_text()
 
     def test_a_killed_worker_ends_its_cell_and_not_the_run(self, planted: Planted) -> None:
-        assert planted.status("vanishing")["reason"] == f"the worker died (exit code {-signal.SIGKILL})"
+        reason = planted.status("vanishing")["reason"]
+        assert reason.startswith("the worker was killed (signal 9): most often for lack of memory")
         assert planted.status("lsgan")["status"] == "done"  # the next cell, by a new worker
 
     def test_only_interrupted_and_missing_cells_are_pending(self, planted: Planted) -> None:
@@ -369,12 +374,18 @@ class TestUnhappyCells:
 # A worker by itself
 
 
-def test_a_worker_whose_parent_is_gone_leaves_its_cell_unfinished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cell(tmp_path: Path) -> Cell:
+    """A cell that trains in a moment."""
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text())
     (cell,) = matrix.expand(matrix.read(path)[0])
+    return cell
+
+
+def test_a_worker_whose_parent_is_gone_leaves_its_cell_unfinished(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = Pipe()
     ours.send(cell)
     ours.close()
@@ -386,11 +397,9 @@ def test_a_worker_whose_parent_is_gone_leaves_its_cell_unfinished(
     assert pending(tmp_path, [cell], force=False, retry_errors=False) == [cell]
 
 
-def test_samples_that_are_not_finite_are_divergence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "tiny.toml"
-    path.write_text(matrix_text())
-    (cell,) = matrix.expand(matrix.read(path)[0])
-
+def test_samples_that_are_not_finite_are_divergence(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def poisoned(cell: Cell, device: str) -> Iterator[Snapshot]:
         for snapshot in train(cell, device):
             if snapshot.progress == 1:
@@ -414,3 +423,156 @@ def test_what_cannot_be_measured_is_refused_before_training(tmp_path: Path) -> N
         prepare(tmp_path / "results", "tiny", description, config, *[matrix.expand(config)] * 2, "cpu")
     assert "gaussians8" in str(caught.value)
     assert not (tmp_path / "results").exists()
+
+
+def test_images_that_were_left_out_are_counted_and_named(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_split, held = runner.make_dataset(cell.dataset).splits
+    splits = replace(train_split, corrupt=tuple(f"{i}.png" for i in range(25))), replace(held, corrupt=("h.png",))
+    dataset = SimpleNamespace(splits=splits, shape=(2,), source="", licence="", split="", note="")
+    monkeypatch.setattr(runner, "make_dataset", lambda choice: dataset)
+    config, description = matrix.read(tmp_path / "tiny.toml")
+    prepare(tmp_path / "results", "tiny", description, config, [cell], [cell], "cpu")
+    (entry,) = [v for v in read_json(tmp_path / "results" / "protocols.json").values() if isinstance(v, dict)]
+    assert entry["dataset"]["corrupt"] == {"n": 26, "names": [f"{i}.png" for i in range(20)]}
+    assert entry["dataset"]["shape"] == [2]
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_an_estimate_downloads_nothing(
+    before: str | None, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def loading(choice: Any) -> Any:
+        seen.append(os.environ.get("GANBENCH_OFFLINE"))
+        raise OSError("not on this machine")
+
+    if before is None:
+        monkeypatch.delenv("GANBENCH_OFFLINE", raising=False)
+    else:
+        monkeypatch.setenv("GANBENCH_OFFLINE", before)
+    monkeypatch.setattr(runner, "make_dataset", loading)
+    assert runner.estimate(tmp_path, [cell], "cpu") == {cell.key: None}
+    assert seen == ["1"]
+    assert os.environ.get("GANBENCH_OFFLINE") == before
+
+
+# Memory
+
+CUDA = (
+    "CUDA out of memory. Tried to allocate 1.95 GiB. GPU 0 has a total capacity of 14.57 GiB of which 1.58 GiB is free."
+    " Process 2493055 has 12.02 GiB memory in use. Including non-PyTorch memory, this process has 966.00 MiB memory in "
+    "use. Of the allocated memory 734.07 MiB is allocated by PyTorch, and 33.93 MiB is reserved by PyTorch but "
+    "unallocated. If reserved but unallocated memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True "
+    "to avoid fragmentation.  See documentation for Memory Management  "
+    "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
+)
+
+
+def test_out_of_memory_names_the_sizes_and_what_to_change() -> None:
+    said = memory.out_of_memory(torch.OutOfMemoryError(CUDA), "cuda:0")
+    assert said == (
+        "out of memory on cuda:0: 1.95 GiB more asked for, 734.07 MiB in use by this process, 1.58 GiB of 14.57 GiB "
+        "free; try a smaller training.batch_size or width, precision = bf16, or fewer cells at a time (--jobs)"
+    )
+    other = memory.out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `f(h)`"), "cuda:0")
+    assert other
+    assert "CUBLAS_STATUS_ALLOC_FAILED" in other
+    assert memory.out_of_memory(RuntimeError("shapes cannot be multiplied"), "cuda:0") is None
+
+
+def test_a_cell_out_of_memory_ends_as_an_error_and_leaves_its_memory(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[weakref.ref[Any]] = []
+
+    def g_loss(self: Any, D: Any, real: torch.Tensor, fake: torch.Tensor, noise: Any = None) -> torch.Tensor:
+        left.extend(map(weakref.ref, (real, fake)))
+        if len(left) > 8:
+            raise torch.OutOfMemoryError(CUDA)
+        return -D(fake).mean()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nonsaturating.Objective, "g_loss", g_loss)
+        status = runner.run_cell(cell, tmp_path, "cpu", lambda event: None)
+    assert status["status"] == "error"
+    assert status["reason"].startswith("out of memory on cpu: 1.95 GiB more asked for, 734.07 MiB in use")
+    assert "g_loss" in (tmp_path / "cells" / cell.key / "traceback.txt").read_text()
+    memory.release_memory("cpu")  # as the next cell begins
+    assert len(left) == 10
+    assert not any(reference() is not None for reference in left)
+    assert pending(tmp_path, [cell], force=False, retry_errors=True) == [cell]
+    assert runner.run_cell(cell, tmp_path, "cpu", lambda event: None)["status"] == "done"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the figures are Linux's")
+def test_a_batch_beyond_any_memory_is_out_of_memory_on_a_cpu_too(cell: Cell, tmp_path: Path) -> None:
+    """An index of 8 PB is beyond a processor's address space: the allocator refuses it at once."""
+    absurd = replace(cell, training=cell.training | {"batch_size": 10**15})
+    status = runner.run_cell(absurd, tmp_path, "cpu", lambda event: None)
+    assert status["status"] == "error"
+    assert status["reason"].startswith("out of memory on cpu: 7,450,580.60 GiB more asked for, ")
+    assert "GiB in use by this process" in status["reason"]
+    with pytest.raises(UserError, match=r"out of memory on cpu: 7,450,580\.60 GiB more asked for"):
+        runner.estimate(tmp_path, [absurd], "cpu")
+
+
+def test_peak_memory_is_the_greatest_of_the_training_alone(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted anew from each snapshot on: without the warm-up (1000 here) and what measuring takes."""
+    counted = [1000.0]
+    monkeypatch.setattr(runner, "release_memory", lambda device: None)
+    monkeypatch.setattr(runner, "peak_memory_mb", lambda device: counted[0])
+    monkeypatch.setattr(runner, "reset_peak_memory", lambda device: counted.__setitem__(0, 0.0))
+
+    def training(cell: Cell, device: str) -> Iterator[Snapshot]:
+        for snapshot in train(cell, device):
+            if snapshot.row:
+                counted[0] += {5: 7.0, 10: 30.0, 15: 20.0, 20: 10.0}[snapshot.g_steps]
+            yield snapshot
+
+    monkeypatch.setattr(runner, "train", training)
+    assert runner.run_cell(cell, tmp_path, "cpu", lambda event: None)["peak_memory_mb"] == 30.0
+
+
+# Devices
+
+
+@pytest.mark.parametrize(
+    ("device", "jobs", "expected"),
+    [
+        ("auto", 0, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda", 2, ["cuda:0", "cuda:1"]),
+        ("auto", 7, ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("cuda:2,cuda:0", 0, ["cuda:2", "cuda:0"]),
+        ("cuda:1", 3, ["cuda:1"] * 3),
+        ("cpu", 2, ["cpu"] * 2),
+    ],
+)
+def test_workers_take_the_devices_in_turn(
+    device: str, jobs: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert local.devices_of(device, jobs) == expected
+
+
+def test_named_devices_without_a_worker_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with pytest.raises(
+        UserError, match=r"--jobs 1 leaves cuda:2 of --device cuda:0,cuda:2 without a worker; .* 2 jobs"
+    ):
+        local.devices_of("cuda:0,cuda:2", 1)
+    with pytest.raises(UserError, match=r"'cuda:3' .*valid: auto, cpu, cuda:0, cuda:1, cuda:2, cuda"):
+        local.devices_of("cuda:3", 0)
+
+
+def test_mps_is_taken_by_its_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match="unknown device 'mps'"):
+        local.devices_of("mps", 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert local.devices_of("mps", 0) == ["mps"]
+    assert set(local.devices_of("auto", 2)) == {"cpu"}

@@ -123,6 +123,48 @@ def test_edited_code_is_stale_but_kept(tmp_path, monkeypatch):
     assert set(found.summary["n"]) == {5}
 
 
+def two_architectures(folder: Path) -> tables.Tables:
+    """lsgan loses a seed to divergence on the MLP and one to collapse on the DCGAN; wgan is not done on the MLP."""
+    status = {("lsgan", "mlp", 0): "diverged", ("wgan", "mlp", 0): "missing", ("wgan", "mlp", 1): "running"}
+    collapsed = {("lsgan", "dcgan", 1), ("lsgan", "mlp", 0), ("wgan", "mlp", 1)}
+    return tables.load(
+        synthetic.write(
+            folder,
+            objectives=["lsgan", "wgan"],
+            groups=[("digits", "mlp"), ("digits", "dcgan"), ("gaussians8", "mlp")],
+            seeds=range(2),
+            status=status,
+            collapsed=collapsed,
+            curve=lambda objective, metric, seed, i: 0.5 if metric.startswith("duplicates") else 10.0 + seed,
+            samples=False,
+        )
+    )
+
+
+def test_only_a_finished_run_with_over_half_duplicates_has_collapsed(tmp_path):
+    cells = two_architectures(tmp_path).cells
+    cells = cells.set_index(["dataset", "architecture", "objective", "seed"]).sort_index()["collapsed"]
+    assert list(cells[cells.fillna(False)].index) == [("digits", "dcgan", "lsgan", 1)]
+    assert cells["digits", "mlp", "wgan"].isna().to_list() == [True, False]  # missing, running
+    assert cells["gaussians8"].isna().all()  # not measured
+
+
+def test_robustness_by_hand(tmp_path):
+    found = two_architectures(tmp_path)
+    assert tables.crossed(found.cells) == ["digits"]
+    rows = tables.robustness(found, "digits").set_index(["architecture", "objective"])
+    counts = rows[["seeds", "done", "diverged", "collapsed", "n", "iqm"]]
+    assert counts.loc[("mlp", "lsgan")].to_list() == [2, 1, 1, 0, 1, 11]
+    assert counts.loc[("dcgan", "lsgan")].to_list() == [2, 2, 0, 1, 2, 10.5]
+    assert counts.loc[("dcgan", "wgan")].to_list() == [2, 2, 0, 0, 2, 10.5]
+    assert counts.loc[("mlp", "wgan")].to_list()[:5] == [2, 0, 0, 0, 0]
+
+
+def test_layout_stands_beside_precision(tmp_path):
+    cells = tables.load(write(tmp_path)).cells
+    assert (cells[["precision", "layout"]] == ["float32", "contiguous"]).all(axis=None)
+
+
 def test_order_and_files(tmp_path):
     found = tables.load(synthetic.write(tmp_path, samples=False))
     assert list(found.cells["objective"].unique()) == list(synthetic.OBJECTIVES)

@@ -44,8 +44,7 @@ def run(
                     died = event is None
                     if event is None:
                         assert worker.cell is not None  # a worker without a cell is stopped, it sends nothing
-                        reason = f"the worker died (exit code {worker.process.exitcode})"
-                        event = interrupted(folder, worker.cell.key, reason, "error")
+                        event = interrupted(folder, worker.cell.key, _why_died(worker.process.exitcode), "error")
                         worker.cell = None
                     on_event(number, event)
                     if "status" in event:
@@ -66,25 +65,39 @@ def run(
 
 
 def devices_of(device: str, jobs: int) -> list[str]:
-    """One device per worker, of `--device` and `--jobs`. Raises UserError for what is not there."""
+    """One device per worker, of `--device` and `--jobs`: in turn, so that more jobs than GPUs share them evenly, and
+    fewer use the first. MPS is untested and taken only by its name. Raises UserError for what is not there, and for
+    named devices that would stay without a worker."""
     import torch
 
     if jobs < 0:
         raise UserError(f"--jobs must not be negative, not {jobs}")
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    there = ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
     if device == "auto":
         found = gpus or ["cpu"]
     elif device == "cuda":
         found = gpus
         if not gpus:
-            raise UserError("--device cuda: there is no CUDA device here; valid: auto, cpu")
+            raise UserError(f"--device cuda: there is no CUDA device here; valid: auto, {', '.join(there)}")
     else:
         found = device.split(",")
         for name in found:
-            if name not in ("cpu", *gpus):
-                raise unknown("device", name, ["auto", "cpu", *(["cuda"] if gpus else []), *gpus])
+            if name not in there:
+                raise unknown("device", name, ["auto", *there, *(["cuda"] if gpus else [])])
+        if 0 < jobs < len(found):
+            raise UserError(
+                f"--jobs {jobs} leaves {', '.join(found[jobs:])} of --device {device} without a worker; "
+                f"name fewer devices, or give at least {len(found)} jobs"
+            )
     workers = jobs or (os.cpu_count() or 1 if found == ["cpu"] else len(found))
     return [found[index % len(found)] for index in range(workers)]
+
+
+def _why_died(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "the worker was killed (signal 9): most often for lack of memory; try a smaller batch or fewer --jobs"
+    return f"the worker died (exit code {code})"
 
 
 class Worker:

@@ -7,7 +7,6 @@ the modality's file: (fake, reference) -> a value, or a value and its standard e
 
 import hashlib
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from torch import Tensor
 from benchmark.cell import Cell, Choice, digest
 from benchmark.metrics import METRICS
 from benchmark.train import Snapshot, make_dataset
+from variants import datasets
 
 Reading = tuple[float, float | None]  # a value and its standard error, where one is known
 
@@ -65,7 +65,7 @@ def measure(snapshot: Snapshot, device: str) -> dict[str, Reading]:
 
 def metric_names(modality: str, wanted: list[str]) -> list[str]:
     """The metrics of a modality among those wanted; all of them where none is named."""
-    return [name for name, m in METRICS.items() if m.modality == modality and (not wanted or name in wanted)]
+    return [name for name, m in METRICS.items() if modality in m.modality and (not wanted or name in wanted)]
 
 
 def with_error(value: float | Reading) -> Reading:
@@ -84,6 +84,5 @@ def content_hash(*tensors: Tensor | None) -> str:
 
 
 def cache_folder() -> Path:
-    """Where classifiers and real statistics are kept between runs: $GANBENCH_CACHE, else the user's cache."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ganbench"
-    return Path(os.environ.get("GANBENCH_CACHE", default)) / "measure"
+    """Where classifiers and real statistics are kept between runs."""
+    return datasets.cache_folder() / "measure"

@@ -85,7 +85,10 @@ def open_extractor(name: str, weights: str | None, dataset: Any, device: str) ->
 class Classifier(FeatureExtractorBase):
     """A small convolutional classifier of a dataset's own labels, for data unlike ImageNet: the practice of TF-GAN for
     MNIST. Three 3×3 convolutions, halving while the side is above 4, 64 features of root mean square 1 over the
-    training images (KID's kernel is not scale-free), logits."""
+    training images (KID's kernel is not scale-free), logits.
+
+    One trained on one channel is applied to each channel of images that have several (stacked digits): the features
+    side by side, and as logits the log probabilities of all combinations, the first channel's class counting most."""
 
     def __init__(
         self, name: str, features_list: list[str], feature_extractor_weights_path: str = "", **kwargs: Any
@@ -99,8 +102,19 @@ class Classifier(FeatureExtractorBase):
         self.load_state_dict(state)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        n, channels = images.shape[:2]
+        stacked = self.body[0].in_channels == 1 and channels > 1
+        if stacked:
+            images = images.flatten(0, 1).unsqueeze(1)
         features = self.body(images.float() / 127.5 - 1)
-        found = {"features": features / self.scale, "logits": self.out(features)}
+        logits = self.out(features)
+        if stacked:
+            first, *others = logits.log_softmax(1).unflatten(0, (n, channels)).unbind(1)
+            logits = first
+            for other in others:
+                logits = (logits.unsqueeze(2) + other.unsqueeze(1)).flatten(1)
+            features = features.reshape(n, -1)
+        found = {"features": features / self.scale, "logits": logits}
         return tuple(found[name] for name in self.features_list)
 
     @staticmethod
@@ -121,7 +135,7 @@ register_feature_extractor("classifier", Classifier)
 
 def classifier_weights(dataset: Any) -> Path:
     """The weights file of a dataset's classifier: shipped, cached, or trained now and cached by content hash."""
-    train, held = dataset.splits
+    train, held = dataset.classified()
     if train.labels is None:
         raise UserError(f"extractor 'classifier' needs labels, and {dataset.source} has none; use another extractor")
     key = digest([RECIPE, content_hash(train.samples, train.labels, held.samples, held.labels)], 16)

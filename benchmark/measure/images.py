@@ -1,4 +1,5 @@
-"""Images against the training split: FID, Inception score, KID, precision and recall on one extractor's features.
+"""Images against the training split: FID, Inception score, KID, precision, recall and duplicates on one extractor's
+features; modes covered and reverse KL on its classes, where the dataset's classes are modes.
 
 torch-fidelity is the reference: its extractors, and its functions on float64 features. The Fréchet distance is ours:
 the same number from a symmetric eigenproblem with the real side's root kept.
@@ -26,6 +27,8 @@ from variants.objectives import full_precision
 SPLITS = 10  # of the Inception score
 NEIGHBOURHOOD = 3  # of precision and recall
 RNG_SEED = 2020  # torch-fidelity's default
+NEAR_SHARE = 0.01  # of held-out images stand as near to one another as duplicates do
+NEED_LOGITS, NEED_MODES = ("is_mean", "is_std"), ("modes_covered", "reverse_kl")
 BATCH = 250
 
 
@@ -66,6 +69,11 @@ class Reference:
         """The median distance of held-out images to their nearest training image."""
         return nearest(self.held, self.real)
 
+    @cached_property
+    def near(self) -> float:
+        """The distance to the nearest other held-out image that NEAR_SHARE of the held-out images do not exceed."""
+        return torch.quantile(nearest_other(self.held), NEAR_SHARE, interpolation="lower").item()
+
 
 class Instrument:
     """The images instrument: n generated images against n_real training images (0: all of them)."""
@@ -80,7 +88,9 @@ class Instrument:
         self.extractor = open_extractor(evaluation["extractor"], evaluation["extractor_weights"], dataset, device)
         names = metric_names("images", evaluation["metrics"])
         if self.extractor.logits_layer is None:
-            names = [name for name in names if name not in ("is_mean", "is_std")]
+            names = [name for name in names if name not in NEED_LOGITS]
+        if self.extractor.name != "classifier" or not dataset.num_modes:  # another's classes are not the modes
+            names = [name for name in names if name not in NEED_MODES]
         self.columns = {name: column(name, self.n, self.extractor.short_name) for name in names}
         self.parts = {
             "modality": "images",
@@ -93,6 +103,7 @@ class Instrument:
             "resize": self.extractor.resize,
             "quantisation": "uint8, rounded",
             "sampling_batch": SAMPLING_BATCH,
+            "sampling_statistics": evaluation["sampling_statistics"],  # of batch norm
             "kid_subsets": evaluation["kid_subsets"],
             "kid_subset_size": min(evaluation["kid_subset_size"], self.n, n_real),
             "splits": SPLITS,
@@ -126,7 +137,7 @@ class Instrument:
                 return Features(
                     torch.from_numpy(features).double(), None if logits is None else torch.from_numpy(logits).double()
                 )
-        found = extract(self.extractor, images, self.device)
+        found = extract(self.extractor, images, self.device, with_logits=part == "held")  # of the floor
         arrays = {"features": found.features, "logits": found.logits}
         buffer = io.BytesIO()
         np.savez(buffer, **{name: value.float().numpy() for name, value in arrays.items() if value is not None})
@@ -135,15 +146,17 @@ class Instrument:
 
 
 @torch.no_grad()
-def extract(extractor: Extractor, images: Tensor, device: str) -> Features:
-    """Features and logits of uint8 images (n, C, H, W), in float32 whatever precision the training has."""
+def extract(extractor: Extractor, images: Tensor, device: str, with_logits: bool = True) -> Features:
+    """Features and logits of uint8 images (n, C, H, W), in float32 whatever precision the training has; float64 once
+    they are on the CPU, for a device may have none."""
+    features, logits = [], []
     with full_precision(torch.empty(0, device=device)):
-        found = [extractor(batch.to(device)) for batch in images.split(BATCH)]
-    features, logits = zip(*found, strict=True)
-    return Features(
-        torch.cat(features).double().cpu(),
-        None if logits[0] is None else torch.cat([part for part in logits if part is not None]).double().cpu(),
-    )
+        for batch in images.split(BATCH):
+            of_batch, classes = extractor(batch.to(device))
+            features.append(of_batch)
+            if with_logits and classes is not None:
+                logits.append(classes)
+    return Features(torch.cat(features).cpu().double(), torch.cat(logits).cpu().double() if logits else None)
 
 
 def fid(fake: Features, reference: Reference) -> float:
@@ -197,10 +210,48 @@ def nn_ratio(fake: Features, reference: Reference) -> float:
     return nearest(fake, reference.real) / reference.held_distance
 
 
+def duplicates(fake: Features, reference: Reference) -> float:
+    """The share of generated images as near to their nearest other generated image as only NEAR_SHARE of as many
+    held-out images are to theirs: that share for real images, towards 1 for a generator that makes few different
+    pictures, or pictures with nothing in them. After the birthday test of Arora & Zhang 2017 (arXiv:1706.08224), the
+    pairs found by features and not by eye."""
+    return (nearest_other(fake) <= reference.near).double().mean().item()
+
+
+def modes_covered(fake: Features, reference: Reference) -> float:
+    """Modes that the classifier finds in one generated image or more (Metz et al. 2017, arXiv:1611.02163; Lin et al.
+    2018, arXiv:1712.04086): the modes are the classes, a sample's mode is its likeliest one."""
+    return float((_mode_counts(fake) > 0).sum())
+
+
+def reverse_kl(fake: Features, reference: Reference) -> float:
+    """KL(q ‖ uniform) in nats, q the distribution of all samples over the modes (Lin et al. 2018). n samples of a
+    perfect generator have about (modes − 1) / 2n: read it beside its noise floor."""
+    counts = _mode_counts(fake)
+    q = counts.double() / counts.sum()
+    return torch.special.xlogy(q, q * len(q)).sum().item()
+
+
 def nearest(images: Features, training: Features) -> float:
     """The median distance of images to their nearest training image."""
     parts = [torch.cdist(part, training.features).min(dim=1).values for part in images.features.split(1000)]
     return torch.cat(parts).median().item()
+
+
+def nearest_other(images: Features) -> Tensor:
+    """The distance of each image to the nearest other one (n,): the neighbour by matrix product, then their distance by
+    difference, so that equal images are at 0."""
+    x, found = images.features, []
+    for index in torch.arange(len(x)).split(1000):
+        distance = torch.cdist(x[index], x)
+        distance[torch.arange(len(index)), index] = torch.inf
+        found.append((x[index] - x[distance.argmin(dim=1)]).norm(dim=1))
+    return torch.cat(found)
+
+
+def _mode_counts(images: Features) -> Tensor:
+    assert images.logits is not None
+    return torch.bincount(images.logits.argmax(dim=1), minlength=images.logits.shape[1])
 
 
 def _inception_score(fake: Features) -> tuple[float, float]:

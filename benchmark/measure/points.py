@@ -48,6 +48,7 @@ class Instrument:
             "n_real": self.n,
             "split": "held out",
             "sampling_batch": SAMPLING_BATCH,
+            "sampling_statistics": evaluation["sampling_statistics"],  # of batch norm
             "directions": DIRECTIONS,
             "grid": [GRID, SIDE],
             "mode_share": MODE_SHARE,
@@ -55,7 +56,7 @@ class Instrument:
         self.extractor = None
 
     def measure(self, samples: Tensor) -> dict[str, Reading]:
-        fake = samples.double().cpu()
+        fake = samples.cpu().double()  # a device may have no float64
         return {name: with_error(globals()[metric](fake, self.reference)) for metric, name in self.columns.items()}
 
     def floor(self) -> dict[str, Reading]:

@@ -1,19 +1,32 @@
-"""`make speed`: one training iteration (critic steps and generator step) per objective and place, one thread.
+"""`make speed`: one training iteration (critic steps and generator step) per objective and place, and batches alone,
+on one thread.
 
 pytest-benchmark prints each as a ratio to the fastest of its group. Nothing is asserted about time."""
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import variants
+from benchmark import batches
+from benchmark.batches import device_data, draw_batch, open_batches
+from benchmark.cell import stream_seed
 from benchmark.step import critic_step, generator_step, make_optimizer
-from benchmark.train import device_data, draw_batch, make_networks, make_objective
+from benchmark.train import make_networks, make_objective
 from tests.cells import PLACES, small_cell
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -28,8 +41,6 @@ def test_iteration(benchmark, place, objective_name, device):
     G, D = (network.to(device) for network in make_networks(cell))
     optimizers = [make_optimizer(objective.recipe, network) for network in (G, D)]
     generator = torch.Generator(device).manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
 
     def iterate():
         for _ in range(objective.d_steps(1)):
@@ -41,7 +52,30 @@ def test_iteration(benchmark, place, objective_name, device):
             torch.cuda.synchronize()
 
     benchmark.pedantic(iterate, rounds=50, warmup_rounds=5)
-    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kept", ["resident", "prefetched"])
+def test_batches(benchmark, kept, device, monkeypatch):
+    """100 batches of 64 colour images 64×64, with nothing between them that could hide the fetching."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    benchmark.group = f"100 batches on {device}"
+    images = torch.randint(256, (4000, 3, 64, 64), dtype=torch.uint8)
+    monkeypatch.setattr(batches, "make_dataset", lambda choice: SimpleNamespace(train=lambda: images))
+    if kept == "prefetched":
+        monkeypatch.setattr(batches, "device_data", lambda choice, device: None)
+    generator = torch.Generator(device)
+
+    def draw_all():
+        for step in range(100):
+            generator.manual_seed(stream_seed("speed", step))
+            draw(generator, stream_seed("speed", step + 1))
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    with open_batches(None, 64, device) as draw:
+        benchmark.pedantic(draw_all, rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("verb", ["--help", "list"])

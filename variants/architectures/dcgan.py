@@ -1,11 +1,11 @@
 """DCGAN: strided 5×5 convolutions, halved from the image to a start size of at least 4."""
 
+import math
+
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from variants.architectures import Norm, Shape, conv, deconv, halvings, linear, norm_layer
-
-STD = 0.02
+from variants.architectures import Init, Norm, Shape, conv, deconv, halvings, linear, norm_layer
 
 
 class Generator(nn.Module):
@@ -15,25 +15,33 @@ class Generator(nn.Module):
     last, tanh at the end. At 64×64 and width 64: 512-256-128-64-3 channels, 5,364,739 parameters.
     """
 
+    inits: tuple[Init, Init] = (0.02, 0.02)  # of the linear layer, of the convolutions
+    growth = 2  # of the width with each halving
+    emitted = 1  # channels a layer emits per channel that the activation leaves
+
     def __init__(self, shape: Shape, latent_dim: int = 128, width: int = 64, generator_norm: Norm = "batch") -> None:
         super().__init__()
         stages = halvings(shape)
         channels, size = shape[:2]
         self.latent_dim = latent_dim
-        self.start = (width * 2 ** (stages - 1), size // 2**stages, size // 2**stages)
-        widths = [width * 2**i for i in reversed(range(stages))]
+        widths = [width * self.growth**i for i in reversed(range(stages))]
+        emitted = [n * self.emitted for n in widths]
+        self.start = (emitted[0], size // 2**stages, size // 2**stages)
         norm: Norm = "batch" if generator_norm == "auto" else generator_norm
-        self.linear = linear(latent_dim, self.start[0] * self.start[1] * self.start[2], STD)
-        self.norm0 = norm_layer(norm, widths[0])
+        self.linear = linear(latent_dim, math.prod(self.start), self.inits[0])
+        self.norm0 = norm_layer(norm, emitted[0])
         self.deconvs = nn.ModuleList(
-            deconv(n_in, n_out, 5, STD) for n_in, n_out in zip(widths, [*widths[1:], channels], strict=True)
+            deconv(n_in, n_out, 5, self.inits[1]) for n_in, n_out in zip(widths, [*emitted[1:], channels], strict=True)
         )
-        self.norms = nn.ModuleList(norm_layer(norm, n) for n in widths[1:])
+        self.norms = nn.ModuleList(norm_layer(norm, n) for n in emitted[1:])
+
+    def activation(self, x: Tensor) -> Tensor:
+        return x.relu()
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.norm0(self.linear(z).view(-1, *self.start)).relu()
+        x = self.activation(self.norm0(self.linear(z).view(-1, *self.start)))
         for deconv_i, norm_i in zip(self.deconvs, self.norms, strict=False):
-            x = norm_i(deconv_i(x)).relu()
+            x = self.activation(norm_i(deconv_i(x)))
         return self.deconvs[-1](x).tanh()
 
 
@@ -44,20 +52,27 @@ class Discriminator(nn.Module):
     """
 
     paper_norm: Norm = "batch"
+    inits: tuple[Init, Init] = (0.02, 0.02)  # of the linear layer, of the convolutions
+    emitted = 1  # channels a layer emits per channel that the activation leaves
 
     def __init__(self, shape: Shape, norm: Norm = "auto", width: int = 64) -> None:
         super().__init__()
         stages = halvings(shape)
         channels, size = shape[:2]
         widths = [width * 2**i for i in range(stages)]
+        emitted = [n * self.emitted for n in widths]
         norm = self.paper_norm if norm == "auto" else norm
         self.convs = nn.ModuleList(
-            conv(n_in, n_out, 5, STD, stride=2) for n_in, n_out in zip([channels, *widths], widths, strict=False)
+            conv(n_in, n_out, 5, self.inits[1], stride=2)
+            for n_in, n_out in zip([channels, *widths], emitted, strict=False)
         )
-        self.norms = nn.ModuleList(norm_layer(norm if i else "none", n) for i, n in enumerate(widths))
-        self.linear = linear(widths[-1] * (size // 2**stages) ** 2, 1, STD)
+        self.norms = nn.ModuleList(norm_layer(norm if i else "none", n) for i, n in enumerate(emitted))
+        self.linear = linear(widths[-1] * (size // 2**stages) ** 2, 1, self.inits[0])
+
+    def activation(self, x: Tensor) -> Tensor:
+        return leaky_relu(x, 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv_i, norm_i in zip(self.convs, self.norms, strict=True):
-            x = leaky_relu(norm_i(conv_i(x)), 0.2)
+            x = self.activation(norm_i(conv_i(x)))
         return self.linear(x.flatten(1)).squeeze(1)

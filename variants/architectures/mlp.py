@@ -21,7 +21,7 @@ class Generator(nn.Module):
         self.latent_dim = latent_dim or (2 if len(shape) == 1 else 128)
         self.shape = shape
         self.body = Body(self.latent_dim, width, depth, "none" if generator_norm == "auto" else generator_norm)
-        self.out = linear(width, math.prod(shape), glorot(width, math.prod(shape)))
+        self.out = linear(width, math.prod(shape), "glorot")
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.out(self.body(z))
@@ -36,7 +36,7 @@ class Discriminator(nn.Module):
     def __init__(self, shape: Shape, norm: Norm = "auto", width: int = 512, depth: int = 3) -> None:
         super().__init__()
         self.body = Body(math.prod(shape), width, depth, self.paper_norm if norm == "auto" else norm)
-        self.out = linear(width, 1, glorot(width, 1))
+        self.out = linear(width, 1, "glorot")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.body(x.flatten(1))).squeeze(1)
@@ -48,15 +48,10 @@ class Body(nn.Module):
     def __init__(self, n_in: int, width: int, depth: int, norm: Norm) -> None:
         super().__init__()
         widths = [n_in, *[width] * depth]
-        self.linears = nn.ModuleList(linear(a, b, math.sqrt(2 / a)) for a, b in pairwise(widths))
+        self.linears = nn.ModuleList(linear(a, b, "he") for a, b in pairwise(widths))
         self.norms = nn.ModuleList(norm_layer(norm, width) for _ in range(depth))
 
     def forward(self, x: Tensor) -> Tensor:
         for linear_i, norm_i in zip(self.linears, self.norms, strict=True):
             x = norm_i(linear_i(x)).relu()
         return x
-
-
-def glorot(n_in: int, n_out: int) -> float:
-    """The standard deviation of Glorot and Bengio 2010."""
-    return math.sqrt(2 / (n_in + n_out))

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from variants.datasets import Base, Split, data_folder, download
-from variants.datasets._images import read_images
+from variants.datasets._images import find_split, read_split
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,11 @@ class Dataset(Base):
 
     def load(self) -> tuple[Split, Split]:
         folder = data_folder(self.root, "cifar10")
-        parts = [part for part in (_part(folder, name) for name in ("train", "test")) if part]
-        if len(parts) == 2:
-            train, held = (read_images(part, 32) for part in parts)
-            if train.classes != held.classes:
-                raise ValueError(f"{folder}: {parts[0].name} and {parts[1].name} hold different classes")
-            return train, held
-        if parts:
-            raise ValueError(f"{folder} has {parts[0].name} but not its counterpart: both splits are needed")
+        if parts := find_split(folder):
+            return read_split(*parts, size=32)
         if not (folder / "cifar-10-batches-py").exists():
             download("CIFAR10", folder)
         return _torchvision(folder, train=True), _torchvision(folder, train=False)
-
-
-def _part(folder: Path, name: str) -> Path | None:
-    if (folder / name).is_dir():
-        return folder / name
-    return next(iter(sorted(folder.glob(f"*{name}.zip"))), None)
 
 
 def _torchvision(folder: Path, train: bool) -> Split:

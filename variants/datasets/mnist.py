@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from variants.datasets import Base, Split, load_mnist_like
+from variants.datasets import Base, Split
+from variants.datasets._idx import load_mnist_like
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ pure function; `noise=None` draws from torch's default generator.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import torch
@@ -27,11 +27,15 @@ class Recipe:
     alpha: float = 0.99  # rmsprop
 
 
+RECIPE = tuple(field.name for field in fields(Recipe))
+
+
 class Base:
     """What every objective has unless it says otherwise."""
 
     recipe: ClassVar[Recipe]
     per_sample_penalty: ClassVar[bool] = False  # such a critic must not couple the samples of a batch
+    critic_norm: ClassVar[str | None] = None  # what an open norm (auto) is under it; None: the network's own
 
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> Noise:
         """Everything random in d_loss and g_loss for a batch like `real` (batch, *shape)."""

@@ -1,0 +1,174 @@
+"""Which objective trains which architecture: the grid of Gulrajani et al. 2017 (arXiv:1704.00028), figure 2, with
+numbers. Per image dataset with two architectures or more: the final values, samples at equal generator steps, and
+samples at equal training time. What diverged or collapsed is framed in all three."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.patheffects import withStroke
+
+from benchmark.figure import Figure, described, heat, log_values, plain, save, short, stem, wrap
+from benchmark.sample_plots import saved_samples
+from benchmark.tables import COLLAPSED, Tables, crossed, lost, robustness
+
+TILE = 4  # a pane shows TILE x TILE images
+FRAMES: Any = {  # told apart by the line as well
+    "diverged": {"edgecolor": "#B2182B", "linewidth": 2.5, "linestyle": "-"},
+    "collapsed": {"edgecolor": "#6A3D9A", "linewidth": 2.5, "linestyle": (0, (3, 3))},
+}
+HALO = withStroke(linewidth=5, foreground="white")  # a frame stands out from any colour
+MARKS = (
+    f"Solid frame: diverged. Dashed frame: collapsed, at the end of the run more than {COLLAPSED:.0%} of the samples "
+    "are near duplicates, as they also are before anything is learned."
+)
+
+
+def robustness_figures(tables: Tables, folder: Path) -> list[Figure]:
+    """The figures of every dataset with two architectures or more, as far as there are results."""
+    samples = saved_samples(tables, folder)
+    figures = []
+    for dataset in crossed(tables.cells):
+        figures.append(final_values(tables, folder, dataset))
+        rows = samples[samples["dataset"] == dataset]
+        if len(rows):
+            seed = rows.groupby("seed", sort=False)["cell"].nunique().idxmax()  # the first with the most panes
+            cells = tables.cells[(tables.cells["dataset"] == dataset) & (tables.cells["seed"] == seed)]
+            rows = rows[rows["seed"] == seed]
+            figures += [at_equal_steps(cells, rows, folder), at_equal_time(cells, rows, folder)]
+    return [figure for figure in figures if figure]
+
+
+def final_values(tables: Tables, folder: Path, dataset: str) -> Figure | None:
+    """Architecture x objective: IQM over seeds of the primary metric's final value, and how many seeds were lost."""
+    rows = robustness(tables, dataset)
+    if not rows["n"].any():
+        return None
+    column = tables.primary[dataset]
+    text = ["\n".join([*([short(row["iqm"])] if row["n"] > 0 else []), *lost(row)]) for row in rows.to_dict("records")]
+    rows = rows.assign(log=log_values(rows["iqm"], pd.Series(column, rows.index)), text=text)
+    order: dict[str, Any] = {"index": rows["architecture"].unique(), "columns": rows["objective"].unique()}
+    wide: Any = {
+        name: rows.pivot(index="architecture", columns="objective", values=name).reindex(**order) for name in rows
+    }
+    figure, ax = plt.subplots(figsize=(2.2 + 1.35 * len(order["columns"]), 1.0 + 0.75 * len(order["index"])))
+    heat(ax, wide["log"] - wide["log"].min(axis=None), wide["text"].fillna("not in\nthe matrix"))
+    ax.set_xticks(ax.get_xticks(), [wrap(name) for name in order["columns"]], rotation=0)
+    ax.xaxis.tick_top()
+    for i, j in np.ndindex(wide["seeds"].shape):
+        for inset, (mark, look) in zip((0.05, 0.1), FRAMES.items(), strict=True):
+            if wide[mark].iloc[i, j] > 0:
+                corner, size = (j + inset, i + inset), 1 - 2 * inset
+                ax.add_patch(plt.Rectangle(corner, size, size, fill=False, path_effects=[HALO], **look))
+    title = f"Robustness, {dataset}: final {described(column)}"
+    figure.suptitle(plain(title), fontsize=10)
+    caption = "IQM of the final value over the seeds that finished, and how many seeds diverged or collapsed. Light is "
+    caption += f"good, on one logarithmic scale. {MARKS} A collapsed run counts in the IQM, a diverged one does not. "
+    caption += "Grey: no finished seed."
+    data = rows.drop(columns=["log", "text"])
+    return save(figure, data, folder, Figure(stem("robustness_final", dataset), title, caption))
+
+
+def at_equal_steps(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
+    """Samples of one seed after the most generator steps that all finished runs have saved samples of; where they have
+    none in common, after those of the run that ended first. `rows`: the saved samples of `cells`."""
+    of_run = _finished(rows, "dataset").groupby("cell")["g_steps"]
+    steps = max(set.intersection(*of_run.agg(set)), default=0) or of_run.max().min()
+    panes = _panes(cells, rows[rows["g_steps"] <= steps]).assign(equal_steps=steps)
+    labels = panes["g_steps"].where(panes["g_steps"] < steps).map(_steps, na_action="ignore")
+    title = f"Robustness, {cells['dataset'].iloc[0]}: samples after {steps:,.0f} generator steps"
+    caption = f"After {steps:,.0f} generator steps: the most that all finished runs have saved samples of, or, where "
+    caption += "they share none, those of the run that ended first. A run that has none of that step shows its last "
+    caption += "before it, with the step below."
+    return _draw(panes, labels, {}, folder, "robustness_steps", title, caption)
+
+
+def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
+    """Samples of one seed at or before an equal training time within each architecture: the least that a finished run
+    of it took. `rows`: the saved samples of `cells`."""
+    ends = _finished(rows, "architecture").groupby(["architecture", "cell"])["train_seconds"].max()
+    least = ends.groupby("architecture").min()
+    panes = _panes(cells, rows[rows["train_seconds"] <= rows["architecture"].map(least)])
+    panes = panes.assign(equal_seconds=panes["architecture"].map(least))
+    title = f"Robustness, {cells['dataset'].iloc[0]}: samples at equal training time"
+    caption = "Within a row, each run's last saved samples at or before the training time on the left, the least that "
+    caption += "a finished run of that architecture took; below them the generator step they are of. The training "
+    caption += "clock only, without measuring."
+    times = least.map(_seconds).to_dict()
+    labels = panes["g_steps"].map(_steps, na_action="ignore")
+    return _draw(panes, labels, times, folder, "robustness_time", title, caption)
+
+
+def _finished(rows: pd.DataFrame, of: str) -> pd.DataFrame:
+    """The samples of the runs that are done; of all runs of an `of` where none is."""
+    done = rows["status"] == "done"
+    return rows[done | ~done.groupby(rows[of]).transform("any")]
+
+
+def _panes(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell, with the last of its samples among `rows` and its mark."""
+    last = rows.sort_values("g_steps", kind="stable").drop_duplicates("cell", keep="last").set_index("cell")
+    names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "collapsed"]
+    panes = cells[names].join(last[["g_steps", "samples_seen", "train_seconds", "file"]], on="key")
+    return panes.assign(mark=[_mark(pane) for pane in panes.to_dict("records")])
+
+
+def _mark(pane: dict[Any, Any]) -> str:
+    if pane["status"] == "diverged":
+        return f"diverged at step {pane['onset']:,.0f}"
+    if pane["status"] != "done":
+        return str(pane["status"])
+    return "collapsed" if pane["collapsed"] is True else ""
+
+
+def _draw(
+    panes: pd.DataFrame, labels: pd.Series, times: dict[Any, str], folder: Path, name: str, title: str, caption: str
+) -> Figure:
+    """Architectures (rows) x objectives (columns) of panes, by architecture with a time, by pane with a label."""
+    rows, columns = panes["architecture"].unique(), panes["objective"].unique()
+    size = (1.5 + 1.5 * len(columns), 0.8 + 1.75 * len(rows))
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
+    records = panes.assign(label=labels.fillna("")).to_dict("records")
+    found = {(pane["architecture"], pane["objective"]): pane for pane in records}
+    for (i, architecture), (j, objective) in product(enumerate(rows), enumerate(columns)):
+        ax, pane = axes[i, j], found.get((architecture, objective))
+        ax.set(xticks=[], yticks=[], facecolor="0.92", box_aspect=1)
+        ax.grid(False)
+        if pane is None or pd.isna(pane["file"]):
+            text = "not in\nthe matrix" if pane is None else pane["mark"].replace(" at", "\nat") or "no samples"
+            ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", size=8)
+        else:
+            ax.imshow(_tile(np.load(pane["file"])["samples"]))
+            ax.set_xlabel("\n".join(filter(None, (pane["mark"], pane["label"]))), size=7)
+        if pane and (look := FRAMES.get(pane["mark"].partition(" ")[0])):
+            plt.setp(ax.spines.values(), **look)
+    for ax, objective in zip(axes[0], columns, strict=True):
+        ax.set_title(wrap(objective), size=8)
+    for ax, architecture in zip(axes[:, 0], rows, strict=True):
+        time = f"\n\n{times[architecture]}" if architecture in times else ""
+        ax.set_ylabel(wrap(architecture) + time, rotation=0, ha="right", va="center", size=8)
+    title += f", seed {panes['seed'].iloc[0]}"
+    figure.suptitle(plain(title), fontsize=10)
+    caption += f" The first {TILE**2} samples, not picked. {MARKS}"
+    saved = Figure(stem(name, panes["dataset"].iloc[0]), title, caption)
+    return save(figure, panes.drop(columns="file"), folder, saved)
+
+
+def _tile(images: np.ndarray) -> np.ndarray:
+    """The first TILE x TILE of uint8 images (n, C, H, W) as one picture (TILE H, TILE W, 3)."""
+    sheet = images[: TILE**2].reshape(TILE, TILE, *images.shape[1:]).transpose(0, 3, 1, 4, 2)
+    sheet = sheet.reshape(TILE * images.shape[2], TILE * images.shape[3], images.shape[1])
+    return sheet.repeat(3 // images.shape[1], axis=-1)
+
+
+def _steps(steps: float) -> str:
+    return f"{steps:,.0f} steps"
+
+
+def _seconds(seconds: float) -> str:
+    """`12 s`, `3.4 min`, `2.1 h`."""
+    size, unit = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
+    return f"{seconds / size:.3g} {unit}"

@@ -1,0 +1,81 @@
+"""Images of your own: a folder or a zip."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from variants.datasets import Base, Split, data_folder
+from variants.datasets._images import find_split, read_images, read_split
+
+HELD = ("test", "val")
+
+
+@dataclass(frozen=True)
+class Dataset(Base):
+    """Colour images of any size, resized and centre-cropped to `size`: LSUN, CelebA, ImageNet and the like.
+
+    `root` (else $GANBENCH_DATA/COLLECTION, else the user's cache; `image_folder` without a collection) is a folder or
+    a zip of images, in one folder per class or all in one. A folder may come split: as folders `train` and `test` (or
+    `val`), or as zips named `…train.zip` and `…test.zip` (`…val.zip`). Otherwise the last `n_holdout` images of a
+    fixed random order are held out.
+    """
+
+    size: int = 64  # pixels, both sides
+    collection: str = ""  # what the images are, such as lsun_bedroom: tells one folder from another in every table
+    n_holdout: int = 10_000  # images held out, where the folder does not come split
+    root: str | None = field(default=None, compare=False)
+    corrupt_tolerance: float = field(default=0.001, compare=False)  # share of unreadable images that are left out
+
+    modality = "images"
+    licence = "that of the images"
+    note = "resized and cropped by this suite: distances compare with each other and not with published figures"
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.size % 4:
+            raise ValueError(f"size must be a multiple of 4, from 8 on, not {self.size}")
+        if not re.fullmatch(r"[\w.-]*", self.collection):
+            raise ValueError(f"collection is a name of letters, digits and _.-, not {self.collection!r}")
+        if self.n_holdout < 1:
+            raise ValueError(f"n_holdout must be at least 1, not {self.n_holdout}")
+        if not 0 <= self.corrupt_tolerance < 1:
+            raise ValueError(f"corrupt_tolerance is a share from 0 to below 1, not {self.corrupt_tolerance}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return 3, self.size, self.size
+
+    @property
+    def source(self) -> str:
+        return f"{self.collection or 'images'}, from a folder or a zip"
+
+    @property
+    def split(self) -> str:
+        if parts := find_split(self._path, HELD):
+            return f"as the folder comes: {parts[0].name} for training, {parts[1].name} held out"
+        return f"{self.n_holdout:,} images held out, the last of a fixed random order"
+
+    @property
+    def _path(self) -> Path:
+        return data_folder(self.root, self.collection or "image_folder")
+
+    def load(self) -> tuple[Split, Split]:
+        path = self._path
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            raise OSError(
+                f"no images in {path}: put a folder per class there, or all images, or folders or zips named train and "
+                "test, or give a folder or a zip as the dataset's root"
+            )
+        if parts := find_split(path, HELD):
+            return read_split(*parts, self.size, self.corrupt_tolerance)
+        every = read_images(path, self.size, self.corrupt_tolerance)
+        n = len(every.samples) - self.n_holdout
+        if n < self.n_holdout:
+            raise ValueError(
+                f"{path} holds {len(every.samples)} images: too few to hold out n_holdout = {self.n_holdout}, at least "
+                "twice as many are needed"
+            )
+        train, held = (None, None) if every.labels is None else (every.labels[:n], every.labels[n:])
+        return (
+            Split(every.samples[:n], train, every.classes, every.corrupt),
+            Split(every.samples[n:], held, every.classes),
+        )
