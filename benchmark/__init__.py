@@ -9,7 +9,7 @@ The pipeline, one stage per module, in the order a matrix goes through them:
     cell      one cell: spec, key, folder, random streams, atomic files, environment
     runner    which cells are pending; prepares datasets; hands cells to an engine
     engines   where a cell runs (local processes)
-    progress  a line per worker and the time left
+    progress  what a run says: options, plan, a line per worker and the time left
     memory    what a cell takes, and the line for too little of it
     train     one cell: a generator of snapshots
     batches   real data on the device, or fetched ahead from host memory

@@ -12,7 +12,7 @@ from torch import Tensor
 import variants
 from benchmark.cell import Choice
 
-SHARE = 0.5  # of a GPU's free memory that a dataset may take
+SHARE = 0.25  # of a GPU's free memory that a dataset may take, for several cells may share the GPU
 Draw = Callable[[torch.Generator, int], Tensor]
 
 
@@ -40,9 +40,15 @@ def open_batches(
     if data is not None:
         yield lambda generator, following: draw_batch(data, batch_size, generator, layout)
     else:
-        with ThreadPoolExecutor(1, "prefetch") as thread:
+        with ThreadPoolExecutor(1, "prefetch", lambda: _enter(device)) as thread:
             fetch = Prefetch(thread, make_dataset(choice).train(), batch_size, device)
             yield lambda generator, following: as_floats(fetch(generator, following), layout)
+
+
+def _enter(device: str) -> None:
+    """A thread's own CUDA device is the first one until it is set."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def device_data(choice: Choice, device: str) -> Tensor | None:

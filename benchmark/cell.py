@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,9 +71,11 @@ class Cell:
         return f"{readable[:120]}-{digest(self.spec)}"
 
     def stream(self, *names: object) -> int:
-        """The seed of a random stream, from (seed, dataset, architecture, names) and not from the objective,
-        so that all objectives start from the same weights and see the same batches and latents."""
-        return stream_seed(self.seed, self.dataset.label, self.architecture.label, *names)
+        """The seed of a random stream, from (seed, dataset, architecture, names) and not from the objective, nor from
+        another architecture's critic, so that all objectives, and all critics of one generator, start from the same
+        weights and see the same batches and latents."""
+        own = {key: value for key, value in self.architecture.params.items() if key != "critic"}
+        return stream_seed(self.seed, self.dataset.label, Choice(self.architecture.name, own).label, *names)
 
 
 def stream_seed(*names: object) -> int:
@@ -105,7 +108,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: a reader sees the old content or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # two machines share a cache
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
@@ -165,7 +168,7 @@ def code_hash(cell: Cell) -> str:
     step, train and measure modules.
 
     It stands beside the key, not in it: edited code shows as stale and throws no result away."""
-    files = [ROOT / f"benchmark/{name}.py" for name in ("step", "train", "batches", "probes")]
+    files = [ROOT / f"benchmark/{name}.py" for name in ("choices", "step", "train", "batches", "probes")]
     files += sorted((ROOT / "benchmark/measure").glob("*.py"))
     critic = cell.architecture.params.get("critic", cell.architecture.name)
     for folder, name in (
@@ -185,9 +188,10 @@ def _with_imports(file: Path) -> list[Path]:
     for path in found:  # grows as it is read
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("variants."):
-                stem = ROOT / node.module.replace(".", "/")
-                imported = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
-                found += [imported] if imported not in found else []
+                stem = ROOT / node.module.replace(".", "/")  # a module, or a folder and modules in it
+                named = [stem / f"{alias.name}.py" for alias in node.names]
+                candidates = [stem.with_suffix(".py"), stem / "__init__.py", *named]
+                found += [file for file in candidates if file.exists() and file not in found]
     return found
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -74,7 +74,7 @@ def run(
 
     from benchmark import runner
     from benchmark.engines import local
-    from benchmark.progress import Display
+    from benchmark.progress import Display, option_lines, plan_lines
 
     devices = local.devices_of(device, jobs)
     folder = _writable(results / path.stem)
@@ -82,9 +82,14 @@ def run(
     where = ", ".join(dict.fromkeys(devices))
     out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {where}, {folder}")
     if dry_run:
-        _print_plan(cells, runner.estimate(folder, cells, devices[0]), len(devices))
+        for line in [
+            *option_lines(cells),
+            *plan_lines(cells, runner.estimate(folder, cells, devices[0]), len(devices)),
+        ]:
+            out.print(line, markup=False)
         return
-    _print_options(cells)
+    for line in option_lines(cells):
+        out.print(line, markup=False)
     if chosen:
         description += f"\nOverridden: {', '.join(chosen)}."
     note.print("preparing datasets, extractors and noise floors …")
@@ -278,27 +283,6 @@ def _shard(text: str) -> tuple[int, int]:
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise UserError(f"--shard takes i/n with 1 ≤ i ≤ n, such as 2/8, not {text!r}")
     return int(part), int(parts)
-
-
-def _print_options(cells: list[Any]) -> None:
-    """Every option in force: evaluation once, training per dataset."""
-    shown = {f"training of {cell.dataset.label}": cell.training for cell in cells}
-    for section, options in (shown | {"evaluation": cells[0].evaluation} if cells else {}).items():
-        out.print(f"[{section}] " + ", ".join(f"{key} = {value}" for key, value in options.items()), markup=False)
-
-
-def _print_plan(cells: list[Any], seconds: dict[str, float | None], workers: int) -> None:
-    _print_options(cells)
-    for cell in cells:
-        cost = seconds[cell.key]
-        out.print(f"{'unknown' if cost is None else f'{cost:8.1f} s'}  {cell.key}", markup=False)
-    known = [cost for cost in seconds.values() if cost is not None]
-    out.print(
-        f"estimated: {sum(known) / 60:.1f} worker-minutes, about {sum(known) / 60 / workers:.1f} min here "
-        "(training only for what has never run here)"
-    )
-    if len(known) < len(cells):
-        out.print(f"{len(cells) - len(known)} cells have no estimate: their data is not on this machine")
 
 
 def _first_line(path: Path) -> str:

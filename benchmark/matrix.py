@@ -132,7 +132,9 @@ def _override(raw: dict[str, Any], text: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value  # a bare word
     *path, last = key.strip().split(".")
-    tables = [table for axis in ("datasets", "architectures") for table in _tables(raw.get(axis))]
+    included = [list(entry.values()) for entry in raw.get("include") or [] if isinstance(entry, dict)]
+    values = [raw.get("datasets"), raw.get("architectures"), *included]
+    tables = [table for several in values for table in _tables(several)]
     for part in path:
         raw = raw.setdefault(part, {})
         if not isinstance(raw, dict):
@@ -182,8 +184,12 @@ def _seeds(seeds: int | list[int]) -> list[int]:
 
 
 def _named(chosen: Any, seed: int) -> dict[str, tuple[str, ...]]:
-    """What a condition may call each part of a cell: a variant by its label or its bare name."""
-    names = {axis: (choice[0].label, choice[0].name) for axis, choice in zip(AXES, chosen, strict=True)}
+    """What a condition may call each part of a cell: a variant by its label or its bare name, which takes all its
+    variations; NAME[] is the one without parameters."""
+    names = {
+        axis: (choice[0].label, choice[0].name, *([] if choice[0].params else [f"{choice[0].name}[]"]))
+        for axis, choice in zip(AXES, chosen, strict=True)
+    }
     return names | {"seed": (str(seed),)}
 
 

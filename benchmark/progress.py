@@ -1,4 +1,4 @@
-"""Progress on a terminal: a line per worker and an overall bar with the time left; elsewhere plain lines."""
+"""What a run says: its options and plan, and its progress, on a terminal a line per worker and an overall bar."""
 
 import time
 from types import TracebackType
@@ -54,3 +54,37 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.progress.stop()
+
+
+def option_lines(cells: list[Any]) -> list[str]:
+    """Every option in force: evaluation once, training per dataset, and architecture where it has its own."""
+    shown: dict[str, dict[str, list[str]]] = {}  # dataset -> options -> architectures
+    for cell in cells:
+        kinds = shown.setdefault(cell.dataset.label, {})
+        kinds.setdefault(_listed(cell.training), []).append(cell.architecture.label)
+    lines = []
+    for dataset, kinds in shown.items():
+        for options, architectures in kinds.items():
+            whose = f"{', '.join(dict.fromkeys(architectures))} on {dataset}" if len(kinds) > 1 else dataset
+            lines.append(f"[training of {whose}] {options}")
+    return [*lines, f"[evaluation] {_listed(cells[0].evaluation)}"] if cells else []
+
+
+def plan_lines(cells: list[Any], seconds: dict[str, float | None], workers: int) -> list[str]:
+    """Every cell with its estimated cost, and the sum."""
+    lines = []
+    for cell in cells:
+        cost = seconds[cell.key]
+        lines.append(f"{'unknown' if cost is None else f'{cost:8.1f} s'}  {cell.key}")
+    known = [cost for cost in seconds.values() if cost is not None]
+    lines.append(
+        f"estimated: {sum(known) / 60:.1f} worker-minutes, about {sum(known) / 60 / workers:.1f} min here "
+        "(training only for what has never run here)"
+    )
+    if len(known) < len(cells):
+        lines.append(f"{len(cells) - len(known)} cells have no estimate: their data is not on this machine")
+    return lines
+
+
+def _listed(options: dict[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in options.items())

@@ -84,7 +84,7 @@ def verdict(tables: Tables) -> str:
     parts = [
         f"{finished}/{len(tables.cells)} cells",
         f"{diverged} diverged",
-        *([f"{collapsed} collapsed"] if (collapsed := int(tables.cells["collapsed"].sum())) else []),
+        *(f"{n} {name}" for name in ("collapsed", "unvaried") if (n := int(tables.cells[name].sum()))),
         *(f"{n} {name}" for name, n in count.items()),
     ]
     if stale := int(tables.cells["stale"].sum()):
@@ -130,14 +130,15 @@ def robustness_table(tables: Tables, dataset: str) -> Section:
     }
     for name in rows["architecture"].unique():
         section.rows.append([name, *(texts.get((name, objective), "not in the matrix") for objective in objectives)])
-    whole = (rows["done"] == rows["seeds"]) & (rows["collapsed"] == 0)
+    whole = (rows["done"] == rows["seeds"]) & (rows["collapsed"] + rows["unvaried"] == 0)
     counts = whole.groupby(rows["objective"], sort=False).agg(["sum", "size"])
     section.rows.append(["no seed lost", *(f"{n} of {of}" for n, of in counts.to_numpy().tolist())])
     section.note = (
         f"{column or 'Nothing measured yet'}: IQM of the final value over the seeds that finished [95 % BCa interval, "
-        f"from five seeds on]. Collapsed: finished, but with over {COLLAPSED:.0%} of the final samples near "
-        "duplicates, as they also are before anything is learned; it counts in the IQM, a diverged run does not. No "
-        "seed lost: the architectures where every seed finished and none collapsed."
+        f"from five seeds on]. Collapsed: finished with over {COLLAPSED:.0%} of the samples near duplicates, after an "
+        "evaluation with fewer; unvaried: at every evaluation, as before anything is learned. Both count in the IQM, a "
+        "diverged run does not. No seed lost: the architectures where every seed finished, neither collapsed nor "
+        "unvaried."
     )
     return section
 
@@ -220,7 +221,7 @@ def comparison_kinds(tables: Tables) -> list[tuple[str, str]]:
 
 def recipes(tables: Tables) -> Section:
     """The optimiser and the critic's normalisation each objective ran with."""
-    columns = ["objective", *GROUP, "recipe", "norm", "precision"]
+    columns = ["objective", *GROUP, "recipe", "norm", "precision", "layout"]
     used = tables.cells[columns].dropna(subset="recipe").drop_duplicates()
     return Section("Recipes", columns, [list(map(_text, row)) for row in used.to_numpy().tolist()])
 

@@ -22,8 +22,9 @@ FRAMES: Any = {  # told apart by the line as well
 }
 HALO = withStroke(linewidth=5, foreground="white")  # a frame stands out from any colour
 MARKS = (
-    f"Solid frame: diverged. Dashed frame: collapsed, at the end of the run more than {COLLAPSED:.0%} of the samples "
-    "are near duplicates, as they also are before anything is learned."
+    f"Solid frame: diverged. Dashed frame: collapsed, at the end over {COLLAPSED:.0%} of the samples are near "
+    "duplicates after an evaluation with fewer. Unvaried, no frame: so at every evaluation, as before anything is "
+    "learned."
 )
 
 
@@ -65,9 +66,13 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> Figure | None:
                 ax.add_patch(plt.Rectangle(corner, size, size, fill=False, path_effects=[HALO], **look))
     title = f"Robustness, {dataset}: final {described(column)}"
     figure.suptitle(plain(title), fontsize=10)
-    caption = "IQM of the final value over the seeds that finished, and how many seeds diverged or collapsed. Light is "
-    caption += f"good, on one logarithmic scale. {MARKS} A collapsed run counts in the IQM, a diverged one does not. "
-    caption += "Grey: no finished seed."
+    caption = (
+        "IQM of the final value over the seeds that finished, and how many seeds were lost. Light is good, on one "
+    )
+    caption += (
+        f"logarithmic scale. {MARKS} Collapsed and unvaried runs count in the IQM, diverged ones do not. Grey: no "
+    )
+    caption += "finished seed."
     data = rows.drop(columns=["log", "text"])
     return save(figure, data, folder, Figure(stem("robustness_final", dataset), title, caption))
 
@@ -95,10 +100,10 @@ def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figu
     panes = panes.assign(equal_seconds=panes["architecture"].map(least))
     title = f"Robustness, {cells['dataset'].iloc[0]}: samples at equal training time"
     caption = "Within a row, each run's last saved samples at or before the training time on the left, the least that "
-    caption += "a finished run of that architecture took; below them the generator step they are of. The training "
-    caption += "clock only, without measuring."
+    caption += "a finished run of that architecture took; below them the generator step and the time they are of. The "
+    caption += "training clock only, without measuring."
     times = least.map(_seconds).to_dict()
-    labels = panes["g_steps"].map(_steps, na_action="ignore")
+    labels = panes["g_steps"].map(_steps, na_action="ignore") + ", " + panes["train_seconds"].map(_seconds)
     return _draw(panes, labels, times, folder, "robustness_time", title, caption)
 
 
@@ -111,7 +116,7 @@ def _finished(rows: pd.DataFrame, of: str) -> pd.DataFrame:
 def _panes(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, with the last of its samples among `rows` and its mark."""
     last = rows.sort_values("g_steps", kind="stable").drop_duplicates("cell", keep="last").set_index("cell")
-    names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "collapsed"]
+    names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "collapsed", "unvaried"]
     panes = cells[names].join(last[["g_steps", "samples_seen", "train_seconds", "file"]], on="key")
     return panes.assign(mark=[_mark(pane) for pane in panes.to_dict("records")])
 
@@ -121,7 +126,7 @@ def _mark(pane: dict[Any, Any]) -> str:
         return f"diverged at step {pane['onset']:,.0f}"
     if pane["status"] != "done":
         return str(pane["status"])
-    return "collapsed" if pane["collapsed"] is True else ""
+    return next((name for name in ("collapsed", "unvaried") if pane[name] is True), "")
 
 
 def _draw(

@@ -55,8 +55,11 @@ def prepare(
             if known["protocol"] == protocol_id(instrument) and {*instrument.columns.values()} <= {*known["floor"]}:
                 continue  # measured before
             floor = {column: value for column, (value, _) in instrument.floor().items()}
-        except (ValueError, OSError) as error:
-            raise UserError(f"dataset {cell.dataset.label}: {' '.join(str(error).split())}") from error
+        except Exception as error:
+            reason = out_of_memory(error, device)
+            if reason is None and not isinstance(error, ValueError | OSError):
+                raise
+            raise UserError(f"dataset {cell.dataset.label}: {reason or ' '.join(str(error).split())}") from error
         extractor, corrupt = instrument.extractor, [*train_split.corrupt, *held.corrupt]
         protocols[cell.dataset.label] = {
             "protocol": protocol_id(instrument),

@@ -1,10 +1,12 @@
 """One adversarial step: the critic's and the generator's, pure in their tensors, no device synchronisation."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from variants.objectives import full_precision
 
 CRITIC = ("d_loss", "d_real", "d_fake", "d_grad_norm")  # what a critic step returns: loss, mean scores, norm
 GENERATOR = ("g_loss", "g_grad_norm")  # what a generator step returns
@@ -37,7 +39,9 @@ def critic_step(
             fake = G(z).float()
         loss = objective.d_loss(critic, real, fake, noise)
     assert loss.dim() == 0, f"d_loss must be a scalar, not of shape {tuple(loss.shape)}"
-    _update(optimizer, loss, D)
+    # a penalty is differentiated again here, in float32 too
+    with full_precision(real) if objective.per_sample_penalty else nullcontext():
+        _update(optimizer, loss, D)
     norm = grad_norm(D)
     objective.after_d_step(D)
     return torch.stack([loss.detach(), *means, norm])

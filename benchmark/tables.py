@@ -23,8 +23,9 @@ STATUS = ["onset", "samples_seen", "g_steps", "train_seconds", "eval_seconds", "
 AXES = ["objective", "architecture", "dataset", "seed"]
 GROUP = ["dataset", "architecture"]
 OF = ["final", "best", "area"]
-# `duplicates` above which a run has collapsed: most of its samples are near copies of one another, as one in a hundred
-# real images is. A generator that has not learned yet is above it, too; one that has learned is near the real images'.
+# `duplicates` above which samples have no variety: most are near copies of one another, as one in a hundred real images
+# is. A run has collapsed if it ends there after an evaluation below; unvaried is one that was never below, which a
+# generator that has not learned yet and one that never had more than a few pictures have in common.
 COLLAPSED = 0.5
 
 
@@ -62,7 +63,7 @@ def load(folder: Path) -> Tables:
     evals = _current(cells, _long(folder, cells, "evals.jsonl", EVALS))
     steps = _long(folder, cells, "steps.jsonl", STEPS)
     cells = cells.join(_measured(evals), on="key")
-    cells = cells.assign(collapsed=_collapsed(cells))
+    cells = cells.join(_variety(cells))
     cells = cells.assign(**_to_target(cells, evals, matrix.get("reference")))
     return Tables(cells, evals, steps, summarise(cells), matrix, protocols)
 
@@ -153,11 +154,15 @@ def _measured(evals: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({f"{name}:{of}": wide[of, name] for name in names for of in OF}, index=wide.index)
 
 
-def _collapsed(cells: pd.DataFrame) -> pd.Series:
-    """Whether a run was done and its final `duplicates` above COLLAPSED; missing where that was not measured."""
-    columns = [name for name in cells.columns if name.startswith("duplicates_") and name.endswith(":final")]
-    share = cells[columns].max(axis=1).astype(float)  # a cell has one of them at most
-    return ((share > COLLAPSED) & (cells["status"] == "done")).astype("boolean").where(share.notna())
+def _variety(cells: pd.DataFrame) -> pd.DataFrame:
+    """Whether a run that was done has `collapsed`, or is `unvaried`; missing where duplicates were not measured."""
+    final, best = (
+        cells[[name for name in cells.columns if name.startswith("duplicates_") and name.endswith(of)]].max(axis=1)
+        for of in (":final", ":best")  # a cell has one such column at most
+    )
+    done, measured = cells["status"] == "done", final.notna()
+    found = {"collapsed": (final > COLLAPSED) & (best <= COLLAPSED) & done, "unvaried": (best > COLLAPSED) & done}
+    return pd.DataFrame({name: values.astype("boolean").where(measured) for name, values in found.items()})
 
 
 def _direction(column: str) -> str:
@@ -224,13 +229,13 @@ def crossed(cells: pd.DataFrame) -> list[str]:
 
 
 def robustness(tables: Tables, dataset: str) -> pd.DataFrame:
-    """architecture x objective of a dataset: seeds in the matrix, done, diverged, unfinished; collapsed, of those done;
-    and the primary metric's final n, iqm, ci_low, ci_high as in summary."""
+    """architecture x objective of a dataset: seeds in the matrix, done, diverged, unfinished; collapsed and unvaried,
+    of those done; and the primary metric's final n, iqm, ci_low, ci_high as in summary."""
     by = ["architecture", "objective"]
     cells = tables.cells[tables.cells["dataset"] == dataset]
     marks = {name: cells["status"] == name for name in ("done", "diverged")}
     marks["unfinished"] = ~cells["status"].isin(FINISHED)
-    marks["collapsed"] = cells["collapsed"].fillna(False).astype(bool)
+    marks |= {name: cells[name].fillna(False).astype(bool) for name in ("collapsed", "unvaried")}
     frame = cells[by].assign(seeds=1, **marks).groupby(by, sort=False).sum()
     rows = tables.summary[(tables.summary["dataset"] == dataset) & (tables.summary["of"] == "final")]
     rows = rows[rows["metric"] == tables.primary.get(dataset)]
@@ -239,7 +244,8 @@ def robustness(tables: Tables, dataset: str) -> pd.DataFrame:
 
 def lost(row: dict[Any, Any]) -> list[str]:
     """The seeds of a row of `robustness` that were lost, and how: ["1/5 diverged", "2/5 collapsed"]."""
-    return [f"{row[name]}/{row['seeds']} {name}" for name in ("diverged", "collapsed", "unfinished") if row[name]]
+    ways = ("diverged", "collapsed", "unvaried", "unfinished")
+    return [f"{row[name]}/{row['seeds']} {name}" for name in ways if row[name]]
 
 
 def summarise(cells: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from benchmark.cell import Cell, Choice, stream_seed
 from benchmark.probes import PROBES, probe
 from benchmark.step import CRITIC, GENERATOR, critic_step, generator_step, make_optimizer, set_precision
 from variants.architectures import build, initialise
-from variants.objectives import RECIPE, Recipe
+from variants.objectives import RECIPE, Recipe, full_precision
 
 TRACE = (*CRITIC, *GENERATOR)
 SAMPLING_BATCH = 250  # the batch whose statistics batch norm uses in sampling; part of every protocol
@@ -42,13 +42,15 @@ class Snapshot:
     def sample(self, n: int) -> Tensor:
         """n samples (n, *shape) on the device, images as uint8: the same latents at every snapshot of a seed, in whole
         batches, so that fewer samples are the first of more. Batch norm normalises with the batch, or with its moving
-        averages under sampling_statistics = "ema". Raises FloatingPointError where they are not finite."""
+        averages under sampling_statistics = "ema". In float32, whatever the training's precision. Raises
+        FloatingPointError where they are not finite."""
         device = next(self.G.parameters()).device
         generator = torch.Generator(device).manual_seed(self.cell.stream("evaluation"))
         z = torch.randn(-(-n // SAMPLING_BATCH), SAMPLING_BATCH, self.G.latent_dim, device=device, generator=generator)
         self.G.train(self.cell.evaluation["sampling_statistics"] == "batch")
         try:
-            samples = torch.cat([self.G(batch).float() for batch in z])[:n].contiguous()
+            with full_precision(z):
+                samples = torch.cat([self.G(batch) for batch in z])[:n].contiguous()
         finally:
             self.G.train()
         if not samples.isfinite().all():

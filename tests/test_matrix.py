@@ -1,6 +1,7 @@
 """Expansion of a matrix: which cells, in which order, under which keys; and every mistake as one line."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import UserError, matrix
-from benchmark.cell import ROOT, Cell, Choice, cell_from_spec
+from benchmark.cell import ROOT, Cell, Choice, cell_from_spec, code_hash
 from benchmark.train import make_recipe
 from tests.conftest import Ended, matrix_text
 from variants.architectures import build, dcgan, mlp
@@ -246,6 +247,21 @@ def test_training_of_an_architecture_goes_over_the_datasets(cells: Callable[...,
     assert (set_.training["steps"], set_.training["batch_size"]) == (3, 4)
 
 
+def test_set_reaches_the_training_of_included_cells(cells: Callable[..., list[Cell]]) -> None:
+    own = '{ name = "mlp", training = { steps = 9 } }'
+    rule = f'[[include]]\nobjective = "wgan"\narchitecture = {own}\ndataset = "swissroll"'
+    assert [c.training["steps"] for c in cells(rules=rule)] == [20, 9]
+    assert [c.training["steps"] for c in cells(rules=rule, overrides=("training.steps=3",))] == [3, 3]
+
+
+def test_a_name_with_empty_brackets_is_the_variant_without_parameters(cells: Callable[..., list[Cell]]) -> None:
+    parts = {"architectures": 'architectures = ["mlp", { name = "mlp", width = 8 }]'}
+    assert len(cells("architecture=mlp", **parts)) == 2
+    assert [c.architecture.label for c in cells("architecture=mlp[]", **parts)] == ["mlp"]
+    left = cells(rules='[[exclude]]\narchitecture = "mlp[]"', **parts)
+    assert [c.architecture.label for c in left] == ["mlp[width=8]"]
+
+
 def test_an_objective_may_take_another_optimiser_than_its_papers(cells: Callable[..., list[Cell]]) -> None:
     rates = '{ name = "lsgan", optimizer = "rmsprop", lr = [1e-4, 2e-4] }'
     found = cells(
@@ -305,6 +321,32 @@ print(c.key, c.stream("weights", 3))
     assert runs == ["lsgan_a=_0.1__b=2.0_-mlp-gaussians8-seed0-b2b4594f 1112293261076192431"] * 2
 
 
+@pytest.mark.parametrize(
+    ("architecture", "file"),
+    [
+        (Choice("resnet50"), "architectures/_bottleneck"),
+        (Choice("gated"), "architectures/dcgan"),
+        (Choice("dcgan", {"critic": {"name": "resnet20", "width": 16}}), "architectures/_bottleneck"),
+        (Choice("mlp"), "datasets/_idx"),
+        (Choice("mlp"), "architectures/__init__"),
+    ],
+)
+def test_the_code_hash_is_of_all_that_a_variant_imports(
+    architecture: Choice, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[Path, ...]] = []
+    monkeypatch.setattr("benchmark.cell._hash_files", found.append)
+    code_hash(Cell(Choice("wgan"), architecture, Choice("stacked_mnist"), 0, {}))
+    assert ROOT / f"variants/{file}.py" in found[0]
+    assert ROOT / "variants/architectures/resnet.py" not in found[0], "nor of what it does not"
+
+
+def test_critics_of_one_generator_share_its_streams() -> None:
+    plain, other = (Cell(Choice("wgan"), Choice("dcgan", p), Choice("digits"), 0, {}) for p in ({}, {"critic": "mlp"}))
+    assert plain.key != other.key
+    assert plain.stream("generator") == other.stream("generator")
+
+
 def test_streams_differ_by_seed_dataset_architecture_and_name_but_not_by_objective() -> None:
     def stream(
         objective: str = "a", architecture: str = "b", dataset: str = "c", seed: int = 0, name: str = "d"
@@ -328,6 +370,8 @@ def test_the_shipped_matrices_expand() -> None:
     counts = {name: len(matrix.expand(matrix.read(matrix.find(name))[0])) for name in matrix.names()}
     assert counts["quick"] == 70
     assert all(counts.values())
+    for name in matrix.names():
+        assert re.search(r"^Cost: .*\d", matrix.read(matrix.find(name))[1], re.M), f"{name} does not say what it costs"
 
 
 # Mistakes

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,13 +183,14 @@ def test_memorised_images_show_in_the_nearest_neighbour_check():
 def test_real_statistics_are_cached_under_everything_they_depend_on(generated, tmp_path, monkeypatch):
     monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path))
     dataset = make_dataset(DIGITS)
-    first = images.Instrument(dataset, EVALUATION, "cpu")
+    first = by_name(images.Instrument(dataset, EVALUATION, "cpu"), generated)
     files = {path.name for path in (tmp_path / "measure").iterdir()}
-    again = images.Instrument(dataset, EVALUATION, "cpu")
+    assert {name.partition("-")[0] for name in files} == {"real", "held", "radii3"}
+    again = by_name(images.Instrument(dataset, EVALUATION, "cpu"), generated)
     assert {path.name for path in (tmp_path / "measure").iterdir()} == files
-    assert by_name(first, generated) == pytest.approx(by_name(again, generated), rel=1e-12)
-    images.Instrument(dataset, EVALUATION | {"n_real": 500}, "cpu")
-    assert len(list((tmp_path / "measure").iterdir())) == len(files) + 1
+    assert first == pytest.approx(again, rel=1e-12)
+    by_name(images.Instrument(dataset, EVALUATION | {"n_real": 500}, "cpu"), generated)
+    assert len(list((tmp_path / "measure").iterdir())) == len(files) + 2
 
 
 def test_protocols_differ_with_what_numbers_depend_on():
@@ -277,7 +279,7 @@ def test_image_modes_need_a_dataset_with_modes_and_its_classifier(monkeypatch):
     assert by_name(instrument, zero) == pytest.approx({"modes_covered": 1, "reverse_kl": math.log(10)})
     other = dataclasses.replace(instrument.extractor, name="another")
     monkeypatch.setattr(images, "open_extractor", lambda *arguments: other)
-    monkeypatch.setattr(images.Instrument, "_cached", lambda *arguments: None)
+    monkeypatch.setattr(images.Instrument, "_cached", lambda *arguments: (None, Path("real.npz")))
     assert images.Instrument(dataset, evaluation, "cpu").columns == {}
 
 

@@ -318,8 +318,8 @@ def test_what_goes_wrong_in_the_thread_ends_the_training(from_host, monkeypatch)
     assert prefetching() == []
 
 
-def test_data_beyond_half_of_a_gpus_free_memory_stays_on_the_host(monkeypatch):
-    data = SimpleNamespace(nbytes=500, to=lambda device: f"moved to {device}")
+def test_data_beyond_a_quarter_of_a_gpus_free_memory_stays_on_the_host(monkeypatch):
+    data = SimpleNamespace(nbytes=250, to=lambda device: f"moved to {device}")
     monkeypatch.setattr(batches, "make_dataset", lambda choice: SimpleNamespace(train=lambda: data))
     for free, found in ((999, None), (1000, "moved to cuda:1"), (1001, "moved to cuda:1")):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10_000))

@@ -96,7 +96,8 @@ def devices_of(device: str, jobs: int) -> list[str]:
 
 def _why_died(code: int | None) -> str:
     if code == -signal.SIGKILL:
-        return "the worker was killed (signal 9): most often for lack of memory; try a smaller batch or fewer --jobs"
+        change = "a smaller batch, a smaller evaluation.n_real or fewer --jobs"
+        return f"the worker was killed (signal 9): most often for lack of memory; try {change}"
     return f"the worker died (exit code {code})"
 
 

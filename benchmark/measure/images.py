@@ -1,13 +1,15 @@
 """Images against the training split: FID, Inception score, KID, precision, recall and duplicates on one extractor's
 features; modes covered and reverse KL on its classes, where the dataset's classes are modes.
 
-torch-fidelity is the reference: its extractors, and its functions on float64 features. The Fréchet distance is ours:
-the same number from a symmetric eigenproblem with the real side's root kept.
+torch-fidelity is the reference: its extractors, and its functions on float64 features. The Fréchet distance, and
+precision and recall, are ours: the same numbers from a symmetric eigenproblem with the real side's root kept, and from
+blocks of distances with the real side's radii kept.
 """
 
 import io
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,6 @@ import torch
 from torch import Tensor
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
-from torch_fidelity.metric_prc import prc_features_to_metric
 
 from benchmark.cell import digest, write_bytes
 from benchmark.measure import Reading, cache_folder, content_hash, metric_names, with_error
@@ -30,6 +31,7 @@ RNG_SEED = 2020  # torch-fidelity's default
 NEAR_SHARE = 0.01  # of held-out images stand as near to one another as duplicates do
 NEED_LOGITS, NEED_MODES = ("is_mean", "is_std"), ("modes_covered", "reverse_kl")
 BATCH = 250
+CHUNK = 1000  # images whose distances to all others are in memory at a time
 
 
 @dataclass
@@ -38,7 +40,6 @@ class Features:
 
     features: Tensor
     logits: Tensor | None
-    precision_recall: dict[str, float] | None = None  # two metrics of one computation
 
     @cached_property
     def mean(self) -> np.ndarray:
@@ -63,6 +64,18 @@ class Reference:
     held: Features  # of the held-out split
     kid_subsets: int
     kid_subset_size: int
+    radii_file: Path | None = None  # where `radii` are kept between runs
+
+    @cached_property
+    def radii(self) -> Tensor:
+        """Of the training images: the same at every evaluation, and the most expensive part of precision."""
+        if self.radii_file is None:
+            return radii(self.real)
+        if not self.radii_file.exists():
+            buffer = io.BytesIO()
+            np.save(buffer, radii(self.real).numpy())
+            write_bytes(self.radii_file, buffer.getvalue())
+        return torch.from_numpy(np.load(self.radii_file))
 
     @cached_property
     def held_distance(self) -> float:
@@ -110,11 +123,13 @@ class Instrument:
             "neighbourhood": NEIGHBOURHOOD,
         }
         self.device = device
+        real, real_file = self._cached("real", train[:n_real])
         self.reference = Reference(
-            self._cached("real", train[:n_real]),
-            self._cached("held", held[: self.n]),
+            real,
+            self._cached("held", held[: self.n])[0],
             self.parts["kid_subsets"],
             self.parts["kid_subset_size"],
+            real_file.with_name(f"radii{NEIGHBOURHOOD}-{real_file.stem}.npy"),
         )
 
     def measure(self, samples: Tensor) -> dict[str, Reading]:
@@ -126,23 +141,21 @@ class Instrument:
     def _readings(self, fake: Features) -> dict[str, Reading]:
         return {name: with_error(globals()[metric](fake, self.reference)) for metric, name in self.columns.items()}
 
-    def _cached(self, part: str, images: Tensor) -> Features:
-        """The features of real images, kept on disk under a key that contains everything they depend on."""
+    def _cached(self, part: str, images: Tensor) -> tuple[Features, Path]:
+        """The features of real images, kept in a file under a key that contains everything they depend on."""
         extractor, kind = self.extractor, self.device.partition(":")[0]
         key = digest([content_hash(images), extractor.name, extractor.weights_sha256, extractor.resize, kind], 16)
         path = cache_folder() / f"{part}-{key}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as arrays:
-                features, logits = (arrays.get(name) for name in ("features", "logits"))
-                return Features(
-                    torch.from_numpy(features).double(), None if logits is None else torch.from_numpy(logits).double()
-                )
+                logits = torch.from_numpy(arrays["logits"]).double() if "logits" in arrays else None
+                return Features(torch.from_numpy(arrays["features"]).double(), logits), path
         found = extract(self.extractor, images, self.device, with_logits=part == "held")  # of the floor
         arrays = {"features": found.features, "logits": found.logits}
         buffer = io.BytesIO()
         np.savez(buffer, **{name: value.float().numpy() for name, value in arrays.items() if value is not None})
         write_bytes(path, buffer.getvalue())
-        return found
+        return found, path
 
 
 @torch.no_grad()
@@ -196,12 +209,12 @@ def kid(fake: Features, reference: Reference) -> float:
 def precision(fake: Features, reference: Reference) -> float:
     """Improved precision (Kynkäänniemi et al. 2019, arXiv:1904.06991): the share of generated images inside the
     manifold of the real ones."""
-    return _precision_recall(fake, reference)["precision"]
+    return _share_inside(fake, reference.real, reference.radii)
 
 
 def recall(fake: Features, reference: Reference) -> float:
     """Improved recall (Kynkäänniemi et al. 2019): the share of real images inside the manifold of the generated."""
-    return _precision_recall(fake, reference)["recall"]
+    return _share_inside(reference.real, fake, radii(fake))
 
 
 def nn_ratio(fake: Features, reference: Reference) -> float:
@@ -232,9 +245,21 @@ def reverse_kl(fake: Features, reference: Reference) -> float:
     return torch.special.xlogy(q, q * len(q)).sum().item()
 
 
+def radii(images: Features) -> Tensor:
+    """The distance of each image to the NEIGHBOURHOOD-th nearest other one (n,): balls that make up a manifold."""
+    x = images.features
+    return torch.cat([torch.cdist(part, x).kthvalue(NEIGHBOURHOOD + 1).values for part in x.split(CHUNK)])
+
+
+def _share_inside(images: Features, centres: Features, radii: Tensor) -> float:
+    """The share of images that lie in any of the balls about the centres."""
+    parts = images.features.split(CHUNK)
+    return torch.cat([(torch.cdist(part, centres.features) <= radii).any(1) for part in parts]).double().mean().item()
+
+
 def nearest(images: Features, training: Features) -> float:
     """The median distance of images to their nearest training image."""
-    parts = [torch.cdist(part, training.features).min(dim=1).values for part in images.features.split(1000)]
+    parts = [torch.cdist(part, training.features).min(dim=1).values for part in images.features.split(CHUNK)]
     return torch.cat(parts).median().item()
 
 
@@ -242,7 +267,7 @@ def nearest_other(images: Features) -> Tensor:
     """The distance of each image to the nearest other one (n,): the neighbour by matrix product, then their distance by
     difference, so that equal images are at 0."""
     x, found = images.features, []
-    for index in torch.arange(len(x)).split(1000):
+    for index in torch.arange(len(x)).split(CHUNK):
         distance = torch.cdist(x[index], x)
         distance[torch.arange(len(index)), index] = torch.inf
         found.append((x[index] - x[distance.argmin(dim=1)]).norm(dim=1))
@@ -258,16 +283,3 @@ def _inception_score(fake: Features) -> tuple[float, float]:
     assert fake.logits is not None
     found = isc_features_to_metric(fake.logits, splits=SPLITS, shuffle=True, rng_seed=RNG_SEED)
     return found["inception_score_mean"], found["inception_score_std"]
-
-
-def _precision_recall(fake: Features, reference: Reference) -> dict[str, float]:
-    if fake.precision_recall is None:
-        fake.precision_recall = prc_features_to_metric(
-            fake.features,
-            reference.real.features,
-            prc_neighborhood=NEIGHBOURHOOD,
-            prc_batch_size=10_000,
-            save_cpu_ram=False,
-            verbose=False,
-        )
-    return fake.precision_recall

@@ -3,8 +3,9 @@
 A file defines `Generator(shape, latent_dim, …)`: latents (batch, latent_dim) -> samples (batch, *shape), images in
 [−1, 1]; and `Discriminator(shape, norm="auto", …)`: samples -> one unbounded score each, (batch,). Parameters with
 defaults are what a matrix may set; each network takes those it names, so a name that both share means the same in
-both. `paper_norm` of a Discriminator is what norm="auto" means, except that under a per-sample penalty batch norm
-becomes layer norm. Spectral norm is no layer: `build` puts it on a critic made without normalisation.
+both. `paper_norm` of a Discriminator is what norm="auto" means, except that an objective may ask for another one
+(`critic_norm`), and that under a per-sample penalty batch norm becomes layer norm. Spectral norm is no layer: `build`
+puts it on a critic made without normalisation.
 
 Modules are named, not numbered, so that networks which differ in one layer share the initial weights of the rest.
 A layer made here carries `init_std`: `initialise` fills its weight uniformly with that standard deviation.
@@ -17,12 +18,13 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
 from variants import load
 
-Norm = Literal["auto", "batch", "layer", "none", "spectral"]
+Norm = Literal["auto", "batch", "layer", "none", "spectral"]  # of a critic
+NormLayer = Literal["batch", "layer", "none"]  # of a generator
 Init = float | Literal["he", "glorot"]  # a weight's standard deviation, or the rule it follows from
 Shape = tuple[int, ...]
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -45,7 +47,7 @@ def deconv(n_in: int, n_out: int, kernel: int, init: Init) -> nn.ConvTranspose2d
     return _with_std(layer, init, n_in * kernel**2 / 4, n_out * kernel**2)
 
 
-def norm_layer(kind: Norm, channels: int) -> nn.Module:
+def norm_layer(kind: Norm | NormLayer, channels: int) -> nn.Module:
     """Batch norm, layer norm (per sample over C, H, W; affine per channel) or none. Raises ValueError for others."""
     if kind == "batch":
         return BatchNorm(channels)
@@ -77,6 +79,14 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean, var = (self.mean, self.var) if torch.is_grad_enabled() or not self.training else (None, None)
         return nn.functional.batch_norm(x, mean, var, self.weight, self.bias, self.training, momentum=0.1, eps=1e-5)
+
+
+class SpectralNorm(_SpectralNorm):
+    """torch's parametrization of spectral norm, its largest singular value in float32 whatever the precision."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):
+            return super().forward(weight)
 
 
 def halvings(shape: Shape, least: int = 4) -> int:
@@ -119,7 +129,7 @@ def build(choice: Any, shape: Shape, norm: str, device: str = "cpu") -> tuple[nn
         D = make(load("architectures", critic).Discriminator, params)
         for layer in list(D.modules()) if norm == "spectral" and device != "meta" else []:
             if getattr(layer, "weight", torch.empty(0)).dim() >= 2:
-                spectral_norm(layer)
+                register_parametrization(layer, "weight", SpectralNorm(layer.get_parameter("weight")))
     return G, D
 
 

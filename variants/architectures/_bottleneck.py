@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from variants.architectures import Norm, Shape, conv, deconv, halvings, linear, norm_layer
+from variants.architectures import Norm, NormLayer, Shape, conv, deconv, halvings, linear, norm_layer
 
 
 class Generator(nn.Module):
@@ -17,19 +17,20 @@ class Generator(nn.Module):
 
     layers: int  # 3 per block and 2
 
-    def __init__(self, shape: Shape, latent_dim: int = 128, width: int = 32, generator_norm: Norm = "batch") -> None:
+    def __init__(
+        self, shape: Shape, latent_dim: int = 128, width: int = 32, generator_norm: NormLayer = "batch"
+    ) -> None:
         super().__init__()
         plain = plain_blocks(self.layers, shape)
         stages = len(plain) - 1
-        norm: Norm = "batch" if generator_norm == "auto" else generator_norm
         self.latent_dim = latent_dim
         self.start = (width * 2**stages, shape[1] // 2**stages, shape[1] // 2**stages)
         self.linear = linear(latent_dim, self.start[0] * self.start[1] ** 2, "glorot")
         blocks: list[nn.Module] = []
         for stage in reversed(range(len(plain))):
             n = width * 2**stage
-            blocks += [Block(n, n, norm) for _ in range(plain[stage])]
-            blocks += [Block(n, n // 2, norm, "up")] if stage else []
+            blocks += [Block(n, n, generator_norm) for _ in range(plain[stage])]
+            blocks += [Block(n, n // 2, generator_norm, "up")] if stage else []
         self.blocks = nn.Sequential(*blocks)
         self.conv = conv(width, shape[0], 1, "glorot")
 
@@ -69,7 +70,7 @@ class Block(nn.Module):
     the way up a 1×1 convolution to four times the channels, laid out as 2×2 pixels.
     """
 
-    def __init__(self, n_in: int, n_out: int, norm: Norm, change: Literal["", "down", "up"] = "") -> None:
+    def __init__(self, n_in: int, n_out: int, norm: Norm | NormLayer, change: Literal["", "down", "up"] = "") -> None:
         super().__init__()
         if n_in % 2 or n_out % 2:
             raise ValueError(f"width must be even, for a bottleneck is half as wide, not {min(n_in, n_out)}")

@@ -5,7 +5,7 @@ import math
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from variants.architectures import Init, Norm, Shape, conv, deconv, halvings, linear, norm_layer
+from variants.architectures import Init, Norm, NormLayer, Shape, conv, deconv, halvings, linear, norm_layer
 
 
 class Generator(nn.Module):
@@ -19,7 +19,9 @@ class Generator(nn.Module):
     growth = 2  # of the width with each halving
     emitted = 1  # channels a layer emits per channel that the activation leaves
 
-    def __init__(self, shape: Shape, latent_dim: int = 128, width: int = 64, generator_norm: Norm = "batch") -> None:
+    def __init__(
+        self, shape: Shape, latent_dim: int = 128, width: int = 64, generator_norm: NormLayer = "batch"
+    ) -> None:
         super().__init__()
         stages = halvings(shape)
         channels, size = shape[:2]
@@ -27,13 +29,12 @@ class Generator(nn.Module):
         widths = [width * self.growth**i for i in reversed(range(stages))]
         emitted = [n * self.emitted for n in widths]
         self.start = (emitted[0], size // 2**stages, size // 2**stages)
-        norm: Norm = "batch" if generator_norm == "auto" else generator_norm
         self.linear = linear(latent_dim, math.prod(self.start), self.inits[0])
-        self.norm0 = norm_layer(norm, emitted[0])
+        self.norm0 = norm_layer(generator_norm, emitted[0])
         self.deconvs = nn.ModuleList(
             deconv(n_in, n_out, 5, self.inits[1]) for n_in, n_out in zip(widths, [*emitted[1:], channels], strict=True)
         )
-        self.norms = nn.ModuleList(norm_layer(norm, n) for n in emitted[1:])
+        self.norms = nn.ModuleList(norm_layer(generator_norm, n) for n in emitted[1:])
 
     def activation(self, x: Tensor) -> Tensor:
         return x.relu()

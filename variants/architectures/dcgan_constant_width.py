@@ -1,6 +1,6 @@
 """DCGAN whose generator has no batch norm and a constant number of filters: a row of the WGAN-GP robustness figure."""
 
-from variants.architectures import Init, Norm, Shape, dcgan
+from variants.architectures import Init, NormLayer, Shape, dcgan
 from variants.architectures.dcgan import Discriminator as Discriminator
 
 
@@ -15,5 +15,7 @@ class Generator(dcgan.Generator):
     inits: tuple[Init, Init] = ("glorot", "he")
     growth = 1
 
-    def __init__(self, shape: Shape, latent_dim: int = 128, width: int = 64, generator_norm: Norm = "none") -> None:
-        super().__init__(shape, latent_dim, width, "none" if generator_norm == "auto" else generator_norm)
+    def __init__(
+        self, shape: Shape, latent_dim: int = 128, width: int = 64, generator_norm: NormLayer = "none"
+    ) -> None:
+        super().__init__(shape, latent_dim, width, generator_norm)

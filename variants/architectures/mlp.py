@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from variants.architectures import Norm, Shape, linear, norm_layer
+from variants.architectures import Norm, NormLayer, Shape, linear, norm_layer
 
 
 class Generator(nn.Module):
@@ -15,12 +15,12 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, shape: Shape, latent_dim: int = 0, width: int = 512, depth: int = 3, generator_norm: Norm = "none"
+        self, shape: Shape, latent_dim: int = 0, width: int = 512, depth: int = 3, generator_norm: NormLayer = "none"
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim or (2 if len(shape) == 1 else 128)
         self.shape = shape
-        self.body = Body(self.latent_dim, width, depth, "none" if generator_norm == "auto" else generator_norm)
+        self.body = Body(self.latent_dim, width, depth, generator_norm)
         self.out = linear(width, math.prod(shape), "glorot")
 
     def forward(self, z: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Discriminator(nn.Module):
 class Body(nn.Module):
     """`depth` hidden layers of `width` units: linear (He et al. 2015), norm, ReLU."""
 
-    def __init__(self, n_in: int, width: int, depth: int, norm: Norm) -> None:
+    def __init__(self, n_in: int, width: int, depth: int, norm: Norm | NormLayer) -> None:
         super().__init__()
         widths = [n_in, *[width] * depth]
         self.linears = nn.ModuleList(linear(a, b, "he") for a, b in pairwise(widths))

@@ -1,6 +1,6 @@
 """Multilayer perceptron as the generator, DCGAN's critic: a row of the WGAN-GP robustness figure."""
 
-from variants.architectures import Norm, Shape, mlp
+from variants.architectures import NormLayer, Shape, mlp
 from variants.architectures.dcgan import Discriminator as Discriminator
 
 
@@ -13,6 +13,6 @@ class Generator(mlp.Generator):
     """
 
     def __init__(
-        self, shape: Shape, latent_dim: int = 128, units: int = 512, depth: int = 4, generator_norm: Norm = "none"
+        self, shape: Shape, latent_dim: int = 128, units: int = 512, depth: int = 4, generator_norm: NormLayer = "none"
     ) -> None:
         super().__init__(shape, latent_dim, units, depth, generator_norm)

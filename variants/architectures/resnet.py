@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from variants.architectures import Norm, Shape, conv, halvings, linear, norm_layer
+from variants.architectures import Norm, NormLayer, Shape, conv, halvings, linear, norm_layer
 
 
 class Generator(nn.Module):
@@ -20,18 +20,19 @@ class Generator(nn.Module):
         shape: Shape,
         latent_dim: int = 128,
         width: int = 128,
-        generator_norm: Norm = "batch",
+        generator_norm: NormLayer = "batch",
         upsample_before: Literal["first", "second"] = "second",
     ) -> None:
         super().__init__()
         stages, size = halvings(shape), shape[1]
         self.latent_dim = latent_dim
         self.start = (width, size // 2**stages, size // 2**stages)
-        norm: Norm = "batch" if generator_norm == "auto" else generator_norm
         place = ("first", "second").index(upsample_before)
         self.linear = linear(latent_dim, width * self.start[1] ** 2, "glorot")
-        self.blocks = nn.Sequential(*(Block(width, norm, nn.Upsample(scale_factor=2), place) for _ in range(stages)))
-        self.norm = norm_layer(norm, width)
+        self.blocks = nn.Sequential(
+            *(Block(width, generator_norm, nn.Upsample(scale_factor=2), place) for _ in range(stages))
+        )
+        self.norm = norm_layer(generator_norm, width)
         self.conv = conv(width, shape[0], 3, "glorot")
 
     def forward(self, z: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class Block(nn.Module):
     """Residual block: twice norm, ReLU, 3×3 convolution, plus the shortcut. `resample` changes the size, before the
     first (place 0) or the second convolution (1) or behind it (2); the shortcut is then a 1×1 convolution."""
 
-    def __init__(self, width: int, norm: Norm, resample: nn.Module | None = None, place: int = 2) -> None:
+    def __init__(self, width: int, norm: Norm | NormLayer, resample: nn.Module | None = None, place: int = 2) -> None:
         super().__init__()
         self.norm1, self.norm2 = norm_layer(norm, width), norm_layer(norm, width)
         self.conv1, self.conv2 = conv(width, width, 3, "he"), conv(width, width, 3, "he")

@@ -37,11 +37,10 @@ class Split:
 class Base:
     """What every dataset has: a shape, a modality, two splits and where they came from.
 
-    `shape`, `source` and `split` are class attributes, or properties where they depend on a field."""
+    `shape`, `source`, `split` and `note` are class attributes, or properties where they depend on a field."""
 
     modality: ClassVar[Literal["points", "images"]]
     licence: ClassVar[str]
-    note: ClassVar[str] = ""
     num_modes: ClassVar[int] = 0  # classes of images that count as modes
 
     @property
@@ -58,6 +57,11 @@ class Base:
     def split(self) -> str:
         """How train and held-out samples were told apart."""
         raise NotImplementedError
+
+    @property
+    def note(self) -> str:
+        """What else to know of the samples."""
+        return ""
 
     def load(self) -> tuple[Split, Split]:
         """The train and the held-out split."""

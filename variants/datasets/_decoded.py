@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
@@ -178,7 +179,7 @@ def _in_threads(function: Callable[[str], T], names: list[str], batch: int, desc
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes its name once it is whole: readers and other writers see the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # two machines share a cache
     try:
         with temporary.open("wb") as file:
             yield file

@@ -25,7 +25,12 @@ class Dataset(Base):
     source = "CIFAR-10 (Krizhevsky 2009)"
     licence = "none stated by its authors; cite Krizhevsky 2009"
     split = "the published one: 50,000 for training, 10,000 held out"
-    note = "from JPEG files, which are lossy, distances compare with each other and not with published figures"
+
+    @property
+    def note(self) -> str:
+        """Where the pixels come from."""
+        lossy = "from image files: if lossy (JPEG), distances compare with each other and not with published figures"
+        return lossy if find_split(data_folder(self.root, "cifar10")) else "from the published arrays"
 
     def load(self) -> tuple[Split, Split]:
         folder = data_folder(self.root, "cifar10")

@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 import torch
 
-from variants import load
-from variants.datasets import Base, Split
+from variants.datasets import Base, Split, fashion_mnist, mnist
 
-DIGITS = ("mnist", "fashion_mnist")
+DIGITS: Any = {"mnist": mnist.Dataset, "fashion_mnist": fashion_mnist.Dataset}
 STACKS = (128_000, 26_000)  # for training and held out, as many as Lin et al. train on and count modes with
 
 
@@ -41,7 +40,7 @@ class Dataset(Base):
 
     @cached_property
     def _single(self) -> Any:
-        return load("datasets", self.digits).Dataset(root=self.root)
+        return DIGITS[self.digits](root=self.root)
 
     def classified(self) -> tuple[Split, Split]:
         """The digits themselves: their classifier, applied to every channel, tells the 1,000 modes apart."""
