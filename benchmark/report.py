@@ -125,9 +125,8 @@ def robustness_table(tables: Tables, dataset: str) -> Section:
     title = f"{dataset}: which objective trains which architecture?"
     objectives = list(rows["objective"].unique())
     section = Section(title, ["architecture", *objectives])
-    texts = {
-        (row["architecture"], row["objective"]): "\n".join([_iqm(row), *lost(row)]) for row in rows.to_dict("records")
-    }
+    records = rows.to_dict("records")
+    texts = {(row["architecture"], row["objective"]): "\n".join([_iqm(row), *lost(row)]) for row in records}
     for name in rows["architecture"].unique():
         section.rows.append([name, *(texts.get((name, objective), "not in the matrix") for objective in objectives)])
     whole = (rows["done"] == rows["seeds"]) & (rows["collapsed"] + rows["unvaried"] == 0)
@@ -137,8 +136,7 @@ def robustness_table(tables: Tables, dataset: str) -> Section:
         f"{column or 'Nothing measured yet'}: IQM of the final value over the seeds that finished [95 % BCa interval, "
         f"from five seeds on]. Collapsed: finished with over {COLLAPSED:.0%} of the samples near duplicates, after an "
         "evaluation with fewer; unvaried: at every evaluation, as before anything is learned. Both count in the IQM, a "
-        "diverged run does not. No seed lost: the architectures where every seed finished, neither collapsed nor "
-        "unvaried."
+        "diverged run does not. No seed lost: every seed finished, neither collapsed nor unvaried."
     )
     return section
 
