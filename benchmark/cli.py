@@ -23,8 +23,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
-note = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, markup=False, soft_wrap=True)
+note = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 MatrixOption = Annotated[str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of all result sets.")]
@@ -86,10 +86,10 @@ def run(
             *option_lines(cells),
             *plan_lines(cells, runner.estimate(folder, cells, devices[0]), len(devices)),
         ]:
-            out.print(line, markup=False)
+            out.print(line)
         return
     for line in option_lines(cells):
-        out.print(line, markup=False)
+        out.print(line)
     if chosen:
         description += f"\nOverridden: {', '.join(chosen)}."
     note.print("preparing datasets, extractors and noise floors …")
@@ -122,7 +122,7 @@ def status(
     for state in found:
         if state["status"] != "done":
             reason = f": {state['reason']}" if state["reason"] else ""
-            out.print(f"  {state['status']:12} {state['key']}{reason}", markup=False)
+            out.print(f"  {state['status']:12} {state['key']}{reason}")
 
 
 @app.command()
@@ -211,7 +211,7 @@ def accept(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> 
     folder = _folder(results, matrix)
     path, warnings = module.accept(load(folder), folder.name)
     for warning in warnings:
-        note.print(f"useless as a gate: {warning}", markup=False)
+        note.print(f"useless as a gate: {warning}")
     out.print(f"{path}")
 
 
@@ -230,8 +230,8 @@ def explain(
     for experiment in [name] if name else module.names():
         started = time.perf_counter()
         finding = module.run(experiment, results)
-        out.print(f"{experiment} ({time.perf_counter() - started:.1f} s): {finding}", markup=False)
-        out.print(f"  {results / experiment}.csv, .png", markup=False)
+        out.print(f"{experiment} ({time.perf_counter() - started:.1f} s): {finding}")
+        out.print(f"  {results / experiment}.csv, .png")
 
 
 @app.callback(invoke_without_command=True)

@@ -22,6 +22,8 @@ def compare(tables: Tables, labels: Sequence[str]) -> pd.DataFrame:
 
     One row per label x dataset x architecture x metric x of (final, best, area); columns as in `_rows`. Raises
     UserError for an unknown label or fewer than two."""
+    if tables.evals.empty:
+        raise UserError("nothing is measured yet: run the matrix first (ganbench run)")
     known = list(tables.cells["objective"].unique())
     for label in labels:
         if label not in known:

@@ -73,11 +73,17 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
         seeds = _seeds(matrix.seeds if extra.seeds is None else extra.seeds)
         plans += itertools.product(*(choices(axis, getattr(extra, axis)) for axis in AXES), seeds)
     cells = [cell(matrix, *plan) for plan in plans]
-    seen: dict[str, Cell] = {}
+    seen: dict[tuple[Any, ...], Cell] = {}
     for c in cells:
-        if c.key in seen:
-            raise UserError(f"duplicate cell {c.key}: the matrix names it twice")
-        seen[c.key] = c
+        same = seen.setdefault((c.objective.label, c.architecture.label, c.dataset.label, c.seed), c)
+        if same is not c and same.key == c.key:
+            hint = " (two image folders are told apart by `collection`)" if c.dataset.name == "image_folder" else ""
+            raise UserError(f"duplicate cell {c.key}: the matrix names it twice{hint}")
+        if same is not c:
+            raise UserError(
+                f"{c.objective.label} x {c.architecture.label} x {c.dataset.label} stands in the matrix twice, with "
+                "different training options: tables could not tell them apart"
+            )
     if only:
         named = [_named(((c.objective,), (c.architecture,), (c.dataset,)), c.seed) for c in cells]
         rule = _condition(dict(_pair(part, "--only") for part in only.split()), "--only", named)
@@ -140,9 +146,10 @@ def _override(raw: dict[str, Any], text: str) -> None:
         if not isinstance(raw, dict):
             raise UserError(f"--set {text}: {part!r} is not a table")
     raw[last] = parsed
-    if path == ["training"]:  # --set has the last word: over a dataset's or an architecture's own training, too
-        gone = BUDGETS if last in BUDGETS else (last,)
-        for other in set(gone) - {last}:
+    if path[:1] == ["training"]:  # --set has the last word: over a dataset's or an architecture's own training, too
+        first = [*path, last][1]
+        gone = BUDGETS if first in BUDGETS else (first,)
+        for other in set(gone) - {first}:
             raw.pop(other, None)
         for table in tables:
             table["training"] = {key: v for key, v in table["training"].items() if key not in gone}

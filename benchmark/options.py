@@ -11,7 +11,7 @@ from benchmark.metrics import METRICS
 BUDGETS = ("steps", "samples", "seconds")
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Seeds = Annotated[int, Field(gt=0, le=100_000)] | list[Annotated[int, Field(ge=0)]]
+Seeds = Annotated[int, Field(gt=0, le=100_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]]
 Value = str | dict[str, Any]  # on an axis: a name, or a table with a name and parameters
 TAG = re.compile(r"str|int|Optimiser|(literal|list|dict|constrained)\W.*")  # pydantic's names of a union's members
 
@@ -24,7 +24,7 @@ class Optimiser(Strict):
     """One optimiser for both networks of every cell."""
 
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    lr: Annotated[float, Field(gt=0)] = 2e-4
+    lr: Annotated[float, Field(gt=0, le=1e6)] = 2e-4
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.5, 0.999)
     alpha: Share = 0.99
 
@@ -72,6 +72,8 @@ class Evaluation(Strict):
 
     @model_validator(mode="after")
     def known(self) -> "Evaluation":
+        if 0 < self.n_real < 10:
+            raise ValueError(f"n_real must be 0 (all) or at least 10, not {self.n_real}")
         for name in self.metrics:
             if name not in METRICS:
                 raise unknown("metric", name, METRICS)

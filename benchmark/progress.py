@@ -77,8 +77,9 @@ def plan_lines(cells: list[Any], seconds: dict[str, float | None], workers: int)
         cost = seconds[cell.key]
         lines.append(f"{'unknown' if cost is None else f'{cost:8.1f} s'}  {cell.key}")
     known = [cost for cost in seconds.values() if cost is not None]
+    minutes = sum(known) / 60
     lines.append(
-        f"estimated: {sum(known) / 60:.1f} worker-minutes, about {sum(known) / 60 / workers:.1f} min here "
+        f"estimated: {minutes:.1f} worker-minutes, about {minutes / min(workers, len(cells)):.1f} min here "
         "(training only for what has never run here)"
     )
     if len(known) < len(cells):

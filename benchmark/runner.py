@@ -242,8 +242,10 @@ def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
         with _offline():
             make_dataset(cell.dataset).splits  # noqa: B018  loaded here, where nothing may be downloaded
         clock = [s.train_seconds for s in train(short, device)]
-    except (OSError, ValueError):
+    except OSError:
         return None
+    except ValueError as error:
+        raise UserError(f"{cell.key}: {error}") from error
     except Exception as error:
         if reason := out_of_memory(error, device):
             raise UserError(f"{cell.key}: {reason}") from error

@@ -247,6 +247,12 @@ def test_training_of_an_architecture_goes_over_the_datasets(cells: Callable[...,
     assert (set_.training["steps"], set_.training["batch_size"]) == (3, 4)
 
 
+def test_set_of_a_recipe_goes_over_a_datasets_own(cells: Callable[..., list[Cell]]) -> None:
+    own = '{ name = "swissroll", training = { recipe = { lr = 1e-3 }, ema = 0.5 } }'
+    (found,) = cells(datasets=f"datasets = [{own}]", overrides=("training.recipe.lr=0.5",))
+    assert (found.training["recipe"]["lr"], found.training["ema"]) == (0.5, 0.5)
+
+
 def test_set_reaches_the_training_of_included_cells(cells: Callable[..., list[Cell]]) -> None:
     own = '{ name = "mlp", training = { steps = 9 } }'
     rule = f'[[include]]\nobjective = "wgan"\narchitecture = {own}\ndataset = "swissroll"'
@@ -525,6 +531,12 @@ MISTAKES: dict[str, tuple[dict[str, str], list[str]]] = {
         ["dcgan", "gaussians8", "multiple of 4", "(2,)"],
     ),
     "duplicate": ({"objectives": 'objectives = ["wgan", "wgan"]'}, ["duplicate cell wgan-mlp"]),
+    "told apart by training only": (
+        {"architectures": 'architectures = ["mlp", { name = "mlp", training = { steps = 5 } }]'},
+        ["nonsaturating x mlp x gaussians8", "twice", "training"],
+    ),
+    "a seed beyond 31 bits": ({"seeds": "seeds = [2147483648]"}, ["seeds.0", "2147483648"]),
+    "too few real images": ({"evaluation": "[evaluation]\nn_real = 3"}, ["n_real", "at least 10", "3"]),
     "duplicate seed": ({"seeds": "seeds = [0, 0]"}, ["duplicate", "seed0"]),
     "duplicate by inclusion": (
         {
