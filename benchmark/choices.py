@@ -154,7 +154,8 @@ def _typed(axis: str, name: str, key: str, value: Any, annotation: Any, default:
         adapter = TypeAdapter(annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
         typed = _listed(adapter.validate_python(value))
     except ValidationError as error:
-        raise UserError(f"{axis} {name!r}: {key}: {error.errors()[0]['msg']}, not {value!r}") from error
+        hint = " (a list is swept: two numbers are one value as [[0.5, 0.9]])" if key == "betas" else ""
+        raise UserError(f"{axis} {name!r}: {key}: {error.errors()[0]['msg']}, not {value!r}{hint}") from error
     if axis in ("architecture", "critic") and type(typed) is int and typed < min(1, default):
         raise UserError(f"{axis} {name!r}: {key} must be at least {min(1, default)}, not {value!r}")
     return typed

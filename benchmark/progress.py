@@ -79,7 +79,7 @@ def plan_lines(cells: list[Any], seconds: dict[str, float | None], workers: int)
     known = [cost for cost in seconds.values() if cost is not None]
     minutes = sum(known) / 60
     lines.append(
-        f"estimated: {minutes:.1f} worker-minutes, about {minutes / min(workers, len(cells)):.1f} min here "
+        f"estimated: {minutes:.1f} worker-minutes, about {minutes / max(1, min(workers, len(cells))):.1f} min here "
         "(training only for what has never run here)"
     )
     if len(known) < len(cells):

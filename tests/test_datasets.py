@@ -808,3 +808,17 @@ def test_the_digits_classifier_tells_the_modes_of_stacks(
         torch.testing.assert_close(logits.double().softmax(1)[:, mode], expected, rtol=1e-5, atol=1e-9)
     guesses = a.argmax(1) * 100 + b.argmax(1) * 10 + c.argmax(1)
     assert torch.equal(logits.argmax(1), guesses)
+
+
+def test_sixteen_bits_of_grey_keep_their_level() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 30_000, np.uint16)).save(buffer, "PNG")
+    assert (_decoded.decode(buffer.getvalue(), 8) == 30_000 >> 8).all()
+
+
+def test_linked_folders_are_read_as_folders(tmp_path: Path) -> None:
+    for name in ("set/a", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x.png").write_bytes(picture((255, 0, 0)))
+    (tmp_path / "set/b").symlink_to(tmp_path / "elsewhere")
+    assert read_images(tmp_path / "set", 8).classes == ("a", "b")

@@ -219,8 +219,9 @@ def recall(fake: Features, reference: Reference) -> float:
 
 def nn_ratio(fake: Features, reference: Reference) -> float:
     """The median feature distance of generated images to their nearest training image, over held-out images': about
-    1 for new samples, towards 0 for memorised ones."""
-    return nearest(fake, reference.real) / reference.held_distance
+    1 for new samples, towards 0 for memorised ones; NaN where most held-out images are in the training set."""
+    held = reference.held_distance
+    return nearest(fake, reference.real) / held if held else float("nan")
 
 
 def duplicates(fake: Features, reference: Reference) -> float:

@@ -30,7 +30,7 @@ BATCH_BYTES = 2**27  # of pixels in memory while images are decoded
 TASK = 8  # images a thread takes at a time: of small ones it decodes thousands a second
 # In every key. Another version of a decoder may round otherwise: with the versions in the key, what is cached is what
 # would be decoded now, and the same versions mean the same pixels on every machine.
-RECIPE = ["RGB, Lanczos on the shorter side, centre crop; 1", pillow, features.version("jpg"), features.version("webp")]
+RECIPE = ["RGB, Lanczos on the shorter side, centre crop; 2", pillow, features.version("jpg"), features.version("webp")]
 
 
 @dataclass
@@ -61,7 +61,9 @@ def decoded(source: Source, size: int) -> tuple[torch.Tensor, dict[str, str]]:
 def decode(content: bytes, size: int) -> np.ndarray:
     """An image file as uint8 RGB (3, size, size): the shorter side resized to `size` (Lanczos), the centre cropped."""
     with Image.open(io.BytesIO(content)) as opened:
-        image = opened.convert("RGB")
+        deep = opened.mode.startswith("I")  # 16 bits of grey, which PIL would clip to 8
+        grey = Image.fromarray((np.asarray(opened).astype(np.uint32) >> 8).astype(np.uint8)) if deep else opened
+        image = grey.convert("RGB")
     if image.size != (size, size):
         scale = size / min(image.size)
         width, height = (max(size, round(side * scale)) for side in image.size)

@@ -82,7 +82,7 @@ def _open(path: Path) -> Iterator[Source]:
     """A folder, or a zip: its directory states every image's check sum, so nothing is read to tell its content."""
     if path.is_dir():
         names = []
-        for folder, _, files in os.walk(path):
+        for folder, _, files in os.walk(path, onerror=_raise, followlinks=True):  # unreadable is not empty
             inside = Path(folder).relative_to(path).as_posix()
             names += [file if inside == "." else f"{inside}/{file}" for file in files]
         names = sorted(filter(_is_image, names))
@@ -94,6 +94,10 @@ def _open(path: Path) -> Iterator[Source]:
             yield Source(sorted(entries), digest(sorted(entries.items())), archive.read, stat(path))
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is truncated or corrupt: {error}") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_image(name: str) -> bool:

@@ -26,6 +26,8 @@ class Objective(Base):
     critic_norm = "spectral"
 
     def __post_init__(self) -> None:
+        if self.margin <= 0:
+            raise ValueError(f"margin must be positive, not {self.margin}")
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
