@@ -46,11 +46,8 @@ TOLERANCE = {
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def full_precision_again():
     yield
-    torch.set_num_threads(threads)
     set_precision("float32")
 
 

@@ -253,6 +253,7 @@ class Planted:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
         )
 
     def until_waiting(self, driver: subprocess.Popen[str]) -> int:

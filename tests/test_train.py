@@ -18,15 +18,6 @@ from tests.cells import small_cell
 from variants.objectives import Recipe, lsgan, nonsaturating
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As a worker has: small networks gain nothing from more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def rows_of(cell):
     return [snapshot.row for snapshot in train(cell, "cpu") if snapshot.row]
 

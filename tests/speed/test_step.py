@@ -21,14 +21,6 @@ from tests.cells import PLACES, small_cell
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("objective_name", variants.names("objectives"))
 @pytest.mark.parametrize("place", PLACES)
