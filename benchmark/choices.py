@@ -60,8 +60,8 @@ def choices(axis: str, value: Value) -> list[tuple[Choice, dict[str, Any]]]:
             {key: v for key, v in params.items() if key in where},
         )
         if axis == "objective":
-            recipe = {key: v for key, (_, v) in defaults.items() if key in RECIPE} | choice.params
-            validated(Optimiser, {key: v for key, v in recipe.items() if key in RECIPE}, f"objective {name!r}")
+            recipe = {key: choice.params.get(key, defaults[key][1]) for key in RECIPE}
+            validated(Optimiser, recipe, f"objective {name!r}")
         if axis in ("objective", "dataset"):
             own = {key: v for key, v in choice.params.items() if axis == "dataset" or key not in RECIPE}
             try:

@@ -81,15 +81,12 @@ def run(
     todo = runner.pending(folder, cells, force, retry_errors)
     where = ", ".join(dict.fromkeys(devices))
     out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {where}, {folder}")
-    if dry_run:
-        for line in [
-            *option_lines(cells),
-            *plan_lines(cells, runner.estimate(folder, cells, devices[0]), len(devices)),
-        ]:
-            out.print(line)
-        return
     for line in option_lines(cells):
         out.print(line)
+    if dry_run:
+        for line in plan_lines(cells, runner.estimate(folder, cells, devices[0]), len(devices)):
+            out.print(line)
+        return
     if chosen:
         description += f"\nOverridden: {', '.join(chosen)}."
     note.print("preparing datasets, extractors and noise floors …")

@@ -78,7 +78,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure
 
 
 def verdict(tables: Tables) -> str:
-    """Completeness in one line: "70/70 cells, 2 diverged", then what collapsed, is missing, failed or stale."""
+    """Completeness in one line: "70/70 cells, 2 diverged", then what collapsed, is unvaried, missing, failed, stale."""
     count = tables.cells["status"].value_counts().to_dict()
     finished, diverged = count.pop("done", 0) + count.get("diverged", 0), count.pop("diverged", 0)
     parts = [

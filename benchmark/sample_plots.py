@@ -24,7 +24,7 @@ def saved_samples(tables: Tables, folder: Path) -> pd.DataFrame:
 
 def sample_grids(tables: Tables, folder: Path) -> list[Figure]:
     """Per dataset and architecture: samples of every objective at equal samples seen, all of one seed. Without the
-    datasets that have a robustness figure, which shows the same."""
+    datasets that have robustness figures: those hold all architectures together."""
     rows = saved_samples(tables, folder)
     rows = rows[~rows["dataset"].isin(crossed(tables.cells))]
     return [_samples(of_place, folder, *map(str, place)) for place, of_place in rows.groupby(GROUP, sort=False)]
