@@ -92,6 +92,9 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
         raise UserError(f"the matrix is empty{f' under --only {only!r}' if only else ''}: no cell is left to run")
     if matrix.reference and matrix.reference not in (labels := {c.objective.label for c in cells}) and not only:
         raise unknown("reference objective", matrix.reference, sorted(labels))
+    for name in matrix.targets:
+        if name not in (labels := {c.dataset.label for c in cells}) and not only:
+            raise unknown("dataset in targets", name, sorted(labels))
     return cells
 
 

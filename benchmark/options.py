@@ -101,7 +101,8 @@ class Matrix(Strict):
     architectures: list[Value]
     datasets: list[Value]
     seeds: Seeds = 5
-    reference: str | None = None  # the objective whose median best is the target of time-to-target
+    reference: str | None = None  # the objective all others are tested against; its median best is the target
+    targets: dict[str, float] = {}  # dataset -> target of the time to target, in the place of the reference's
     training: dict[str, Any] = {}
     evaluation: Evaluation = Evaluation()
     include: list[Include] = []

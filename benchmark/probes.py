@@ -1,4 +1,4 @@
-"""What a run looks like from inside, beyond what its steps return: penalty and slope, measured at a thinned rate.
+"""What a run looks like from inside, beyond what its steps return, measured at a thinned rate.
 
 Every probe stays on the device; the training loop copies them once per log interval."""
 
@@ -9,17 +9,27 @@ from torch import Tensor, nn
 
 from variants.objectives import full_precision
 
-PROBES = ("penalty", "slope")
+PROBES = (
+    *("penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation", "clipped"),
+    *("d_loss_train", "d_loss_holdout"),
+)
+SATURATED = 1e-3  # how near to 0 or 1 a probability counts as saturated
 
 
 def probe(
-    objective: Any, G: nn.Module, D: nn.Module, real: Tensor, z: Tensor, generator: torch.Generator
+    objective: Any, G: nn.Module, D: nn.Module, real: Tensor, held: Tensor, z: Tensor, generator: torch.Generator
 ) -> list[Tensor]:
-    """PROBES of the state after a generator step, as scalars on the device.
+    """PROBES of the state after a generator step, as scalars on the device; real and held (batch, *shape) are batches
+    of the training and of the held-out split.
 
-    The slope is the mean ‖∇D(x̂)‖₂ on random points between real and fake samples, for every objective; the penalty,
-    before its weight, is NaN for an objective without one. In full float32, whatever the training's precision; the
-    critic's buffers (spectral norm's vectors) are left as they were, so that looking changes nothing."""
+    penalty: before its weight. slope, slope_std: mean and standard deviation of ‖∇D(x̂)‖₂ on random points between real
+    and fake samples, for every objective. d_real_std, d_fake_std: standard deviation of the scores. saturation: the
+    share of probabilities σ(s), of real and fake samples, within SATURATED of 0 or 1. clipped: the share of the
+    critic's weights at the bound that they are clipped to. d_loss_train, d_loss_holdout: the critic's loss on the two
+    real batches with the same fake samples and the same noise. What an objective does not have is NaN.
+
+    In full float32, whatever the training's precision; the critic's buffers (spectral norm's vectors) are left as they
+    were, so that looking changes nothing."""
     buffers = [(buffer, buffer.clone()) for buffer in D.buffers()]
     alpha = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device, generator=generator)
     with full_precision(real):
@@ -27,8 +37,35 @@ def probe(
             fake = G(z)
         x = (real + alpha * (fake - real)).requires_grad_()
         (gradient,) = torch.autograd.grad(D(x).sum(), x)
-    slope = gradient.flatten(1).norm(dim=1).mean()
-    penalty = objective.penalty(D, real, fake, objective.draw(real, generator))
+        slopes = gradient.flatten(1).norm(dim=1)
+        noise = objective.draw(real, generator)
+        penalty = objective.penalty(D, real, fake, noise)
+        penalty = torch.full_like(slopes[0], torch.nan) if penalty is None else penalty.detach()
+        losses = [objective.d_loss(D, batch, fake, noise).detach() for batch in (real, held)]
+        with torch.no_grad():
+            scores = D(real), D(fake)
     for buffer, before in buffers:
         buffer.copy_(before)
-    return [torch.full_like(slope, torch.nan) if penalty is None else penalty.detach(), slope]
+    nothing = torch.full_like(losses[0], torch.nan)
+    near = (torch.cat(scores).sigmoid() - 0.5).abs() > 0.5 - SATURATED
+    return [
+        penalty,
+        slopes.mean(),
+        slopes.std(),
+        *(score.std() for score in scores),
+        near.float().mean() if objective.sigmoid else nothing,
+        _share_clipped(D, objective.clip) if hasattr(objective, "clip") else nothing,
+        *losses,
+    ]
+
+
+def _share_clipped(D: nn.Module, clip: float) -> Tensor:
+    weights = torch.cat([p.detach().flatten() for p in D.parameters()])
+    return (weights.abs() >= clip * (1 - 1e-6)).float().mean()
+
+
+def layer_norms(network: nn.Module) -> dict[str, Tensor]:
+    """The norm of the last step's gradient of every parameter tensor, a scalar on the device, by the parameter's name
+    in the order of the layers."""
+    named = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    return dict(zip(named, torch._foreach_norm(list(named.values())), strict=True))

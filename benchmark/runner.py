@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 import variants
@@ -32,8 +33,9 @@ from benchmark.cell import (
 )
 from benchmark.matrix import Matrix
 from benchmark.measure import content_hash, measure, open_instrument, protocol_id
-from benchmark.memory import out_of_memory, peak_memory_mb, release_memory, reset_peak_memory
+from benchmark.memory import out_of_memory, release_memory, reset_peak_memory
 from benchmark.train import Snapshot, make_dataset, make_networks, make_objective, make_recipe, train
+from benchmark.workload import reference_workload
 
 Event = dict[str, Any]
 GRID = 8  # a saved sheet shows GRID x GRID samples
@@ -93,9 +95,10 @@ def prepare(
         for cell in listed
     ]
     config = matrix.model_dump(mode="json")
-    value = {"name": name, "description": description, "hash": digest(config), "config": config}
+    value: dict[str, Any] = {"name": name, "description": description, "hash": digest(config), "config": config}
+    value |= {"reference": matrix.reference, "targets": matrix.targets, "cells": entries}
     try:
-        write_json(folder / "matrix.json", value | {"reference": matrix.reference, "cells": entries})
+        write_json(folder / "matrix.json", value)
         write_json(folder / "protocols.json", protocols)
     except OSError as error:
         raise UserError(f"--results: {folder} cannot be written to: {error.strerror}") from error
@@ -136,6 +139,7 @@ def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], 
     started = time.perf_counter()
     release_memory(device)
     try:
+        before, status["reference_mb"] = reference_workload(device)
         protocol = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
         sizes = [sum(p.numel() for p in network.parameters()) for network in make_networks(cell)]
         status |= {"protocol": protocol, "recipe": asdict(make_recipe(cell))}
@@ -144,19 +148,24 @@ def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], 
             for snapshot in snapshots:
                 status |= {"samples_seen": snapshot.samples_seen, "g_steps": snapshot.g_steps}
                 status["train_seconds"] = snapshot.train_seconds
+                status |= dict(zip(("forwards_per_d_step", "forwards_per_g_step"), snapshot.forwards, strict=True))
                 if snapshot.row:
                     append_rows(path / "steps.jsonl", [snapshot.row])
-                    status["peak_memory_mb"] = max(status["peak_memory_mb"], peak_memory_mb(device))
+                    status["peak_memory_mb"] = max(status["peak_memory_mb"], snapshot.peak_memory_mb)
                 if snapshot.due:
                     began = time.perf_counter()
                     append_rows(path / "evals.jsonl", evaluate(snapshot, protocol, device))
+                    append_rows(path / "layers.jsonl", layer_rows(snapshot))
                     save_samples(path / "samples", snapshot)
                     status["eval_seconds"] += time.perf_counter() - began
                 reset_peak_memory(device)  # neither the warm-up nor measuring is what the objective costs
                 on_event({"key": cell.key, "progress": snapshot.progress})
         status |= {"status": "done", "onset": snapshot.onset}
-        if snapshot.onset is not None:
+        if snapshot.onset is None:
+            save_generator(path, snapshot)
+        else:
             status |= {"status": "diverged", "reason": "a loss is not finite"}
+        status["reference_ms"] = (before + reference_workload(device)[0]) / 2  # the machine's pace may drift
     except FloatingPointError as error:
         status |= {"status": "diverged", "reason": str(error), "onset": status["g_steps"]}
     except Exception as error:
@@ -177,6 +186,22 @@ def evaluate(snapshot: Snapshot, protocol: str, device: str) -> list[dict[str, A
         at | {"metric": column, "value": value, "stderr": stderr, "n": n, "protocol": protocol}
         for column, (value, stderr) in measure(snapshot, device).items()
     ]
+
+
+def layer_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The rows of layers.jsonl for a snapshot: one per network and parameter tensor, counted from the input."""
+    return [
+        {"g_step": snapshot.g_steps, "network": network, "layer": name, "depth": depth, "grad_norm": norm}
+        for network, norms in snapshot.layers.items()
+        for depth, (name, norm) in enumerate(norms.items())
+    ]
+
+
+def save_generator(path: Path, snapshot: Snapshot) -> None:
+    """Save the weights of the generator that samples, for more samples than were measured (`ganbench sample`)."""
+    buffer = io.BytesIO()
+    torch.save({name: value.cpu() for name, value in snapshot.G.state_dict().items()}, buffer)
+    write_bytes(path / "generator.pt", buffer.getvalue())
 
 
 def save_samples(folder: Path, snapshot: Snapshot) -> None:

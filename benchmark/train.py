@@ -6,16 +6,26 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import variants
-from benchmark.batches import Draw, make_dataset, memory_format, open_batches
+from benchmark.batches import Draw, as_floats, draw_index, make_dataset, memory_format, open_batches
 from benchmark.cell import Cell, Choice, stream_seed
-from benchmark.probes import PROBES, probe
-from benchmark.step import CRITIC, GENERATOR, critic_step, generator_step, make_optimizer, set_precision
+from benchmark.memory import peak_memory_mb
+from benchmark.probes import PROBES, layer_norms, probe
+from benchmark.step import (
+    CRITIC,
+    GENERATOR,
+    count_forwards,
+    critic_step,
+    generator_step,
+    make_optimizer,
+    set_precision,
+)
 from variants.architectures import build, initialise
 from variants.objectives import RECIPE, Recipe, full_precision
 
@@ -32,6 +42,9 @@ class Snapshot:
     progress: float  # share of the budget
     train_seconds: float
     row: dict[str, float] | None  # the log interval that ends here, a row of steps.jsonl
+    layers: dict[str, dict[str, float]]  # "G", "D" -> the last gradient's norm by parameter; empty at the start
+    forwards: tuple[float, float]  # what a critic and a generator step cost, in critic forward-equivalents
+    peak_memory_mb: float  # of the training since the counter was reset
     due: bool  # an evaluation is due
     onset: int | None  # the generator step whose loss was the first that is not finite
     G: Any  # the generator that samples: its moving average where the training keeps one
@@ -50,12 +63,9 @@ class Snapshot:
         self.G.train(self.cell.evaluation["sampling_statistics"] == "batch")
         try:
             with full_precision(z):
-                samples = torch.cat([self.G(batch) for batch in z])[:n].contiguous()
+                return torch.cat([_finished(self.G(batch)) for batch in z])[:n].contiguous()
         finally:
             self.G.train()
-        if not samples.isfinite().all():
-            raise FloatingPointError("the generated samples are not finite")
-        return quantise(samples) if samples.dim() == 4 else samples
 
 
 def train(cell: Cell, device: str) -> Generator[Snapshot, None, None]:
@@ -76,6 +86,7 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
     G, D = (network.to(device).to(memory_format=memory_format(options)) for network in make_networks(cell))
     optimizers = [make_optimizer(recipe, network) for network in (G, D)]
     average = copy.deepcopy(G).requires_grad_(False) if options["ema"] else None
+    held_out = make_dataset(cell.dataset).holdout()  # stays where it is: a batch of it is looked at per log interval
     generator = torch.Generator(device)
     base = cell.stream("steps")
 
@@ -96,21 +107,36 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
         noise = objective.draw(real, generator)
         return real, z, critic, generator_step(objective, G, D, optimizers[0], real, z, noise, options["precision"])
 
-    # Warm up on copies: allocator, autotuning and lazy imports stay out of the training clock
-    copies = [copy.deepcopy(network) for network in (G, D)]
-    iterate(0, copies[0], copies[1], [make_optimizer(recipe, network) for network in copies])
+    # Warm up on copies: allocator, autotuning and lazy imports stay out of the training clock. Count the cost there
+    copies: list[Any] = [copy.deepcopy(network) for network in (G, D)]
+    seed = stream_seed(base, 0, 0)
+    real = draw(generator.manual_seed(seed), seed)
+    z = torch.randn(batch_size, copies[0].latent_dim, device=device, generator=generator)
+    forwards = count_forwards(
+        objective,
+        copies[0],
+        copies[1],
+        [make_optimizer(recipe, network) for network in copies],
+        real,
+        (z, z.repeat(options["generator_batch_multiple"], 1)),
+        objective.draw(real, generator),
+        options["precision"],
+    )
     del copies
 
-    g_step, samples_seen, seconds, progress = 0, 0, 0.0, 0.0
+    g_step, samples_seen, seconds, progress, peak = 0, 0, 0.0, 0.0, 0.0
     trace = torch.empty(log_every, len(TRACE), device=device)  # of every step since the last copy
     row: dict[str, float] | None = None
+    layers: dict[str, dict[str, float]] = {}
     onset: int | None = None
     while True:
         # Hand out a snapshot
         due = bool(schedule) and progress >= schedule[0] and onset is None
         while schedule and progress >= schedule[0]:
             schedule.pop(0)
-        yield Snapshot(g_step, samples_seen, progress, seconds, row, due, onset, average or G, D, cell)
+        yield Snapshot(
+            g_step, samples_seen, progress, seconds, row, layers, forwards, peak, due, onset, average or G, D, cell
+        )
         if onset is not None or progress >= 1:
             return
 
@@ -130,19 +156,23 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
         progress = share_spent(options, g_step, samples_seen, seconds)
 
         # Log, in one copy from the device
+        peak = peak_memory_mb(device)  # before the probes, which are no part of the training
+        held_generator = torch.Generator().manual_seed(stream_seed(base, g_step, "holdout"))
+        held = held_out[draw_index(len(held_out), batch_size, held_generator)].to(device)
         generator.manual_seed(stream_seed(base, g_step, "probe"))
-        probes = probe(objective, G, D, real, z[:batch_size], generator)
+        probes = probe(objective, G, D, real, as_floats(held, memory_format(options)), z[:batch_size], generator)
+        norms = {"G": layer_norms(G), "D": layer_norms(D)}
         steps = g_step - first
-        values = torch.cat([trace[:steps].flatten(), torch.stack(probes)]).tolist()
-        columns = dict(
-            zip(TRACE, (values[i : steps * len(TRACE) : len(TRACE)] for i in range(len(TRACE))), strict=True)
-        )
+        parts = [trace[:steps].flatten(), *map(torch.stack, (probes, *(list(of.values()) for of in norms.values())))]
+        taken, probed, *normed = (part.tolist() for part in torch.cat(parts).cpu().split(list(map(len, parts))))
+        layers = {role: dict(zip(norms[role], of, strict=True)) for role, of in zip(norms, normed, strict=True)}
+        columns = {name: taken[i :: len(TRACE)] for i, name in enumerate(TRACE)}
         losses = zip(columns["d_loss"], columns["g_loss"], strict=True)
         bad = [i for i, pair in enumerate(losses) if not all(map(math.isfinite, pair))]
         onset = first + bad[0] + 1 if bad else None
         row = {"g_step": g_step, "samples_seen": samples_seen}
         row |= {name: sum(column) / steps for name, column in columns.items()}
-        row |= dict(zip(PROBES, values[-len(PROBES) :], strict=True))
+        row |= dict(zip(PROBES, probed, strict=True))
 
 
 def share_spent(options: dict[str, Any], g_steps: int, samples_seen: int, seconds: float) -> float:
@@ -203,6 +233,21 @@ def make_recipe(cell: Cell) -> Recipe:
         return Recipe(**cell.training["recipe"])
     own = {key: value for key, value in cell.objective.params.items() if key in RECIPE}
     return replace(make_objective(cell.objective).recipe, **own)
+
+
+def load_snapshot(cell: Cell, path: Path, device: str) -> Snapshot:
+    """The end of a run from the weights of its generator (generator.pt in a cell's folder): it samples, no more; its
+    critic is untrained. Raises OSError where there are none, RuntimeError where they do not fit."""
+    G, D = (network.to(device) for network in make_networks(cell))
+    G.load_state_dict(torch.load(path / "generator.pt", map_location=device, weights_only=True))
+    return Snapshot(0, 0, 1.0, 0.0, None, {}, (math.nan, math.nan), 0.0, False, None, G, D, cell)
+
+
+def _finished(samples: Tensor) -> Tensor:
+    """Samples as they are measured. Raises FloatingPointError where they are not finite."""
+    if not samples.isfinite().all():
+        raise FloatingPointError("the generated samples are not finite")
+    return quantise(samples) if samples.dim() == 4 else samples
 
 
 def quantise(images: Tensor) -> Tensor:

@@ -181,7 +181,7 @@ def test_losses_are_float32_numbers_of_bf16_scores():
 def colour(monkeypatch):
     """Noise of 3 channels and 16×16 in the place of digits, so that the two layouts differ in every layer."""
     images = torch.randint(256, (100, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    dataset = SimpleNamespace(shape=(3, 16, 16), train=lambda: images)
+    dataset = SimpleNamespace(shape=(3, 16, 16), train=lambda: images, holdout=lambda: images)
     for module in (batches, train_module):
         monkeypatch.setattr(module, "make_dataset", lambda choice: dataset)
 
@@ -201,7 +201,7 @@ def test_channels_last_reaches_weights_and_batches_but_not_the_samples(colour, m
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: (seen.append((x, self.weight)), forward(self, x))[1])
     cell = small_cell("nonsaturating", "images", steps=1, layout="channels_last")
     *_, last = train(cell, "cpu")
-    assert len(seen) == 2 * 2 * 3 + 2  # 2 iterations, 2 convolutions, 3 passes of the critic; and the probe
+    assert len(seen) == 2 * (2 * 3 + 1 + 7)  # 2 convolutions; 2 iterations of 3 passes, one counted, the probe's 7
     assert all(t.is_contiguous(memory_format=torch.channels_last) for pair in seen for t in pair)
     assert not any(t.is_contiguous() for pair in seen for t in pair)
     assert last.sample(10).is_contiguous()

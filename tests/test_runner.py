@@ -23,6 +23,7 @@ import pytest
 import torch
 
 from benchmark import UserError, cli, matrix, memory, runner
+from benchmark import train as train_module
 from benchmark.cell import ROOT, Cell, cell_from_spec, read_json, read_rows
 from benchmark.engines import local
 from benchmark.runner import pending, prepare
@@ -89,6 +90,8 @@ def test_a_finished_matrix_has_every_file_of_every_cell(finished: Finished) -> N
         assert sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()) == [
             "environment.json",
             "evals.jsonl",
+            "generator.pt",
+            "layers.jsonl",
             "samples/000000.npz",
             "samples/000020.npz",
             "spec.json",
@@ -524,18 +527,10 @@ def test_peak_memory_is_the_greatest_of_the_training_alone(
     cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted anew from each snapshot on: without the warm-up (1000 here) and what measuring takes."""
-    counted = [1000.0]
+    counted, peaks = [1000.0], iter([7.0, 30.0, 20.0, 10.0])
     monkeypatch.setattr(runner, "release_memory", lambda device: None)
-    monkeypatch.setattr(runner, "peak_memory_mb", lambda device: counted[0])
     monkeypatch.setattr(runner, "reset_peak_memory", lambda device: counted.__setitem__(0, 0.0))
-
-    def training(cell: Cell, device: str) -> Iterator[Snapshot]:
-        for snapshot in train(cell, device):
-            if snapshot.row:
-                counted[0] += {5: 7.0, 10: 30.0, 15: 20.0, 20: 10.0}[snapshot.g_steps]
-            yield snapshot
-
-    monkeypatch.setattr(runner, "train", training)
+    monkeypatch.setattr(train_module, "peak_memory_mb", lambda device: counted[0] + next(peaks))
     assert runner.run_cell(cell, tmp_path, "cpu", lambda event: None)["peak_memory_mb"] == 30.0
 
 

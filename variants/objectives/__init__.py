@@ -36,6 +36,7 @@ class Base:
     recipe: ClassVar[Recipe]
     per_sample_penalty: ClassVar[bool] = False  # such a critic must not couple the samples of a batch
     critic_norm: ClassVar[str | None] = None  # what an open norm (auto) is under it; None: the network's own
+    sigmoid: ClassVar[bool] = False  # the loss takes scores as log-odds, which saturate; a bound of weights is `clip`
 
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> Noise:
         """Everything random in d_loss and g_loss for a batch like `real` (batch, *shape)."""

@@ -19,6 +19,7 @@ class Objective(Base):
     """
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
+    sigmoid = True
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return softplus(-D(real)).mean() + softplus(D(fake)).mean()
