@@ -1,5 +1,6 @@
 """Tables from planted results: numbers by hand, holes, divergence, staleness and protocols."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,11 @@ def test_final_best_area_by_hand(tmp_path):
     row = cells.loc[("nonsaturating", 1)]
     assert row["swd_2k:final"] == 5
     assert row["swd_2k:best"] == 3
-    assert row["swd_2k:area"] == ((9 + 3) / 2 + (3 + 5) / 2) / 2
+    assert row["swd_2k:area"] == pytest.approx((9 * 3 * 3 * 5) ** (1 / 4))  # geometric: positive and minimised
+    assert row["swd_2k:best_g_step"] == 200
     assert row["modes_covered_2k:best"] == 9  # larger is its best
+    assert row["modes_covered_2k:best_g_step"] == 100
+    assert row["modes_covered_2k:area"] == ((9 + 3) / 2 + (3 + 5) / 2) / 2
 
 
 def test_target_by_hand(tmp_path):
@@ -88,7 +92,7 @@ def test_missing_cells_are_rows(tmp_path):
     whole_group = {("lsgan", "gaussians8", seed): "missing" for seed in range(5)}
     summary = tables.load(write(tmp_path / "b", status=whole_group)).summary
     assert summary[summary["objective"] == "lsgan"]["n"].eq(0).all()
-    assert len(summary) == 2 * 4 * 3
+    assert len(summary) == 2 * 4 * len(tables.OF)
 
 
 def test_not_a_number_is_a_hole(tmp_path):
@@ -123,52 +127,79 @@ def test_edited_code_is_stale_but_kept(tmp_path, monkeypatch):
     assert set(found.summary["n"]) == {5}
 
 
-def two_architectures(folder: Path) -> tables.Tables:
-    """lsgan loses a seed to divergence on the MLP and one to collapse on the DCGAN; wgan is not done on the MLP."""
-    status = {("lsgan", "mlp", 0): "diverged", ("wgan", "mlp", 0): "missing", ("wgan", "mlp", 1): "running"}
-    collapsed = {("lsgan", "dcgan", 1), ("lsgan", "mlp", 0), ("wgan", "mlp", 1)}
+def test_robustness_counts_verdicts_by_hand(tmp_path, monkeypatch):
+    verdicts = {("lsgan", "mlp", 0): "diverged", ("lsgan", "dcgan", 1): "late collapse", ("wgan", "mlp", 0): None}
 
-    def curve(objective: str, metric: str, seed: int, i: int) -> float:
-        share = 0.51 if (objective, seed) == ("wgan", 0) else 0.5
-        return share if metric.startswith("duplicates") else 10.0 + seed
+    def judge(cells, *_):
+        named = cells.set_index("key")[["objective", "architecture", "seed"]]
+        return pd.DataFrame({"verdict": [verdicts.get(tuple(row), "ok") for row in named.to_numpy()]}, named.index)
 
-    return tables.load(
+    monkeypatch.setattr(tables.stability, "judge", judge)
+    found = tables.load(
         synthetic.write(
-            folder,
+            tmp_path,
             objectives=["lsgan", "wgan"],
             groups=[("digits", "mlp"), ("digits", "dcgan"), ("gaussians8", "mlp")],
             seeds=range(2),
-            status=status,
-            collapsed=collapsed,
-            curve=curve,
+            status={("lsgan", "mlp", 0): "diverged", ("wgan", "mlp", 0): "missing"},
+            curve=lambda objective, metric, seed, i: 10.0 + seed,
             samples=False,
         )
     )
-
-
-def test_only_a_finished_run_with_over_half_duplicates_has_collapsed(tmp_path):
-    cells = two_architectures(tmp_path).cells
-    cells = cells.set_index(["dataset", "architecture", "objective", "seed"]).sort_index()["collapsed"]
-    assert list(cells[cells.fillna(False)].index) == [("digits", "dcgan", "lsgan", 1)]
-    assert cells["digits", "mlp", "wgan"].isna().to_list() == [True, False]  # missing, running
-    assert cells["gaussians8"].isna().all()  # not measured
-
-
-def test_a_run_that_was_never_below_half_duplicates_is_unvaried_and_not_collapsed(tmp_path):
-    cells = two_architectures(tmp_path).cells.set_index(["dataset", "architecture", "objective", "seed"])
-    assert list(cells.index[cells["unvaried"].fillna(False)]) == [("digits", "dcgan", "wgan", 0)]
-    assert not cells.loc[("digits", "dcgan", "wgan", 0), "collapsed"]
-
-
-def test_robustness_by_hand(tmp_path):
-    found = two_architectures(tmp_path)
     assert tables.crossed(found.cells) == ["digits"]
     rows = tables.robustness(found, "digits").set_index(["architecture", "objective"])
-    counts = rows[["seeds", "done", "diverged", "collapsed", "n", "iqm"]]
-    assert counts.loc[("mlp", "lsgan")].to_list() == [2, 1, 1, 0, 1, 11]
-    assert counts.loc[("dcgan", "lsgan")].to_list() == [2, 2, 0, 1, 2, 10.5]
-    assert counts.loc[("dcgan", "wgan")].to_list() == [2, 2, 0, 0, 2, 10.5]
-    assert counts.loc[("mlp", "wgan")].to_list()[:5] == [2, 0, 0, 0, 0]
+    counts = rows[["seeds", "done", "diverged", "late collapse", "unfinished", "n", "iqm"]]
+    assert counts.loc[("mlp", "lsgan")].to_list() == [2, 1, 1, 0, 0, 1, 11]
+    assert counts.loc[("dcgan", "lsgan")].to_list() == [2, 2, 0, 1, 0, 2, 10.5]
+    assert counts.loc[("dcgan", "wgan")].to_list() == [2, 2, 0, 0, 0, 2, 10.5]
+    assert counts.loc[("mlp", "wgan")].to_list() == [2, 1, 0, 0, 1, 1, 11]
+    lost = {key: tables.lost(row) for key, row in rows.to_dict("index").items()}
+    assert lost == {
+        ("mlp", "lsgan"): ["1/2 diverged"],
+        ("dcgan", "lsgan"): ["1/2 late collapse"],
+        ("mlp", "wgan"): ["1/2 unfinished"],
+        ("dcgan", "wgan"): [],
+    }
+
+
+def test_every_finished_cell_has_a_verdict_and_its_indices(tmp_path):
+    cells = tables.load(
+        write(tmp_path, status={("lsgan", "gaussians8", 0): "diverged", ("lsgan", "mlp", 1): "running"})
+    )
+    cells = cells.cells.set_index(["objective", "seed"])
+    assert cells.loc[("lsgan", 0), "verdict"] == "diverged"
+    assert pd.isna(cells.loc[("lsgan", 1), "verdict"])
+    assert cells["verdict"].drop(("lsgan", 1)).notna().all()
+    assert cells.loc[("nonsaturating", 1), "regret"] == pytest.approx(5 / 3)
+
+
+def test_probes_and_layers(tmp_path):
+    probes = lambda objective, seed, i: {"saturation": 0.25 if objective == "lsgan" else float("nan")}  # noqa: E731
+    found = tables.load(write(tmp_path, seeds=range(1), probes=probes, layer=lambda *key: float(key[2] + key[4])))
+    by_objective = found.steps.groupby(found.steps["cell"].str.startswith("lsgan"))["saturation"]
+    assert by_objective.mean().to_list()[1] == 0.25
+    assert by_objective.count().to_dict() == {False: 0, True: 30}
+    row = found.layers.iloc[4]  # evaluation 0: two layers of G, three of D
+    assert [row["network"], row["layer"], row["depth"], row["g_step"], row["grad_norm"]] == [
+        "D",
+        "net.4.weight",
+        2,
+        100,
+        2,
+    ]
+    assert len(found.layers) == 2 * 3 * 5
+
+
+def test_older_cells_lack_what_they_did_not_measure(tmp_path):
+    found = tables.load(write(tmp_path, older=True))
+    assert found.layers.empty
+    assert found.steps[list(synthetic.NEW_PROBES)].isna().all(axis=None)
+    assert found.cells[[*synthetic.NEW_STATUS, "forwards", "forwards_to_target"]].isna().all(axis=None)
+    assert found.cells["seconds_to_target"].notna().all()
+    forwards = found.convergence[found.convergence["clock"] == "forwards"]
+    assert forwards["n"].eq(0).all()
+    assert forwards["median"].isna().all()
+    tables.write(found, tmp_path)
 
 
 def test_layout_stands_beside_precision(tmp_path):
@@ -181,11 +212,12 @@ def test_order_and_files(tmp_path):
     assert list(found.cells["objective"].unique()) == list(synthetic.OBJECTIVES)
     assert list(found.summary["objective"].unique()) == list(synthetic.OBJECTIVES)
     assert list(found.summary["of"][:3]) == ["final", "best", "area"]
+    assert list(found.convergence["objective"].unique()) == list(synthetic.OBJECTIVES)
     assert found.primary == {"gaussians8": "swd_2k", "digits": "fid_classifier_750"}
     assert found.floor("digits", "fid_classifier_750") == 24.0
     assert np.isnan(found.floor("digits", "is_mean_750"))
     tables.write(found, tmp_path)
-    for name in ("cells", "evals", "steps", "summary"):
+    for name in ("cells", "evals", "steps", "layers", "summary", "convergence"):
         frame = getattr(found, name)
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / f"tables/{name}.parquet"), frame, check_dtype=False)
         assert len(pd.read_csv(tmp_path / f"tables/{name}.csv")) == len(frame)
@@ -196,6 +228,34 @@ def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path):
     for path in tmp_path.glob("cells/*/evals.jsonl"):
         path.write_text(path.read_text()[:-20])
     assert len(tables.load(tmp_path).evals) == 10 * (3 * 4 - 1)
+
+
+def test_not_finite_numbers_and_nulls_are_read_as_they_stand(tmp_path):
+    """JSON's extension (NaN, Infinity), as Python writes it; a first cell without rows, a last without a file."""
+    write(tmp_path, seeds=range(4), objectives=["lsgan"])
+    first, second, third, last = (tmp_path / "cells" / key / "evals.jsonl" for key in keys(tmp_path))
+    row = '{"samples_seen": 0, "metric": "swd_2k", "value": %s, "stderr": null, "protocol": "aaaaaaaa", "other": [1]}\n'
+    first.write_text("")
+    second.write_text("".join(row % value for value in ("NaN", "Infinity", "-Infinity", "7", "1e999")))
+    third.write_text(row % "0.1")
+    last.unlink()
+    evals = tables.load(tmp_path).evals
+    assert evals["cell"].to_list() == [keys(tmp_path)[1]] * 5 + [keys(tmp_path)[2]]
+    np.testing.assert_array_equal(evals["value"], [np.nan, np.inf, -np.inf, 7, np.inf, 0.1])
+    assert evals[["stderr", "g_steps", "n"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("damage", ['{"value": 1, \n', "\n", '{"value": 1}{"value": 2}\n', '{"value": "x"}\n', "[1]\n"])
+def test_a_damaged_line_is_an_error_with_its_file(tmp_path, damage):
+    write(tmp_path)
+    path = tmp_path / "cells" / keys(tmp_path)[3] / "evals.jsonl"
+    path.write_text(path.read_text() + damage + path.read_text())
+    with pytest.raises(UserError, match=rf"{path.parent.name}/evals\.jsonl.* is damaged"):
+        tables.load(tmp_path)
+
+
+def keys(folder: Path) -> list[str]:
+    return [entry["key"] for entry in json.loads((folder / "matrix.json").read_text())["cells"]]
 
 
 def test_a_folder_without_a_matrix_is_the_users_mistake(tmp_path):
