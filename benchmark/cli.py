@@ -2,19 +2,34 @@
 
 import ast
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 import variants
 from benchmark import UserError, __version__, unknown
 from benchmark.cell import FINISHED
+from benchmark.cli_results import (
+    RESULTS,
+    MatrixOption,
+    ResultsOption,
+    accept,
+    check,
+    compare,
+    merge,
+    note,
+    out,
+    plots,
+    report,
+    result_set,
+    sample,
+    tables,
+    writable,
+)
 
 app = typer.Typer(
     name="ganbench",
@@ -23,12 +38,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, markup=False, soft_wrap=True)
-note = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-MatrixOption = Annotated[str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")]
-ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of all result sets.")]
-RESULTS = Path("results/runs")
 
 
 @app.command("list")
@@ -77,7 +86,7 @@ def run(
     from benchmark.progress import Display, option_lines, plan_lines
 
     devices = local.devices_of(device, jobs)
-    folder = _writable(results / path.stem)
+    folder = writable(results / path.stem, "--results")
     todo = runner.pending(folder, cells, force, retry_errors)
     where = ", ".join(dict.fromkeys(devices))
     out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {where}, {folder}")
@@ -108,7 +117,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print every cell's state as JSON.")] = False,
 ) -> None:
     """Show the state of every cell: what is done, running, missing, and what failed and why."""
-    folder = _folder(results, matrix)
+    folder = result_set(results, matrix)
     from benchmark import runner
 
     found = runner.states(folder)
@@ -122,94 +131,8 @@ def status(
             out.print(f"  {state['status']:12} {state['key']}{reason}")
 
 
-@app.command()
-def tables(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
-    """Build the tables cells, evals, steps and summary (parquet and CSV)."""
-    from benchmark import tables as module
-
-    folder = _folder(results, matrix)
-    module.write(module.load(folder), folder)
-    out.print(f"{folder / 'tables'}")
-
-
-@app.command()
-def plots(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
-    """Draw every figure (PNG, SVG and the CSV it shows)."""
-    from benchmark import plots as module
-    from benchmark import tables as tables_module
-
-    folder = _folder(results, matrix)
-    for figure in module.draw_all(tables_module.load(folder), folder):
-        out.print(f"{folder / 'figures' / figure.stem}.png")
-
-
-@app.command()
-def report(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
-    """Write tables, figures, report.md and one self-contained index.html."""
-    from benchmark import report as module
-
-    out.print(f"{module.write(_folder(results, matrix))}")
-
-
-@app.command()
-def compare(
-    names: Annotated[list[str], typer.Argument(help="Objective labels of one matrix, or two result folders.")],
-    matrix: MatrixOption = "quick",
-    results: ResultsOption = RESULTS,
-    of: Annotated[str, typer.Option(help="What of each run: final, best, area or all.")] = "final",
-) -> None:
-    """Compare objectives within a result set, or two result sets of the same matrix. Prints Markdown."""
-    if of not in (valid := ("final", "best", "area", "all")):
-        raise unknown("--of", of, valid)
-    from benchmark import compare as module
-    from benchmark.tables import load
-
-    if len(names) == 2 and all(Path(name).is_dir() for name in names):
-        frame = module.compare_sets(load(Path(names[0])), load(Path(names[1])))
-    else:
-        frame = module.compare(load(_folder(results, matrix)), names)
-    print(module.to_markdown(frame if of == "all" else frame[frame["of"] == of]))
-    note.print("separated: corrected for the number of objectives compared, not for the number of metrics")
-
-
-@app.command()
-def check(
-    matrix: MatrixOption = "quick",
-    results: ResultsOption = RESULTS,
-    markdown: Annotated[Path | None, typer.Option(help="Append the table as Markdown to this file.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write the verdicts as JUnit XML to this file.")] = None,
-) -> None:
-    """Compare results with the committed baseline. Exit code 0: fine, 1: a regression, 2: could not compare."""
-    from benchmark import check as module
-    from benchmark.tables import load
-
-    folder = _folder(results, matrix)
-    verdicts = module.compare(load(folder), folder.name)
-    table = Table("", "group", "metric", "baseline", "now", "band", "note", title=module.summary(verdicts))
-    for v in verdicts:
-        numbers = ("" if x is None else f"{x:.4g}" for x in (v.baseline, v.current, v.band))
-        table.add_row(v.mark, v.group, v.metric, *numbers, v.note)
-    Console(highlight=False, markup=False, width=None if out.is_terminal else 200).print(table)
-    print(module.summary(verdicts))
-    if markdown:
-        with markdown.open("a") as file:
-            file.write(module.to_markdown(verdicts))
-    if junit:
-        module.write_junit(verdicts, junit)
-    raise typer.Exit(module.exit_code(verdicts))
-
-
-@app.command()
-def accept(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
-    """Make finished results the baseline of `ganbench check` (results/baselines/MATRIX.json)."""
-    from benchmark import check as module
-    from benchmark.tables import load
-
-    folder = _folder(results, matrix)
-    path, warnings = module.accept(load(folder), folder.name)
-    for warning in warnings:
-        note.print(f"useless as a gate: {warning}")
-    out.print(f"{path}")
+for verb in (tables, plots, report, compare, check, accept, merge, sample):
+    app.command()(verb)
 
 
 @app.command()
@@ -256,23 +179,6 @@ def main() -> None:
         if message := error.format_message():  # empty where it has printed the help
             print(f"ganbench: {message} (see ganbench --help)", file=sys.stderr)
         sys.exit(2)
-
-
-def _folder(results: Path, matrix: str) -> Path:
-    """The result set of a matrix, named or by its file. Raises UserError where there is none."""
-    folder = results / Path(matrix).stem
-    if not (folder / "matrix.json").exists():
-        known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
-        raise UserError(f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}")
-    return folder
-
-
-def _writable(folder: Path) -> Path:
-    """A folder that is there or can be made. Raises UserError where it cannot; writes nothing."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise UserError(f"--results: {there} is not a folder that can be written to")
-    return folder
 
 
 def _shard(text: str) -> tuple[int, int]:

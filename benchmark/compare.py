@@ -1,122 +1,271 @@
-"""Variants within a result set, or one matrix run twice, side by side: paired by seed, with intervals.
+"""Variants of one result set, or one matrix run several times, side by side: paired by seed, with intervals.
 
-Positive `p_improvement` over ½ favours the second side whatever the metric's direction; `difference` is second minus
-first in the metric's own unit. A diverged seed counts in p_improvement, as the worst value, and has no difference.
+A side is what is compared: an objective's label, or a result set. The first one named is the reference that every other
+side is held against. A group is where: an architecture on a dataset, and between result sets an objective there. The
+family under Holm's correction is every comparison of one place, metric and `of`.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark import UserError, stats, unknown
+from benchmark import UserError, convergence, stats, unknown
+from benchmark.merge import differing
 from benchmark.metrics import metric
-from benchmark.tables import GROUP, OF, Tables, scores
+from benchmark.tables import GROUP, Tables, joined, scores
+from benchmark.verdicts import VERDICTS
 
-PLACE = [*GROUP, "metric", "of"]
+ALPHA = 0.05
 
 
-def compare(tables: Tables, labels: Sequence[str]) -> pd.DataFrame:
-    """Each further objective label against the first, the reference named beforehand.
+@dataclass
+class Sides:
+    """What is compared, the reference first. Frames as in `tables`, each with a column `side`; `evals` holds the
+    primary metric only. `by`: the columns that name a group."""
 
-    One row per label x dataset x architecture x metric x of (final, best, area); columns as in `_rows`. Raises
-    UserError for an unknown label or fewer than two."""
+    names: list[str]
+    by: list[str]
+    cells: pd.DataFrame
+    evals: pd.DataFrame
+    convergence: pd.DataFrame
+    primary: dict[str, str]  # dataset -> the column it is ranked by
+    floors: dict[str, float]  # dataset -> that column's noise floor
+    notes: list[str] = field(default_factory=list)
+
+
+def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
+    """Objectives of one result set. Raises UserError for an unknown label, one named twice, or fewer than two."""
     if tables.evals.empty:
         raise UserError("nothing is measured yet: run the matrix first (ganbench run)")
     known = list(tables.cells["objective"].unique())
     for label in labels:
         if label not in known:
             raise unknown("objective", label, known)
-    if len(set(labels)) < 2:
-        raise UserError(
-            f"compare needs two objectives or more, got {', '.join(labels) or 'none'}; valid: {', '.join(known)}"
-        )
-    of = {label: tables.cells[tables.cells["objective"] == label] for label in labels}
-    return pd.concat(
-        [_rows(of[labels[0]], of[label], label, labels[0], len(labels) - 1) for label in labels[1:]], ignore_index=True
+    _several(labels, "objectives", known)
+
+    def side(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame["objective"].isin(labels)].assign(side=lambda found: found["objective"].astype(str))
+
+    return Sides(
+        list(labels), GROUP, side(tables.cells), side(_curves(tables)), side(tables.convergence), tables.primary,
+        _floors(tables),
+    )  # fmt: skip
+
+
+def of_sets(sets: dict[str, Tables]) -> Sides:
+    """Result sets of one matrix, by name (two commits, two machines), all held to the first one's targets.
+
+    Raises UserError for one set, for a dataset measured under different protocols, for an objective trained with other
+    options in the same place, and for sets that have nothing in common."""
+    _several(list(sets), "result sets")
+    names, tables = list(sets), list(sets.values())
+    first = tables[0]
+    notes: list[str] = []
+    for name, other in zip(names[1:], tables[1:], strict=True):
+        _same_protocols(names[0], first, name, other)
+        _same_training(names[0], first, name, other)
+        options = list(differing(first.matrix["config"], other.matrix["config"]))
+        notes += [f"{name} is of another matrix than {names[0]}: {option}." for option in options]
+
+    seeds = sorted(set.intersection(*(set(t.cells["seed"]) for t in tables)))
+    if not seeds:
+        raise UserError(f"{', '.join(names)} have no seed in common")
+    for name, t in zip(names, tables, strict=True):
+        if left_out := sorted(set(t.cells["seed"]) - set(seeds)):
+            notes.append(f"Of {name}, {len(left_out)} seeds that are not in every set are left out.")
+
+    def together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        frame = pd.concat([f.assign(side=name) for name, f in zip(names, frames, strict=True)], ignore_index=True)
+        return frame[frame["seed"].isin(seeds)]
+
+    cells = together([first.cells, *(_to_targets_of(first, other) for other in tables[1:])])
+    to_target = [convergence.kaplan_meier(cells[cells["side"] == name]).assign(side=name) for name in names]
+    return Sides(
+        names, [*GROUP, "objective"], cells, together([_curves(t) for t in tables]),
+        pd.concat(to_target, ignore_index=True), first.primary, _floors(first), notes,
+    )  # fmt: skip
+
+
+def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
+    """Every side against the reference, one row per group, metric, of and side.
+
+    n: pairs of seeds; value, against: each side's IQM; difference: side − reference, the IQM over pairs, with ci_low,
+    ci_high; p_improvement: P(side is better), with p_low, p_high; p_holm; verdict; why it is not separated. A diverged
+    seed counts in p_improvement, as the worst value, and has no difference. Raises UserError where nothing compares."""
+    long = pd.concat([scores(cells).assign(side=name) for name, cells in sides.cells.groupby("side", sort=False)])
+    rows = []
+    for (_, _, column, _), of_family in long[long["of"].isin(of)].groupby([*GROUP, "metric", "of"], sort=False):
+        family = []
+        for _, group in of_family.groupby(sides.by, sort=False):
+            values = {
+                str(name): dict(zip(found["seed"], found["value"], strict=True))
+                for name, found in group.groupby("side", sort=False)
+                if found["value"].notna().any()
+            }
+            if sides.names[0] in values and len(values) > 1:
+                where = group.iloc[0][[*sides.by, "metric", "of"]].to_dict()
+                minimise = metric(str(column)).direction == "min"
+                compared = stats.family(
+                    values, minimise=minimise, reference=sides.names[0], alpha=ALPHA, rng=np.random.default_rng(0)
+                )
+                family += [(where, values, comparison) for comparison in compared]
+        found = [comparison for *_, comparison in family]
+        if "objective" in sides.by:
+            found = _corrected(found)
+        rows += [
+            where | _row(values, one, sides.names[0]) for (where, values, _), one in zip(family, found, strict=True)
+        ]
+    if not rows:
+        raise UserError(f"no finished runs of {sides.names[0]} and of another side to compare ({', '.join(of)})")
+    return pd.DataFrame(rows)
+
+
+def _corrected(family: list[stats.Comparison]) -> list[stats.Comparison]:
+    """Comparisons judged one by one, as one family: Holm over all of them."""
+    m, found = len(family), []
+    mute = all(comparison.lowest > ALPHA / m for comparison in family)
+    for comparison, p in zip(family, stats.holm([comparison.p for comparison in family]), strict=True):
+        corrected = replace(comparison, p_holm=float(p))
+        if p > ALPHA and comparison.n >= stats.MIN_SEEDS:
+            why = f"p = {p:.2g} after Holm's correction for {m} comparisons"
+            if mute:
+                why = f"p = {comparison.lowest:.2g} is the lowest {comparison.n} seeds can reach, "
+                why += f"{m} comparisons ask for {ALPHA / m:.2g}"
+            corrected = replace(corrected, verdict="not separated", why=why)
+        found.append(corrected)
+    return found
+
+
+def _row(values: dict[str, dict[Any, float]], found: stats.Comparison, reference: str) -> dict[str, Any]:
+    first, second = values[found.first], values[reference]
+    pairs = [(first[seed], second[seed]) for seed in first.keys() & second.keys()]
+    equal = len(pairs) > 0 and all(a == b for a, b in pairs)
+
+    def middle(seeds: dict[Any, float]) -> float:
+        return float(stats.iqm([value for value in seeds.values() if np.isfinite(value)]))
+
+    return {
+        "side": found.first, "n": found.n, "value": middle(first), "against": middle(second),
+        "diverged": int(np.isinf([*first.values()]).sum()), "against_diverged": int(np.isinf([*second.values()]).sum()),
+        "difference": found.difference, "ci_low": found.ci_low, "ci_high": found.ci_high,
+        "p_improvement": found.p_improvement, "p_low": found.p_low, "p_high": found.p_high, "p_holm": found.p_holm,
+        "verdict": found.verdict, "why": "equal seed by seed" if equal else found.why,
+    }  # fmt: skip
+
+
+def cost(sides: Sides) -> pd.DataFrame:
+    """Medians over seeds by group and side: ms per generator step, peak memory, both in units of the reference
+    workload that the same process ran before the cell (which compares machines), and each ÷ the reference side's."""
+    cells = sides.cells[sides.cells["g_steps"] > 0]
+    frame = cells[[*sides.by, "side"]].assign(
+        ms_per_g_step=1000 * cells["train_seconds"] / cells["g_steps"], peak_memory_mb=cells["peak_memory_mb"]
     )
+    frame["workloads_per_g_step"] = frame["ms_per_g_step"] / cells["reference_ms"]
+    frame["workloads_memory"] = frame["peak_memory_mb"] / cells["reference_mb"]
+    columns = list(frame.columns[-4:])
+    medians = frame.groupby([*sides.by, "side"], sort=False)[columns].median().reset_index()
+    reference = medians[medians["side"] == sides.names[0]].drop(columns="side")
+    ratios = medians[[*sides.by, "side"]].merge(reference, on=sides.by, how="left")[columns]
+    return ordered(sides, medians.join(medians[columns] / ratios, rsuffix="_ratio"))
 
 
-def compare_sets(first: Tables, second: Tables) -> pd.DataFrame:
-    """The same matrix run twice (two commits, two machines): each objective's second run against its first.
+def reliability(sides: Sides) -> pd.DataFrame:
+    """Cells per verdict by group and side, a column per verdict that occurs, and `unfinished` ones."""
+    verdict = sides.cells["verdict"].astype(object)
+    counted = sides.cells[[*sides.by, "side"]].assign(verdict=verdict.where(verdict.notna(), "unfinished"), n=1)
+    index = [*sides.by, "side"]
+    table = counted.pivot_table(index=index, columns="verdict", values="n", aggfunc="sum", fill_value=0, sort=False)
+    names = [name for name in (*VERDICTS, "unfinished") if name in table.columns]
+    return ordered(sides, table[names].reset_index().rename_axis(columns=None))
 
-    Raises UserError where a dataset was measured under different protocols, or where no objective is in both."""
+
+def curves(sides: Sides) -> pd.DataFrame:
+    """The primary metric over samples seen by group and side: median, low and high over the n finite seeds."""
+    finite = sides.evals.assign(value=sides.evals["value"].where(np.isfinite(sides.evals["value"])))
+    group = finite.groupby([*sides.by, "side", "samples_seen"], sort=False, observed=True)["value"]
+    return ordered(sides, group.agg(median="median", low="min", high="max", n="count").reset_index())
+
+
+def ordered(sides: Sides, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by place and group, in the order of the matrix, and within it by side, the reference first."""
+    groups = list(sides.cells[sides.by].drop_duplicates().itertuples(index=False, name=None))
+    places = list(dict.fromkeys(group[: len(GROUP)] for group in groups))
+    rows = frame[[*sides.by, "side"]].to_numpy().tolist()
+    at = [
+        (places.index(tuple(group[: len(GROUP)])), groups.index(tuple(group)), sides.names.index(side))
+        for *group, side in rows
+    ]
+    return frame.iloc[sorted(range(len(at)), key=at.__getitem__)]
+
+
+def set_names(folders: Sequence[str]) -> list[str]:
+    """What tells result folders apart: their paths without the parts they begin and end with alike."""
+    parts = [Path(folder).parts for folder in folders]
+    shortest = min(map(len, parts))
+    head = next((i for i in range(shortest) if len({part[i] for part in parts}) > 1), shortest)
+    tail = next((i for i in range(shortest - head) if len({part[-1 - i] for part in parts}) > 1), 0)
+    names = [str(Path(*part[head : len(part) - tail])) for part in parts]
+    return names if len(set(names)) == len(names) and "." not in names else list(map(str, folders))
+
+
+def _several(names: Sequence[str], kind: str, known: Sequence[str] = ()) -> None:
+    twice = next((name for name in names if list(names).count(name) > 1), None)
+    if twice:
+        raise UserError(f"{twice} is named twice: compare takes different {kind}")
+    if len(names) < 2:
+        valid = f"; valid: {', '.join(known)}" if known else ""
+        raise UserError(f"compare needs two {kind} or more, got {', '.join(names) or 'none'}{valid}")
+
+
+def _curves(tables: Tables) -> pd.DataFrame:
+    rows = joined(tables.evals, tables.cells)
+    return rows[rows["metric"].astype(str) == rows["dataset"].map(tables.primary)]
+
+
+def _to_targets_of(first: Tables, other: Tables) -> pd.DataFrame:
+    """The other set's cells with what they took to the first set's targets."""
+    known = first.cells.groupby(GROUP)["target"].first()
+    places = pd.MultiIndex.from_frame(other.cells[GROUP])
+    targets = dict(zip(places, known.reindex(places), strict=True))
+    return other.cells.assign(**convergence.to_target(other.cells, other.evals, other.primary, targets))
+
+
+def _floors(tables: Tables) -> dict[str, float]:
+    return {dataset: tables.floor(dataset, column) for dataset, column in tables.primary.items()}
+
+
+def _same_protocols(name: str, first: Tables, other_name: str, other: Tables) -> None:
     ours, theirs = (
-        dict(
-            zip(
-                tables.evals["cell"].map(tables.cells.set_index("key")["dataset"]),
-                tables.evals["protocol"],
-                strict=True,
-            )
-        )
-        for tables in (first, second)
+        dict(zip(t.evals["cell"].map(t.cells.set_index("key")["dataset"]), t.evals["protocol"], strict=True))
+        for t in (first, other)
     )
     for dataset in ours.keys() & theirs.keys():
         if ours[dataset] != theirs[dataset]:
             raise UserError(
-                f"{dataset} is measured under protocol {ours[dataset]} in the first set and {theirs[dataset]} in the "
-                "second: rows of different protocols are never compared; measure one of them again"
+                f"{dataset} is measured under protocol {ours[dataset]} in {name} and {theirs[dataset]} in "
+                f"{other_name}: values of different protocols are never compared; measure one of them again"
             )
-    labels = [label for label in first.cells["objective"].unique() if label in set(second.cells["objective"])]
-    if not labels:
-        raise UserError(f"{first.matrix['name']} and {second.matrix['name']} have no objective in common")
-    pairs = [[t.cells[t.cells["objective"] == label] for t in (first, second)] for label in labels]
-    rows = [_rows(a, b, label, "first set", len(labels)) for label, (a, b) in zip(labels, pairs, strict=True)]
-    return pd.concat(rows, ignore_index=True)
 
 
-def _rows(first: pd.DataFrame, second: pd.DataFrame, label: str, against: str, comparisons: int) -> pd.DataFrame:
-    """objective, against, PLACE, n pairs with both values, n_expected, diverged on each side, difference (IQM over
-    seeds) with its interval, p_improvement with its, separated or why not, ratio of ms per generator step, and the
-    median seconds to target on each side."""
-    columns = [*PLACE, "seed", "value", "status"]
-    pairs = scores(first)[columns].merge(
-        scores(second)[columns], on=[*PLACE, "seed"], how="outer", suffixes=("_first", "_second")
+def _same_training(name: str, first: Tables, other_name: str, other: Tables) -> None:
+    """Options that only one side knows (a later version's) are let through."""
+    axes = ("objective", "architecture", "dataset")
+    ours, theirs = (
+        {tuple(cell[axis] for axis in axes): cell["spec"]["training"] for cell in t.matrix["cells"]}
+        for t in (first, other)
     )
-    pairs["of"] = pd.Categorical(pairs["of"], OF)
-    medians = _medians(first), _medians(second)
-    rows = []
-    for names, group in pairs.groupby(PLACE, observed=True):
-        place = tuple(map(str, names))
-        better = -1 if metric(place[2]).direction == "min" else 1
-        known = group.dropna(subset=["value_first", "value_second"])
-        x, y = known["value_second"].to_numpy(), known["value_first"].to_numpy()
-        with np.errstate(invalid="ignore"):
-            difference = (x - y)[np.isfinite(x - y)]
-        low, high = stats.interval(difference, rng=np.random.default_rng(0))
-        p, p_low, p_high = stats.probability_of_improvement(better * x, better * y, rng=np.random.default_rng(0))
-        why = stats.separation(x, y, comparisons=comparisons, rng=np.random.default_rng(0))
-        row: dict[str, Any] = {"objective": label, "against": against, **dict(zip(PLACE, place, strict=True))}
-        row |= {"n": len(difference), "n_expected": len(group)}
-        row |= {f"diverged{side}": (group[f"status{side}"] == "diverged").sum() for side in ("_first", "_second")}
-        row |= {"difference": stats.iqm(difference), "ci_low": low, "ci_high": high}
-        row |= {"p_improvement": p, "p_low": p_low, "p_high": p_high}
-        row |= {"separated": f"not separated: {why}" if why else "separated"}
-        a, b = (side.get(place[:2], {}) for side in medians)
-        row |= {"ms_per_g_step_ratio": b.get("ms", np.nan) / a.get("ms", np.nan)}
-        row |= {
-            f"seconds_to_target{name}": side.get("seconds", np.nan) for name, side in (("_first", a), ("_second", b))
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _medians(cells: pd.DataFrame) -> dict[tuple[str, ...], dict[str, float]]:
-    """Median ms per generator step and seconds to target by (dataset, architecture)."""
-    steps = cells["g_steps"].where(cells["g_steps"] > 0)
-    timed = cells.assign(ms=1000 * cells["train_seconds"] / steps, seconds=cells["seconds_to_target"])
-    found = timed.groupby(GROUP)[["ms", "seconds"]].median()
-    return dict(zip(found.index, found.to_dict("records"), strict=True))
-
-
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A frame as a Markdown table, numbers to three digits, NaN as –, inf as ∞; names are escaped."""
-    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(object).to_numpy().tolist()]
-    return "".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return "–" if np.isnan(value) else f"{value:.3g}".replace("inf", "∞")
-    return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    common = [group for group in ours if group in theirs]
+    if not common:
+        raise UserError(f"{name} and {other_name} have no objective, architecture and dataset in common")
+    for group in common:
+        known = ours[group].keys() & theirs[group].keys()
+        a, b = ({name: side[group][name] for name in sorted(known)} for side in (ours, theirs))
+        if options := list(differing(a, b)):
+            raise UserError(
+                f"{' / '.join(group)} is trained with other options in {other_name} than in {name}: "
+                f"{'; '.join(options)}; such runs are variants, not repetitions: put both into one matrix"
+            )

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import variants
-from benchmark import __version__, check
+from benchmark import __version__, check, tables
 from benchmark.cell import ROOT
 from tests import synthetic
 from tests.conftest import Ended
@@ -43,7 +43,8 @@ def test_help_list_and_version_answer_without_torch() -> None:
     assert ended.stdout.endswith("imported:\n")
     for name in (*(name for axis in variants.AXES for name in variants.names(axis)), "quick"):
         assert re.search(rf"^\s*{name}\s+\S", ended.stdout, re.MULTILINE), name
-    for verb in ("list", "run", "status", "tables", "plots", "report", "compare", "check", "accept", "explain"):
+    verbs = "list run status tables plots report compare check accept merge sample explain"
+    for verb in verbs.split():
         assert re.search(rf"\b{verb}\b", ended.stdout), verb
 
 
@@ -65,11 +66,11 @@ def test_unknown_verbs_and_options_are_usage_errors(
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("verb", ["status", "tables", "plots", "report", "check", "accept"])
+@pytest.mark.parametrize("verb", ["status", "tables", "plots", "report", "check", "accept", "compare a b", "sample a"])
 def test_without_results_every_later_stage_says_so(verb: str, ganbench: Callable[..., Ended], tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "matrix.json").write_text("{}")
-    ended = ganbench(verb, "--matrix", "quick", "--results", tmp_path)
+    ended = ganbench(*verb.split(), "--matrix", "quick", "--results", tmp_path)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == f"ganbench: no results of matrix 'quick' in {tmp_path}; there are: other\n"
 
@@ -82,6 +83,25 @@ def test_check_without_a_baseline_could_not_compare(
     ended = ganbench("check", "--matrix", "tiny", "--results", tmp_path)
     assert ended.code == 2
     assert ended.err == "ganbench: no baseline for matrix 'tiny'; there are: none (ganbench accept)\n"
+
+
+def test_check_writes_its_table_to_a_new_folder(
+    ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
+    monkeypatch.setattr(tables, "code_hash", lambda cell: "c0de")
+    synthetic.write(tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False)
+    of_tiny = ("--matrix", "tiny", "--results", tmp_path)
+    assert ganbench("accept", *of_tiny).code == 0
+    new = tmp_path / "new"
+    ended = ganbench("check", *of_tiny, "--markdown", new / "a/summary.md", "--junit", new / "b/check.xml")
+    assert (ended.code, ended.err) == (0, "")
+    assert (new / "a/summary.md").read_text().startswith("### ganbench check")
+    assert (new / "b/check.xml").exists()
+    for option in ("--markdown", "--junit"):
+        ended = ganbench("check", *of_tiny, option, new / "a/summary.md/deeper/file")
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert "summary.md" in ended.err
 
 
 def test_status_prints_every_cell_as_json(ganbench: Callable[..., Ended], tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""Result folders of one matrix -> one: joins what shards wrote that share no disk. Its sources stay as they are.
+
+A cell is taken from the folder that finished it. Cells arrive whole (a copy beside, then a rename), so that a merge cut
+short is a smaller result set, and running it again completes it.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark import UserError
+from benchmark.cell import FINISHED, cell_status, read_json, read_rows, write_json
+
+COMMITTED = (*FINISHED, "error")
+CLOCKS = ("train_seconds",)  # what two runs of one cell do not share
+
+
+def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> list[str]:
+    """Join the result folders `sources` of one matrix into `into`, new or a result set of that matrix, which then
+    counts as the first source. Returns the state of every cell of the matrix, in its order.
+
+    Copied are cells that are done, diverged or ended in an error; a finished one wins over an error. Raises UserError
+    for folders of different matrices or protocols, and for a cell that two folders finished with different
+    evaluations, unless `prefer_first`."""
+    if into.resolve() in {source.resolve() for source in sources}:
+        raise UserError(f"--into {into} is one of the folders to merge; name a new one, or leave it out of the others")
+    started = (into / "matrix.json").exists()
+    if not started and into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise UserError(f"--into {into} is neither empty nor the results of a matrix")
+    folders = [into, *sources] if started else list(sources)
+    matrices = [read_matrix(folder) for folder in folders]
+    for folder, matrix in zip(folders[1:], matrices[1:], strict=True):
+        _same_matrix(folders[0], matrices[0], folder, matrix)
+    protocols = _protocols(folders)
+    keys = [cell["key"] for cell in matrices[0]["cells"]]
+    origins = {key: _choose(key, folders, prefer_first) for key in keys}  # refuses before anything is written
+
+    try:
+        write_json(into / "matrix.json", matrices[0])
+        write_json(into / "protocols.json", protocols)
+        for key, origin in origins.items():
+            if origin and origin != into:
+                _copy(origin / "cells" / key, into / "cells" / key)
+    except OSError as error:
+        raise UserError(f"--into {into}: {error.strerror or error}") from error
+    return [cell_status(into, key).get("status", "missing") for key in keys]
+
+
+def read_matrix(folder: Path) -> dict[str, Any]:
+    """The matrix.json of a result set. Raises UserError for a folder that is none."""
+    matrix = read_json(folder / "matrix.json")
+    if not {"cells", "config", "hash"} <= matrix.keys():
+        raise UserError(f"no matrix.json in {folder}: not the results of a matrix; `ganbench run` writes them")
+    return matrix
+
+
+def differing(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every option that two nested tables give differently: "training.steps is 600 against 800"."""
+    for name in first | second:
+        a, b = (table.get(name, "not given") for table in (first, second))
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differing(a, b, f"{prefix}{name}.")
+        elif a != b:
+            yield f"{prefix}{name} is {a} against {b}"
+
+
+def _same_matrix(first: Path, ours: dict[str, Any], second: Path, theirs: dict[str, Any]) -> None:
+    if ours["hash"] != theirs["hash"]:
+        options = "; ".join(differing(ours["config"], theirs["config"])) or "no option differs"
+        raise UserError(f"{first} and {second} are results of different matrices: {options}")
+    if [cell["key"] for cell in ours["cells"]] != [cell["key"] for cell in theirs["cells"]]:
+        raise UserError(f"{first} and {second} list different cells for one matrix: other versions wrote them")
+
+
+def _protocols(folders: Sequence[Path]) -> dict[str, Any]:
+    """protocols.json of all folders joined; what the first says of a dataset stands."""
+    joined: dict[str, Any] = {}
+    origin: dict[str, Path] = {}
+    for folder in folders:
+        for dataset, entry in read_json(folder / "protocols.json").items():
+            known = joined.setdefault(dataset, entry)
+            if dataset == "schema" or known is entry:
+                origin[dataset] = folder
+            elif known["protocol"] != entry["protocol"]:
+                parts = "; ".join(differing(known.get("parts", {}), entry.get("parts", {}))) or "no part differs"
+                raise UserError(
+                    f"{dataset} is measured under protocol {known['protocol']} in {origin[dataset]} and "
+                    f"{entry['protocol']} in {folder}: {parts}; measure one of them again"
+                )
+            else:
+                joined[dataset] = known | {"floor": entry["floor"] | known["floor"]}
+    return joined
+
+
+def _choose(key: str, folders: Sequence[Path], prefer_first: bool) -> Path | None:
+    """The folder whose cell is kept: the first that finished it, else the first that ended in an error."""
+    found = [(folder, cell_status(folder, key).get("status")) for folder in folders]
+    committed = sorted((pair for pair in found if pair[1] in COMMITTED), key=lambda pair: pair[1] not in FINISHED)
+    finished = [pair for pair in committed if pair[1] in FINISHED]
+    results = [(status, *_evaluations(folder / "cells" / key / "evals.jsonl")) for folder, status in finished]
+    for (folder, _), result in zip(finished, results, strict=True):
+        if result != results[0] and not prefer_first:
+            raise UserError(
+                f"{key} is finished in {finished[0][0]} and in {folder} with different evaluations; "
+                "--prefer-first keeps those of the folder named first"
+            )
+    return committed[0][0] if committed else None
+
+
+def _evaluations(path: Path) -> Iterator[str]:
+    """The rows of an evals.jsonl but for their clocks, NaN equal to NaN. Raises UserError for a damaged one."""
+    for row in read_rows(path):
+        yield repr(sorted((name, value) for name, value in row.items() if name not in CLOCKS))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a cell's folder whole or not at all, in the place of one that may be there."""
+    new, old = (target.with_name(f".{target.name}.{name}") for name in ("new", "old"))
+    for left in (new, old):  # by a merge that was cut short
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(source, new)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(new, target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,129 @@
+"""A finished cell's samples as files for other people's metrics: one npz, or a folder of PNG files."""
+
+import fnmatch
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from benchmark import UserError
+from benchmark.cell import Cell, cell_from_spec, cell_status, read_json, stream_seed
+from benchmark.merge import read_matrix
+from benchmark.train import Snapshot, load_snapshot
+
+CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
+
+
+def export(
+    folder: Path, name: str, n: int, target: Path, device: str, seed: int | None = None, png: bool = False
+) -> Path:
+    """Write n samples of a cell of the result set `folder` to `target`, and return the path.
+
+    KEY-n.npz holds `arr_0`: images as uint8 (n, H, W, 3), grey repeated, as the FID evaluators of ADM and its
+    successors read them; points as float32 (n, 2). With `png` a folder KEY-n of 000000.png … in its place. Without a
+    seed the first samples are those that the cell's last evaluation measured, on the same kind of device. Raises
+    UserError for an unknown cell, or one whose generator is not there."""
+    key = find(folder, name)
+    snapshot = _snapshot(folder, key, device)
+    stem = f"{key}-{n}" if seed is None else f"{key}-{n}-seed{seed}"
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if png:
+            return _write_png(target / stem, samples(snapshot, n, seed))
+        return _write_npz(target / f"{stem}.npz", samples(snapshot, n, seed), n)
+    except FloatingPointError as error:
+        raise UserError(f"{key}: {error}") from error
+    except OSError as error:
+        raise UserError(f"--output {target}: {error.strerror or error}") from error
+
+
+def find(folder: Path, name: str) -> str:
+    """The key of a cell by its key, by how it begins (labels as they are written elsewhere will do), or by a pattern
+    with * and ?. Raises UserError where that names no cell, or several."""
+    keys = [cell["key"] for cell in read_matrix(folder)["cells"]]
+    written = "".join(c if c.isalnum() or c in "_=.-*?" else "_" for c in name)
+    found = [key for key in keys if fnmatch.fnmatchcase(key, f"{written}*")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{name!r} names {len(found)} cells, such as {', '.join(found[:3])}; write more of the key")
+    near = get_close_matches(written, keys, n=3, cutoff=0.3)
+    raise UserError(f"no cell {name!r} in {folder}; nearest: {', '.join(near) or 'none'} (ganbench status --json)")
+
+
+def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
+    """n samples in chunks, images as uint8 (·, H, W, C), points as float32 (·, 2); fewer are the first of more."""
+    cell: Cell = snapshot.cell
+    i, left = 0, n
+    while left:
+        size = min(left, CHUNK if i else max(CHUNK, *cell.evaluation["n"].values()))
+        own = cell.seed if seed is None and i == 0 else stream_seed(cell.seed, "export", seed, i)
+        part = replace(snapshot, cell=replace(cell, seed=own)).sample(size).cpu().numpy()
+        yield part.transpose(0, 2, 3, 1) if part.ndim == 4 else part.astype(np.float32)
+        i, left = i + 1, left - size
+
+
+def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
+    path = folder / "cells" / key
+    if not (path / "generator.pt").exists():
+        state = cell_status(folder, key).get("status", "missing")
+        hint = "it was made before generators were kept: run it with --force" if state == "done" else f"it is {state}"
+        raise UserError(f"{key} has no generator.pt to sample: {hint}")
+    try:
+        return load_snapshot(cell_from_spec(read_json(path / "spec.json")), path, device)
+    except UserError:
+        raise
+    except Exception as error:  # a file of any content: what torch makes of it is many kinds of error
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path / 'generator.pt'} cannot be read: {type(error).__name__}: {reason}") from error
+
+
+def _write_npz(path: Path, chunks: Iterator[np.ndarray], n: int) -> Path:
+    with (
+        _whole(path) as file,
+        zipfile.ZipFile(file, "w") as archive,
+        archive.open("arr_0.npy", "w", force_zip64=True) as npy,
+    ):
+        for i, chunk in enumerate(map(_rgb, chunks)):
+            if i == 0:
+                header: dict[str, Any] = {"descr": chunk.dtype.str, "fortran_order": False}
+                np.lib.format.write_array_header_1_0(npy, header | {"shape": (n, *chunk.shape[1:])})
+            npy.write(np.ascontiguousarray(chunk).data)
+    return path
+
+
+def _write_png(folder: Path, chunks: Iterator[np.ndarray]) -> Path:
+    i = 0
+    for chunk in chunks:
+        if chunk.ndim != 4:
+            raise UserError("--png is for images; points are written as npz")
+        folder.mkdir(exist_ok=True)
+        for image in chunk:
+            Image.fromarray(image.squeeze()).save(folder / f"{i:06d}.png")
+            i += 1
+    return folder
+
+
+def _rgb(chunk: np.ndarray) -> np.ndarray:
+    return chunk.repeat(3, axis=3) if chunk.ndim == 4 and chunk.shape[3] == 1 else chunk
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name once it is written to the end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
