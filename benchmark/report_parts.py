@@ -1,0 +1,131 @@
+"""What the report is made of: chapters of sentences, tables and traces, all plain text; the templates escape it.
+
+Everything is `of` objectives, architectures and datasets, by which the page's filters hide it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+AXES = ("objective", "architecture", "dataset")
+Record = dict[Any, Any]
+Tags = dict[str, list[str]]  # axis -> the labels that something is about; hidden as soon as one of them is
+
+
+@dataclass
+class Row:
+    """A row of a table."""
+
+    cells: list[str]
+    of: Tags = field(default_factory=dict)
+
+
+@dataclass
+class Table:
+    """Rows under their heads, and a note. folded: secondary, shown on demand. column_of: tags of the columns."""
+
+    title: str
+    columns: list[str]
+    rows: list[Row] = field(default_factory=list)
+    note: str = ""
+    folded: bool = False
+    of: Tags = field(default_factory=dict)
+    column_of: list[Tags] = field(default_factory=list)
+
+
+@dataclass
+class Item:
+    """Sentences about what its lead names."""
+
+    lead: str
+    lines: list[str]
+    of: Tags = field(default_factory=dict)
+
+
+@dataclass
+class Trace:
+    """Lines of text as they are, under a summary; shown on demand, or at once."""
+
+    summary: str
+    text: str
+    of: Tags = field(default_factory=dict)
+    open: bool = False
+
+
+@dataclass
+class Chapter:
+    """A question and its answer, in reading order. name: its anchor, and the `section` of the figures in it."""
+
+    name: str
+    question: str
+    answers: list[str] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
+
+
+def tags(row: Record) -> Tags:
+    """The tags of a row of a frame: of AXES, those it has."""
+    return {axis: [row[axis]] for axis in AXES if axis in row}
+
+
+def place(row: Record) -> str:
+    """`dcgan on digits`."""
+    return f"{row['architecture']} on {row['dataset']}"
+
+
+def by_place(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows place by place, in the order in which places come first."""
+    return frame.sort_values(
+        ["dataset", "architecture"], kind="stable", key=lambda labels: pd.Series(pd.factorize(labels)[0], labels.index)
+    )
+
+
+def at_place(frame: pd.DataFrame, row: Record) -> pd.DataFrame:
+    """The rows of a frame with the dataset and the architecture of `row`."""
+    return frame[(frame["dataset"] == row["dataset"]) & (frame["architecture"] == row["architecture"])]
+
+
+def records(frame: pd.DataFrame) -> list[Record]:
+    """The rows of a frame as dicts."""
+    return frame.to_dict("records")
+
+
+def number(value: float) -> str:
+    """Three digits, a whole number from a thousand on, – for NaN, ∞."""
+    if not np.isfinite(value):
+        return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
+    size = abs(value)
+    return ("−" if value < 0 else "") + (f"{size:,.0f}" if size >= 1000 else f"{size:.3g}")
+
+
+def interval(row: Record, value: str = "iqm", low: str = "ci_low", high: str = "ci_high") -> str:
+    """`1.2 [1.0, 1.5]`, without the interval where there is none."""
+    ends = f" [{number(row[low])}, {number(row[high])}]" if not np.isnan(row[low]) else ""
+    return number(row[value]) + ends
+
+
+def text(value: Any) -> str:
+    """Any value of a status, an environment or a protocol."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {text(inner)}" for key, inner in value.items())
+    missing = value is None or (isinstance(value, float) and np.isnan(value))
+    return "–" if missing else number(value) if isinstance(value, float) else str(value)
+
+
+def listed(names: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def plural(n: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def span(values: pd.Series) -> str:
+    """`3`, or `3 to 5`: the least and the greatest finite value."""
+    finite = values[np.isfinite(values)]
+    ends = dict.fromkeys([number(finite.min()), number(finite.max())]) if len(finite) else ["–"]
+    return " to ".join(ends)
