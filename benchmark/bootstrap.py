@@ -74,16 +74,6 @@ def stratified_interval(
     return np.where(finite, bounds, np.nan)
 
 
-def paired_interval(
-    x: ArrayLike, y: ArrayLike, statistic: Statistic = iqm, *, level: float = 0.95, rng: np.random.Generator
-) -> Array:
-    """BCa interval of `statistic` over the differences x - y by seed: two arrays (..., n) in the same seed order
-    -> (2, ...). NaN as in `interval`."""
-    with np.errstate(invalid="ignore"):
-        difference = np.asarray(x, dtype=float) - np.asarray(y, dtype=float)
-    return interval(difference, statistic, level=level, rng=rng)
-
-
 def probability_of_improvement(
     x: ArrayLike, y: ArrayLike, *, level: float = 0.95, rng: np.random.Generator, resamples: int = 2000
 ) -> tuple[float, float, float]:

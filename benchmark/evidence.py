@@ -21,6 +21,7 @@ OPPOSITE = {"better": "worse", "worse": "better", "not separated": "not separate
 AT = [*GROUP, "metric", "of"]
 COMPARISON = [field.name for field in fields(stats.Comparison)]
 LEADERS = ["reference", "comparisons", "first", "second", "n", "difference", "ci_low", "ci_high", "verdict", "why"]
+OVERALL = ["objective", "places", "n", "iqm", "ci_low", "ci_high", "p_improvement", "p_low", "p_high"]
 POWER = ["n", "comparisons", "lowest_p", "asked_p", "seeds_asked", "smallest_sd", "seed_sd", "smallest"]
 POWER += ["first", "second", "seeds_top_two"]
 
@@ -32,6 +33,7 @@ class Evidence:
     tables: Tables
     compared: pd.DataFrame
     leaders: pd.DataFrame
+    overall: pd.DataFrame
     ranks: pd.DataFrame
     power: pd.DataFrame
 
@@ -39,7 +41,9 @@ class Evidence:
 def gather(tables: Tables) -> Evidence:
     """All evidence of a matrix."""
     compared = families(tables)
-    return Evidence(tables, compared, leaders(tables, compared), ranks(tables), power(tables, compared))
+    return Evidence(
+        tables, compared, leaders(tables, compared), overall(tables), ranks(tables), power(tables, compared)
+    )
 
 
 def values(tables: Tables) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -111,6 +115,33 @@ def leaders(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
                 row |= {"verdict": OPPOSITE[tested["verdict"]], "why": tested["why"]}
         rows.append(row)
     return pd.DataFrame(rows, columns=[*AT, *LEADERS])
+
+
+def overall(tables: Tables) -> pd.DataFrame:
+    """OVERALL over the places that all objectives have finished runs in, two or more: of each objective n runs, the IQM
+    of final ÷ noise floor, the scale that places have in common, and the probability of improvement over the reference,
+    averaged over places. Both with 95 % BCa intervals, seeds resampled within each place (stratified bootstrap).
+
+    A place without a noise floor is left out, and so is a metric of which more is better, whose floor is its best."""
+    found = []
+    for (dataset, _, of), wide in values(tables).items():
+        column = tables.primary[dataset]
+        floor = tables.floor(dataset, column)
+        if of == "final" and floor > 0 and sign(column) == 1 and wide.notna().any(axis=1).all():
+            found.append(wide / floor)
+    names = [name for name in tables.cells["objective"].unique() if all(name in wide.index for wide in found)]
+    rows: list[dict[str, Any]] = []
+    for name in names if len(found) > 1 else []:
+        strata = [wide.loc[name].dropna().to_numpy() for wide in found]
+        low, high = stats.stratified_interval(strata, rng=np.random.default_rng(0))
+        row = {"objective": name, "places": len(found), "n": sum(map(len, strata)), "ci_low": low, "ci_high": high}
+        row["iqm"] = stats.iqm(np.concatenate(strata))
+        if (reference := tables.matrix.get("reference")) in names and name != reference:
+            against = [(-own, -wide.loc[reference].dropna()) for own, wide in zip(strata, found, strict=True)]
+            p = stats.stratified_improvement(against, rng=np.random.default_rng(0))
+            row |= dict(zip(("p_improvement", "p_low", "p_high"), p, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows, columns=OVERALL).sort_values("iqm", kind="stable")
 
 
 def ranks(tables: Tables) -> pd.DataFrame:

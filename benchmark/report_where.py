@@ -91,6 +91,7 @@ def where(found: Evidence) -> Chapter:
         chapter.items.append(Item(place(at), lines, tags(at)))
     chapter.tables += [robustness_table(tables, dataset) for dataset in crossed(tables.cells)]
     chapter.tables += [leaderboard(found, group, summary) for group in records(tables.cells[GROUP].drop_duplicates())]
+    chapter.tables += [over_places(found)] if len(found.overall) else []
     chapter.tables += [comparisons(found), *other_metrics(tables)]
     return chapter
 
@@ -230,6 +231,23 @@ def _against(rows: pd.DataFrame, name: str, reference: str) -> str:
     ahead = list(rows[(rows["first"] == name) & (rows["verdict"] == "better")]["second"])
     ahead += list(rows[(rows["second"] == name) & (rows["verdict"] == "worse")]["first"])
     return ", ".join(ahead) or "–"
+
+
+def over_places(found: Evidence) -> Table:
+    """Every objective over all places together."""
+    reference = found.tables.matrix.get("reference")
+    table = Table("Over all places", ["objective", "runs", "final ÷ noise floor", f"P(better than {reference})"])
+    if not reference:
+        table.columns.pop()
+    for row in records(found.overall):
+        cells = [row["objective"], str(row["n"]), interval(row), interval(row, "p_improvement", "p_low", "p_high")]
+        table.rows.append(Row(cells[: len(table.columns)], {"objective": [row["objective"]]}))
+    table.note = "IQM over the runs of all places that every objective has finished runs in, each value divided by its "
+    table.note += (
+        "place's noise floor; P: the chance that a run is better than one of the reference in the same place, "
+    )
+    table.note += "averaged over places [95 % intervals, stratified bootstrap: seeds resampled within each place]."
+    return table
 
 
 def comparisons(found: Evidence) -> Table:

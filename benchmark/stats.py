@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from benchmark.bootstrap import MIN_SEEDS as MIN_SEEDS
-from benchmark.bootstrap import Array, interval, iqm, paired_interval, probability_of_improvement
+from benchmark.bootstrap import Array, interval, iqm, probability_of_improvement
 from benchmark.bootstrap import stratified_improvement as stratified_improvement
 from benchmark.bootstrap import stratified_interval as stratified_interval
 
@@ -261,31 +261,6 @@ def seeds_needed(effect: float, alpha: float = 0.05, power: float = 0.8, limit: 
 def effect_size(p_improvement: float) -> float:
     """The shift, in standard deviations, of two normal laws with P(X > Y) = p or 1 − p: √2 Φ⁻¹(p); inf at 0 and 1."""
     return math.sqrt(2) * abs(float(special.ndtri(p_improvement)))
-
-
-def separation(
-    x: ArrayLike, y: ArrayLike, *, comparisons: int = 1, alpha: float = 0.05, rng: np.random.Generator
-) -> str:
-    """Why two variants' paired seeds (n,), (n,) are not separated; the empty string where they are.
-
-    Separated means: five seeds or more, all finite; a Mann–Whitney test that could reach alpha / comparisons at this
-    n, and did; and a paired-difference interval that excludes zero. `comparisons` counts every comparison the data
-    could have led to: k(k-1)/2 for the top two of k, k-1 for one reference named beforehand."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    n, threshold = len(x), alpha / comparisons
-    if n < MIN_SEEDS:
-        return f"{n} paired seeds, {MIN_SEEDS} are the least that carry a claim"
-    if lowest_p(n) > threshold:
-        needed = next(m for m in range(n, 1000) if lowest_p(m) <= threshold)
-        least = f"p = {lowest_p(n):.2g} is the lowest {n} seeds can reach"
-        return f"{least}, {comparisons} comparisons ask for {threshold:.2g}, {needed} seeds could"
-    if not np.isfinite([x, y]).all():
-        return "a diverged seed has no paired difference"
-    low, high = paired_interval(x, y, rng=rng)
-    if low <= 0 <= high:
-        return f"the interval of the paired difference, {low:.3g} to {high:.3g}, includes 0"
-    p = float(stats.mannwhitneyu(x, y).pvalue)
-    return "" if p <= threshold else f"p = {p:.2g}, {comparisons} comparisons ask for {threshold:.2g}"
 
 
 def robust_spread(values: ArrayLike) -> float:

@@ -6,6 +6,7 @@ diverged run is the worst value (±inf), a run that is not done is a hole, and a
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ TEXTS = ["metric", "protocol", "network", "layer"]
 STATUS = ["onset", "samples_seen", "g_steps", "train_seconds", "eval_seconds", "other_seconds", "peak_memory_mb"]
 STATUS += ["forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb"]
 AXES = ["objective", "architecture", "dataset", "seed"]
-COLLAPSED = 0.5  # of duplicates: what the report and its figures still ask for
 OF = ["final", "best", "area", "equal_time"]
 TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence"]
 
@@ -51,7 +51,7 @@ class Tables:
     protocols: dict[str, Any]
     equal_seconds: dict[tuple[str, str], float]
 
-    @property
+    @cached_property
     def primary(self) -> dict[str, str]:
         """The column each dataset is ranked by: its first measured primary metric, in the order of METRICS."""
         return _primary(self.evals, self.cells)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmark import report, report_where, stats, tables
-from benchmark.evidence import families, gather, leaders, power, ranks, values
+from benchmark.evidence import families, gather, leaders, overall, power, ranks, values
 from benchmark.figure import Figure
 from benchmark.report_parts import Chapter
 from tests import synthetic
@@ -50,6 +50,25 @@ def far_apart(folder: Path, seeds: int = 6, **options) -> tables.Tables:
     options = {"objectives": level, "groups": POINTS, "seeds": range(seeds), "samples": False} | options
     curve = lambda objective, metric, seed, i: level[objective] + 0.1 * seed + 1 / (1 + i)  # noqa: E731
     return tables.load(synthetic.write(folder, **{"curve": curve, **options}))
+
+
+def test_over_all_places_values_are_pooled_on_the_scale_of_the_noise_floor(tmp_path):
+    """The floors are 24 (digits) and 0.1 (points). lsgan lies at 2 and 4 floors, nonsaturating at 3 and 3."""
+    level = {"lsgan": {"fid": 2, "swd": 4}, "nonsaturating": {"fid": 3, "swd": 3}}
+
+    def curve(objective: str, metric: str, seed: int, i: int) -> float:
+        floor = {"fid": 24.0, "swd": 0.1}.get(metric[:3], 1.0)
+        return floor * (level[objective].get(metric[:3], 1) + 0.01 * seed)
+
+    found = tables.load(synthetic.write(tmp_path, objectives=level, curve=curve, samples=False))
+    lsgan, reference = overall(found).sort_values("objective").to_dict("records")
+    assert (lsgan["objective"], lsgan["places"], lsgan["n"]) == ("lsgan", 2, 10)
+    pooled = [base + 0.01 * seed for base in (2, 4) for seed in range(5)]
+    assert lsgan["iqm"] == pytest.approx(np.mean(sorted(pooled)[2:-2]))  # a quarter of ten off each end: two
+    assert lsgan["ci_low"] <= lsgan["iqm"] <= lsgan["ci_high"]
+    assert lsgan["p_improvement"] == 0.5  # always ahead in one place, never in the other
+    assert np.isnan(reference["p_improvement"])
+    assert overall(far_apart(tmp_path / "one")).empty
 
 
 @pytest.fixture(scope="module")

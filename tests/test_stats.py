@@ -142,14 +142,6 @@ def test_stratified_improvement_resamples_within_strata(rng):
     assert math.isnan(low)
 
 
-def test_paired_interval_sees_what_seeds_share(rng):
-    seeds = np.array([10.0, 50, 20, 90, 40])
-    gain = np.array([1.0, 2, 1.5, 1, 2])
-    low, high = stats.paired_interval(seeds + gain, seeds, rng=rng)
-    assert 1 <= low < 1.5 < high <= 2
-    assert np.isnan(stats.paired_interval([np.inf] * 5, [np.inf] * 5, rng=rng)).all()
-
-
 def test_performance_profile_by_hand():
     times = [[10, 20, np.inf], [20, 20, np.inf], [50, np.inf, 5]]
     profile, integral = stats.performance_profile(times, [1, 2, 5])
@@ -341,18 +333,6 @@ def test_rank_stability_pairs_seeds(rng):
     np.testing.assert_allclose(mixed.sum(axis=1), 1)
     np.testing.assert_allclose(mixed.sum(axis=0), 1)
     assert mixed.max() < 1
-
-
-def test_separation_says_why_not(rng):
-    low, high = np.array([1.0, 2, 3, 4, 5, 6]), np.array([11.0, 13, 12, 15, 14, 16])
-    assert stats.separation(low, high, rng=rng) == ""
-    assert stats.separation(low, high, comparisons=21, rng=rng) == ""  # six seeds can, for all pairs of seven
-    assert "the lowest 5 seeds can reach" in stats.separation(low[:5], high[:5], comparisons=21, rng=rng)
-    assert "6 seeds could" in stats.separation(low[:5], high[:5], comparisons=21, rng=rng)
-    assert stats.separation(low[:5], high[:5], comparisons=6, rng=rng) == ""  # against one reference of seven
-    assert "the least that carry a claim" in stats.separation(low[:3], high[:3], rng=rng)
-    assert "includes 0" in stats.separation(low, low[::-1], rng=rng)
-    assert "diverged" in stats.separation(low, [*high[:5], np.inf], rng=rng)
 
 
 def test_robust_spread_by_hand():
