@@ -17,20 +17,27 @@ SATURATED = 1e-3  # how near to 0 or 1 a probability counts as saturated
 
 
 def probe(
-    objective: Any, G: nn.Module, D: nn.Module, real: Tensor, held: Tensor, z: Tensor, generator: torch.Generator
+    objective: Any,
+    G: nn.Module,
+    D: nn.Module,
+    real: Tensor,
+    splits: tuple[Tensor, Tensor],
+    z: Tensor,
+    generator: torch.Generator,
 ) -> list[Tensor]:
-    """PROBES of the state after a generator step, as scalars on the device; real and held (batch, *shape) are batches
-    of the training and of the held-out split.
+    """PROBES of the state after a generator step, as scalars on the device. real (batch, *shape) is the batch of its
+    last critic step; splits are fresh batches of the training and of the held-out split, for the critic has just been
+    fitted to the other.
 
     penalty: before its weight. slope, slope_std: mean and standard deviation of ‖∇D(x̂)‖₂ on random points between real
     and fake samples, for every objective. d_real_std, d_fake_std: standard deviation of the scores. saturation: the
     share of probabilities σ(s), of real and fake samples, within SATURATED of 0 or 1. clipped: the share of the
     critic's weights at the bound that they are clipped to. d_loss_train, d_loss_holdout: the critic's loss on the two
-    real batches with the same fake samples and the same noise. What an objective does not have is NaN.
+    splits with the same fake samples and the same noise. What an objective does not have is NaN.
 
-    In full float32, whatever the training's precision; the critic's buffers (spectral norm's vectors) are left as they
-    were, so that looking changes nothing."""
-    buffers = [(buffer, buffer.clone()) for buffer in D.buffers()]
+    In full float32, whatever the training's precision; buffers (spectral norm's vectors, batch norm's averages) are
+    left as they were, so that looking changes nothing."""
+    buffers = [(buffer, buffer.clone()) for network in (G, D) for buffer in network.buffers()]
     alpha = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device, generator=generator)
     with full_precision(real):
         with torch.no_grad():
@@ -41,7 +48,7 @@ def probe(
         noise = objective.draw(real, generator)
         penalty = objective.penalty(D, real, fake, noise)
         penalty = torch.full_like(slopes[0], torch.nan) if penalty is None else penalty.detach()
-        losses = [objective.d_loss(D, batch, fake, noise).detach() for batch in (real, held)]
+        losses = [objective.d_loss(D, batch, fake, noise).detach() for batch in splits]
         with torch.no_grad():
             scores = D(real), D(fake)
     for buffer, before in buffers:

@@ -86,7 +86,8 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
     G, D = (network.to(device).to(memory_format=memory_format(options)) for network in make_networks(cell))
     optimizers = [make_optimizer(recipe, network) for network in (G, D)]
     average = copy.deepcopy(G).requires_grad_(False) if options["ema"] else None
-    held_out = make_dataset(cell.dataset).holdout()  # stays where it is: a batch of it is looked at per log interval
+    dataset = make_dataset(cell.dataset)
+    splits = dataset.train(), dataset.holdout()  # stay where they are: a batch of each is looked at per log interval
     generator = torch.Generator(device)
     base = cell.stream("steps")
 
@@ -157,10 +158,13 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
 
         # Log, in one copy from the device
         peak = peak_memory_mb(device)  # before the probes, which are no part of the training
-        held_generator = torch.Generator().manual_seed(stream_seed(base, g_step, "holdout"))
-        held = held_out[draw_index(len(held_out), batch_size, held_generator)].to(device)
+        apart = torch.Generator().manual_seed(stream_seed(base, g_step, "splits"))
+        fresh, held = (
+            as_floats(split[draw_index(len(split), batch_size, apart)].to(device), memory_format(options))
+            for split in splits
+        )
         generator.manual_seed(stream_seed(base, g_step, "probe"))
-        probes = probe(objective, G, D, real, as_floats(held, memory_format(options)), z[:batch_size], generator)
+        probes = probe(objective, G, D, real, (fresh, held), z[:batch_size], generator)
         norms = {"G": layer_norms(G), "D": layer_norms(D)}
         steps = g_step - first
         parts = [trace[:steps].flatten(), *map(torch.stack, (probes, *(list(of.values()) for of in norms.values())))]
