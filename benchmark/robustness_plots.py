@@ -1,6 +1,6 @@
 """Which objective trains which architecture: the grid of Gulrajani et al. 2017 (arXiv:1704.00028), figure 2, with
 numbers. Per image dataset with two architectures or more: the final values, samples at equal generator steps, and
-samples at equal training time. What diverged or collapsed is framed in all three."""
+samples at equal training time. What diverged or collapsed is framed in all three, every other verdict but ok named."""
 
 from itertools import product
 from pathlib import Path
@@ -9,23 +9,20 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.patheffects import withStroke
 
-from benchmark.figure import Figure, described, heat, log_values, plain, save, short, stem, wrap
+from benchmark.figure import Figure, described, heat, inches, log_values, plain, save, short, stem, wrap
 from benchmark.sample_plots import saved_samples
-from benchmark.tables import COLLAPSED, Tables, crossed, lost, robustness
+from benchmark.tables import Tables, crossed, lost, robustness
 
 TILE = 4  # a pane shows TILE x TILE images
-FRAMES: Any = {  # told apart by the line as well
+BYTES = 1e6  # of the images of a figure; with more, the panes show fewer
+FRAMES: Any = {  # verdict -> frame; told apart by the line as well
     "diverged": {"edgecolor": "#B2182B", "linewidth": 2.5, "linestyle": "-"},
     "collapsed": {"edgecolor": "#6A3D9A", "linewidth": 2.5, "linestyle": (0, (3, 3))},
 }
-HALO = withStroke(linewidth=5, foreground="white")  # a frame stands out from any colour
-MARKS = (
-    f"Solid frame: diverged. Dashed frame: collapsed, at the end over {COLLAPSED:.0%} of the samples are near "
-    "duplicates after an evaluation with fewer. Unvaried, no frame: so at every evaluation, as before anything is "
-    "learned."
-)
+FRAMES["late collapse"] = FRAMES["collapsed"]
+HALO: Any = {"edgecolor": "white", "linewidth": 5.5}  # below a frame, which then stands out from any colour
+MARKS = "Solid frame: diverged. Dashed frame: collapsed, or late collapse. Other verdicts are named, without a frame."
 
 
 def robustness_figures(tables: Tables, folder: Path) -> list[Figure]:
@@ -55,26 +52,26 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> Figure | None:
     wide: Any = {
         name: rows.pivot(index="architecture", columns="objective", values=name).reindex(**order) for name in rows
     }
-    figure, ax = plt.subplots(figsize=(2.2 + 1.35 * len(order["columns"]), 1.0 + 0.75 * len(order["index"])))
+    height = max(0.75, 0.25 + inches(text), 0.1 + inches(map(wrap, order["index"])))
+    height = 0.6 + inches(map(wrap, order["columns"])) + height * len(order["index"])
+    figure, ax = plt.subplots(figsize=(2.2 + 1.5 * len(order["columns"]), height))
     heat(ax, wide["log"] - wide["log"].min(axis=None), wide["text"].fillna("not in\nthe matrix"))
     ax.set_xticks(ax.get_xticks(), [wrap(name) for name in order["columns"]], rotation=0)
     ax.xaxis.tick_top()
     for i, j in np.ndindex(wide["seeds"].shape):
-        for inset, (mark, look) in zip((0.05, 0.1), FRAMES.items(), strict=True):
-            if wide[mark].iloc[i, j] > 0:
+        for inset, marks in ((0.05, ["diverged"]), (0.1, ["collapsed", "late collapse"])):
+            if any(wide[mark].iloc[i, j] > 0 for mark in marks):
+                look = FRAMES[marks[0]]
                 corner, size = (j + inset, i + inset), 1 - 2 * inset
-                ax.add_patch(plt.Rectangle(corner, size, size, fill=False, path_effects=[HALO], **look))
+                for line in (HALO, look):
+                    ax.add_patch(plt.Rectangle(corner, size, size, fill=False, **line))
     title = f"Robustness, {dataset}: final {described(column)}"
     figure.suptitle(plain(title), fontsize=10)
-    caption = (
-        "IQM of the final value over the seeds that finished, and how many seeds were lost. Light is good, on one "
-    )
-    caption += (
-        f"logarithmic scale. {MARKS} Collapsed and unvaried runs count in the IQM, diverged ones do not. Grey: no "
-    )
+    caption = "IQM of the final value over the seeds that finished, and how many seeds were lost. Light is good, on "
+    caption += f"one logarithmic scale. {MARKS} Diverged runs do not count in the IQM, all others do. Grey: no "
     caption += "finished seed."
     data = rows.drop(columns=["log", "text"])
-    return save(figure, data, folder, Figure(stem("robustness_final", dataset), title, caption))
+    return save(figure, data, folder, Figure(stem("robustness_final", dataset), title, caption, "where"))
 
 
 def at_equal_steps(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
@@ -99,9 +96,9 @@ def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figu
     panes = _panes(cells, rows[rows["train_seconds"] <= rows["architecture"].map(least)])
     panes = panes.assign(equal_seconds=panes["architecture"].map(least))
     title = f"Robustness, {cells['dataset'].iloc[0]}: samples at equal training time"
-    caption = "Within a row, each run's last saved samples at or before the training time on the left, the least that "
-    caption += "a finished run of that architecture took; below them the generator step and the time they are of. The "
-    caption += "training clock only, without measuring."
+    caption = "Within a row, each run's last saved samples at or before the training time on the left, the least "
+    caption += "that a finished run of that architecture took; below them the generator step and the time they are "
+    caption += "of. The training clock only, without measuring."
     times = least.map(_seconds).to_dict()
     labels = panes["g_steps"].map(_steps, na_action="ignore") + ", " + panes["train_seconds"].map(_seconds)
     return _draw(panes, labels, times, folder, "robustness_time", title, caption)
@@ -116,7 +113,7 @@ def _finished(rows: pd.DataFrame, of: str) -> pd.DataFrame:
 def _panes(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, with the last of its samples among `rows` and its mark."""
     last = rows.sort_values("g_steps", kind="stable").drop_duplicates("cell", keep="last").set_index("cell")
-    names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "collapsed", "unvaried"]
+    names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "verdict"]
     panes = cells[names].join(last[["g_steps", "samples_seen", "train_seconds", "file"]], on="key")
     return panes.assign(mark=[_mark(pane) for pane in panes.to_dict("records")])
 
@@ -126,46 +123,56 @@ def _mark(pane: dict[Any, Any]) -> str:
         return f"diverged at step {pane['onset']:,.0f}"
     if pane["status"] != "done":
         return str(pane["status"])
-    return next((name for name in ("collapsed", "unvaried") if pane[name] is True), "")
+    return "" if pd.isna(pane["verdict"]) or pane["verdict"] == "ok" else str(pane["verdict"])
 
 
 def _draw(
     panes: pd.DataFrame, labels: pd.Series, times: dict[Any, str], folder: Path, name: str, title: str, caption: str
 ) -> Figure:
-    """Architectures (rows) x objectives (columns) of panes, by architecture with a time, by pane with a label."""
-    rows, columns = panes["architecture"].unique(), panes["objective"].unique()
-    size = (1.5 + 1.5 * len(columns), 0.8 + 1.75 * len(rows))
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
+    """Architectures (rows) x objectives (columns) of panes, by architecture with a time, by pane with a label. All on
+    one axes: a pane is a square of side 1, and an axes for each would take most of the time."""
+    rows, columns = list(panes["architecture"].unique()), list(panes["objective"].unique())
+    figure, ax = plt.subplots(figsize=(1.5 + 1.5 * len(columns), 0.8 + 1.75 * len(rows)))
     records = panes.assign(label=labels.fillna("")).to_dict("records")
     found = {(pane["architecture"], pane["objective"]): pane for pane in records}
+    images = {place: np.load(pane["file"])["samples"] for place, pane in found.items() if not pd.isna(pane["file"])}
+    side = _side(len(images), next(iter(images.values()))) if images else TILE
     for (i, architecture), (j, objective) in product(enumerate(rows), enumerate(columns)):
-        ax, pane = axes[i, j], found.get((architecture, objective))
-        ax.set(xticks=[], yticks=[], facecolor="0.92", box_aspect=1)
-        ax.grid(False)
-        if pane is None or pd.isna(pane["file"]):
-            text = "not in\nthe matrix" if pane is None else pane["mark"].replace(" at", "\nat") or "no samples"
-            ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", size=8)
+        x, y, pane = 1.06 * j, 1.24 * i, found.get((architecture, objective))
+        if pane and (architecture, objective) in images:
+            picture = _tile(images[architecture, objective], side)
+            ax.imshow(picture, extent=(x, x + 1, y + 1, y), interpolation="none")
+            text = "\n".join(filter(None, (pane["mark"], pane["label"])))
+            ax.text(x + 0.5, y + 1.03, text, ha="center", va="top", size=7)
         else:
-            ax.imshow(_tile(np.load(pane["file"])["samples"]))
-            ax.set_xlabel("\n".join(filter(None, (pane["mark"], pane["label"]))), size=7)
-        if pane and (look := FRAMES.get(pane["mark"].partition(" ")[0])):
-            plt.setp(ax.spines.values(), **look)
-    for ax, objective in zip(axes[0], columns, strict=True):
-        ax.set_title(wrap(objective), size=8)
-    for ax, architecture in zip(axes[:, 0], rows, strict=True):
+            text = "not in\nthe matrix" if pane is None else pane["mark"].replace(" at", "\nat") or "no samples"
+            ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor="0.92", edgecolor="0.8"))
+            ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", size=8)
+        if pane and (look := FRAMES.get(pane["verdict"])):
+            ax.add_patch(plt.Rectangle((x, y), 1, 1, fill=False, clip_on=False, **look))
+    for j, objective in enumerate(columns):
+        ax.text(1.06 * j + 0.5, -0.05, wrap(objective), ha="center", va="bottom", size=8)
+    for i, architecture in enumerate(rows):
         time = f"\n\n{times[architecture]}" if architecture in times else ""
-        ax.set_ylabel(wrap(architecture) + time, rotation=0, ha="right", va="center", size=8)
+        ax.text(-0.08, 1.24 * i + 0.5, wrap(architecture) + time, ha="right", va="center", size=8)
+    ax.set(xlim=(-0.02, 1.06 * len(columns)), ylim=(1.24 * len(rows), -0.02), aspect="equal")
+    ax.set_axis_off()
     title += f", seed {panes['seed'].iloc[0]}"
     figure.suptitle(plain(title), fontsize=10)
-    caption += f" The first {TILE**2} samples, not picked. {MARKS}"
-    saved = Figure(stem(name, panes["dataset"].iloc[0]), title, caption)
+    caption += f" The first {side**2} samples, not picked. {MARKS}"
+    saved = Figure(stem(name, panes["dataset"].iloc[0]), title, caption, "where")
     return save(figure, panes.drop(columns="file"), folder, saved)
 
 
-def _tile(images: np.ndarray) -> np.ndarray:
-    """The first TILE x TILE of uint8 images (n, C, H, W) as one picture (TILE H, TILE W, 3)."""
-    sheet = images[: TILE**2].reshape(TILE, TILE, *images.shape[1:]).transpose(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(TILE * images.shape[2], TILE * images.shape[3], images.shape[1])
+def _side(panes: int, images: np.ndarray) -> int:
+    """TILE, or fewer images a side where that many of (n, C, H, W) would make a heavy figure."""
+    return int(np.clip(np.sqrt(BYTES / (panes * images[0].size)), 2, TILE))
+
+
+def _tile(images: np.ndarray, side: int) -> np.ndarray:
+    """The first side x side of uint8 images (n, C, H, W) as one picture (side H, side W, 3)."""
+    sheet = images[: side**2].reshape(side, side, *images.shape[1:]).transpose(0, 3, 1, 4, 2)
+    sheet = sheet.reshape(side * images.shape[2], side * images.shape[3], images.shape[1])
     return sheet.repeat(3 // images.shape[1], axis=-1)
 
 

@@ -45,12 +45,11 @@ def _samples(rows: pd.DataFrame, folder: Path, dataset: str, architecture: str) 
     figure = (_strips if rows["modality"].iloc[0] == "images" else _scatters)(samples, labels)
     title = f"Samples, {architecture} on {dataset}, after {common:,.0f} samples seen, seed {seed}"
     figure.suptitle(plain(title), fontsize=10)
-    caption = (
-        f"Each objective's last evaluation at or before {common:,.0f} samples seen by the critic, the most that all of "
-    )
-    caption += "them have reached with this seed; a name says where it is earlier. The first samples, not picked."
+    caption = f"Each objective's last evaluation at or before {common:,.0f} samples seen by the critic, the most "
+    caption += "that all of them have reached with this seed; a name says where it is earlier. The first samples, "
+    caption += "not picked."
     data = chosen[["cell", "seed", "samples_seen", "g_steps"]].reset_index()
-    return save(figure, data, folder, Figure(stem("samples", dataset, architecture), title, caption))
+    return save(figure, data, folder, Figure(stem("samples", dataset, architecture), title, caption, "where"))
 
 
 def _strips(samples: dict[Any, Any], labels: dict[Any, str], columns: int = 16) -> Any:
