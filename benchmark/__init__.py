@@ -2,29 +2,42 @@
 
 The pipeline, one stage per module, in the order a matrix goes through them:
 
-    cli       `ganbench VERB`: one verb per stage
-    options   the options of a matrix file: types, defaults, meaning
-    matrix    TOML file -> list of cells (objective x architecture x dataset x seed)
-    choices   what a value on an axis stands for; which pairs can train
-    cell      one cell: spec, key, folder, random streams, atomic files, environment
-    runner    which cells are pending; prepares datasets; hands cells to an engine
-    engines   where a cell runs (local processes)
-    progress  what a run says: options, plan, a line per worker and the time left
-    memory    what a cell takes, and the line for too little of it
-    train     one cell: a generator of snapshots
-    batches   real data on the device, or fetched ahead from host memory
-    step      one adversarial step
-    probes    what a run looks like from inside: scores, gradients, slopes
-    measure   snapshot -> numbers, one file per modality
-    metrics   every metric's unit, direction, label and tolerance
-    tables    cell folders -> cells / evals / steps / summary
-    stats     IQM, bootstrap intervals, probability of improvement
-    plots     one function per figure, each with its CSV: of numbers (plots), of samples (sample_plots), objective x
-              architecture (robustness_plots); figure holds how they look and are saved
-    report    tables + figures -> report.md and index.html
-    compare   variants, or two result sets, side by side
-    check     results against a committed baseline
-    explain   small exact experiments
+    cli          `ganbench VERB`: one verb per stage; those that read results are in cli_results
+    options      the options of a matrix file: types, defaults, meaning
+    matrix       TOML file -> list of cells (objective x architecture x dataset x seed)
+    choices      what a value on an axis stands for; which pairs can train
+    cell         one cell: spec, key, folder, random streams, atomic files
+    stored       the shapes of the files of a result set; environment, what a number depends on beside the spec
+    runner       which cells are pending; prepares datasets; hands cells to an engine
+    engines      where a cell runs (local processes)
+    progress     what a run says: options, plan, a line per worker and the time left
+    memory       what a cell takes, and the line for too little of it
+    workload     a fixed reference workload, timed beside every cell
+    train        one cell: a generator of snapshots
+    batches      real data on the device, or fetched ahead from host memory
+    step         one adversarial step, and what it costs in critic forwards
+    probes       what a run looks like from inside: scores, gradients, slopes, held-out loss
+    measure      snapshot -> numbers, one file per modality
+    metrics      every metric's unit, direction, label and tolerance
+    merge        results of shards that share no disk -> one folder
+    sample       a cell's samples for anyone else's metrics
+    rows         many JSONL files -> one frame, quickly
+    tables       cell folders -> cells / evals / steps / layers / summary / convergence
+    convergence  best, final, area, equal time, cost to target on four clocks
+    verdicts     the ways a run can fail: thresholds and reasons
+    stability    a verdict per cell, and the indices
+    stopping     is the critic's loss a stopping criterion; does the critic overfit
+    bootstrap    IQM, probability of improvement and their intervals
+    stats        families of tests, time to target, power, rank stability, profiles
+    evidence     who leads where, what the seeds can tell apart, ranks, power
+    figure       how figures look and are saved; panels, the layouts that show every place
+    plots        every figure in reading order, each with its CSV: plots (values, cost), sample_plots, robustness_plots,
+                 trace_plots (over a run), speed_plots, stability_plots, certainty_plots
+    report       tables + figures -> report.md and index.html: report_where (what ran, who wins where), report_how (how
+                 fast, how reliable, at what cost), report_sure (what failed, how sure, how to reproduce)
+    compare      variants, or result sets, side by side; compare_page and compare_plots show it
+    check        results against a committed baseline; gate holds the rule
+    explain      small exact experiments
 """
 
 import difflib

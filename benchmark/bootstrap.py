@@ -46,6 +46,24 @@ def interval(
     return stratified_interval([values], statistic, level=level, rng=rng, resamples=resamples)
 
 
+def iqm_by_group(values: ArrayLike, group: ArrayLike, groups: int, *, seed: int = 0) -> Array:
+    """iqm, low and high of each of `groups`, at 95 %: values (n,), the numbers of their groups (n,) -> (groups, 3).
+
+    NaN values are left out; NaN for a group without a value, and no interval below five. Groups of one size share
+    their resamples, drawn from `seed`."""
+    values, group = np.asarray(values, dtype=float), np.asarray(group)
+    kept = np.flatnonzero(~np.isnan(values))
+    kept = kept[np.argsort(group[kept], kind="stable")]
+    sizes = np.bincount(group[kept], minlength=groups)
+    start = np.cumsum(sizes) - sizes
+    found = np.full((groups, 3), np.nan)
+    for n in np.unique(sizes[sizes > 0]):
+        rows = np.flatnonzero(sizes == n)
+        block = values[kept][start[rows, None] + np.arange(n)]
+        found[rows] = np.column_stack([iqm(block), *interval(block, rng=np.random.default_rng(seed))])
+    return found
+
+
 def stratified_interval(
     strata: Sequence[ArrayLike],
     statistic: Statistic = iqm,

@@ -1,13 +1,10 @@
-"""One cell of a matrix: its spec, key, folder, random streams, atomic files and environment."""
+"""One cell of a matrix: its spec, key, folder, random streams, atomic files and the hash of its code."""
 
 import ast
 import hashlib
 import json
 import os
-import platform
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -116,12 +113,24 @@ def write_bytes(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
+def read_bytes(path: Path) -> bytes | None:
+    """The content of a file; None where there is none. Raises UserError for one that cannot be read: it may be whole,
+    so it is no DamagedError, after which a cell would run again."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a JSON file; an empty dict where there is none."""
-    if not path.exists():
+    content = read_bytes(path)
+    if content is None:
         return {}
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(content)
     except ValueError as error:
         raise DamagedError(f"{path} is damaged: {error}") from error
     if not isinstance(value, dict):
@@ -131,15 +140,71 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_stored(path: Path) -> dict[str, Any]:
+    """The content of a JSON file of a results folder, without its schema number, with what `stored` asks of a file of
+    this name; an empty dict where there is none. Raises DamagedError for another content."""
+    from pydantic import ValidationError
+
+    from benchmark.stored import FILES
+
+    value = read_json(path)
+    value.pop("schema", None)
+    try:
+        if value:
+            FILES[path.stem].validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        at = ".".join(map(str, first["loc"]))
+        reason = first["msg"].removeprefix("Value error, ")
+        raise DamagedError(f"{path} is not a {path.stem} file of this version: {at}: {reason}") from error
+    return value
+
+
+def read_matrix(folder: Path) -> dict[str, Any]:
+    """The matrix.json of a results folder: name, hash, config, and its cells. Raises UserError for a folder without
+    one, for a file that is none, and for a cell's key that is no plain file name or occurs twice."""
+    matrix = read_stored(folder / "matrix.json")
+    if not matrix:
+        raise UserError(f"no matrix.json in {folder}: not the results of a matrix; `ganbench run` writes them")
+    return matrix
+
+
+def read_protocols(folder: Path) -> dict[str, Any]:
+    """The protocols.json of a results folder: protocol and floor by dataset."""
+    return read_stored(folder / "protocols.json")
+
+
 def cell_status(folder: Path, key: str) -> dict[str, Any]:
-    """The committed status of a cell of a results folder; empty for a missing one, for a damaged file, and for a
-    finished cell whose measurements are gone: such a cell runs again."""
+    """The committed status of a cell of a results folder; empty, so that the cell runs again, for a missing one, for a
+    damaged file, for the folder of another cell, and for a finished cell whose evaluations are gone or cut short."""
     path = folder / "cells" / key
     try:
-        status = read_json(path / "status.json")
+        status = read_stored(path / "status.json")
     except DamagedError:
         return {}
-    return {} if status.get("status") == "done" and not (path / "evals.jsonl").exists() else status
+    whole = status.get("status") not in FINISHED or _has_evaluations(path / "evals.jsonl", status)
+    return status if whole and status.get("key", key) == key else {}
+
+
+def _has_evaluations(path: Path, status: dict[str, Any]) -> bool:
+    """Whether the rows of a finished cell go to its end: of a done one to the samples that its status counts; one that
+    diverged may have ended before its first. Looks at the end of the file alone."""
+    done = status["status"] == "done"
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            *rows, rest = file.read().split(b"\n")
+    except FileNotFoundError:
+        return not done
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    if rest or not rows:
+        return not (rest or done)
+    try:
+        seen = json.loads(rows[-1])["samples_seen"]
+        return bool(seen == status["samples_seen"] if done else seen <= status["samples_seen"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -148,16 +213,21 @@ def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         file.writelines(json.dumps({"schema": SCHEMA, **row}) + "\n" for row in rows)
 
 
+def commit_status(path: Path, status: dict[str, Any]) -> None:
+    """Write the last status.json of a cell's folder, its rows first on the disk: a status never says more than they."""
+    for file in path.glob("*.jsonl"):
+        with file.open("rb") as rows:
+            os.fsync(rows.fileno())
+    write_json(path / "status.json", status)
+
+
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a JSONL file; a last line cut short by a crash is left out. Raises UserError for a damaged line."""
-    if path.exists():
-        with path.open() as file:
-            for number, line in enumerate(file, 1):
-                if line.endswith("\n"):
-                    try:
-                        yield json.loads(line)
-                    except ValueError as error:
-                        raise DamagedError(f"{path}, line {number} is damaged: {error}") from error
+    for number, line in enumerate((read_bytes(path) or b"").split(b"\n")[:-1], 1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise DamagedError(f"{path}, line {number} is damaged: {error}") from error
 
 
 # Provenance
@@ -198,47 +268,6 @@ def _with_imports(file: Path) -> list[Path]:
 @cache
 def _hash_files(files: tuple[Path, ...]) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-
-
-def environment(device: str) -> dict[str, Any]:
-    """What a number depends on beside the spec: versions, processor, threads, flags, commit. No host or user names."""
-    from importlib.metadata import version
-
-    import torch
-
-    cuda = device.startswith("cuda")
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {name: version(name) for name in ("torch", "torchvision", "torch-fidelity", "numpy", "scipy")},
-        "device": torch.cuda.get_device_name(device) if cuda else _processor(),
-        "cuda": torch.version.cuda if cuda else None,
-        "cudnn": torch.backends.cudnn.version() if cuda else None,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "git": _git(),
-    }
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-@cache
-def _git() -> dict[str, Any] | None:
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        diff = git("diff", "HEAD")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": digest(diff) if diff else None}
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _plain(value: Any) -> str:

@@ -1,10 +1,10 @@
 """Results against a committed baseline: a verdict per group and metric, and an exit code.
 
-    +   within its band of the baseline, or better
-    −   worse beyond the band, and the seeds tell the two apart
+    +   not beyond its band of the baseline on the bad side
+    −   worse: beyond the band on the bad side, and the seeds tell the two apart
     !   more seeds diverged than in the baseline, and more than chance explains
-    ~   suspect: worse beyond the band, or more diverged, but not separated
-    ?   cannot see: the band reaches a generator that learned nothing, or there is no reference workload to divide by
+    ~   suspect: beyond the band on the bad side, or more diverged, but not separated
+    ?   cannot see: the band reaches a generator that learned nothing, or one side has no reference workload
     x   cannot be compared: missing from one side, incomplete, stale, finished without a value, trained with other
         options, or measured under another protocol
 
@@ -12,6 +12,8 @@ Exit code 0 when every comparison is +, ~ or ?; 1 for any − or !; 2 for any x,
 found: benchmark/gate.py.
 """
 
+import html
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,20 +32,27 @@ from benchmark.gate import (
     baseline,
     exit_code,
     false_alarms,
+    family_of,
     judge,
+    key_of,
+    limits,
     title,
     useless,
+    values_of,
 )
 from benchmark.metrics import metric
 from benchmark.tables import Tables
 
-__all__ = ["accept", "compare", "exit_code", "measured", "summary", "to_markdown", "write_junit"]
+__all__ = ["accept", "compare", "exit_code", "limits", "measured", "summary", "to_markdown", "write_junit"]
 BASELINES = ROOT / "results" / "baselines"
+FIELDS: dict[str, Any] = dict.fromkeys((*GROUP, "metric", "training"), str)  # of a row of a baseline
+FIELDS |= {"protocol": str | None, "values": dict} | dict.fromkeys(("untrained", "band"), float | int | None)
 
 
 def measured(tables: Tables) -> list[Row]:
     """The rows of a rerun: per group every gated metric's final values, `diverged` (0 or 1), and COST: milliseconds of
-    a generator step and peak memory, both ÷ those of the reference workload in the same process."""
+    a generator step and peak memory, both ÷ those of the reference workload in the same process; of memory no value on
+    a CPU."""
     cells, evals, found = tables.cells, tables.evals, []
     dataset = evals["cell"].map(cells.set_index("key")["dataset"])
     measured_columns = evals["metric"].groupby(dataset).unique().to_dict()
@@ -71,7 +80,7 @@ def measured(tables: Tables) -> list[Row]:
                     "values": {str(seed): _plain(value) for seed, value in values.items()},
                     "untrained": _plain(start.reindex(index=key, columns=[column])[column].median()),
                     "unfinished": int((~group["status"].isin(FINISHED)).sum()),
-                    "unmeasured": int((done & values.isna()).sum()) if column not in COST else 0,
+                    "unmeasured": int((done & ~np.isfinite(values)).sum()) if column not in COST else 0,
                     "stale": int(group["stale"].sum()),
                 }
             )
@@ -79,15 +88,32 @@ def measured(tables: Tables) -> list[Row]:
 
 
 def accept(tables: Tables, name: str) -> tuple[Path, list[str]]:
-    """Write results/baselines/NAME.json from finished results. Returns its path, and what to know about it: metrics
-    that are useless as a gate, and how often unchanged code would go red. Raises UserError for unfinished results."""
-    rows = measured(tables)
+    """Write results/baselines/NAME.json from finished results. Returns its path, and what to know about it: what it
+    replaces, groups without a value, metrics that are useless as a gate, and how often unchanged code would go red.
+    Raises UserError for results that are unfinished, stale or without a value, OSError where it cannot be written."""
+    rows, path = measured(tables), BASELINES / f"{name}.json"
+    quality = [row for row in rows if family_of(row["metric"]) == "quality"]
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot accept {name}: {path} is not a file")
     if not rows or any(row["unfinished"] for row in rows):
         raise UserError(f"cannot accept {name}: the results are incomplete; run the matrix to its end first")
     if any(row["stale"] for row in rows):
         raise UserError(f"cannot accept {name}: other code or evaluation options made the results; run with --force")
+    for row in rows:
+        if row["unmeasured"]:
+            seeds = f"{row['unmeasured']} of {len(row['values'])} seeds finished without a value"
+            raise UserError(f"cannot accept {name}: {title(row)} {row['metric']}: {seeds}")
+    unseen = {title(row) for row in rows} - {title(row) for row in quality}
+    if unseen or not any(values_of(row) for row in quality):
+        where = f" of {min(unseen)}" if unseen else ""
+        raise UserError(f"cannot accept {name}: the results{where} have no value of a metric to gate")
     groups, alarms = baseline(rows), false_alarms(rows)
-    notes = [f"useless as a gate: {title(row)} {row['metric']}: {reason}" for row in groups if (reason := useless(row))]
+    notes = [_replaced(path, name)] if path.exists() else []
+    lost = dict.fromkeys(title(row) for row in quality if not values_of(row))
+    notes += [f"no seed finished: {group}: its divergence alone is gated" for group in lost]
+    notes += [
+        f"useless as a gate: {title(row)} {row['metric']}: {reason}" for row in groups if (reason := useless(row))
+    ]
     least = min(len(row["values"]) for row in rows)
     if alarms:
         notes.append(f"false alarms: {alarms['red']} of {alarms['reruns']} reruns of unchanged code go red")
@@ -95,18 +121,62 @@ def accept(tables: Tables, name: str) -> tuple[Path, list[str]]:
             notes[-1] += ", more than 1 in 20: the bands are too narrow"
     else:
         notes.append(f"{least} seeds: too few to estimate false alarms and to tell small changes; {MANY_SEEDS} can")
-    path = BASELINES / f"{name}.json"
     write_json(path, {"matrix": name, "false_alarms": alarms, "groups": groups})
     return path, notes
 
 
 def compare(tables: Tables, name: str) -> list[Verdict]:
-    """Results against the baseline of their matrix. Raises UserError where there is none."""
+    """Results against the baseline of their matrix. Raises UserError where there is none, or none of this version."""
     path = BASELINES / f"{name}.json"
     if not path.exists():
         known = sorted(file.stem for file in BASELINES.glob("*.json"))
         raise UserError(f"no baseline for matrix {name!r}; there are: {', '.join(known) or 'none'} (ganbench accept)")
-    return judge(read_json(path)["groups"], measured(tables))
+    return judge(_groups(path, name), measured(tables))
+
+
+def _groups(path: Path, name: str) -> list[Row]:
+    """The rows of a baseline. Raises UserError for a file that is not one of this version."""
+    try:
+        saved = read_json(path)
+        fault = _fault(saved, name)
+    except UserError as error:
+        fault = str(error).removeprefix(f"{path} ")
+    if fault:
+        raise UserError(f"{path} is not a baseline of this version ({fault}): make one with ganbench accept")
+    return list(saved["groups"])
+
+
+def _fault(saved: Row, name: str) -> str:
+    """What keeps a file from being the baseline of a matrix; the empty string for a sound one."""
+    groups = saved.get("groups")
+    if saved.get("matrix") != name:
+        return f"matrix {saved.get('matrix')!r}"
+    if not isinstance(groups, list) or not all(isinstance(row, dict) for row in groups):
+        return "no list of groups"
+    for i, row in enumerate(groups):
+        if bad := [field for field, kind in FIELDS.items() if not isinstance(row.get(field, ...), kind)]:
+            return f"{bad[0]} of group {i}"
+        family, numbers = family_of(row["metric"]), [*row["values"].values(), row["untrained"], row["band"]]
+        if family == "quality":
+            metric(row["metric"])  # UserError for an unknown one
+        if not all(x is None or (isinstance(x, int | float) and np.isfinite(x)) for x in numbers):
+            return f"a value of group {i} is not a number"
+        if not row["values"] or (family == "diverged" and not set(row["values"].values()) <= {0, 1}):
+            return f"values of group {i}"
+        if row["band"] is None and family != "diverged" and values_of(row):
+            return f"band of group {i}"
+    keys = [key_of(row) for row in groups]
+    if len(set(keys)) < len(keys):
+        return "a group occurs twice"
+    quality, diverged = ({key[:-1] for key in keys if family_of(key[-1]) == name} for name in ("quality", "diverged"))
+    return "" if groups and quality == diverged else "a group without a metric, or without its divergence"
+
+
+def _replaced(path: Path, name: str) -> str:
+    try:
+        return f"replaces a baseline of {max(len(row['values']) for row in _groups(path, name))} seeds"
+    except UserError:
+        return "replaces a file that is not a baseline of this version"
 
 
 def summary(verdicts: list[Verdict]) -> str:
@@ -119,12 +189,11 @@ def summary(verdicts: list[Verdict]) -> str:
 def to_markdown(verdicts: list[Verdict]) -> str:
     """The check table for a CI summary, what is not + first."""
     ordered = sorted(verdicts, key=lambda verdict: "x!−~?+".index(verdict.mark))
-    cells = [
-        f"| {' | '.join((v.mark, v.group, v.metric, *map(_text, (v.baseline, v.current, v.band)), v.note))} |"
-        for v in ordered
-    ]
+    rows = [(v.mark, v.group, v.metric, *map(_text, (v.baseline, v.current, v.band)), v.note) for v in ordered]
+    cells = [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
     head = "| | group | metric | baseline | now | band | note |\n|---|---|---|---:|---:|---:|---|"
-    return "\n".join([f"### ganbench check\n\n{summary(verdicts)}\n", head, *cells, ""])
+    said = [f"{text}\n" for text in (summary(verdicts), *limits(verdicts))]
+    return "\n".join(["### ganbench check\n", *said, head, *cells, ""])
 
 
 def write_junit(verdicts: list[Verdict], path: Path) -> None:
@@ -142,8 +211,13 @@ def write_junit(verdicts: list[Verdict], path: Path) -> None:
 
 
 def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return float(value) if np.isfinite(value) else None
 
 
 def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
+
+
+def _escaped(text: str) -> str:
+    """Text as it is, never as markup, on one line: for a Markdown table."""
+    return re.sub(r"([\\`|*])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

@@ -170,6 +170,11 @@ def main() -> None:
     except UserError as error:
         print(f"ganbench: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a file or folder that cannot be read or written
+        where = error.filename2 or error.filename  # of two, the one written to
+        where = f"{where}: " if where else ""
+        print(f"ganbench: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("ganbench: interrupted; run again to continue with the cells not yet committed", file=sys.stderr)
         sys.exit(130)

@@ -56,13 +56,16 @@ def compare(
     """Compare objectives within a result set, or result sets of one matrix, with the first one. Prints Markdown."""
     from benchmark import compare as module
     from benchmark import compare_page
+    from benchmark.cell import read_matrix
     from benchmark.tables import OF, load
 
     if of not in (valid := [*OF, "all"]):
         raise unknown("--of", of, valid)
     if output:
         writable(output, "--output")
-    if any(os.sep in name or (Path(name) / "matrix.json").exists() for name in names):
+    own = results / _stem(matrix)
+    labels = {cell["objective"] for cell in read_matrix(own)["cells"]} if _is_set(own) else set()
+    if not labels.issuperset(names) and any(os.sep in name or _is_set(name) for name in names):
         sides = module.of_sets(dict(zip(module.set_names(names), (load(Path(name)) for name in names), strict=True)))
     else:
         sides = module.of_labels(load(result_set(results, matrix)), names)
@@ -89,7 +92,7 @@ def check(
         numbers = ("" if x is None else f"{x:.4g}" for x in (v.baseline, v.current, v.band))
         table.add_row(v.mark, v.group, v.metric, *numbers, v.note)
     Console(highlight=False, markup=False, width=None if out.is_terminal else 200).print(table)
-    print(module.summary(verdicts))
+    print(module.summary(verdicts), *module.limits(verdicts), sep="\n")
     try:
         if markdown:
             markdown.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +129,10 @@ def merge(
 
     from benchmark import merge as module
 
-    counts = Counter(module.merge(folders, writable(into, "--into"), prefer_first)).most_common()
+    states, notes = module.merge(folders, writable(into, "--into"), prefer_first)
+    for text in notes:
+        note.print(text)
+    counts = Counter(states).most_common()
     out.print(f"{into}: {', '.join(f'{n} {status}' for status, n in counts)}")
 
 
@@ -146,16 +152,28 @@ def sample(
     from benchmark.engines import local
 
     target = writable(output or folder / "samples", "--output")
-    out.print(f"{module.export(folder, cell, n, target, local.devices_of(device, 1)[0], seed, png)}")
+    key = module.find(folder, cell)
+    path = module.export(folder, key, n, target, local.devices_of(device, 1)[0], seed, png)
+    if module.is_stale(folder, key):
+        note.print(f"{key} is stale: other code than the present trained it, which sampled it now")
+    out.print(f"{path}")
 
 
 def result_set(results: Path, matrix: str) -> Path:
     """The result set of a matrix, named or by its file. Raises UserError where there is none."""
-    folder = results / Path(matrix).stem
-    if not (folder / "matrix.json").exists():
+    folder = results / _stem(matrix)
+    if not _is_set(folder):
         known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
         raise UserError(f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}")
     return folder
+
+
+def _stem(matrix: str) -> str:
+    return Path(matrix).name.removesuffix(".toml")
+
+
+def _is_set(folder: str | Path) -> bool:
+    return os.path.exists(os.path.join(folder, "matrix.json"))  # False for a name too long for a path, too
 
 
 def writable(folder: Path, option: str) -> Path:

@@ -2,11 +2,13 @@
 
 A side is what is compared: an objective's label, or a result set. The first one named is the reference that every other
 side is held against. A group is where: an architecture on a dataset, and between result sets an objective there. The
-family under Holm's correction is every comparison of one place, metric and `of`.
+family under Holm's correction is every comparison with the reference at one place, metric and `of`; within a result set
+those of the objectives that are not named count too, so that naming the two of seven that look furthest apart does not
+make one comparison of six.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark import UserError, convergence, stats, unknown
+from benchmark.convergence import sign
 from benchmark.merge import differing
-from benchmark.metrics import metric
+from benchmark.options import Training
 from benchmark.tables import GROUP, Tables, joined, scores
 from benchmark.verdicts import VERDICTS
 
@@ -25,11 +28,13 @@ ALPHA = 0.05
 @dataclass
 class Sides:
     """What is compared, the reference first. Frames as in `tables`, each with a column `side`; `evals` holds the
-    primary metric only. `by`: the columns that name a group."""
+    primary metric only. `by`: the columns that name a group. `family`: `cells`, and those of sides that are not named
+    but count among the comparisons."""
 
     names: list[str]
     by: list[str]
     cells: pd.DataFrame
+    family: pd.DataFrame
     evals: pd.DataFrame
     convergence: pd.DataFrame
     primary: dict[str, str]  # dataset -> the column it is ranked by
@@ -48,11 +53,20 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
     _several(labels, "objectives", known)
 
     def side(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame[frame["objective"].isin(labels)].assign(side=lambda found: found["objective"].astype(str))
+        return frame.assign(side=frame["objective"].astype(str))
 
+    def named(frame: pd.DataFrame) -> pd.DataFrame:
+        return side(frame[frame["objective"].isin(labels)])
+
+    cells = named(tables.cells)
+    notes = _stale(labels, cells)
+    for (dataset, architecture), place in cells.groupby(GROUP, sort=False):
+        if len(devices := place["device"].dropna().unique()) > 1:
+            there = f"{architecture} on {dataset} ran on several devices ({', '.join(devices)})"
+            notes.append(f"{there}: its times do not compare, and there is no equal time.")
     return Sides(
-        list(labels), GROUP, side(tables.cells), side(_curves(tables)), side(tables.convergence), tables.primary,
-        _floors(tables),
+        list(labels), GROUP, cells, side(tables.cells), named(_curves(tables)), named(tables.convergence),
+        tables.primary, _floors(tables), notes,
     )  # fmt: skip
 
 
@@ -70,6 +84,10 @@ def of_sets(sets: dict[str, Tables]) -> Sides:
         _same_training(names[0], first, name, other)
         options = list(differing(first.matrix["config"], other.matrix["config"]))
         notes += [f"{name} is of another matrix than {names[0]}: {option}." for option in options]
+        for dataset, column in first.primary.items():
+            there = other.cells[other.cells["dataset"] == dataset]
+            if len(there) and (f"{column}:final" not in there or there[f"{column}:final"].isna().all()):
+                notes.append(f"{column}, by which {dataset} is ranked, is not measured in {name}.")
 
     seeds = sorted(set.intersection(*(set(t.cells["seed"]) for t in tables)))
     if not seeds:
@@ -85,8 +103,8 @@ def of_sets(sets: dict[str, Tables]) -> Sides:
     cells = together([first.cells, *(_to_targets_of(first, other) for other in tables[1:])])
     to_target = [convergence.kaplan_meier(cells[cells["side"] == name]).assign(side=name) for name in names]
     return Sides(
-        names, [*GROUP, "objective"], cells, together([_curves(t) for t in tables]),
-        pd.concat(to_target, ignore_index=True), first.primary, _floors(first), notes,
+        names, [*GROUP, "objective"], cells, cells, together([_curves(t) for t in tables]),
+        pd.concat(to_target, ignore_index=True), first.primary, _floors(first), [*notes, *_stale(names, cells)],
     )  # fmt: skip
 
 
@@ -95,10 +113,16 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
 
     n: pairs of seeds; value, against: each side's IQM; difference: side − reference, the IQM over pairs, with ci_low,
     ci_high; p_improvement: P(side is better), with p_low, p_high; p_holm; verdict; why it is not separated. A diverged
-    seed counts in p_improvement, as the worst value, and has no difference. Raises UserError where nothing compares."""
-    long = pd.concat([scores(cells).assign(side=name) for name, cells in sides.cells.groupby("side", sort=False)])
+    seed counts in p_improvement, as the worst value, and has no difference. Between result sets there is no equal_time:
+    each has its own. Raises UserError where nothing compares."""
+    within = "objective" not in sides.by
+    if not within and "equal_time" in of and not (of := [name for name in of if name != "equal_time"]):
+        raise UserError("equal_time is read within one result set: between sets see the cost, or --of final")
+    long = pd.concat([scores(cells).assign(side=name) for name, cells in sides.family.groupby("side", sort=False)])
+    planned = sides.family.groupby(GROUP)["side"].unique()
     rows = []
-    for (_, _, column, _), of_family in long[long["of"].isin(of)].groupby([*GROUP, "metric", "of"], sort=False):
+    families: Any = long[long["of"].isin(of)].groupby([*GROUP, "metric", "of"], sort=False)
+    for (*place, column, _), of_family in families:
         family = []
         for _, group in of_family.groupby(sides.by, sort=False):
             values = {
@@ -106,44 +130,31 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
                 for name, found in group.groupby("side", sort=False)
                 if found["value"].notna().any()
             }
-            if sides.names[0] in values and len(values) > 1:
+            if sides.names[0] in values and any(name in values for name in sides.names[1:]):
                 where = group.iloc[0][[*sides.by, "metric", "of"]].to_dict()
-                minimise = metric(str(column)).direction == "min"
+                unfinished: dict[str, Any] = {name: {} for name in planned[tuple(place)]} if within else {}
                 compared = stats.family(
-                    values, minimise=minimise, reference=sides.names[0], alpha=ALPHA, rng=np.random.default_rng(0)
-                )
+                    unfinished | values, minimise=sign(column) == 1, reference=sides.names[0], alpha=ALPHA,
+                    rng=np.random.default_rng(0),
+                )  # fmt: skip
                 family += [(where, values, comparison) for comparison in compared]
-        found = [comparison for *_, comparison in family]
-        if "objective" in sides.by:
-            found = _corrected(found)
+        found = stats.judged([comparison for *_, comparison in family], minimise=sign(column) == 1, alpha=ALPHA)
         rows += [
-            where | _row(values, one, sides.names[0]) for (where, values, _), one in zip(family, found, strict=True)
+            where | _row(values, one, sides.names[0])
+            for (where, values, _), one in zip(family, found, strict=True)
+            if one.first in sides.names and one.first in values
         ]
     if not rows:
-        raise UserError(f"no finished runs of {sides.names[0]} and of another side to compare ({', '.join(of)})")
+        why = "; ".join(["", *(note.rstrip(".") for note in sides.notes)])
+        raise UserError(f"no finished runs of {sides.names[0]} and of another side to compare ({', '.join(of)}){why}")
     return pd.DataFrame(rows)
-
-
-def _corrected(family: list[stats.Comparison]) -> list[stats.Comparison]:
-    """Comparisons judged one by one, as one family: Holm over all of them."""
-    m, found = len(family), []
-    mute = all(comparison.lowest > ALPHA / m for comparison in family)
-    for comparison, p in zip(family, stats.holm([comparison.p for comparison in family]), strict=True):
-        corrected = replace(comparison, p_holm=float(p))
-        if p > ALPHA and comparison.n >= stats.MIN_SEEDS:
-            why = f"p = {p:.2g} after Holm's correction for {m} comparisons"
-            if mute:
-                why = f"p = {comparison.lowest:.2g} is the lowest {comparison.n} seeds can reach, "
-                why += f"{m} comparisons ask for {ALPHA / m:.2g}"
-            corrected = replace(corrected, verdict="not separated", why=why)
-        found.append(corrected)
-    return found
 
 
 def _row(values: dict[str, dict[Any, float]], found: stats.Comparison, reference: str) -> dict[str, Any]:
     first, second = values[found.first], values[reference]
     pairs = [(first[seed], second[seed]) for seed in first.keys() & second.keys()]
     equal = len(pairs) > 0 and all(a == b for a, b in pairs)
+    same = "every seed of both diverged" if equal and np.isinf(pairs).all() else "equal seed by seed"
 
     def middle(seeds: dict[Any, float]) -> float:
         return float(stats.iqm([value for value in seeds.values() if np.isfinite(value)]))
@@ -153,7 +164,7 @@ def _row(values: dict[str, dict[Any, float]], found: stats.Comparison, reference
         "diverged": int(np.isinf([*first.values()]).sum()), "against_diverged": int(np.isinf([*second.values()]).sum()),
         "difference": found.difference, "ci_low": found.ci_low, "ci_high": found.ci_high,
         "p_improvement": found.p_improvement, "p_low": found.p_low, "p_high": found.p_high, "p_holm": found.p_holm,
-        "verdict": found.verdict, "why": "equal seed by seed" if equal else found.why,
+        "verdict": found.verdict, "why": same if equal else found.why,
     }  # fmt: skip
 
 
@@ -203,7 +214,12 @@ def ordered(sides: Sides, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def set_names(folders: Sequence[str]) -> list[str]:
-    """What tells result folders apart: their paths without the parts they begin and end with alike."""
+    """What tells result folders apart: their paths without the parts they begin and end with alike. Raises UserError
+    for a folder named twice, however it is written."""
+    resolved = [Path(folder).resolve() for folder in folders]
+    for folder, path in zip(folders, resolved, strict=True):
+        if resolved.count(path) > 1:
+            raise UserError(f"{folder} is named twice: compare takes different result sets")
     parts = [Path(folder).parts for folder in folders]
     shortest = min(map(len, parts))
     head = next((i for i in range(shortest) if len({part[i] for part in parts}) > 1), shortest)
@@ -219,6 +235,15 @@ def _several(names: Sequence[str], kind: str, known: Sequence[str] = ()) -> None
     if len(names) < 2:
         valid = f"; valid: {', '.join(known)}" if known else ""
         raise UserError(f"compare needs two {kind} or more, got {', '.join(names) or 'none'}{valid}")
+
+
+def _stale(names: Sequence[str], cells: pd.DataFrame) -> list[str]:
+    counts = {name: int(cells.loc[cells["side"] == name, "stale"].sum()) for name in names}
+    return [
+        f"Of {name}, {n} of the cells are stale: trained by other code, or measured in another way, than at present."
+        for name, n in counts.items()
+        if n
+    ]
 
 
 def _curves(tables: Tables) -> pd.DataFrame:
@@ -252,7 +277,7 @@ def _same_protocols(name: str, first: Tables, other_name: str, other: Tables) ->
 
 
 def _same_training(name: str, first: Tables, other_name: str, other: Tables) -> None:
-    """Options that only one side knows (a later version's) are let through."""
+    """An option that only one side knows (a later version's) is let through at its default."""
     axes = ("objective", "architecture", "dataset")
     ours, theirs = (
         {tuple(cell[axis] for axis in axes): cell["spec"]["training"] for cell in t.matrix["cells"]}
@@ -262,8 +287,9 @@ def _same_training(name: str, first: Tables, other_name: str, other: Tables) -> 
     if not common:
         raise UserError(f"{name} and {other_name} have no objective, architecture and dataset in common")
     for group in common:
-        known = ours[group].keys() & theirs[group].keys()
-        a, b = ({name: side[group][name] for name in sorted(known)} for side in (ours, theirs))
+        known = {name: option.default for name, option in Training.model_fields.items()}
+        a, b = ({**{name: known[name] for name in other if name in known}, **own}
+                for own, other in ((ours[group], theirs[group]), (theirs[group], ours[group])))  # fmt: skip
         if options := list(differing(a, b)):
             raise UserError(
                 f"{' / '.join(group)} is trained with other options in {other_name} than in {name}: "

@@ -19,9 +19,9 @@ OFS = {
     "final": "at the last evaluation",
     "best": "at the best evaluation",
     "area": "mean over samples seen (geometric for a metric that ranks)",
-    "equal_time": "at the training time of the quickest objective, per result set, between evaluations",
+    "equal_time": "at the training time of the quickest objective, between evaluations",
 }
-CLOCKS = {"samples": "samples", "g_steps": "generator steps", "forwards": "critic forwards", "seconds": "seconds"}
+CLOCK_HEADS = {"samples": "samples", "g_steps": "generator steps", "forwards": "critic forwards", "seconds": "seconds"}
 COSTS = {
     "ms_per_g_step": "ms per generator step",
     "workloads_per_g_step": "in reference workloads",
@@ -64,7 +64,8 @@ def page(sides: Sides, frame: pd.DataFrame) -> Page:
         _compared(sides),
     ]
     title = f"{', '.join(sides.names[1:])} against {sides.names[0]}"
-    return Page(title, [_answer(sides, row) for row in _rows(frame[primary])], [s for s in sections if s.rows])
+    answers = [_answer(sides, row) for row in _rows(frame[primary])]
+    return Page(title, answers or sides.notes, [section for section in sections if section.rows])
 
 
 def to_markdown(found: Page, figure: str = "") -> str:
@@ -128,8 +129,12 @@ def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
     low = [name for name in dict.fromkeys(frame["metric"]) if metric(name).direction == "min"]
     note = f"{'; '.join(f'{name}: {OFS[name]}' for name in of)}. ".replace("_", " ")
     note += "IQM: over a side's seeds that finished. Difference: IQM over pairs of seeds. P(better): over all seeds, "
-    note += "one that diverged being the worst. Intervals are 95 % BCa; p is corrected by Holm over the comparisons of "
-    note += "one place and metric."
+    note += (
+        "one that diverged being the worst. Intervals are 95 % BCa. p is corrected by Holm over the comparisons with "
+    )
+    note += f"{sides.names[0]} of one place and metric, "
+    note += "between all objectives there. " if "objective" in sides.by else "those of objectives not named here too. "
+    note += f"It is not corrected over places and metrics, nor for a choice of {sides.names[0]} after seeing results."
     return Section(title, columns, note + (f" Lower is better: {', '.join(low)}." if low else ""))
 
 
@@ -144,7 +149,7 @@ def _speed(sides: Sides) -> Section:
         "target": [_number(row["target"]) for row in firsts],
         "reached": [f"{row['reached']}/{row['n']}" for row in firsts],
     }
-    for clock, head in CLOCKS.items():
+    for clock, head in CLOCK_HEADS.items():
         if any(of_row[clock]["n"] for of_row in times):
             columns[head] = [_interval(of_row[clock], "median") for of_row in times]
     note = "Median over seeds to the first evaluation that reaches the target, with its 95 % interval (Kaplan–Meier: a "
@@ -180,6 +185,7 @@ def _compared(sides: Sides) -> Section:
         "side": sides.names,
         "cells finished": [f"{cells['status'].isin(FINISHED).sum()}/{len(cells)}" for cells in of],
         "seeds": [str(cells["seed"].nunique()) for cells in of],
+        "stale cells": [str(cells["stale"].sum()) for cells in of],
     }
     for column, head in (("device", "device"), ("torch", "torch"), ("git_commit", "commit")):
         columns[head] = [", ".join(map(str, cells[column].dropna().unique())) or "–" for cells in of]
@@ -200,8 +206,10 @@ def _lost(diverged: int) -> str:
 
 
 def _interval(row: Row, value: str, low: str = "ci_low", high: str = "ci_high") -> str:
-    ends = f" [{_number(row[low])}, {_number(row[high])}]" if not np.isnan(row[low]) else ""
-    return _number(row[value]) + ends
+    known = row[low] < row[high] or (
+        row[low] == row[high] and value != "p_improvement"
+    )  # 1 [1, 1] knows no more than 1
+    return _number(row[value]) + (f" [{_number(row[low])}, {_number(row[high])}]" if known else "")
 
 
 def _number(value: float) -> str:
@@ -212,5 +220,5 @@ def _number(value: float) -> str:
 
 def _plain(text: object) -> str:
     """Names as they are, never as markup."""
-    special: Any = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\n": " "}
-    return str(text).translate(str.maketrans(special))
+    special: Any = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\\": "\\\\"}
+    return " ".join(str(text).splitlines()).translate(str.maketrans(special)).replace("](", "]\\(")

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from benchmark import stats
-from benchmark.cell import FINISHED
 from benchmark.metrics import METRICS, metric
 from benchmark.rows import is_wanted, of_cell
 
@@ -38,11 +37,13 @@ def forwards(rows: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:
 
 
 def measured(evals: pd.DataFrame) -> pd.DataFrame:
-    """METRIC:final, :best, :area and :best_g_step by cell.
+    """METRIC:final, :best, :area, :best_g_step and :final_g_step by cell.
 
+    final: at the last evaluation of the cell; NaN where that one lacks the metric, as in a file cut short.
     area: the mean over samples seen by the trapezoid rule; of a primary metric, which is positive and minimised, the
     geometric mean 10 ** (mean of log10), so that the first evaluations, orders of magnitude above the last, do not
-    decide alone. NaN where a value is NaN. best_g_step: the generator step of the first best evaluation."""
+    decide alone. NaN where a value is NaN. best_g_step, final_g_step: the generator step of the first best evaluation,
+    and of the last."""
     names = evals["metric"].cat.categories
     rows, run = _by_run(evals)
     x, y = rows["samples_seen"].to_numpy(), rows["value"].to_numpy()
@@ -61,11 +62,13 @@ def measured(evals: pd.DataFrame) -> pd.DataFrame:
         mean = np.add.reduceat(trapezoids, first) / (x[last] - x[first])
         mean = np.where(log[first], 10 ** np.where(log[first], mean, 0), mean)
         area = np.where(x[last] > x[first], mean, y[last])
+    end = pd.Series(x[last]).groupby(run[last] // max(1, len(names))).transform("max").to_numpy()
     found = {
-        "final": y[last],
+        "final": np.where(x[last] == end, y[last], np.nan),
         "best": direction[first] * best,
         "area": area,
         "best_g_step": np.append(rows["g_steps"].to_numpy(), np.nan)[at],
+        "final_g_step": rows["g_steps"].to_numpy()[last],
     }
     return _named(pd.concat({of: _wide(evals, run[first], values) for of, values in found.items()}, axis=1))
 
@@ -73,8 +76,7 @@ def measured(evals: pd.DataFrame) -> pd.DataFrame:
 def equal_seconds(cells: pd.DataFrame) -> dict[tuple[str, str], float]:
     """Training seconds at which objectives are compared, by (dataset, architecture): the least over objectives of the
     median over the runs that were done. Not there for a place whose cells ran on more than one device."""
-    one = cells.groupby(GROUP)["device"].transform("nunique") == 1
-    done = cells[one & (cells["status"] == "done")]
+    done = cells[_one_device(cells) & (cells["status"] == "done")]
     median = done.groupby([*GROUP, "objective"])["train_seconds"].median()
     least = median.groupby(GROUP).min()
     return dict(zip(least.index.to_list(), least.to_list(), strict=True))
@@ -82,20 +84,20 @@ def equal_seconds(cells: pd.DataFrame) -> dict[tuple[str, str], float]:
 
 def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     """METRIC:equal_time by cell: the value at `equal_seconds`, linear in training time between the evaluations before
-    and after it (the logarithm of a primary metric); a run that ended before has its final.
+    and after it (the logarithm of a primary metric); a run that ended before has its final. NaN where one of these is.
 
     Interpolated, because the last evaluation before that time would be a whole interval back for a run that is slower
     by a hair."""
     limits, places = equal_seconds(cells), zip(*(cells[name] for name in GROUP), strict=True)
     limit = pd.Series([limits.get(place, np.nan) for place in places], pd.Index(cells["key"]))
-    rows, run = _by_run(evals[evals["value"].notna() & evals["train_seconds"].notna()])
+    rows, run = _by_run(evals[evals["train_seconds"].notna()])
     t, y, t_limit = rows["train_seconds"].to_numpy(), rows["value"].to_numpy(), of_cell(rows, limit)
     log = np.array([metric(name).primary for name in rows["metric"].cat.categories], dtype=bool)
     log = log[rows["metric"].cat.codes]
     passed = np.flatnonzero(t <= t_limit)
     at = passed[np.diff(run[passed], append=-1) != 0]  # the last evaluation of each run within the time
     after = np.minimum(at + 1, len(t) - 1)
-    after = np.where(run[after] == run[at], after, at)
+    after = np.where((run[after] == run[at]) & (t[at] < t_limit[at]), after, at)
     with np.errstate(divide="ignore", invalid="ignore"):
         height = np.where(log, np.log10(y), y)
         share = np.where(after > at, (t_limit[at] - t[at]) / (t[after] - t[at]), 0.0)
@@ -108,7 +110,8 @@ def find_targets(
     cells: pd.DataFrame, primary: Mapping[str, str], reference: str | None, given: Mapping[str, float]
 ) -> dict[tuple[str, str], float]:
     """The target by (dataset, architecture): as given for the dataset, else the median over seeds of the reference
-    objective's best, a diverged seed being the worst; NaN where there is none."""
+    objective's best, a diverged seed being the worst; NaN where there is none, and until all its seeds in the place
+    have finished and were measured: a target does not move with the seeds that happen to be there."""
     found = {}
     places: dict[Any, Any] = cells.groupby(GROUP, sort=False).indices
     for (dataset, architecture), rows in places.items():
@@ -116,9 +119,10 @@ def find_targets(
         if dataset in primary and dataset not in given:
             column = primary[dataset]
             place = cells.iloc[rows]
-            runs = place[(place["objective"] == reference) & place["status"].isin(FINISHED)]
-            best = runs[f"{column}:best"].where(runs["status"] == "done", np.inf * sign(column))
-            target = float(best.median())
+            runs = place[place["objective"] == reference]
+            best = runs[f"{column}:best"].where(runs["status"] == "done")
+            best = best.where(runs["status"] != "diverged", np.inf * sign(column))
+            target = float(best.median(skipna=False))
         found[dataset, architecture] = target if np.isfinite(target) else np.nan
     return found
 
@@ -127,8 +131,9 @@ def to_target(
     cells: pd.DataFrame, evals: pd.DataFrame, primary: Mapping[str, str], targets: Mapping[tuple[str, str], float]
 ) -> pd.DataFrame:
     """target and CLOCK_to_target on the index of `cells`: what the run had spent at its first evaluation that is as
-    good as the target; inf for a finished run without one; NaN for no target, a run that is not finished or a cost
-    that is not known."""
+    good as the target; inf for a finished run without one; NaN for no target, a run that is not finished, one that was
+    done but has no finite evaluation (of the current protocol), a cost that is not known, and for seconds where the
+    cells of the place ran on more than one device."""
     target = pd.Series([targets[place] for place in zip(*(cells[name] for name in GROUP), strict=True)], cells["key"])
     column = cells.set_index("key")["dataset"].map(primary)
     rows = evals[is_wanted(evals, "metric", column)]
@@ -137,12 +142,14 @@ def to_target(
     hits = hits.sort_values("samples_seen", kind="stable").drop_duplicates("cell")
     hits = hits.set_index(hits["cell"].astype(str))
     hits["forwards"] = forwards(hits, cells.set_index("key").loc[hits.index])
-    finished = cells["status"].isin(FINISHED) & target.notna().to_numpy()
+    measured = cells["key"].isin(rows.loc[np.isfinite(rows["value"]), "cell"].unique())
+    judged = ((cells["status"] == "diverged") | ((cells["status"] == "done") & measured)) & target.notna().to_numpy()
     ends = {"target": target.set_axis(cells.index)}
     for clock, spent in CLOCKS.items():
         reached = cells["key"].map(hits[spent])
         never = ~cells["key"].isin(hits.index)
-        ends[f"{clock}_to_target"] = reached.mask(never, np.inf).where(finished & cells[spent].notna())
+        known = judged & cells[spent].notna() & (_one_device(cells) if clock == "seconds" else True)
+        ends[f"{clock}_to_target"] = reached.mask(never, np.inf).where(known)
     return pd.DataFrame(ends)
 
 
@@ -184,6 +191,11 @@ def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.Dat
     return wide.melt("objective", var_name="ratio", value_name="share"), pd.DataFrame(
         {"objective": costs.index, "score": score, "workloads": costs.shape[1]}
     )
+
+
+def _one_device(cells: pd.DataFrame) -> pd.Series:
+    """Whether all cells of a cell's place that ran did so on one device, which is known."""
+    return cells.groupby(GROUP)["device"].transform("nunique") == 1
 
 
 def _by_run(evals: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:

@@ -3,13 +3,15 @@
 A rerun makes a hundred comparisons or so, so false alarms are controlled over all of them together: one-sided tests,
 Holm's correction within each family (quality, divergence, cost), and the families share 1/20. Five seeds against five
 reach p = 0.004 at best, which no family of that size can use; five against 30 reach 3e-6. So a baseline holds many
-seeds, a rerun few, and neither has to have the other's.
+seeds, a rerun few, and neither has to have the other's. The unit is the seed: what all groups of one seed share (its
+initial weights, its batches) makes no test but that of its own group, and that of the whole matrix counts by seed.
 
 A row is one group and metric: {objective, architecture, dataset, metric, protocol, training, values: {seed: value or
 None}, untrained: the median before the first step}; of a rerun with the number of `unfinished`, `unmeasured` (finished
 without a value) and `stale` seeds too, of a baseline with its `band`.
 """
 
+from bisect import bisect_left
 from collections.abc import Container
 from dataclasses import dataclass
 from math import comb
@@ -20,16 +22,19 @@ from numpy.typing import ArrayLike
 from scipy.stats import fisher_exact, rankdata
 
 from benchmark.metrics import metric
-from benchmark.stats import holm, robust_spread
+from benchmark.stats import Array, holm, robust_spread
 
 GROUP = ("objective", "architecture", "dataset")
 # How often each family may go red in a rerun that changed nothing, 1/20 together. Divergence has the largest share, for
 # its p is coarse: three of five seeds, where none of 30 did, is 0.0015.
 ALPHA = {"quality": 0.02, "diverged": 0.025, "cost": 0.005}
-COST = {"relative speed": 1.0, "relative memory": 0.25}  # bands ÷ median: loose, a busy machine is no regression
+# Bands ÷ median: loose, for a busy machine is no regression. Memory is a GPU's alone: what a process takes on a CPU is
+# its libraries' and the earlier cells', so no reference is measured there.
+COST = {"relative speed": 1.0, "relative memory": 0.25}
 RERUNS, RERUN_SEEDS, MANY_SEEDS = 400, 5, 25  # of the estimate of false alarms
 
 Row = dict[str, Any]
+Samples = dict[tuple[str, str], tuple[Array, Array]]  # (group, metric) -> the values of both sides, more being worse
 
 
 @dataclass
@@ -43,8 +48,9 @@ class Verdict:
     current: float | None = None
     band: float | None = None
     note: str = ""
-    p: float = 1.0  # that it is not worse: one-sided, of this comparison alone; 1 within the band
-    lowest: float = 0.0  # the lowest p that so many seeds can reach
+    p: float | None = None  # that it is not worse: one-sided, of this comparison alone; None where it was not tested
+    seeds: tuple[int, int] = (0, 0)  # with a value: of the results, of the baseline
+    lowest: float | None = None  # the lowest p that so many seeds can reach; None where there is nothing to test
 
 
 def baseline(rows: list[Row]) -> list[Row]:
@@ -86,29 +92,32 @@ def of_seeds(rows: list[Row], seeds: Container[str]) -> list[Row]:
 
 
 def judge(old: list[Row], new: list[Row]) -> list[Verdict]:
-    """Every row of either side, compared: those of a baseline and those of `measured`. One more for the divergence of
-    the whole matrix."""
+    """Every row of either side, compared: those of a baseline and those of `measured`. A cost that neither side has is
+    left out. One more for the divergence of the whole matrix."""
     was, now = ({key_of(row): row for row in rows} for rows in (old, new))
     verdicts: list[Verdict] = []
-    pooled: list[tuple[list[float], list[float]]] = []
+    samples: Samples = {}
+    diverged: list[tuple[Row, Row]] = []
     for key in was | now:
         before, after = was.get(key), now.get(key)
+        if key[-1] in COST and not any(values_of(row) for row in (before, after) if row):
+            continue
         if before is None or after is None:
             note = f"not in the {'baseline' if before is None else 'results'}"
             verdicts.append(Verdict(title((was | now)[key]), key[-1], "x", note=note))
         elif note := _incomparable(before, after):
             verdicts.append(Verdict(title(before), key[-1], "x", note=note))
         elif key[-1] == "diverged":
-            pooled.append((values_of(before), values_of(after)))
-            verdicts.append(_diverged(title(before), *pooled[-1]))
+            diverged.append((before, after))
+            verdicts.append(_diverged(before, after))
         else:
             verdicts.append(_worse(before, after))
-    if len(pooled) > 1:
-        verdicts.append(
-            _diverged("whole matrix", *([v for part in side for v in part] for side in zip(*pooled, strict=True)))
-        )
+            x, y = (sign_of(key[-1]) * np.array(values_of(row)) for row in (after, before))
+            samples[title(before), key[-1]] = x, y
+    if len(diverged) > 1:
+        verdicts.append(_diverged_by_seed(diverged))
     for family in ALPHA:
-        _separate([v for v in verdicts if v.mark != "x" and family_of(v.metric) == family], ALPHA[family])
+        _separate([v for v in verdicts if family_of(v.metric) == family and v.lowest], ALPHA[family], samples)
     return verdicts
 
 
@@ -127,15 +136,38 @@ def _incomparable(old: Row, new: Row) -> str:
     return ""
 
 
-def _diverged(name: str, was: list[float], now: list[float]) -> Verdict:
-    """The share of diverged seeds, by Fisher's exact test, one-sided."""
-    a, b = int(sum(now)), int(sum(was))
-    shares = b / len(was), a / len(now)
-    if shares[1] <= shares[0]:
-        return Verdict(name, "diverged", "+", *shares)
-    p = float(fisher_exact(np.array([[a, len(now) - a], [b, len(was) - b]]), "greater").pvalue)
-    note = f"{a} of {len(now)} seeds diverged, {b} of {len(was)} in the baseline"
-    return Verdict(name, "diverged", "~", *shares, None, note, p)
+def _diverged(old: Row, new: Row) -> Verdict:
+    """The share of a group's seeds that diverged, by Fisher's exact test, one-sided."""
+    was, now = values_of(old), values_of(new)
+    a, b, n, m = int(sum(now)), int(sum(was)), len(now), len(was)
+    lowest = comb(b + n, n) / comb(n + m, n)  # all n
+    found = Verdict(title(old), "diverged", "+", b / m, a / n, seeds=(n, m), lowest=lowest)
+    if a / n > b / m:
+        found.mark, found.note = "~", f"{a} of {n} seeds diverged, {b} of {m} in the baseline"
+        found.p = float(fisher_exact(np.array([[a, n - a], [b, m - b]]), "greater").pvalue)
+    return found
+
+
+def _diverged_by_seed(pairs: list[tuple[Row, Row]]) -> Verdict:
+    """The runs that diverged, over all groups. The groups of a seed are not independent, for they begin with the same
+    weights where they share an architecture: what is compared is the count of each seed, by `p_larger`."""
+    was, now = (_counts([pair[side] for pair in pairs]) for side in (0, 1))
+    if not (was and now):
+        return Verdict("whole matrix", "diverged", "?", note="no seed is in every group")
+    old, new = (float(np.mean(side)) / len(pairs) for side in (was, now))
+    lowest = p_larger([len(pairs)] * len(now), was)
+    found = Verdict("whole matrix", "diverged", "+", old, new, seeds=(len(now), len(was)), lowest=lowest)
+    if new > old:
+        runs = [f"{sum(side)} of {len(side) * len(pairs)}" for side in (now, was)]
+        found.mark, found.p = "~", p_larger(now, was)
+        found.note = f"{runs[0]} runs diverged, {runs[1]} in the baseline, counted by seed"
+    return found
+
+
+def _counts(rows: list[Row]) -> list[int]:
+    """How many of the groups diverged, for every seed that all of them have."""
+    seeds = set.intersection(*(set(row["values"]) for row in rows))
+    return [int(sum(row["values"][seed] for row in rows)) for seed in seeds]
 
 
 def _worse(old: Row, new: Row) -> Verdict:
@@ -148,17 +180,19 @@ def _worse(old: Row, new: Row) -> Verdict:
     if not len(was):
         return Verdict(name, column, "+", note="" if len(now) else "no seed finished, as in the baseline")
     if not len(now):
-        return Verdict(name, column, "~", float(np.median(was)), note="no seed finished")
-    middles, limit = (float(np.median(was)), float(np.median(now))), float(old["band"])
-    worse = sign * (middles[1] - middles[0])
+        return Verdict(name, column, "~", float(np.median(was)), note="no seed finished: nothing to test")
+    before, after, limit = float(np.median(was)), float(np.median(now)), float(old["band"])
+    found = Verdict(name, column, "+", before, after, limit, seeds=(len(now), len(was)))
+    found.lowest = 1 / comb(sum(found.seeds), len(now))
+    worse = sign * (after - before)
     if worse > limit:
-        shift = sign * float(np.median(np.subtract.outer(now, was)))  # Hodges and Lehmann's
-        p, lowest = p_larger(sign * now, sign * was), 1 / comb(len(now) + len(was), len(now))
-        return Verdict(name, column, "~", *middles, limit, f"worse by {worse:.3g}, shift {shift:.3g}", p, lowest)
-    reason, better = useless(old), "better beyond the band" if worse < -limit else ""
-    if reason and not better:
-        return Verdict(name, column, "?", *middles, limit, f"cannot see: {reason}")
-    return Verdict(name, column, "+", *middles, limit, better)
+        found.mark, found.p = "~", p_larger(sign * now, sign * was)
+        found.note = f"{'higher' if sign > 0 else 'lower'} by {worse:.3g}"
+    elif worse < -limit:
+        found.note = "beyond the band on the good side, not tested"
+    elif reason := useless(old):
+        found.mark, found.note = "?", f"cannot see: {reason}"
+    return found
 
 
 def p_larger(x: ArrayLike, y: ArrayLike) -> float:
@@ -173,16 +207,50 @@ def p_larger(x: ArrayLike, y: ArrayLike) -> float:
     return float(ways[-1, ranks[: len(x)].sum() :].sum() / ways[-1].sum())
 
 
-def _separate(family: list[Verdict], alpha: float) -> None:
-    """Turn what is suspect (~) into − or ! where Holm's correction over the whole family leaves p <= alpha."""
-    for verdict, p in zip(family, holm([verdict.p for verdict in family]), strict=True):
-        if verdict.mark != "~":
+def shift_bound(x: ArrayLike, y: ArrayLike, level: float) -> float:
+    """The one-sided lower confidence bound at 1 − `level` of the shift of x (n,) over y (m,): the greatest difference
+    of a pair up to which `p_larger` of x less the shift is <= level; −∞ where so few values have none. It is above 0
+    where `p_larger` of x itself is <= level, else 0 or below (but for ties at 0, where it may be 0 in either case)."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    edges = np.unique([*np.subtract.outer(x, y).ravel(), 0.0])
+    below = [edges[0] - 1, *(edges[1:] + edges[:-1]) / 2]  # a shift just below each edge
+    zero = int(np.searchsorted(edges, 0.0))
+    first, stop = (zero + 1, len(edges)) if p_larger(x, y) <= level else (0, zero + 1)
+    first += bisect_left(range(first, stop), True, key=lambda i: p_larger(x - below[i], y) > level)
+    return float(edges[first - 1]) if first else -np.inf
+
+
+def _separate(family: list[Verdict], alpha: float, samples: Samples) -> None:
+    """Turn what is suspect (~) into − or ! where Holm's correction over the whole family leaves p <= alpha. Notes the
+    shift (Hodges and Lehmann's) with its one-sided interval at the level at which Holm's correction stopped, alpha ÷
+    the comparisons that are left: an interval excludes 0 where the correction rejects."""
+    adjusted = holm([1.0 if v.p is None else v.p for v in family])
+    level = alpha / max(1, len(family) - int((adjusted <= alpha).sum()))
+    for v, p in zip(family, adjusted, strict=True):
+        if v.p is None or v.lowest is None:
             continue
         if p <= alpha:
-            verdict.mark = "!" if verdict.metric == "diverged" else "−"
-        least = verdict.lowest * len(family)
+            v.mark = "!" if v.metric == "diverged" else "−"
+        if (v.group, v.metric) in samples:
+            x, y = samples[v.group, v.metric]
+            shift, bound = float(np.median(np.subtract.outer(x, y))), shift_bound(x, y, level)
+            low, high = (bound, np.inf) if sign_of(v.metric) > 0 else (-np.inf, 0.0 - bound)
+            v.note += f", shift {sign_of(v.metric) * shift:.3g} [{low:.3g}, {high:.3g}]".replace("inf", "∞")
+        least = v.lowest * len(family)
         reach = f", {least:.2g} at best with so few seeds" if least > alpha else ""
-        verdict.note += f" (p = {p:.2g} over {len(family)} comparisons{reach})"
+        v.note += f" (p = {p:.2g} over {len(family)} comparisons{reach})"
+
+
+def limits(verdicts: list[Verdict]) -> list[str]:
+    """The families that cannot go red with so few seeds, whatever their values."""
+    found = []
+    for family, alpha in ALPHA.items():
+        members = [(v.lowest, v.seeds) for v in verdicts if v.lowest and family_of(v.metric) == family]
+        p, (new, old) = min(members, default=(0.0, (0, 0)))
+        if (p := min(1.0, p * len(members))) > alpha:
+            seeds, name = f"{new} seeds against {old}", family.replace("diverged", "divergence")
+            found.append(f"{name} cannot go red with {seeds}: lowest p {p:.2g} over {len(members)} comparisons")
+    return found
 
 
 def useless(row: Row) -> str:

@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import UserError
-from benchmark.cell import FINISHED, cell_status, read_json, read_rows, write_json
+from benchmark.cell import FINISHED, cell_status, read_matrix, read_protocols, read_rows, write_json
 
 COMMITTED = (*FINISHED, "error")
-CLOCKS = ("train_seconds",)  # what two runs of one cell do not share
+UNDER_WAY = ("running", "interrupted")
+UNSHARED = ("train_seconds",)  # what two runs of one cell do not share
 
 
-def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> list[str]:
+def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> tuple[list[str], list[str]]:
     """Join the result folders `sources` of one matrix into `into`, new or a result set of that matrix, which then
-    counts as the first source. Returns the state of every cell of the matrix, in its order.
+    counts as the first source. Returns the state of every cell of the matrix, in its order, and what there is to note.
 
-    Copied are cells that are done, diverged or ended in an error; a finished one wins over an error. Raises UserError
-    for folders of different matrices or protocols, and for a cell that two folders finished with different
-    evaluations, unless `prefer_first`."""
+    Copied are cells that are done, diverged or ended in an error; a finished one wins over an error, and over one that
+    is under way in `into`. Raises UserError for folders of different matrices or protocols, and for a cell that two
+    folders finished with different evaluations, unless `prefer_first`."""
     if into.resolve() in {source.resolve() for source in sources}:
         raise UserError(f"--into {into} is one of the folders to merge; name a new one, or leave it out of the others")
+    if above := next((source for source in sources if source.resolve() in into.resolve().parents), None):
+        raise UserError(f"--into {into} lies in {above}, one of the folders to merge; name one beside it")
     started = (into / "matrix.json").exists()
     if not started and into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise UserError(f"--into {into} is neither empty nor the results of a matrix")
@@ -36,24 +39,23 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> li
     protocols = _protocols(folders)
     keys = [cell["key"] for cell in matrices[0]["cells"]]
     origins = {key: _choose(key, folders, prefer_first) for key in keys}  # refuses before anything is written
+    _one_protocol(matrices[0], origins)
+    notes = _keep_under_way(into, origins) if started else []
 
     try:
         write_json(into / "matrix.json", matrices[0])
         write_json(into / "protocols.json", protocols)
+        for left in (into / "cells").glob(".*.new"):  # by a merge that was killed
+            shutil.rmtree(left)
         for key, origin in origins.items():
             if origin and origin != into:
                 _copy(origin / "cells" / key, into / "cells" / key)
+    except shutil.Error as error:  # of copytree: all that it could not copy
+        source, _, why = error.args[0][0]
+        raise UserError(f"{source} cannot be copied: {why}") from error
     except OSError as error:
         raise UserError(f"--into {into}: {error.strerror or error}") from error
-    return [cell_status(into, key).get("status", "missing") for key in keys]
-
-
-def read_matrix(folder: Path) -> dict[str, Any]:
-    """The matrix.json of a result set. Raises UserError for a folder that is none."""
-    matrix = read_json(folder / "matrix.json")
-    if not {"cells", "config", "hash"} <= matrix.keys():
-        raise UserError(f"no matrix.json in {folder}: not the results of a matrix; `ganbench run` writes them")
-    return matrix
+    return [cell_status(into, key).get("status", "missing") for key in keys], notes
 
 
 def differing(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -68,7 +70,8 @@ def differing(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -
 
 def _same_matrix(first: Path, ours: dict[str, Any], second: Path, theirs: dict[str, Any]) -> None:
     if ours["hash"] != theirs["hash"]:
-        options = "; ".join(differing(ours["config"], theirs["config"])) or "no option differs"
+        same = f"hash is {ours['hash']} against {theirs['hash']}, though no option differs: one was written by another "
+        options = "; ".join(differing(ours["config"], theirs["config"])) or f"{same}version, or edited"
         raise UserError(f"{first} and {second} are results of different matrices: {options}")
     if [cell["key"] for cell in ours["cells"]] != [cell["key"] for cell in theirs["cells"]]:
         raise UserError(f"{first} and {second} list different cells for one matrix: other versions wrote them")
@@ -79,9 +82,9 @@ def _protocols(folders: Sequence[Path]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     origin: dict[str, Path] = {}
     for folder in folders:
-        for dataset, entry in read_json(folder / "protocols.json").items():
+        for dataset, entry in read_protocols(folder).items():
             known = joined.setdefault(dataset, entry)
-            if dataset == "schema" or known is entry:
+            if known is entry:
                 origin[dataset] = folder
             elif known["protocol"] != entry["protocol"]:
                 parts = "; ".join(differing(known.get("parts", {}), entry.get("parts", {}))) or "no part differs"
@@ -109,18 +112,52 @@ def _choose(key: str, folders: Sequence[Path], prefer_first: bool) -> Path | Non
     return committed[0][0] if committed else None
 
 
+def _one_protocol(matrix: dict[str, Any], origins: dict[str, Path | None]) -> None:
+    """The chosen cells of a dataset are measured under one protocol, whatever protocols.json says."""
+    known: dict[str, tuple[str, str, Path]] = {}
+    for cell in matrix["cells"]:
+        key, dataset = cell["key"], cell["dataset"]
+        origin = origins[key]
+        protocol = cell_status(origin, key).get("protocol") if origin else None
+        if origin and protocol:
+            first, of, where = known.setdefault(dataset, (protocol, key, origin))
+            if protocol != first:
+                raise UserError(
+                    f"{dataset} is measured under protocol {first} in {where} ({of}) and {protocol} in {origin} "
+                    f"({key}): values of different protocols are never compared; measure one of them again"
+                )
+
+
+def _keep_under_way(into: Path, origins: dict[str, Path | None]) -> list[str]:
+    """Only a finished cell takes the place of one that is running, or waits to be continued, in `into`."""
+    notes = []
+    for key, origin in origins.items():
+        state = cell_status(into, key).get("status")
+        if origin and state in UNDER_WAY:
+            found = cell_status(origin, key)["status"]
+            if found in FINISHED:
+                notes.append(f"{key} is {state} in {into}: the one that is {found} in {origin} takes its place")
+            else:
+                origins[key] = None
+                notes.append(f"{key} is {state} in {into}: kept, and not the {found} of {origin}")
+    return notes
+
+
 def _evaluations(path: Path) -> Iterator[str]:
     """The rows of an evals.jsonl but for their clocks, NaN equal to NaN. Raises UserError for a damaged one."""
     for row in read_rows(path):
-        yield repr(sorted((name, value) for name, value in row.items() if name not in CLOCKS))
+        yield repr(sorted((name, value) for name, value in row.items() if name not in UNSHARED))
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a cell's folder whole or not at all, in the place of one that may be there."""
     new, old = (target.with_name(f".{target.name}.{name}") for name in ("new", "old"))
-    for left in (new, old):  # by a merge that was cut short
-        shutil.rmtree(left, ignore_errors=True)
-    shutil.copytree(source, new)
+    shutil.rmtree(old, ignore_errors=True)  # left by a merge that was killed
+    try:
+        shutil.copytree(source, new)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     if target.exists():
         os.replace(target, old)
     os.replace(new, target)

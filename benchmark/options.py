@@ -101,8 +101,12 @@ class Matrix(Strict):
     architectures: list[Value]
     datasets: list[Value]
     seeds: Seeds = 5
-    reference: str | None = None  # the objective all others are tested against; its median best is the target
-    targets: dict[str, float] = {}  # dataset -> target of the time to target, in the place of the reference's
+    reference: Annotated[str, Field(min_length=1)] | None = (
+        None  # the objective all others are tested against; its median best is the target
+    )
+    targets: dict[
+        str, Annotated[float, Field(gt=0)]
+    ] = {}  # dataset -> target of the time to target, in the place of the reference's
     training: dict[str, Any] = {}
     evaluation: Evaluation = Evaluation()
     include: list[Include] = []

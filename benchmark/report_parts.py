@@ -101,9 +101,10 @@ def number(value: float) -> str:
 
 
 def interval(row: Record, value: str = "iqm", low: str = "ci_low", high: str = "ci_high") -> str:
-    """`1.2 [1.0, 1.5]`, without the interval where there is none."""
-    ends = f" [{number(row[low])}, {number(row[high])}]" if not np.isnan(row[low]) else ""
-    return number(row[value]) + ends
+    """`1.2 [1.0, 1.5]`, without the interval where there is none, or where P(better) has one of no width: a bootstrap
+    of seeds that are separated wholly shows no doubt, which is more than they know."""
+    known = row[low] < row[high] or (row[low] == row[high] and value != "p_improvement")
+    return number(row[value]) + (f" [{number(row[low])}, {number(row[high])}]" if known else "")
 
 
 def text(value: Any) -> str:

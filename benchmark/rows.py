@@ -6,19 +6,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import json
+from pyarrow import compute, json
 
-from benchmark.cell import DamagedError, read_rows
+from benchmark.cell import DamagedError, read_bytes, read_rows
 
 CHUNK = 32 * 2**20  # bytes of text parsed at once: bounds the memory
 
 
-def read_frame(files: Mapping[str, Path], texts: list[str], numbers: list[str]) -> pd.DataFrame:
+def read_frame(
+    files: Mapping[str, Path], texts: list[str], numbers: list[str], required: Iterable[str] = ()
+) -> pd.DataFrame:
     """Files by cell -> a frame of `cell` and `texts`, as categories, and `numbers`, as float64; other fields are left
     out.
 
     What a row lacks or has as null is missing. A file that is not there has no rows, and a last line cut short by a
-    crash is left out. Raises UserError for a damaged line."""
+    crash is left out. Raises UserError for a damaged line, and for a row that lacks what is `required`."""
     schema = pa.schema([*((name, pa.string()) for name in texts), *((name, pa.float64()) for name in numbers)])
     parts, counts = [schema.empty_table()], []
     for chunk in _chunks(files.values()):
@@ -27,6 +29,11 @@ def read_frame(files: Mapping[str, Path], texts: list[str], numbers: list[str]) 
         if parsed is None or parsed.num_rows != sum(lines):
             each = [_parsed_by_line(path, schema) for path, _ in chunk]
             parsed, lines = pa.concat_tables(each), [table.num_rows for table in each]
+        for name in required:
+            missing = compute.index(compute.is_null(parsed[name], nan_is_null=True), True).as_py()
+            if missing >= 0:
+                path = chunk[np.searchsorted(np.cumsum(lines), missing, side="right")][0]
+                raise DamagedError(f"{path} is damaged: a row has no {name}")
         parts.append(parsed)
         counts += lines
     frame = pa.concat_tables(parts).to_pandas(categories=texts, split_blocks=True, self_destruct=True)
@@ -50,10 +57,7 @@ def _chunks(paths: Iterable[Path]) -> Iterator[list[tuple[Path, bytes]]]:
     chunk: list[tuple[Path, bytes]] = []
     size = 0
     for path in paths:
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            content = b""
+        content = read_bytes(path) or b""
         chunk.append((path, content[: content.rfind(b"\n") + 1]))
         size += len(content)
         if size > CHUNK:

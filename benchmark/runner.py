@@ -25,12 +25,14 @@ from benchmark.cell import (
     append_rows,
     cell_status,
     code_hash,
+    commit_status,
     digest,
-    environment,
-    read_json,
+    read_matrix,
+    read_protocols,
     write_bytes,
     write_json,
 )
+from benchmark.environment import environment
 from benchmark.matrix import Matrix
 from benchmark.measure import content_hash, measure, open_instrument, protocol_id
 from benchmark.memory import out_of_memory, release_memory, reset_peak_memory
@@ -47,7 +49,7 @@ def prepare(
     """Load the datasets of the cells to run, open their instruments (training a classifier where one is asked for),
     measure their noise floors, and write matrix.json, with all listed cells, and protocols.json. Raises UserError for
     data that cannot be had."""
-    protocols = read_json(folder / "protocols.json")
+    protocols = read_protocols(folder)
     for cell in {cell.dataset.label: cell for cell in cells}.values():
         try:
             dataset = make_dataset(cell.dataset)
@@ -174,7 +176,7 @@ def run_cell(cell: Cell, folder: Path, device: str, on_event: Callable[[Event], 
         write_bytes(path / "traceback.txt", traceback.format_exc().encode())
     seconds = time.perf_counter() - started
     status["other_seconds"] = seconds - status["train_seconds"] - status["eval_seconds"]
-    write_json(path / "status.json", status)
+    commit_status(path, status)
     return status
 
 
@@ -228,12 +230,9 @@ def interrupted(folder: Path, key: str, reason: str = "interrupted", status: str
 
 def states(folder: Path) -> list[dict[str, Any]]:
     """State, progress and mark of every cell of a results folder, in the matrix's order. Raises UserError for none."""
-    matrix = read_json(folder / "matrix.json")
-    if "cells" not in matrix:
-        raise UserError(f"no results in {folder}: run the matrix first (ganbench run)")
     return [
         {"status": "missing", "reason": None} | cell_status(folder, cell["key"]) | {"key": cell["key"]}
-        for cell in matrix["cells"]
+        for cell in read_matrix(folder)["cells"]
     ]
 
 

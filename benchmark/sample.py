@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from benchmark import UserError
-from benchmark.cell import Cell, cell_from_spec, cell_status, read_json, stream_seed
-from benchmark.merge import read_matrix
+import variants
+from benchmark import UserError, unknown
+from benchmark.cell import FINISHED, Cell, cell_from_spec, cell_status, code_hash, read_json, read_matrix, stream_seed
 from benchmark.train import Snapshot, load_snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
@@ -29,7 +30,7 @@ def export(
     KEY-n.npz holds `arr_0`: images as uint8 (n, H, W, 3), grey repeated, as the FID evaluators of ADM and its
     successors read them; points as float32 (n, 2). With `png` a folder KEY-n of 000000.png … in its place. Without a
     seed the first samples are those that the cell's last evaluation measured, on the same kind of device. Raises
-    UserError for an unknown cell, or one whose generator is not there."""
+    UserError for an unknown cell, one that is not finished, or one whose generator is not there."""
     key = find(folder, name)
     snapshot = _snapshot(folder, key, device)
     stem = f"{key}-{n}" if seed is None else f"{key}-{n}-seed{seed}"
@@ -58,6 +59,14 @@ def find(folder: Path, name: str) -> str:
     raise UserError(f"no cell {name!r} in {folder}; nearest: {', '.join(near) or 'none'} (ganbench status --json)")
 
 
+def is_stale(folder: Path, key: str) -> bool:
+    """Whether other code than the present trained a cell: the architecture that its weights fill may be another."""
+    status = cell_status(folder, key)
+    if status.get("status") not in FINISHED:
+        return False
+    return status.get("code") != code_hash(_cell(folder / "cells" / key / "spec.json"))
+
+
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
     """n samples in chunks, images as uint8 (·, H, W, C), points as float32 (·, 2); fewer are the first of more."""
     cell: Cell = snapshot.cell
@@ -72,17 +81,38 @@ def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.
 
 def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
     path = folder / "cells" / key
+    state = cell_status(folder, key).get("status", "missing")
+    if state not in FINISHED:
+        raise UserError(f"{key} is {state}: samples are those of a finished cell")
     if not (path / "generator.pt").exists():
-        state = cell_status(folder, key).get("status", "missing")
-        hint = "it was made before generators were kept: run it with --force" if state == "done" else f"it is {state}"
-        raise UserError(f"{key} has no generator.pt to sample: {hint}")
+        hint = "was made before generators were kept: run it with --force" if state == "done" else state
+        raise UserError(f"{key} has no generator.pt to sample: it {hint}")
+    cell = _cell(path / "spec.json")
     try:
-        return load_snapshot(cell_from_spec(read_json(path / "spec.json")), path, device)
+        return load_snapshot(cell, path, device)
     except UserError:
         raise
     except Exception as error:  # a file of any content: what torch makes of it is many kinds of error
         reason = " ".join(str(error).split())[:300]
+        if isinstance(error, UnpicklingError):  # torch's advice is to load it without its safeguard
+            reason = "not weights alone"
         raise UserError(f"{path / 'generator.pt'} cannot be read: {type(error).__name__}: {reason}") from error
+
+
+def _cell(path: Path) -> Cell:
+    """The cell of a spec.json. Raises UserError, naming it, where it is gone or does not say what to sample."""
+    if not path.exists():
+        raise UserError(f"there is no {path}: what to sample is not known")
+    try:
+        cell = cell_from_spec(read_json(path))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    if not isinstance(cell.evaluation.get("n"), dict) or "sampling_statistics" not in cell.evaluation:
+        raise UserError(f"{path} does not say how the cell was sampled (evaluation.n, evaluation.sampling_statistics)")
+    for axis, choice in zip(variants.AXES, (cell.objective, cell.architecture, cell.dataset), strict=True):
+        if choice.name not in (known := variants.names(axis)):
+            raise UserError(f"{path}: {unknown(axis.removesuffix('s'), choice.name, known)}")
+    return cell
 
 
 def _write_npz(path: Path, chunks: Iterator[np.ndarray], n: int) -> Path:

@@ -16,7 +16,7 @@ from benchmark.verdicts import NORMS, ROLES, ROWS, RULES, THRESHOLDS, VERDICTS, 
 __all__ = ["INDICES", "THRESHOLDS", "VERDICTS", "judge"]
 
 INDICES = {
-    "regret": "final ÷ best of the primary metric, 1 or more; NaN for a run that diverged",
+    "regret": "final ÷ best of the primary metric, 1 or more; NaN for a run that diverged or has no final",
     "oscillation": "decades: 1.4826 ÷ √2 · median |Δ − mean Δ| of the changes Δ of log₁₀(primary metric) from one "
     "evaluation to the next, three or more, in the second half of the run (noise of standard deviation σ gives σ)",
     "g_grad_decay": "median generator gradient norm over the last quarter of the run ÷ its early median",
@@ -41,7 +41,8 @@ def judge(
 
     cells: key, dataset, status, reason and onset; evals and steps: the long tables, columns that older rows lack may be
     missing; primary: the column by which a dataset is ranked (positive, least is best). A NaN is a hole and left out.
-    The verdict is None for a cell that is not done or diverged, or that has no evaluation and meets no rule."""
+    The verdict is None for a cell that is not done or diverged, or that meets no rule and has no primary metric at its
+    last evaluation."""
     trace = _trace(cells, evals, steps, protocols, primary)
     status = cells["status"].reset_index(drop=True)
     diverged, finished = status == "diverged", status.isin(FINISHED)
@@ -55,7 +56,7 @@ def judge(
             named = pd.DataFrame(numbers).reindex(new).to_dict("records")
             verdict[new], onset[new] = name, found[new]
             reason[new] = [text.format_map(row) for row in named]
-    verdict[verdict.isna() & finished & verdict.index.isin(trace.final.index)] = "ok"
+    verdict[verdict.isna() & finished & verdict.index.isin(trace.end.dropna().index)] = "ok"
 
     verdict, reason = (text.astype(object).where(text.notna(), None) for text in (verdict, reason))
     frame = pd.DataFrame({"verdict": verdict, "verdict_onset": onset, "verdict_reason": reason})
@@ -87,6 +88,7 @@ def _trace(
         untrained=start.reindex(by_cell.last().index).fillna(by_cell.max()),
         best=by_cell.min(),
         final=by_cell.last(),
+        end=evaluations.drop_duplicates("cell", keep="last").set_index("cell")["primary"],
         early=first.groupby("cell")[NORMS].median(),
         late=tail[NORMS].median(),
         mean=tail[ROWS].mean(),
@@ -128,7 +130,7 @@ def _indices(trace: Trace) -> pd.DataFrame:
     """INDICES by cell, as defined there."""
     modes = trace.evals.dropna(subset="modes_covered").groupby("cell")["modes_covered"]
     change = trace.late / trace.early.where(trace.early > 0)
-    frame = {"regret": trace.final / trace.best.where(trace.best > 0), "oscillation": _oscillation(trace.ranked)}
+    frame = {"regret": trace.end / trace.best.where(trace.best > 0), "oscillation": _oscillation(trace.ranked)}
     frame |= {"g_grad_decay": change["g_grad_norm"], "d_grad_growth": change["d_grad_norm"]}
     frame |= {name: trace.mean[name] for name in ("saturation", "slope", "slope_std", "clipped")}
     frame |= {"modes_lost": modes.max() - modes.last()}

@@ -13,7 +13,7 @@ import itertools
 import math
 import sys
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from scipy import special, stats
 
 from benchmark.bootstrap import MIN_SEEDS as MIN_SEEDS
 from benchmark.bootstrap import Array, interval, iqm, probability_of_improvement
+from benchmark.bootstrap import iqm_by_group as iqm_by_group
 from benchmark.bootstrap import stratified_improvement as stratified_improvement
 from benchmark.bootstrap import stratified_interval as stratified_interval
 
@@ -162,9 +163,16 @@ def family(
         raise ValueError(f"family: the reference {reference!r} is not among {', '.join(values)}")
     seeds = {label: {seed: v for seed, v in row.items() if not math.isnan(v)} for label, row in values.items()}
     rows = [_compare(first, second, seeds[first], seeds[second], minimise, rng) for first, second in pairs]
+    return judged(rows, minimise=minimise, alpha=alpha)
+
+
+def judged(rows: Sequence[Comparison], *, minimise: bool, alpha: float = 0.05) -> list[Comparison]:
+    """Comparisons of one metric as one family (several of `family`, say): p_holm, verdict and why over all of them."""
     adjusted = holm([row.p for row in rows])
     mute = all(row.lowest > alpha / len(rows) for row in rows)
-    rows = [replace(row, p_holm=float(p)) for row, p in zip(rows, adjusted, strict=True)]
+    rows = [
+        replace(row, p_holm=float(p), verdict="not separated", why="") for row, p in zip(rows, adjusted, strict=True)
+    ]
     return [_judge(row, len(rows), mute, minimise, alpha) for row in rows]
 
 

@@ -24,15 +24,7 @@ def stopping(cells: pd.DataFrame) -> pd.DataFrame:
         long = cells[BY].assign(value=values.where(np.isfinite(values)))
         group = long.groupby(BY, sort=False, observed=True)
         frame = group.agg(n=("value", "count"), n_expected=("value", "size"), median=("value", "median"))
-        seeds = long.dropna(subset="value")
-        seeds = seeds.assign(position=seeds.groupby(BY, sort=False, observed=True).cumcount())
-        wide = seeds.pivot(index=BY, columns="position", values="value").reindex(frame.index)
-        frame[["iqm", "ci_low", "ci_high"]] = np.nan
-        for n in sorted(set(frame["n"]) - {0}):
-            rows = frame["n"] == n
-            block = wide[rows].to_numpy()[:, :n]
-            low, high = stats.interval(block, rng=np.random.default_rng(0))
-            frame.loc[rows, ["iqm", "ci_low", "ci_high"]] = np.column_stack([stats.iqm(block), low, high])
+        frame[["iqm", "ci_low", "ci_high"]] = stats.iqm_by_group(long["value"], group.ngroup(), len(frame))
         frames.append(frame[frame["n"] > 0].reset_index().assign(quantity=name))
     columns = [*BY, "quantity", "n", "n_expected", "median", "iqm", "ci_low", "ci_high"]
     return pd.concat(frames, ignore_index=True)[columns]

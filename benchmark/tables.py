@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from benchmark import UserError, convergence, stability, stats
-from benchmark.cell import FINISHED, cell_from_spec, cell_status, code_hash, read_json
+from benchmark.cell import FINISHED, cell_from_spec, cell_status, code_hash, read_matrix, read_protocols, read_stored
 from benchmark.convergence import GROUP, rank, sign
 from benchmark.metrics import metric
 from benchmark.rows import is_wanted, read_frame
@@ -25,11 +25,13 @@ EVALS = ["samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr"
 STEPS = ["g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm", "g_grad_norm", "penalty"]
 STEPS += ["slope", "slope_std", "d_real_std", "d_fake_std", "saturation", "clipped", "d_loss_train", "d_loss_holdout"]
 LAYERS = ["g_step", "network", "layer", "depth", "grad_norm"]
+REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")  # a row of a file with them has them
 TEXTS = ["metric", "protocol", "network", "layer"]
 STATUS = ["onset", "samples_seen", "g_steps", "train_seconds", "eval_seconds", "other_seconds", "peak_memory_mb"]
 STATUS += ["forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb"]
 AXES = ["objective", "architecture", "dataset", "seed"]
 OF = ["final", "best", "area", "equal_time"]
+STEPS_OF = ["best_g_step", "final_g_step"]
 TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence"]
 
 
@@ -62,11 +64,11 @@ class Tables:
 
 
 def load(folder: Path) -> Tables:
-    """The tables of results/runs/MATRIX. Raises UserError without matrix.json, or for two protocols in one dataset."""
-    matrix = read_json(folder / "matrix.json")
-    if "cells" not in matrix:
-        raise UserError(f"no matrix.json in {folder}: not the results of a matrix; `ganbench run` writes them")
-    protocols = {name: value for name, value in read_json(folder / "protocols.json").items() if name != "schema"}
+    """The tables of results/runs/MATRIX. Raises UserError without matrix.json, for files that are damaged, and for two
+    protocols in one dataset."""
+    matrix, protocols = read_matrix(folder), read_protocols(folder)
+    if not matrix["cells"]:
+        raise UserError(f"{folder / 'matrix.json'} lists no cells")
     hashes: dict[Any, str] = {}
     cells = pd.DataFrame([_cell(folder, entry, hashes) for entry in matrix["cells"]])
     cells["forwards"] = convergence.forwards(cells, cells)
@@ -74,7 +76,7 @@ def load(folder: Path) -> Tables:
     steps, layers = _long(folder, cells, "steps.jsonl", STEPS), _long(folder, cells, "layers.jsonl", LAYERS)
     primary = _primary(evals, cells)
     values = convergence.measured(evals).join(convergence.at_equal_time(cells, evals))
-    names = [f"{name}:{of}" for name in sorted(evals["metric"].cat.categories, key=rank) for of in [*OF, "best_g_step"]]
+    names = [f"{name}:{of}" for name in sorted(evals["metric"].cat.categories, key=rank) for of in [*OF, *STEPS_OF]]
     cells = cells.join(values[names], on="key")
     targets = convergence.find_targets(cells, primary, matrix.get("reference"), matrix.get("targets", {}))
     cells = cells.join(convergence.to_target(cells, evals, primary, targets))
@@ -95,7 +97,7 @@ def write(tables: Tables, folder: Path) -> None:
 
 def _cell(folder: Path, entry: dict[str, Any], hashes: dict[Any, str]) -> dict[str, Any]:
     path = folder / "cells" / entry["key"]
-    status, environment = cell_status(folder, entry["key"]), read_json(path / "environment.json")
+    status, environment = cell_status(folder, entry["key"]), read_stored(path / "environment.json")
     row = {name: entry[name] for name in ("key", *AXES, "modality")}
     row |= {"status": status.get("status", "missing"), "stale": bool(status) and _stale(path, status, entry, hashes)}
     row |= {"reason": status.get("reason")}
@@ -111,11 +113,11 @@ def _stale(path: Path, status: dict[str, Any], entry: dict[str, Any], hashes: di
     if status.get("evaluation_hash") != entry.get("evaluation_hash"):
         return True
     try:
-        cell = cell_from_spec(read_json(path / "spec.json"))
+        cell = cell_from_spec(read_stored(path / "spec.json"))
         variants = (cell.objective, cell.architecture, cell.dataset)
         if variants not in hashes:
             hashes[variants] = code_hash(cell)
-    except (OSError, KeyError):  # its variant's file, or its spec, is gone
+    except (OSError, KeyError, TypeError):  # its variant's file, or its spec, is gone; a field of a later version
         return True
     return status.get("code") != hashes[variants]
 
@@ -126,8 +128,10 @@ def _number(value: Any) -> float:
 
 def _long(folder: Path, cells: pd.DataFrame, file: str, columns: list[str]) -> pd.DataFrame:
     texts = [name for name in columns if name in TEXTS]
-    files = {key: folder / "cells" / key / file for key in cells["key"]}
-    return read_frame(files, texts, [name for name in columns if name not in TEXTS])[["cell", *columns]]
+    keys = cells["key"][cells["status"] != "missing"]  # what lies in the folder of a missing cell is none of its own
+    files = {key: folder / "cells" / key / file for key in keys}
+    numbers, required = [name for name in columns if name not in TEXTS], [name for name in columns if name in REQUIRED]
+    return read_frame(files, texts, numbers, required)[["cell", *columns]]
 
 
 def _current(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
@@ -222,14 +226,6 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     frame = group.agg(
         n=("finite", "count"), n_expected=("key", "size"), diverged=("diverged", "sum"), median=("value", "median")
     )
-    values = long.dropna(subset="finite")
-    position = values.groupby(by, observed=True).cumcount()
-    wide = values.assign(position=position).pivot(index=by, columns="position", values="finite").reindex(frame.index)
-    frame[["iqm", "ci_low", "ci_high"]] = np.nan
-    for n in sorted(set(frame["n"]) - {0}):
-        rows = frame["n"] == n
-        block = wide[rows].to_numpy()[:, :n]
-        low, high = stats.interval(block, rng=np.random.default_rng(0))
-        frame.loc[rows, ["iqm", "ci_low", "ci_high"]] = np.column_stack([stats.iqm(block), low, high])
+    frame[["iqm", "ci_low", "ci_high"]] = stats.iqm_by_group(long["finite"], group.ngroup(), len(frame))
     frame = frame.reset_index().astype(dict.fromkeys(by, str))
     return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]

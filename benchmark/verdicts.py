@@ -59,6 +59,8 @@ THRESHOLDS = {
                   "untrained weights alone differ by more than a tenth from seed to seed"),
         Threshold("rows that hold", 0.9, "share of logged rows from the onset on in which a condition on gradients or "
                   "scores holds, at least", "one row of a noisy probe decides nothing; evaluations must all hold"),
+        Threshold("exploding rows", 3, "logged rows from the onset of exploding to the end, at least",
+                  "one large norm in the last row may be a burst that ends, as such bursts do in mid-run"),
         Threshold("tail", 0.25, "share of the run, at its end, for which vanishing and saturated must have held",
                   "shorter spells end by themselves; indices that are means of rows are over the same tail"),
         Threshold("early", 0.1, "share of the logged rows, at least 3, whose median is a run's early value",
@@ -87,7 +89,8 @@ class Trace:
     start: pd.Series  # the primary metric at step 0
     untrained: pd.Series  # the same, or the worst of the run where no evaluation is at step 0
     best: pd.Series
-    final: pd.Series
+    final: pd.Series  # the last that was measured
+    end: pd.Series  # the primary metric at the last evaluation; NaN where it is a hole
     early: pd.DataFrame  # gradient norms: median of the first rows
     late: pd.DataFrame  # gradient norms: median over the last quarter
     mean: pd.DataFrame  # ROWS: mean over the last quarter
@@ -99,15 +102,16 @@ class Trace:
         return gain.where(gain > 0)
 
 
-def _onset(rows: pd.DataFrame, holds: pd.Series, share: float = 1.0, tail: float = 0.0) -> pd.Series:
+def _onset(rows: pd.DataFrame, holds: pd.Series, share: float = 1.0, tail: float = 0.0, least: float = 1) -> pd.Series:
     """The first t, by cell, at which `holds` is true, and true of `share` of the rows from there to the end, which are
-    the last `tail` of the run at least. A cell without one is left out."""
+    `least` rows and the last `tail` of the run at least. A cell without one is left out."""
     cell = rows["cell"]
     group = holds.astype(int).groupby(cell)
     ahead = group.transform("sum") - group.cumsum() + holds
     left = group.transform("size") - group.cumcount()
     last = rows["t"].groupby(cell).transform("max")
-    first = rows[holds & (ahead >= share * left) & ((rows["t"] <= (1 - tail) * last) | (tail == 0))]
+    long = (left >= least) & ((rows["t"] <= (1 - tail) * last) | (tail == 0))
+    first = rows[holds & (ahead >= share * left) & long]
     return first.drop_duplicates("cell").set_index("cell")["t"]
 
 
@@ -115,12 +119,13 @@ def _onset(rows: pd.DataFrame, holds: pd.Series, share: float = 1.0, tail: float
 
 
 def _exploding(trace: Trace) -> list[Found]:
-    ratio, floor, bound = (THRESHOLDS[f"exploding {name}"].value for name in ("ratio", "floor", "norm"))
+    ratio, floor, bound, least = (THRESHOLDS[f"exploding {name}"].value for name in ("ratio", "floor", "norm", "rows"))
     found: list[Found] = []
     last = trace.rows.groupby("cell")[NORMS].last()
     for name, network in (("d_grad_norm", "critic"), ("g_grad_norm", "generator")):
         norm, early = trace.rows[name], trace.rows["cell"].map(trace.early[name])
-        onset = _onset(trace.rows, (norm > bound) | ((norm > ratio * early) & (norm > floor)), SHARE)
+        above = (norm > bound) | ((norm > ratio * early) & (norm > floor))
+        onset = _onset(trace.rows, above, SHARE, least=least)
         text = f"{network}'s gradient norm {{last:.3g}}, {{early:.3g}} early: above {ratio:g} × it, or {bound:g}"
         found.append(("exploding", onset, text, {"last": last[name], "early": trace.early[name]}))
     return found

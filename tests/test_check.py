@@ -52,6 +52,12 @@ def accepted(tmp_path_factory):
         return check.accept(load(write(folder / "runs", seeds=range(30))), "quick")
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """Results of one seed."""
+    return load(write(tmp_path_factory.mktemp("one"), seeds=range(1)))
+
+
 @pytest.fixture
 def baseline(accepted, tmp_path, monkeypatch):
     monkeypatch.setattr(check, "BASELINES", accepted[0].parent)
@@ -101,7 +107,7 @@ def test_a_change_of_fid(baseline, times, mark):
     assert marks(found) == ({("wgan_gp", "fid_classifier_750"): mark} if mark else {})
     assert check.exit_code(found) == (1 if mark else 0)
     if times == 0.5:
-        assert [v.note for v in found if v.note] == ["better beyond the band"]
+        assert [v.note for v in found if v.note] == ["beyond the band on the good side, not tested"]
 
 
 def test_direction_is_the_metrics(baseline):
@@ -121,7 +127,7 @@ def test_worse_but_not_separated_is_suspect(baseline):
     assert marks(found) == {("wgan", "swd_2k"): "~"}
     assert check.exit_code(found) == 0
     # 60 of 150 pairs in the wrong order: more than half of all 324,632 draws are no more extreme
-    assert next(v.note for v in found if v.note).startswith("worse by 0.1, shift 0.0")
+    assert next(v.note for v in found if v.note).startswith("higher by 0.1, shift 0.09")
 
 
 def test_separation_is_asked_over_the_whole_family():
@@ -144,7 +150,7 @@ def test_unchanged_code_rarely_goes_red_over_all_comparisons_together():
         old = [row(rng.normal(size=25), group=str(i), band=0.0) for i in range(60)]
         found = gate.judge(old, [row(rng.normal(size=5), group=str(i)) for i in range(60)])
         red += gate.exit_code(found)
-        each += any(v.p <= 0.01 for v in found)
+        each += any(v.p is not None and v.p <= 0.01 for v in found)
     assert red <= 5 < 30 < each
 
 
@@ -183,13 +189,29 @@ def test_diverged_seeds_against_a_baseline_without_any(baseline, seeds, mark):
         assert verdict.p == pytest.approx(5 / 35)
 
 
-def test_a_few_diverged_seeds_here_and_there_are_seen_over_the_whole_matrix(baseline):
-    """One in each of four groups: 4 of 30 against 0 of 180, p = C(30,4)/C(210,4) = 3.5e-4."""
-    status = {(o, d, 0): "diverged" for o, d in (("minimax", "digits"), ("wgan", "digits"), ("wgan_gp", "digits"))}
-    found = verdicts(write(baseline / "now", status=status | {("wgan", "gaussians8", 0): "diverged"}))
-    assert {(v.group, v.mark) for v in found if v.mark in "!−"} == {("whole matrix", "!")}
-    assert found[-1].p == pytest.approx(27405 / 78738660)
-    assert check.exit_code(found) == 1
+@pytest.mark.parametrize(("seeds", "mark", "p"), [((0, 1, 2, 3), "!", 31 / 324632), ((0, 0, 0, 0), "~", 5 / 35)])
+def test_a_few_diverged_runs_here_and_there_are_seen_over_the_whole_matrix(baseline, seeds, mark, p):
+    """One in each of four groups. Of four seeds: of the C(35, 5) ways to draw five seeds, 31 have all four. Of one
+    seed, whose weights they share: it is one of five."""
+    places = [("minimax", "digits"), ("wgan", "digits"), ("wgan_gp", "digits"), ("wgan", "gaussians8")]
+    status = {(*place, seed): "diverged" for place, seed in zip(places, seeds, strict=True)}
+    found = verdicts(write(baseline / "now", status=status))
+    assert [(v.group, v.mark) for v in found if v.metric == "diverged" and v.mark in "!−"] == (
+        [("whole matrix", "!")] if mark == "!" else []
+    )
+    assert (found[-1].group, found[-1].mark, found[-1].p) == ("whole matrix", mark, pytest.approx(p))
+    assert found[-1].note.startswith("4 of 30 runs diverged, 0 of 180 in the baseline, counted by seed")
+
+
+def test_seeds_that_diverge_in_every_group_at_once_are_no_false_alarm():
+    """Every seed diverges with chance 1/5, in all of its 10 groups or in none. By Fisher's test over the runs, as if
+    they were independent, 15 of these 100 reruns would go red."""
+    rng, red = np.random.default_rng(0), 0
+    for _ in range(100):
+        was, now = (rng.random(n) < 0.2 for n in (25, 5))
+        old, new = ([row(list(side.astype(float)), "diverged", str(i)) for i in range(10)] for side in (was, now))
+        red += gate.judge(old, new)[-1].mark == "!"
+    assert red <= 3
 
 
 @pytest.mark.parametrize("now", [0.0, 0.4, 0.6])
@@ -202,11 +224,57 @@ def test_a_group_that_diverged_as_often_before_is_no_change(now):
 def test_where_no_seed_finished_there_is_no_value_to_compare():
     old = gate.baseline([row([None] * 30), row([None] * 30, group="b"), row(range(30), group="c")])
     new = [row([None] * 5), row([1.0] * 5, group="b"), row([None] * 5, group="c")]
-    assert [(v.mark, v.note) for v in gate.judge(old, new)][:2] == [
-        ("+", "no seed finished, as in the baseline"),
-        ("+", ""),
+    assert [(v.mark, v.note, v.p) for v in gate.judge(old, new)] == [
+        ("+", "no seed finished, as in the baseline", None),
+        ("+", "", None),
+        ("~", "no seed finished: nothing to test", None),
     ]
-    assert gate.judge(old, new)[2].mark == "~"
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_shifts_interval_excludes_zero_where_the_test_rejects(ties):
+    """On 300 draws. Without ties the bound is the (k + 1)-th of the ordered differences, k the largest with
+    P(U <= k) <= the level."""
+    rng, rejected = np.random.default_rng(0), 0
+    k = max(k for k in range(50) if chance_at_most(k) <= 0.025)
+    for _ in range(300):
+        x, y = rng.normal(rng.uniform(0, 2), 1, 5), rng.normal(0, 1, 20)
+        x, y = (np.round(x), np.round(y)) if ties else (x, y)
+        bound, p = gate.shift_bound(x, y, 0.025), gate.p_larger(x, y)
+        rejected += p <= 0.025
+        assert bound >= 0 if p <= 0.025 else bound <= 0
+        if not ties:
+            assert bound == pytest.approx(np.sort(np.subtract.outer(x, y).ravel())[k])
+    assert 50 < rejected < 250
+    assert gate.shift_bound([5, 6], [1, 2], 0.1) == -np.inf  # two against two reach 1/6
+
+
+def chance_at_most(k):
+    """P(U <= k) of 5 against 20: the share of subsets of 25 ranks, by Gaussian binomial coefficients."""
+    counts = np.zeros(101)
+    counts[0] = 1
+    for i in range(1, 6):  # times (1 − q^(20 + i)) ÷ (1 − q^i)
+        counts[20 + i :] = counts[20 + i :] - counts[: 101 - 20 - i]
+        for j in range(i, 101):
+            counts[j] += counts[j - i]
+    return counts[: k + 1].sum() / counts.sum()
+
+
+def test_the_interval_is_given_at_the_level_at_which_holms_correction_stopped():
+    """Two groups 10 and 2 higher than 0 … 24, a third the same: the first is separated; the interval of the second is
+    at 0.02 / 2 and holds zero. A metric of which less is worse has its bound above."""
+    was = [row(range(25), group=name, band=1.0) for name in "abc"]
+    now = [row(np.arange(5) + shift, group=name) for name, shift in zip("abc", (30, 14, 10), strict=True)]
+    first, second, third = gate.judge(was, now)
+    assert [first.mark, second.mark, third.mark] == ["−", "~", "+"]
+    for verdict, shift in ((first, 30), (second, 14)):
+        bound = gate.shift_bound(np.arange(5) + shift, np.arange(25), 0.02 / 2)
+        assert (bound > 0) == (verdict is first)
+        assert f"higher by {shift - 10}, shift {shift - 10} [{bound:.3g}, ∞] (p = " in verdict.note
+    fell = gate.judge(
+        [row(range(25), "precision_classifier_750", band=0.1)], [row(np.arange(5) - 20, "precision_classifier_750")]
+    )
+    assert fell[0].note.startswith("lower by 30, shift -30 [-∞, -")
 
 
 def test_speed_and_memory_are_gated_as_ratios_to_the_reference_workload(baseline):
@@ -229,7 +297,7 @@ def test_speed_and_memory_are_gated_as_ratios_to_the_reference_workload(baseline
     assert ms == {1000 * 4 / 200 / 20}  # 2 evaluations of 2 s and 100 generator steps
 
 
-def test_cost_without_a_reference_workload_is_not_gated_and_says_so(baseline):
+def test_cost_without_a_reference_workload_on_one_side_is_not_gated_and_says_so(baseline):
     found = verdicts(write(baseline / "older", older=True))
     assert {v.metric for v in found if v.mark == "?"} == {"relative speed", "relative memory"}
     assert {v.note for v in found if v.mark == "?"} == {
@@ -238,8 +306,16 @@ def test_cost_without_a_reference_workload_is_not_gated_and_says_so(baseline):
     assert check.exit_code(found) == 0
 
 
+def test_a_cost_that_neither_side_has_is_left_out():
+    old = gate.baseline([row(range(25)), row([None] * 25, "relative memory"), row([1.0] * 25, "relative speed")])
+    new = [row(range(5)), row([None] * 5, "relative memory"), row([1.0] * 5, "relative speed")]
+    assert [v.metric for v in gate.judge(old, new)] == ["fid_classifier_750", "relative speed"]
+    (lacking,) = (v for v in gate.judge(old, new[:2]) if v.mark == "x")
+    assert (lacking.metric, lacking.note) == ("relative speed", "not in the results")
+
+
 def test_a_baseline_of_few_seeds_says_what_it_can_reach(tmp_path, monkeypatch):
-    """Five against five: 1/252 at best, 21 quality comparisons: 0.083."""
+    """Five against five: 1/252 at best, 21 quality comparisons: 0.083. Speed and memory of 6 groups: 0.048."""
     monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
     _, notes = check.accept(load(write(tmp_path / "accepted")), "quick")
     assert notes == ["5 seeds: too few to estimate false alarms and to tell small changes; 25 can"]
@@ -247,6 +323,17 @@ def test_a_baseline_of_few_seeds_says_what_it_can_reach(tmp_path, monkeypatch):
     found = verdicts(write(tmp_path / "now", changed))
     assert marks(found) == {("wgan", "swd_2k"): "~"}
     assert "0.083 at best with so few seeds" in next(v.note for v in found if v.note)
+    assert check.limits(found) == [
+        "quality cannot go red with 5 seeds against 5: lowest p 0.083 over 21 comparisons",
+        "divergence cannot go red with 5 seeds against 5: lowest p 0.028 over 7 comparisons",
+        "cost cannot go red with 5 seeds against 5: lowest p 0.048 over 12 comparisons",
+    ]
+    assert check.limits(found)[0] in check.to_markdown(found)
+    assert check.exit_code(found) == 0
+
+
+def test_many_seeds_have_no_such_limits(baseline):
+    assert check.limits(verdicts(write(baseline / "now"))) == []
 
 
 @pytest.mark.parametrize(
@@ -298,15 +385,100 @@ def test_a_group_missing_from_either_side_is_never_a_pass(baseline):
     assert check.summary(more) == f"compared {COMPARISONS}/{COMPARISONS + 13}: {COMPARISONS} +, 13 x"
 
 
-def test_a_metric_that_is_no_number_in_a_finished_run_is_never_a_pass(baseline):
-    def curve(objective, metric, seed, i):
-        nan = (objective, metric, seed) == ("wgan", "swd_2k", 2)
-        return float("nan") if nan else final(flat)(objective, metric, seed, i)
+def broken(value, seeds=(2,)):
+    return lambda o, m, seed, i: value if (o, m) == ("wgan", "swd_2k") and seed in seeds else final(flat)(o, m, seed, i)
 
-    found = verdicts(write(baseline / "now", curve=curve))
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_metric_that_is_no_number_in_a_finished_run_is_never_a_pass_nor_a_baseline(baseline, monkeypatch, value):
+    now = write(baseline / "now", curve=broken(value))
+    found = verdicts(now)
     assert marks(found) == {("wgan", "swd_2k"): "x"}
     assert [v.note for v in found if v.note] == ["1 of 5 seeds finished without a value"]
     assert check.exit_code(found) == 2
+    monkeypatch.setattr(check, "BASELINES", baseline / "baselines")
+    with pytest.raises(UserError, match="wgan / mlp / gaussians8 swd_2k: 1 of 5 seeds finished without a value"):
+        check.accept(load(now), "quick")
+    assert not (baseline / "baselines").exists()
+
+
+def test_results_without_any_value_to_gate_do_not_replace_a_baseline(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
+    few = {"objectives": ["wgan"], "seeds": range(2)}
+    unmeasured = load(write(tmp_path / "runs", **few))
+    path, _ = check.accept(unmeasured, "quick")
+    before = path.read_text()
+    status = {("wgan", dataset, seed): "diverged" for dataset in ("digits", "gaussians8") for seed in range(2)}
+    with pytest.raises(UserError, match="the results have no value of a metric to gate"):
+        check.accept(load(write(tmp_path / "diverged", status=status, **few)), "quick")
+    unmeasured.evals = unmeasured.evals[unmeasured.evals["metric"].str.endswith("_2k")]
+    with pytest.raises(UserError, match="the results of wgan / dcgan / digits have no value"):
+        check.accept(unmeasured, "quick")
+    assert path.read_text() == before
+
+
+def test_a_group_that_always_diverges_is_accepted_and_named_and_what_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
+    check.accept(load(write(tmp_path / "runs", objectives=["wgan"], seeds=range(3))), "quick")
+    status = {("minimax", "digits", seed): "diverged" for seed in range(2)}
+    found = load(write(tmp_path / "next", objectives=["minimax", "wgan"], seeds=range(2), status=status))
+    path, notes = check.accept(found, "quick")
+    assert notes[:2] == [
+        "replaces a baseline of 3 seeds",
+        "no seed finished: minimax / dcgan / digits: its divergence alone is gated",
+    ]
+    path.write_text("[5]")
+    _, notes = check.accept(found, "quick")
+    assert notes[0] == "replaces a file that is not a baseline of this version"
+    assert check.exit_code(check.compare(found, "quick")) == 0
+
+
+def without(field):
+    return lambda saved: [group.pop(field) for group in saved["groups"]]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda saved: saved.update(matrix="full"), "matrix 'full'"),
+        (lambda saved: saved.pop("groups"), "no list of groups"),
+        (lambda saved: saved.update(groups=[]), "a group without a metric"),
+        (lambda saved: saved.update(groups=[5]), "no list of groups"),
+        (lambda saved: saved.update(schema=99), "has schema 99"),
+        (without("untrained"), "untrained of group 0"),
+        (without("values"), "values of group 0"),
+        (lambda saved: saved["groups"][0].update(values={}), "values of group 0"),
+        (lambda saved: saved["groups"][0].update(values={"0": "high"}), "a value of group 0 is not a number"),
+        (lambda saved: saved["groups"][0].update(band=float("nan")), "a value of group 0 is not a number"),
+        (lambda saved: saved["groups"][0].update(band=None), "band of group 0"),
+        (lambda saved: saved["groups"][0].update(metric="fud"), "unknown metric 'fud'"),
+        (lambda saved: saved["groups"].append(saved["groups"][0]), "a group occurs twice"),
+        (
+            lambda saved: saved.update(groups=[g for g in saved["groups"] if g["metric"] != "diverged"]),
+            "a group without a metric, or without its divergence",
+        ),
+    ],
+)
+def test_a_file_that_is_not_a_baseline_is_refused_in_one_line(accepted, loaded, tmp_path, monkeypatch, damage, said):
+    saved, path = json.loads(accepted[0].read_text()), tmp_path / "quick.json"
+    damage(saved)
+    path.write_text(json.dumps(saved))
+    monkeypatch.setattr(check, "BASELINES", tmp_path)
+    with pytest.raises(UserError) as raised:
+        check.compare(loaded, "quick")
+    text = str(raised.value)
+    assert text.startswith(f"{path} is not a baseline of this version (")
+    assert text.endswith("): make one with ganbench accept")
+    assert said in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("content", ["[5]", "", "not JSON"])
+def test_nor_is_what_is_not_a_table(loaded, tmp_path, monkeypatch, content):
+    monkeypatch.setattr(check, "BASELINES", tmp_path)
+    (tmp_path / "quick.json").write_text(content)
+    with pytest.raises(UserError, match="is not a baseline of this version"):
+        check.compare(loaded, "quick")
 
 
 def test_another_protocol_is_refused_by_name(baseline):
@@ -347,6 +519,23 @@ def test_no_baseline_names_those_there_are(baseline):
         verdicts(write(baseline / "now"), "qick")
 
 
+@pytest.mark.parametrize("there", ["a file in the folder's place", "a folder in the file's place"])
+def test_a_baseline_that_cannot_be_written_or_read_is_one_line(ganbench, tmp_path, monkeypatch, there):
+    monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
+    write(tmp_path / "runs/quick", objectives=["wgan"], seeds=range(2))
+    if there.startswith("a folder"):
+        (tmp_path / "baselines/quick.json").mkdir(parents=True)
+    else:
+        (tmp_path / "baselines").write_text("")
+    for verb in ("accept", "check"):
+        ended = ganbench(verb, "--matrix", "quick", "--results", tmp_path / "runs")
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert ended.err.startswith("ganbench: ")
+    assert [path.name for path in tmp_path.rglob("*.json*") if "runs" not in path.parts] == (
+        ["quick.json"] if there.startswith("a folder") else []
+    )
+
+
 def test_incomplete_results_are_not_accepted(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
     folder = write(tmp_path / "now", status={("minimax", "digits", 3): "missing"})
@@ -377,3 +566,12 @@ def test_reports_for_ci(baseline, tmp_path):
     failed = [case for case in suite if case.find("failure") is not None]
     assert suite.get("tests") == str(COMPARISONS)
     assert suite.get("failures") == str(len(failed)) == str(sum(v.mark == "−" for v in found)) != "0"
+
+
+def test_names_are_text_in_markdown_never_markup():
+    found = [gate.Verdict("a|b<script>x</script> & `c` \\\nd", "fid_classifier_750", "x", note="not in\nthe results")]
+    line = check.to_markdown(found).splitlines()[-1]
+    assert line == (
+        "| x | a\\|b&lt;script&gt;x&lt;/script&gt; &amp; \\`c\\` \\\\ d | fid_classifier_750 "
+        "|  |  |  | not in the results |"
+    )

@@ -104,6 +104,19 @@ def test_check_writes_its_table_to_a_new_folder(
         assert "summary.md" in ended.err
 
 
+def test_what_cannot_be_written_is_one_line(ganbench: Callable[..., Ended], tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False)
+    (folder / "tables").write_text("in the way")
+    ended = ganbench("tables", "--matrix", "tiny", "--results", tmp_path)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert f"{folder / 'tables'}: " in ended.err
+    (folder / "tables").unlink()
+    (folder / "tables" / "cells.parquet").mkdir(parents=True)
+    ended = ganbench("tables", "--matrix", "tiny", "--results", tmp_path)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "cells.parquet" in ended.err
+
+
 def test_status_prints_every_cell_as_json(ganbench: Callable[..., Ended], tmp_path: Path) -> None:
     how = {("wgan", "gaussians8", 1): "diverged", ("wgan", "gaussians8", 2): "missing"}
     synthetic.write(
@@ -133,8 +146,8 @@ def test_a_damaged_result_file_is_named(ganbench: Callable[..., Ended], tmp_path
     path.write_text('{"schema": 99}')
     assert f"{path} has schema 99" in ganbench("status", "--matrix", "tiny", "--results", tmp_path).err
     path.unlink()
-    evals = next(tmp_path.glob("tiny/cells/*/evals.jsonl"))
-    evals.write_text('garbage\n{"metric": "swd_2k"}\n')
+    evals = next(found for found in tmp_path.glob("tiny/cells/*/evals.jsonl") if found.parent != path.parent)
+    evals.write_text("garbage\n" + evals.read_text())
     assert f"{evals}, line 1 is damaged" in ganbench("tables", "--matrix", "tiny", "--results", tmp_path).err
     (tmp_path / "tiny/matrix.json").write_text("[]")
     ended = ganbench("status", "--matrix", "tiny", "--results", tmp_path)

@@ -1,6 +1,7 @@
 """Comparisons by hand: of objectives within a result set, and of result sets."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -83,6 +84,62 @@ def test_every_further_objective_is_held_against_the_first(tmp_path: Path) -> No
     assert frame["p_holm"].tolist() == pytest.approx([4 / 252, 4 / 252])
 
 
+def test_objectives_that_are_not_named_count_in_the_family(tmp_path: Path) -> None:
+    """Naming the two of eight that look furthest apart is not one comparison: five seeds cannot tell seven (0.056)."""
+    labels = (*synthetic.OBJECTIVES, "hinge")
+    curve = lambda objective, metric, seed, i: 10 + seed + 100 * labels.index(objective)  # noqa: E731
+    for n, status in ((7, {}), (8, {}), (8, {("hinge", "mlp", seed): "missing" for seed in range(5)})):
+        folder = two(tmp_path / f"{n}{len(status)}", objectives=labels[:n], curve=curve, status=status)
+        found = row(
+            compare.differences(compare.of_labels(tables.load(folder), ["minimax", "wgan_fdgp"])), metric="swd_2k"
+        )
+        assert found["p_holm"] == pytest.approx((n - 1) * 2 / 252 if not status else 12 / 252 * 7 / 6)
+        assert found["verdict"] == ("worse" if n == 7 else "not separated")
+        assert found["why"] == "" or "7 comparisons ask for" in found["why"]
+
+
+def test_stale_cells_are_counted_and_noted(tmp_path: Path) -> None:
+    found = tables.load(two(tmp_path / "a", fields=lambda objective, seed: {"code": "0ld"} if seed == 1 else {}))
+    for sides in (compare.of_labels(found, BOTH), compare.of_sets({"a": found, "b": found})):
+        table = compare_page.page(sides, compare.differences(sides)).sections[-1]
+        assert table.columns["stale cells"] == (["1", "1"] if sides.by == ["dataset", "architecture"] else ["2", "2"])
+        assert f"Of {sides.names[1]}, {table.columns['stale cells'][1]} of the cells are stale" in table.note
+
+
+def test_what_diverged_throughout_is_not_called_equal(tmp_path: Path) -> None:
+    status = {(name, "mlp", seed): "diverged" for name in BOTH for seed in range(5)}
+    found = compare.differences(compare.of_labels(tables.load(two(tmp_path / "a", status=status)), BOTH))
+    assert set(found["why"]) == {"every seed of both diverged"}
+
+
+def test_separated_seeds_have_no_interval_of_p(plain: tables.Tables, tmp_path: Path) -> None:
+    sides = sets(plain, two(tmp_path / "b", shift=100))
+    columns = compare_page.page(sides, compare.differences(sides)).sections[0].columns
+    assert columns["P(better)"] == ["0", "0"]
+    assert columns["difference"] == ["100 [100, 100]"] * 2
+
+
+def test_a_set_without_the_metric_that_ranks_is_noted(plain: tables.Tables, tmp_path: Path) -> None:
+    second = two(tmp_path / "b")
+    for path in second.glob("cells/*/evals.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if "swd_2k" not in line))
+    sides = sets(plain, second)
+    assert sides.notes == ["swd_2k, by which gaussians8 is ranked, is not measured in b."]
+    assert compare_page.page(sides, compare.differences(sides)).answers == sides.notes
+
+
+def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> None:
+    second = two(tmp_path / "b")
+    sides = sets(plain, second)
+    assert set(compare.differences(sides, tables.OF)["of"]) == {"final", "best", "area"}  # each set has its own time
+    with pytest.raises(UserError, match="equal_time is read within one result set"):
+        compare.differences(sides, ["equal_time"])
+    synthetic.edit(next(second.glob("cells/*/environment.json")), device="Another CPU")
+    with pytest.raises(UserError, match=r"mlp on gaussians8 ran on several devices \((Another|Synthetic) CPU, "):
+        compare.differences(compare.of_labels(tables.load(second), BOTH), ["equal_time"])
+
+
 def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
     found = tables.load(two(tmp_path / "a", status={("lsgan", "gaussians8", 4): "diverged"}))
     sides = compare.of_labels(found, BOTH)
@@ -98,6 +155,8 @@ def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
     speed = next(section for section in page.sections if section.title.startswith("How fast"))
     assert speed.columns["target"] == ["12", "12"]
     assert speed.columns["reached"] == ["3/5", "5/5"]
+    better = page.sections[0].columns["P(better)"]
+    assert re.fullmatch(r"0\.\d+ \[.+\]", better[0])
     assert [text.split()[0] for text in speed.columns["seconds"]] == ["2", "4"]
 
 
@@ -131,7 +190,10 @@ def test_the_objectives_of_two_sets_are_one_family(tmp_path: Path, objectives: i
     assert frame["p_holm"].tolist() == pytest.approx([objectives * 2 / 252] * objectives)
     assert set(frame["verdict"]) == {verdict}
     if verdict == "not separated":
-        assert frame["why"].iloc[0] == "p = 0.0079 is the lowest 5 seeds can reach, 7 comparisons ask for 0.0071"
+        assert (
+            frame["why"].iloc[0]
+            == "p = 0.0079 is the lowest 5 seeds can reach, 7 comparisons ask for 0.0071, 6 seeds could"
+        )
 
 
 def test_a_slower_machine_is_told_from_slower_code(plain: tables.Tables, tmp_path: Path) -> None:
@@ -179,8 +241,13 @@ def test_other_training_options_are_refused_by_name(plain: tables.Tables, tmp_pa
         UserError, match=r"nonsaturating / mlp / gaussians8 .* in b than in a: recipe.lr is 0.001 against 0.002"
     ):
         sets(plain, second)
-    (second / "matrix.json").write_text(text.replace('"steps": 600', '"steps": 600, "an_option_of_a_later_version": 1'))
-    assert sets(plain, second).names == ["a", "b"]
+    for option, same in (('"ema": 0.0', True), ('"ema": 0.999', False), ('"an_option_of_a_later_version": 1', False)):
+        (second / "matrix.json").write_text(text.replace('"steps": 600', f'"steps": 600, {option}'))
+        if same:
+            assert sets(plain, second).names == ["a", "b"]
+        else:
+            with pytest.raises(UserError, match=f"{option.split(chr(34))[1]} is .* against "):
+                sets(plain, second)
 
 
 def test_sets_are_named_by_what_tells_them_apart() -> None:
@@ -188,6 +255,22 @@ def test_sets_are_named_by_what_tells_them_apart() -> None:
     assert compare.set_names(["/tmp/quick", "runs/quick/"]) == ["/tmp", "runs"]
     assert compare.set_names(["runs/quick", "runs/quick2", "runs/x"]) == ["quick", "quick2", "x"]
     assert compare.set_names(["quick", "old/quick"]) == ["quick", "old/quick"]
+
+
+@pytest.mark.parametrize("again", ["runs/quick/", "runs/../runs/quick", "link"])
+def test_one_set_under_two_names_is_no_comparison(again: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/quick").mkdir(parents=True)
+    Path("link").symlink_to("runs/quick")
+    with pytest.raises(UserError, match="is named twice"):
+        compare.set_names(["runs/quick", again])
+
+
+def test_names_stay_text_in_markdown() -> None:
+    found = compare_page.Page("t", ["[l](javascript:x)"], [compare_page.Section("s", {"a": ["1\r2\u20283|4\\"]})])
+    text = compare_page.to_markdown(found)
+    assert "](" not in text
+    assert text.splitlines()[-1] == "| 1 2 3\\|4\\\\ |"
 
 
 def cells_of(line: str) -> list[str]:
@@ -245,8 +328,13 @@ def test_compare_on_the_command_line(
     ended = ganbench("compare", "old/tiny", "runs/tiny")
     assert ended.out.startswith("# runs against old\n")
     assert "nonsaturating, mlp on gaussians8: runs 12 against 112 (swd_2k, final), difference -100" in ended.out
+    two(Path("lsgan"))  # a folder by the name of a label is not what is meant
+    assert ganbench("compare", *BOTH, *of_tiny).out.startswith("# lsgan against nonsaturating")
+    shutil.rmtree("lsgan")
     for arguments, message in (
         (("lsgan", "wgan", *of_tiny), "unknown objective 'wgan'"),
+        (("lsgan", "w" * 300, *of_tiny), "unknown objective 'www"),
+        ((*BOTH, "--matrix", "tiny.old", "--results", "runs"), "no results of matrix 'tiny.old'"),
         (
             (*BOTH, *of_tiny, "--of", "finale"),
             "unknown --of 'finale' (did you mean 'final'?); valid: final, best, area",

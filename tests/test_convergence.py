@@ -44,6 +44,7 @@ def test_area_is_geometric_for_a_primary_metric_and_arithmetic_for_others():
     covered = convergence.measured(evals_of([0.0, 8.0, 4.0], metric=COVERED))
     assert covered.loc["cell0"].to_dict() == {
         f"{COVERED}:final": 4, f"{COVERED}:best": 8, f"{COVERED}:area": 5, f"{COVERED}:best_g_step": 5,
+        f"{COVERED}:final_g_step": 10,
     }  # fmt: skip
 
 
@@ -88,6 +89,22 @@ def test_equal_time_of_a_run_that_ended_before_it_is_its_last_and_diverged_runs_
     assert convergence.at_equal_time(cells, evals)[f"{FID}:equal_time"].to_list() == [5, 8]
 
 
+def test_equal_time_does_not_fill_a_hole():
+    """T = 20 s, evaluations every 5, 6 and 7 s: at the last, between the fourth and fifth, between third and fourth."""
+    cells = cells_of({}, {"objective": "lsgan", "train_seconds": 24.0}, {"objective": "wgan_gp", "train_seconds": 28.0})
+
+    def at(*runs: list[float]) -> list[bool]:
+        evals = evals_of(*runs, seconds=[5.0, 6.0, 7.0])
+        assert convergence.equal_seconds(cells) == {("digits", "dcgan"): 20.0}
+        return convergence.at_equal_time(cells, evals)[f"{FID}:equal_time"].isna().to_list()
+
+    whole = [9.0, 8.0, 7.0, 6.0, 5.0]
+    assert at(whole, whole, whole) == [False] * 3
+    assert at([*whole[:4], NAN], [*whole[:4], NAN], [*whole[:4], NAN]) == [True, True, False]
+    before = [*whole[:3], NAN, 5.0]
+    assert at(before, before, [*whole[:2], NAN, *whole[3:]]) == [False, True, True]
+
+
 def test_two_devices_have_no_equal_time():
     cells = cells_of({}, {"device": "gpu"}, {"dataset": "cifar10"}, {"dataset": "cifar10", "status": "running"})
     at = convergence.at_equal_time(cells, evals_of(*[[9.0, 8.0, 7.0, 6.0, 5.0]] * 3))
@@ -106,6 +123,8 @@ def test_a_given_target_wins_over_the_references_median_best():
         convergence.find_targets(cells, primary, None, {}),
         convergence.find_targets(cells, {}, "wgan", {}),
         convergence.find_targets(cells.assign(status="diverged"), primary, "wgan", {}),
+        convergence.find_targets(cells.assign(status=["done", "running", "done", "done"]), primary, "wgan", {}),
+        convergence.find_targets(cells.assign(**{best: [3.0, NAN, 1.0, 0.5]}), primary, "wgan", {}),
     ):
         assert np.isnan(nothing[place])
 
@@ -131,6 +150,22 @@ def test_what_a_target_costs_on_four_clocks():
     unknown = reached({}, {}, {}, {"forwards_per_g_step": NAN}, {})
     assert np.isnan(unknown["forwards_to_target"][3])
     assert unknown["samples_to_target"][3] == INF
+
+
+def test_never_reached_asks_for_an_evaluation():
+    """A done run without a finite evaluation (all dropped as of an older protocol) is unknown; a diverged one never."""
+    cells = cells_of({}, {}, {"status": "diverged"}, {})
+    evals = evals_of([9.0, 9.0], [NAN, NAN], [], [])
+    found = convergence.to_target(cells, evals, {"digits": FID}, {("digits", "dcgan"): 5.0})["samples_to_target"]
+    np.testing.assert_array_equal(found, [INF, NAN, INF, NAN])
+
+
+def test_seconds_of_two_devices_are_not_pooled():
+    cells = reached({}, {"device": "gpu"}, {}, {}, {})
+    assert cells["seconds_to_target"].isna().all()
+    assert cells["samples_to_target"].notna().all()
+    kept = convergence.kaplan_meier(cells).set_index("clock")["n"]
+    assert kept.to_dict() == {"samples": 5, "g_steps": 5, "forwards": 5, "seconds": 0}
 
 
 def test_kaplan_meier_by_hand():

@@ -408,6 +408,9 @@ MISTAKES: dict[str, tuple[dict[str, str], list[str]]] = {
         {"rules": '[[include]]\nobjective = "wgna"\narchitecture = "mlp"\ndataset = "gaussians8"'},
         ["'wgna'", MATCH("wgan"), "lsgan"],
     ),
+    "no reference": ({"seeds": 'seeds = 1\nreference = ""'}, ["reference", "at least 1 character", "not ''"]),
+    "a target of 0": ({"rules": "[targets]\ngaussians8 = 0"}, ["targets.gaussians8", "greater than 0", "not 0"]),
+    "a target below 0": ({"rules": "[targets]\ngaussians8 = -1.5"}, ["targets.gaussians8", "not -1.5"]),
     "reference": ({"seeds": 'seeds = 1\nreference = "nonsaturatin"'}, ["'nonsaturatin'", MATCH("nonsaturating")]),
     "parameter": (
         {"objectives": 'objectives = [{ name = "wgan_gp", penalty = 1 }]'},

@@ -74,7 +74,7 @@ def shards(whole: Path, tmp_path: Path) -> list[Path]:
 def test_shards_merged_are_the_whole(whole: Path, shards: list[Path], tmp_path: Path) -> None:
     before = [content(shard) for shard in shards]
     assert 0 < min(len(os.listdir(shard / "cells")) for shard in shards) < 7
-    states = merge(shards, tmp_path / "joined" / "tiny")
+    states, _ = merge(shards, tmp_path / "joined" / "tiny")
     assert (states.count("done"), states.count("diverged"), states.count("error"), states.count("missing")) == (
         15,
         1,
@@ -93,7 +93,9 @@ def test_shards_merged_are_the_whole(whole: Path, shards: list[Path], tmp_path: 
 
 def test_a_merge_repeated_or_made_one_by_one_is_the_same(whole: Path, shards: list[Path], tmp_path: Path) -> None:
     merge(shards, tmp_path / "joined")
+    (tmp_path / "joined/cells/.killed.new").mkdir()
     merge(shards, tmp_path / "joined")
+    assert not (tmp_path / "joined/cells/.killed.new").exists()
     for shard in reversed(shards):
         merge([shard], tmp_path / "one_by_one")
     assert content(tmp_path / "joined") == content(tmp_path / "one_by_one") == content(whole)
@@ -116,7 +118,7 @@ def test_a_merge_cut_short_is_completed_by_the_next(
         with pytest.raises(KeyboardInterrupt):
             merge(shards, tmp_path / "joined")
     there = [path.name for path in (tmp_path / "joined/cells").iterdir() if not path.name.startswith(".")]
-    assert len(there) == 3  # the fourth is not under its name
+    assert len(there) == 3 == len(os.listdir(tmp_path / "joined/cells"))  # nothing of the fourth is left
     for key in there:
         assert content(tmp_path / "joined/cells" / key) == content(whole / "cells" / key)
     merge(shards, tmp_path / "joined")
@@ -128,14 +130,67 @@ def test_a_finished_cell_wins_over_an_error_and_what_is_under_way_stays_behind(t
     finished = write(tmp_path / "b", status={("wgan", "mlp", 1): "interrupted"})
     first, second = keys(failed)
     for order in ((failed, finished), (finished, failed)):
-        into = tmp_path / order[0].name / "joined"
-        assert merge(order, into) == ["done", "missing"]
+        into = tmp_path / f"{order[0].name} first"
+        assert merge(order, into) == (["done", "missing"], [])
         assert content(into / "cells" / first) == content(finished / "cells" / first)
         assert not (into / "cells" / second).exists()
     into = tmp_path / "later"
-    assert merge([failed], into) == ["error", "missing"]
-    assert merge([finished], into) == ["done", "missing"]  # takes the error's place
+    assert merge([failed], into) == (["error", "missing"], [])
+    assert merge([finished], into) == (["done", "missing"], [])  # takes the error's place
     assert os.listdir(into / "cells") == [first]
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted"])
+def test_what_is_under_way_gives_way_to_a_finished_cell_only(state: str, tmp_path: Path) -> None:
+    into = write(tmp_path / "into", status={("wgan", "mlp", 0): state})
+    before = content(into)
+    states, notes = merge([write(tmp_path / "a", status={("wgan", "mlp", 0): "error"})], into)
+    assert (states, content(into)) == ([state, "done"], before)
+    assert notes == [f"{keys(into)[0]} is {state} in {into}: kept, and not the error of {tmp_path / 'a'}"]
+    states, notes = merge([write(tmp_path / "b")], into)
+    assert states == ["done", "done"]
+    assert notes == [f"{keys(into)[0]} is {state} in {into}: the one that is done in {tmp_path / 'b'} takes its place"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_cells_of_two_protocols_are_not_joined(named: bool, tmp_path: Path) -> None:
+    first = write(tmp_path / "a", status={("wgan", "mlp", 1): "missing"})
+    second = write(
+        tmp_path / "b",
+        status={("wgan", "mlp", 0): "missing"},
+        protocol={("gaussians8", 1): "bbbbbbbb"},
+        fields=lambda objective, seed: {"protocol": "bbbbbbbb"},
+    )
+    if not named:
+        (second / "protocols.json").unlink()
+    with pytest.raises(
+        UserError,
+        match=r"gaussians8 is measured under protocol aaaaaaaa in \S+/a \(wgan.* and bbbbbbbb in \S+/b \(wgan",
+    ):
+        merge([first, second], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
+
+
+def test_nothing_outside_the_target_is_touched(tmp_path: Path) -> None:
+    first = write(tmp_path / "a")
+    matrix = json.loads((first / "matrix.json").read_text())
+    matrix["cells"][0]["key"] = "../../b"
+    synthetic.edit(first / "matrix.json", cells=matrix["cells"])
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/mine").write_text("")
+    with pytest.raises(UserError, match=r"matrix\.json.*\.\./\.\./b"):
+        merge([first], tmp_path / "joined")
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert os.listdir(tmp_path / "b") == ["mine"]
+
+
+def test_a_dangling_link_in_a_source_is_named(tmp_path: Path) -> None:
+    first = write(tmp_path / "a")
+    link = first / "cells" / keys(first)[1] / "checkpoint.pt"
+    link.symlink_to("nowhere")
+    with pytest.raises(UserError, match=f"^{link} cannot be copied: .*No such file"):
+        merge([first], tmp_path / "joined")
+    assert os.listdir(tmp_path / "joined/cells") == keys(first)[:1]
 
 
 def test_a_cell_finished_twice_must_have_the_same_evaluations(tmp_path: Path) -> None:
@@ -164,6 +219,9 @@ def test_other_matrices_and_protocols_are_refused_by_name(tmp_path: Path) -> Non
     with pytest.raises(
         UserError, match=r"/a and \S+/b are results of different matrices: training.batch_size is 64 against 32$"
     ):
+        merge([first, tmp_path / "b"], tmp_path / "joined")
+    synthetic.edit(tmp_path / "b/matrix.json", config=json.loads((first / "matrix.json").read_text())["config"])
+    with pytest.raises(UserError, match="hash is 0123abcd against ffffffff, though no option differs"):
         merge([first, tmp_path / "b"], tmp_path / "joined")
     shutil.copytree(first, tmp_path / "c")
     entry = json.loads((first / "protocols.json").read_text())["gaussians8"]
@@ -203,12 +261,13 @@ def test_merge_on_the_command_line(
     assert ganbench("merge", "a", "b", "--into", "runs/joined") == (0, "runs/joined: 2 done\n", "")
     assert ganbench("status", "--matrix", "joined", "--results", "runs").out.startswith("joined: 2 cells: 2 done")
     evals = next(Path("b/cells").glob("*/evals.jsonl"))
-    evals.write_text("garbage\n")
+    evals.write_text("garbage\n" + evals.read_text())
     for arguments, message in (
         (("a", "empty", "--into", "new"), "no matrix.json in empty: not the results of a matrix"),
         (("a", "nowhere", "--into", "new"), "no matrix.json in nowhere"),
         (("a", "b", "--into", "new"), f"{evals}, line 1 is damaged"),
         (("a", "b", "--into", "./a"), "--into a is one of the folders to merge"),
+        (("a", "b", "--into", "a/cells/joined"), "--into a/cells/joined lies in a, one of the folders to merge"),
         (("a", "--into", "full"), "--into full is neither empty nor the results of a matrix"),
         (("a", "--into", "full/notes.txt"), "--into: full/notes.txt is not a folder"),
         (("a", "b"), "--into"),

@@ -1,6 +1,8 @@
 """Samples of a cell exported for other tools."""
 
+import fractions
 import json
+import pickle
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 from benchmark import UserError, matrix, runner, sample
-from benchmark.cell import write_json
+from tests import synthetic
 from tests.conftest import Ended, matrix_text
 
 DATASETS = 'datasets = ["gaussians8", "digits"]'
@@ -112,7 +114,9 @@ def test_a_cell_is_found_by_what_tells_it_apart(tmp_path: Path) -> None:
         "wgan-mlp-digits-seed1-bb",
         "wgan_fdgp_pairs=independent_-mlp-digits-seed1-cc",
     )
-    write_json(tmp_path / "matrix.json", {"config": {}, "hash": "", "cells": [{"key": label} for label in labels]})
+    synthetic.write(tmp_path, objectives=labels, groups=[("digits", "mlp")], seeds=[0], evaluations=1, samples=False)
+    cells = json.loads((tmp_path / "matrix.json").read_text())["cells"]
+    synthetic.edit(tmp_path / "matrix.json", cells=[cell | {"key": cell["objective"]} for cell in cells])
     assert [sample.find(tmp_path, label) for label in labels] == list(labels)
     assert sample.find(tmp_path, "wgan-mlp-digits-seed1") == labels[1]
     assert sample.find(tmp_path, "wgan_fdgp[pairs=independent]-mlp") == labels[2]
@@ -135,6 +139,10 @@ def test_sample_on_the_command_line(results: Path, ganbench: Callable[..., Ended
     whole = file.read_bytes()
     for content, message in (
         (None, f"{key} has no generator.pt to sample: it was made before"),
+        (
+            pickle.dumps(fractions.Fraction(1, 2), protocol=2),
+            f"{file} cannot be read: UnpicklingError: not weights alone\n",
+        ),
         (b"no weights", f"{file} cannot be read: "),
         (whole[: len(whole) // 2], f"{file} cannot be read: "),
     ):
@@ -150,6 +158,37 @@ def test_sample_on_the_command_line(results: Path, ganbench: Callable[..., Ended
     torch.save({name: value * float("nan") for name, value in state.items()}, file)
     assert "not finite" in ganbench("sample", key, "--n", 3, *where).err
     file.write_bytes(whole)
+    folder = file.parent
+    status = (folder / "status.json").read_text()
+    synthetic.edit(folder / "status.json", code="0ld")
+    ended = ganbench("sample", key, "--n", 3, *where)
+    assert (ended.code, ended.err) == (
+        0,
+        f"{key} is stale: other code than the present trained it, which sampled it now\n",
+    )
+    for state in ("running", "interrupted", "error"):
+        synthetic.edit(folder / "status.json", status=state)
+        ended = ganbench("sample", key, "--n", 3, *where)
+        assert (ended.code, ended.err) == (2, f"ganbench: {key} is {state}: samples are those of a finished cell\n")
+    (folder / "status.json").write_text(status)
+    spec = (folder / "spec.json").read_text()
+    for changes, message in (
+        ({"evaluation": {}}, f"{folder}/spec.json does not say how the cell was sampled"),
+        (
+            {"architecture": {"name": "mpl", "params": {}}},
+            f"{folder}/spec.json: unknown architecture 'mpl' (did you mean",
+        ),
+        ({"norm": None, "architecture": "mlp"}, f"{folder}/spec.json is damaged"),
+        (None, f"there is no {folder}/spec.json"),
+    ):
+        if changes:
+            synthetic.edit(folder / "spec.json", **changes)
+        else:
+            (folder / "spec.json").unlink()
+        ended = ganbench("sample", key, "--n", 3, *where)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert message in ended.err
+        (folder / "spec.json").write_text(spec)
     assert "--n" in ganbench("sample", key, "--n", 0, *where).err
     assert "names 2 cells" in ganbench("sample", "*digits*", *where).err
     assert json.loads((results / "matrix.json").read_text())["name"] == "tiny"

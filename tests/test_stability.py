@@ -60,7 +60,9 @@ TRACES = {
     "diverged": (Run(status="diverged", onset=250.0, fid=[33, 20]), "diverged", 250),
     # exploding
     "norm of 5,000 from row 10 on": (Run(g_grad_norm=from_row(10, 5000)), "exploding", 330),
-    "critic's norm": (Run(d_grad_norm=from_row(19, 5000)), "exploding", 600),
+    "critic's norm in the last three rows": (Run(d_grad_norm=from_row(17, 5000)), "exploding", 540),
+    "critic's norm in the last two rows": (Run(d_grad_norm=from_row(18, 5000)), "ok", None),
+    "one last noisy row": (Run(d_grad_norm=from_row(19, 1e7)), "ok", None),
     "fourth row": (Run(g_grad_norm=from_row(3, 5000)), "exploding", 120),
     "growth by 900": (Run(g_grad_norm=from_row(10, 1350, 1.5)), "ok", None),
     "growth by 1,100": (Run(g_grad_norm=from_row(10, 1650, 1.5)), "exploding", 330),
@@ -133,6 +135,8 @@ TRACES = {
     "still running": (Run([33, 34, 35], status="running"), None, None),
     "error": (Run([33, 3, 30], status="error"), None, None),
     "no evaluation": (Run([], g_grad_norm=1), None, None),
+    "no failure, but no final": (Run([33, 18, 12, 6, np.nan]), None, None),
+    "a hole before the final": (Run([33, 18, np.nan, 6, 5]), "ok", None),
     "no evaluation, exploding": (Run([], g_grad_norm=from_row(10, 5000)), "exploding", 330),
 }  # fmt: skip
 
@@ -212,7 +216,8 @@ def test_indices_by_hand():
     assert row[["slope_std", "clipped", "modes_lost", "oscillation", "loss_correlation"]].isna().all()
     assert judge(points(modes_covered=[0, 2, 8, 7, 8, 6, 5])).iloc[0]["modes_lost"] == 3
     assert np.isnan(judge(Run([32, 16], status="diverged")).iloc[0]["regret"])
-    assert judge(Run([32, np.nan, 2, np.nan, 4, np.nan])).iloc[0]["regret"] == 2  # holes are left out
+    assert judge(Run([32, np.nan, 2, np.nan, 4])).iloc[0]["regret"] == 2  # holes are left out
+    assert np.isnan(judge(Run([32, 2, 4, np.nan])).iloc[0]["regret"])  # but for the final, which nothing replaces
     assert np.isnan(judge(Run([np.nan, np.nan])).iloc[0]["regret"])
 
 

@@ -35,21 +35,21 @@ def test_final_best_area_by_hand(tmp_path):
     assert row["swd_2k:final"] == 5
     assert row["swd_2k:best"] == 3
     assert row["swd_2k:area"] == pytest.approx((9 * 3 * 3 * 5) ** (1 / 4))  # geometric: positive and minimised
-    assert row["swd_2k:best_g_step"] == 200
+    assert [row["swd_2k:best_g_step"], row["swd_2k:final_g_step"]] == [200, 300]
     assert row["modes_covered_2k:best"] == 9  # larger is its best
     assert row["modes_covered_2k:best_g_step"] == 100
     assert row["modes_covered_2k:area"] == ((9 + 3) / 2 + (3 + 5) / 2) / 2
 
 
 def test_target_by_hand(tmp_path):
-    found = tables.load(write(tmp_path, status={("nonsaturating", "gaussians8", 0): "missing"}))
+    found = tables.load(write(tmp_path, status={("lsgan", "gaussians8", 0): "missing"}))
     cells = found.cells.set_index(["objective", "seed"])
-    assert (cells["target"] == 4.5).all()  # the median of 3, 4, 5, 6
+    assert (cells["target"] == 4).all()  # the median of 2, 3, 4, 5, 6
     assert cells.loc[("nonsaturating", 1), "samples_to_target"] == 2 * 6400
     assert cells.loc[("nonsaturating", 1), "seconds_to_target"] == 2 * 2.0
-    assert cells.loc[("nonsaturating", 4), "samples_to_target"] == np.inf  # 6 is never 4.5
-    assert np.isnan(cells.loc[("nonsaturating", 0), "samples_to_target"])  # has not run
-    assert (cells.loc["lsgan", "seconds_to_target"] == np.inf).all()
+    assert cells.loc[("nonsaturating", 4), "samples_to_target"] == np.inf  # 6 is never 4
+    assert np.isnan(cells.loc[("lsgan", 0), "samples_to_target"])  # has not run
+    assert (cells.loc["lsgan", "seconds_to_target"].drop(0) == np.inf).all()
 
 
 def test_diverged_before_the_target_never_reaches_it(tmp_path):
@@ -117,6 +117,9 @@ def test_a_stale_cell_of_an_older_protocol_is_a_hole(tmp_path):
     assert set(found.evals["protocol"]) == {"aaaaaaaa"}
     assert set(found.summary["n"]) == {4}
     assert set(found.summary["n_expected"]) == {5}
+    dropped = found.cells[found.cells["stale"]]  # not "never reached", and their reference sets no target
+    assert dropped["samples_to_target"].isna().all()
+    assert found.cells["target"].isna().all()
 
 
 def test_edited_code_is_stale_but_kept(tmp_path, monkeypatch):
@@ -224,15 +227,64 @@ def test_order_and_files(tmp_path):
 
 
 def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path):
-    write(tmp_path)
+    write(tmp_path, objectives=["lsgan"], status={("lsgan", "gaussians8", seed): "running" for seed in range(5)})
     for path in tmp_path.glob("cells/*/evals.jsonl"):
         path.write_text(path.read_text()[:-20])
-    assert len(tables.load(tmp_path).evals) == 10 * (3 * 4 - 1)
+    assert len(tables.load(tmp_path).evals) == 5 * (4 - 1)
+
+
+CUT = {  # what a power cut, a full disk or a copy broken off leave of evals.jsonl
+    "in the last line": lambda text: text[:-20],
+    "before the last newline": lambda text: text[:-1],
+    "before the last evaluation": lambda text: "".join(text.splitlines(keepends=True)[:8]),
+    "in zeros": lambda text: text[:-100] + "\0" * 99 + "\n",
+    "to nothing": lambda text: "",
+}
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_a_done_cell_whose_evaluations_are_cut_is_missing(tmp_path, cut):
+    path = write(tmp_path) / "cells" / keys(tmp_path)[3] / "evals.jsonl"
+    path.write_text(CUT[cut](path.read_text()))
+    found = tables.load(tmp_path)
+    assert found.cells["status"].to_list() == ["done"] * 3 + ["missing"] + ["done"] * 6
+    assert np.isnan(found.cells["swd_2k:final"][3])
+    assert keys(tmp_path)[3] not in set(found.evals["cell"])
+
+
+def test_a_diverged_cell_may_end_before_its_first_evaluation_but_not_before_its_last(tmp_path):
+    status = {("lsgan", "gaussians8", seed): "diverged" for seed in range(3)}
+    none, cut, beyond = (tmp_path / "cells" / key for key in keys(write(tmp_path, status=status))[5:8])
+    (none / "evals.jsonl").unlink()
+    text = (cut / "evals.jsonl").read_text()
+    (cut / "evals.jsonl").write_text(text[:-20])
+    synthetic.edit(beyond / "status.json", samples_seen=100)
+    assert tables.load(tmp_path).cells["status"][5:8].to_list() == ["diverged", "missing", "missing"]
+
+
+def test_a_metric_cut_from_the_last_evaluation_has_no_final(tmp_path):
+    path = write(tmp_path) / "cells" / keys(tmp_path)[0] / "evals.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    row = tables.load(tmp_path).cells.iloc[0]
+    assert [row["status"], row["swd_2k:final"], row["reverse_kl_2k:best"]] == ["done", 4, 2]
+    assert np.isnan(row["reverse_kl_2k:final"])
+
+
+def test_the_folder_of_another_cell_is_none(tmp_path):
+    first, second = (tmp_path / "cells" / key for key in keys(write(tmp_path))[:2])
+    for path in (first, second):
+        synthetic.edit(path / "status.json", key=path.name)  # as the run path writes it
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    found = tables.load(tmp_path)
+    assert found.cells["status"].to_list() == ["missing"] * 2 + ["done"] * 8
+    assert set(found.evals["cell"]) == set(keys(tmp_path)[2:])
 
 
 def test_not_finite_numbers_and_nulls_are_read_as_they_stand(tmp_path):
     """JSON's extension (NaN, Infinity), as Python writes it; a first cell without rows, a last without a file."""
-    write(tmp_path, seeds=range(4), objectives=["lsgan"])
+    status = {("lsgan", "gaussians8", seed): "interrupted" for seed in range(4)}
+    write(tmp_path, seeds=range(4), objectives=["lsgan"], status=status)
     first, second, third, last = (tmp_path / "cells" / key / "evals.jsonl" for key in keys(tmp_path))
     row = '{"samples_seen": 0, "metric": "swd_2k", "value": %s, "stderr": null, "protocol": "aaaaaaaa", "other": [1]}\n'
     first.write_text("")
@@ -245,11 +297,18 @@ def test_not_finite_numbers_and_nulls_are_read_as_they_stand(tmp_path):
     assert evals[["stderr", "g_steps", "n"]].isna().all(axis=None)
 
 
-@pytest.mark.parametrize("damage", ['{"value": 1, \n', "\n", '{"value": 1}{"value": 2}\n', '{"value": "x"}\n', "[1]\n"])
+DAMAGE = ['{"value": 1, \n', "\n", '{"value": 1}{"value": 2}\n', '{"value": "x"}\n', "[1]\n", "\udcff\n"]
+DAMAGE += [f'{{"samples_seen": {x}, "metric": {y}, "protocol": {z}, "value": 1}}\n' for x, y, z in (
+    ("null", '"swd_2k"', '"aaaaaaaa"'), ("NaN", '"swd_2k"', '"aaaaaaaa"'), ("1", "null", '"aaaaaaaa"'),
+    ("1", '"swd_2k"', "null"),
+)]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_line_is_an_error_with_its_file(tmp_path, damage):
     write(tmp_path)
     path = tmp_path / "cells" / keys(tmp_path)[3] / "evals.jsonl"
-    path.write_text(path.read_text() + damage + path.read_text())
+    path.write_text(path.read_text() + damage + path.read_text(), errors="surrogateescape")
     with pytest.raises(UserError, match=rf"{path.parent.name}/evals\.jsonl.* is damaged"):
         tables.load(tmp_path)
 
@@ -258,9 +317,68 @@ def keys(folder: Path) -> list[str]:
     return [entry["key"] for entry in json.loads((folder / "matrix.json").read_text())["cells"]]
 
 
+def planted(**changes) -> dict:
+    """A change of the first cell of matrix.json."""
+    return {"cells": lambda cells: [{**cells[0], **changes}, *cells[1:]]}
+
+
+ODD = {
+    "cells as a table": ("matrix.json", {"cells": {}}, "cells: Input should be a valid list"),
+    "a cell as text": ("matrix.json", {"cells": ["a"]}, r"cells\.0: Input should be"),
+    "no modality": ("matrix.json", planted(modality=None), r"cells\.0\.modality: Input should be a valid string"),
+    "no spec": ("matrix.json", planted(spec=None), r"cells\.0\.spec: "),
+    "a path as key": ("matrix.json", planted(key="../../x"), "'../../x' is not a plain file name"),
+    "the folder above as key": ("matrix.json", planted(key=".."), r"'\.\.' is not a plain file name"),
+    "no key": ("matrix.json", planted(key=""), "'' is not a plain file name"),
+    "a key twice": ("matrix.json", {"cells": lambda cells: cells + cells[:1]}, "'nonsaturating-mlp.*' occurs twice"),
+    "no config": ("matrix.json", {"config": None}, "config: Input should be a valid dictionary"),
+    "a target as text": ("matrix.json", {"targets": {"gaussians8": "low"}}, r"targets\.gaussians8: .* valid number"),
+    "a number as reference": ("matrix.json", {"reference": 1}, "reference: Input should be a valid string"),
+    "no floor": ("protocols.json", {"gaussians8": {"protocol": "a"}}, r"gaussians8\.floor: Field required"),
+    "a floor as text": ("protocols.json", {"gaussians8": {"protocol": "a", "floor": {"x": "y"}}}, r"floor\.x"),
+    "no versions": ("cells/*/environment.json", {"versions": None}, "versions: Input should be a valid dictionary"),
+    "a seed as text": ("cells/*/spec.json", {"seed": "0"}, "seed: Input should be a valid integer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_valid_json_of_another_shape_is_refused_by_its_path(tmp_path, oddity):
+    file, changes, message = ODD[oddity]
+    path = next(write(tmp_path, seeds=range(1)).glob(file))
+    now = json.loads(path.read_text())
+    synthetic.edit(path, **{name: value(now[name]) if callable(value) else value for name, value in changes.items()})
+    with pytest.raises(UserError, match=rf"^{path} is not a {path.stem} file of this version: .*{message}"):
+        tables.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"recipe": None}, {"recipe": "paper"}, {"samples_seen": "all"}, {"status": None}, {"onset": [1]}]
+)
+def test_an_odd_status_is_a_cell_to_run_again_as_a_damaged_one_is(tmp_path, changes):
+    synthetic.edit(next(write(tmp_path, seeds=range(1)).glob("cells/lsgan*/status.json")), **changes)
+    assert tables.load(tmp_path).cells["status"].to_list() == ["done", "missing"]
+
+
+def test_a_spec_of_a_later_version_is_stale(tmp_path):
+    path = next(write(tmp_path, seeds=range(1)).glob("cells/lsgan*/spec.json"))
+    synthetic.edit(path, objective={"name": "lsgan", "params": {}, "a_field_of_a_later_version": 1})
+    assert tables.load(tmp_path).cells["stale"].to_list() == [False, True]
+
+
+@pytest.mark.parametrize("file", ["evals.jsonl", "steps.jsonl", "status.json", "environment.json", "spec.json"])
+def test_what_cannot_be_read_is_named_and_not_taken_for_missing(tmp_path, file):
+    path = next(write(tmp_path, seeds=range(1)).glob(f"cells/*/{file}"))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=rf"^{path} cannot be read: Is a directory"):
+        tables.load(tmp_path)
+
+
 def test_a_folder_without_a_matrix_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match=r"no matrix\.json"):
         tables.load(tmp_path)
+    with pytest.raises(UserError, match=r"matrix\.json lists no cells"):
+        tables.load(write(tmp_path, seeds=[]))
 
 
 def test_a_report_needs_no_torch():

@@ -71,10 +71,13 @@ def write(
             "recipe": {"optimizer": "adam", "lr": 2e-4}, "protocol": "aaaaaaaa", "code": code[named],
             "evaluation_hash": "e0", "forwards_per_d_step": 400.0, "forwards_per_g_step": 300.0,
         }, indent=1))  # fmt: skip
-    matrix = {"schema": 1, "name": folder.name, "reference": axes[0][1].label, "cells": entries, "config": {}}
+    matrix = {"schema": 1, "name": folder.name, "hash": "", "reference": axes[0][1].label, "cells": entries}
+    matrix["config"] = {}
     (folder / "matrix.json").write_text(json.dumps(matrix))
     floor = dict.fromkeys(columns, 10.0)
-    (folder / "protocols.json").write_text(json.dumps({"schema": 1} | {d.label: {"floor": floor} for d in axes[2]}))
+    (folder / "protocols.json").write_text(
+        json.dumps({"schema": 1} | {d.label: {"protocol": "aaaaaaaa", "floor": floor} for d in axes[2]})
+    )
     return folder
 
 
