@@ -12,8 +12,6 @@ Exit code 0 when every comparison is +, ~ or ?; 1 for any − or !; 2 for any x,
 found: benchmark/gate.py.
 """
 
-import html
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,6 +39,7 @@ from benchmark.gate import (
     values_of,
 )
 from benchmark.metrics import metric
+from benchmark.report_parts import escaped
 from benchmark.tables import Tables
 
 __all__ = ["accept", "compare", "exit_code", "limits", "measured", "summary", "to_markdown", "write_junit"]
@@ -190,7 +189,7 @@ def to_markdown(verdicts: list[Verdict]) -> str:
     """The check table for a CI summary, what is not + first."""
     ordered = sorted(verdicts, key=lambda verdict: "x!−~?+".index(verdict.mark))
     rows = [(v.mark, v.group, v.metric, *map(_text, (v.baseline, v.current, v.band)), v.note) for v in ordered]
-    cells = [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
+    cells = [f"| {' | '.join(map(escaped, row))} |" for row in rows]
     head = "| | group | metric | baseline | now | band | note |\n|---|---|---|---:|---:|---:|---|"
     said = [f"{text}\n" for text in (summary(verdicts), *limits(verdicts))]
     return "\n".join(["### ganbench check\n", *said, head, *cells, ""])
@@ -216,8 +215,3 @@ def _plain(value: float) -> float | None:
 
 def _text(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _escaped(text: str) -> str:
-    """Text as it is, never as markup, on one line: for a Markdown table."""
-    return re.sub(r"([\\`|*])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

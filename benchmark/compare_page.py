@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmark.cell import FINISHED, write_bytes
 from benchmark.compare import Sides, cost, ordered, reliability
 from benchmark.metrics import metric
+from benchmark.report_parts import CLOCKS, escaped, interval, number, templates
 
 Row = dict[Any, Any]
 Columns = dict[str, list[str]]
@@ -21,7 +20,6 @@ OFS = {
     "area": "mean over samples seen (geometric for a metric that ranks)",
     "equal_time": "at the training time of the quickest objective, between evaluations",
 }
-CLOCK_HEADS = {"samples": "samples", "g_steps": "generator steps", "forwards": "critic forwards", "seconds": "seconds"}
 COSTS = {
     "ms_per_g_step": "ms per generator step",
     "workloads_per_g_step": "in reference workloads",
@@ -70,11 +68,11 @@ def page(sides: Sides, frame: pd.DataFrame) -> Page:
 
 def to_markdown(found: Page, figure: str = "") -> str:
     """The page as Markdown; names are escaped. figure: the path of the curves, where they are drawn."""
-    parts = [f"# {_plain(found.title)}", "\n".join(f"- {_plain(text)}" for text in found.answers)]
+    parts = [f"# {escaped(found.title)}", "\n".join(f"- {escaped(text)}" for text in found.answers)]
     for section in found.sections:
         lines = [tuple(section.columns), ("---",) * len(section.columns), *section.rows]
-        parts += [f"## {_plain(section.title)}", "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)]
-        parts += [_plain(section.note)] if section.note else []
+        parts += [f"## {escaped(section.title)}", "\n".join(f"| {' | '.join(map(escaped, line))} |" for line in lines)]
+        parts += [escaped(section.note)] if section.note else []
     parts += ["## Learning curves", f"![Learning curves]({figure})"] if figure else []
     return "\n\n".join(parts) + "\n"
 
@@ -86,14 +84,7 @@ def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
     found, figure = page(sides, frame), draw(sides, folder)
     stem = folder / "figures" / figure.stem
     image = base64.b64encode(stem.with_suffix(".svg").read_bytes()).decode()
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=lambda name: name is not None and ".html" in name,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = templates.get_template("compare.html.j2").render(page=found, figure=figure, image=image)
+    html = templates().get_template("compare.html.j2").render(page=found, figure=figure, image=image)
     markdown = to_markdown(found, f"figures/{stem.name}.png")
     for name, text in (("compare.md", markdown), ("compare.csv", frame.to_csv(index=False)), ("compare.html", html)):
         write_bytes(folder / name, text.encode())
@@ -102,10 +93,10 @@ def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
 
 def _answer(sides: Sides, row: Row) -> str:
     numbers = (
-        f"{_number(row['value'])} against {_number(row['against'])} ({row['metric']}, {row['of'].replace('_', ' ')})"
+        f"{number(row['value'])} against {number(row['against'])} ({row['metric']}, {row['of'].replace('_', ' ')})"
     )
     verdict = f"{row['verdict']}, {row['why']}" if row["why"] else row["verdict"]
-    difference = f"difference {_interval(row, 'difference')} over {row['n']} pairs"
+    difference = f"difference {interval(row, 'difference')} over {row['n']} pairs"
     return f"{_place(sides, row)}: {row['side']} {numbers}, {difference}: {verdict}."
 
 
@@ -119,11 +110,11 @@ def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
         columns["side"] = [row["side"] for row in rows]
     columns |= {
         "pairs": [str(row["n"]) for row in rows],
-        f"IQM of {sides.names[1]}" if two else "IQM": [_number(r["value"]) + _lost(r["diverged"]) for r in rows],
-        f"IQM of {sides.names[0]}": [_number(r["against"]) + _lost(r["against_diverged"]) for r in rows],
-        "difference": [_interval(row, "difference") for row in rows],
-        "P(better)": [_interval(row, "p_improvement", "p_low", "p_high") for row in rows],
-        "p": [_number(row["p_holm"]) for row in rows],
+        f"IQM of {sides.names[1]}" if two else "IQM": [number(r["value"]) + _lost(r["diverged"]) for r in rows],
+        f"IQM of {sides.names[0]}": [number(r["against"]) + _lost(r["against_diverged"]) for r in rows],
+        "difference": [interval(row, "difference") for row in rows],
+        "P(better)": [interval(row, "p_improvement", "p_low", "p_high") for row in rows],
+        "p": [number(row["p_holm"]) for row in rows],
         "verdict": [row["verdict"] for row in rows],
     }
     low = [name for name in dict.fromkeys(frame["metric"]) if metric(name).direction == "min"]
@@ -146,12 +137,12 @@ def _speed(sides: Sides) -> Section:
     columns = {
         "where": [_place(sides, row) for row in firsts],
         "side": [row["side"] for row in firsts],
-        "target": [_number(row["target"]) for row in firsts],
+        "target": [number(row["target"]) for row in firsts],
         "reached": [f"{row['reached']}/{row['n']}" for row in firsts],
     }
-    for clock, head in CLOCK_HEADS.items():
+    for clock, head in CLOCKS.items():
         if any(of_row[clock]["n"] for of_row in times):
-            columns[head] = [_interval(of_row[clock], "median") for of_row in times]
+            columns[head] = [interval(of_row[clock], "median") for of_row in times]
     note = "Median over seeds to the first evaluation that reaches the target, with its 95 % interval (Kaplan–Meier: a "
     note += "run that ended before is censored there, one that diverged never reaches it). ∞: fewer than half reach it."
     return Section("How fast: to the target", columns, note)
@@ -162,8 +153,8 @@ def _cost(sides: Sides) -> Section:
     rows, shown = _rows(frame), [name for name in COSTS if frame[name].notna().any()]
     columns = {"where": [_place(sides, row) for row in rows], "side": [row["side"] for row in rows]}
     for name in shown:
-        columns[COSTS[name]] = [_number(row[name]) for row in rows]
-        columns[f"{COSTS[name]}, ratio"] = [_number(row[f"{name}_ratio"]) for row in rows]
+        columns[COSTS[name]] = [number(row[name]) for row in rows]
+        columns[f"{COSTS[name]}, ratio"] = [number(row[f"{name}_ratio"]) for row in rows]
     note = f"Medians over seeds, and ÷ {sides.names[0]}'s. A generator step includes its critic steps. Memory: "
     note += "allocated on a GPU; on a CPU the whole process, which the libraries dominate."
     if "workloads_per_g_step" in shown:
@@ -203,22 +194,3 @@ def _place(sides: Sides, row: Row) -> str:
 
 def _lost(diverged: int) -> str:
     return f", {diverged} diverged" if diverged else ""
-
-
-def _interval(row: Row, value: str, low: str = "ci_low", high: str = "ci_high") -> str:
-    known = row[low] < row[high] or (
-        row[low] == row[high] and value != "p_improvement"
-    )  # 1 [1, 1] knows no more than 1
-    return _number(row[value]) + (f" [{_number(row[low])}, {_number(row[high])}]" if known else "")
-
-
-def _number(value: float) -> str:
-    if not np.isfinite(value):
-        return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _plain(text: object) -> str:
-    """Names as they are, never as markup."""
-    special: Any = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\\": "\\\\"}
-    return " ".join(str(text).splitlines()).translate(str.maketrans(special)).replace("](", "]\\(")

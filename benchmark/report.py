@@ -8,17 +8,15 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark import plots
 from benchmark.cell import write_bytes
 from benchmark.evidence import Evidence, gather
 from benchmark.report_how import cost, reliable, speed
-from benchmark.report_parts import AXES, Chapter, Tags
+from benchmark.report_parts import AXES, Chapter, Tags, escaped, templates
 from benchmark.report_sure import failures, reproduce, sure
 from benchmark.report_where import completeness, ran, where
 from benchmark.tables import TABLES, Tables, load
@@ -42,16 +40,10 @@ def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure
         "axes": axes,
         "tables": TABLES,
     }
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=lambda name: name is not None and ".html" in name,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"md": _markdown, "of": _attributes(axes), "image": partial(_image, folder / "figures")}
+    environment = templates()
+    environment.filters |= {"md": escaped, "of": _attributes(axes), "image": partial(_image, folder / "figures")}
     for name, template in (("report.md", "report.md.j2"), ("index.html", "report.html.j2")):
-        write_bytes(folder / "report" / name, templates.get_template(template).render(page).encode())
+        write_bytes(folder / "report" / name, environment.get_template(template).render(page).encode())
     return folder / "report/index.html"
 
 
@@ -80,12 +72,6 @@ def _attributes(axes: dict[str, list[str]]) -> Callable[[Tags], Markup]:
         return Markup("").join(Markup(' data-{}="{}"').format(axis, value) for axis, value in numbers.items())
 
     return attributes
-
-
-def _markdown(text: object) -> str:
-    """Names as they are, never as markup."""
-    special: Any = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\n": " "}
-    return str(text).translate(str.maketrans(special)).replace("](", "]\\(")
 
 
 def _image(folder: Path, name: str) -> Markup:

@@ -10,6 +10,7 @@ from benchmark.cell import cell_status
 from benchmark.evidence import Evidence
 from benchmark.metrics import metric
 from benchmark.report_parts import (
+    CLOCKS,
     Chapter,
     Item,
     Record,
@@ -30,7 +31,6 @@ from benchmark.stopping import stopping
 from benchmark.tables import GROUP, Tables
 from benchmark.verdicts import THRESHOLDS, VERDICTS
 
-CLOCKS = {"samples": "samples", "g_steps": "generator steps", "forwards": "critic forwards", "seconds": "seconds"}
 COSTS = {
     "ms": "ms per generator step",
     "forwards": "critic forwards per generator step",

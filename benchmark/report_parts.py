@@ -1,14 +1,17 @@
-"""What the report is made of: chapters of sentences, tables and traces, all plain text; the templates escape it.
+"""What pages are made of: chapters of sentences, tables and traces, all plain text; the templates escape it.
 
 Everything is `of` objectives, architectures and datasets, by which the page's filters hide it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 AXES = ("objective", "architecture", "dataset")
+CLOCKS = {"samples": "samples", "g_steps": "generator steps", "forwards": "critic forwards", "seconds": "seconds"}
 Record = dict[Any, Any]
 Tags = dict[str, list[str]]  # axis -> the labels that something is about; hidden as soon as one of them is
 
@@ -130,3 +133,20 @@ def span(values: pd.Series) -> str:
     finite = values[np.isfinite(values)]
     ends = dict.fromkeys([number(finite.min()), number(finite.max())]) if len(finite) else ["–"]
     return " to ".join(ends)
+
+
+def escaped(text: object) -> str:
+    """Text in Markdown: on one line, names as they are, never as markup."""
+    special: Any = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\\": "\\\\"}
+    return " ".join(str(text).splitlines()).translate(str.maketrans(special)).replace("](", "]\\(")
+
+
+def templates() -> Environment:
+    """The templates beside this file; text in HTML is escaped by itself."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

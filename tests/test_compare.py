@@ -327,7 +327,7 @@ def test_compare_on_the_command_line(
     assert ended.err == "out/compare.html\n"
     ended = ganbench("compare", "old/tiny", "runs/tiny")
     assert ended.out.startswith("# runs against old\n")
-    assert "nonsaturating, mlp on gaussians8: runs 12 against 112 (swd_2k, final), difference -100" in ended.out
+    assert "nonsaturating, mlp on gaussians8: runs 12 against 112 (swd_2k, final), difference −100" in ended.out
     two(Path("lsgan"))  # a folder by the name of a label is not what is meant
     assert ganbench("compare", *BOTH, *of_tiny).out.startswith("# lsgan against nonsaturating")
     shutil.rmtree("lsgan")
