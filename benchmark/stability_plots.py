@@ -21,7 +21,8 @@ QUANTITIES = {  # label, and what to know about it
     ),
     "overfit_gap": (
         "critic's loss on held-out −\non training samples",
-        "Above 0 the critic knows its training samples; each objective in the unit of its own loss.",
+        "Above 0 the critic knows its training samples; each objective in the unit of its own loss. The held-out split "
+        "is finite: a small offset that all objectives have in one direction is that of the split.",
     ),
 }
 
