@@ -48,8 +48,8 @@ RELIABILITY = (
     "Verdicts with the steps from which they hold. Seed SD: robust, of the final values. Regret: final ÷ best; "
     "oscillation: noise of log₁₀ of the metric from one evaluation to the next, in the second half; medians over "
     "seeds. Loss against quality: rank correlation of the critic's loss with the metric over a run, −1: the loss rises "
-    "whenever quality improves. Overfitting gap: the critic's loss on held-out − on training samples; a small "
-    "offset that all objectives share is that of the finite held-out split. Both: IQM over seeds [95 % BCa interval]."
+    "whenever quality improves. Overfitting gap: the critic's loss on held-out − on training samples; a small offset "
+    "that all objectives share is that of the batches, the same for all. Both: IQM over seeds [95 % BCa interval]."
 )
 COST = (
     "Medians over seeds. A generator step includes its critic steps; a critic forward is the work of one sample "

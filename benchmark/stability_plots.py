@@ -21,8 +21,8 @@ QUANTITIES = {  # label, and what to know about it
     ),
     "overfit_gap": (
         "critic's loss on held-out −\non training samples",
-        "Above 0 the critic knows its training samples; each objective in the unit of its own loss. The held-out split "
-        "is finite: a small offset that all objectives have in one direction is that of the split.",
+        "Above 0 the critic knows its training samples; each objective in the unit of its own loss. All are probed "
+        "on the same batches: a small offset that they share over few seeds is that of the batches.",
     ),
 }
 
