@@ -24,7 +24,7 @@ import torch
 
 from benchmark import UserError, cli, matrix, memory, runner
 from benchmark import train as train_module
-from benchmark.cell import ROOT, Cell, cell_from_spec, read_json, read_rows
+from benchmark.cell import ROOT, Cell, cell_from_spec, read_json, read_rows, write_bytes
 from benchmark.engines import local
 from benchmark.runner import pending, prepare
 from benchmark.train import Snapshot, train
@@ -574,3 +574,10 @@ def test_mps_is_taken_by_its_name_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert local.devices_of("mps", 0) == ["mps"]
     assert set(local.devices_of("auto", 2)) == {"cpu"}
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "in_the_way").mkdir()
+    with pytest.raises(OSError, match="in_the_way"):
+        write_bytes(tmp_path / "in_the_way", b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["in_the_way"]
