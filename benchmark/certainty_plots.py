@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from benchmark import stats
-from benchmark.convergence import GROUP, sign
+from benchmark.convergence import GROUP
 from benchmark.evidence import ALPHA, Evidence
 from benchmark.figure import Figure, described, grid, plain, save, wrap
+from benchmark.metrics import sign
 from benchmark.panels import dots, lists, pages
 
 BUDGETS = {"final": "at the end", "equal_time": "at equal training time"}

@@ -93,15 +93,12 @@ def check(
         table.add_row(v.mark, v.group, v.metric, *numbers, v.note)
     Console(highlight=False, markup=False, width=None if out.is_terminal else 200).print(table)
     print(module.summary(verdicts), *module.limits(verdicts), sep="\n")
-    try:
-        if markdown:
-            markdown.parent.mkdir(parents=True, exist_ok=True)
-            with markdown.open("a") as file:
-                file.write(module.to_markdown(verdicts))
-        if junit:
-            module.write_junit(verdicts, junit)
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from error
+    if markdown:
+        markdown.parent.mkdir(parents=True, exist_ok=True)
+        with markdown.open("a") as file:
+            file.write(module.to_markdown(verdicts))
+    if junit:
+        module.write_junit(verdicts, junit)
     raise typer.Exit(module.exit_code(verdicts))
 
 

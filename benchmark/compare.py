@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark import UserError, convergence, stats, unknown
-from benchmark.convergence import sign
 from benchmark.merge import differing
+from benchmark.metrics import sign
 from benchmark.options import Training
 from benchmark.tables import GROUP, Tables, joined, scores
 from benchmark.verdicts import VERDICTS

@@ -11,22 +11,12 @@ import numpy as np
 import pandas as pd
 
 from benchmark import stats
-from benchmark.metrics import METRICS, metric
+from benchmark.metrics import metric, rank, sign
 from benchmark.rows import is_wanted, of_cell
 
 GROUP = ["dataset", "architecture"]  # a place: objectives are compared within it
 CLOCKS = {"samples": "samples_seen", "g_steps": "g_steps", "forwards": "forwards", "seconds": "train_seconds"}
 LIMIT = 4.0  # AlgoPerf: a time over this many times the best scores nothing
-
-
-def rank(column: str) -> tuple[int, str]:
-    """Sorts columns by the order of METRICS."""
-    return list(METRICS).index(metric(column).name), column
-
-
-def sign(column: str) -> int:
-    """1 where smaller is better, -1 where larger is."""
-    return 1 if metric(column).direction == "min" else -1
 
 
 def forwards(rows: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark import stats
-from benchmark.convergence import GROUP, sign
+from benchmark.convergence import GROUP
+from benchmark.metrics import sign
 from benchmark.tables import Tables, scores
 
 BUDGETS = ("final", "equal_time")

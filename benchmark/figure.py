@@ -23,7 +23,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from benchmark.cell import digest
-from benchmark.metrics import metric
+from benchmark.metrics import metric, sign
 
 COLOURS = {  # Okabe & Ito 2008; black has no darker shade, only other lines and markers
     **{"minimax": "#E69F00", "nonsaturating": "#0072B2", "lsgan": "#009E73", "hinge": "#000000"},
@@ -120,7 +120,7 @@ def heat(ax: Any, worse: pd.DataFrame, texts: pd.DataFrame) -> None:
 
 def log_values(values: pd.Series, metrics: pd.Series) -> pd.Series:
     """log10 of each metric's value, negative where higher is better; NaN where there is no logarithm."""
-    return np.log10(values.where(values > 0)) * metrics.map(lambda name: 1 if metric(name).direction == "min" else -1)
+    return np.log10(values.where(values > 0)) * metrics.map(sign)
 
 
 def stem(*names: str) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import fisher_exact, rankdata
 
-from benchmark.metrics import metric
+from benchmark.metrics import metric, sign
 from benchmark.stats import Array, holm, robust_spread
 
 GROUP = ("objective", "architecture", "dataset")
@@ -282,7 +282,7 @@ def family_of(column: str) -> str:
 
 def sign_of(column: str) -> int:
     """1 where more is worse, else −1."""
-    return 1 if column in COST or metric(column).direction == "min" else -1
+    return 1 if column in COST else sign(column)
 
 
 def values_of(row: Row) -> list[float]:

@@ -63,3 +63,13 @@ def metric(column_name: str) -> Metric:
     if not found:
         raise unknown("metric", column_name, METRICS)
     return METRICS[max(found, key=len)]
+
+
+def rank(column: str) -> tuple[int, str]:
+    """Sorts columns by the order of METRICS."""
+    return list(METRICS).index(metric(column).name), column
+
+
+def sign(column: str) -> int:
+    """1 where smaller is better, -1 where larger is."""
+    return 1 if metric(column).direction == "min" else -1

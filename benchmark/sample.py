@@ -1,22 +1,30 @@
 """A finished cell's samples as files for other people's metrics: one npz, or a folder of PNG files."""
 
 import fnmatch
-import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import variants
 from benchmark import UserError, unknown
-from benchmark.cell import FINISHED, Cell, cell_from_spec, cell_status, code_hash, read_json, read_matrix, stream_seed
+from benchmark.cell import (
+    FINISHED,
+    Cell,
+    cell_from_spec,
+    cell_status,
+    code_hash,
+    read_json,
+    read_matrix,
+    stream_seed,
+    whole_file,
+)
 from benchmark.train import Snapshot, load_snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
@@ -117,7 +125,7 @@ def _cell(path: Path) -> Cell:
 
 def _write_npz(path: Path, chunks: Iterator[np.ndarray], n: int) -> Path:
     with (
-        _whole(path) as file,
+        whole_file(path) as file,
         zipfile.ZipFile(file, "w") as archive,
         archive.open("arr_0.npy", "w", force_zip64=True) as npy,
     ):
@@ -143,17 +151,3 @@ def _write_png(folder: Path, chunks: Iterator[np.ndarray]) -> Path:
 
 def _rgb(chunk: np.ndarray) -> np.ndarray:
     return chunk.repeat(3, axis=3) if chunk.ndim == 4 and chunk.shape[3] == 1 else chunk
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name once it is written to the end."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

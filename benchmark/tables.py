@@ -17,8 +17,8 @@ from pyarrow import csv, parquet
 
 from benchmark import UserError, convergence, stability, stats
 from benchmark.cell import FINISHED, cell_from_spec, cell_status, code_hash, read_matrix, read_protocols, read_stored
-from benchmark.convergence import GROUP, rank, sign
-from benchmark.metrics import metric
+from benchmark.convergence import GROUP
+from benchmark.metrics import metric, rank, sign
 from benchmark.rows import is_wanted, read_frame
 
 EVALS = ["samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol"]

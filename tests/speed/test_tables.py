@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark import convergence, tables
+from benchmark import metrics, tables
 from benchmark.cell import Cell, Choice, code_hash
 
 OBJECTIVES = ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp", "hinge")
@@ -22,7 +22,7 @@ def write(
     layers.jsonl at each, `rows` of steps.jsonl. One run in 50 diverged, one in 100 is missing."""
     rng = np.random.default_rng(0)
     columns = [f"{name}_classifier_10k" for name in (*METRICS, "reverse_kl")]
-    smaller = np.array([convergence.sign(name) for name in columns])
+    smaller = np.array([metrics.sign(name) for name in columns])
     scale = np.where(np.arange(len(columns)) == 0, 1, 1e6)  # FID from 400 down to 20, the others below 1 or above
     axes = [[Choice(names[i % len(names)], {"variant": i}) for i in range(n)] for names, n in
             ((OBJECTIVES, objectives), (("dcgan", "resnet"), architectures), (("digits",), datasets))]  # fmt: skip
