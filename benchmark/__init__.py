@@ -8,9 +8,14 @@ The pipeline, one stage per module, in the order a matrix goes through them:
     choices      what a value on an axis stands for; which pairs can train
     cell         one cell: spec, key, folder, random streams, atomic files
     stored       the shapes of the files of a result set; environment, what a number depends on beside the spec
-    runner       which cells are pending; prepares datasets; hands cells to an engine
-    engines      where a cell runs (local processes)
+    prepare      what a run needs before its first cell: data, noise floors; which cells are pending
+    driver       hands cells to an engine, the longest first (schedule), and sees every one through
+    claim        who runs a cell now: locks
+    engines      where a cell runs: local processes, a Ray cluster
     progress     what a run says: options, plan, a line per worker and the time left
+    status       what every cell is at, and the time left, for anyone else; status_page shows it
+    runner       one cell, trained, measured and saved as it goes
+    attempt      one start of a cell: what its status says; checkpoint, what the next start goes on from
     memory       what a cell takes, and the line for too little of it
     workload     a fixed reference workload, timed beside every cell
     train        one cell: a generator of snapshots
@@ -21,6 +26,7 @@ The pipeline, one stage per module, in the order a matrix goes through them:
     metrics      every metric's unit, direction, label and tolerance
     merge        results of shards that share no disk -> one folder
     sample       a cell's samples for anyone else's metrics
+    export       result files -> trackers: TensorBoard, MLflow, Weights & Biases
     rows         many JSONL files -> one frame, quickly
     tables       cell folders -> cells / evals / steps / layers / summary / convergence
     convergence  best, final, area, equal time, cost to target on four clocks

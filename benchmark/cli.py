@@ -4,15 +4,17 @@ import ast
 import json
 import sys
 import time
+from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 import variants
 from benchmark import UserError, __version__, unknown
-from benchmark.cell import FINISHED
+from benchmark.cell import FINISHED, cell_status, digest, read_protocols
 from benchmark.cli_results import (
     RESULTS,
     MatrixOption,
@@ -20,6 +22,7 @@ from benchmark.cli_results import (
     accept,
     check,
     compare,
+    export,
     merge,
     note,
     out,
@@ -61,52 +64,111 @@ def run(
     only: Annotated[str, typer.Option(help='Cells to run, e.g. "objective=wgan_gp architecture=dcgan seed=0".')] = "",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. training.steps=200.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, options and estimated cost; stop.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run cells that are committed, too.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Run cells that ended in an error.")] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first error.")] = False,
-    jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per GPU, else one per CPU core.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Run committed cells, too, and unfinished ones anew.")] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Run cells that ended in an error or took too long.")
+    ] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after the first error.")] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that a cell may take; 0: no limit.")] = 0,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Leave cells to another run that has them now.")] = False,
+    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints of a cell.")] = 60,
+    jobs: Annotated[int, typer.Option(help="Cells at a time; 0: one per GPU, else one per CPU core.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a local worker on a CPU.")] = 1,
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts of the cells, i from 1.")] = "1/1",
-    engine: Annotated[str, typer.Option(help="Where cells run: local.")] = "local",
+    engine: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Ray: the cluster, e.g. auto; default: one started here.")] = None,
+    cpus: Annotated[float | None, typer.Option("--cpus-per-cell", help="Ray: CPUs of a cell; default 1.")] = None,
+    gpus: Annotated[float | None, typer.Option("--gpus-per-cell", help="Ray: share of a GPU; default 1.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1, or mps (untested).")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default: the matrix's.")] = "",
 ) -> None:
-    """Run the cells of a matrix that are not committed yet."""
+    """Run the cells of a matrix that are not committed yet; unfinished ones go on from their checkpoints."""
     from benchmark import matrix as matrices
 
     part, parts = _shard(shard)
-    if engine != "local":
-        raise unknown("engine", engine, ["local"])
+    if engine not in ("local", "ray"):
+        raise unknown("engine", engine, ["local", "ray"])
+    for flag, value in (("address", address), ("cpus-per-cell", cpus), ("gpus-per-cell", gpus)):
+        if engine == "local" and value is not None:
+            raise UserError(f"--{flag} {value} is for --engine ray")
+    if engine == "ray" and threads != 1:
+        raise UserError(f"--threads {threads} is for --engine local; on Ray a cell has as many as --cpus-per-cell")
     chosen = [*(overrides or []), *([f"training.precision={precision}"] if precision else [])]
     path = matrices.find(matrix)
     config, description = matrices.read(path, chosen)
-    cells = matrices.expand(config, only)[part - 1 :: parts]
+    listed = matrices.expand(config)  # the tables know the whole matrix, whatever part of it runs here
+    cells = {cell.key: cell for cell in (matrices.expand(config, only) if only else listed)[part - 1 :: parts]}
 
-    from benchmark import runner
-    from benchmark.engines import local
+    from benchmark import prepare
+    from benchmark.claim import alone
+    from benchmark.driver import drive
+    from benchmark.engines import Pool, Task, local
     from benchmark.progress import Display, option_lines, plan_lines
+    from benchmark.schedule import learned
+    from benchmark.status import counted, is_stale
 
-    devices = local.devices_of(device, jobs)
+    # Plan
+    devices = local.devices_of(device if engine == "local" or device == "cpu" else "auto", jobs)
+    where = "Ray" if engine == "ray" else f"{len(devices)} workers on {', '.join(dict.fromkeys(devices))}"
     folder = writable(results / path.stem, "--results")
-    todo = runner.pending(folder, cells, force, retry_errors)
-    where = ", ".join(dict.fromkeys(devices))
-    out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {len(devices)} workers on {where}, {folder}")
-    for line in option_lines(cells):
+    known = {key: cell_status(folder, key) for key in cells}
+    todo = prepare.pending(cells, known, force, retry_errors)
+    out.print(f"{path.stem}: {len(cells)} cells, {len(todo)} to run, {where}, {folder}")
+    for line in option_lines([*cells.values()]):
         out.print(line)
     if dry_run:
-        for line in plan_lines(cells, runner.estimate(folder, cells, devices[0]), len(devices)):
+        estimates = prepare.estimate(cells, known, devices[0])
+        for line in plan_lines([*cells.values()], estimates, len(devices)):
             out.print(line)
         return
+    hashes: dict[Any, str] = {}
+    kept = [
+        key
+        for key in cells.keys() - todo.keys()
+        if known[key]["status"] in FINISHED
+        and is_stale(known[key], {"evaluation_hash": digest(cells[key].evaluation)}, cells[key].spec, hashes)
+    ]
+    if kept:
+        note.print(f"{len(kept)} committed cells are stale (other code or evaluation): kept; --force runs them anew")
     if chosen:
         description += f"\nOverridden: {', '.join(chosen)}."
-    note.print("preparing datasets, extractors and noise floors …")
-    listed = matrices.expand(config)  # the tables know the whole matrix, whatever part of it runs here
-    runner.prepare(folder, path.stem, description, config, listed, cells, devices[0])
-    if todo:
-        with Display(len(todo), min(len(devices), len(todo))) as display:
-            local.run(todo, folder, devices, 1, display.event, fail_fast)
-    found = [state for state in runner.states(folder) if state["key"] in {cell.key for cell in cells}]
-    out.print(f"{path.stem}: {runner.count(found)}")
-    if any(state["status"] not in FINISHED for state in found):
+
+    # Prepare
+    pool: Pool = local.Pool(folder, devices, threads, checkpoint_every)
+    if engine == "ray" and todo:
+        from benchmark.engines import ray
+
+        cpus, gpus = (1.0 if cpus is None else cpus), gpus or 0.0  # 0: a whole one
+        pool = ray.Pool(folder, address, device, jobs, cpus, gpus, checkpoint_every)
+    with closing(pool):
+        note.print("preparing datasets, extractors and noise floors …")
+        with alone(folder):
+            there = read_protocols(folder)
+            needed = [cell for key, cell in cells.items() if key in todo or cell.dataset.label not in there]
+            prepare.prepare(folder, path.stem, description, config, listed, needed, devices[0])
+
+        # Run
+        tasks = [Task(cell, known[key].get("attempt"), force) for key, cell in todo.items()]
+        seconds = learned((cell.spec, known[key]) for key, cell in cells.items())
+        stopped = False
+        with Display(len(tasks), pool.capacity()) as display:
+            try:
+                limits: dict[str, Any] = {"timeout": timeout, "fail_fast": fail_fast, "wait": not no_wait}
+                drive(tasks, pool, folder, display.event, known=seconds, **limits)
+            except KeyboardInterrupt:
+                stopped = True
+
+    # Say what there is
+    for key in todo.keys() - display.ended.keys():
+        known[key] = cell_status(folder, key)  # another run has it, or nobody
+    found = {key: display.ended.get(key) or known[key].get("status", "missing") for key in cells}
+    done = sum(status in FINISHED for status in found.values())
+    if stopped:
+        line = f"{done} of {len(cells)} cells are committed, the others go on from their checkpoints"
+        print(f"ganbench: interrupted; run again to continue: {line}", file=sys.stderr)
+        sys.exit(130)
+    out.print(f"{path.stem}: {counted(Counter(found.values()))}")
+    if done < len(cells):
         raise typer.Exit(1)
 
 
@@ -114,24 +176,31 @@ def run(
 def status(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every cell's state as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the state of the matrix and its cells as JSON.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it live, until nothing is left to run.")] = False,
 ) -> None:
-    """Show the state of every cell: what is done, running, missing, and what failed and why."""
+    """Show the state of every cell: what is done, running, missing, what failed and why, and the time left."""
     folder = result_set(results, matrix)
-    from benchmark import runner
+    from benchmark import status as module
+    from benchmark import status_page
 
-    found = runner.states(folder)
-    if as_json:
-        print(json.dumps(found, indent=1))
+    if watch:
+        if as_json or not out.is_terminal:
+            raise UserError("--watch draws on a terminal; without one, call `ganbench status --json` again and again")
+        with suppress(KeyboardInterrupt):
+            status_page.watch(folder, out)
         return
-    out.print(f"{folder.name}: {len(found)} cells: {runner.count(found)}")
-    for state in found:
-        if state["status"] != "done":
-            reason = f": {state['reason']}" if state["reason"] else ""
-            out.print(f"  {state['status']:12} {state['key']}{reason}")
+    now = module.Reader(folder).overview()
+    if as_json:
+        print(json.dumps(now, indent=1, allow_nan=False))
+        return
+    for line in status_page.lines(now):
+        out.print(line)
 
 
-for verb in (tables, plots, report, compare, check, accept, merge, sample):
+for verb in (tables, plots, report, compare, check, accept, merge, sample, export):
     app.command()(verb)
 
 

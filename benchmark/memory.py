@@ -1,6 +1,7 @@
 """Memory: what a cell takes at its peak, giving it back, and the line for an error that is for lack of it."""
 
 import gc
+import itertools
 import re
 import resource
 import sys
@@ -12,12 +13,15 @@ import torch
 # in the words of CUDA and MPS, of the CPU's allocator (on Windows, elsewhere), of cuBLAS and cuDNN
 LACKING = re.compile(r"out of memory|not enough memory|allocate memory|ALLOC_FAILED")
 SIZE = r"([\d.]+ \w+)"
+RELEASES = itertools.count()
 CHANGE = "a smaller training.batch_size or width, precision = bf16, or fewer cells at a time (--jobs)"
 
 
 def release_memory(device: str) -> None:
     """Give back what the last cell left: reference cycles, and what the device's allocator keeps for reuse."""
     gc.collect()
+    if next(RELEASES) < 2:
+        gc.freeze()  # the modules that a process loads before and in its first cell need no looking through after each
     if device != "cpu":
         torch.accelerator.empty_cache()
 

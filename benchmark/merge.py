@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmark import UserError
 from benchmark.cell import FINISHED, cell_status, read_matrix, read_protocols, read_rows, write_json
+from benchmark.claim import SETTLED
 
-COMMITTED = (*FINISHED, "error")
 UNDER_WAY = ("running", "interrupted")
 UNSHARED = ("train_seconds",)  # what two runs of one cell do not share
 
@@ -22,9 +22,9 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> tu
     """Join the result folders `sources` of one matrix into `into`, new or a result set of that matrix, which then
     counts as the first source. Returns the state of every cell of the matrix, in its order, and what there is to note.
 
-    Copied are cells that are done, diverged or ended in an error; a finished one wins over an error, and over one that
-    is under way in `into`. Raises UserError for folders of different matrices or protocols, and for a cell that two
-    folders finished with different evaluations, unless `prefer_first`."""
+    Copied are cells that are done, diverged, or ended in an error or at their time limit; a finished one wins over
+    those, and over one that is under way in `into`. Raises UserError for folders of different matrices or protocols,
+    and for a cell that two folders finished with different evaluations, unless `prefer_first`."""
     if into.resolve() in {source.resolve() for source in sources}:
         raise UserError(f"--into {into} is one of the folders to merge; name a new one, or leave it out of the others")
     if above := next((source for source in sources if source.resolve() in into.resolve().parents), None):
@@ -98,9 +98,9 @@ def _protocols(folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def _choose(key: str, folders: Sequence[Path], prefer_first: bool) -> Path | None:
-    """The folder whose cell is kept: the first that finished it, else the first that ended in an error."""
+    """The folder whose cell is kept: the first that finished it, else the first that gave it up."""
     found = [(folder, cell_status(folder, key).get("status")) for folder in folders]
-    committed = sorted((pair for pair in found if pair[1] in COMMITTED), key=lambda pair: pair[1] not in FINISHED)
+    committed = sorted((pair for pair in found if pair[1] in SETTLED), key=lambda pair: pair[1] not in FINISHED)
     finished = [pair for pair in committed if pair[1] in FINISHED]
     results = [(status, *_evaluations(folder / "cells" / key / "evals.jsonl")) for folder, status in finished]
     for (folder, _), result in zip(finished, results, strict=True):

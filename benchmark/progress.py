@@ -1,50 +1,65 @@
-"""What a run says: its options and plan, and its progress, on a terminal a line per worker and an overall bar."""
+"""What a run says: its options and plan, and its progress, on a terminal a line per cell and an overall bar."""
 
-import time
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+LINES = 16  # of running cells, at most
 
 
 class Display:
-    """A context manager; `event` takes what an engine reports."""
+    """A context manager; `event` takes what the driver reports. `ended` has the status of every cell that did."""
 
     def __init__(self, total: int, workers: int) -> None:
-        self.console, self.total, self.finished = Console(stderr=True), total, 0
-        self.started, self.partial = time.monotonic(), [0.0] * workers
+        self.console, self.total = Console(stderr=True), total
+        self.most, self.ended = min(workers, LINES), dict[str, str]()
+        self.lines: dict[str, TaskID] = {}
+        self.partial: dict[str, float] = {}  # key -> progress of a running cell
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn() if total == 1 else TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
+            Left(),
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.overall: TaskID = self.progress.add_task(f"0/{total} cells", total=total)
-        self.lines = [self.progress.add_task("starting", total=1.0) for _ in range(workers)]
+        self.overall = self.progress.add_task(f"0/{total} cells", total=total, left="")
 
-    def event(self, worker: int, event: dict[str, Any]) -> None:
-        if "status" not in event:
-            self.partial[worker] = event["progress"]
-            self.progress.update(self.lines[worker], description=event["key"][:70], completed=event["progress"])
+    def event(self, event: dict[str, Any]) -> None:
+        key, status = event["key"], event["status"]
+        if status == "running":
+            self.partial[key] = event["progress"]
+            if key in self.lines:
+                self.progress.update(self.lines[key], completed=event["progress"])
+            elif len(self.lines) < self.most:
+                self.lines[key] = self.progress.add_task(key[:70], total=1.0, completed=event["progress"])
         else:
-            self.finished, self.partial[worker] = self.finished + 1, 0.0
-            self.progress.update(self.overall, description=f"{self.finished}/{self.total} cells")
-            self.progress.update(self.lines[worker], description="waiting", completed=0.0)
-            reason = f": {event['reason']}" if event["reason"] else ""
-            line = f"[{self.finished}/{self.total}] {event['key']} {event['status']}{reason}"
-            if not self.console.is_terminal:
-                line += f" ({event.get('train_seconds', 0):.1f} s training, {self._left()} left)"
-                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-            elif event["status"] not in ("done",):
-                self.console.print(line, markup=False, highlight=False)
-        self.progress.update(self.overall, completed=self.finished + sum(self.partial))
+            self.partial.pop(key, None)
+            if key in self.lines:
+                self.progress.remove_task(self.lines.pop(key))
+            self._say(event)
+        self.progress.update(self.overall, completed=len(self.ended) + sum(self.partial.values()))
 
-    def _left(self) -> str:
-        seconds = (time.monotonic() - self.started) / self.finished * (self.total - self.finished)
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    def _say(self, event: dict[str, Any]) -> None:
+        key, status = event["key"], event["status"]
+        if status == "taken":
+            line = f"{key}: another run has it now"
+        elif status == "lost":
+            line = f"{key}: {event['reason']}; it is started again"
+        else:
+            self.ended[key] = status
+            left = duration(event["left"])
+            self.progress.update(self.overall, description=f"{len(self.ended)}/{self.total} cells", left=left)
+            reason = f": {event['reason']}" if event["reason"] else ""
+            line = f"[{len(self.ended)}/{self.total}] {key} {status}{reason}"
+            if not self.console.is_terminal:
+                line += f" ({event.get('train_seconds') or 0:.1f} s training, {left} left)"
+            elif status == "done":
+                return
+        self.console.print(line, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def __enter__(self) -> "Display":
         self.progress.start()
@@ -54,6 +69,21 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.progress.stop()
+
+
+class Left(TimeRemainingColumn):
+    """The time left: of the run as the driver has it, of a cell by its own pace."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
+
+
+def duration(seconds: float | None) -> str:
+    """`3 min 07 s`, `2 h 14 min`."""
+    if seconds is None:
+        return "unknown time"
+    minutes = int(seconds) // 60
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {int(seconds) % 60:02} s"
 
 
 def option_lines(cells: list[Any]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark import convergence, stats
+from benchmark import convergence, schedule, stats
 from benchmark.cell import cell_status
 from benchmark.evidence import Evidence
 from benchmark.metrics import metric
@@ -181,7 +181,7 @@ def cost(found: Evidence, folder: Path) -> Chapter:
     """Time, work and memory of a generator step, parameters, and the share of the time spent measuring."""
     cells = found.tables.cells[found.tables.cells["g_steps"] > 0]
     ms = 1000 * cells["train_seconds"] / cells["g_steps"]
-    clocks = cells[["train_seconds", "eval_seconds", "other_seconds"]].sum(axis=1)
+    clocks = cells[[*schedule.CLOCKS]].sum(axis=1)
     cells = cells.assign(ms=ms, workloads=ms / cells["reference_ms"], forwards=cells["forwards"] / cells["g_steps"])
     cells = cells.assign(share=100 * cells["eval_seconds"] / clocks)
     shown = [name for name in COSTS if cells[name].notna().any()]

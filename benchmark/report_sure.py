@@ -25,7 +25,7 @@ from benchmark.report_parts import (
 )
 from benchmark.tables import GROUP, Tables
 
-FAILED = ("error", "timeout", "interrupted", "skipped")
+FAILED = ("error", "timeout", "interrupted")
 LOGGED = ["g_step", "d_loss", "g_loss", "d_grad_norm", "g_grad_norm"]
 UNJUDGED = {"": "status", "_onset": "onset", "_reason": "reason"}  # what stands for a verdict that there is none of
 SHOWN = 20  # failed cells; more are folded

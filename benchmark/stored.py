@@ -88,6 +88,12 @@ class Status(Stored):
     key: str | None = None
     status: str
     reason: str | None = None
+    warnings: list[str] = []
+    attempt: str | None = None
+    started: str | None = None
+    updated: str | None = None
+    resumes: int = 0
+    progress: float | None = None
     recipe: Table = {}
     parameters: dict[str, int] = {}
     onset: float | None = None
@@ -95,6 +101,8 @@ class Status(Stored):
     g_steps: float | None = None
     train_seconds: float | None = None
     eval_seconds: float | None = None
+    probe_seconds: float | None = None
+    warmup_seconds: float | None = None
     other_seconds: float | None = None
     peak_memory_mb: float | None = None
     forwards_per_d_step: float | None = None
@@ -113,12 +121,18 @@ class Commit(Stored):
     commit: str | None = None
 
 
-class Environment(Stored):
-    """environment.json."""
+class Snapshot(Stored):
+    """What a cell ran on, from its start or from a resume on."""
 
     device: str | None = None
     versions: dict[str, str | None] = {}
     git: Commit | None = None
+
+
+class Environment(Snapshot):
+    """environment.json."""
+
+    resumes: list[Snapshot] = []
 
 
 FILES: dict[str, TypeAdapter[Any]] = {

@@ -16,10 +16,12 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from benchmark import UserError, convergence, stability, stats
-from benchmark.cell import FINISHED, cell_from_spec, cell_status, code_hash, read_matrix, read_protocols, read_stored
+from benchmark.cell import FINISHED, cell_status, read_matrix, read_protocols, read_stored
 from benchmark.convergence import GROUP
 from benchmark.metrics import metric, rank, sign
 from benchmark.rows import is_wanted, read_frame
+from benchmark.schedule import CLOCKS
+from benchmark.status import is_stale
 
 EVALS = ["samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol"]
 STEPS = ["g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm", "g_grad_norm", "penalty"]
@@ -27,7 +29,7 @@ STEPS += ["slope", "slope_std", "d_real_std", "d_fake_std", "saturation", "clipp
 LAYERS = ["g_step", "network", "layer", "depth", "grad_norm"]
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")  # a row of a file with them has them
 TEXTS = ["metric", "protocol", "network", "layer"]
-STATUS = ["onset", "samples_seen", "g_steps", "train_seconds", "eval_seconds", "other_seconds", "peak_memory_mb"]
+STATUS = ["onset", "resumes", "samples_seen", "g_steps", *CLOCKS, "peak_memory_mb"]
 STATUS += ["forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb"]
 AXES = ["objective", "architecture", "dataset", "seed"]
 OF = ["final", "best", "area", "equal_time"]
@@ -99,27 +101,22 @@ def _cell(folder: Path, entry: dict[str, Any], hashes: dict[Any, str]) -> dict[s
     path = folder / "cells" / entry["key"]
     status, environment = cell_status(folder, entry["key"]), read_stored(path / "environment.json")
     row = {name: entry[name] for name in ("key", *AXES, "modality")}
-    row |= {"status": status.get("status", "missing"), "stale": bool(status) and _stale(path, status, entry, hashes)}
+    row |= {"status": status.get("status", "missing")}
+    row |= {"stale": bool(status) and is_stale(status, entry, read_stored(path / "spec.json"), hashes)}
     row |= {"reason": status.get("reason")}
     row |= {name: _number(status.get(name)) for name in STATUS}
     row |= {"batch_size": _number(entry["spec"]["training"].get("batch_size"))}
     row |= {name: status.get(name) for name in ("protocol", "code", "precision", "layout", "norm")}
     row |= {"recipe": " ".join(f"{name}={value}" for name, value in status.get("recipe", {}).items()) or None}
-    row |= {"device": environment.get("device"), "torch": environment.get("versions", {}).get("torch")}
+    parts = [environment, *environment.get("resumes", [])]
+    row |= {"device": _all([part.get("device") for part in parts])}
+    row |= {"torch": _all([part.get("versions", {}).get("torch") for part in parts])}
     return row | {"git_commit": (environment.get("git") or {}).get("commit")}
 
 
-def _stale(path: Path, status: dict[str, Any], entry: dict[str, Any], hashes: dict[Any, str]) -> bool:
-    if status.get("evaluation_hash") != entry.get("evaluation_hash"):
-        return True
-    try:
-        cell = cell_from_spec(read_stored(path / "spec.json"))
-        variants = (cell.objective, cell.architecture, cell.dataset)
-        if variants not in hashes:
-            hashes[variants] = code_hash(cell)
-    except (OSError, KeyError, TypeError):  # its variant's file, or its spec, is gone; a field of a later version
-        return True
-    return status.get("code") != hashes[variants]
+def _all(names: list[str | None]) -> str | None:
+    """What a cell ran on: "A + B" once it was resumed on another, so that it counts as a place of its own."""
+    return " + ".join(name for name in dict.fromkeys(names) if name) or None
 
 
 def _number(value: Any) -> float:

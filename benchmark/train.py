@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from benchmark.step import (
 from variants.architectures import build, initialise
 from variants.objectives import RECIPE, Recipe, full_precision
 
+State = dict[str, Any]  # tensors and plain values, as torch.load(weights_only=True) takes them
 TRACE = (*CRITIC, *GENERATOR)
 SAMPLING_BATCH = 250  # the batch whose statistics batch norm uses in sampling; part of every protocol
 
@@ -50,6 +51,9 @@ class Snapshot:
     G: Any  # the generator that samples: its moving average where the training keeps one
     D: nn.Module
     cell: Cell
+    warmup_seconds: float = 0.0  # building and warming up, at the start and at every resume
+    probe_seconds: float = 0.0
+    state: State | None = None  # what `train` continues from, exactly; valid while the snapshot is out
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
@@ -59,6 +63,7 @@ class Snapshot:
         FloatingPointError where they are not finite."""
         device = next(self.G.parameters()).device
         generator = torch.Generator(device).manual_seed(self.cell.stream("evaluation"))
+        seed_default(device.type, self.cell.stream("evaluation"))
         z = torch.randn(-(-n // SAMPLING_BATCH), SAMPLING_BATCH, self.G.latent_dim, device=device, generator=generator)
         self.G.train(self.cell.evaluation["sampling_statistics"] == "batch")
         try:
@@ -68,17 +73,24 @@ class Snapshot:
             self.G.train()
 
 
-def train(cell: Cell, device: str) -> Generator[Snapshot, None, None]:
-    """Train one cell, yielding a snapshot at the start, at every log interval and when an evaluation is due.
+def train(
+    cell: Cell, device: str, state: State | None = None, pause: Callable[[], bool] = lambda: False
+) -> Generator[Snapshot, None, None]:
+    """Train one cell, yielding a snapshot at the start, at every log interval, when an evaluation is due, and where
+    `pause`, asked after every generator step, says so: such a snapshot has no row and is not due.
 
-    Ends with the budget, or with the snapshot whose `onset` is set. What a variant raises passes through."""
+    Given a snapshot's `state`, it begins by yielding that snapshot again and goes on from there: on a CPU with the same
+    numbers, bit for bit, as if it had never ended. Ends with the budget, or with the snapshot whose `onset` is set.
+    What a variant raises passes through."""
     set_precision(cell.training["precision"])
     with open_batches(cell.dataset, cell.training["batch_size"], device, memory_format(cell.training)) as draw:
-        yield from _train(cell, device, draw)
+        yield from _train(cell, device, draw, state, pause)
 
 
-def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
-    options, schedule = cell.training, list(cell.evaluation["schedule"])
+def _train(
+    cell: Cell, device: str, draw: Draw, state: State | None, pause: Callable[[], bool]
+) -> Generator[Snapshot, None, None]:
+    options, entered = cell.training, synchronised_time(device)
     batch_size, log_every = options["batch_size"], cell.evaluation["log_every"]
 
     # Build
@@ -93,6 +105,7 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
 
     def iterate(g_step: int, G: Any, D: Any, optimizers: list[torch.optim.Optimizer]) -> tuple[Tensor, ...]:
         """The critic steps and the generator step of one iteration: last real batch and latents, what both returned."""
+        seed_default(device, stream_seed(base, g_step, "default"))
         d_steps = objective.d_steps(g_step)
         for d_step in range(d_steps):
             generator.manual_seed(stream_seed(base, g_step, d_step))
@@ -125,25 +138,36 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
     )
     del copies
 
-    g_step, samples_seen, seconds, progress, peak = 0, 0, 0.0, 0.0, 0.0
-    trace = torch.empty(log_every, len(TRACE), device=device)  # of every step since the last copy
+    g_step, first, samples_seen, seconds, progress, peak = 0, 0, 0, 0.0, 0.0, 0.0
+    trace = torch.empty(log_every, len(TRACE), device=device)  # of every step since `first`, where the last copy ended
     row: dict[str, float] | None = None
     layers: dict[str, dict[str, float]] = {}
     onset: int | None = None
+    due, probing, warmup = cell.evaluation["schedule"][0] == 0, 0.0, 0.0
+    stateful: list[Any] = [G, D, *optimizers, *([average] if average else [])]
+
+    # Continue where a state was taken
+    if state is not None:
+        for part, saved in zip(stateful, state["parts"], strict=True):
+            part.load_state_dict(saved)
+        (g_step, samples_seen, progress, seconds, row, layers, forwards, peak, due, onset), first = state["at"]
+        warmup, probing = state["clocks"]
+        trace[: len(state["trace"])] = state["trace"]
+    warmup += synchronised_time(device) - entered
+
     while True:
         # Hand out a snapshot
-        due = bool(schedule) and progress >= schedule[0] and onset is None
-        while schedule and progress >= schedule[0]:
-            schedule.pop(0)
-        yield Snapshot(
-            g_step, samples_seen, progress, seconds, row, layers, forwards, peak, due, onset, average or G, D, cell
-        )
+        at = (g_step, samples_seen, progress, seconds, row, layers, forwards, peak, due, onset)
+        state = {"at": (at, first), "clocks": (warmup, probing), "trace": trace[: g_step - first]}
+        state["parts"] = [part.state_dict() for part in stateful]
+        yield Snapshot(*at, average or G, D, cell, warmup, probing, state)
         if onset is not None or progress >= 1:
             return
 
-        # Train to the end of a log interval, or to where an evaluation is due
-        first, earlier, started = g_step, seconds, synchronised_time(device)
-        while g_step == first or (g_step % log_every and progress < min([*schedule, 1.0])):
+        # Train to the end of a log interval, to where an evaluation is due, or to a pause
+        target = min(share for share in [*cell.evaluation["schedule"], 1.0] if share > progress)
+        started, paused = synchronised_time(device), False
+        while not paused:
             if options["lr_decay"] == "linear":
                 set_lr(optimizers, recipe.lr * (1 - progress))
             real, z, *returned = iterate(g_step, G, D, optimizers)
@@ -153,11 +177,18 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
             samples_seen += batch_size * objective.d_steps(g_step)
             g_step += 1
             progress = share_spent(options, g_step, samples_seen, seconds)
-        seconds = earlier + synchronised_time(device) - started
+            if g_step % log_every == 0 or progress >= target:
+                break
+            paused = pause()
+        ended = synchronised_time(device)
+        seconds += ended - started
+        peak = peak_memory_mb(device)  # before the probes, which are no part of the training
+        row, due = None, False
+        if paused:
+            continue
         progress = share_spent(options, g_step, samples_seen, seconds)
 
         # Log, in one copy from the device
-        peak = peak_memory_mb(device)  # before the probes, which are no part of the training
         apart = torch.Generator().manual_seed(stream_seed(base, g_step, "splits"))
         fresh, held = (
             as_floats(split[draw_index(len(split), batch_size, apart)].to(device), memory_format(options))
@@ -177,6 +208,16 @@ def _train(cell: Cell, device: str, draw: Draw) -> Iterator[Snapshot]:
         row = {"g_step": g_step, "samples_seen": samples_seen}
         row |= {name: sum(column) / steps for name, column in columns.items()}
         row |= dict(zip(PROBES, probed, strict=True))
+        first, due = g_step, progress >= target and onset is None
+        probing += synchronised_time(device) - ended
+
+
+def seed_default(device: str, seed: int) -> None:
+    """Seed torch's default streams, for what draws by itself, as dropout does. Quicker than torch.manual_seed, which
+    looks for every kind of device."""
+    torch.default_generator.manual_seed(seed)
+    if device.startswith("cuda"):
+        torch.cuda.manual_seed(seed)
 
 
 def share_spent(options: dict[str, Any], g_steps: int, samples_seen: int, seconds: float) -> float:

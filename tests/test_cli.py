@@ -1,6 +1,5 @@
 """The command line: what it prints, its exit codes, and what it does not import."""
 
-import json
 import os
 import re
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 import variants
-from benchmark import __version__, check, tables
+from benchmark import __version__, check
 from benchmark.cell import ROOT
 from tests import synthetic
 from tests.conftest import Ended
@@ -89,7 +88,7 @@ def test_check_writes_its_table_to_a_new_folder(
     ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
-    monkeypatch.setattr(tables, "code_hash", lambda cell: "c0de")
+    monkeypatch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
     synthetic.write(tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False)
     of_tiny = ("--matrix", "tiny", "--results", tmp_path)
     assert ganbench("accept", *of_tiny).code == 0
@@ -117,34 +116,13 @@ def test_what_cannot_be_written_is_one_line(ganbench: Callable[..., Ended], tmp_
     assert "cells.parquet" in ended.err
 
 
-def test_status_prints_every_cell_as_json(ganbench: Callable[..., Ended], tmp_path: Path) -> None:
-    how = {("wgan", "gaussians8", 1): "diverged", ("wgan", "gaussians8", 2): "missing"}
-    synthetic.write(
-        tmp_path / "tiny",
-        objectives=["wgan"],
-        groups=[("gaussians8", "mlp")],
-        seeds=range(3),
-        status=how,
-        samples=False,
-    )
-    ended = ganbench("status", "--matrix", "tiny", "--results", tmp_path, "--json")
-    states = json.loads(ended.out)
-    assert ended.code == 0
-    assert [state["status"] for state in states] == ["done", "diverged", "missing"]
-    assert [state["key"] for state in states] == sorted(state["key"] for state in states)
-    assert states[1]["reason"] == "d_loss is NaN"
-    plain = ganbench("status", "--matrix", "tiny", "--results", tmp_path)
-    assert plain.out.startswith("tiny: 3 cells: 1 done, 1 diverged, 1 missing\n")
-    assert f"{states[1]['key']}: d_loss is NaN\n" in plain.out
-
-
 def test_a_damaged_result_file_is_named(ganbench: Callable[..., Ended], tmp_path: Path) -> None:
     synthetic.write(tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False)
     path = next(tmp_path.glob("tiny/cells/*/status.json"))
     path.write_text("{")
     assert "4 done, 1 missing" in ganbench("status", "--matrix", "tiny", "--results", tmp_path).out  # runs again
     path.write_text('{"schema": 99}')
-    assert f"{path} has schema 99" in ganbench("status", "--matrix", "tiny", "--results", tmp_path).err
+    assert f"{path} has schema 99" in ganbench("tables", "--matrix", "tiny", "--results", tmp_path).err
     path.unlink()
     evals = next(found for found in tmp_path.glob("tiny/cells/*/evals.jsonl") if found.parent != path.parent)
     evals.write_text("garbage\n" + evals.read_text())

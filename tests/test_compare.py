@@ -21,7 +21,7 @@ SCRIPT = "wgan_gp[note=<script>alert(1)</script>|x]"
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
         yield
 
 

@@ -26,7 +26,7 @@ STATUS = {("wgan", "digits", 1): "diverged", ("wgan_gp", "mlp", 0): "error", ("w
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
         yield
 
 

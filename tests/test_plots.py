@@ -31,7 +31,7 @@ LABELS = [
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
         yield
 
 

@@ -13,7 +13,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +22,11 @@ import pytest
 import torch
 
 from benchmark import UserError, cli, matrix, memory, runner
+from benchmark import prepare as prepare_module
 from benchmark import train as train_module
-from benchmark.cell import ROOT, Cell, cell_from_spec, read_json, read_rows, write_bytes
+from benchmark.cell import ROOT, Cell, cell_from_spec, cell_status, read_json, read_rows, write_bytes
 from benchmark.engines import local
-from benchmark.runner import pending, prepare
+from benchmark.prepare import estimate, pending, prepare
 from benchmark.train import Snapshot, train
 from tests.conftest import Ended, matrix_text
 from variants.objectives import nonsaturating
@@ -88,6 +88,7 @@ def test_a_finished_matrix_has_every_file_of_every_cell(finished: Finished) -> N
     for cell in listed:
         path = finished.folder / "cells" / cell["key"]
         assert sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()) == [
+            ".lock",
             "environment.json",
             "evals.jsonl",
             "generator.pt",
@@ -341,10 +342,11 @@ class TestUnhappyCells:
 
     def test_only_interrupted_and_missing_cells_are_pending(self, planted: Planted) -> None:
         listed = [read_json(path) for path in planted.folder.glob("cells/*/spec.json")]
-        cells = [cell_from_spec(spec) for spec in listed]
+        cells = {spec["key"]: cell_from_spec(spec) for spec in listed}
+        known = {key: cell_status(planted.folder, key) for key in cells}
 
         def names(force: bool, retry_errors: bool) -> set[str]:
-            return {cell.objective.name for cell in pending(planted.folder, cells, force, retry_errors)}
+            return {cell.objective.name for cell in pending(cells, known, force, retry_errors).values()}
 
         assert names(False, False) == {"waiting"}
         assert names(False, True) == {"waiting", "raising", "vanishing"}
@@ -389,36 +391,22 @@ def cell(tmp_path: Path) -> Cell:
     return cell
 
 
-def test_a_worker_whose_parent_is_gone_leaves_its_cell_unfinished(
-    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ours, theirs = Pipe()
-    ours.send(cell)
-    ours.close()
-    monkeypatch.setattr(local.signal, "signal", lambda *arguments: None)
-    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    with pytest.raises(SystemExit):
-        local._work(theirs, tmp_path, "cpu", 1)
-    assert read_json(tmp_path / "cells" / cell.key / "status.json")["status"] == "running"
-    assert pending(tmp_path, [cell], force=False, retry_errors=False) == [cell]
-
-
 def test_samples_that_are_not_finite_are_divergence(
     cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def poisoned(cell: Cell, device: str) -> Iterator[Snapshot]:
-        for snapshot in train(cell, device):
+    def poisoned(*arguments: Any) -> Iterator[Snapshot]:
+        for snapshot in train(*arguments):
             if snapshot.progress == 1:
                 next(snapshot.G.parameters()).data.fill_(torch.inf)
             yield snapshot
 
     monkeypatch.setattr(runner, "train", poisoned)
-    events: list[dict[str, Any]] = []
-    status = runner.run_cell(cell, tmp_path, "cpu", events.append)
+    *events, status = runner.run_cell(cell, tmp_path, "cpu", checkpoint_every=0)
     assert (status["status"], status["onset"]) == ("diverged", 20)
     assert status["reason"] == "the generated samples are not finite"
     assert {row["g_steps"] for row in read_rows(tmp_path / "cells" / cell.key / "evals.jsonl")} == {0}
-    assert [event["progress"] for event in events] == [0.0, 0.25, 0.5, 0.75]
+    assert [event["progress"] for event in events] == [0.0, *(step / 20 for step in range(20))]
+    assert [event["status"] for event in events] == ["running"] * 21
 
 
 def test_what_cannot_be_measured_is_refused_before_training(tmp_path: Path) -> None:
@@ -437,7 +425,7 @@ def test_images_that_were_left_out_are_counted_and_named(
     train_split, held = runner.make_dataset(cell.dataset).splits
     splits = replace(train_split, corrupt=tuple(f"{i}.png" for i in range(25))), replace(held, corrupt=("h.png",))
     dataset = SimpleNamespace(splits=splits, shape=(2,), source="", licence="", split="", note="")
-    monkeypatch.setattr(runner, "make_dataset", lambda choice: dataset)
+    monkeypatch.setattr(prepare_module, "make_dataset", lambda choice: dataset)
     config, description = matrix.read(tmp_path / "tiny.toml")
     prepare(tmp_path / "results", "tiny", description, config, [cell], [cell], "cpu")
     (entry,) = [v for v in read_json(tmp_path / "results" / "protocols.json").values() if isinstance(v, dict)]
@@ -459,8 +447,8 @@ def test_an_estimate_downloads_nothing(
         monkeypatch.delenv("GANBENCH_OFFLINE", raising=False)
     else:
         monkeypatch.setenv("GANBENCH_OFFLINE", before)
-    monkeypatch.setattr(runner, "make_dataset", loading)
-    assert runner.estimate(tmp_path, [cell], "cpu") == {cell.key: None}
+    monkeypatch.setattr(prepare_module, "make_dataset", loading)
+    assert estimate({cell.key: cell}, {cell.key: {}}, "cpu") == {cell.key: None}
     assert seen == ["1"]
     assert os.environ.get("GANBENCH_OFFLINE") == before
 
@@ -502,27 +490,29 @@ def test_a_cell_out_of_memory_ends_as_an_error_and_leaves_its_memory(
 
     with monkeypatch.context() as patch:
         patch.setattr(nonsaturating.Objective, "g_loss", g_loss)
-        status = runner.run_cell(cell, tmp_path, "cpu", lambda event: None)
+        *_, status = runner.run_cell(cell, tmp_path, "cpu")
     assert status["status"] == "error"
     assert status["reason"].startswith("out of memory on cpu: 1.95 GiB more asked for, 734.07 MiB in use")
     assert "g_loss" in (tmp_path / "cells" / cell.key / "traceback.txt").read_text()
     memory.release_memory("cpu")  # as the next cell begins
     assert len(left) == 10
     assert not any(reference() is not None for reference in left)
-    assert pending(tmp_path, [cell], force=False, retry_errors=True) == [cell]
-    assert runner.run_cell(cell, tmp_path, "cpu", lambda event: None)["status"] == "done"
+    known = {cell.key: cell_status(tmp_path, cell.key)}
+    assert pending({cell.key: cell}, known, force=False, retry_errors=False) == {}
+    assert pending({cell.key: cell}, known, force=False, retry_errors=True) == {cell.key: cell}
+    assert list(runner.run_cell(cell, tmp_path, "cpu"))[-1]["status"] == "done"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the figures are Linux's")
 def test_a_batch_beyond_any_memory_is_out_of_memory_on_a_cpu_too(cell: Cell, tmp_path: Path) -> None:
     """An index of 8 PB is beyond a processor's address space: the allocator refuses it at once."""
     absurd = replace(cell, training=cell.training | {"batch_size": 10**15})
-    status = runner.run_cell(absurd, tmp_path, "cpu", lambda event: None)
+    *_, status = runner.run_cell(absurd, tmp_path, "cpu")
     assert status["status"] == "error"
     assert status["reason"].startswith("out of memory on cpu: 7,450,580.60 GiB more asked for, ")
     assert "GiB in use by this process" in status["reason"]
     with pytest.raises(UserError, match=r"out of memory on cpu: 7,450,580\.60 GiB more asked for"):
-        runner.estimate(tmp_path, [absurd], "cpu")
+        estimate({absurd.key: absurd}, {absurd.key: {}}, "cpu")
 
 
 def test_peak_memory_is_the_greatest_of_the_training_alone(
@@ -533,7 +523,8 @@ def test_peak_memory_is_the_greatest_of_the_training_alone(
     monkeypatch.setattr(runner, "release_memory", lambda device: None)
     monkeypatch.setattr(runner, "reset_peak_memory", lambda device: counted.__setitem__(0, 0.0))
     monkeypatch.setattr(train_module, "peak_memory_mb", lambda device: counted[0] + next(peaks))
-    assert runner.run_cell(cell, tmp_path, "cpu", lambda event: None)["peak_memory_mb"] == 30.0
+    monkeypatch.setattr(runner, "HEARD", float("inf"))
+    assert list(runner.run_cell(cell, tmp_path, "cpu"))[-1]["peak_memory_mb"] == 30.0
 
 
 # Devices

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import UserError, matrix, runner, sample
+from benchmark import UserError, matrix, prepare, runner, sample
 from tests import synthetic
 from tests.conftest import Ended, matrix_text
 
@@ -31,9 +31,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "tiny.toml").write_text(matrix_text(**parts, evaluation=evaluation))
     config, description = matrix.read(root / "tiny.toml")
     cells, folder = matrix.expand(config), root / "runs" / "tiny"
-    runner.prepare(folder, "tiny", description, config, cells, cells, "cpu")
+    prepare.prepare(folder, "tiny", description, config, cells, cells, "cpu")
     for cell in cells:
-        assert runner.run_cell(cell, folder, "cpu", lambda event: None)["status"] == "done"
+        assert list(runner.run_cell(cell, folder, "cpu"))[-1]["status"] == "done"
     return folder
 
 

@@ -19,7 +19,7 @@ VALUES = [8.0, 2.0, 4.0]  # per evaluation, plus the seed
 
 @pytest.fixture(autouse=True)
 def fresh_code(monkeypatch):
-    monkeypatch.setattr(tables, "code_hash", lambda cell: "c0de")
+    monkeypatch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
 
 
 def write(folder: Path, **options) -> Path:
@@ -124,7 +124,8 @@ def test_a_stale_cell_of_an_older_protocol_is_a_hole(tmp_path):
 
 def test_edited_code_is_stale_but_kept(tmp_path, monkeypatch):
     write(tmp_path)
-    monkeypatch.setattr(tables, "code_hash", lambda cell: "edited" if cell.objective.name == "lsgan" else "c0de")
+    code = {"lsgan": "edited", "nonsaturating": "c0de"}
+    monkeypatch.setattr("benchmark.status.code_hash", lambda cell: code[cell.objective.name])
     found = tables.load(tmp_path)
     assert found.cells.groupby("objective")["stale"].sum().to_dict() == {"lsgan": 5, "nonsaturating": 0}
     assert set(found.summary["n"]) == {5}

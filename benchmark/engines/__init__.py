@@ -1,1 +1,43 @@
-"""Where a cell runs, and nothing else: an engine hands cells to workers and passes their events on."""
+"""Where a cell runs, and nothing else: a pool starts cells, says what happened to them, and ends them."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from benchmark.cell import Cell
+
+Event = dict[str, Any]  # of a cell: its `key`, its `status`, and what is known beside
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell to run."""
+
+    cell: Cell
+    attempt: str | None = None  # that of its status.json when the run was planned
+    force: bool = False  # run it anew, whatever there is of it
+
+
+class Pool(Protocol):
+    """The places where cells run.
+
+    Statuses of its events: `running` (a running status); `done`, `diverged`, `error`, `interrupted`, `timeout` (the
+    cell has ended, its folder is committed); `taken` (another runner has the cell now); `lost` (its worker died:
+    `reason`, and `retry` where that was not the cell's fault); `fatal` (`reason`: nothing more can be written)."""
+
+    def capacity(self) -> int:
+        """How many cells may run at once, now."""
+
+    def start(self, task: Task) -> None:
+        """Start a cell; there is room for it."""
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What happened, at most `seconds` later."""
+
+    def kill(self, key: str) -> None:
+        """End the worker of a cell at once. There are no more events of the cell, and room for another."""
+
+    def stop(self) -> None:
+        """Ask every running cell to save a checkpoint and to end as interrupted."""
+
+    def close(self) -> None:
+        """End all workers at once."""

@@ -4,64 +4,120 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import connection as pipes
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from benchmark import UserError, unknown
-from benchmark.cell import Cell
+from benchmark.cell import FINISHED
+from benchmark.engines import Event, Task
 
-Event = dict[str, Any]
+PATIENCE = 5.0  # seconds that a step or a measurement may still take once the cell has to end
 
 
-def run(
-    cells: list[Cell],
-    folder: Path,
-    devices: list[str],  # one worker each
-    threads: int,  # per worker, on a CPU
-    on_event: Callable[[int, Event], None],  # called with (worker, event)
-    fail_fast: bool = False,  # stop at the first error
-) -> None:
-    """Run the cells. A worker that dies ends its cell as an error, not the run; on SIGINT or SIGTERM the running cells
-    are marked interrupted and KeyboardInterrupt passes through."""
-    from benchmark.runner import interrupted
+class Pool:
+    """A worker per device named, started with the first cell that needs it."""
 
-    waiting, workers = list(reversed(cells)), {}
-    with _terminate_as_interrupt():
+    def __init__(self, folder: Path, devices: list[str], threads: int, checkpoint_every: float) -> None:
+        self.folder, self.threads, self.checkpoint_every = folder, threads, checkpoint_every
+        self.free = devices[::-1]  # without a worker
+        self.size = len(devices)
+        self.idle: list[Worker] = []
+        self.busy: dict[str, Worker] = {}  # key -> the worker that runs the cell
+
+    def capacity(self) -> int:
+        return self.size
+
+    def start(self, task: Task) -> None:
+        if self.idle:
+            worker = self.idle.pop()
+            worker.unheard = task
+        else:
+            worker = Worker(self.free.pop(), self.folder, self.threads, self.checkpoint_every)
+        self.busy[task.cell.key] = worker
+        with suppress(OSError):  # a worker that is gone is noticed where its answer is awaited
+            worker.connection.send(task)
+
+    def wait(self, seconds: float) -> list[Event]:
+        keys = {worker.connection: key for key, worker in self.busy.items()}
+        ready = pipes.wait(list(keys), seconds)
+        return [event for each in ready if (event := self._receive(keys[each]))]  # type: ignore[index]
+
+    def _receive(self, key: str) -> Event | None:
+        worker = self.busy[key]
         try:
-            for number, device in enumerate(devices[: len(cells)]):
-                workers[number] = Worker(folder, device, threads)
-                workers[number].start(waiting.pop())
-            while workers:
-                ready = wait([worker.connection for worker in workers.values()])
-                for number, worker in list(workers.items()):
-                    if worker.connection not in ready:
-                        continue
-                    event = worker.receive()
-                    died = event is None
-                    if event is None:
-                        assert worker.cell is not None  # a worker without a cell is stopped, it sends nothing
-                        event = interrupted(folder, worker.cell.key, _why_died(worker.process.exitcode), "error")
-                        worker.cell = None
-                    on_event(number, event)
-                    if "status" in event:
-                        if fail_fast and event["status"] == "error":
-                            waiting.clear()
-                        if not waiting:
-                            workers.pop(number).stop()
-                        else:
-                            if died:
-                                workers[number] = worker = Worker(folder, worker.device, threads)
-                            worker.start(waiting.pop())
+            event = worker.connection.recv()
+            worker.unheard = None
+        except (EOFError, OSError):  # its end is closed, or a message is cut short
+            worker.process.join()
+            if worker.unheard:  # it had died before
+                self.kill(key)
+                self.start(worker.unheard)
+                return None
+            event = {"key": key, "status": "lost", "reason": _why_died(worker.process.exitcode), "retry": False}
+        reusable = (*FINISHED, "taken", *(["error"] if worker.device == "cpu" else []))  # an error may spoil a GPU's
+        if event["status"] in reusable:
+            self.idle.append(self.busy.pop(key))
+        elif event["status"] != "running":
+            self.kill(key)
+        return event
+
+    def kill(self, key: str) -> None:
+        self._end(self.busy.pop(key))
+
+    def _end(self, worker: "Worker") -> None:
+        worker.process.kill()
+        worker.process.join()
+        worker.connection.close()
+        self.free.append(worker.device)
+
+    def stop(self) -> None:
+        for worker in self.busy.values():
+            worker.unheard = None
+            worker.process.terminate()
+
+    def close(self) -> None:
+        for worker in [*self.idle, *self.busy.values()]:
+            self._end(worker)
+        self.idle, self.busy = [], {}
+
+
+class Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, device: str, *options: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.device = device
+        self.unheard: Task | None = None  # sent to a worker that has run others, and nothing has come back yet
+        self.process = context.Process(target=_work, args=(theirs, device, *options), daemon=True)
+        _start_tracker()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a terminal's Ctrl-C goes to the workers,
+        try:  # too, which inherit the mask: the driver decides
+            self.process.start()
         finally:
-            for worker in workers.values():
-                worker.process.terminate()
-                worker.process.join()
-                if worker.cell is not None:
-                    interrupted(folder, worker.cell.key)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+
+def _start_tracker() -> None:
+    """Start multiprocessing's resource tracker, apart from a worker, where it would unblock the signal, and without its
+    warnings about what killed workers leave, which it removes."""
+    before = os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
+    os.environ["PYTHONWARNINGS"] = f"{before},{quiet}" if before else quiet
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def devices_of(device: str, jobs: int) -> list[str]:
@@ -101,72 +157,98 @@ def _why_died(code: int | None) -> str:
     return f"the worker died (exit code {code})"
 
 
-class Worker:
-    """One process and the pipe to it."""
+def _work(connection: pipes.Connection, device: str, folder: Path, threads: int, checkpoint_every: float) -> None:
+    """What a worker does: runs one cell after the other, until it is told to end or its driver is gone.
 
-    def __init__(self, folder: Path, device: str, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.device = device
-        self.cell: Cell | None = None
-        self.process = context.Process(target=_work, args=(theirs, folder, device, threads), daemon=True)
-        self.process.start()
-        theirs.close()
+    SIGTERM ends it at once where it has no cell; else the cell saves a checkpoint after its step, or ends without a new
+    one where that takes too long."""
+    doing, stopping = "nothing", False
 
-    def start(self, cell: Cell) -> None:
-        self.cell = cell
-        with suppress(BrokenPipeError):  # a worker that is gone is noticed where its answer is awaited
-            self.connection.send(cell)
+    def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if doing == "nothing":
+            sys.exit()
+        if not stopping:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        stopping = True
 
-    def receive(self) -> Event | None:
-        """The worker's next event; None when it died."""
-        try:
-            event = self.connection.recv()
-        except (EOFError, OSError):  # its end is closed, or a message is cut short
-            self.process.join()
-            return None
-        if "status" in event:
-            self.cell = None
-        return event
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        if doing == "reporting":  # half a message would be worse
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+        elif doing == "running":
+            raise Interrupted
 
-    def stop(self) -> None:
-        self.connection.close()
-        self.process.join()
+    def report(event: Event) -> None:
+        nonlocal doing
+        before, doing = doing, "reporting"
+        with suppress(OSError):  # the driver is gone, as `_end_with_driver` has seen
+            connection.send(event)
+        doing = before
 
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGALRM, interrupt)
+    threading.Thread(target=_end_with_driver, args=(threading.get_ident(),), daemon=True).start()
 
-def _work(connection: Connection, folder: Path, device: str, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     import torch
     from threadpoolctl import threadpool_limits
 
-    from benchmark.runner import run_cell
+    from benchmark.runner import Interrupted
 
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # NumPy's linear algebra has a pool of its own
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
 
-    def report(event: Event) -> None:
+    while not stopping:
         try:
-            connection.send(event)
-        except OSError:  # the parent is gone: leave the cell unfinished, not failed
-            sys.exit(1)
-
-    while True:
-        try:
-            cell = connection.recv()
-        except EOFError:
+            task = connection.recv()
+        except (EOFError, OSError):  # the driver is gone
             return
-        report(run_cell(cell, folder, device, report))
+        doing = "running"
+        _run(task, folder, device, lambda: stopping, checkpoint_every, report)
+        doing = "nothing"
 
 
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+def _run(
+    task: Task,
+    folder: Path,
+    device: str,
+    stop: Callable[[], bool],
+    checkpoint_every: float,
+    report: Callable[[Event], None],
+) -> None:
+    """Run a cell under its lock and report what happens."""
+    from benchmark.claim import superseded, take
+    from benchmark.runner import Interrupted, run_cell
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    key = task.cell.key
+    lock = None
     try:
-        yield
+        lock = take(folder, key)
+        if lock is None:
+            report({"key": key, "status": "taken"})
+        elif found := superseded(folder, task):
+            report(found)
+        else:
+            events = run_cell(task.cell, folder, device, stop, checkpoint_every, task.force)
+            try:
+                for event in events:
+                    report(event)
+            except Interrupted:  # it struck between two events
+                report(events.throw(Interrupted))
+    except UserError as error:
+        report({"key": key, "status": "fatal", "reason": str(error)})
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if lock:
+            lock.release()
+
+
+def _end_with_driver(main_thread: int) -> None:
+    """End this worker as SIGTERM does once its driver has died, and by force where that does not help."""
+    driver = multiprocessing.parent_process()
+    if driver is None:
+        return
+    driver.join()
+    signal.pthread_kill(main_thread, signal.SIGTERM)
+    time.sleep(3 * PATIENCE)
+    os._exit(1)

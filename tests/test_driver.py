@@ -1,0 +1,625 @@
+"""Cells handed to a pool: their order, and what becomes of those that hang, are lost, or belong to another runner."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmark import UserError, driver, matrix, prepare
+from benchmark.cell import ROOT, append_rows, read_json, write_json
+from benchmark.claim import mark, superseded, take, taken
+from benchmark.driver import drive
+from benchmark.engines import Event, Task, local
+from benchmark.schedule import group, learned
+from tests.cells import small_cell
+from tests.conftest import Ended, matrix_text
+
+TOOK = {"train_seconds": 1.0, "eval_seconds": 0.5, "probe_seconds": 0.25, "warmup_seconds": None, "other_seconds": 0.25}
+
+
+@dataclass
+class Simulated:
+    """A pool whose cells take virtual time: `seconds` of training, or none of it but the `events` planned for them."""
+
+    size: int = 1
+    seconds: Callable[[Task], float] = lambda task: 1.0
+    events: dict[str, list[Event]] = field(default_factory=dict)  # key -> how its next starts end
+    heeds: bool = True  # whether its cells end when asked to
+    says: bool = True  # whether there is an event when they begin
+    now: float = 0.0
+    started: list[Task] = field(default_factory=list)
+    running: dict[str, tuple[float, Event]] = field(default_factory=dict)  # key -> when it ends, and how
+    said: list[str] = field(default_factory=list)
+    at: dict[float, Callable[[], None]] = field(default_factory=dict)  # what else happens, and when
+
+    def capacity(self) -> int:
+        return self.size
+
+    def start(self, task: Task) -> None:
+        assert len(self.running) < self.size
+        key, seconds = task.cell.key, self.seconds(task)
+        self.started.append(task)
+        done = {"status": "done", "reason": None, "train_seconds": seconds}
+        end = self.events.get(key, []).pop(0) if self.events.get(key) else done
+        self.running[key] = (self.now + seconds, {"key": key, **end})
+        self.said += [key] if self.says else []
+
+    def wait(self, seconds: float) -> list[Event]:
+        events = [{"key": key, "status": "running", "progress": 0.0} for key in self.said if key in self.running]
+        self.said = []
+        soonest = min((when for when, _ in self.running.values()), default=self.now + seconds)
+        self.pass_until(self.now if events else min(soonest, self.now + seconds))
+        over = [key for key, (when, _) in self.running.items() if when <= self.now]
+        return events + [self.running.pop(key)[1] for key in over]
+
+    def pass_until(self, when: float) -> None:
+        self.now = when
+        for due in [due for due in self.at if due <= when]:
+            self.at.pop(due)()
+
+    def kill(self, key: str) -> None:
+        del self.running[key]
+
+    def stop(self) -> None:
+        if self.heeds:
+            stopped = {"status": "interrupted", "reason": "interrupted"}
+            self.running = {key: (self.now, {"key": key, **stopped}) for key in self.running}
+
+    def close(self) -> None:
+        self.running = {}
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Event]]:
+    """`drive` on a simulated pool, by its clock. Returns the events of cells that are not running."""
+
+    def call(tasks: list[Task], pool: Simulated, events: list[Event] | None = None, **options: Any) -> list[Event]:
+        clock = SimpleNamespace(monotonic=lambda: pool.now, sleep=lambda seconds: pool.pass_until(pool.now + seconds))
+        monkeypatch.setattr(driver, "time", clock)
+        seen = [] if events is None else events
+        drive(tasks, pool, tmp_path, lambda event: seen.append(event), **options)
+        seen[:] = [event for event in seen if event["status"] != "running"]
+        return seen
+
+    return call
+
+
+def tasks_of(*named: tuple[str, int]) -> list[Task]:
+    return [Task(small_cell(objective, seed=seed)) for objective, seeds in named for seed in range(seeds)]
+
+
+def names(tasks: list[Task]) -> list[str]:
+    return [f"{task.cell.objective.name} {task.cell.seed}" for task in tasks]
+
+
+def status_of(folder: Path, task: Task) -> dict[str, Any]:
+    return read_json(folder / "cells" / task.cell.key / "status.json")
+
+
+# The order
+
+
+def test_what_is_learned_is_the_median_of_all_clocks_of_finished_cells() -> None:
+    one, other = small_cell("lsgan").spec, small_cell("wgan").spec
+    statuses = [(one, TOOK | {"status": "done", "train_seconds": seconds}) for seconds in (1.0, 3.0, 100.0)]
+    statuses += [(other, TOOK | {"status": "error"}), (one, {})]
+    assert learned(statuses) == {group(one): 4.0}
+    assert group(one) == group(small_cell("lsgan", seed=7).spec) != group(small_cell("lsgan", steps=21).spec)
+
+
+def test_unknown_groups_come_first_and_then_the_longest(simulate: Callable[..., list[Event]]) -> None:
+    tasks = tasks_of(("lsgan", 2), ("wgan", 2), ("minimax", 2), ("wgan_gp", 2))
+    known = {group(tasks[0].cell.spec): 5.0, group(tasks[2].cell.spec): 50.0}
+    pool = Simulated(seconds=lambda task: {"minimax": 20.0, "wgan_gp": 70.0}.get(task.cell.objective.name, 1.0))
+    simulate(tasks, pool, known=known)
+    first = ["minimax 0", "wgan_gp 0"]  # one of each, to know how long they take
+    assert names(pool.started) == [*first, "wgan_gp 1", "wgan 0", "wgan 1", "minimax 1", "lsgan 0", "lsgan 1"]
+
+
+def test_every_cell_runs_once_and_never_more_than_there_is_room_for(simulate: Callable[..., list[Event]]) -> None:
+    tasks = tasks_of(("lsgan", 40), ("wgan", 40), ("minimax", 40))
+    draw = random.Random(0)
+    pool = Simulated(7, seconds=lambda task: draw.expovariate(1.0))  # `start` asserts the room
+    events = simulate(tasks, pool)
+    assert Counter(names(pool.started)) == Counter(names(tasks))
+    assert Counter(event["key"] for event in events) == Counter(task.cell.key for task in tasks)
+
+
+def test_the_time_left_is_what_waits_and_what_runs_over_the_workers(simulate: Callable[..., list[Event]]) -> None:
+    tasks = tasks_of(("lsgan", 5))
+    events = simulate(tasks, Simulated(2, seconds=lambda task: 10.0 + task.cell.seed))
+    # after the first (10 s): seeds 2, 3, 4 and the running seed 1, each expected to take 10 s, on two workers
+    assert events[0]["left"] == 20.0
+    assert events[-1]["left"] == 0.0
+
+
+# Cells that do not end by themselves
+
+
+def test_a_time_limit_counts_from_the_first_event_and_keeps_the_checkpoint(
+    simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    hung, well = tasks_of(("lsgan", 1), ("wgan", 1))
+    path = tmp_path / "cells" / hung.cell.key
+    write_json(path / "status.json", {"key": hung.cell.key, "status": "running", "g_steps": 7, "attempt": "a"})
+    (path / "checkpoint.pt").write_bytes(b"kept")
+    pool = Simulated(seconds=lambda task: 1e9 if task == hung else 59.0)
+    events = simulate([hung, well], pool, timeout=60)
+    assert [(event["key"], event["status"]) for event in events] == [
+        (hung.cell.key, "timeout"),
+        (well.cell.key, "done"),
+    ]
+    assert 119 < pool.now < 121  # 60 s for the one, then 59 s for the other
+    status = status_of(tmp_path, hung)
+    assert (status["status"], status["reason"]) == ("timeout", "took longer than 60 s (--timeout)")
+    assert (status["g_steps"], (path / "checkpoint.pt").read_bytes()) == (7, b"kept")
+
+
+def test_a_cell_that_has_not_begun_has_no_time_limit_yet(simulate: Callable[..., list[Event]]) -> None:
+    pool = Simulated(seconds=lambda task: 1000.0, says=False)  # it waits for a node
+    assert [event["status"] for event in simulate(tasks_of(("lsgan", 1)), pool, timeout=60)] == ["done"]
+
+
+def test_a_cell_of_a_lost_node_is_started_again_three_times(
+    simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    twice, always = tasks_of(("lsgan", 1), ("wgan", 1))
+    lost = {"status": "lost", "reason": "its node was lost", "retry": True}
+    pool = Simulated(2, events={twice.cell.key: [lost] * 2, always.cell.key: [lost] * 9})
+    events = simulate([twice, always], pool)
+    assert Counter(names(pool.started)) == {"lsgan 0": 3, "wgan 0": 4}
+    assert {event["key"]: event["status"] for event in events} == {twice.cell.key: "done", always.cell.key: "error"}
+    assert status_of(tmp_path, always)["reason"] == "its node was lost"
+
+
+def test_a_forced_cell_that_had_begun_goes_on_after_a_loss(simulate: Callable[..., list[Event]]) -> None:
+    lost = {"status": "lost", "reason": "its node was lost", "retry": True}
+    (task,) = tasks_of(("lsgan", 1))
+    for says, forced in ((True, [True, False]), (False, [True, True])):
+        pool = Simulated(events={task.cell.key: [lost]}, says=says)
+        simulate([Task(task.cell, force=True)], pool)
+        assert [task.force for task in pool.started] == forced
+
+
+def test_a_dead_worker_ends_its_cell_unless_the_cell_was_committed_before(
+    simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    broken, committed = tasks_of(("lsgan", 1), ("wgan", 1))
+    write_json(tmp_path / "cells" / committed.cell.key / "status.json", {"status": "diverged", "attempt": "b"})
+    lost = {"status": "lost", "reason": "killed", "retry": False}
+    pool = Simulated(events={task.cell.key: [lost] for task in (broken, committed)})
+    events = simulate([broken, committed], pool)
+    assert [event["status"] for event in events] == ["error", "diverged"]
+    assert status_of(tmp_path, broken)["reason"] == "killed"
+    assert status_of(tmp_path, committed)["status"] == "diverged"
+
+
+@pytest.mark.parametrize(("fail_fast", "started"), [(False, 6), (True, 2)])
+def test_fail_fast_starts_no_cell_after_the_first_error(
+    fail_fast: bool, started: int, simulate: Callable[..., list[Event]]
+) -> None:
+    tasks = tasks_of(("lsgan", 6))
+    error = {"status": "error", "reason": "planted"}
+    pool = Simulated(2, lambda task: 1.0 + task.cell.seed, {tasks[0].cell.key: [error]})
+    events = simulate(tasks, pool, fail_fast=fail_fast)
+    assert (len(events), len(pool.started)) == (started, started)  # the other one runs to its end
+
+
+# Cells of other runners
+
+
+def test_a_cell_of_another_runner_is_waited_for_and_then_run(
+    simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    theirs, ours = tasks_of(("lsgan", 1), ("wgan", 1))
+    lock = take(tmp_path, theirs.cell.key)
+    assert lock
+    pool = Simulated(events={theirs.cell.key: [{"status": "taken"}]}, at={30.0: lock.release})
+    events = simulate([theirs, ours], pool)
+    assert [event["status"] for event in events] == ["taken", "done", "done"]
+    assert names(pool.started) == ["lsgan 0", "wgan 0", "lsgan 0"]
+    assert 30 < pool.now < 34
+
+
+def test_without_waiting_it_is_left_to_the_other(simulate: Callable[..., list[Event]], tmp_path: Path) -> None:
+    theirs, ours = tasks_of(("lsgan", 1), ("wgan", 1))
+    lock = take(tmp_path, theirs.cell.key)
+    assert lock
+    pool = Simulated(events={theirs.cell.key: [{"status": "taken"}]})
+    assert [event["status"] for event in simulate([theirs, ours], pool, wait=False)] == ["taken", "done"]
+    lock.release()
+
+
+def test_what_another_runner_has_settled_since_is_not_run_again(tmp_path: Path) -> None:
+    cell = small_cell()
+
+    def found(status: str, attempt: str | None) -> str | None:
+        write_json(tmp_path / "cells" / cell.key / "status.json", {"status": status, "attempt": attempt})
+        event = superseded(tmp_path, Task(cell, "planned"))
+        return event and event["status"]
+
+    assert superseded(tmp_path, Task(cell)) is None
+    assert [found(status, "other") for status in ("running", "interrupted")] == [None, None]
+    assert [found(status, "other") for status in ("error", "timeout", "diverged")] == ["error", "timeout", "diverged"]
+    assert found("error", "planned") is None  # the error that --retry-errors asks to run again
+    write_json(tmp_path / "cells" / cell.key / "status.json", {"status": "error"})  # of an earlier version
+    assert superseded(tmp_path, Task(cell)) is None
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from benchmark.claim import take
+lock = take(Path(sys.argv[1]), "key")
+print("held" if lock else "taken", flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        assert taken(tmp_path, "key")
+        assert take(tmp_path, "key", 0.0) is None
+        assert mark(tmp_path, "key", "error", "not ours") is None
+        assert not (tmp_path / "cells" / "key" / "status.json").exists()
+        holder.kill()
+    assert not taken(tmp_path, "key")
+    lock = take(tmp_path, "key", 0.0)
+    assert lock
+    assert taken(tmp_path, "key")  # by this process, too
+    lock.release()
+    marked = mark(tmp_path, "key", "error", "ours")
+    assert marked
+    assert {"schema": 1} | marked == read_json(tmp_path / "cells" / "key" / "status.json")
+    assert (marked["status"], marked["reason"]) == ("error", "ours")
+
+
+def test_asking_for_a_lock_writes_nothing(tmp_path: Path) -> None:
+    assert not taken(tmp_path, "key")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_to_ends_the_run(simulate: Callable[..., list[Event]], tmp_path: Path) -> None:
+    (tmp_path / "cells").write_text("in the way")
+    with pytest.raises(UserError, match=r"cells/\w+.* cannot be written to: "):
+        take(tmp_path, "key")
+    lost = {"status": "lost", "reason": "killed", "retry": False}
+    tasks = tasks_of(("lsgan", 3))
+    pool = Simulated(events={tasks[0].cell.key: [lost]})
+    with pytest.raises(UserError, match=r"cannot be written to: "):
+        simulate(tasks, pool)
+    assert len(pool.started) == 1
+
+
+# The end, if it comes early
+
+
+def signalled(*signals: int) -> Callable[[], None]:
+    return lambda: [os.kill(os.getpid(), signum) for signum in signals] and None
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_cells_save_what_they_have(signum: int, simulate: Callable[..., list[Event]]) -> None:
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    pool, events = Simulated(2, lambda task: 100.0, at={5.0: signalled(signum)}), []
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tasks_of(("lsgan", 6)), pool, events)
+    assert [event["status"] for event in events if event["status"] != "running"] == ["interrupted"] * 2
+    assert (len(pool.started), pool.now < 6) == (2, True)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_cells_that_do_not_end_in_time_are_ended(simulate: Callable[..., list[Event]], tmp_path: Path) -> None:
+    pool, events = Simulated(2, lambda task: 1e9, heeds=False, at={5.0: signalled(signal.SIGTERM)}), []
+    tasks = tasks_of(("lsgan", 3))
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tasks, pool, events)
+    assert 25 < pool.now < 27
+    assert [status_of(tmp_path, task).get("status") for task in tasks] == ["interrupted", "interrupted", None]
+
+
+def test_a_second_signal_ends_the_run_at_once(simulate: Callable[..., list[Event]], tmp_path: Path) -> None:
+    at = {5.0: signalled(signal.SIGINT), 6.0: signalled(signal.SIGINT)}
+    pool = Simulated(2, lambda task: 1e9, heeds=False, at=at)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tasks_of(("lsgan", 3)), pool)
+    assert (pool.now < 7, pool.running) == (True, {})
+
+
+def test_when_nothing_more_can_be_written_the_others_are_stopped(simulate: Callable[..., list[Event]]) -> None:
+    tasks, events = tasks_of(("lsgan", 5)), []
+    pool = Simulated(
+        2, lambda task: 1.0 + 9 * task.cell.seed, {tasks[0].cell.key: [{"status": "fatal", "reason": "full"}]}
+    )
+    with pytest.raises(UserError, match=r"^full$"):
+        simulate(tasks, pool, events)
+    assert [event["status"] for event in events if event["status"] != "running"] == ["interrupted"]
+    assert (len(pool.started), pool.now < 3) == (2, True)
+
+
+# Real processes
+
+PLANTED = '''"""A planted objective: it says what is trained, and may be held up in step 29."""
+
+import os
+import time
+from pathlib import Path
+
+from variants.objectives import nonsaturating
+
+
+class Objective(nonsaturating.Objective):
+    g_step = 0
+
+    def d_steps(self, g_step):
+        if g_step >= self.g_step:
+            self.g_step = g_step + 1
+            with open(os.environ["TRAINED"], "a") as file:
+                print(Path(__file__).stem, os.getpid(), g_step, file=file)
+        return 1
+
+    def g_loss(self, D, real, fake, noise=None):
+        name = Path(__file__).stem
+        while self.g_step == 30 and name in os.environ.get("HELD", "") and not Path(f"go_{name}").exists():
+            time.sleep(0.02)
+        return super().g_loss(D, real, fake, noise)
+'''
+
+
+@dataclass
+class Planted:
+    """A copy of the project with objectives that can be held up, and a matrix over some of them."""
+
+    root: Path
+
+    def start(self, *objectives: str, options: str = "--jobs 2", held: str = "") -> subprocess.Popen[str]:
+        """`ganbench run` of a matrix over these objectives, one seed of 60 steps each; some are `held` in step 29."""
+        text = matrix_text(
+            objectives=f"objectives = {list(objectives)}", training="[training]\nsteps = 60\nbatch_size = 8"
+        )
+        (self.root / "planted.toml").write_text(text)
+        command = "-m benchmark run --matrix planted.toml --results . --device cpu --checkpoint-every 0"
+        own = {"PYTHONPATH": str(self.root), "TRAINED": str(self.root / "trained"), "HELD": held}
+        return subprocess.Popen(
+            [sys.executable, *command.split(), *options.split()],
+            cwd=self.root,
+            env=os.environ | own,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+        )
+
+    def trained(self) -> dict[str, dict[int, list[int]]]:
+        """Objective -> process -> generator steps."""
+        found: dict[str, dict[int, list[int]]] = {}
+        for line in (self.root / "trained").read_text().splitlines() if (self.root / "trained").exists() else []:
+            name, process, g_step = line.split()
+            found.setdefault(name, {}).setdefault(int(process), []).append(int(g_step))
+        return found
+
+    def wait_for(self, *objectives: str) -> set[int]:
+        """Waits until these are in step 29. Returns their processes."""
+        until(lambda: all(any(29 in steps for steps in self.trained().get(name, {}).values()) for name in objectives))
+        return {process for name in objectives for process in self.trained()[name]}
+
+    def release(self, *objectives: str) -> None:
+        for name in objectives:
+            (self.root / f"go_{name}").touch()
+
+    def status(self, objective: str) -> dict[str, Any]:
+        (path,) = self.root.glob(f"planted/cells/{objective}-*")
+        return read_json(path / "status.json") | {"checkpoint": (path / "checkpoint.pt").exists()}
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended (or is about to: a zombie)."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    state = Path(f"/proc/{process}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Planted:
+    for package in ("benchmark", "variants"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("one", "two", "three"):
+        (tmp_path / "variants" / "objectives" / f"{name}.py").write_text(PLANTED)
+    return Planted(tmp_path)
+
+
+def test_two_runs_on_one_folder_run_every_cell_once(planted: Planted) -> None:
+    cells = ("one", "two", "three")
+    both = [planted.start(*cells, options="--jobs 1", held="one two") for _ in range(2)]
+    workers = planted.wait_for("one", "two")
+    planted.release("one", "two")
+    for run in both:
+        out, err = run.communicate(timeout=120)
+        assert (run.returncode, out.splitlines()[-1]) == (0, "planted: 3 done"), err
+    trained = planted.trained()
+    assert {name: list(of.values()) for name, of in trained.items()} == {name: [[*range(60)]] for name in cells}
+    assert {process for of in trained.values() for process in of} == workers
+    assert len(workers) == 2
+
+
+@pytest.mark.slow
+def test_workers_of_a_killed_driver_save_what_they_have_and_end(planted: Planted) -> None:
+    driver = planted.start("one", "two", held="one two")
+    workers = planted.wait_for("one", "two")
+    driver.kill()
+    planted.release("one", "two")
+    driver.communicate()
+    until(lambda: all(map(gone, workers)))
+    for name in ("one", "two"):
+        status = planted.status(name)
+        assert (status["status"], status["checkpoint"]) == ("interrupted", True)
+    again = planted.start("one", "two")
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    for name, of in planted.trained().items():
+        before, after = of.values()
+        assert (before + after, planted.status(name)["resumes"]) == ([*range(60)], 1)  # no step again, none left out
+
+
+@pytest.mark.slow
+def test_a_worker_killed_while_it_waits_is_replaced(tmp_path: Path) -> None:
+    pool = local.Pool(tmp_path, ["cpu"], 1, 60.0)
+
+    def run(seed: int) -> int | None:
+        """Runs a cell; the process of the worker that ended it."""
+        pool.start(Task(small_cell(seed=seed)))
+        until(lambda: any(event["status"] == "done" for event in pool.wait(1.0)))
+        return pool.idle[0].process.pid
+
+    try:
+        first = run(0)
+        assert run(1) == first
+        assert first
+        os.kill(first, signal.SIGKILL)
+        assert run(2) != first
+        assert pool.capacity() == len(pool.idle) == 1
+    finally:
+        pool.close()
+
+
+@pytest.mark.slow
+def test_killed_workers_and_a_killed_driver_lose_no_more_than_the_step_they_were_in(planted: Planted) -> None:
+    driver = planted.start("one", "two", held="one two")
+    workers = planted.wait_for("one", "two")
+    for process in (driver.pid, *workers):
+        os.kill(process, signal.SIGKILL)
+    driver.communicate()
+    assert {planted.status(name)["status"] for name in ("one", "two")} == {"running"}
+    again = planted.start("one", "two")
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    for name, of in planted.trained().items():
+        assert [*of.values()] == [[*range(30)], [*range(29, 60)]]
+        assert planted.status(name)["status"] == "done"
+
+
+@pytest.mark.slow
+def test_a_hung_worker_ends_its_cell_which_can_be_continued(planted: Planted) -> None:
+    run = planted.start("one", "two", "three", options="--jobs 2 --timeout 15", held="one")
+    out, err = run.communicate(timeout=120)
+    assert (run.returncode, out.splitlines()[-1]) == (1, "planted: 2 done, 1 timeout"), err
+    (process,) = planted.trained()["one"]
+    assert gone(process)
+    status = planted.status("one")
+    assert (status["status"], status["checkpoint"]) == ("timeout", True)
+    assert status["reason"] == "took longer than 15 s (--timeout)"
+    left = planted.start("one", "two", "three")
+    assert "3 cells, 0 to run" in left.communicate(timeout=120)[0]
+    assert left.returncode == 1
+    retried = planted.start("one", "two", "three", options="--jobs 2 --retry-errors")
+    assert "3 cells, 1 to run" in retried.communicate(timeout=120)[0]
+    assert (retried.returncode, planted.status("one")["resumes"]) == (0, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_ends_even_a_hung_cell(signum: int, planted: Planted) -> None:
+    run = planted.start("one", "two", "three", held="one two")
+    workers = planted.wait_for("one", "two")
+    os.killpg(run.pid, signum)  # as a terminal or a scheduler does: to the driver and its workers
+    planted.release("two")
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    committed = "0 of 3 cells are committed, the others go on from their checkpoints"
+    assert err.splitlines()[-1] == f"ganbench: interrupted; run again to continue: {committed}"
+    assert "Traceback" not in err
+    assert all(map(gone, workers))
+    for name in ("one", "two"):
+        status = planted.status(name)
+        assert (status["status"], status["checkpoint"]) == ("interrupted", True)
+    again = planted.start("one", "two", "three")
+    again.communicate(timeout=120)
+    assert (again.returncode, planted.status("one")["resumes"]) == (0, 1)
+    assert [*planted.trained()["one"].values()] == [[*range(30)], [*range(29, 60)]]
+    before, after = planted.trained()["two"].values()
+    assert before + after == [*range(60)]  # no step again, none left out
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once(planted: Planted) -> None:
+    run = planted.start("one", held="one")
+    workers = planted.wait_for("one")
+    os.killpg(run.pid, signal.SIGINT)
+    time.sleep(1)  # the worker gives the step 5 s
+    assert run.poll() is None
+    os.killpg(run.pid, signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, "Traceback" in err) == (130, False)
+    assert all(map(gone, workers))
+    status = planted.status("one")
+    assert (status["status"], status["checkpoint"]) == ("running", True)  # it had no time to say how it ended
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--engine slurm", "unknown engine 'slurm'; valid: local, ray"),
+        ("--address auto", "--address auto is for --engine ray"),
+        ("--gpus-per-cell 0.5", "--gpus-per-cell 0.5 is for --engine ray"),
+        ("--engine ray --threads 2", "--threads 2 is for --engine local; on Ray a cell has as many as --cpus-per-cell"),
+        ("--engine ray", "--engine ray needs Ray: pip install 'ganbench[ray]'"),
+    ],
+)
+def test_options_of_the_other_engine_are_refused(
+    options: str,
+    said: str,
+    matrix_file: Callable[..., Path],
+    ganbench: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "benchmark.engines.ray", raising=False)
+    ended = ganbench("run", "--matrix", matrix_file(), "--results", tmp_path, "--device", "cpu", *options.split())
+    assert (ended.code, ended.err) == (2, f"ganbench: {said}\n")
+
+
+def test_stale_cells_are_kept_and_said_and_no_data_is_loaded_for_them(
+    matrix_file: Callable[..., Path], ganbench: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = matrix_file()
+    (cell,) = matrix.expand(matrix.read(path)[0])
+    folder = tmp_path / "tiny"
+    status = {"key": cell.key, "status": "done", "samples_seen": 160, "code": "of before"}
+    write_json(folder / "cells" / cell.key / "status.json", status)
+    append_rows(folder / "cells" / cell.key / "evals.jsonl", [{"samples_seen": 160}])
+    write_json(folder / "protocols.json", {"gaussians8": {"protocol": "p", "floor": {}}})
+    monkeypatch.setattr(prepare, "make_dataset", lambda choice: pytest.fail("loaded"))
+    ended = ganbench("run", "--matrix", path, "--results", tmp_path, "--device", "cpu")
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "tiny: 1 done")
+    assert "1 committed cells are stale (other code or evaluation): kept; --force runs them anew\n" in ended.err
