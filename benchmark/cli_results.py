@@ -1,4 +1,4 @@
-"""The verbs on results that are there: tables, plots, report, compare, check, accept, merge and sample."""
+"""The verbs on results that are there: tables, plots, report, compare, check, accept, merge, sample and export."""
 
 import os
 from pathlib import Path
@@ -154,6 +154,31 @@ def sample(
     if module.is_stale(folder, key):
         note.print(f"{key} is stale: other code than the present trained it, which sampled it now")
     out.print(f"{path}")
+
+
+def export(
+    tracker: Annotated[str, typer.Argument(help="tensorboard, mlflow or wandb.")],
+    matrix: MatrixOption = "quick",
+    results: ResultsOption = RESULTS,
+    only: Annotated[str, typer.Option(help='Cells, e.g. "objective=wgan_gp seed=0".')] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until every cell has ended, or Ctrl-C.")] = False,
+    to: Annotated[
+        str, typer.Option(metavar="PLACE", help="Folder, or MLflow's tracking URI; default: the set's exports/TRACKER.")
+    ] = "",
+) -> None:
+    """Write results to an experiment tracker, one run per cell; once more: only what is new."""
+    from benchmark import export as module
+    from benchmark.trackers import open_tracker, place_of
+
+    folder = result_set(results, matrix)
+    place = place_of(tracker, to, folder)
+    opened = open_tracker(tracker, writable(place, "--to") if isinstance(place, Path) else place, folder.name)
+    for wrote in module.export(folder, opened, only, follow):
+        if wrote:
+            note.print(", ".join(f"{n} {what}" for what, n in wrote.items()))
+        elif not follow:
+            note.print("nothing new")
+    out.print(f"{place} (look at it: {opened.hint})")
 
 
 def result_set(results: Path, matrix: str) -> Path:
