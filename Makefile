@@ -15,12 +15,12 @@ endif
 GANBENCH := PYTHONPATH=. $(PY) -m benchmark
 VERBS := run status tables plots report check accept
 
-.PHONY: help install bench $(VERBS) compare sample merge explain test lint type speed ci clean
+.PHONY: help install bench $(VERBS) compare sample export merge explain test lint type speed ci clean
 
 help:
 	@echo "make bench    run the matrix, build tables, figures and report   (MATRIX=quick)"
 	@echo "make test     run the tests"
-	@echo "also: install run status tables plots report compare check accept merge sample explain lint type speed ci clean"
+	@echo "also: install run status tables plots report compare check accept merge sample export explain lint type speed ci clean"
 
 install: $(READY)
 
@@ -38,8 +38,8 @@ bench: $(READY)
 $(VERBS): $(READY)
 	$(GANBENCH) $@ --matrix $(MATRIX) --results $(RESULTS) $(ARGS)
 
-# ARGS="wgan_gp wgan_fdgp", or result folders; ARGS="CELL --n 50000"
-compare sample: $(READY)
+# ARGS="wgan_gp wgan_fdgp", or result folders; ARGS="CELL --n 50000"; ARGS="tensorboard --follow"
+compare sample export: $(READY)
 	$(GANBENCH) $@ --matrix $(MATRIX) --results $(RESULTS) $(ARGS)
 
 # ARGS="FOLDER FOLDER --into FOLDER"

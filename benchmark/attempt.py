@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import Cell, code_hash, commit_status, digest, read_json, write_json
+from benchmark.cell import SCHEMA, Cell, code_hash, commit_status, digest, read_json, write_json
 from benchmark.checkpoint import cut_rows, load_checkpoint, row_lengths, save_checkpoint
 from benchmark.environment import environment
-from benchmark.schedule import spent
+from benchmark.schedule import CLOCKS, spent
 from benchmark.step import set_precision
 from benchmark.train import Snapshot
 from benchmark.workload import reference_workload
@@ -22,46 +22,40 @@ CHEAP = 50  # the next checkpoint is due when this many times the last one's cos
 class Attempt:
     """`status` is what status.json says next; `continued` what the cell goes on from, None where it starts anew."""
 
-    def __init__(self, cell: Cell, path: Path, device: str, force: bool) -> None:
+    def __init__(self, cell: Cell, path: Path, device: str) -> None:
         set_precision(cell.training["precision"])  # before the environment is looked at
-        self.path, self.device, self.entered = path, device, time.perf_counter()
-        self.made_by = {"code": code_hash(cell), "evaluation options": digest(cell.evaluation)}
-        self.continued, passed = (None, []) if force else load_checkpoint(path, self.made_by)
-        if self.continued:
-            self.status = self._resume(self.continued)
-        else:
-            self.status = self._begin(cell)
-        self.status |= {"attempt": secrets.token_hex(4), "warnings": [*self.status["warnings"], *passed]}
-        self.paces: list[float] = self.continued["paces"] if self.continued else []
-        self.before = spent(self.status)
-        self.lengths = row_lengths(path)  # of the rows of the snapshots handled so far
+        self.cell, self.path, self.device, self.entered = cell, path, device, time.perf_counter()
+        self.made_by = {"format": SCHEMA, "code": code_hash(cell), "evaluation options": digest(cell.evaluation)}
+        self.continued, passed = load_checkpoint(path, self.made_by)
+        warnings = [f"{name} {why}" for name, why in passed.items()]
+        self.cost = 0.0  # seconds that the last checkpoint took
         self.written = self.saved = time.monotonic()
-        self.cost = 0.0
-        self.write()
+        if self.continued:
+            self._resume(self.continued, [*passed], warnings)
+        else:
+            self.begin(warnings)
 
-    def _begin(self, cell: Cell) -> dict[str, Any]:
-        """An empty folder but for the spec and the environment; the lock in it stays."""
+    def begin(self, warnings: list[str]) -> None:
+        """Start anew: an empty folder but for the spec and the environment; the lock in it stays."""
         self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "status.json").unlink(missing_ok=True)  # first: it must not speak of what is gone
         for entry in self.path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
             elif entry.name != ".lock":
                 entry.unlink()
+        cell, self.continued = self.cell, None
         spec = cell.spec | {"evaluation": cell.evaluation, "norm": cell.norm, "key": cell.key}
         write_json(self.path / "spec.json", spec)
         write_json(self.path / "environment.json", environment(self.device) | {"resumes": []})
-        seconds = ("train_seconds", "eval_seconds", "probe_seconds", "warmup_seconds", "other_seconds")
-        return {
+        self.status: dict[str, Any] = {
             "key": cell.key,
-            "status": "running",
-            "reason": None,
             "onset": None,
             "progress": 0.0,
             "samples_seen": 0,
             "g_steps": 0,
-            **dict.fromkeys(seconds, 0.0),
+            **dict.fromkeys(CLOCKS, 0.0),
             "peak_memory_mb": 0.0,
-            "device": self.device,
             "precision": cell.training["precision"],
             "layout": cell.training["layout"],
             "norm": cell.norm,
@@ -71,16 +65,37 @@ class Attempt:
             "resumes": 0,
             "warnings": [],
         }
+        self.paces: list[float] = []
+        self._enter(warnings)
 
-    def _resume(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """The rows as they were at the checkpoint, and one environment more."""
+    def _resume(self, saved: dict[str, Any], passed: list[str], warnings: list[str]) -> None:
+        """The folder as it was at the checkpoint, and one environment more."""
         cut_rows(self.path, saved)
-        (self.path / "traceback.txt").unlink(missing_ok=True)
-        status: dict[str, Any] = saved["status"]
+        for name in (*passed, "traceback.txt"):
+            (self.path / name).unlink(missing_ok=True)
+        self.status, self.paces = saved["status"], saved["paces"]
+        for file in self.path.glob("samples/*"):
+            if file.stem.isdecimal() and int(file.stem) > self.status["g_steps"]:
+                file.unlink()
         facts = read_json(self.path / "environment.json")
-        facts["resumes"] = [*facts["resumes"], {"g_steps": status["g_steps"], **environment(self.device)}]
-        write_json(self.path / "environment.json", facts)
-        return status | {"status": "running", "reason": None, "resumes": status["resumes"] + 1, "device": self.device}
+        resumes = [*facts.get("resumes", []), {"g_steps": self.status["g_steps"], **environment(self.device)}]
+        write_json(self.path / "environment.json", facts | {"resumes": resumes})
+        self.status["resumes"] = len(resumes)
+        self._enter(warnings)
+
+    def _enter(self, warnings: list[str]) -> None:
+        self._sweep()
+        self.status |= {"status": "running", "reason": None, "device": self.device}
+        self.status |= {"attempt": secrets.token_hex(4), "warnings": [*self.status["warnings"], *warnings]}
+        self.before = spent(self.status)
+        self.lengths = row_lengths(self.path)  # of the rows of the snapshots handled so far
+        self.write()
+
+    def _sweep(self) -> None:
+        """Remove what writers that were killed have left beside their files."""
+        for file in [*self.path.glob(".*"), *self.path.glob("samples/.*")]:
+            if file.name != ".lock":
+                file.unlink()
 
     def time_reference(self) -> float:
         """Time the reference workload once more. Returns the seconds that took."""
@@ -96,10 +111,11 @@ class Attempt:
             self.write()
 
     def write(self, commit: bool = False) -> None:
-        """Write status.json, with what is left over of the clock in `other_seconds`."""
+        """Write status.json."""
         self.status["updated"] = _now()
-        self.status["other_seconds"] += self.before + time.perf_counter() - self.entered - spent(self.status)
+        self._clock()
         if commit:
+            self._sweep()
             commit_status(self.path, self.status)
         else:
             write_json(self.path / "status.json", self.status)
@@ -112,11 +128,16 @@ class Attempt:
     def save(self, snapshot: Snapshot, handled: bool) -> None:
         """Save a checkpoint of a snapshot that is out, `handled` or not: whether its rows are written."""
         began = time.monotonic()
+        self._clock()
         value: dict[str, Any] = {"train": snapshot.state, "status": self.status, "handled": handled}
         value |= {"paces": self.paces, "made_by": self.made_by}
         save_checkpoint(self.path, value, self.lengths)
         self.saved = time.monotonic()
         self.cost = self.saved - began
+
+    def _clock(self) -> None:
+        """Put what no other clock has counted into `other_seconds`."""
+        self.status["other_seconds"] += self.before + time.perf_counter() - self.entered - spent(self.status)
 
 
 def _now() -> str:

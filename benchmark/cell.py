@@ -17,6 +17,7 @@ from benchmark import UserError
 SCHEMA = 1
 ROOT = Path(__file__).resolve().parent.parent
 FINISHED = ("done", "diverged")  # the states that are results; divergence is one
+SETTLED = (*FINISHED, "error", "timeout")  # left alone by the next run; of these only errors may be asked for again
 
 
 class DamagedError(UserError):

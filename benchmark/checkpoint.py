@@ -34,10 +34,11 @@ def save_checkpoint(path: Path, value: dict[str, Any], lengths: dict[str, int]) 
         file.write(buffer.getbuffer())
 
 
-def load_checkpoint(path: Path, made_by: dict[str, str]) -> tuple[dict[str, Any] | None, list[str]]:
+def load_checkpoint(path: Path, made_by: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, str]]:
     """The newest checkpoint of a cell's folder that is whole, fits its rows and was `made_by` the same; None where
-    there is none. And why others were passed over. Raises UserError for a file that cannot be read."""
-    passed = []
+    there is none. And the others, by name, with why they were passed over. Raises UserError for a file that cannot be
+    read."""
+    passed = {}
     for name in NAMES:
         try:
             content = (path / name).read_bytes()
@@ -47,15 +48,15 @@ def load_checkpoint(path: Path, made_by: dict[str, str]) -> tuple[dict[str, Any]
             raise UserError(f"{path / name} cannot be read: {error.strerror}") from error
         body = memoryview(content)[65:]
         if hashlib.sha256(body).hexdigest().encode() != content[:64]:
-            passed.append(f"{name} is damaged")
+            passed[name] = "is damaged"
             continue
         value = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         changed = [key for key, made in made_by.items() if value["made_by"].get(key) != made]
         damaged = [row for row, (length, sha256) in value["rows"].items() if _digest(path / row, length) != sha256]
         if changed:
-            passed.append(f"{name} is of other {' and '.join(changed)}")
+            passed[name] = f"is of other {' and '.join(changed)}"
         elif damaged:
-            passed.append(f"{name} does not fit {', '.join(damaged)}")
+            passed[name] = f"does not fit {', '.join(damaged)}"
         else:
             return value, passed
     return None, passed

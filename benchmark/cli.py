@@ -64,16 +64,21 @@ def run(
     only: Annotated[str, typer.Option(help='Cells to run, e.g. "objective=wgan_gp architecture=dcgan seed=0".')] = "",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. training.steps=200.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, options and estimated cost; stop.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run committed cells, too, and unfinished ones anew.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Run all cells anew; if that is interrupted, run without --force to continue it."),
+    ] = False,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Run cells that ended in an error or took too long.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after the first error.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds that a cell may take; 0: no limit.")] = 0,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Leave cells to another run that has them now.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Leave cells to another run that has them now (exit code 1 if any).")
+    ] = False,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints of a cell.")] = 60,
     jobs: Annotated[int, typer.Option(help="Cells at a time; 0: one per GPU, else one per CPU core.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of a local worker on a CPU.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a local worker.")] = 1,
     shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts of the cells, i from 1.")] = "1/1",
     engine: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
     address: Annotated[str | None, typer.Option(help="Ray: the cluster, e.g. auto; default: one started here.")] = None,
@@ -100,7 +105,7 @@ def run(
     cells = {cell.key: cell for cell in (matrices.expand(config, only) if only else listed)[part - 1 :: parts]}
 
     from benchmark import prepare
-    from benchmark.claim import alone
+    from benchmark.claim import alone, renew
     from benchmark.driver import drive
     from benchmark.engines import Pool, Task, local
     from benchmark.progress import Display, option_lines, plan_lines
@@ -118,7 +123,7 @@ def run(
         out.print(line)
     if dry_run:
         estimates = prepare.estimate(cells, known, devices[0])
-        for line in plan_lines([*cells.values()], estimates, len(devices)):
+        for line in plan_lines([*cells.values()], estimates, len(devices) if engine == "local" else None):
             out.print(line)
         return
     hashes: dict[Any, str] = {}
@@ -134,12 +139,14 @@ def run(
         description += f"\nOverridden: {', '.join(chosen)}."
 
     # Prepare
-    pool: Pool = local.Pool(folder, devices, threads, checkpoint_every)
+    pool: Pool
     if engine == "ray" and todo:
         from benchmark.engines import ray
 
         cpus, gpus = (1.0 if cpus is None else cpus), gpus or 0.0  # 0: a whole one
         pool = ray.Pool(folder, address, device, jobs, cpus, gpus, checkpoint_every)
+    else:
+        pool = local.Pool(folder, devices[: len(todo)], threads, checkpoint_every)
     with closing(pool):
         note.print("preparing datasets, extractors and noise floors …")
         with alone(folder):
@@ -148,7 +155,9 @@ def run(
             prepare.prepare(folder, path.stem, description, config, listed, needed, devices[0])
 
         # Run
-        tasks = [Task(cell, known[key].get("attempt"), force) for key, cell in todo.items()]
+        tasks = [Task(cell, known[key].get("attempt")) for key, cell in todo.items()]
+        for task in tasks if force else []:
+            renew(folder, task)
         seconds = learned((cell.spec, known[key]) for key, cell in cells.items())
         stopped = False
         with Display(len(tasks), pool.capacity()) as display:
@@ -165,7 +174,8 @@ def run(
     done = sum(status in FINISHED for status in found.values())
     if stopped:
         line = f"{done} of {len(cells)} cells are committed, the others go on from their checkpoints"
-        print(f"ganbench: interrupted; run again to continue: {line}", file=sys.stderr)
+        again = "again without --force" if force else "again"
+        print(f"ganbench: interrupted; run {again} to continue: {line}", file=sys.stderr)
         sys.exit(130)
     out.print(f"{path.stem}: {counted(Counter(found.values()))}")
     if done < len(cells):

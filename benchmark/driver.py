@@ -4,10 +4,10 @@ other runners, signals."""
 import resource
 import signal
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -29,7 +29,8 @@ class Running:
 
     task: Task
     group: str
-    began: float | None = None  # when its first event came
+    since: float | None = None  # from when on its time counts
+    begun: bool = False  # whether there was news of it, so that its folder may have changed
     progress: float = 0.0
 
 
@@ -39,7 +40,7 @@ def drive(
     folder: Path,
     on_event: Callable[[Event], None],  # every event, those of ended cells with the run's seconds `left`, or None
     *,
-    timeout: float = 0.0,  # seconds a cell may take, from its first event on; 0: no limit
+    timeout: float = 0.0,  # seconds a cell may take; 0: no limit
     fail_fast: bool = False,  # start no cell after the first error
     wait: bool = True,  # for cells that another runner has, to run them if it leaves them unfinished
     known: dict[str, float] | None = None,  # seconds by group, as `schedule.learned`
@@ -52,6 +53,7 @@ def drive(
     running: dict[str, Running] = {}
     elsewhere: dict[str, Task] = {}  # another runner has them
     losses: Counter[str] = Counter()
+    news: deque[Event] = deque()
     fatal = ""
     handing_out, deadline, looked = True, 0.0, time.monotonic()
 
@@ -89,11 +91,12 @@ def drive(
         key, status = event["key"], event["status"]
         if key not in running:
             return
-        if status == "running":
+        if status in ("started", "running"):
             run = running[key]
-            run.began = time.monotonic() if run.began is None else run.began
-            run.progress = event.get("progress", 0.0)
-            on_event(event)
+            run.since = time.monotonic() if run.since is None else run.since
+            if status == "running":
+                run.begun, run.progress = True, event.get("progress", 0.0)
+                on_event(event)
             return
         run = running.pop(key)
         if status == "taken":
@@ -103,18 +106,18 @@ def drive(
             fatal = fatal or event["reason"]
         elif status != "lost":
             ended(run, event)
-        elif deadline:
-            if run.began is not None:  # else it has not been touched
+        elif received or fatal:  # it may be that which ended the worker
+            if run.begun:
                 give_up(run, "interrupted", event["reason"])
         elif event["retry"] and losses[key] < RETRIES:
             losses[key] += 1
-            queue.push(replace(run.task, force=run.task.force and run.began is None))
+            queue.push(run.task)
             on_event(event)
         else:
             give_up(run, "error", event["reason"])
 
     _allow_open_files()
-    with _signals() as received, closing(pool):
+    with _signals() as received, _closing(pool, running, news):
         while running or (handing_out and (queue or (elsewhere and wait))):
             # Hand out
             if handing_out:
@@ -123,24 +126,32 @@ def drive(
                     try:
                         pool.start(task)
                         running[task.cell.key] = Running(task, group)
-                    except UserError as error:
-                        fatal = fatal or str(error)
+                    except (UserError, OSError) as error:
+                        fatal = fatal or _line("a worker cannot be started", error)
                         break
 
             # What happened
             if running:
-                for event in pool.wait(TICK):
-                    heed(event)
+                try:
+                    news.extend(pool.wait(TICK))
+                except (UserError, OSError) as error:
+                    fatal = fatal or _line("workers cannot be heard", error)
+                    time.sleep(TICK)
+                while news:
+                    heed(news.popleft())
             else:
                 time.sleep(TICK)
             now = time.monotonic()
 
             # Time limits
             for run in list(running.values()) if timeout else []:
-                if run.began is not None and now - run.began > timeout:
+                if run.since is not None and now - run.since > timeout:
                     pool.kill(run.task.cell.key)
                     del running[run.task.cell.key]
-                    give_up(run, "timeout", f"took longer than {timeout:g} s (--timeout)")
+                    if run.begun:
+                        give_up(run, "timeout", f"took longer than {timeout:g} s (--timeout)")
+                    else:  # a device or a disk that does not answer would not answer the next cell
+                        fatal = fatal or f"{run.task.cell.key}: its worker said nothing for {timeout:g} s (--timeout)"
 
             # Cells that other runners had
             if elsewhere and wait and now - looked > LOOK:
@@ -156,7 +167,8 @@ def drive(
                 for run in list(running.values()):
                     pool.kill(run.task.cell.key)
                     del running[run.task.cell.key]
-                    give_up(run, "interrupted", f"did not end within {GRACE:g} s")
+                    if run.begun:
+                        give_up(run, "interrupted", f"did not end within {GRACE:g} s")
     if fatal:
         raise UserError(fatal)
     if received:
@@ -169,6 +181,30 @@ def _allow_open_files() -> None:
     if soft != hard:
         with suppress(ValueError, OSError):  # macOS does not allow all it names
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _line(what: str, error: UserError | OSError) -> str:
+    return str(error) if isinstance(error, UserError) else f"{what}: {error.strerror or error}"
+
+
+@contextmanager
+def _closing(pool: Pool, running: dict[str, Running], news: deque[Event]) -> Iterator[None]:
+    """Closes the pool: after a failure of ours, such as saying how it goes, once running cells had the time to save."""
+    try:
+        yield
+    except (Exception, SystemExit):  # which is what rich makes of a terminal that is gone
+        with suppress(Exception):  # the first one passes
+            pool.stop()
+            deadline = time.monotonic() + GRACE
+            while running and time.monotonic() < deadline:
+                while news:
+                    event = news.popleft()
+                    if event["status"] not in ("started", "running"):
+                        running.pop(event["key"], None)
+                news.extend(pool.wait(TICK) if running else ())
+        raise
+    finally:
+        pool.close()
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import UserError
-from benchmark.cell import DamagedError, cell_status, digest, read_matrix, read_rows, read_stored
-from benchmark.claim import SETTLED, taken
+from benchmark.cell import SETTLED, Choice, DamagedError, cell_status, digest, read_matrix, read_rows, read_stored
+from benchmark.claim import taken
 from benchmark.status import GONE
 from benchmark.trackers import AXES, News, Tracker
 
@@ -81,15 +81,11 @@ def _chosen(entries: list[dict[str, Any]], only: str) -> list[dict[str, Any]]:
     """The entries of matrix.json that --only asks for, in the words of `ganbench run`."""
     if not only:
         return entries
-    from benchmark.matrix import _condition, _meets, _pair
+    from benchmark.matrix import selected
 
-    names = []
-    for entry in entries:
-        of = {axis: entry["spec"][axis] for axis in AXES[:3]}
-        named = {a: (entry[a], c["name"], *([] if c["params"] else [f"{c['name']}[]"])) for a, c in of.items()}
-        names.append(named | {"seed": (str(entry["seed"]),)})
-    rule = _condition(dict(_pair(part, "--only") for part in only.split()), "--only", names)
-    if not (found := [entry for entry, named in zip(entries, names, strict=True) if _meets(named, rule)]):
+    specs = [entry["spec"] for entry in entries]
+    chosen = selected([(*(Choice(**spec[axis]) for axis in AXES[:3]), spec["seed"]) for spec in specs], only)
+    if not (found := [entry for entry, taken in zip(entries, chosen, strict=True) if taken]):
         raise UserError(f"--only {only!r}: no cell of the matrix is left to export")
     return found
 

@@ -85,9 +85,8 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
                 "different training options: tables could not tell them apart"
             )
     if only:
-        named = [_named(((c.objective,), (c.architecture,), (c.dataset,)), c.seed) for c in cells]
-        rule = _condition(dict(_pair(part, "--only") for part in only.split()), "--only", named)
-        cells = [c for c, names in zip(cells, named, strict=True) if _meets(names, rule)]
+        chosen = selected([(c.objective, c.architecture, c.dataset, c.seed) for c in cells], only)
+        cells = [c for c, taken in zip(cells, chosen, strict=True) if taken]
     if not cells:
         raise UserError(f"the matrix is empty{f' under --only {only!r}' if only else ''}: no cell is left to run")
     if matrix.reference and matrix.reference not in (labels := {c.objective.label for c in cells}) and not only:
@@ -96,6 +95,13 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
         if name not in (labels := {c.dataset.label for c in cells}) and not only:
             raise unknown("dataset in targets", name, sorted(labels))
     return cells
+
+
+def selected(cells: list[tuple[Choice, Choice, Choice, int]], only: str) -> list[bool]:
+    """Which cells (objective, architecture, dataset, seed) `--only` takes."""
+    named = [_named(((o,), (a,), (d,)), seed) for o, a, d, seed in cells]
+    rule = _condition(dict(_pair(part, "--only") for part in only.split()), "--only", named)
+    return [_meets(names, rule) for names in named]
 
 
 def cell(

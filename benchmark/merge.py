@@ -1,7 +1,7 @@
 """Result folders of one matrix -> one: joins what shards wrote that share no disk. Its sources stay as they are.
 
-A cell is taken from the folder that finished it. Cells arrive whole (a copy beside, then a rename), so that a merge cut
-short is a smaller result set, and running it again completes it.
+A cell is taken from the folder that finished it. Cells arrive whole (a copy beside, then renames, the status last), so
+that a merge cut short is a smaller result set, and running it again completes it. A cell that a run works on is kept.
 """
 
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import UserError
-from benchmark.cell import FINISHED, cell_status, read_matrix, read_protocols, read_rows, write_json
-from benchmark.claim import SETTLED
+from benchmark.cell import FINISHED, SETTLED, cell_status, read_matrix, read_protocols, read_rows, write_json
+from benchmark.claim import take
 
 UNDER_WAY = ("running", "interrupted")
 UNSHARED = ("train_seconds",)  # what two runs of one cell do not share
@@ -49,7 +49,7 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> tu
             shutil.rmtree(left)
         for key, origin in origins.items():
             if origin and origin != into:
-                _copy(origin / "cells" / key, into / "cells" / key)
+                notes += _copy(key, origin, into)
     except shutil.Error as error:  # of copytree: all that it could not copy
         source, _, why = error.args[0][0]
         raise UserError(f"{source} cannot be copied: {why}") from error
@@ -133,13 +133,9 @@ def _keep_under_way(into: Path, origins: dict[str, Path | None]) -> list[str]:
     notes = []
     for key, origin in origins.items():
         state = cell_status(into, key).get("status")
-        if origin and state in UNDER_WAY:
-            found = cell_status(origin, key)["status"]
-            if found in FINISHED:
-                notes.append(f"{key} is {state} in {into}: the one that is {found} in {origin} takes its place")
-            else:
-                origins[key] = None
-                notes.append(f"{key} is {state} in {into}: kept, and not the {found} of {origin}")
+        if origin and state in UNDER_WAY and (found := cell_status(origin, key)["status"]) not in FINISHED:
+            origins[key] = None
+            notes.append(f"{key} is {state} in {into}: kept, and not the {found} of {origin}")
     return notes
 
 
@@ -149,16 +145,32 @@ def _evaluations(path: Path) -> Iterator[str]:
         yield repr(sorted((name, value) for name, value in row.items() if name not in UNSHARED))
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a cell's folder whole or not at all, in the place of one that may be there."""
-    new, old = (target.with_name(f".{target.name}.{name}") for name in ("new", "old"))
-    shutil.rmtree(old, ignore_errors=True)  # left by a merge that was killed
+def _copy(key: str, origin: Path, into: Path) -> list[str]:
+    """Copy a cell's folder, whole or not at all, in the place of what there is of it, but for the lock: that stays, and
+    keeps runs out meanwhile. Returns what there is to note."""
+    target = into / "cells" / key
+    new, status = target.with_name(f".{key}.new"), target / "status.json"
     try:
-        shutil.copytree(source, new)
-    except BaseException:
+        shutil.copytree(origin / "cells" / key, new, ignore=shutil.ignore_patterns(".*"))  # locks, unfinished files
+        lock = take(into, key)
+        if lock is None:
+            return [f"{key} is being run in {into}: kept, and not the one of {origin}"]
+        try:
+            before, found = (cell_status(folder, key).get("status") for folder in (into, origin))
+            if before in FINISHED:
+                return [f"{key} was {before} in {into} meanwhile: kept, and not the one of {origin}"]
+            status.unlink(missing_ok=True)  # first, as it comes last: what is there in between is no cell
+            for entry in target.iterdir():
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                elif entry.name != ".lock":
+                    entry.unlink()
+            for entry in sorted(new.iterdir(), key=lambda entry: entry.name == status.name):
+                os.replace(entry, target / entry.name)
+        finally:
+            lock.release()
+    finally:
         shutil.rmtree(new, ignore_errors=True)
-        raise
-    if target.exists():
-        os.replace(target, old)
-    os.replace(new, target)
-    shutil.rmtree(old, ignore_errors=True)
+    if before in UNDER_WAY:
+        return [f"{key} was {before} in {into}: the one that is {found} in {origin} took its place"]
+    return []

@@ -11,8 +11,7 @@ from typing import Any
 
 import variants
 from benchmark import UserError
-from benchmark.cell import FINISHED, Cell, digest, read_protocols, write_json
-from benchmark.claim import SETTLED
+from benchmark.cell import FINISHED, SETTLED, Cell, digest, read_protocols, write_json
 from benchmark.matrix import Matrix
 from benchmark.measure import content_hash, open_instrument, protocol_id
 from benchmark.memory import out_of_memory

@@ -100,18 +100,16 @@ def option_lines(cells: list[Any]) -> list[str]:
     return [*lines, f"[evaluation] {_listed(cells[0].evaluation)}"] if cells else []
 
 
-def plan_lines(cells: list[Any], seconds: dict[str, float | None], workers: int) -> list[str]:
-    """Every cell with its estimated cost, and the sum."""
+def plan_lines(cells: list[Any], seconds: dict[str, float | None], workers: int | None) -> list[str]:
+    """Every cell with its estimated cost, and the sum; shared by so many workers here, or by those of a cluster."""
     lines = []
     for cell in cells:
         cost = seconds[cell.key]
         lines.append(f"{'unknown' if cost is None else f'{cost:8.1f} s'}  {cell.key}")
     known = [cost for cost in seconds.values() if cost is not None]
     minutes = sum(known) / 60
-    lines.append(
-        f"estimated: {minutes:.1f} worker-minutes, about {minutes / max(1, min(workers, len(cells))):.1f} min here "
-        "(training only for what has never run here)"
-    )
+    here = f", about {minutes / max(1, min(workers, len(cells))):.1f} min here" if workers else ""
+    lines.append(f"estimated: {minutes:.1f} worker-minutes{here} (training only for what has never run here)")
     if len(known) < len(cells):
         lines.append(f"{len(cells) - len(known)} cells have no estimate: their data is not on this machine")
     return lines

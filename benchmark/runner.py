@@ -2,6 +2,7 @@
 
 import errno
 import io
+import math
 import time
 import traceback
 from collections.abc import Callable, Generator
@@ -38,7 +39,6 @@ def run_cell(
     device: str,
     stop: Callable[[], bool] = lambda: False,  # whether to save a checkpoint and end
     checkpoint_every: float = 60.0,  # seconds between checkpoints; 0: one after every generator step
-    force: bool = False,  # start anew, whatever is there
 ) -> Generator[Event, None, None]:
     """Train and measure one cell into its folder, and commit its status. The caller holds the cell's lock.
 
@@ -48,7 +48,7 @@ def run_cell(
     UserError where nothing more can be written."""
     path = folder / "cells" / cell.key
     try:
-        yield from _run_cell(cell, path, device, stop, checkpoint_every, force)
+        yield from _run_cell(cell, path, device, stop, checkpoint_every)
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: {error.strerror}; what is committed stays, and the next run goes on from there"
@@ -56,9 +56,9 @@ def run_cell(
 
 
 def _run_cell(
-    cell: Cell, path: Path, device: str, stop: Callable[[], bool], checkpoint_every: float, force: bool
+    cell: Cell, path: Path, device: str, stop: Callable[[], bool], checkpoint_every: float
 ) -> Generator[Event, None, None]:
-    attempt = Attempt(cell, path, device, force)
+    attempt = Attempt(cell, path, device)
     status, saved, heard = attempt.status, attempt.continued, time.monotonic()
     handled: bool = bool(saved and saved["handled"])  # whether the rows of the snapshot that is out are written
     out: Snapshot | None = None  # while the training stands between two steps
@@ -67,12 +67,15 @@ def _run_cell(
         yield dict(status)
         release_memory(device)
         try:
-            make_dataset(cell.dataset).splits  # noqa: B018  it was there when the run was prepared
-        except (OSError, ValueError) as error:
+            make_dataset(cell.dataset).splits  # noqa: B018  loaded apart, that the clock may tell it from measuring
+            began = time.perf_counter()
+            protocol = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
+        except (OSError, ValueError) as error:  # it was there when the run was prepared
             raise Interrupted(f"dataset {cell.dataset.label}: {' '.join(str(error).split())}") from error
-        began = time.perf_counter()
-        protocol = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
         status["eval_seconds"] += time.perf_counter() - began
+        if saved and status["protocol"] != protocol:  # the data, or what a classifier has become
+            attempt.begin([f"the checkpoint was measured under protocol {status['protocol']}, now it is {protocol}"])
+            status, saved, handled, reference_seconds = attempt.status, None, False, 0.0
         reference_seconds += attempt.time_reference()
         sizes = [sum(p.numel() for p in network.parameters()) for network in make_networks(cell)]
         status |= {"protocol": protocol, "recipe": asdict(make_recipe(cell))}
@@ -166,6 +169,14 @@ def save_generator(path: Path, snapshot: Snapshot) -> None:
     buffer = io.BytesIO()
     torch.save({name: value.cpu() for name, value in snapshot.G.state_dict().items()}, buffer)
     write_bytes(path / "generator.pt", buffer.getvalue())
+
+
+def load_snapshot(cell: Cell, path: Path, device: str) -> Snapshot:
+    """The end of a run from the weights of its generator (generator.pt in a cell's folder): it samples, no more; its
+    critic is untrained. Raises OSError where there are none, RuntimeError where they do not fit."""
+    G, D = (network.to(device) for network in make_networks(cell))
+    G.load_state_dict(torch.load(path / "generator.pt", map_location=device, weights_only=True))
+    return Snapshot(0, 0, 1.0, 0.0, None, {}, (math.nan, math.nan), 0.0, False, None, G, D, cell)
 
 
 def save_samples(folder: Path, snapshot: Snapshot) -> None:

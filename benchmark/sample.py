@@ -25,7 +25,8 @@ from benchmark.cell import (
     stream_seed,
     whole_file,
 )
-from benchmark.train import Snapshot, load_snapshot
+from benchmark.runner import load_snapshot
+from benchmark.train import Snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
 

@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from benchmark import UserError
-from benchmark.cell import FINISHED, cell_from_spec, cell_status, code_hash, read_matrix
-from benchmark.claim import SETTLED, taken
+from benchmark.cell import FINISHED, SETTLED, cell_from_spec, cell_status, code_hash, read_matrix
+from benchmark.claim import taken
 from benchmark.schedule import CLOCKS, group, spent
 
 State = dict[str, Any]

@@ -13,8 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.cell import FINISHED
-from benchmark.claim import SETTLED
+from benchmark.cell import FINISHED, SETTLED
 from benchmark.status import GONE, Reader, State, counted
 
 LISTED = 20  # cells of one state and reason that are listed one by one

@@ -121,7 +121,7 @@ class Commit(Stored):
     commit: str | None = None
 
 
-class Snapshot(Stored):
+class Surroundings(Stored):
     """What a cell ran on, from its start or from a resume on."""
 
     device: str | None = None
@@ -129,10 +129,10 @@ class Snapshot(Stored):
     git: Commit | None = None
 
 
-class Environment(Snapshot):
+class Environment(Surroundings):
     """environment.json."""
 
-    resumes: list[Snapshot] = []
+    resumes: list[Surroundings] = []
 
 
 FILES: dict[str, TypeAdapter[Any]] = {

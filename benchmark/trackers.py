@@ -13,8 +13,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from benchmark import UserError, unknown
-from benchmark.cell import FINISHED, digest, read_json, write_json
-from benchmark.claim import SETTLED
+from benchmark.cell import FINISHED, SETTLED, digest, read_json, write_json
 
 AXES = ("objective", "architecture", "dataset", "seed")
 EVENTS = "events.out.tfevents.0.ganbench"  # one file per run, without the host's name that a writer would put there

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,7 +83,9 @@ def train(
     What a variant raises passes through."""
     set_precision(cell.training["precision"])
     with open_batches(cell.dataset, cell.training["batch_size"], device, memory_format(cell.training)) as draw:
-        yield from _train(cell, device, draw, state, pause)
+        snapshots = _train(cell, device, draw, state, pause)
+        del state  # its tensors are no part of what the training takes
+        yield from snapshots
 
 
 def _train(
@@ -278,14 +279,6 @@ def make_recipe(cell: Cell) -> Recipe:
         return Recipe(**cell.training["recipe"])
     own = {key: value for key, value in cell.objective.params.items() if key in RECIPE}
     return replace(make_objective(cell.objective).recipe, **own)
-
-
-def load_snapshot(cell: Cell, path: Path, device: str) -> Snapshot:
-    """The end of a run from the weights of its generator (generator.pt in a cell's folder): it samples, no more; its
-    critic is untrained. Raises OSError where there are none, RuntimeError where they do not fit."""
-    G, D = (network.to(device) for network in make_networks(cell))
-    G.load_state_dict(torch.load(path / "generator.pt", map_location=device, weights_only=True))
-    return Snapshot(0, 0, 1.0, 0.0, None, {}, (math.nan, math.nan), 0.0, False, None, G, D, cell)
 
 
 def _finished(samples: Tensor) -> Tensor:

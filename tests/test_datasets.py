@@ -7,6 +7,7 @@ import math
 import os
 import re
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,23 @@ def test_digits_are_scikit_learns_split_in_two_by_class() -> None:
     whole = np.bincount(source.target) / 1797
     assert np.abs(np.bincount(train.labels.numpy()) / 1000 - whole).max() < 0.001
     assert torch.equal(dataset("digits").train(), train.samples)
+
+
+@pytest.mark.parametrize("kept", [None, b"", b"PK damaged", "whole"])
+def test_digits_are_kept_for_the_next_process(
+    kept: bytes | str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path))
+    first = dataset("digits").splits
+    if isinstance(kept, bytes):
+        (tmp_path / "digits.npz").write_bytes(kept)
+    if kept is None:
+        (tmp_path / "digits.npz").unlink()
+    if kept == "whole":
+        monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # not needed any more
+    for split, again in zip(first, dataset("digits").splits, strict=True):
+        assert torch.equal(split.samples, again.samples)
+        assert torch.equal(split.labels, again.labels)
 
 
 # IDX files

@@ -1,14 +1,19 @@
 """Cells handed to a pool: their order, and what becomes of those that hang, are lost, or belong to another runner."""
 
+import errno
+import fcntl
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +21,11 @@ from typing import Any
 
 import pytest
 
-from benchmark import UserError, driver, matrix, prepare
-from benchmark.cell import ROOT, append_rows, read_json, write_json
-from benchmark.claim import mark, superseded, take, taken
+from benchmark import UserError, driver, matrix, prepare, runner
+from benchmark.cell import ROOT, append_rows, read_json, write_bytes, write_json
+from benchmark.claim import alone, mark, renew, superseded, take, taken
 from benchmark.driver import drive
-from benchmark.engines import Event, Task, local
+from benchmark.engines import Event, Task, local, local_worker
 from benchmark.schedule import group, learned
 from tests.cells import small_cell
 from tests.conftest import Ended, matrix_text
@@ -36,7 +41,7 @@ class Simulated:
     seconds: Callable[[Task], float] = lambda task: 1.0
     events: dict[str, list[Event]] = field(default_factory=dict)  # key -> how its next starts end
     heeds: bool = True  # whether its cells end when asked to
-    says: bool = True  # whether there is an event when they begin
+    says: str = "running"  # the event when they begin; none: there is none
     now: float = 0.0
     started: list[Task] = field(default_factory=list)
     running: dict[str, tuple[float, Event]] = field(default_factory=dict)  # key -> when it ends, and how
@@ -56,7 +61,7 @@ class Simulated:
         self.said += [key] if self.says else []
 
     def wait(self, seconds: float) -> list[Event]:
-        events = [{"key": key, "status": "running", "progress": 0.0} for key in self.said if key in self.running]
+        events = [{"key": key, "status": self.says, "progress": 0.0} for key in self.said if key in self.running]
         self.said = []
         soonest = min((when for when, _ in self.running.values()), default=self.now + seconds)
         self.pass_until(self.now if events else min(soonest, self.now + seconds))
@@ -167,8 +172,20 @@ def test_a_time_limit_counts_from_the_first_event_and_keeps_the_checkpoint(
 
 
 def test_a_cell_that_has_not_begun_has_no_time_limit_yet(simulate: Callable[..., list[Event]]) -> None:
-    pool = Simulated(seconds=lambda task: 1000.0, says=False)  # it waits for a node
+    pool = Simulated(seconds=lambda task: 1000.0, says="")  # it waits for a node
     assert [event["status"] for event in simulate(tasks_of(("lsgan", 1)), pool, timeout=60)] == ["done"]
+
+
+def test_a_worker_that_says_nothing_at_all_ends_the_run_at_the_time_limit(
+    simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    pool = Simulated(seconds=lambda task: 1e9, says="started")  # a device or a disk that does not answer
+    pool.at = {600.0: signalled(signal.SIGINT)}  # lest this hangs, too
+    tasks = tasks_of(("lsgan", 2))
+    with pytest.raises(UserError, match=r"lsgan.*: its worker said nothing for 60 s \(--timeout\)"):
+        simulate(tasks, pool, timeout=60)
+    assert (len(pool.started), 60 < pool.now < 62) == (1, True)
+    assert not any(status_of(tmp_path, task) for task in tasks)  # they are as pending as before
 
 
 def test_a_cell_of_a_lost_node_is_started_again_three_times(
@@ -183,15 +200,6 @@ def test_a_cell_of_a_lost_node_is_started_again_three_times(
     assert status_of(tmp_path, always)["reason"] == "its node was lost"
 
 
-def test_a_forced_cell_that_had_begun_goes_on_after_a_loss(simulate: Callable[..., list[Event]]) -> None:
-    lost = {"status": "lost", "reason": "its node was lost", "retry": True}
-    (task,) = tasks_of(("lsgan", 1))
-    for says, forced in ((True, [True, False]), (False, [True, True])):
-        pool = Simulated(events={task.cell.key: [lost]}, says=says)
-        simulate([Task(task.cell, force=True)], pool)
-        assert [task.force for task in pool.started] == forced
-
-
 def test_a_dead_worker_ends_its_cell_unless_the_cell_was_committed_before(
     simulate: Callable[..., list[Event]], tmp_path: Path
 ) -> None:
@@ -203,6 +211,18 @@ def test_a_dead_worker_ends_its_cell_unless_the_cell_was_committed_before(
     assert [event["status"] for event in events] == ["error", "diverged"]
     assert status_of(tmp_path, broken)["reason"] == "killed"
     assert status_of(tmp_path, committed)["status"] == "diverged"
+
+
+def test_a_finished_cell_whose_next_worker_died_before_it_began_stays_finished(
+    simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+    before = {"status": "diverged", "attempt": "a", "samples_seen": 7}
+    write_json(tmp_path / "cells" / task.cell.key / "status.json", before)
+    lost = {"status": "lost", "reason": "killed", "retry": False}
+    events = simulate([Task(task.cell, "a")], Simulated(events={task.cell.key: [lost]}, says=""))
+    assert [event["status"] for event in events] == ["diverged"]
+    assert status_of(tmp_path, task) == {"schema": 1} | before
 
 
 @pytest.mark.parametrize(("fail_fast", "started"), [(False, 6), (True, 2)])
@@ -293,6 +313,100 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_asking_for_a_lock_writes_nothing(tmp_path: Path) -> None:
     assert not taken(tmp_path, "key")
     assert not any(tmp_path.iterdir())
+    (tmp_path / "cells").write_text("in the way")
+    assert not taken(tmp_path, "key")
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize("left", [False, True])
+def test_a_file_system_without_locks_is_named(left: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else filelock takes a file's presence for a lock: one that a killed process left would be waited for forever."""
+
+    def flock(file: Any, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    if left:
+        write_bytes(tmp_path / "cells" / "key" / ".lock", b"1\nelsewhere\n")
+    with pytest.raises(UserError, match=r"the file system of \S+cells/key has no locks.*ganbench merge"):
+        take(tmp_path, "key")
+    with pytest.raises(UserError, match=r"has no locks"), alone(tmp_path):
+        pass
+
+
+def test_waiting_for_another_run_that_prepares_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with alone(tmp_path):
+        pass
+    assert capsys.readouterr().err == ""
+    other = (tmp_path / ".lock").open("rb")
+    fcntl.flock(other, fcntl.LOCK_EX)
+    threading.Timer(0.2, other.close).start()
+    with alone(tmp_path):
+        assert capsys.readouterr().err == f"waiting for another run, which prepares {tmp_path}\n"
+
+
+def test_results_are_read_where_there_is_no_fcntl() -> None:
+    """As on Windows."""
+    modules = ", ".join(f"benchmark.{name}" for name in ("claim", "export", "merge", "status_page", "tables"))
+    code = f"import sys; sys.modules['fcntl'] = None; import {modules}"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+# --force
+
+
+def done(folder: Path, task: Task) -> Path:
+    """A finished cell's folder as a run leaves it, and a checkpoint as an unfinished one has it."""
+    path = folder / "cells" / task.cell.key
+    status = {"key": task.cell.key, "status": "done", "samples_seen": 160, "attempt": "a", "progress": 1.0}
+    write_json(path / "status.json", status)
+    append_rows(path / "evals.jsonl", [{"samples_seen": 160}])
+    (path / "checkpoint.pt").write_bytes(b"of before")
+    return path
+
+
+def test_a_cell_to_be_run_anew_keeps_its_results_until_it_starts(tmp_path: Path) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+    renew(tmp_path, task)
+    assert not any(tmp_path.iterdir())  # there is nothing of it
+    path = done(tmp_path, task)
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    renew(tmp_path, Task(task.cell, "another"))  # another runner has finished it since
+    lock = take(tmp_path, task.cell.key)
+    assert lock
+    renew(tmp_path, Task(task.cell, "a"))
+    lock.release()
+    assert {file.name: file.read_bytes() for file in path.iterdir() if file.name != ".lock"} == before
+    renew(tmp_path, Task(task.cell, "a"))
+    status = read_json(path / "status.json")
+    assert [status[name] for name in ("status", "attempt", "progress")] == ["interrupted", "a", 0.0]
+    assert (path / "evals.jsonl").read_bytes() == before["evals.jsonl"]
+    assert not (path / "checkpoint.pt").exists()
+
+
+def test_a_forced_run_that_was_interrupted_is_continued_without_force(
+    matrix_file: Callable[..., Path], ganbench: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = matrix_file(seeds="seeds = 3")
+    cells = matrix.expand(matrix.read(path)[0])
+    for cell in cells:
+        done(tmp_path / "tiny", Task(cell))
+
+    def drive(tasks: list[Task], pool: Any, folder: Path, *rest: Any, **options: Any) -> None:
+        for task in tasks[:1]:
+            done(folder, task)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver, "drive", drive)
+    monkeypatch.setattr(local, "Pool", lambda *options: Simulated())
+    monkeypatch.setattr(prepare, "prepare", lambda *rest: None)
+    command = ("run", "--matrix", path, "--results", tmp_path, "--device", "cpu")
+    ended = ganbench(*command, "--force")
+    assert (ended.code, "3 cells, 3 to run" in ended.out) == (130, True)
+    committed = "1 of 3 cells are committed, the others go on from their checkpoints"
+    assert ended.err.endswith(f"ganbench: interrupted; run again without --force to continue: {committed}\n")
+    assert "3 cells, 2 to run" in ganbench(*command).out
 
 
 def test_a_folder_that_cannot_be_written_to_ends_the_run(simulate: Callable[..., list[Event]], tmp_path: Path) -> None:
@@ -334,6 +448,74 @@ def test_cells_that_do_not_end_in_time_are_ended(simulate: Callable[..., list[Ev
     assert [status_of(tmp_path, task).get("status") for task in tasks] == ["interrupted", "interrupted", None]
 
 
+@pytest.mark.parametrize("signals", [True, False])
+@pytest.mark.parametrize(("says", "status"), [("running", "interrupted"), ("started", None)])
+def test_what_ends_the_run_and_the_workers_makes_no_cell_an_error(
+    signals: bool, says: str, status: str | None, simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    tasks = tasks_of(("lsgan", 2))
+    first = {"status": "interrupted", "reason": None} if signals else {"status": "fatal", "reason": "full"}
+    second = {"status": "lost", "reason": "the worker died (exit code -15)", "retry": True}
+    ends = {task.cell.key: [end] for task, end in zip(tasks, (first, second), strict=True)}
+    pool = Simulated(2, events=ends, says=says, at={1.0: signalled(signal.SIGTERM)} if signals else {})
+    with pytest.raises(KeyboardInterrupt if signals else UserError):
+        simulate(tasks, pool)
+    assert status_of(tmp_path, tasks[1]).get("status") == status
+    assert len(pool.started) == 2
+
+
+@dataclass
+class Failing(Simulated):
+    """`wait` or the third `start` fails once; `left`: what was running as it was closed."""
+
+    fails: str = ""
+    left: list[str] | None = None
+
+    def start(self, task: Task) -> None:
+        if self.fails == "start" and len(self.started) == 2:
+            raise BlockingIOError(errno.EAGAIN, "no process is left")
+        super().start(task)
+
+    def wait(self, seconds: float) -> list[Event]:
+        if self.fails == "wait" and self.now >= 1:
+            self.fails = ""
+            raise OSError(errno.EIO, "no answer")
+        return super().wait(seconds)
+
+    def close(self) -> None:
+        self.left = [*self.running] if self.left is None else self.left
+        super().close()
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [("start", "a worker cannot be started: no process is left"), ("wait", "workers cannot be heard: no answer")],
+)
+def test_when_the_system_refuses_running_cells_save_what_they_have(
+    fails: str, said: str, simulate: Callable[..., list[Event]]
+) -> None:
+    pool, events = Failing(3, lambda task: 100.0, fails=fails), []
+    with pytest.raises(UserError, match=f"^{said}$"):
+        simulate(tasks_of(("lsgan", 3)), pool, events)
+    assert {event["status"] for event in events if event["status"] != "running"} == {"interrupted"}
+    assert (pool.left, pool.now < 3) == ([], True)
+
+
+@pytest.mark.parametrize(("error", "seconds"), [(BrokenPipeError, 1.0), (BrokenPipeError, 100.0), (SystemExit, 100.0)])
+def test_when_nothing_can_be_said_running_cells_save_what_they_have(
+    error: type[BaseException], seconds: float, simulate: Callable[..., list[Event]]
+) -> None:
+    class Broken(list[Event]):
+        def append(self, event: Event) -> None:
+            if event["status"] == "done":
+                raise error
+
+    pool = Failing(2, lambda task: seconds if task.cell.seed else 1.0)
+    with pytest.raises(error):
+        simulate(tasks_of(("lsgan", 3)), pool, Broken())
+    assert (pool.left, len(pool.started), pool.now < 3) == ([], 2, True)
+
+
 def test_a_second_signal_ends_the_run_at_once(simulate: Callable[..., list[Event]], tmp_path: Path) -> None:
     at = {5.0: signalled(signal.SIGINT), 6.0: signalled(signal.SIGINT)}
     pool = Simulated(2, lambda task: 1e9, heeds=False, at=at)
@@ -351,6 +533,164 @@ def test_when_nothing_more_can_be_written_the_others_are_stopped(simulate: Calla
         simulate(tasks, pool, events)
     assert [event["status"] for event in events if event["status"] != "running"] == ["interrupted"]
     assert (len(pool.started), pool.now < 3) == (2, True)
+
+
+# A worker
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., list[Event]]]:
+    """What a worker reports, in this process, with something in the place of what runs a cell."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGALRM)}
+    monkeypatch.setattr(local_worker, "PATIENCE", 0.1)
+
+    def call(task: Task, run_cell: Callable[..., Iterator[Event]], device: str = "cpu") -> list[Event]:
+        tasks, events = iter([task]), []
+
+        def recv() -> Task:
+            for task in tasks:
+                return task
+            raise EOFError
+
+        monkeypatch.setattr(runner, "run_cell", run_cell)
+        local_worker.work(SimpleNamespace(recv=recv, send=events.append), device, tmp_path, 1, 60.0)
+        return events
+
+    yield call
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+def test_a_worker_runs_a_cell_under_its_lock_and_none_that_another_has_or_has_settled(
+    work: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+    key = task.cell.key
+
+    def runs(*options: Any) -> Iterator[Event]:
+        assert taken(tmp_path, key)
+        yield {"key": key, "status": "done"}
+
+    lock = take(tmp_path, key)
+    assert lock
+    assert work(task, runs) == [{"key": key, "status": "taken"}]
+    lock.release()
+    assert work(task, runs) == [{"key": key, "status": "done"}]
+    assert not taken(tmp_path, key)
+    write_json(tmp_path / "cells" / key / "status.json", {"status": "error", "attempt": "of another"})
+    assert [event["status"] for event in work(task, runs)] == ["error"]
+
+
+@pytest.mark.parametrize("where", ["step", "measurement", "start"])
+def test_what_takes_too_long_is_interrupted_but_no_save_is(
+    where: str, work: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+    key = task.cell.key
+
+    def runs(cell: Any, folder: Path, device: str, stop: Callable[[], bool], *options: Any) -> Iterator[Event]:
+        if where != "start":
+            yield {"key": key, "status": "running"}
+        os.kill(os.getpid(), signal.SIGTERM)
+        if where == "step":
+            assert stop()  # so it is between two steps
+        else:
+            with pytest.raises(runner.Interrupted) if where == "measurement" else nullcontext():
+                time.sleep(5)
+        time.sleep(0.3)
+        yield {"key": key, "status": "interrupted", "reason": "saved"}
+
+    events = work(task, runs)
+    assert [event["status"] for event in events] == ["running", "interrupted"][where == "start" :]
+    assert (events[-1]["reason"] == "saved") == (where != "start")
+    assert not taken(tmp_path, key)
+    if where == "start":
+        assert status_of(tmp_path, task)["status"] == "interrupted"
+
+
+def test_a_device_that_cannot_be_had_is_not_the_cells_fault(work: Callable[..., list[Event]], tmp_path: Path) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+    (event,) = work(task, lambda *options: iter(()), device="cuda:99")
+    assert (event["key"], event["status"]) == (task.cell.key, "fatal")
+    assert event["reason"].startswith("no worker starts on cuda:99: ")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[local.Pool, list[Any]]]:
+    """A local pool of one worker and the workers it makes, which send what is planned for them and die."""
+
+    def make(exitcode: int | None, *sent: list[Event]) -> tuple[local.Pool, list[Any]]:
+        plan, made = iter(sent), []
+
+        def worker(device: str, *options: Any) -> Any:
+            ours, theirs = multiprocessing.Pipe()
+            for event in next(plan, []):
+                theirs.send(event)
+            theirs.close()
+            nothing = {"kill": lambda: None, "terminate": lambda: None, "join": lambda seconds: None}  # never without
+            process = SimpleNamespace(exitcode=exitcode, **nothing)
+            made.append(SimpleNamespace(device=device, connection=ours, process=process, unheard=None, proven=False))
+            return made[-1]
+
+        monkeypatch.setattr(local, "Worker", worker)
+        return local.Pool(Path(), ["cpu"], 1, 60.0), made
+
+    return make
+
+
+def news_of(pool: local.Pool, task: Task) -> list[Event]:
+    """What a pool says of a cell, to its end."""
+    pool.start(task)
+    events: list[Event] = []
+    while pool.busy:
+        events += pool.wait(1.0)
+    return [event for event in events if event["status"] != "started"]
+
+
+def test_a_worker_that_never_said_a_word_is_replaced_once_and_then_ends_the_run(
+    planned: Callable[..., tuple[local.Pool, list[Any]]],
+) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+    pool, made = planned(-signal.SIGKILL)
+    (event,) = news_of(pool, task)
+    assert (event["status"], len(made)) == ("fatal", 2)
+    assert event["reason"].startswith("no worker starts on cpu: the worker was killed (signal 9)")
+
+
+@pytest.mark.parametrize(
+    ("exitcode", "said"), [(-11, "the worker died (exit code -11)"), (None, "the worker hung as it ended")]
+)
+def test_a_worker_that_dies_later_is_lost_with_its_cell(
+    exitcode: int | None, said: str, planned: Callable[..., tuple[local.Pool, list[Any]]]
+) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+    running = {"key": task.cell.key, "status": "running"}
+    pool, made = planned(exitcode, [running])
+    assert news_of(pool, task) == [running, {"key": task.cell.key, "status": "lost", "reason": said, "retry": False}]
+    assert len(made) == 1
+
+
+def test_workers_that_were_asked_to_end_are_not_replaced(
+    planned: Callable[..., tuple[local.Pool, list[Any]]],
+) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+    pool, made = planned(0)
+    pool.stop()
+    assert [event["status"] for event in news_of(pool, task)] == ["lost"]
+    assert len(made) == 1
+
+
+def test_a_worker_heeds_sigterm_from_its_first_moment(tmp_path: Path) -> None:
+    pool = local.Pool(tmp_path, ["cpu"], 1, 60.0)
+    try:
+        process = pool.idle[0].process
+        process.terminate()  # it has yet to import anything
+        process.join()
+        assert process.exitcode == 0
+    finally:
+        pool.close()
 
 
 # Real processes
@@ -455,6 +795,7 @@ def planted(tmp_path: Path) -> Planted:
     return Planted(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_folder_run_every_cell_once(planted: Planted) -> None:
     cells = ("one", "two", "three")
     both = [planted.start(*cells, options="--jobs 1", held="one two") for _ in range(2)]
@@ -607,6 +948,15 @@ def test_options_of_the_other_engine_are_refused(
     monkeypatch.delitem(sys.modules, "benchmark.engines.ray", raising=False)
     ended = ganbench("run", "--matrix", matrix_file(), "--results", tmp_path, "--device", "cpu", *options.split())
     assert (ended.code, ended.err) == (2, f"ganbench: {said}\n")
+
+
+@pytest.mark.parametrize(("engine", "here"), [("local", True), ("ray", False)])
+def test_a_plan_divides_by_the_workers_that_it_knows(
+    engine: str, here: bool, matrix_file: Callable[..., Path], ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    command = ("run", "--matrix", matrix_file(), "--results", tmp_path, "--device", "cpu", "--dry-run")
+    out = ganbench(*command, "--engine", engine).out
+    assert ("worker-minutes" in out, "min here" in out) == (True, here)
 
 
 def test_stale_cells_are_kept_and_said_and_no_data_is_loaded_for_them(

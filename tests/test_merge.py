@@ -13,6 +13,7 @@ import pytest
 
 from benchmark import UserError, tables
 from benchmark import merge as module
+from benchmark.claim import take
 from benchmark.merge import merge
 from tests import synthetic
 from tests.conftest import Ended
@@ -41,7 +42,7 @@ def keys(folder: Path) -> list[str]:
 
 
 def content(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -106,8 +107,8 @@ def test_a_merge_cut_short_is_completed_by_the_next(
 ) -> None:
     copied, copytree = [], shutil.copytree
 
-    def dies(source: Path, target: Path, *rest: Any) -> None:
-        copytree(source, target, *rest)
+    def dies(source: Path, target: Path, *rest: Any, **named: Any) -> None:
+        copytree(source, target, *rest, **named)
         copied.extend([target] if isinstance(target, Path) else [])  # a cell's folder, not one in it
         if len(copied) == 4:
             next(copied[-1].glob("*.jsonl")).unlink()  # half a copy
@@ -149,7 +150,52 @@ def test_what_is_under_way_gives_way_to_a_finished_cell_only(state: str, tmp_pat
     assert notes == [f"{keys(into)[0]} is {state} in {into}: kept, and not the error of {tmp_path / 'a'}"]
     states, notes = merge([write(tmp_path / "b")], into)
     assert states == ["done", "done"]
-    assert notes == [f"{keys(into)[0]} is {state} in {into}: the one that is done in {tmp_path / 'b'} takes its place"]
+    assert notes == [f"{keys(into)[0]} was {state} in {into}: the one that is done in {tmp_path / 'b'} took its place"]
+
+
+def test_a_cell_that_a_run_works_on_is_kept_as_it_is(tmp_path: Path) -> None:
+    into = write(tmp_path / "into", status={("wgan", "mlp", 0): "running", ("wgan", "mlp", 1): "error"})
+    source = write(tmp_path / "a")
+    working, failed = keys(into)
+    before = content(into / "cells" / working)
+    file = (into / "cells" / failed / ".lock").open("wb")  # a run may wait for it
+    lock = take(into, working)
+    assert lock
+    assert merge([source], into) == (
+        ["running", "done"],
+        [f"{working} is being run in {into}: kept, and not the one of {source}"],
+    )
+    lock.release()
+    assert content(into / "cells" / working) == before
+    assert os.path.samestat(os.fstat(file.fileno()), os.stat(into / "cells" / failed / ".lock"))
+    assert content(into / "cells" / failed) == content(source / "cells" / failed)
+
+
+def test_a_cell_that_a_run_finishes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    into = write(tmp_path / "into", status={("wgan", "mlp", 0): "running"})
+    source = write(tmp_path / "a")
+    key, copytree = keys(into)[0], shutil.copytree
+
+    def copies(*rest: Any, **named: Any) -> None:
+        copytree(*rest, **named)
+        synthetic.edit(into / "cells" / key / "status.json", status="diverged")
+
+    monkeypatch.setattr(module.shutil, "copytree", copies)
+    states, notes = merge([source], into)
+    assert (states[0], notes) == (
+        "diverged",
+        [f"{key} was diverged in {into} meanwhile: kept, and not the one of {source}"],
+    )
+
+
+def test_neither_locks_nor_unfinished_files_are_copied(tmp_path: Path) -> None:
+    source = write(tmp_path / "a")
+    for name in (".lock", ".status.json.1-ab", "samples/.000003.npz.1-ab"):
+        (source / "cells" / keys(source)[0] / name).parent.mkdir(exist_ok=True)
+        (source / "cells" / keys(source)[0] / name).write_text("theirs")
+    merge([source], tmp_path / "joined")
+    found = {path.name: path.read_text() for path in (tmp_path / "joined").rglob(".*")}
+    assert found == {".lock": ""}
 
 
 @pytest.mark.parametrize("named", [True, False])

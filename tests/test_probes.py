@@ -8,9 +8,9 @@ from torch import nn
 
 from benchmark.cell import Choice
 from benchmark.probes import PROBES, layer_norms, probe
-from benchmark.runner import layer_rows, save_generator
+from benchmark.runner import layer_rows, load_snapshot, save_generator
 from benchmark.step import count_forwards, grad_norm, make_optimizer
-from benchmark.train import load_snapshot, make_networks, make_objective, train
+from benchmark.train import make_networks, make_objective, train
 from benchmark.workload import reference_workload
 from tests.cells import small_cell
 

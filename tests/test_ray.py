@@ -1,6 +1,7 @@
 """The Ray engine on a cluster of several raylets: results equal to the local engine's, whatever is lost on the way."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import UserError, claim
-from benchmark.cell import ROOT, Cell, Choice, read_json
+from benchmark import UserError, claim, runner
+from benchmark.cell import ROOT, Cell, Choice, read_json, write_bytes
+from benchmark.checkpoint import NAMES
 from benchmark.driver import drive
 from benchmark.engines import Event, Task
 from benchmark.runner import run_cell
@@ -31,7 +34,9 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from ray import exceptions
 from ray.cluster_utils import Cluster
 
-from benchmark.engines.ray import Pool, measured_with, slots, what_failed
+from benchmark.engines import ray as engine
+from benchmark.engines import ray_node
+from benchmark.engines.ray import Out, Pool, measured_with, slots, what_failed
 
 STORE = 100 * 2**20  # bytes of shared memory of a node
 GIT = {"commit": "abc", "dirty": None}
@@ -67,7 +72,8 @@ class Raylets:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
+        head = {"num_cpus": 0, "object_store_memory": STORE, "_system_config": {"health_check_period_ms": 1000}}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: list[Node] = []
         self.address: str = self.cluster.address
 
@@ -79,15 +85,21 @@ class Raylets:
         self.nodes.append(Node(self.cluster.add_node(**options), cache))
         return self.nodes[-1]
 
-    def lose(self, node: Node) -> None:
-        """From one moment on none of its processes does anything."""
+    def lose(self, node: Node, in_order: bool = False) -> None:
+        """From one moment on none of its processes does anything; or, as where a machine is shut down in order, its
+        workers end first."""
+
+        def send(signum: int) -> None:
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signum)
+
         processes = node.scratches()
-        for process in processes:
-            os.kill(process, signal.SIGSTOP)
+        send(signal.SIGKILL if in_order else signal.SIGSTOP)
+        if in_order:
+            time.sleep(2)
         self.remove(node)
-        for process in processes:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        send(signal.SIGKILL)
 
     def remove(self, node: Node) -> None:
         self.nodes.remove(node)
@@ -171,7 +183,7 @@ def here(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def numbers(folder: Path) -> dict[str, Any]:
     """All that the cells of a results folder say but for clocks, memory and environment. A checkpoint may be left of
-    a process that was killed between the commit and its removal."""
+    a process that was killed between the commit and its removal, or half a file."""
 
     def timeless(row: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in row.items() if not name.endswith(CLOCKS) and name not in OWN}
@@ -183,7 +195,7 @@ def numbers(folder: Path) -> dict[str, Any]:
             found[name] = str([timeless(json.loads(line)) for line in path.read_text().splitlines()])
         elif path.name in ("spec.json", "status.json"):
             found[name] = timeless(read_json(path))
-        elif path.name != "environment.json" and not path.name.startswith("checkpoint"):
+        elif path.name != "environment.json" and not path.name.startswith(("checkpoint", ".")):
             found[name] = path.read_bytes()
     return found
 
@@ -241,9 +253,10 @@ def play(
     cells: list[Cell],
     act: Callable[[Event], None] = lambda event: None,
     jobs: int = 0,
+    pools: list[Pool] | None = None,
     **options: Any,
 ) -> dict[str, Event]:
-    """Run cells on the cluster. Returns each one's last event; `act` sees them all."""
+    """Run cells on the cluster. Returns each one's last event; `act` sees them all; `pools` gets the pool."""
     ended: dict[str, Event] = {}
 
     def on_event(event: Event) -> None:
@@ -251,6 +264,8 @@ def play(
         ended[event["key"]] = event
 
     pool = Pool(folder, raylets.address, "cpu", jobs, 1, 0, 0.2)
+    if pools is not None:
+        pools.append(pool)
     with suppress(KeyboardInterrupt):
         drive([Task(cell) for cell in cells], pool, folder, on_event, **options)
     for cell in cells:
@@ -290,8 +305,8 @@ def test_a_worker_that_dies_or_hangs_ends_its_cell_and_not_the_run(raylets: Rayl
     killed: list[int] = []
 
     def kill(event: Event) -> None:
-        for node in raylets.nodes:
-            if not killed and event["key"] == LONG.key and (process := node.process(LONG.key)):
+        for node in raylets.nodes if event["key"] == LONG.key and event["status"] == "running" else ():
+            if (process := node.process(LONG.key)) and process not in killed:
                 os.kill(process, signal.SIGKILL)
                 os.utime(node.scratches()[process], (0, 0))
                 killed.append(process)
@@ -306,33 +321,132 @@ def test_a_worker_that_dies_or_hangs_ends_its_cell_and_not_the_run(raylets: Rayl
         SHORT.key: "done",
         replace(SHORT, seed=1).key: "done",
     }
+    assert len(killed) == 4
     assert "the worker died" in read_json(tmp_path / "cells" / LONG.key / "status.json")["reason"]
-    assert not [process for node in raylets.nodes for process in node.scratches() if process in killed]
+    assert killed[0] not in [process for node in raylets.nodes for process in node.scratches()]
 
 
 @pytest.mark.slow
-def test_a_node_with_other_data_is_told_apart(
-    raylets: Raylets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cell_goes_on_whose_workers_died_before_their_node(raylets: Raylets, tmp_path: Path) -> None:
+    nodes = list(raylets.nodes)
+
+    def lose(event: Event) -> None:
+        for node in nodes if event.get("checkpoint") else ():
+            if len(raylets.nodes) == 2 and node.process(LONG.key):
+                raylets.lose(node, in_order=True)
+
+    [event] = play(raylets, tmp_path, [LONG], lose).values()
+    assert (event["status"], event["resumes"], len(raylets.nodes)) == ("done", 1, 1)
+
+
+@pytest.mark.slow
+def test_cells_go_on_without_the_flag_that_ends_them(raylets: Raylets, tmp_path: Path) -> None:
+    """Its process dies: Ray starts another, which can be set. Or its place is gone, too."""
+    pools: list[Pool] = []
+    seen: list[Event] = []
+
+    def kill(event: Event) -> None:
+        seen.append(event)
+        if len(seen) == 1:
+            engine.ray.kill(pools[-1].flag, no_restart=len(pools) > 1)
+        elif len(seen) == 4 and len(pools) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    [event] = play(raylets, tmp_path, [LONG], kill, pools=pools).values()
+    assert (event["status"], event["reason"]) == ("interrupted", None)
+    seen.clear()
+    [event] = play(raylets, tmp_path, [LONG], kill, pools=pools).values()
+    assert (event["status"], event["resumes"]) == ("done", 1)
+
+
+def pictures(collection: str, seed: int) -> Cell:
+    dataset = Choice("image_folder", {"size": 16, "collection": collection, "n_holdout": 60})
+    evaluation = {"n": {"images": 50, "points": 200}, "kid_subset_size": 20}
+    return replace(small_cell(place="images", evaluation=evaluation, steps=100), dataset=dataset, seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["absent", "another"])
+def test_a_node_without_the_data_gets_no_more_of_its_cells(
+    raylets: Raylets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """Beside one that has them; the node still runs others."""
+    monkeypatch.setenv("GANBENCH_DATA", str(tmp_path / "data"))
+    collection, (good, bad) = f"one_{wrong}", raylets.nodes
+    draw_images(tmp_path / "data" / collection, 0)
+    draw_images(good.cache / collection, 0)
+    if wrong == "another":
+        draw_images(bad.cache / collection, 1)
+    lost: list[Event] = []
+    cells = [*(pictures(collection, seed) for seed in range(4)), SHORT]
+    ended = play(raylets, tmp_path / "results", cells, lambda e: lost.append(e) if e["status"] == "lost" else None)
+    assert [ended[cell.key]["status"] for cell in cells] == ["done"] * 5
+    [event] = lost
+    assert f"dataset image_folder[collection={collection}" in event["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["absent", "another"])
+def test_data_that_no_node_has_end_the_run(
+    raylets: Raylets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     monkeypatch.setenv("GANBENCH_DATA", str(tmp_path / "data"))
-    draw_images(tmp_path / "data/noise", 0)
-    for node in raylets.nodes:
-        draw_images(node.cache / "noise", 1)
-    dataset = Choice("image_folder", {"size": 16, "collection": "noise", "n_holdout": 60})
-    evaluation = {"n": {"images": 50, "points": 200}, "kid_subset_size": 20}
-    cell = replace(small_cell(place="images", evaluation=evaluation), dataset=dataset)
-    [event] = play(raylets, tmp_path / "results", [cell]).values()
-    assert event["status"] == "error"
-    assert "its node measures under protocol" in event["reason"]
+    draw_images(tmp_path / "data" / wrong, 0)
+    for node in raylets.nodes if wrong == "another" else ():
+        draw_images(node.cache / wrong, 1)
+    with pytest.raises(UserError, match="no node of the cluster can run") as error:
+        play(raylets, tmp_path / "results", [pictures(wrong, 0), pictures(wrong, 1)])
+    assert f"dataset image_folder[collection={wrong}" in str(error.value)
+    assert not states(tmp_path / "results")
+
+
+def cut_short(folder: Path, cell: Cell) -> None:
+    """A cell with two checkpoints, ended in this process."""
+    events = run_cell(cell, folder, "cpu", checkpoint_every=0)
+    while not (folder / "cells" / cell.key / NAMES[1]).exists():
+        next(events)
+    events.close()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_protocol_is_not_continued(
+    raylets: Raylets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "protocol_id", lambda instrument: "abc")
+        cut_short(tmp_path, SHORT)
+    [event] = play(raylets, tmp_path, [SHORT]).values()
+    assert (event["status"], event["resumes"]) == ("done", 0)
+    assert "abc" in str(event["warnings"])
+
+
+@pytest.mark.slow
+def test_a_good_checkpoint_never_gives_way_to_a_damaged_one(raylets: Raylets, tmp_path: Path) -> None:
+    cut_short(tmp_path, LONG)
+    path = tmp_path / "cells" / LONG.key
+    new, before = (path / name for name in NAMES)
+    new.write_bytes(new.read_bytes()[:-1])
+    (path / ".checkpoint.pt.1-ab").write_bytes(b"half a file")
+    found: list[list[bool]] = []
+
+    def look(event: Event) -> None:
+        if event["status"] == "running":
+            contents = [file.read_bytes() for file in (new, before) if file.exists()]
+            found.append([hashlib.sha256(each[65:]).hexdigest().encode() == each[:64] for each in contents])
+
+    [event] = play(raylets, tmp_path, [LONG], look).values()
+    assert (event["status"], event["resumes"]) == ("done", 1)
+    assert found[0] == [True]
+    assert [True, True] in found
+    assert not [good for each in found for good in each if not good]
+    assert not list(path.glob(".checkpoint*"))
 
 
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(
     raylets: Raylets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.engines import ray as engine
-
-    written, write = [], engine.write_bytes
+    written, write = [], write_bytes
 
     def full(path: Path, content: bytes) -> None:
         if path.name == "checkpoint.pt":
@@ -405,7 +519,7 @@ def test_what_a_cluster_cannot_do_is_said_in_one_line(given: dict[str, Any], sai
     ("error", "status", "retry"),
     [
         (exceptions.NodeDiedError("gone"), "lost", True),
-        (exceptions.WorkerCrashedError(), "lost", False),
+        (exceptions.WorkerCrashedError(), "lost", True),
         (exceptions.OutOfMemoryError("95 % of the memory"), "lost", False),
         (exceptions.RayTaskError("run", "", UserError("/tmp is full")).as_instanceof_cause(), "lost", True),
         (exceptions.RayTaskError("run", "", AssertionError("x")).as_instanceof_cause(), "lost", False),
@@ -424,3 +538,86 @@ def test_a_cell_is_run_again_where_a_node_was_at_fault(error: Any, status: str, 
 
 def test_points_need_no_measuring_cache() -> None:
     assert measured_with(SHORT, "cpu") == []
+
+
+def bare(folder: Path) -> Pool:
+    """A pool without a cluster."""
+    pool: Pool = object.__new__(Pool)
+    pool.folder, pool.out, pool.unfit = folder, {}, {}
+    return pool
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied", "/data"), UserError("no data")])
+def test_a_cell_that_cannot_be_sent_is_free_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(self: Pool, cell: Cell) -> None:
+        raise error
+
+    monkeypatch.setattr(Pool, "_measuring", refuse)
+    with pytest.raises(UserError, match=r"/data cannot be read: Permission denied|no data"):
+        bare(tmp_path).start(Task(SHORT))
+    assert not claim.taken(tmp_path, SHORT.key)
+
+
+def test_all_that_ends_a_run_is_done_whatever_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(stream: Any, force: bool) -> None:
+        raise exceptions.RaySystemError("gone") if stream == "first" else TypeError(stream)
+
+    monkeypatch.setattr(engine.ray, "cancel", fail)
+    pool = bare(tmp_path)
+    pool.out = {name: Out(claim.take(tmp_path, name), name, "") for name in ("first", "second", "third")}
+    pool.writers, pool.code = ThreadPoolExecutor(1), tempfile.TemporaryDirectory()
+    with pytest.raises(TypeError):
+        pool.close()
+    assert not pool.out
+    assert not any(claim.taken(tmp_path, name) for name in ("first", "second", "third"))
+    assert not Path(pool.code.name).exists()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        pool.writers.submit(print)
+
+
+def test_half_files_are_not_sent(tmp_path: Path) -> None:
+    for name in (".lock", ".checkpoint.pt.1-ab", "samples/.000010.npz.1-ab", "samples/000010.npz"):
+        write_bytes(tmp_path / name, b"")
+    assert list(ray_node.states(tmp_path)) == ["samples/000010.npz"]
+
+
+def test_a_long_measurement_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_node, "EVENT_SECONDS", 0.01)
+    monkeypatch.setattr(ray_node, "PATIENCE", 0.1)
+    measuring: list[int] = []
+
+    def evaluate(*of: object) -> None:
+        measuring.append(1)
+        time.sleep(60)
+        raise AssertionError("it was not interrupted")
+
+    monkeypatch.setattr(runner, "evaluate", evaluate)
+    assert listened(tmp_path, lambda: bool(measuring))["status"] == "interrupted"
+    assert list(tmp_path.glob(f"cells/*/{NAMES[0]}"))
+
+
+def test_a_cell_that_has_heard_is_left_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_node, "EVENT_SECONDS", 0.01)
+    monkeypatch.setattr(ray_node, "PATIENCE", 0.1)
+    saved: list[bool] = []
+
+    def save(*of: object) -> None:
+        time.sleep(1)
+        saved.append(True)
+
+    monkeypatch.setattr("benchmark.attempt.save_checkpoint", save)
+    assert listened(tmp_path, lambda: any(tmp_path.glob("cells/*/steps.jsonl")))["status"] == "interrupted"
+    assert saved == [True]
+
+
+def listened(folder: Path, flag: Callable[[], bool]) -> Event:
+    """The last event of a cell that asks this flag."""
+    listener, last = ray_node.Listener(flag), None
+    events = run_cell(replace(SHORT, training=SHORT.training | {"steps": 10**6}), folder, "cpu", listener.stop)
+    while event := listener.next(events):
+        last = event
+    listener.ended.set()
+    assert last
+    return last

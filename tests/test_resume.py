@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import UserError, runner
-from benchmark.cell import Cell, Choice, read_json, read_rows
+from benchmark import UserError, attempt, runner
+from benchmark.cell import Cell, Choice, cell_status, read_json, read_rows
 from benchmark.runner import Interrupted, run_cell
+from benchmark.schedule import CLOCKS
 from benchmark.train import Snapshot, train
 from tests.cells import small_cell
 from variants.architectures import mlp
 
-CLOCKS = ("train_seconds", "eval_seconds", "probe_seconds", "warmup_seconds", "other_seconds", "peak_memory_mb")
 CELLS = {
     "points, critic steps": small_cell("wgan_gp", evaluation={"log_every": 3}),
     "batch norm, moving average, decay": small_cell(
@@ -41,7 +43,9 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
     return loaded
 
 
-def run_whole(cell: Cell, cuts: Callable[[int], bool] = lambda step: False) -> tuple[list[Any], Any]:
+def run_whole(
+    cell: Cell, cuts: Callable[[int], bool] = lambda step: False, device: str = "cpu"
+) -> tuple[list[Any], Any]:
     """The rows of a training and its last state, cut off and continued after each step that `cuts` names."""
     state: dict[str, Any] | None = None
     rows: list[Any] = []
@@ -52,7 +56,7 @@ def run_whole(cell: Cell, cuts: Callable[[int], bool] = lambda step: False) -> t
             asked.append(0)
             return cuts(start + len(asked))
 
-        for number, snapshot in enumerate(train(cell, "cpu", state, pause)):
+        for number, snapshot in enumerate(train(cell, device, state, pause)):
             assert snapshot.state is not None
             if snapshot.row and (number or state is None):
                 rows.append((snapshot.row, snapshot.due, snapshot.layers))
@@ -86,6 +90,19 @@ def test_a_training_cut_off_at_every_step_goes_on_bit_for_bit(name: str) -> None
     some, state_some = run_whole(cell, lambda step: step % 4 == 2)
     assert same(rows, some)
     assert same(state["parts"], state_some["parts"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", CELLS)
+def test_a_training_on_a_gpu_goes_on_to_rounding(name: str) -> None:
+    (rows, state), (again, state_again) = (
+        run_whole(CELLS[name], cuts, "cuda") for cuts in (lambda step: False, lambda step: True)
+    )
+    assert [row["g_step"] for row, _, _ in rows] == [row["g_step"] for row, _, _ in again]
+    for weights, weights_again in zip(state["parts"][:2], state_again["parts"][:2], strict=True):
+        for tensor, other in zip(weights.values(), weights_again.values(), strict=True):
+            torch.testing.assert_close(tensor, other, rtol=1e-3, atol=1e-4)
 
 
 def test_what_draws_by_itself_goes_on_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +156,7 @@ def end(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
 def numbers(path: Path) -> dict[str, Any]:
     """All that a cell's folder holds but for clocks, memory and environment."""
     rows = {
-        file.name: [{k: v for k, v in row.items() if k not in CLOCKS} for row in read_rows(file)]
+        file.name: [{k: v for k, v in row.items() if k not in (*CLOCKS, "peak_memory_mb")} for row in read_rows(file)]
         for file in path.glob("*.jsonl")
     }
     samples = {file.name: np.load(file)["samples"].tolist() for file in path.glob("samples/*.npz")}
@@ -283,18 +300,134 @@ def test_a_row_written_after_the_checkpoint_is_dropped(cell: Cell, whole: Path, 
     assert numbers(path) == numbers(whole)
 
 
-def test_other_code_or_another_evaluation_starts_anew(
-    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("other", ["code", "evaluation options", "format"])
+def test_a_checkpoint_of_something_else_is_not_continued(
+    cell: Cell, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
+    with monkeypatch.context() as patch:
+        if other == "code":
+            patch.setattr(attempt, "code_hash", lambda cell: "0ther")
+        if other == "format":
+            patch.setattr(attempt, "SCHEMA", 0)
+        schedule = {"schedule": [0, 1]} if other == "evaluation options" else {}
+        cut_at(replace(cell, evaluation=cell.evaluation | schedule), tmp_path, 4)
+    status = end(run_cell(cell, tmp_path, "cpu"))
+    assert status["resumes"] == 0
+    assert status["warnings"] == [
+        f"checkpoint.pt is of other {other}",
+        f"checkpoint.before.pt is of other {other}",
+    ]
+    assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
+
+
+def test_a_checkpoint_of_another_protocol_is_not_continued(
+    cell: Cell, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data edited, or a classifier trained anew, since the cell was cut off."""
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "protocol_id", lambda instrument: "0ther")
+        cut_at(cell, tmp_path, 4)
+    status = end(run_cell(cell, tmp_path, "cpu"))
+    assert (status["status"], status["resumes"]) == ("done", 0)
+    assert status["warnings"][0].startswith("the checkpoint was measured under protocol 0ther, now it is ")
+    assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"evaluation": {"schedule": [0.5, 1]}},
+        {"evaluation": {"log_every": 100}},
+        {"steps": None, "samples": 6 * 5 * 16},
+        {"steps": None, "samples": 6 * 5 * 16 - 1},
+    ],
+)
+def test_budgets_and_schedules(changed: dict[str, Any], tmp_path: Path) -> None:
+    cell = small_cell("wgan_gp", **{"steps": 6, "evaluation": {}} | changed)
+    assert end(run_cell(cell, tmp_path / "whole", "cpu"))["status"] == "done"
+    for at in (3, 2, 4):
+        cut_at(cell, tmp_path, at)
+    assert end(run_cell(cell, tmp_path, "cpu"))["resumes"] == 3
+    assert numbers(tmp_path / "cells" / cell.key) == numbers(tmp_path / "whole" / "cells" / cell.key)
+
+
+def test_a_cell_that_diverges_after_a_resume(cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def poisoned(*arguments: Any) -> Iterator[Snapshot]:
+        for snapshot in train(*arguments):
+            if snapshot.g_steps == 5:
+                next(snapshot.D.parameters()).data.fill_(torch.nan)
+            yield snapshot
+
     cut_at(cell, tmp_path, 4)
-    other = replace(cell, evaluation=cell.evaluation | {"schedule": [0, 1]})
-    cut_at(other, tmp_path, 4)
-    found = read_json(tmp_path / "cells" / cell.key / "status.json")
-    assert (found["resumes"], found["warnings"]) == (
-        0,
-        ["checkpoint.pt is of other evaluation options", "checkpoint.before.pt is of other evaluation options"],
-    )
-    assert end(run_cell(other, tmp_path, "cpu", force=True))["warnings"] == []
+    monkeypatch.setattr(runner, "train", poisoned)
+    cut_at(cell, tmp_path, 3)
+    status = end(run_cell(cell, tmp_path, "cpu"))
+    assert (status["status"], status["onset"]) == ("diverged", 6)
+    assert not list((tmp_path / "cells" / cell.key).glob("checkpoint*"))
+
+
+def test_a_budget_in_seconds_goes_on_where_it_stood(tmp_path: Path) -> None:
+    cell = small_cell("wgan_gp", steps=None, seconds=0.3, evaluation={"schedule": [0, 0.5, 1]})
+    cut_at(cell, tmp_path, 6)
+    status = end(run_cell(cell, tmp_path, "cpu"))
+    assert (status["status"], status["resumes"]) == ("done", 1)
+    assert 0.3 <= status["train_seconds"] < 3
+    steps = [row["g_step"] for row in read_rows(tmp_path / "cells" / cell.key / "steps.jsonl")]
+    assert steps == list(range(1, status["g_steps"] + 1))
+
+
+WRITERS = ("replace", "fsync", "unlink", "truncate", "rmdir", "mkdir")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+@pytest.mark.parametrize("before", ["nothing", "a checkpoint", "a result to replace"])
+def test_a_kill_at_any_write_loses_nothing(cell: Cell, whole: Path, tmp_path: Path, before: str) -> None:
+    """A process that ends at the n-th change it makes to the disk, for every n."""
+
+    def change(n: int, folder: Path) -> int:
+        """The exit code of a process that runs the cell: 9 when it was killed."""
+        if child := os.fork():
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        code, left = 1, [n]
+
+        def killing(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **options: Any) -> Any:
+                left[0] -= 1
+                if left[0] < 0:
+                    os._exit(9)
+                return function(*arguments, **options)
+
+            return call
+
+        try:
+            for name in WRITERS:
+                setattr(os, name, killing(getattr(os, name)))
+            code = int(end(run_cell(cell, folder, "cpu", checkpoint_every=0.0))["status"] != "done")
+        finally:
+            os._exit(code)
+
+    start = tmp_path / "start"
+    if before == "a result to replace":
+        shutil.copytree(whole.parent, start / "cells")
+    elif before == "a checkpoint":
+        cut_at(cell, start, 4)
+    n, code = 0, 9
+    while code == 9:
+        folder = tmp_path / str(n)
+        if start.exists():
+            shutil.copytree(start, folder)
+        code = change(n, folder)
+        status = cell_status(folder, cell.key).get("status", "missing")
+        if status != "done":  # else the kill came after the commit, or before anything was touched
+            assert end(run_cell(cell, folder, "cpu"))["status"] == "done"
+        path = folder / "cells" / cell.key
+        assert numbers(path) == numbers(whole)
+        assert status == "done" or not [file for file in path.rglob(".*") if file.name != ".lock"]
+        shutil.rmtree(folder)
+        n += 1
+    assert code == 0
+    assert n > 30
 
 
 def test_a_dataset_that_has_vanished_leaves_its_cell_to_the_next_run(
@@ -310,7 +443,7 @@ def test_a_dataset_that_has_vanished_leaves_its_cell_to_the_next_run(
         status = end(run_cell(cell, tmp_path, "cpu"))
     assert status["status"] == "interrupted"
     assert status["reason"].startswith("dataset gaussians8: [Errno 2] No such file or directory: '/data/gone'")
-    assert end(run_cell(cell, tmp_path, "cpu"))["resumes"] == 1
+    assert end(run_cell(cell, tmp_path, "cpu"))["resumes"] == 2
     assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
 
 
@@ -330,13 +463,23 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
 
 
 def test_the_clocks_go_on_and_add_up(cell: Cell, tmp_path: Path) -> None:
-    cut_at(cell, tmp_path, 4)
-    first = torch.load(
-        io.BytesIO((tmp_path / "cells" / cell.key / "checkpoint.pt").read_bytes()[65:]), weights_only=True
-    )["status"]
-    status = end(run_cell(cell, tmp_path, "cpu"))
-    for clock in CLOCKS[:4]:
-        assert status[clock] > first[clock] > 0
-    assert status["other_seconds"] > 0
-    assert status["started"] == first["started"]
-    assert status["attempt"] != first["attempt"]
+    began = time.perf_counter()
+    status = end(run_cell(cell, tmp_path / "once", "cpu"))
+    assert 0.9 * (time.perf_counter() - began) < sum(status[clock] for clock in CLOCKS) < time.perf_counter() - began
+    wall = 0.0
+    for calls in (2, 2, 10**9):
+        asked = iter(range(calls))
+        began = time.perf_counter()
+        status = end(run_cell(cell, tmp_path, "cpu", lambda asked=asked: next(asked, None) is None))
+        wall += time.perf_counter() - began
+        assert 0.9 * wall < sum(status[clock] for clock in CLOCKS) < wall
+    assert (status["status"], status["resumes"]) == ("done", 2)
+    assert all(status[clock] > 0 for clock in CLOCKS)
+
+
+def test_a_checkpoint_is_due_every_minute_and_no_oftener_than_it_is_cheap(cell: Cell, tmp_path: Path) -> None:
+    at = attempt.Attempt(cell, tmp_path / cell.key, "cpu")
+    for since, cost, due in ((59, 0, False), (61, 0, True), (61, 1.2, True), (61, 1.3, False), (66, 1.3, True)):
+        at.saved, at.cost = time.monotonic() - since, cost
+        assert at.due(60.0) == due
+    assert at.due(0.0)

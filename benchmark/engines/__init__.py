@@ -14,13 +14,13 @@ class Task:
 
     cell: Cell
     attempt: str | None = None  # that of its status.json when the run was planned
-    force: bool = False  # run it anew, whatever there is of it
 
 
 class Pool(Protocol):
     """The places where cells run.
 
-    Statuses of its events: `running` (a running status); `done`, `diverged`, `error`, `interrupted`, `timeout` (the
+    Statuses of its events: `started` (its time counts from now; else from its first status, as a cell may have to wait
+    for room); `running` (a running status); `done`, `diverged`, `error`, `interrupted`, `timeout` (the
     cell has ended, its folder is committed); `taken` (another runner has the cell now); `lost` (its worker died:
     `reason`, and `retry` where that was not the cell's fault); `fatal` (`reason`: nothing more can be written)."""
 

@@ -3,32 +3,28 @@
 import multiprocessing
 import os
 import signal
-import sys
-import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import connection as pipes
 from multiprocessing import resource_tracker
 from pathlib import Path
-from types import FrameType
 
 from benchmark import UserError, unknown
 from benchmark.cell import FINISHED
 from benchmark.engines import Event, Task
-
-PATIENCE = 5.0  # seconds that a step or a measurement may still take once the cell has to end
+from benchmark.engines.local_worker import PATIENCE, work
 
 
 class Pool:
-    """A worker per device named, started with the first cell that needs it."""
+    """A worker per device named, started at once: it loads what it needs while the run is prepared."""
 
     def __init__(self, folder: Path, devices: list[str], threads: int, checkpoint_every: float) -> None:
-        self.folder, self.threads, self.checkpoint_every = folder, threads, checkpoint_every
-        self.free = devices[::-1]  # without a worker
+        self.options = folder, threads, checkpoint_every
         self.size = len(devices)
-        self.idle: list[Worker] = []
+        self.idle = [Worker(device, *self.options) for device in devices[::-1]]
+        self.free: list[str] = []  # devices whose worker has ended
         self.busy: dict[str, Worker] = {}  # key -> the worker that runs the cell
+        self.started: list[Event] = []
+        self.stopping = False
 
     def capacity(self) -> int:
         return self.size
@@ -38,12 +34,16 @@ class Pool:
             worker = self.idle.pop()
             worker.unheard = task
         else:
-            worker = Worker(self.free.pop(), self.folder, self.threads, self.checkpoint_every)
+            worker = Worker(self.free.pop(), *self.options)
         self.busy[task.cell.key] = worker
         with suppress(OSError):  # a worker that is gone is noticed where its answer is awaited
             worker.connection.send(task)
+        self.started.append({"key": task.cell.key, "status": "started"})
 
     def wait(self, seconds: float) -> list[Event]:
+        if self.started:
+            events, self.started = self.started, []
+            return events
         keys = {worker.connection: key for key, worker in self.busy.items()}
         ready = pipes.wait(list(keys), seconds)
         return [event for each in ready if (event := self._receive(keys[each]))]  # type: ignore[index]
@@ -52,14 +52,18 @@ class Pool:
         worker = self.busy[key]
         try:
             event = worker.connection.recv()
-            worker.unheard = None
+            worker.unheard, worker.proven = None, True
         except (EOFError, OSError):  # its end is closed, or a message is cut short
-            worker.process.join()
-            if worker.unheard:  # it had died before
+            worker.process.join(PATIENCE)
+            if worker.unheard and not self.stopping:  # it had died before
                 self.kill(key)
                 self.start(worker.unheard)
                 return None
-            event = {"key": key, "status": "lost", "reason": _why_died(worker.process.exitcode), "retry": False}
+            why = _why_died(worker.process.exitcode)
+            if worker.proven or self.stopping:
+                event = {"key": key, "status": "lost", "reason": why, "retry": False}
+            else:  # the next cell's would fare no better
+                event = {"key": key, "status": "fatal", "reason": f"no worker starts on {worker.device}: {why}"}
         reusable = (*FINISHED, "taken", *(["error"] if worker.device == "cpu" else []))  # an error may spoil a GPU's
         if event["status"] in reusable:
             self.idle.append(self.busy.pop(key))
@@ -72,13 +76,13 @@ class Pool:
 
     def _end(self, worker: "Worker") -> None:
         worker.process.kill()
-        worker.process.join()
+        worker.process.join(PATIENCE)  # one that waits for a disk may not even be killed
         worker.connection.close()
         self.free.append(worker.device)
 
     def stop(self) -> None:
+        self.stopping = True
         for worker in self.busy.values():
-            worker.unheard = None
             worker.process.terminate()
 
     def close(self) -> None:
@@ -94,11 +98,14 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.device = device
-        self.unheard: Task | None = None  # sent to a worker that has run others, and nothing has come back yet
-        self.process = context.Process(target=_work, args=(theirs, device, *options), daemon=True)
+        self.unheard: Task | None = None  # sent to a worker that had waited, and nothing has come back yet
+        self.proven = False  # whether anything ever came back
+        self.process = context.Process(target=work, args=(theirs, device, *options), daemon=True)
         _start_tracker()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a terminal's Ctrl-C goes to the workers,
-        try:  # too, which inherit the mask: the driver decides
+        # A worker inherits the mask. A terminal's Ctrl-C goes to it, too, but the driver decides; SIGTERM waits until
+        # the worker can handle it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
             self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -151,104 +158,9 @@ def devices_of(device: str, jobs: int) -> list[str]:
 
 
 def _why_died(code: int | None) -> str:
+    if code is None:
+        return "the worker hung as it ended"
     if code == -signal.SIGKILL:
         change = "a smaller batch, a smaller evaluation.n_real or fewer --jobs"
         return f"the worker was killed (signal 9): most often for lack of memory; try {change}"
     return f"the worker died (exit code {code})"
-
-
-def _work(connection: pipes.Connection, device: str, folder: Path, threads: int, checkpoint_every: float) -> None:
-    """What a worker does: runs one cell after the other, until it is told to end or its driver is gone.
-
-    SIGTERM ends it at once where it has no cell; else the cell saves a checkpoint after its step, or ends without a new
-    one where that takes too long."""
-    doing, stopping = "nothing", False
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if doing == "nothing":
-            sys.exit()
-        if not stopping:
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        stopping = True
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        if doing == "reporting":  # half a message would be worse
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-        elif doing == "running":
-            raise Interrupted
-
-    def report(event: Event) -> None:
-        nonlocal doing
-        before, doing = doing, "reporting"
-        with suppress(OSError):  # the driver is gone, as `_end_with_driver` has seen
-            connection.send(event)
-        doing = before
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGALRM, interrupt)
-    threading.Thread(target=_end_with_driver, args=(threading.get_ident(),), daemon=True).start()
-
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    from benchmark.runner import Interrupted
-
-    torch.set_num_threads(threads)
-    threadpool_limits(threads)  # NumPy's linear algebra has a pool of its own
-    if device.startswith("cuda"):
-        torch.cuda.set_device(device)
-
-    while not stopping:
-        try:
-            task = connection.recv()
-        except (EOFError, OSError):  # the driver is gone
-            return
-        doing = "running"
-        _run(task, folder, device, lambda: stopping, checkpoint_every, report)
-        doing = "nothing"
-
-
-def _run(
-    task: Task,
-    folder: Path,
-    device: str,
-    stop: Callable[[], bool],
-    checkpoint_every: float,
-    report: Callable[[Event], None],
-) -> None:
-    """Run a cell under its lock and report what happens."""
-    from benchmark.claim import superseded, take
-    from benchmark.runner import Interrupted, run_cell
-
-    key = task.cell.key
-    lock = None
-    try:
-        lock = take(folder, key)
-        if lock is None:
-            report({"key": key, "status": "taken"})
-        elif found := superseded(folder, task):
-            report(found)
-        else:
-            events = run_cell(task.cell, folder, device, stop, checkpoint_every, task.force)
-            try:
-                for event in events:
-                    report(event)
-            except Interrupted:  # it struck between two events
-                report(events.throw(Interrupted))
-    except UserError as error:
-        report({"key": key, "status": "fatal", "reason": str(error)})
-    finally:
-        if lock:
-            lock.release()
-
-
-def _end_with_driver(main_thread: int) -> None:
-    """End this worker as SIGTERM does once its driver has died, and by force where that does not help."""
-    driver = multiprocessing.parent_process()
-    if driver is None:
-        return
-    driver.join()
-    signal.pthread_kill(main_thread, signal.SIGTERM)
-    time.sleep(3 * PATIENCE)
-    os._exit(1)

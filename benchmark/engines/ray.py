@@ -2,32 +2,28 @@
 
 Nodes share nothing with this process but Ray. They get the code of this process, what its `prepare` put into the
 measuring cache, and the checkpoint and rows of an unfinished cell; what a cell writes comes back at its start, at every
-checkpoint and at its end, so that a cell whose node is lost goes on elsewhere. Datasets are each node's own.
+checkpoint and at its end, so that a cell whose node is lost goes on elsewhere. Datasets are each node's own: a node
+that lacks one, or has another one under its name, is passed over.
 """
 
-import json
-import logging
 import os
-import shutil
-import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import torch
 
 from benchmark import UserError, claim, unknown
-from benchmark.cell import ROOT, Cell, digest, write_bytes, write_json
+from benchmark.cell import Cell, digest, write_bytes, write_json
 from benchmark.checkpoint import NAMES
 from benchmark.engines import Event, Task
-from benchmark.environment import git_facts
 from benchmark.measure import cache_folder, images, open_instrument, protocol_id
 from benchmark.measure.extractors import classifier_weights
 from benchmark.train import make_dataset
@@ -41,7 +37,8 @@ try:
 except ImportError as missing:
     raise UserError("--engine ray needs Ray: pip install 'ganbench[ray]'") from missing
 
-from benchmark.engines.ray_node import Flag, Sent, run_remotely, states
+from benchmark.engines.ray_cluster import connect, slots
+from benchmark.engines.ray_node import Flag, Sent, UnfitError, run_remotely, states
 
 STATUS_SECONDS = 5.0  # between two writes of a running cell's status.json
 WRITERS = 32  # threads that write cells' folders
@@ -55,7 +52,7 @@ class Out:
 
     lock: Any
     stream: Any  # of Sent
-    protocol: str  # under which this process measures its dataset
+    measured: str  # dataset and evaluation, as `measured_like`
     begun: bool = False
     written: float = 0.0  # when its status.json was
 
@@ -90,10 +87,11 @@ class Pool:
         self.here = "cuda:0" if device == "cuda" and torch.cuda.is_available() else "cpu"  # where this process measures
         remote: Any = ray.remote
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.flag = remote(num_cpus=0, scheduling_strategy=here)(Flag).remote()
-        task = remote(num_returns="streaming", max_retries=0, num_cpus=cpus, num_gpus=self.gpus)(run_remotely)
+        lasting = {"max_restarts": -1, "max_task_retries": -1}
+        self.flag = remote(num_cpus=0, scheduling_strategy=here, **lasting)(Flag).remote()
         self.send: Callable[..., Any] = partial(
-            task.remote,
+            send,
+            remote(num_returns="streaming", max_retries=0, num_cpus=cpus, num_gpus=self.gpus)(run_remotely),
             flag=self.flag,
             device="cuda:0" if self.gpus else "cpu",  # Ray shows a task its own GPU alone
             threads=max(1, int(cpus)),
@@ -103,6 +101,8 @@ class Pool:
         self.events: list[Event] = []
         self.writers = ThreadPoolExecutor(WRITERS)  # most of a write is waiting for the disk
         self.measuring: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.fit: set[str] = set()  # what some node can measure
+        self.unfit: dict[str, set[str]] = {}  # the nodes that cannot, by what they cannot measure
         self.room, self.counted, self.told = 0, -COUNT_SECONDS, False
 
     def capacity(self) -> int:
@@ -123,15 +123,27 @@ class Pool:
         if lock is None:
             self.events.append({"key": cell.key, "status": "taken"})
             return
-        if event := claim.superseded(self.folder, task):
+        try:
+            event = claim.superseded(self.folder, task)
+            stream = None if event else self._send(task, path)
+        except Exception as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise UserError(f"{error.filename or path} cannot be read: {error.strerror}") from error
+            raise
+        if event:
             lock.release()
             self.events.append(event)
-            return
-        unfinished = not task.force and any((path / name).exists() for name in NAMES)
+        else:
+            self.out[cell.key] = Out(lock, stream, measured_like(cell))
+
+    def _send(self, task: Task, path: Path) -> Any:
+        """Send a cell out. Returns the stream of what comes back."""
+        unfinished = any((path / name).exists() for name in NAMES)
         files = {name: (path / name).read_bytes() for name in states(path)} if unfinished else {}
-        protocol, measuring = self._measuring(cell)
-        stream = self.send(cell=cell, files=files, measuring=measuring, force=task.force)
-        self.out[cell.key] = Out(lock, stream, protocol)
+        protocol, measuring = self._measuring(task.cell)
+        avoid = self.unfit.get(measured_like(task.cell), ())
+        return self.send(avoid, cell=task.cell, files=files, measuring=measuring, protocol=protocol)
 
     def wait(self, seconds: float) -> list[Event]:
         """What happened, at most `seconds` later."""
@@ -147,28 +159,31 @@ class Pool:
     def kill(self, key: str) -> None:
         """End the worker of a cell at once."""
         out = self.out.pop(key)
-        ray.cancel(out.stream, force=True)
-        out.lock.release()
+        try:
+            cancel(out.stream, force=True)
+        finally:
+            out.lock.release()
 
     def stop(self) -> None:
         """Ask every running cell to save a checkpoint and end; one that has not begun is called off."""
         self.flag.set.remote()
         for out in self.out.values():
             if not out.begun:
-                ray.cancel(out.stream)
+                cancel(out.stream)
 
     def close(self) -> None:
         """End all workers at once, and a cluster that was started here."""
-        for key in list(self.out):
-            self.kill(key)
-        self.writers.shutdown()
-        ray.shutdown()
-        self.code.cleanup()
+        with ExitStack() as ending:  # from the last to the first, whatever one of them raises
+            ending.callback(self.code.cleanup)
+            ending.callback(ray.shutdown)
+            ending.callback(self.writers.shutdown)
+            for key in self.out:
+                ending.callback(self.kill, key)
 
     def _measuring(self, cell: Cell) -> tuple[str, dict[str, Any]]:
         """The protocol this process measures a cell's dataset under, and references to the files it does so with: a
         node fetches them once."""
-        name = digest([cell.dataset.label, cell.dataset.where, cell.evaluation])
+        name = measured_like(cell)
         if name not in self.measuring:
             protocol = protocol_id(open_instrument(cell.dataset, cell.evaluation, self.here))
             files = {path.name: ray.put(path.read_bytes()) for path in measured_with(cell, self.here)}
@@ -183,7 +198,8 @@ class Pool:
         except StopIteration:
             event = lost(key, "its worker ended without a result", False)
         except exceptions.RayError as error:
-            event = what_failed(key, error)
+            cause = getattr(error, "cause", None)
+            event = self._avoid(key, out, *cause.args) if isinstance(cause, UnfitError) else what_failed(key, error)
         except OSError as error:
             event = {"key": key, "status": "fatal", "reason": f"{error.filename or self.folder}: {error.strerror}"}
         if event["status"] in ("lost", "fatal"):
@@ -192,15 +208,23 @@ class Pool:
             self.out.pop(key).lock.release()
         return event
 
+    def _avoid(self, key: str, out: Out, node: str, reason: str) -> Event:
+        """A cell runs elsewhere that its node cannot measure, as do from now on all that are measured like it. Where no
+        other node is there, and none could so far, the run ends."""
+        unfit = self.unfit.setdefault(out.measured, set())
+        unfit.add(node)
+        others = [each for each in ray.nodes() if each["Alive"] and each["NodeID"] not in unfit]
+        if out.measured in self.fit or any(slots(each["Resources"], self.cpus, self.gpus) for each in others):
+            return lost(key, reason, True)
+        return {"key": key, "status": "fatal", "reason": f"no node of the cluster can run {key}; {reason}"}
+
     def _write(self, key: str, out: Out, sent: Sent) -> Event:
         """Write what came back, rows first and status last, then drop what the worker does not have; without files
-        the status alone, and not too often. Returns the event; of a cell measured otherwise than here, that it is
-        lost, and nothing is written."""
+        the status alone, and not too often. A checkpoint that is there when the next one comes is whole: the worker
+        has gone on from it, or has sent it; damaged ones it has dropped, as its first names say. Returns the event."""
         event, files, names = sent
         path, out.begun = self.folder / "cells" / key, True
-        if event.get("protocol", out.protocol) != out.protocol:
-            other = f"its node measures under protocol {event['protocol']}, this machine under {out.protocol}"
-            return lost(key, f"{other}: the dataset or the extractor is another one there", True)
+        self.fit.add(out.measured)
         if names or time.monotonic() - out.written >= STATUS_SECONDS:
             for name in sorted(files.keys() - {"status.json"}, key=lambda name: name == NEW):  # the checkpoint last
                 if name == NEW and (path / NEW).exists():
@@ -208,54 +232,27 @@ class Pool:
                 write_bytes(path / name, files[name])
             write_json(path / "status.json", {name: value for name, value in event.items() if name != "checkpoint"})
             out.written = time.monotonic()
-        for name in states(path).keys() - names if names else ():
-            (path / name).unlink()
+        for file in list(path.rglob("*")) if names else ():
+            if file.is_file() and file.name != ".lock" and file.relative_to(path).as_posix() not in names:
+                file.unlink()
         return event
 
 
-def connect(address: str, code: Path) -> None:
-    """Connect to a Ray cluster (`local`: start one here) whose workers run a copy of this code."""
-    if address.startswith("ray://"):
-        raise UserError(
-            f"--address {address}: Ray Client hands no results back as they come; run it on the cluster instead: "
-            "ray job submit --address http://HEAD:8265 -- ganbench run --engine ray --address auto"
-        )
-    if address not in ("auto", "local"):
-        answers(address)
-    for package in ("benchmark", "variants"):
-        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
-    variables = {"GANBENCH_GIT": json.dumps(git_facts())}
-    if os.environ.get("GANBENCH_OFFLINE"):
-        variables["GANBENCH_OFFLINE"] = os.environ["GANBENCH_OFFLINE"]
-    try:
-        ray.init(
-            address,
-            runtime_env={"working_dir": str(code), "env_vars": variables},
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, RuntimeError, ValueError, exceptions.RayError) as error:
-        token = "" if address in ("auto", "local") else " (a cluster that asks for a token: set RAY_AUTH_MODE=token)"
-        raise UserError(f"--address {address}: {' '.join(str(error).split())}{token}") from error
+def send(task: Any, avoid: Collection[str], **arguments: Any) -> Any:
+    """Start a Ray task on any node but these."""
+    selector = {"ray.io/node-id": f"!in({','.join(avoid)})"} if avoid else None
+    return task.options(label_selector=selector).remote(**arguments)
 
 
-def answers(address: str) -> None:
-    """Raises UserError where nothing answers at HOST:PORT: Ray itself would try for minutes."""
-    try:
-        there = urlsplit(f"//{address}")
-        socket.create_connection((there.hostname or "", there.port or 0), timeout=10).close()
-    except (OSError, ValueError) as error:
-        message = f"no Ray cluster answers there ({error}); valid: auto (on one of its nodes), or its head's HOST:PORT"
-        raise UserError(f"--address {address}: {message}") from error
+def cancel(stream: Any, force: bool = False) -> None:
+    """End a Ray task."""
+    with suppress(exceptions.RayError):  # it is gone anyway
+        ray.cancel(stream, force=force)
 
 
-def slots(resources: dict[str, float], cpus: float, gpus: float) -> int:
-    """How many cells a node's resources have room for: no cell has parts of two GPUs."""
-    room = resources.get("CPU", 0) / cpus
-    if gpus:
-        room = min(room, int(resources.get("GPU", 0)) * int(1 / gpus + 1e-6))
-    return int(room + 1e-6)
+def measured_like(cell: Cell) -> str:
+    """Equal for cells that a node measures with the same instrument."""
+    return digest([cell.dataset.label, cell.dataset.where, cell.evaluation])
 
 
 def measured_with(cell: Cell, device: str) -> list[Path]:
@@ -286,7 +283,7 @@ def what_failed(key: str, error: exceptions.RayError) -> Event:
         change = "a smaller batch, a smaller evaluation.n_real or more --cpus-per-cell"
         return lost(key, f"the worker was killed: its node is short of memory; try {change}", False)
     if isinstance(error, exceptions.WorkerCrashedError):
-        return lost(key, "the worker died on its node; most often for lack of memory", False)
+        return lost(key, "the worker died on its node: most often for lack of memory, or as the node went", True)
     if isinstance(cause, UserError | OSError):  # of the node's disk
         return lost(key, f"its node: {cause}", True)
     if isinstance(cause, ImportError) or isinstance(error, exceptions.RuntimeEnvSetupError):

@@ -1,23 +1,30 @@
-"""What of the Ray engine runs on a node of the cluster: a cell in a scratch folder, and the flag that ends it."""
+"""What of the Ray engine runs on a node of the cluster: a cell in a scratch folder, and what ends it early."""
 
 import math
 import os
 import shutil
+import signal
+import socket
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 from filelock import FileLock
+from ray import exceptions
 
+from benchmark import UserError
 from benchmark.cell import Cell, read_bytes, write_bytes
 from benchmark.claim import lock_file
 from benchmark.engines import Event
 
 EVENT_SECONDS = 1.0  # between two events of a cell, and between two looks at the flag
+ANSWER_SECONDS = 10.0  # that the flag may take to answer
+PATIENCE = 5.0  # seconds that a step or a measurement may still take once the cell has to end
 UNLOCKED_SECONDS = 60.0  # that a scratch folder may be there without its lock
 
 Sent = tuple[Event, dict[str, bytes], list[str]]  # an event, the files that changed, the names of all there are
@@ -36,18 +43,68 @@ class Flag:
         return self.value
 
 
+class UnfitError(Exception):
+    """This node cannot run a cell that others may be able to: its id, and why in one line."""
+
+
+class Listener:
+    """Hears beside the training when cells have to end: `stop` tells the training, and what does not ask within some
+    seconds, a long step or measurement, is interrupted. To be made in the main thread, where the cell runs."""
+
+    def __init__(self, flag: Callable[[], bool]) -> None:
+        self.asked, self.ended = threading.Event(), threading.Event()
+        self.interruptible = False  # the cell is at work and has not been told yet
+        signal.signal(signal.SIGALRM, self._interrupt)
+        threading.Thread(target=self._listen, args=(flag, threading.get_ident()), daemon=True).start()
+
+    def stop(self) -> bool:
+        """Whether the cell has to end; it is then left to save its checkpoint."""
+        if self.asked.is_set():
+            self.interruptible = False
+            return True
+        return False
+
+    def next(self, events: Generator[Event, None, None]) -> Event | None:
+        """The cell's next event, None after its last."""
+        from benchmark.runner import Interrupted
+
+        try:
+            self.interruptible = True
+            return next(events, None)
+        except Interrupted:  # it struck between two events
+            return events.throw(Interrupted)
+        finally:
+            self.interruptible = False
+
+    def _listen(self, flag: Callable[[], bool], thread: int) -> None:
+        while not self.asked.is_set() and not self.ended.wait(EVENT_SECONDS):
+            with suppress(exceptions.RayError):  # its process is gone, for a while: nobody has asked
+                if flag():
+                    self.asked.set()
+        while not self.ended.wait(PATIENCE):
+            signal.pthread_kill(thread, signal.SIGALRM)
+
+    def _interrupt(self, signum: int, frame: Any) -> None:
+        from benchmark.runner import Interrupted
+
+        if self.interruptible:
+            self.interruptible = False
+            raise Interrupted
+
+
 def run_remotely(
     cell: Cell,
     files: dict[str, bytes],  # of the cell's folder, if it is to go on from there
     measuring: dict[str, Any],  # name -> reference to a file of the measuring cache
-    force: bool,
+    protocol: str,  # under which the driver measures the cell's dataset
     flag: Any,
     device: str,
     threads: int,
     checkpoint_every: float,
 ) -> Iterator[Sent]:
     """Run a cell, yielding its events about once a second: its files with the first, with that of every checkpoint,
-    and with the last; else no names. The checkpoint before the last is not sent: the other side has it."""
+    and with the last; else no names. The checkpoint before the last is not sent: the other side has it. Raises
+    UnfitError before the cell is begun."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -59,22 +116,18 @@ def run_remotely(
     threadpool_limits(threads)  # NumPy's linear algebra has a pool of its own
     for name, reference in measuring.items():
         keep(cache_folder() / name, reference)
-    asked = said = -math.inf
-    stopped = False
-
-    def stop() -> bool:
-        nonlocal asked, stopped
-        if not stopped and time.monotonic() - asked >= EVENT_SECONDS:
-            stopped, asked = ray.get(flag.get.remote()), time.monotonic()
-        return stopped
-
+    if reason := unfit(cell, protocol, device):
+        raise UnfitError(ray.get_runtime_context().get_node_id(), f"node {socket.gethostname()}: {reason}")
+    said = -math.inf
     folder, lock = scratch_folder()
     path = folder / "cells" / cell.key
+    listener = Listener(lambda: ray.get(flag.get.remote(), timeout=ANSWER_SECONDS))
     try:
         for name, content in files.items():
             write_bytes(path / name, content)
         before = states(path)
-        for event in run_cell(cell, folder, device, stop, checkpoint_every, force):
+        events = run_cell(cell, folder, device, listener.stop, checkpoint_every)
+        while event := listener.next(events):
             if said < 0 or event.get("checkpoint") or event["status"] != "running":
                 now = states(path)
                 changed = [name for name in now if now[name] != before.get(name) and name != NAMES[1]]
@@ -84,8 +137,27 @@ def run_remotely(
                 yield event, {}, []
                 said = time.monotonic()
     finally:
+        listener.ended.set()
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+def unfit(cell: Cell, protocol: str, device: str) -> str | None:
+    """Why this node cannot run a cell whose dataset the driver has opened and measures under `protocol`. What else is
+    wrong here `run_cell` finds."""
+    from benchmark.measure import open_instrument, protocol_id
+    from benchmark.train import make_dataset
+
+    with suppress(Exception):
+        try:
+            make_dataset(cell.dataset).splits  # noqa: B018  loads it
+            here = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
+        except (OSError, ValueError, UserError) as error:
+            return f"dataset {cell.dataset.label}: {' '.join(str(error).split())}"
+        if here != protocol:
+            other = f"dataset {cell.dataset.label} or its extractor is another one there"
+            return f"{other}, measured under protocol {here} and not {protocol}"
+    return None
 
 
 def keep(path: Path, reference: Any) -> None:
@@ -112,6 +184,8 @@ def scratch_folder() -> tuple[Path, FileLock]:
 
 
 def states(path: Path) -> dict[str, tuple[int, int, int]]:
-    """The files of a cell's folder by name, `/` between parts, with what changes when one is written."""
-    found = {file.relative_to(path).as_posix(): file.stat() for file in sorted(path.rglob("*")) if file.is_file()}
-    return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found.items() if name != ".lock"}
+    """The files of a cell's folder by name, `/` between parts, with what changes when one is written; without the lock
+    and what a writer has left that was killed."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    stats = {file.relative_to(path).as_posix(): file.stat() for file in files}
+    return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}

@@ -33,19 +33,20 @@ class Simulated(ray.Pool):
     def __init__(self, folder: Path, recorded: Path) -> None:
         self.folder, self.recorded, self.out, self.clock = folder, recorded, {}, 0.0
         self.events, self.ends, self.writers = [], [], ThreadPoolExecutor(ray.WRITERS)
+        self.fit, self.unfit = set(), {}
         self.files = {name: (recorded / name).read_bytes() for name in states(recorded)}
         self.last = read_json(recorded / "status.json")
 
     def capacity(self) -> int:
         return GPUS
 
-    def _send(self, task: Task) -> Iterator[Sent]:
+    def _run(self, task: Task) -> Iterator[Sent]:
         status = self.last | {"key": task.cell.key, "status": "running"}
         yield status, {}, []
         yield status | {"status": "done"}, self.files, list(self.files)
 
     def start(self, task: Task) -> None:
-        self.send = lambda **sent: self._send(task)
+        self.send = lambda avoid, **sent: self._run(task)
         super().start(task)
         seconds = SECONDS[task.cell.architecture.name] * (1 + task.cell.seed % 7 / 10)
         heapq.heappush(self.ends, (self.clock, task.cell.key))

@@ -6,10 +6,13 @@ Loaders raise ValueError for bad content and OSError for what cannot be had.
 """
 
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import BinaryIO, ClassVar, Literal
 
 from torch import Tensor
 
@@ -101,6 +104,21 @@ def cache_folder() -> Path:
     """Where what was computed from data is kept between runs: $GANBENCH_CACHE, else the user's cache. It may be
     deleted at any time."""
     return Path(os.environ.get("GANBENCH_CACHE", _user_cache()))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name once it is whole: readers and other writers see the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # two machines share a cache
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _user_cache() -> Path:

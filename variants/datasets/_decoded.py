@@ -5,15 +5,14 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from PIL import __version__ as pillow
 from rich.console import Console
 from rich.progress import track
 
-from variants.datasets import cache_folder
+from variants.datasets import cache_folder, replacing
 
 T = TypeVar("T")
 
@@ -84,7 +83,7 @@ def hash_files(folder: Path, names: list[str]) -> str:
             return known["content"]
     hashes = _in_threads(lambda name: _sha256((folder / name).read_bytes()), names, 4096, f"reading {folder.name}")
     content = digest(list(zip(names, hashes, strict=True)))
-    with _replacing(memory) as file:
+    with replacing(memory) as file:
         file.write(json.dumps({"seen": seen, "content": content}).encode())
     return content
 
@@ -136,7 +135,7 @@ def _store(stem: Path, source: Source, size: int) -> None:
             return "no image" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
 
     pixels, batch = stem.with_suffix(".npy"), max(1, BATCH_BYTES // (3 * size * size))
-    with _replacing(pixels) as file:  # written, not mapped: a full disk is then an OSError and no bus error
+    with replacing(pixels) as file:  # written, not mapped: a full disk is then an OSError and no bus error
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         end = file.tell() + needed
         for name, image in zip(source.names, _in_threads(attempt, source.names, batch, "decoding images"), strict=True):
@@ -146,7 +145,7 @@ def _store(stem: Path, source: Source, size: int) -> None:
                 file.write(image.tobytes())
         file.truncate(end)  # a row for every name: the last ones, in place of the corrupt, are never used
     info = {"stat": stat(pixels), "crc32": _crc32(pixels), "state": source.state, "corrupt": corrupt}
-    with _replacing(stem.with_suffix(".json")) as file:
+    with replacing(stem.with_suffix(".json")) as file:
         file.write(json.dumps(info).encode())
 
 
@@ -175,18 +174,3 @@ def _in_threads(function: Callable[[str], T], names: list[str], batch: int, desc
     yield from track(
         results(), description, len(names), console=console, transient=True, disable=not console.is_terminal
     )
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name once it is whole: readers and other writers see the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # two machines share a cache
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,10 +1,14 @@
 """Handwritten digits, 8×8: real images that ship with scikit-learn."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from zipfile import BadZipFile
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from variants.datasets import Base, Split
+from variants.datasets import Base, Split, cache_folder, replacing
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,25 @@ class Dataset(Base):
     split = "stratified by class at a fixed seed: 1,000 for training, 797 held out"
 
     def load(self) -> tuple[Split, Split]:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        digits = load_digits()
-        images = torch.from_numpy(digits.images).unsqueeze(1).mul(255 / 16).round().to(torch.uint8)
-        labels = torch.from_numpy(digits.target)
-        train, held = train_test_split(range(len(labels)), train_size=1000, stratify=labels, random_state=0)
+        path = cache_folder() / "digits.npz"  # scikit-learn takes a second to import, in every worker
+        try:
+            with np.load(path) as kept:
+                images, labels, order = (torch.from_numpy(kept[name]) for name in ("images", "labels", "order"))
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+            images, labels, order = _stratified()
+            with suppress(OSError), replacing(path) as file:
+                np.savez(file, images=images.numpy(), labels=labels.numpy(), order=order.numpy())
+        train, held = order[:1000], order[1000:]
         return Split(images[train], labels[train]), Split(images[held], labels[held])
+
+
+def _stratified() -> tuple[Tensor, Tensor, Tensor]:
+    """All images, their labels, and their order: 1,000 for training come first."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).unsqueeze(1).mul(255 / 16).round().to(torch.uint8)
+    labels = torch.from_numpy(digits.target)
+    train, held = train_test_split(range(len(labels)), train_size=1000, stratify=labels, random_state=0)
+    return images, labels, torch.tensor([*train, *held])
