@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import UserError, driver, matrix, prepare, runner
+from benchmark import UserError, driver, engines, matrix, prepare, runner
 from benchmark.cell import ROOT, append_rows, read_json, write_bytes, write_json
 from benchmark.claim import alone, mark, renew, superseded, take, taken
 from benchmark.driver import drive
@@ -946,6 +946,7 @@ def test_options_of_the_other_engine_are_refused(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     monkeypatch.delitem(sys.modules, "benchmark.engines.ray", raising=False)
+    monkeypatch.delattr(engines, "ray", raising=False)
     ended = ganbench("run", "--matrix", matrix_file(), "--results", tmp_path, "--device", "cpu", *options.split())
     assert (ended.code, ended.err) == (2, f"ganbench: {said}\n")
 

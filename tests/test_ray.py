@@ -381,8 +381,8 @@ def test_a_node_without_the_data_gets_no_more_of_its_cells(
     cells = [*(pictures(collection, seed) for seed in range(4)), SHORT]
     ended = play(raylets, tmp_path / "results", cells, lambda e: lost.append(e) if e["status"] == "lost" else None)
     assert [ended[cell.key]["status"] for cell in cells] == ["done"] * 5
-    [event] = lost
-    assert f"dataset image_folder[collection={collection}" in event["reason"]
+    assert 1 <= len(lost) <= 2  # another may have been sent before the news came
+    assert f"dataset image_folder[collection={collection}" in lost[0]["reason"]
 
 
 @pytest.mark.slow
