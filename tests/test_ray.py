@@ -577,6 +577,22 @@ def test_all_that_ends_a_run_is_done_whatever_fails(tmp_path: Path, monkeypatch:
         pool.writers.submit(print)
 
 
+def test_a_task_that_has_failed_is_not_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray 2.60 aborts the driver where that meets the task's end (task_manager.cc: not pending)."""
+    cancelled: list[Any] = []
+    monkeypatch.setattr(engine.ray, "cancel", lambda stream, force: cancelled.append(stream))
+
+    def fail() -> Iterator[None]:
+        raise exceptions.WorkerCrashedError
+        yield
+
+    pool = bare(tmp_path)
+    pool.out = {"cell": Out(claim.take(tmp_path, "cell"), fail(), "")}
+    assert pool._receive("cell")["status"] == "lost"
+    assert not cancelled
+    assert not claim.taken(tmp_path, "cell")
+
+
 def test_half_files_are_not_sent(tmp_path: Path) -> None:
     for name in (".lock", ".checkpoint.pt.1-ab", "samples/.000010.npz.1-ab", "samples/000010.npz"):
         write_bytes(tmp_path / name, b"")

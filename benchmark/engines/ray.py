@@ -201,11 +201,10 @@ class Pool:
             cause = getattr(error, "cause", None)
             event = self._avoid(key, out, *cause.args) if isinstance(cause, UnfitError) else what_failed(key, error)
         except OSError as error:
-            event = {"key": key, "status": "fatal", "reason": f"{error.filename or self.folder}: {error.strerror}"}
-        if event["status"] in ("lost", "fatal"):
             self.kill(key)
-        elif event["status"] != "running":
-            self.out.pop(key).lock.release()
+            return {"key": key, "status": "fatal", "reason": f"{error.filename or self.folder}: {error.strerror}"}
+        if event["status"] != "running":
+            self.out.pop(key).lock.release()  # no cancel: of a task that is just ending, it may abort this process
         return event
 
     def _avoid(self, key: str, out: Out, node: str, reason: str) -> Event:
