@@ -18,9 +18,12 @@ The pipeline, one stage per module, in the order a matrix goes through them:
     attempt      one start of a cell: what its status says; checkpoint, what the next start goes on from
     memory       what a cell takes, and the line for too little of it
     workload     a fixed reference workload, timed beside every cell
-    train        one cell: a generator of snapshots
-    batches      real data on the device, or fetched ahead from host memory
-    step         one adversarial step, and what it costs in critic forwards
+    stacking     how many seeds to train as one stack; stacked_runner runs them in lockstep
+    train        one cell, or a stack of seeds: a generator of snapshots (snapshot)
+    build        from a cell's words to objects: objective, networks, recipe
+    batches      real data on the device, or fetched ahead from host memory; draws, all that is random in a step
+    iteration    the critic steps and the generator step: eager, compiled, captured (graph), of one seed or a stack
+    step         one adversarial step; cost, in critic forwards; onednn, quicker products on some CPUs
     probes       what a run looks like from inside: scores, gradients, slopes, held-out loss
     measure      snapshot -> numbers, one file per modality
     metrics      every metric's unit, direction, label and tolerance

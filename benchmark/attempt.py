@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from benchmark.cell import SCHEMA, Cell, code_hash, commit_status, digest, read_
 from benchmark.checkpoint import cut_rows, load_checkpoint, row_lengths, save_checkpoint
 from benchmark.environment import environment
 from benchmark.schedule import CLOCKS, spent
+from benchmark.snapshot import Snapshot
 from benchmark.step import set_precision
-from benchmark.train import Snapshot
 from benchmark.workload import reference_workload
 
 WRITTEN = 5.0  # seconds between two writes of a running status, at least
@@ -22,9 +23,9 @@ CHEAP = 50  # the next checkpoint is due when this many times the last one's cos
 class Attempt:
     """`status` is what status.json says next; `continued` what the cell goes on from, None where it starts anew."""
 
-    def __init__(self, cell: Cell, path: Path, device: str) -> None:
+    def __init__(self, cell: Cell, path: Path, device: str, clock: Callable[[], float] = time.perf_counter) -> None:
         set_precision(cell.training["precision"])  # before the environment is looked at
-        self.cell, self.path, self.device, self.entered = cell, path, device, time.perf_counter()
+        self.cell, self.path, self.device, self.clock, self.entered = cell, path, device, clock, clock()
         self.made_by = {"format": SCHEMA, "code": code_hash(cell), "evaluation options": digest(cell.evaluation)}
         self.continued, passed = load_checkpoint(path, self.made_by)
         warnings = [f"{name} {why}" for name, why in passed.items()]
@@ -137,7 +138,7 @@ class Attempt:
 
     def _clock(self) -> None:
         """Put what no other clock has counted into `other_seconds`."""
-        self.status["other_seconds"] += self.before + time.perf_counter() - self.entered - spent(self.status)
+        self.status["other_seconds"] += self.before + self.clock() - self.entered - spent(self.status)
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -31,14 +32,15 @@ def memory_format(training: dict[str, Any]) -> torch.memory_format:
 def open_batches(
     choice: Choice, batch_size: int, device: str, layout: torch.memory_format = torch.contiguous_format
 ) -> Iterator[Draw]:
-    """A function draw(generator, following) -> float32 batch (batch_size, *shape) on the device.
+    """A function draw(generator, following) -> float32 batch (batch_size, *shape) on the device; `Resident` where the
+    data lies there.
 
     The batch is that of the seed the generator has just been set to; its index is the first thing drawn. `following`
     is the seed of the next batch, which data in host memory is asked for ahead, by a thread that ends with the
     context. Where the data lies changes no number, of the batches or of what the generator gives afterwards."""
     data = device_data(choice, device)
     if data is not None:
-        yield lambda generator, following: draw_batch(data, batch_size, generator, layout)
+        yield Resident(data, batch_size, layout)
     else:
         with ThreadPoolExecutor(1, "prefetch", lambda: _enter(device)) as thread:
             fetch = Prefetch(thread, make_dataset(choice).train(), batch_size, device)
@@ -58,6 +60,27 @@ def device_data(choice: Choice, device: str) -> Tensor | None:
     if torch.device(device).type == "cuda" and data.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
         return None
     return data.to(device)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Batches of data on the device."""
+
+    data: Tensor
+    batch_size: int
+    layout: torch.memory_format
+
+    def __call__(self, generator: torch.Generator, following: int) -> Tensor:
+        return draw_batch(self.data, self.batch_size, generator, self.layout)
+
+    def index(self, generator: torch.Generator) -> Tensor:
+        """The samples of the batch that a call would return, (batch,)."""
+        return draw_index(len(self.data), self.batch_size, generator)
+
+    def gather(self, indices: list[Tensor]) -> Tensor:
+        """Several batches (n, batch, *shape) by their samples, in one pass."""
+        batch = as_floats(self.data.index_select(0, torch.cat(indices)), self.layout)
+        return batch.unflatten(0, (len(indices), self.batch_size))
 
 
 def draw_batch(

@@ -245,12 +245,18 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 # Provenance
 
 
+SOURCES = (
+    *("choices", "build", "batches", "draws", "step", "stack", "iteration", "graph", "cost", "onednn", "train"),
+    *("snapshot", "probes"),
+)  # the modules, beside measure, that a cell's numbers come from
+
+
 def code_hash(cell: Cell) -> str:
     """The hash of the code a cell's numbers come from: its variants' files with the variants they import, and the
     step, train and measure modules.
 
     It stands beside the key, not in it: edited code shows as stale and throws no result away."""
-    files = [ROOT / f"benchmark/{name}.py" for name in ("choices", "step", "train", "batches", "probes")]
+    files = [ROOT / f"benchmark/{name}.py" for name in SOURCES]
     files += sorted((ROOT / "benchmark/measure").glob("*.py"))
     critic = cell.architecture.params.get("critic", cell.architecture.name)
     for folder, name in (

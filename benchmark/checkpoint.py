@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from benchmark import UserError
 from benchmark.cell import whole_file
@@ -25,13 +26,18 @@ def save_checkpoint(path: Path, value: dict[str, Any], lengths: dict[str, int]) 
     reach the disk first."""
     rows = {name: (length, _digest(path / name, length)) for name, length in lengths.items() if length}
     buffer = io.BytesIO()
-    torch.save(value | {"rows": rows}, buffer)
+    torch.save(tree_map_only(torch.Tensor, _by_itself, value) | {"rows": rows}, buffer)
     new, before = (path / name for name in NAMES)
     if new.exists():
         os.replace(new, before)
     with whole_file(new) as file:
         file.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + b"\n")
         file.write(buffer.getbuffer())
+
+
+def _by_itself(tensor: torch.Tensor) -> torch.Tensor:
+    """A part of a larger tensor, as those of a stack's cells are, without the rest, which would be saved with it."""
+    return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
 
 def load_checkpoint(path: Path, made_by: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, str]]:

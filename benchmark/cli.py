@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ from benchmark.cli_results import (
     tables,
     writable,
 )
+from benchmark.stacking import MODES
 
 app = typer.Typer(
     name="ganbench",
@@ -72,7 +74,7 @@ def run(
         bool, typer.Option("--retry-errors", help="Run cells that ended in an error or took too long.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after the first error.")] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds that a cell may take; 0: no limit.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that each cell may take; 0: no limit.")] = 0,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Leave cells to another run that has them now (exit code 1 if any).")
     ] = False,
@@ -85,6 +87,15 @@ def run(
     cpus: Annotated[float | None, typer.Option("--cpus-per-cell", help="Ray: CPUs of a cell; default 1.")] = None,
     gpus: Annotated[float | None, typer.Option("--gpus-per-cell", help="Ray: share of a GPU; default 1.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1, or mps (untested).")] = "auto",
+    execution: Annotated[
+        str, typer.Option(help=f"How cells train: auto, {', '.join(MODES)}; auto: eager on a CPU, graphed on CUDA.")
+    ] = "auto",
+    stack: Annotated[
+        str,
+        typer.Option(
+            help="Seeds trained as one model: auto, where measured to pay, or a number; 1: none (local engine)."
+        ),
+    ] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default: the matrix's.")] = "",
 ) -> None:
     """Run the cells of a matrix that are not committed yet; unfinished ones go on from their checkpoints."""
@@ -99,6 +110,12 @@ def run(
     if engine == "ray" and threads != 1:
         raise UserError(f"--threads {threads} is for --engine local; on Ray a cell has as many as --cpus-per-cell")
     chosen = [*(overrides or []), *([f"training.precision={precision}"] if precision else [])]
+    if execution not in ("auto", *MODES):
+        raise unknown("execution mode", execution, ["auto", *MODES])
+    if stack != "auto" and not (stack.isdecimal() and int(stack)):
+        raise unknown("stack", stack, ["auto", "a number of seeds from 1"])
+    if engine == "ray" and stack not in ("auto", "1"):
+        raise UserError(f"--stack {stack} is for --engine local; on Ray every seed trains by itself")
     path = matrices.find(matrix)
     config, description = matrices.read(path, chosen)
     listed = matrices.expand(config)  # the tables know the whole matrix, whatever part of it runs here
@@ -110,6 +127,7 @@ def run(
     from benchmark.engines import Pool, Task, local
     from benchmark.progress import Display, option_lines, plan_lines
     from benchmark.schedule import learned
+    from benchmark.stacking import stack_size
     from benchmark.status import counted, is_stale
 
     # Plan
@@ -144,9 +162,9 @@ def run(
         from benchmark.engines import ray
 
         cpus, gpus = (1.0 if cpus is None else cpus), gpus or 0.0  # 0: a whole one
-        pool = ray.Pool(folder, address, device, jobs, cpus, gpus, checkpoint_every)
+        pool = ray.Pool(folder, address, device, jobs, cpus, gpus, checkpoint_every, execution)
     else:
-        pool = local.Pool(folder, devices[: len(todo)], threads, checkpoint_every)
+        pool = local.Pool(folder, devices[: len(todo)], threads, checkpoint_every, execution)
     with closing(pool):
         note.print("preparing datasets, extractors and noise floors …")
         with alone(folder):
@@ -163,7 +181,9 @@ def run(
         with Display(len(tasks), pool.capacity()) as display:
             try:
                 limits: dict[str, Any] = {"timeout": timeout, "fail_fast": fail_fast, "wait": not no_wait}
-                drive(tasks, pool, folder, display.event, known=seconds, **limits)
+                asked = "1" if engine == "ray" else stack
+                stacked = partial(stack_size, device=devices[0], execution=execution, asked=asked)
+                drive(tasks, pool, folder, display.event, known=seconds, stack=stacked, **limits)
             except KeyboardInterrupt:
                 stopped = True
 

@@ -7,12 +7,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from benchmark import UserError
-from benchmark.cell import FINISHED
+from benchmark.cell import FINISHED, Cell
 from benchmark.claim import mark, taken
 from benchmark.engines import Event, Pool, Task
 from benchmark.schedule import Queue, spent
@@ -29,6 +29,8 @@ class Running:
 
     task: Task
     group: str
+    slot: int  # of the pool; the cells of a stack take the same one
+    shared: int  # by how many cells
     since: float | None = None  # from when on its time counts
     begun: bool = False  # whether there was news of it, so that its folder may have changed
     progress: float = 0.0
@@ -44,8 +46,11 @@ def drive(
     fail_fast: bool = False,  # start no cell after the first error
     wait: bool = True,  # for cells that another runner has, to run them if it leaves them unfinished
     known: dict[str, float] | None = None,  # seconds by group, as `schedule.learned`
+    stack: Callable[[Cell, int, int], int] = lambda cell, waiting, share: 1,  # how many cells to train as one stack, of
+    # so many of its group that wait, given a worker's share of all that wait
 ) -> None:
-    """Run the cells, and close the pool. A worker that dies or takes too long ends its cell, not the run.
+    """Run the cells, and close the pool. A worker that dies or takes too long ends its cell, not the run; a stack has
+    the time of all its cells.
 
     The first SIGINT or SIGTERM asks the running cells to save a checkpoint and end, then KeyboardInterrupt passes
     through; a second ends all at once. Raises UserError where nothing more can be written."""
@@ -55,7 +60,7 @@ def drive(
     losses: Counter[str] = Counter()
     news: deque[Event] = deque()
     fatal = ""
-    handing_out, deadline, looked = True, 0.0, time.monotonic()
+    handing_out, deadline, looked, slot = True, 0.0, time.monotonic(), 0
 
     def left() -> float | None:
         total = queue.remaining()
@@ -71,6 +76,11 @@ def drive(
         elif fail_fast and event["status"] in ("error", "timeout"):
             handing_out = False
         on_event(event | {"left": left()})
+
+    def end(run: Running) -> list[Running]:
+        """End a worker at once. Returns what ran there."""
+        pool.kill(run.task.cell.key)
+        return [running.pop(key) for key, its in [*running.items()] if its.slot == run.slot]
 
     def give_up(run: Running, status: str, reason: str) -> None:
         """End a cell whose worker is gone."""
@@ -121,11 +131,17 @@ def drive(
         while running or (handing_out and (queue or (elsewhere and wait))):
             # Hand out
             if handing_out:
-                for _ in range(min(len(queue), pool.capacity() - len(running))):
+                for _ in range(pool.capacity() - len({run.slot for run in running.values()})):
+                    if not queue:
+                        break
                     group, task = queue.pop()
+                    share = -(-(1 + len(queue)) // pool.capacity())
+                    beside = queue.more(group, stack(task.cell, 1 + queue.count(group), share) - 1)
+                    slot += 1
                     try:
-                        pool.start(task)
-                        running[task.cell.key] = Running(task, group)
+                        pool.start(replace(task, beside=tuple(beside)))
+                        for each in (task, *beside):
+                            running[each.cell.key] = Running(each, group, slot, 1 + len(beside))
                     except (UserError, OSError) as error:
                         fatal = fatal or _line("a worker cannot be started", error)
                         break
@@ -144,14 +160,19 @@ def drive(
             now = time.monotonic()
 
             # Time limits
-            for run in list(running.values()) if timeout else []:
-                if run.since is not None and now - run.since > timeout:
-                    pool.kill(run.task.cell.key)
-                    del running[run.task.cell.key]
-                    if run.begun:
-                        give_up(run, "timeout", f"took longer than {timeout:g} s (--timeout)")
-                    else:  # a device or a disk that does not answer would not answer the next cell
-                        fatal = fatal or f"{run.task.cell.key}: its worker said nothing for {timeout:g} s (--timeout)"
+            for run in [*running.values()] if timeout else []:
+                limit = timeout * run.shared
+                if run.task.cell.key not in running or run.since is None or now - run.since <= limit:
+                    continue
+                ended_early = end(run)
+                if not any(its.begun for its in ended_early):  # nor would what does not answer let the next cell begin
+                    fatal = fatal or f"{run.task.cell.key}: its worker said nothing for {limit:g} s (--timeout)"
+                    continue
+                took = f"took longer than {timeout:g} s (--timeout)"
+                if run.shared > 1:
+                    took = f"its stack of {run.shared} took longer than {timeout:g} s (--timeout) for each"
+                for its in ended_early:
+                    give_up(its, "timeout", took)
 
             # Cells that other runners had
             if elsewhere and wait and now - looked > LOOK:
@@ -164,11 +185,10 @@ def drive(
                 handing_out, deadline = False, now + GRACE
                 pool.stop()
             if deadline and now > deadline:
-                for run in list(running.values()):
-                    pool.kill(run.task.cell.key)
-                    del running[run.task.cell.key]
-                    if run.begun:
-                        give_up(run, "interrupted", f"did not end within {GRACE:g} s")
+                while running:
+                    for its in end(next(iter(running.values()))):
+                        if its.begun:
+                            give_up(its, "interrupted", f"did not end within {GRACE:g} s")
     if fatal:
         raise UserError(fatal)
     if received:

@@ -15,6 +15,7 @@ from benchmark.cell import ROOT
 
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy")
 CODE = ("benchmark", "variants")
+SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # what the speed of float32 and bf16 depends on
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -37,6 +38,7 @@ def environment(device: str) -> dict[str, Any]:
         "processor": _processor(),
         "num_cores": os.cpu_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "instruction_sets": _instruction_sets(),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
@@ -92,6 +94,16 @@ def _processor() -> str:
     except OSError:  # no Linux
         found = None
     return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+@cache
+def _instruction_sets() -> list[str]:
+    """Those of SETS that the processor has; empty where it does not say (not Linux)."""
+    try:
+        found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return []
+    return [name for name in SETS if found and name in found[1].split()]
 
 
 @cache

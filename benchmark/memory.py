@@ -1,7 +1,9 @@
 """Memory: what a cell takes at its peak, giving it back, and the line for an error that is for lack of it."""
 
+import ctypes
 import gc
 import itertools
+import platform
 import re
 import resource
 import sys
@@ -14,16 +16,22 @@ import torch
 LACKING = re.compile(r"out of memory|not enough memory|allocate memory|ALLOC_FAILED")
 SIZE = r"([\d.]+ \w+)"
 RELEASES = itertools.count()
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+GLIBC = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 CHANGE = "a smaller training.batch_size or width, precision = bf16, or fewer cells at a time (--jobs)"
 
 
 def release_memory(device: str) -> None:
     """Give back what the last cell left: reference cycles, and what the device's allocator keeps for reuse."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()  # the code compiled for it
     gc.collect()
     if next(RELEASES) < 2:
         gc.freeze()  # the modules that a process loads before and in its first cell need no looking through after each
     if device != "cpu":
         torch.accelerator.empty_cache()
+    if GLIBC:
+        GLIBC.malloc_trim(0)
 
 
 def reset_peak_memory(device: str) -> None:
@@ -31,6 +39,8 @@ def reset_peak_memory(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     elif device == "cpu" and sys.platform == "linux":
+        if GLIBC:
+            GLIBC.malloc_trim(0)  # what is kept is not in use
         with suppress(OSError):  # where that is not permitted the peak is the process's so far
             Path("/proc/self/clear_refs").write_text("5")
 
@@ -60,6 +70,8 @@ def out_of_memory(error: BaseException, device: str) -> str | None:
     if used and room:  # CUDA's words
         facts += [f"{used[1]} in use by this process", f"{room[2]} of {room[1]} free"]
     elif device == "cpu" and sys.platform == "linux":
+        if GLIBC:
+            GLIBC.malloc_trim(0)  # what is kept is not in use
         own, free, there = _gib("self/status", "VmRSS"), _gib("meminfo", "MemAvailable"), _gib("meminfo", "MemTotal")
         facts += [f"{own:.2f} GiB in use by this process", f"{free:.2f} GiB of {there:.2f} GiB free"]
     else:
@@ -76,3 +88,11 @@ def _gib(file: str, name: str) -> float:
     """A number of Linux's /proc, `NAME:   123 kB`, in GiB."""
     lines = Path("/proc", file).read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 2**20
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep freed memory until `release_memory`: a step allocates the same activations again and again, and
+    without this the system takes their pages back and clears them every time. Other C libraries are left alone."""
+    if GLIBC:
+        GLIBC.mallopt(M_MMAP_THRESHOLD, 2**30)
+        GLIBC.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

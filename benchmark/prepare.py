@@ -11,12 +11,14 @@ from typing import Any
 
 import variants
 from benchmark import UserError
+from benchmark.batches import make_dataset
+from benchmark.build import make_objective
 from benchmark.cell import FINISHED, SETTLED, Cell, digest, read_protocols, write_json
 from benchmark.matrix import Matrix
 from benchmark.measure import content_hash, open_instrument, protocol_id
 from benchmark.memory import out_of_memory
 from benchmark.schedule import group, learned
-from benchmark.train import make_dataset, make_objective, train
+from benchmark.train import train
 
 
 def prepare(

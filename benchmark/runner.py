@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from PIL import Image
 
 from benchmark import UserError
 from benchmark.attempt import Attempt
+from benchmark.batches import make_dataset
+from benchmark.build import make_networks, make_recipe
 from benchmark.cell import FINISHED, Cell, append_rows, write_bytes
 from benchmark.checkpoint import drop_checkpoints, row_lengths
 from benchmark.measure import measure, open_instrument, protocol_id
 from benchmark.memory import out_of_memory, release_memory, reset_peak_memory
-from benchmark.train import Snapshot, make_dataset, make_networks, make_recipe, train
+from benchmark.snapshot import Snapshot, State
+from benchmark.train import train
 
 Event = dict[str, Any]
 GRID = 8  # a saved sheet shows GRID x GRID samples
@@ -33,22 +36,34 @@ class Interrupted(BaseException):
     """Raised in the process that runs a cell, wherever it is: the cell has to end now."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """What a cell gets from the stack it is trained in (stacked_runner), and by itself from `train` and the clock."""
+
+    snapshots: Callable[[Cell, Callable[[], bool], State | None], Generator[Snapshot | None, None, None]]
+    clock: Callable[[], float] = time.perf_counter  # the seconds that count as the cell's
+    due: Callable[[Attempt, float], bool] = Attempt.due  # whether to save a checkpoint of the snapshot that is out
+
+
 def run_cell(
     cell: Cell,
     folder: Path,
     device: str,
     stop: Callable[[], bool] = lambda: False,  # whether to save a checkpoint and end
     checkpoint_every: float = 60.0,  # seconds between checkpoints; 0: one after every generator step
+    execution: str = "auto",  # of the training
+    place: Place | None = None,  # in a stack
 ) -> Generator[Event, None, None]:
     """Train and measure one cell into its folder, and commit its status. The caller holds the cell's lock.
 
     Goes on from the cell's last checkpoint, where there is one of the same code and evaluation options: rows written
-    after it are dropped. Yields the running status about once a second, with `checkpoint` where one has just been
-    saved, and last the committed one. Divergence and errors are findings: they end the cell, not the run. Raises
-    UserError where nothing more can be written."""
+    after it are dropped. Yields the running status after every snapshot, at least about once a second, with
+    `checkpoint` where one has just been saved, and last the committed one. Divergence and errors are findings: they end
+    the cell, not the run. Raises UserError where nothing more can be written."""
     path = folder / "cells" / cell.key
+    place = place or Place(lambda cell, pause, state: train(cell, device, state, pause, execution))
     try:
-        yield from _run_cell(cell, path, device, stop, checkpoint_every)
+        yield from _run_cell(cell, path, device, stop, checkpoint_every, place)
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: {error.strerror}; what is committed stays, and the next run goes on from there"
@@ -56,9 +71,9 @@ def run_cell(
 
 
 def _run_cell(
-    cell: Cell, path: Path, device: str, stop: Callable[[], bool], checkpoint_every: float
+    cell: Cell, path: Path, device: str, stop: Callable[[], bool], checkpoint_every: float, place: Place
 ) -> Generator[Event, None, None]:
-    attempt = Attempt(cell, path, device)
+    attempt = Attempt(cell, path, device, place.clock)
     status, saved, heard = attempt.status, attempt.continued, time.monotonic()
     handled: bool = bool(saved and saved["handled"])  # whether the rows of the snapshot that is out are written
     out: Snapshot | None = None  # while the training stands between two steps
@@ -84,9 +99,18 @@ def _run_cell(
         def pause() -> bool:
             return stop() or time.monotonic() - heard >= min(HEARD, checkpoint_every)
 
-        with closing(train(cell, device, saved and saved["train"], pause)) as snapshots:
+        with closing(place.snapshots(cell, pause, saved and saved["train"])) as snapshots:
             for snapshot in snapshots:
-                out, attempt.continued, saved = snapshot, None, None  # its tensors are no part of what the cell takes
+                if snapshot is None:  # the stack is not complete yet
+                    yield dict(status)
+                    continue
+                modes = [how["mode"] for how in (status["execution"], snapshot.execution)] if saved else []
+                if len({*modes}) > 1:
+                    line = "the checkpoint is of execution {}, and from there on it is {}".format(*modes)
+                    status["warnings"] = [*status["warnings"], line]
+                out = last = snapshot
+                attempt.continued = saved = None  # its tensors are no part of what the cell takes
+                status |= {"execution": snapshot.execution, "compile_seconds": snapshot.compile_seconds}
                 status |= {"samples_seen": snapshot.samples_seen, "g_steps": snapshot.g_steps}
                 status |= {"progress": snapshot.progress, "train_seconds": snapshot.train_seconds}
                 status |= dict(zip(("forwards_per_d_step", "forwards_per_g_step"), snapshot.forwards, strict=True))
@@ -94,6 +118,8 @@ def _run_cell(
                 status["warmup_seconds"] = snapshot.warmup_seconds
                 status["probe_seconds"] = snapshot.probe_seconds + reference_seconds
                 if not handled:
+                    if snapshot.due and stop():  # measuring may take long
+                        raise Interrupted
                     if snapshot.row:
                         append_rows(path / "steps.jsonl", [snapshot.row])
                     if snapshot.due:
@@ -106,24 +132,22 @@ def _run_cell(
                 if stop():
                     raise Interrupted
                 attempt.note()
-                if attempt.due(checkpoint_every):
+                saving = place.due(attempt, checkpoint_every)
+                if saving:
                     attempt.save(snapshot, handled)
-                    yield status | {"checkpoint": True}
-                    heard = time.monotonic()
-                elif time.monotonic() - heard >= HEARD / 2:
-                    yield dict(status)
-                    heard = time.monotonic()
+                yield status | ({"checkpoint": True} if saving else {})
+                heard = time.monotonic()
                 reset_peak_memory(device)  # neither the warm-up nor measuring is what the objective costs
                 out, handled = None, False
-        out, handled = snapshot, True
-        status |= {"status": "done", "onset": snapshot.onset}
-        if snapshot.onset is None:
-            save_generator(path, snapshot)
+        out, handled = last, True
+        status |= {"status": "done", "onset": last.onset}
+        if last.onset is None:
+            save_generator(path, last)
         else:
             status |= {"status": "diverged", "reason": "a loss is not finite"}
         status["probe_seconds"] += attempt.time_reference()
     except (Interrupted, GeneratorExit) as end:
-        if out is not None:
+        if out is not None and out.state is not None:  # else its stack has gone on
             attempt.save(out, handled)
         status |= {"status": "interrupted", "reason": str(end) or None}
         attempt.write()
@@ -167,7 +191,8 @@ def layer_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
 def save_generator(path: Path, snapshot: Snapshot) -> None:
     """Save the weights of the generator that samples, for more samples than were measured (`ganbench sample`)."""
     buffer = io.BytesIO()
-    torch.save({name: value.cpu() for name, value in snapshot.G.state_dict().items()}, buffer)
+    weights = {name: value.cpu().clone() for name, value in snapshot.G.state_dict().items()}  # and not a whole stack's
+    torch.save(weights, buffer)
     write_bytes(path / "generator.pt", buffer.getvalue())
 
 

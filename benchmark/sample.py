@@ -26,7 +26,7 @@ from benchmark.cell import (
     whole_file,
 )
 from benchmark.runner import load_snapshot
-from benchmark.train import Snapshot
+from benchmark.snapshot import Snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.cell import FINISHED, digest
 from benchmark.engines import Task
 
-CLOCKS = ("train_seconds", "eval_seconds", "probe_seconds", "warmup_seconds", "other_seconds")
+CLOCKS = ("train_seconds", "eval_seconds", "probe_seconds", "warmup_seconds", "compile_seconds", "other_seconds")
 
 
 def group(spec: dict[str, Any]) -> str:
@@ -70,6 +70,18 @@ class Queue:
         self.begun.add(name)
         self._rank(name)
         return name, task
+
+    def count(self, name: str) -> int:
+        """How many tasks of a group wait."""
+        return len(self.waiting.get(name, ()))
+
+    def more(self, name: str, n: int) -> list[Task]:
+        """The next n tasks of a group, or as many as it has."""
+        tasks = [self.waiting[name].popleft() for _ in range(min(n, self.count(name)))]
+        self._count(name, -len(tasks))
+        if tasks and not self.waiting[name]:
+            self.ranks.pop(name, None)
+        return tasks
 
     def learn(self, name: str, seconds: float) -> None:
         """A cell of a group took that long."""

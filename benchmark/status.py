@@ -46,11 +46,13 @@ class Reader:
                 guessed += expected is None
                 cell["seconds_left"] = _left(cell, typical if expected is None else expected)
                 left.append(cell["seconds_left"])
-        running = [cell["seconds_left"] for cell in cells if cell["status"] == "running"]
+        running = [cell for cell in cells if cell["status"] == "running"]
+        workers = sum(1 / cell["stack"] for cell in running)
         total = None if None in left else sum(left)
         finish = None
         if running and total is not None:
-            ahead = timedelta(seconds=min(max(total / len(running), *running), CENTURIES))
+            longest = max(cell["seconds_left"] * cell["stack"] for cell in running)
+            ahead = timedelta(seconds=min(max(total / workers, longest), CENTURIES))
             finish = (datetime.now().astimezone() + ahead).isoformat(timespec="seconds")
         return {
             "matrix": self.folder.name,
@@ -147,6 +149,8 @@ def _shown(entry: dict[str, Any], status: dict[str, Any], stale: bool) -> State:
         "seconds": _number(spent(status)),
         **clocks,
         "seconds_left": None,
+        "execution": _line((status.get("execution") or {}).get("mode")),
+        "stack": (status.get("execution") or {}).get("stack", 1),
         "started": _line(status.get("started")),
         "updated": _line(status.get("updated")),
         "device": _line(status.get("device")),
@@ -165,7 +169,8 @@ def _own_pace(cell: State) -> float | None:
     """Seconds left at the pace a cell has had so far; None as long as that tells little."""
     if cell["progress"] < EARLY or not cell["seconds"]:
         return None
-    return max(0.0, cell["seconds"] - (cell["warmup_seconds"] or 0.0)) * (1 - cell["progress"]) / cell["progress"]
+    once = (cell["warmup_seconds"] or 0.0) + (cell["compile_seconds"] or 0.0)
+    return max(0.0, cell["seconds"] - once) * (1 - cell["progress"]) / cell["progress"]
 
 
 def _signature(path: Path) -> Any:

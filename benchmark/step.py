@@ -1,18 +1,18 @@
 """One adversarial step: the critic's and the generator's, pure in their tensors, no device synchronisation."""
 
-import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.func import functional_call
 
 from variants.objectives import full_precision
 
 CRITIC = ("d_loss", "d_real", "d_fake", "d_grad_norm")  # what a critic step returns: loss, mean scores, norm
 GENERATOR = ("g_loss", "g_grad_norm")  # what a generator step returns
+KIND = ("fused", "foreach", "capturable", "lr")  # what optimisers of one recipe may differ in
 
 
 def critic_step(
@@ -42,8 +42,7 @@ def critic_step(
             fake = G(z).float()
         loss = objective.d_loss(critic, real, fake, noise)
     assert loss.dim() == 0, f"d_loss must be a scalar, not of shape {tuple(loss.shape)}"
-    # a penalty is differentiated again here, in float32 too
-    with full_precision(real) if objective.per_sample_penalty else nullcontext():
+    with full_precision(real) if objective.float32_penalty else nullcontext():
         _update(optimizer, loss, D)
     norm = grad_norm(D)
     objective.after_d_step(D)
@@ -69,40 +68,74 @@ def generator_step(
     return torch.stack([loss.detach(), grad_norm(G)])
 
 
-def count_forwards(
-    objective: Any,
-    G: nn.Module,
-    D: nn.Module,
-    optimizers: list[torch.optim.Optimizer],
-    real: Tensor,
-    latents: tuple[Tensor, Tensor],
-    noise: tuple[Tensor, ...] | None,
-    precision: str = "float32",
-) -> tuple[float, float]:
-    """What one critic step and one generator step cost in critic forward-equivalents: the floating-point operations of
-    their matrix products and convolutions, the generator's included, by those of the critic's forward pass on one
-    sample. Takes both steps, on the latents of each: call it on copies. NaN for a critic that has neither."""
-    with _Flops() as forward, torch.no_grad():
-        D(real)
-    with _Flops() as critic:
-        critic_step(objective, G, D, optimizers[1], real, latents[0], noise, precision)
-    with _Flops() as generator:
-        generator_step(objective, G, D, optimizers[0], real, latents[1], noise, precision)
-    one = forward.total / len(real) or math.nan
-    return critic.total / one, generator.total / one
+Tensors = dict[str, Tensor]  # parameters or buffers of a network, by name
 
 
-class _Flops(TorchDispatchMode):
-    """Counts floating-point operations by torch's own formulas; its FlopCounterMode follows modules as well, and
-    cannot do so where a critic is differentiated in its input."""
+def critic_gradients(
+    objective: Any, D: nn.Module, precision: str
+) -> Callable[[Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None], tuple[Tensors, Tensor]]:
+    """`critic_step` without its update, as a pure function for torch.compile and vmap: (parameters and buffers of D,
+    real, fake, noise) -> the gradients, and CRITIC. Buffers are updated in place."""
 
-    total = 0
+    def loss(params: Tensors, buffers: Tensors, real: Tensor, fake: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
+        means = [torch.full((), torch.nan, device=real.device)] * 2
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func._overloadpacket):
-            self.total += formula(*args, **(kwargs or {}), out_val=out)
-        return out
+        def critic(x: Tensor) -> Tensor:
+            scores: Tensor = functional_call(D, (params, buffers), (x,)).float()
+            if x is real or x is fake:
+                means[x is fake] = scores.detach().mean()
+            return scores
+
+        with autocast(real, precision):
+            value = objective.d_loss(critic, real, fake, noise)
+        assert value.dim() == 0, f"d_loss must be a scalar, not of shape {tuple(value.shape)}"
+        return value, torch.stack([value.detach(), *means])
+
+    return _with_norm(torch.func.grad(loss, has_aux=True))
+
+
+def generator_gradients(
+    objective: Any, G: nn.Module, D: nn.Module, precision: str
+) -> Callable[[Tensors, Tensors, Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None], tuple[Tensors, Tensor]]:
+    """`generator_step` without its update, likewise: (parameters and buffers of G, of D, real, z, noise) -> the
+    gradients, and GENERATOR. The critic's parameters are constants."""
+
+    def loss(params: Tensors, buffers: Tensors, *rest: Any) -> tuple[Tensor, Tensor]:
+        of_critic, of_critic_buffers, real, z, noise = rest
+        with autocast(real, precision):
+            fake = functional_call(G, (params, buffers), (z,)).float()
+            value = objective.g_loss(
+                lambda x: functional_call(D, (of_critic, of_critic_buffers), (x,)).float(), real, fake, noise
+            )
+        assert value.dim() == 0, f"g_loss must be a scalar, not of shape {tuple(value.shape)}"
+        return value, value.detach().unsqueeze(0)
+
+    return _with_norm(torch.func.grad(loss, has_aux=True))
+
+
+def generate(G: nn.Module, precision: str, at_once: bool) -> Callable[[Tensors, Tensors, Tensor], Tensor]:
+    """(parameters, buffers of G, z) -> fakes, without gradient. at_once: of several batches (K, batch, latent_dim) in
+    one pass; batch norm still normalises every batch by itself."""
+
+    @torch.no_grad()
+    def fakes(params: Tensors, buffers: Tensors, z: Tensor) -> Tensor:
+        def of_batch(z: Tensor) -> Tensor:
+            out: Tensor = functional_call(G, (params, buffers), (z,)).float()
+            return out
+
+        with autocast(z, precision):
+            return torch.func.vmap(of_batch)(z) if at_once else of_batch(z)
+
+    return fakes
+
+
+def _with_norm(gradients: Callable[..., tuple[Tensors, Tensor]]) -> Callable[..., tuple[Tensors, Tensor]]:
+    def found(*args: Any) -> tuple[Tensors, Tensor]:
+        grads, values = gradients(*args)
+        norm = torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt()
+        return grads, torch.cat([values, norm.unsqueeze(0)])
+
+    return found
 
 
 def grad_norm(network: nn.Module) -> Tensor:
@@ -121,11 +154,28 @@ def set_precision(precision: str) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-def make_optimizer(recipe: Any, network: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser for a network's parameters."""
+def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch.optim.Optimizer:
+    """The recipe's optimiser for a network's parameters: "loop" over them, "fused" into one kernel (RMSProp has none:
+    one per operation), or "capturable" in a CUDA graph, with its rate on the device. The same update, rounded apart."""
+    params, lr, options = list(network.parameters()), recipe.lr, {}
+    if kind == "capturable":
+        lr, options = torch.tensor(lr, device=params[0].device), {"capturable": True}
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), recipe.lr, tuple(recipe.betas))
-    return torch.optim.RMSprop(network.parameters(), recipe.lr, recipe.alpha)
+        return torch.optim.Adam(params, lr, tuple(recipe.betas), fused=kind != "loop" or None, **options)
+    return torch.optim.RMSprop(params, lr, recipe.alpha, foreach=kind != "loop" or None, **options)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Continue from another optimiser's state_dict, whatever its kind. The rate stays this one's: the recipe's, unless
+    it is set before every step."""
+    if not state["state"]:
+        return
+    own = optimizer.state_dict()["param_groups"]
+    groups = [
+        saved | {key: mine[key] for key in KIND if key in mine}
+        for saved, mine in zip(state["param_groups"], own, strict=True)
+    ]
+    optimizer.load_state_dict(state | {"param_groups": groups})
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:

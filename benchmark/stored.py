@@ -3,7 +3,7 @@ hold more, and may come from someone else or from another version."""
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 Table = dict[str, Any]
 
@@ -82,6 +82,14 @@ class Protocol(Stored):
     extractor: Table | None = None
 
 
+class Execution(Stored):
+    """How a cell was trained."""
+
+    mode: str | None = None
+    stack: Annotated[int, Field(ge=1, le=10**6)] = 1
+    fallback: str | None = None
+
+
 class Status(Stored):
     """status.json."""
 
@@ -95,6 +103,7 @@ class Status(Stored):
     resumes: int = 0
     progress: float | None = None
     recipe: Table = {}
+    execution: Execution | None = None
     parameters: dict[str, int] = {}
     onset: float | None = None
     samples_seen: float | None = None
@@ -103,6 +112,7 @@ class Status(Stored):
     eval_seconds: float | None = None
     probe_seconds: float | None = None
     warmup_seconds: float | None = None
+    compile_seconds: float | None = None
     other_seconds: float | None = None
     peak_memory_mb: float | None = None
     forwards_per_d_step: float | None = None

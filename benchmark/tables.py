@@ -105,11 +105,17 @@ def _cell(folder: Path, entry: dict[str, Any], hashes: dict[Any, str]) -> dict[s
     row |= {"stale": bool(status) and is_stale(status, entry, read_stored(path / "spec.json"), hashes)}
     row |= {"reason": status.get("reason")}
     row |= {name: _number(status.get(name)) for name in STATUS}
+    row["compile_seconds"] = _number(status.get("compile_seconds", 0.0 if status else None))  # older: nothing compiled
     row |= {"batch_size": _number(entry["spec"]["training"].get("batch_size"))}
     row |= {name: status.get(name) for name in ("protocol", "code", "precision", "layout", "norm")}
+    how = status.get("execution") or {}
+    row |= {"execution": how.get("mode"), "stack": _number(how.get("stack")), "fallback": how.get("fallback")}
     row |= {"recipe": " ".join(f"{name}={value}" for name, value in status.get("recipe", {}).items()) or None}
     parts = [environment, *environment.get("resumes", [])]
     row |= {"device": _all([part.get("device") for part in parts])}
+    ways = [how.get("mode", "eager"), *([f"stack of {how['stack']}"] if how.get("stack", 1) > 1 else [])]
+    if row["device"] and ways != ["eager"]:  # its seconds are not those of an eager cell on the same device
+        row["device"] += f" ({', '.join(ways)})"
     row |= {"torch": _all([part.get("versions", {}).get("torch") for part in parts])}
     return row | {"git_commit": (environment.get("git") or {}).get("commit")}
 

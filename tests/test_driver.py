@@ -14,18 +14,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmark import UserError, driver, engines, matrix, prepare, runner
-from benchmark.cell import ROOT, append_rows, read_json, write_bytes, write_json
+from benchmark import UserError, driver, engines, matrix, prepare, runner, stacked_runner, stacking
+from benchmark.build import make_networks
+from benchmark.cell import ROOT, Choice, append_rows, read_json, write_bytes, write_json
 from benchmark.claim import alone, mark, renew, superseded, take, taken
 from benchmark.driver import drive
 from benchmark.engines import Event, Task, local, local_worker
+from benchmark.iteration import MODES
 from benchmark.schedule import group, learned
 from tests.cells import small_cell
 from tests.conftest import Ended, matrix_text
@@ -47,18 +49,23 @@ class Simulated:
     running: dict[str, tuple[float, Event]] = field(default_factory=dict)  # key -> when it ends, and how
     said: list[str] = field(default_factory=list)
     at: dict[float, Callable[[], None]] = field(default_factory=dict)  # what else happens, and when
+    stacks: dict[str, Task] = field(default_factory=dict)  # key -> what its cell was started in
 
     def capacity(self) -> int:
         return self.size
 
     def start(self, task: Task) -> None:
-        assert len(self.running) < self.size
-        key, seconds = task.cell.key, self.seconds(task)
-        self.started.append(task)
-        done = {"status": "done", "reason": None, "train_seconds": seconds}
-        end = self.events.get(key, []).pop(0) if self.events.get(key) else done
-        self.running[key] = (self.now + seconds, {"key": key, **end})
-        self.said += [key] if self.says else []
+        """A stack takes the seconds of all its cells; its cells end together, each with its share."""
+        assert len({id(self.stacks[key]) for key in self.running}) < self.size
+        stack = (task, *task.beside)
+        for each in stack:
+            key, seconds = each.cell.key, self.seconds(each)
+            self.started.append(each)
+            self.stacks[key] = task
+            done = {"status": "done", "reason": None, "train_seconds": seconds}
+            end = self.events.get(key, []).pop(0) if self.events.get(key) else done
+            self.running[key] = (self.now + sum(map(self.seconds, stack)), {"key": key, **end})
+            self.said += [key] if self.says else []
 
     def wait(self, seconds: float) -> list[Event]:
         events = [{"key": key, "status": self.says, "progress": 0.0} for key in self.said if key in self.running]
@@ -75,6 +82,7 @@ class Simulated:
 
     def kill(self, key: str) -> None:
         del self.running[key]
+        self.running = {k: v for k, v in self.running.items() if self.stacks[k] is not self.stacks[key]}
 
     def stop(self) -> None:
         if self.heeds:
@@ -147,6 +155,128 @@ def test_the_time_left_is_what_waits_and_what_runs_over_the_workers(simulate: Ca
     # after the first (10 s): seeds 2, 3, 4 and the running seed 1, each expected to take 10 s, on two workers
     assert events[0]["left"] == 20.0
     assert events[-1]["left"] == 0.0
+
+
+# Stacks
+
+
+def test_a_stack_takes_one_place_and_no_more_than_a_workers_share(simulate: Callable[..., list[Event]]) -> None:
+    asked = []
+
+    def stack(cell: Any, waiting: int, share: int) -> int:
+        asked.append((cell.objective.name, waiting, share))
+        return min(waiting, share)
+
+    pool = Simulated(2, seconds=lambda task: 10.0)  # `start` asserts the room
+    tasks = tasks_of(("lsgan", 7), ("wgan", 3))
+    events = simulate(tasks, pool, stack=stack)
+    assert sorted(event["key"] for event in events) == sorted(task.cell.key for task in tasks)
+    assert names(pool.started) == [
+        *(f"lsgan {i}" for i in range(5)),
+        *(f"wgan {i}" for i in range(3)),
+        *names(tasks)[5:7],
+    ]
+    assert asked == [("lsgan", 7, 5), ("wgan", 3, 3), ("lsgan", 2, 1), ("lsgan", 1, 1)]
+    assert pool.now == 50.0
+    assert events[2]["left"] == (2 * 10.0 + 5 * 10.0) / 2  # as nothing was said of how far the other stack is
+
+
+def test_a_stack_has_the_time_of_all_its_cells_and_ends_as_one(
+    simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    tasks = tasks_of(("lsgan", 3), ("wgan", 1))
+    hung = [task.cell.key for task in tasks[:3]]
+    pool = Simulated(2, seconds=lambda task: 1e9 if task.cell.key in hung else 59.0)
+    events = simulate(tasks, pool, timeout=60, stack=lambda cell, waiting, share: waiting)
+    assert {event["key"]: event["status"] for event in events} == dict.fromkeys(hung, "timeout") | {
+        tasks[3].cell.key: "done"
+    }
+    assert 180 < pool.now < 182
+    reason = "its stack of 3 took longer than 60 s (--timeout) for each"
+    assert {status_of(tmp_path, task)["reason"] for task in tasks[:3]} == {reason}
+
+
+def test_a_stack_that_says_nothing_at_all_ends_the_run(simulate: Callable[..., list[Event]], tmp_path: Path) -> None:
+    pool = Simulated(seconds=lambda task: 1e9, says="started", at={600.0: signalled(signal.SIGINT)})
+    with pytest.raises(UserError, match=r"lsgan.*: its worker said nothing for 120 s \(--timeout\)"):
+        simulate(tasks_of(("lsgan", 2)), pool, timeout=60, stack=lambda cell, waiting, share: waiting)
+
+
+def test_members_of_a_stack_that_others_have_are_waited_for_by_themselves(
+    simulate: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    tasks = tasks_of(("lsgan", 3))
+    lock = take(tmp_path, tasks[1].cell.key)
+    assert lock
+    pool = Simulated(events={tasks[1].cell.key: [{"status": "taken"}]}, at={30.0: lock.release})
+    events = simulate(tasks, pool, stack=lambda cell, waiting, share: waiting)
+    assert names(pool.started) == ["lsgan 0", "lsgan 1", "lsgan 2", "lsgan 1"]
+    assert [event["status"] for event in events] == ["done", "taken", "done", "done"]
+    assert pool.started[-1].beside == ()
+
+
+def test_a_stack_that_does_not_end_in_time_is_ended(simulate: Callable[..., list[Event]], tmp_path: Path) -> None:
+    pool = Simulated(seconds=lambda task: 1e9, heeds=False, at={5.0: signalled(signal.SIGTERM)})
+    tasks = tasks_of(("lsgan", 3))
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tasks, pool, stack=lambda cell, waiting, share: 2)
+    assert [status_of(tmp_path, task).get("status") for task in tasks] == ["interrupted", "interrupted", None]
+
+
+@pytest.mark.parametrize(
+    ("changed", "waiting", "share", "execution", "asked", "size"),
+    [
+        ({}, 7, 99, "auto", "auto", 1),  # 64 units: 5 gain 1.34
+        ({}, 8, 99, "auto", "auto", 8),
+        ({}, 99, 99, "auto", "auto", 16),
+        ({}, 99, 15, "auto", "auto", 8),  # a worker's share is less
+        ({"width": 32}, 8, 99, "eager", "auto", 8),  # smaller networks gain as much at least
+        ({"batch_size": 32}, 8, 99, "auto", "auto", 8),
+        ({"batch_size": 96}, 8, 99, "auto", "auto", 1),  # between two rows the larger one counts
+        ({"width": 128}, 99, 99, "auto", "auto", 1),
+        ({"width": 128}, 99, 99, "compiled", "auto", 8),
+        ({"width": 256}, 99, 99, "compiled", "auto", 1),  # larger than what was measured
+        ({}, 99, 99, "graphed", "auto", 1),
+        ({"width": 256}, 99, 1, "auto", "5", 5),
+        ({}, 3, 99, "auto", "5", 3),
+        ({}, 99, 99, "auto", "1", 1),
+        ({"seconds": 9.0}, 99, 99, "auto", "5", 1),
+        ({"place": "images"}, 99, 99, "auto", "auto", 1),
+    ],
+)
+def test_a_stack_is_made_where_it_was_measured_to_pay(
+    changed: dict[str, Any], waiting: int, share: int, execution: str, asked: str, size: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "stacks.csv").write_text(
+        "device,mode,kind,weights,batch_size,stack,ratio\n"
+        "cpu,eager,mlp,17219,64,5,1.34\ncpu,eager,mlp,17219,64,8,1.76\ncpu,eager,mlp,17219,64,16,2.16\n"
+        "cpu,eager,mlp,67203,64,8,1.15\ncpu,eager,mlp,67203,64,16,1.29\n"
+        "cpu,compiled,mlp,67203,64,5,1.73\ncpu,compiled,mlp,67203,64,8,1.73\n"
+    )
+    monkeypatch.setattr(stacking, "TABLE", tmp_path / "stacks.csv")
+    stacking.measured.cache_clear()
+    width, place = changed.pop("width", 64), changed.pop("place", "points")
+    cell = small_cell("wgan_gp", place, **{"batch_size": 64, **changed})
+    if place == "points":
+        cell = replace(cell, architecture=Choice("mlp", {"width": width}))
+    assert stacking.stack_size(cell, waiting, share, device="cpu", execution=execution, asked=asked) == size
+    assert stacking.stack_size(cell, waiting, share, device="cuda:0", execution=execution) == 1
+    stacking.measured.cache_clear()
+
+
+def test_the_measured_table_is_sound() -> None:
+    rows = stacking.measured()
+    assert {row["device"] for row in rows} <= {"cpu", "cuda"}
+    assert {row["mode"] for row in rows} <= {*MODES}
+    assert {row["kind"] for row in rows} <= {"mlp", "conv"}
+    assert all(row["stack"] > 1 and row["ratio"] > 0 and row["work"] > 0 for row in rows)
+
+
+def test_weights_are_counted_as_they_are_trained() -> None:
+    for cell, kind in ((small_cell("wgan_gp"), "mlp"), (small_cell("lsgan", "images"), "conv")):
+        weights = sum(p.numel() for network in make_networks(cell) for p in network.parameters())
+        assert stacking.networks(cell.architecture, cell.dataset, cell.norm) == (kind, weights)
 
 
 # Cells that do not end by themselves
@@ -553,7 +683,7 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[.
             raise EOFError
 
         monkeypatch.setattr(runner, "run_cell", run_cell)
-        local_worker.work(SimpleNamespace(recv=recv, send=events.append), device, tmp_path, 1, 60.0)
+        local_worker.work(SimpleNamespace(recv=recv, send=events.append), device, tmp_path, 1, 60.0, "auto")
         return events
 
     yield call
@@ -580,6 +710,73 @@ def test_a_worker_runs_a_cell_under_its_lock_and_none_that_another_has_or_has_se
     assert not taken(tmp_path, key)
     write_json(tmp_path / "cells" / key / "status.json", {"status": "error", "attempt": "of another"})
     assert [event["status"] for event in work(task, runs)] == ["error"]
+
+
+def test_a_worker_runs_of_a_stack_what_it_can_have(
+    work: Callable[..., list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each under its own lock, which is free once the cell has ended; one left is no stack."""
+    tasks = tasks_of(("lsgan", 4))
+    keys = [task.cell.key for task in tasks]
+    stack = Task(tasks[0].cell, beside=tuple(tasks[1:]))
+    ran: list[list[str]] = []
+
+    def run_stack(cells: Any, *options: Any) -> Iterator[Event]:
+        ran.append([cell.key for cell in cells])
+        for key in ran[-1]:
+            yield {"key": key, "status": "running"}
+        for i, key in enumerate(ran[-1]):
+            assert [taken(tmp_path, each) for each in ran[-1]] == [j >= i for j in range(len(ran[-1]))]
+            yield {"key": key, "status": "done"}
+
+    def run_cell(cell: Any, *options: Any) -> Iterator[Event]:
+        return run_stack([cell])
+
+    monkeypatch.setattr(stacked_runner, "run_stack", run_stack)
+    lock = take(tmp_path, keys[1])
+    assert lock
+    write_json(tmp_path / "cells" / keys[2] / "status.json", {"status": "error", "attempt": "of another"})
+    events = work(stack, run_cell)
+    assert [(event["key"], event["status"]) for event in events[:2]] == [(keys[1], "taken"), (keys[2], "error")]
+    assert [(event["key"], event["status"]) for event in events[2:]] == [
+        (key, status) for status in ("running", "done") for key in (keys[0], keys[3])
+    ]
+    assert not any(taken(tmp_path, keys[i]) for i in (0, 2, 3))
+    write_json(tmp_path / "cells" / keys[3] / "status.json", {"status": "error", "attempt": "of another"})
+    assert [event["status"] for event in work(stack, run_cell)] == ["taken", "error", "error", "running", "done"]
+    assert ran == [[keys[0], keys[3]], [keys[0]]]
+    lock.release()
+
+
+def test_a_stack_that_takes_too_long_to_end_is_marked(
+    work: Callable[..., list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = tasks_of(("lsgan", 3))
+
+    def run_stack(cells: Any, *options: Any) -> Iterator[Event]:
+        for cell in cells:
+            yield {"key": cell.key, "status": "running"}
+        yield {"key": cells[0].key, "status": "done"}
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(stacked_runner, "run_stack", run_stack)
+    events = work(Task(tasks[0].cell, beside=tuple(tasks[1:])), lambda *options: iter(()))
+    assert [event["status"] for event in events] == [*["running"] * 3, "done", "interrupted", "interrupted"]
+    for task in tasks[1:]:
+        assert status_of(tmp_path, task)["reason"] == "asked to end, it took too long"
+        assert not taken(tmp_path, task.cell.key)
+
+
+def test_a_worker_speaks_of_a_running_cell_now_and_then(work: Callable[..., list[Event]]) -> None:
+    (task,) = tasks_of(("lsgan", 1))
+
+    def runs(*options: Any) -> Iterator[Event]:
+        for _ in range(50):
+            yield {"key": task.cell.key, "status": "running"}
+        yield {"key": task.cell.key, "status": "done"}
+
+    assert [event["status"] for event in work(task, runs)] == ["running", "done"]
 
 
 @pytest.mark.parametrize("where", ["step", "measurement", "start"])
@@ -631,7 +828,11 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[local.Pool, 
             theirs.close()
             nothing = {"kill": lambda: None, "terminate": lambda: None, "join": lambda seconds: None}  # never without
             process = SimpleNamespace(exitcode=exitcode, **nothing)
-            made.append(SimpleNamespace(device=device, connection=ours, process=process, unheard=None, proven=False))
+            made.append(
+                SimpleNamespace(
+                    device=device, connection=ours, process=process, unheard=None, proven=False, spoiled=False
+                )
+            )
             return made[-1]
 
         monkeypatch.setattr(local, "Worker", worker)
@@ -670,6 +871,40 @@ def test_a_worker_that_dies_later_is_lost_with_its_cell(
     pool, made = planned(exitcode, [running])
     assert news_of(pool, task) == [running, {"key": task.cell.key, "status": "lost", "reason": said, "retry": False}]
     assert len(made) == 1
+
+
+def test_the_worker_of_a_stack_is_free_once_all_its_cells_have_ended(
+    planned: Callable[..., tuple[local.Pool, list[Any]]],
+) -> None:
+    tasks = tasks_of(("lsgan", 3))
+    keys = [task.cell.key for task in tasks]
+    sent = [{"key": key, "status": status} for status in ("running", "done") for key in keys]
+    pool, made = planned(0, sent)
+    pool.start(Task(tasks[0].cell, beside=tuple(tasks[1:])))
+    heard: list[Event] = []
+    while pool.busy:
+        assert pool.idle == []
+        heard += pool.wait(1.0)
+    assert heard == [*({"key": key, "status": "started"} for key in keys), *sent]
+    assert (pool.idle, pool.free) == (made, [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"), [([], ["fatal", "lost"]), (["running"], ["lost", "lost"]), (["fatal"], ["fatal", "lost"])]
+)
+def test_the_end_of_a_stacks_worker_is_that_of_all_its_cells(
+    sent: list[str], statuses: list[str], planned: Callable[..., tuple[local.Pool, list[Any]]]
+) -> None:
+    tasks = tasks_of(("lsgan", 2))
+    events = [{"key": tasks[0].cell.key, "status": status, "reason": "full"} for status in sent]
+    pool, _ = planned(-9, events, [])
+    pool.start(Task(tasks[0].cell, beside=(tasks[1],)))
+    heard: list[Event] = []
+    while pool.busy:
+        heard += pool.wait(1.0)
+    assert [event["status"] for event in heard if event["status"] not in ("started", "running")] == statuses
+    assert {event["key"] for event in heard} == {task.cell.key for task in tasks}
+    assert (pool.free, pool.idle) == (["cpu"], [])
 
 
 def test_workers_that_were_asked_to_end_are_not_replaced(
@@ -728,10 +963,14 @@ class Planted:
 
     root: Path
 
-    def start(self, *objectives: str, options: str = "--jobs 2", held: str = "") -> subprocess.Popen[str]:
-        """`ganbench run` of a matrix over these objectives, one seed of 60 steps each; some are `held` in step 29."""
+    def start(
+        self, *objectives: str, options: str = "--jobs 2", held: str = "", seeds: int = 1
+    ) -> subprocess.Popen[str]:
+        """`ganbench run` of a matrix over these objectives, 60 steps each; some are `held` in step 29."""
         text = matrix_text(
-            objectives=f"objectives = {list(objectives)}", training="[training]\nsteps = 60\nbatch_size = 8"
+            objectives=f"objectives = {list(objectives)}",
+            training="[training]\nsteps = 60\nbatch_size = 8",
+            seeds=f"seeds = {seeds}",
         )
         (self.root / "planted.toml").write_text(text)
         command = "-m benchmark run --matrix planted.toml --results . --device cpu --checkpoint-every 0"
@@ -867,6 +1106,34 @@ def test_killed_workers_and_a_killed_driver_lose_no_more_than_the_step_they_were
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_stack_that_was_cut_off_goes_on_as_one(killed: bool, planted: Planted) -> None:
+    """Killed with its driver, or asked to end: its seeds lose the step they were in, or nothing."""
+    driver = planted.start("one", held="one", seeds=3, options="--jobs 1 --stack 3")
+    (worker,) = planted.wait_for("one")
+    if killed:
+        for process in (driver.pid, worker):
+            os.kill(process, signal.SIGKILL)
+    else:
+        os.killpg(driver.pid, signal.SIGTERM)
+        planted.release("one")
+    _, err = driver.communicate(timeout=60)
+    paths = sorted(planted.root.glob("planted/cells/one-*"))
+    assert [path.name.split("-")[3] for path in paths] == ["seed0", "seed1", "seed2"]
+    for path in paths:
+        assert read_json(path / "status.json")["status"] == ("running" if killed else "interrupted"), err
+        assert (path / "checkpoint.pt").exists()
+    again = planted.start("one", seeds=3, options="--jobs 1 --stack 3")
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    before, after = planted.trained()["one"].values()
+    assert before + after == ([*range(30), *range(29, 60)] if killed else [*range(60)])
+    for path in paths:
+        status = read_json(path / "status.json")
+        assert (status["status"], status["resumes"], status["execution"]["stack"]) == ("done", 1, 3)
+
+
+@pytest.mark.slow
 def test_a_hung_worker_ends_its_cell_which_can_be_continued(planted: Planted) -> None:
     run = planted.start("one", "two", "three", options="--jobs 2 --timeout 15", held="one")
     out, err = run.communicate(timeout=120)
@@ -934,6 +1201,14 @@ def test_a_second_ctrl_c_ends_at_once(planted: Planted) -> None:
         ("--gpus-per-cell 0.5", "--gpus-per-cell 0.5 is for --engine ray"),
         ("--engine ray --threads 2", "--threads 2 is for --engine local; on Ray a cell has as many as --cpus-per-cell"),
         ("--engine ray", "--engine ray needs Ray: pip install 'ganbench[ray]'"),
+        ("--engine ray --stack 4", "--stack 4 is for --engine local; on Ray every seed trains by itself"),
+        (
+            "--execution graph",
+            "unknown execution mode 'graph' (did you mean 'graphed'?); "
+            "valid: auto, eager, compiled, graphed, compiled_graphed",
+        ),
+        ("--stack 0", "unknown stack '0'; valid: auto, a number of seeds from 1"),
+        ("--stack many", "unknown stack 'many'; valid: auto, a number of seeds from 1"),
     ],
 )
 def test_options_of_the_other_engine_are_refused(

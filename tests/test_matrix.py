@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmark import UserError, matrix
+from benchmark.build import make_recipe
 from benchmark.cell import ROOT, Cell, Choice, cell_from_spec, code_hash
-from benchmark.train import make_recipe
 from tests.conftest import Ended, matrix_text
 from variants.architectures import build, dcgan, mlp
 from variants.objectives import Recipe

@@ -15,12 +15,13 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from benchmark import UserError
+from benchmark.batches import make_dataset
 from benchmark.cell import Choice, read_json
 from benchmark.check import BASELINES
 from benchmark.matrix import find, read
 from benchmark.measure import extractors, images, measure, open_instrument, points, protocol_id
 from benchmark.measure.extractors import classifier_weights
-from benchmark.train import make_dataset, train
+from benchmark.train import train
 from tests.cells import EVALUATION, small_cell
 from variants.datasets import Base, Modes, Split
 
@@ -108,6 +109,58 @@ def test_values_are_torch_fidelitys_on_the_same_float64_features(generated):
         fake.features, real.features, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=False, verbose=False
     )
     assert (found["precision"], found["recall"]) == pytest.approx((both["precision"], both["recall"]), rel=1e-6)
+
+
+def plain_nearest(x, y, others=False):
+    """The distance of each of x to its nearest of y, its own place left out: by difference, every pair at once."""
+    distance = (x.unsqueeze(1) - y).norm(dim=2)
+    return distance.fill_diagonal_(torch.inf).amin(1) if others else distance.amin(1)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "d", "subsets", "size"),
+    [
+        (600, 1100, 8, 5, 40),  # a kernel of every subset's own, blocks of both sides
+        (120, 150, 24, 30, 60),  # the kernel of every pair once
+        (64, 65, 2, 5, 20),  # groups of neighbours without a rest
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_values_on_random_features_are_those_of_torch_fidelity_and_of_plain_loops(n, m, d, subsets, size, threads):
+    """Multiplication is NumPy's on one thread and torch's on two."""
+    generator = torch.Generator().manual_seed(n)
+    fake, held, real = (
+        images.Features(
+            scale * torch.randn(k, d, dtype=torch.float64, generator=generator) + shift,
+            torch.randn(k, 7, dtype=torch.float64, generator=generator),
+        )
+        for k, scale, shift in ((n, 0.8, 0.3), (n, 1, 0), (m, 1, 0))
+    )
+    reference = images.Reference(real, held, subsets, size)
+    torch.set_num_threads(threads)
+    try:
+        names = ("fid", "kid", "precision", "recall", "nn_ratio", "duplicates", "is_std")
+        found = {name: getattr(images, name)(fake, reference) for name in names}
+        found["is_mean"] = images.is_mean(fake, reference)[0]
+    finally:
+        torch.set_num_threads(1)
+    both = prc_features_to_metric(
+        fake.features, real.features, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=False, verbose=False
+    )
+    score = isc_features_to_metric(fake.logits)
+    ratio = plain_nearest(fake.features, real.features).median() / plain_nearest(held.features, real.features).median()
+    near = plain_nearest(held.features, held.features, others=True).quantile(0.01, interpolation="lower")
+    same = (plain_nearest(fake.features, fake.features, others=True) <= near).double().mean()
+    expected = {"precision": both["precision"], "recall": both["recall"]}
+    expected |= {"nn_ratio": ratio.item(), "duplicates": same.item()}
+    expected |= {"is_mean": score["inception_score_mean"], "is_std": score["inception_score_std"]}
+    statistics = [fid_features_to_statistics(part.features) for part in (fake, real)]
+    expected |= {"fid": fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]}
+    kid = kid_features_to_metric(
+        fake.features, real.features, kid_subsets=subsets, kid_subset_size=size, rng_seed=2020, verbose=False
+    )
+    expected |= {"kid": kid["kernel_inception_distance_mean"]}
+    assert found == pytest.approx(expected, rel=1e-6, abs=0)
 
 
 def test_frechet_distance_of_gaussians_in_closed_form():
@@ -297,7 +350,9 @@ def test_a_device_may_have_no_float64():
     samples = make_dataset(Choice("gaussians8")).train()[:200]
     instrument = open_instrument(Choice("gaussians8"), EVALUATION, "cpu")
     assert instrument.measure(samples.as_subclass(WithoutFloat64)) == instrument.measure(samples)
-    extractor = lambda batch: (batch.flatten(1).float().as_subclass(WithoutFloat64),) * 2  # noqa: E731
+    network = lambda batch: (batch.flatten(1).float().as_subclass(WithoutFloat64),) * 2  # noqa: E731
+    network.convert_features_tuple_to_dict = lambda found: dict(zip(("features", "logits"), found, strict=True))
+    extractor = extractors.Extractor("classifier", network, "features", "logits", "", "none")
     found = images.extract(extractor, make_dataset(DIGITS).train()[:300], "cpu")
     assert found.features.dtype == found.logits.dtype == torch.float64
     assert found.features.shape == (300, 64)
@@ -305,8 +360,11 @@ def test_a_device_may_have_no_float64():
 
 @pytest.fixture(scope="module")
 def inception_weights(tmp_path_factory):
+    return write_inception(tmp_path_factory.mktemp("weights") / "inception.pth")
+
+
+def write_inception(path):
     """A state dict of the Inception network, written here: He initialisation, so that features have a scale."""
-    path = tmp_path_factory.mktemp("weights") / "inception.pth"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *a, **k: {})
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)

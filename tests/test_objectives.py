@@ -290,7 +290,7 @@ def test_fdgp_survives_points_that_coincide(pairs):
     assert parameter_gradient(loss, flat).isfinite().all()
 
 
-def test_penalties_run_in_full_precision_under_autocast():
+def test_finite_differences_run_in_full_precision_under_autocast():
     seen = []
 
     class Recorder(torch.nn.Linear):
@@ -300,9 +300,8 @@ def test_penalties_run_in_full_precision_under_autocast():
             return out.squeeze(1)
 
     D, real, fake = Recorder(6, 1), torch.randn(8, 6), torch.randn(8, 6)
-    for objective in (wgan_gp.Objective(), wgan_fdgp.Objective()):
-        with torch.autocast("cpu", torch.bfloat16):
-            objective.penalty(D, real, fake)
+    with torch.autocast("cpu", torch.bfloat16):
+        wgan_fdgp.Objective().penalty(D, real, fake)
     assert set(seen) == {torch.float32}
 
 

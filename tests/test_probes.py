@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.build import make_networks, make_objective
 from benchmark.cell import Choice
+from benchmark.cost import count_forwards
 from benchmark.probes import PROBES, layer_norms, probe
 from benchmark.runner import layer_rows, load_snapshot, save_generator
-from benchmark.step import count_forwards, grad_norm, make_optimizer
-from benchmark.train import make_networks, make_objective, train
+from benchmark.step import grad_norm, make_optimizer
+from benchmark.train import train
 from benchmark.workload import reference_workload
 from tests.cells import small_cell
 

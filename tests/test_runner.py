@@ -27,7 +27,8 @@ from benchmark import train as train_module
 from benchmark.cell import ROOT, Cell, cell_from_spec, cell_status, read_json, read_rows, write_bytes
 from benchmark.engines import local
 from benchmark.prepare import estimate, pending, prepare
-from benchmark.train import Snapshot, train
+from benchmark.snapshot import Snapshot
+from benchmark.train import train
 from tests.conftest import Ended, matrix_text
 from variants.objectives import nonsaturating
 
@@ -156,6 +157,29 @@ def test_the_environment_names_no_machine_and_no_user(finished: Finished) -> Non
         assert [name for name in private if len(name) > 3 and name.lower() in text] == []
         assert json.loads(text)["versions"]["torch"] == version("torch")
         assert json.loads(text)["threads"] == 1
+
+
+def test_seeds_trained_as_a_stack_are_those_trained_alone(
+    matrix_file: Callable[..., Path], ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    path = matrix_file(objectives='objectives = ["wgan_gp"]', seeds="seeds = 3")
+    ended = ganbench("run", "--matrix", path, "--results", tmp_path, *COMMON, "--stack", 3)
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "tiny: 3 done"), ended.err
+
+    def rows(folder: Path) -> list[dict[str, Any]]:
+        found = [*read_rows(folder / "steps.jsonl"), *read_rows(folder / "evals.jsonl")]
+        return [row | {"train_seconds": 0.0} for row in found]
+
+    for cell in matrix.expand(matrix.read(path)[0]):
+        assert list(runner.run_cell(cell, tmp_path / "alone", "cpu"))[-1]["execution"]["stack"] == 1
+        alone, stacked = tmp_path / "alone" / "cells" / cell.key, tmp_path / "tiny" / "cells" / cell.key
+        assert read_json(stacked / "status.json")["execution"]["stack"] == 3
+        assert len(rows(stacked)) == 4 + 2 * 5
+        for ours, theirs in zip(rows(stacked), rows(alone), strict=True):
+            assert ours.keys() == theirs.keys()
+            for name, value in theirs.items():
+                close = pytest.approx(value, rel=1e-3, abs=1e-6, nan_ok=True) if isinstance(value, float) else value
+                assert ours[name] == close
 
 
 def test_a_second_run_does_nothing(finished: Finished, ganbench: Callable[..., Ended]) -> None:

@@ -171,6 +171,23 @@ def test_the_finish_is_not_before_that_of_the_longest_cell(
     assert ahead == pytest.approx(4 * 1001.5, abs=5)
 
 
+def test_a_stack_is_one_worker(tmp_path: Path, hold: Callable[[Path], subprocess.Popen[str]]) -> None:
+    """Its cells count their shares: two of a stack, half done at 20 s each, need 40 s more of the one worker."""
+    folder = write(tmp_path / "tiny", 3, status=seeds_that_are(running=[0, 1], interrupted=[2]))
+    for seed in (0, 1):
+        clocks = {"train_seconds": 19.0, "eval_seconds": 1.0, "other_seconds": 0.0, "compile_seconds": 7.0}
+        execution = {"mode": "compiled", "stack": 2, "fallback": None}
+        synthetic.edit(status_file(folder, seed), progress=0.5, execution=execution, **clocks)
+        hold(status_file(folder, seed))
+    before = datetime.now().astimezone()
+    now = Reader(folder).overview()
+    assert [cell["stack"] for cell in now["cells"]] == [2, 2, 1]
+    assert [cell["execution"] for cell in now["cells"]] == ["compiled", "compiled", None]
+    assert [cell["seconds_left"] for cell in now["cells"][:2]] == [20.0, 20.0]  # it compiles no more
+    ahead = (datetime.fromisoformat(now["finish"]) - before).total_seconds()
+    assert ahead == pytest.approx(now["seconds_left"], abs=5)
+
+
 def test_no_calendar_is_too_short(tmp_path: Path, hold: Callable[[Path], subprocess.Popen[str]]) -> None:
     path = status_file(write(tmp_path / "tiny", 1, status=seeds_that_are(running=[0])), 0)
     synthetic.edit(path, progress=0.2, train_seconds=1e17)

@@ -206,6 +206,26 @@ def test_older_cells_lack_what_they_did_not_measure(tmp_path):
     tables.write(found, tmp_path)
 
 
+def test_the_execution_of_a_cell_is_told(tmp_path):
+    how = {"mode": "graphed", "stack": 4, "fallback": None, "optimizer": "capturable"}
+    why = "the first iterations differ"
+    fields = {
+        0: {"execution": how, "compile_seconds": 2.5},
+        1: {"execution": how | {"mode": "eager", "stack": 1, "fallback": why}, "compile_seconds": 0.0},
+    }
+    folder = write(tmp_path, fields=lambda objective, seed: fields.get(seed, {}))
+    cells = tables.load(folder).cells.set_index("seed")
+    columns = ["execution", "stack", "fallback", "compile_seconds"]
+    graphed = cells.loc[0, columns].to_numpy()[0].tolist()
+    assert (graphed[0], graphed[1], pd.isna(graphed[2]), graphed[3]) == ("graphed", 4.0, True, 2.5)
+    assert cells.loc[1, columns].to_numpy()[0].tolist() == ["eager", 1.0, why, 0.0]
+    older = cells.loc[2, columns].to_numpy()[0].tolist()
+    assert [*map(pd.isna, older[:3]), older[3]] == [True, True, True, 0.0]
+    devices = cells["device"].groupby(level=0).first().tolist()
+    assert devices[:3] == ["Synthetic CPU (graphed, stack of 4)", "Synthetic CPU", "Synthetic CPU"]
+    assert cells["seconds_to_target"].isna().all()  # such seconds do not compare with the others'
+
+
 def test_layout_stands_beside_precision(tmp_path):
     cells = tables.load(write(tmp_path)).cells
     assert (cells[["precision", "layout"]] == ["float32", "contiguous"]).all(axis=None)

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from benchmark import batches
+from benchmark import iteration as module
 from benchmark import step as step_module
-from benchmark import train as module
+from benchmark import train as train_module
 from benchmark.batches import device_data, open_batches
+from benchmark.build import make_networks, make_objective, make_recipe
 from benchmark.cell import Choice
-from benchmark.train import make_networks, make_objective, make_recipe, quantise, train
+from benchmark.snapshot import quantise
+from benchmark.train import train
 from tests.cells import small_cell
 from variants.objectives import Recipe, lsgan, nonsaturating
 
@@ -121,7 +124,7 @@ def test_the_training_clock_stands_still_while_a_snapshot_is_out():
 
 def test_linear_decay_ends_near_zero(monkeypatch):
     rates = []
-    monkeypatch.setattr(module, "set_lr", lambda optimizers, lr: rates.append(lr))
+    monkeypatch.setattr(train_module, "set_lr", lambda optimizers, lr: rates.append(lr))
     for _ in train(small_cell(steps=4, lr_decay="linear"), "cpu"):
         pass
     assert rates == pytest.approx([2e-4, 1.5e-4, 1e-4, 0.5e-4])
@@ -151,9 +154,7 @@ def test_moving_average_of_the_generator():
 def test_one_shared_recipe_for_all(monkeypatch):
     used = []
     make = module.make_optimizer
-    monkeypatch.setattr(
-        module, "make_optimizer", lambda recipe, network: (used.append(recipe), make(recipe, network))[1]
-    )
+    monkeypatch.setattr(module, "make_optimizer", lambda recipe, *rest: (used.append(recipe), make(recipe, *rest))[1])
     recipe = {"optimizer": "rmsprop", "lr": 0.01, "betas": [0.5, 0.999], "alpha": 0.9}
     for name in ("wgan_gp", "minimax"):
         for _ in train(small_cell(name, steps=1, recipe=recipe), "cpu"):

@@ -14,10 +14,11 @@ class Task:
 
     cell: Cell
     attempt: str | None = None  # that of its status.json when the run was planned
+    beside: tuple["Task", ...] = ()  # to be trained with it as one stack: cells that differ in their seed alone
 
 
 class Pool(Protocol):
-    """The places where cells run.
+    """The places where cells run, or stacks of cells, each of which has events of its own.
 
     Statuses of its events: `started` (its time counts from now; else from its first status, as a cell may have to wait
     for room); `running` (a running status); `done`, `diverged`, `error`, `interrupted`, `timeout` (the
@@ -25,16 +26,17 @@ class Pool(Protocol):
     `reason`, and `retry` where that was not the cell's fault); `fatal` (`reason`: nothing more can be written)."""
 
     def capacity(self) -> int:
-        """How many cells may run at once, now."""
+        """How many cells, or stacks, may run at once, now."""
 
     def start(self, task: Task) -> None:
-        """Start a cell; there is room for it."""
+        """Start a cell, or a stack; there is room for it."""
 
     def wait(self, seconds: float) -> list[Event]:
         """What happened, at most `seconds` later."""
 
     def kill(self, key: str) -> None:
-        """End the worker of a cell at once. There are no more events of the cell, and room for another."""
+        """End the worker of a cell at once. There are no more events of it and of those in its stack, and room for
+        another."""
 
     def stop(self) -> None:
         """Ask every running cell to save a checkpoint and to end as interrupted."""

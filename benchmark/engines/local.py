@@ -17,8 +17,10 @@ from benchmark.engines.local_worker import PATIENCE, work
 class Pool:
     """A worker per device named, started at once: it loads what it needs while the run is prepared."""
 
-    def __init__(self, folder: Path, devices: list[str], threads: int, checkpoint_every: float) -> None:
-        self.options = folder, threads, checkpoint_every
+    def __init__(
+        self, folder: Path, devices: list[str], threads: int, checkpoint_every: float, execution: str = "auto"
+    ) -> None:
+        self.options = folder, threads, checkpoint_every, execution
         self.size = len(devices)
         self.idle = [Worker(device, *self.options) for device in devices[::-1]]
         self.free: list[str] = []  # devices whose worker has ended
@@ -35,44 +37,55 @@ class Pool:
             worker.unheard = task
         else:
             worker = Worker(self.free.pop(), *self.options)
-        self.busy[task.cell.key] = worker
         with suppress(OSError):  # a worker that is gone is noticed where its answer is awaited
             worker.connection.send(task)
-        self.started.append({"key": task.cell.key, "status": "started"})
+        for each in (task, *task.beside):
+            self.busy[each.cell.key] = worker
+            self.started.append({"key": each.cell.key, "status": "started"})
 
     def wait(self, seconds: float) -> list[Event]:
         if self.started:
             events, self.started = self.started, []
             return events
-        keys = {worker.connection: key for key, worker in self.busy.items()}
-        ready = pipes.wait(list(keys), seconds)
-        return [event for each in ready if (event := self._receive(keys[each]))]  # type: ignore[index]
+        workers = {worker.connection: worker for worker in self.busy.values()}  # of a stack the one
+        ready = pipes.wait(list(workers), seconds)
+        return [event for each in ready for event in self._receive(workers[each])]  # type: ignore[index]
 
-    def _receive(self, key: str) -> Event | None:
-        worker = self.busy[key]
+    def _receive(self, worker: "Worker") -> list[Event]:
+        keys = [key for key, its in self.busy.items() if its is worker]
         try:
             event = worker.connection.recv()
             worker.unheard, worker.proven = None, True
         except (EOFError, OSError):  # its end is closed, or a message is cut short
             worker.process.join(PATIENCE)
+            why = _why_died(worker.process.exitcode, len(keys))
+            self.kill(keys[0])
             if worker.unheard and not self.stopping:  # it had died before
-                self.kill(key)
                 self.start(worker.unheard)
-                return None
-            why = _why_died(worker.process.exitcode)
-            if worker.proven or self.stopping:
-                event = {"key": key, "status": "lost", "reason": why, "retry": False}
-            else:  # the next cell's would fare no better
-                event = {"key": key, "status": "fatal", "reason": f"no worker starts on {worker.device}: {why}"}
+                return []
+            events = [_lost(key, why) for key in keys]
+            if not worker.proven and not self.stopping:  # the next cell's would fare no better
+                events[0] |= {"status": "fatal", "reason": f"no worker starts on {worker.device}: {why}"}
+            return events
+        if event["status"] == "fatal":
+            self.kill(event["key"])
+            return [event, *(_lost(key, event["reason"]) for key in keys if key != event["key"])]
         reusable = (*FINISHED, "taken", *(["error"] if worker.device == "cpu" else []))  # an error may spoil a GPU's
-        if event["status"] in reusable:
-            self.idle.append(self.busy.pop(key))
-        elif event["status"] != "running":
-            self.kill(key)
-        return event
+        if event["status"] != "running":
+            del self.busy[event["key"]]
+            worker.spoiled |= event["status"] not in reusable
+            if len(keys) > 1:  # others of its stack go on
+                pass
+            elif worker.spoiled:
+                self._end(worker)
+            else:
+                self.idle.append(worker)
+        return [event]
 
     def kill(self, key: str) -> None:
-        self._end(self.busy.pop(key))
+        worker = self.busy[key]
+        self.busy = {other: its for other, its in self.busy.items() if its is not worker}
+        self._end(worker)
 
     def _end(self, worker: "Worker") -> None:
         worker.process.kill()
@@ -82,7 +95,7 @@ class Pool:
 
     def stop(self) -> None:
         self.stopping = True
-        for worker in self.busy.values():
+        for worker in {id(worker): worker for worker in self.busy.values()}.values():
             worker.process.terminate()
 
     def close(self) -> None:
@@ -100,6 +113,7 @@ class Worker:
         self.device = device
         self.unheard: Task | None = None  # sent to a worker that had waited, and nothing has come back yet
         self.proven = False  # whether anything ever came back
+        self.spoiled = False  # whether it should run no other cell
         self.process = context.Process(target=work, args=(theirs, device, *options), daemon=True)
         _start_tracker()
         # A worker inherits the mask. A terminal's Ctrl-C goes to it, too, but the driver decides; SIGTERM waits until
@@ -157,10 +171,15 @@ def devices_of(device: str, jobs: int) -> list[str]:
     return [found[index % len(found)] for index in range(workers)]
 
 
-def _why_died(code: int | None) -> str:
+def _lost(key: str, reason: str) -> Event:
+    return {"key": key, "status": "lost", "reason": reason, "retry": False}
+
+
+def _why_died(code: int | None, cells: int) -> str:
     if code is None:
         return "the worker hung as it ended"
     if code == -signal.SIGKILL:
         change = "a smaller batch, a smaller evaluation.n_real or fewer --jobs"
+        change += ", or --stack 1" if cells > 1 else ""
         return f"the worker was killed (signal 9): most often for lack of memory; try {change}"
     return f"the worker died (exit code {code})"

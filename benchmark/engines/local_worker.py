@@ -1,5 +1,6 @@
 """What of the local engine runs in a worker process: one cell after the other, until it is told to end."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -11,19 +12,25 @@ from contextlib import suppress
 from multiprocessing import connection as pipes
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from benchmark import UserError
 from benchmark.engines import Event, Task
 
+HEARD = 0.5  # seconds between two reports of a running cell, at least
 PATIENCE = 5.0  # seconds that a step or a measurement may still take once the cell has to end
 
 
-def work(connection: pipes.Connection, device: str, folder: Path, threads: int, checkpoint_every: float) -> None:
-    """What a worker does: runs one cell after the other, until it is told to end or its driver is gone.
+def work(
+    connection: pipes.Connection, device: str, folder: Path, threads: int, checkpoint_every: float, execution: str
+) -> None:
+    """What a worker does: runs one cell, or stack, after the other, until it is told to end or its driver is gone.
 
     SIGTERM ends it at once where it has no cell; else the cell saves a checkpoint after its step, or ends without a new
     one where that takes too long."""
     doing, stopping = "nothing", False
+    left: dict[str, Task] = {}  # of the task, those that have not ended
+    heard: dict[str, float] = {}  # key -> when it was last heard of
 
     def stop(signum: int, frame: FrameType | None) -> None:
         nonlocal stopping
@@ -50,10 +57,16 @@ def work(connection: pipes.Connection, device: str, folder: Path, threads: int, 
 
     def report(event: Event) -> None:
         nonlocal doing
-        doing = "reporting"
-        with suppress(OSError):  # the driver is gone, as `_end_with_driver` has seen
-            connection.send(event)
-        doing = "running" if event["status"] == "running" else "nothing"
+        doing, key, status = "reporting", event["key"], event["status"]
+        if status == "fatal":
+            left.clear()
+        elif status != "running":
+            del left[key]
+        if status != "running" or time.monotonic() - heard.get(key, -math.inf) >= HEARD:
+            heard[key] = time.monotonic()
+            with suppress(OSError):  # the driver is gone, as `_end_with_driver` has seen
+                connection.send(event)
+        doing = "running" if left else "nothing"
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGALRM, interrupt)
@@ -71,11 +84,12 @@ def work(connection: pipes.Connection, device: str, folder: Path, threads: int, 
             task = connection.recv()
         except (EOFError, OSError):  # the driver is gone
             return
+        left, heard = {each.cell.key: each for each in (task, *task.beside)}, {}
         if broken:
             report({"key": task.cell.key, "status": "fatal", "reason": broken})
             return
         doing = "running"
-        _run(task, folder, device, ends, checkpoint_every, report)
+        _run(left, folder, device, report, ends, checkpoint_every, execution)
 
 
 def _load(device: str, threads: int) -> None:
@@ -84,7 +98,9 @@ def _load(device: str, threads: int) -> None:
     from threadpoolctl import threadpool_limits
 
     import benchmark.runner  # noqa: F401
+    from benchmark.memory import keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # NumPy's linear algebra has a pool of its own
     if device.startswith("cuda"):
@@ -92,41 +108,59 @@ def _load(device: str, threads: int) -> None:
 
 
 def _run(
-    task: Task,
+    left: dict[str, Task],  # by key; who has been reported as ended is no longer in it
     folder: Path,
     device: str,
-    stop: Callable[[], bool],
-    checkpoint_every: float,
-    report: Callable[[Event], None],  # whose last call is for the cell's end
+    report: Callable[[Event], None],
+    *options: Any,  # of `run_cell`
 ) -> None:
-    """Run a cell under its lock and report what happens."""
+    """Run a cell, or several as a stack, under their locks, and report what happens."""
     from benchmark.claim import mark, superseded, take
     from benchmark.runner import Interrupted, run_cell
+    from benchmark.stacked_runner import run_stack
 
-    key, lock = task.cell.key, None
+    locks: dict[str, Any] = {}
+
+    def settle(event: Event) -> None:
+        """Report how a cell goes; the lock of one that has ended is free then."""
+        report(event)
+        if event["status"] != "running" and event["key"] in locks:
+            locks.pop(event["key"]).release()
+
     try:
         try:
-            lock = take(folder, key)
-            if lock is None:
-                report({"key": key, "status": "taken"})
-            elif found := superseded(folder, task):
-                report(found)
+            for key, task in [*left.items()]:
+                lock = take(folder, key)
+                if lock is None:
+                    settle({"key": key, "status": "taken"})
+                    continue
+                locks[key] = lock
+                if found := superseded(folder, task):
+                    settle(found)
+            cells = [task.cell for task in left.values()]
+            if not cells:
+                return
+            if len(cells) == 1:
+                events = run_cell(cells[0], folder, device, *options)
             else:
-                events = run_cell(task.cell, folder, device, stop, checkpoint_every)
+                events = run_stack(cells, folder, device, *options)
+            event = next(events, None)
+            while event:
                 try:
-                    for event in events:
-                        report(event)
+                    settle(event)
+                    event = next(events, None)
                 except Interrupted:  # it struck between two events
-                    report(events.throw(Interrupted))
-        except Interrupted:  # before the first event, or as the cell was committed
-            if lock:
-                lock.release()
-            ended = mark(folder, key, "interrupted", "asked to end, it took too long", task)
-            report(ended or {"key": key, "status": "taken"})
+                    event = events.throw(Interrupted)
+        except Interrupted:  # before the first event, or as a cell was committed
+            for key, task in [*left.items()]:
+                if key in locks:
+                    locks.pop(key).release()
+                ended = mark(folder, key, "interrupted", "asked to end, it took too long", task)
+                settle(ended or {"key": key, "status": "taken"})
     except UserError as error:
-        report({"key": key, "status": "fatal", "reason": str(error)})
+        report({"key": next(iter(left)), "status": "fatal", "reason": str(error)})
     finally:
-        if lock:
+        for lock in locks.values():
             lock.release()
 
 

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 
 from benchmark import UserError, claim, unknown
+from benchmark.batches import make_dataset
 from benchmark.cell import Cell, digest, write_bytes, write_json
 from benchmark.checkpoint import NAMES
 from benchmark.engines import Event, Task
 from benchmark.measure import cache_folder, images, open_instrument, protocol_id
 from benchmark.measure.extractors import classifier_weights
-from benchmark.train import make_dataset
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to Ray's makers
 os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")  # under `ray job submit`: ours joins the job's
@@ -69,6 +69,7 @@ class Pool:
         cpus: float,  # a cell's, and its threads
         gpus: float,  # a cell's share of a GPU; 0: a whole one
         checkpoint_every: float,  # seconds
+        execution: str = "auto",  # of the training
     ) -> None:
         if device not in ("auto", "cpu", "cuda"):
             raise unknown("device of a Ray cluster", device, ["auto", "cpu", "cuda"])
@@ -96,6 +97,7 @@ class Pool:
             device="cuda:0" if self.gpus else "cpu",  # Ray shows a task its own GPU alone
             threads=max(1, int(cpus)),
             checkpoint_every=checkpoint_every,
+            execution=execution,
         )
         self.out: dict[str, Out] = {}
         self.events: list[Event] = []

@@ -101,6 +101,7 @@ def run_remotely(
     device: str,
     threads: int,
     checkpoint_every: float,
+    execution: str = "auto",
 ) -> Iterator[Sent]:
     """Run a cell, yielding its events about once a second: its files with the first, with that of every checkpoint,
     and with the last; else no names. The checkpoint before the last is not sent: the other side has it. Raises
@@ -126,7 +127,7 @@ def run_remotely(
         for name, content in files.items():
             write_bytes(path / name, content)
         before = states(path)
-        events = run_cell(cell, folder, device, listener.stop, checkpoint_every)
+        events = run_cell(cell, folder, device, listener.stop, checkpoint_every, execution)
         while event := listener.next(events):
             if said < 0 or event.get("checkpoint") or event["status"] != "running":
                 now = states(path)
@@ -145,8 +146,8 @@ def run_remotely(
 def unfit(cell: Cell, protocol: str, device: str) -> str | None:
     """Why this node cannot run a cell whose dataset the driver has opened and measures under `protocol`. What else is
     wrong here `run_cell` finds."""
+    from benchmark.batches import make_dataset
     from benchmark.measure import open_instrument, protocol_id
-    from benchmark.train import make_dataset
 
     with suppress(Exception):
         try:

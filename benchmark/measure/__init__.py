@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from benchmark.batches import make_dataset
 from benchmark.cell import Cell, Choice, digest
 from benchmark.metrics import METRICS
-from benchmark.train import Snapshot, make_dataset
+from benchmark.snapshot import Snapshot
 from variants import datasets
 
 Reading = tuple[float, float | None]  # a value and its standard error, where one is known

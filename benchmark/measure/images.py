@@ -1,59 +1,32 @@
 """Images against the training split: FID, Inception score, KID, precision, recall and duplicates on one extractor's
 features; modes covered and reverse KL on its classes, where the dataset's classes are modes.
 
-torch-fidelity is the reference: its extractors, and its functions on float64 features. The Fréchet distance, and
-precision and recall, are ours: the same numbers from a symmetric eigenproblem with the real side's root kept, and from
-blocks of distances with the real side's radii kept.
+torch-fidelity is the reference: its extractors and its Inception score, and the numbers of its other functions on
+float64 features. Here the Fréchet distance is of a symmetric eigenproblem with the real side's root kept, KID keeps the
+real side's sums, and precision, recall and the nearest neighbours come from one pass over the distances.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch_fidelity.metric_isc import isc_features_to_metric
-from torch_fidelity.metric_kid import kid_features_to_metric
 
 from benchmark.cell import digest, write_bytes
 from benchmark.measure import Reading, cache_folder, content_hash, metric_names, with_error
-from benchmark.measure.extractors import Extractor, open_extractor
+from benchmark.measure.extractors import open_extractor
+from benchmark.measure.features import NEIGHBOURHOOD, RNG_SEED, SPLITS, Features, extract
+from benchmark.measure.neighbours import Overlap, kernel_sums, overlap, pair_sums
 from benchmark.metrics import column
-from benchmark.train import SAMPLING_BATCH
-from variants.objectives import full_precision
+from benchmark.snapshot import SAMPLING_BATCH
 
-SPLITS = 10  # of the Inception score
-NEIGHBOURHOOD = 3  # of precision and recall
-RNG_SEED = 2020  # torch-fidelity's default
 NEAR_SHARE = 0.01  # of held-out images stand as near to one another as duplicates do
 NEED_LOGITS, NEED_MODES = ("is_mean", "is_std"), ("modes_covered", "reverse_kl")
-BATCH = 250
-CHUNK = 1000  # images whose distances to all others are in memory at a time
-
-
-@dataclass
-class Features:
-    """An extractor's features (n, d) and logits (n, classes) of images, float64 on the CPU."""
-
-    features: Tensor
-    logits: Tensor | None
-
-    @cached_property
-    def mean(self) -> np.ndarray:
-        return self.features.numpy().mean(axis=0)
-
-    @cached_property
-    def covariance(self) -> np.ndarray:
-        return np.cov(self.features.numpy(), rowvar=False)
-
-    @cached_property
-    def root(self) -> np.ndarray:
-        """The symmetric square root of the covariance."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        return (vectors * np.sqrt(values.clip(0))) @ vectors.T
 
 
 @dataclass
@@ -65,27 +38,48 @@ class Reference:
     kid_subsets: int
     kid_subset_size: int
     radii_file: Path | None = None  # where `radii` are kept between runs
+    device: str = "cpu"  # where all pairs are taken; what is kept is on the CPU
+    overlaps: WeakKeyDictionary[Features, Overlap] = field(default_factory=WeakKeyDictionary)
 
     @cached_property
     def radii(self) -> Tensor:
         """Of the training images: the same at every evaluation, and the most expensive part of precision."""
-        if self.radii_file is None:
-            return radii(self.real)
-        if not self.radii_file.exists():
+        if self.radii_file and self.radii_file.exists():
+            return torch.from_numpy(np.load(self.radii_file))
+        found = self.real.to(self.device).radii.cpu()
+        if self.radii_file:
             buffer = io.BytesIO()
-            np.save(buffer, radii(self.real).numpy())
+            np.save(buffer, found.numpy())
             write_bytes(self.radii_file, buffer.getvalue())
-        return torch.from_numpy(np.load(self.radii_file))
+        return found
+
+    def overlap(self, fake: Features) -> Overlap:
+        """Of images and the training images, taken once."""
+        if fake not in self.overlaps:
+            real, radii = self.real.features.to(self.device), self.radii.to(self.device)
+            self.overlaps[fake] = overlap(fake.features, fake.radii, real, radii)
+        return self.overlaps[fake]
 
     @cached_property
     def held_distance(self) -> float:
         """The median distance of held-out images to their nearest training image."""
-        return nearest(self.held, self.real)
+        return self.overlap(self.held.to(self.device)).distance
 
     @cached_property
     def near(self) -> float:
         """The distance to the nearest other held-out image that NEAR_SHARE of the held-out images do not exceed."""
-        return torch.quantile(nearest_other(self.held), NEAR_SHARE, interpolation="lower").item()
+        return torch.quantile(self.held.to(self.device).nearest_other, NEAR_SHARE, interpolation="lower").item()
+
+    @cached_property
+    def subsets(self) -> tuple[Tensor, Tensor, Tensor]:
+        """KID's subsets of as many generated as held-out images and of the training images, (subsets, size) each and
+        drawn as torch-fidelity does; and the sums of the kernel over the training images' pairs (subsets,)."""
+        rng, sides = np.random.RandomState(RNG_SEED), (self.held.features, self.real.features)
+        drawn = [
+            [rng.choice(len(x), self.kid_subset_size, replace=False) for x in sides] for _ in range(self.kid_subsets)
+        ]
+        fake, real = torch.from_numpy(np.array(drawn)).to(self.device).unbind(1)
+        return fake, real, pair_sums(self.real.features.to(self.device), real)
 
 
 class Instrument:
@@ -130,13 +124,14 @@ class Instrument:
             self.parts["kid_subsets"],
             self.parts["kid_subset_size"],
             real_file.with_name(f"radii{NEIGHBOURHOOD}-{real_file.stem}.npy"),
+            device if device.startswith("cuda") else "cpu",  # with float64
         )
 
     def measure(self, samples: Tensor) -> dict[str, Reading]:
         return self._readings(extract(self.extractor, samples, self.device))
 
     def floor(self) -> dict[str, Reading]:
-        return self._readings(self.reference.held)
+        return self._readings(self.reference.held.to(self.reference.device))
 
     def _readings(self, fake: Features) -> dict[str, Reading]:
         return {name: with_error(globals()[metric](fake, self.reference)) for metric, name in self.columns.items()}
@@ -155,21 +150,7 @@ class Instrument:
         buffer = io.BytesIO()
         np.savez(buffer, **{name: value.float().numpy() for name, value in arrays.items() if value is not None})
         write_bytes(path, buffer.getvalue())
-        return found, path
-
-
-@torch.no_grad()
-def extract(extractor: Extractor, images: Tensor, device: str, with_logits: bool = True) -> Features:
-    """Features and logits of uint8 images (n, C, H, W), in float32 whatever precision the training has; float64 once
-    they are on the CPU, for a device may have none."""
-    features, logits = [], []
-    with full_precision(torch.empty(0, device=device)):
-        for batch in images.split(BATCH):
-            of_batch, classes = extractor(batch.to(device))
-            features.append(of_batch)
-            if with_logits and classes is not None:
-                logits.append(classes)
-    return Features(torch.cat(features).cpu().double(), torch.cat(logits).cpu().double() if logits else None)
+        return found.to("cpu"), path
 
 
 def fid(fake: Features, reference: Reference) -> float:
@@ -183,45 +164,42 @@ def fid(fake: Features, reference: Reference) -> float:
 
 def is_mean(fake: Features, reference: Reference) -> Reading:
     """Inception score (Salimans et al. 2016, arXiv:1606.03498): the mean over SPLITS, and its standard error."""
-    mean, std = _inception_score(fake)
+    mean, std = fake.inception_score
     return mean, std / SPLITS**0.5
 
 
 def is_std(fake: Features, reference: Reference) -> float:
     """The standard deviation of the Inception score over its splits."""
-    return _inception_score(fake)[1]
+    return fake.inception_score[1]
 
 
 def kid(fake: Features, reference: Reference) -> float:
     """Kernel inception distance (Bińkowski et al. 2018, arXiv:1801.01401): the unbiased cubic-kernel MMD², mean over
     random subsets. The subsets overlap, so their spread is no standard error."""
-    found = kid_features_to_metric(
-        fake.features,
-        reference.real.features,
-        kid_subsets=reference.kid_subsets,
-        kid_subset_size=reference.kid_subset_size,
-        rng_seed=RNG_SEED,
-        verbose=False,
-    )
-    return found["kernel_inception_distance_mean"]
+    assert len(fake.features) == len(reference.held.features)  # which the subsets are drawn for
+    index, real_index, real_sums = reference.subsets
+    size, real = reference.kid_subset_size, reference.real.features.to(reference.device)
+    crossed = kernel_sums(fake.features, real, index, real_index)
+    found = (pair_sums(fake.features, index) + real_sums) / (size * (size - 1)) - 2 * crossed / size**2
+    return found.mean().item()
 
 
 def precision(fake: Features, reference: Reference) -> float:
     """Improved precision (Kynkäänniemi et al. 2019, arXiv:1904.06991): the share of generated images inside the
     manifold of the real ones."""
-    return _share_inside(fake, reference.real, reference.radii)
+    return reference.overlap(fake).precision
 
 
 def recall(fake: Features, reference: Reference) -> float:
     """Improved recall (Kynkäänniemi et al. 2019): the share of real images inside the manifold of the generated."""
-    return _share_inside(reference.real, fake, radii(fake))
+    return reference.overlap(fake).recall
 
 
 def nn_ratio(fake: Features, reference: Reference) -> float:
     """The median feature distance of generated images to their nearest training image, over held-out images': about
     1 for new samples, towards 0 for memorised ones; NaN where most held-out images are in the training set."""
     held = reference.held_distance
-    return nearest(fake, reference.real) / held if held else float("nan")
+    return reference.overlap(fake).distance / held if held else float("nan")
 
 
 def duplicates(fake: Features, reference: Reference) -> float:
@@ -229,7 +207,7 @@ def duplicates(fake: Features, reference: Reference) -> float:
     held-out images are to theirs: that share for real images, towards 1 for a generator that makes few different
     pictures, or pictures with nothing in them. After the birthday test of Arora & Zhang 2017 (arXiv:1706.08224), the
     pairs found by features and not by eye."""
-    return (nearest_other(fake) <= reference.near).double().mean().item()
+    return (fake.nearest_other <= reference.near).double().mean().item()
 
 
 def modes_covered(fake: Features, reference: Reference) -> float:
@@ -246,41 +224,6 @@ def reverse_kl(fake: Features, reference: Reference) -> float:
     return torch.special.xlogy(q, q * len(q)).sum().item()
 
 
-def radii(images: Features) -> Tensor:
-    """The distance of each image to the NEIGHBOURHOOD-th nearest other one (n,): balls that make up a manifold."""
-    x = images.features
-    return torch.cat([torch.cdist(part, x).kthvalue(NEIGHBOURHOOD + 1).values for part in x.split(CHUNK)])
-
-
-def _share_inside(images: Features, centres: Features, radii: Tensor) -> float:
-    """The share of images that lie in any of the balls about the centres."""
-    parts = images.features.split(CHUNK)
-    return torch.cat([(torch.cdist(part, centres.features) <= radii).any(1) for part in parts]).double().mean().item()
-
-
-def nearest(images: Features, training: Features) -> float:
-    """The median distance of images to their nearest training image."""
-    parts = [torch.cdist(part, training.features).min(dim=1).values for part in images.features.split(CHUNK)]
-    return torch.cat(parts).median().item()
-
-
-def nearest_other(images: Features) -> Tensor:
-    """The distance of each image to the nearest other one (n,): the neighbour by matrix product, then their distance by
-    difference, so that equal images are at 0."""
-    x, found = images.features, []
-    for index in torch.arange(len(x)).split(CHUNK):
-        distance = torch.cdist(x[index], x)
-        distance[torch.arange(len(index)), index] = torch.inf
-        found.append((x[index] - x[distance.argmin(dim=1)]).norm(dim=1))
-    return torch.cat(found)
-
-
 def _mode_counts(images: Features) -> Tensor:
     assert images.logits is not None
     return torch.bincount(images.logits.argmax(dim=1), minlength=images.logits.shape[1])
-
-
-def _inception_score(fake: Features) -> tuple[float, float]:
-    assert fake.logits is not None
-    found = isc_features_to_metric(fake.logits, splits=SPLITS, shuffle=True, rng_seed=RNG_SEED)
-    return found["inception_score_mean"], found["inception_score_std"]

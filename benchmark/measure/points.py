@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmark.measure import Reading, content_hash, metric_names, with_error
 from benchmark.metrics import column
-from benchmark.train import SAMPLING_BATCH
+from benchmark.snapshot import SAMPLING_BATCH
 from variants.datasets import Modes
 
 DIRECTIONS = 128

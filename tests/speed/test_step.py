@@ -13,9 +13,9 @@ import torch
 import variants
 from benchmark import batches
 from benchmark.batches import device_data, draw_batch, open_batches
+from benchmark.build import make_networks, make_objective
 from benchmark.cell import stream_seed
 from benchmark.step import critic_step, generator_step, make_optimizer
-from benchmark.train import make_networks, make_objective
 from tests.cells import PLACES, small_cell
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

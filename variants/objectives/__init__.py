@@ -6,9 +6,9 @@ pure function; `noise=None` draws from torch's default generator.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ class Base:
 
     recipe: ClassVar[Recipe]
     per_sample_penalty: ClassVar[bool] = False  # such a critic must not couple the samples of a batch
+    float32_penalty: ClassVar[bool] = False  # it is a small difference, which bf16 and TF32 would drown
     critic_norm: ClassVar[str | None] = None  # what an open norm (auto) is under it; None: the network's own
     sigmoid: ClassVar[bool] = False  # the loss takes scores as log-odds, which saturate; a bound of weights is `clip`
 
@@ -54,20 +55,42 @@ class Base:
         return None
 
 
+def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Autocast and TF32 off on the tensor's device, for what small differences decide. What torch.compile traces keeps
+    its TF32: it can only be set around all of it."""
+    without_autocast = torch.autocast(tensor.device.type, enabled=False)
+    return _without_tf32(without_autocast) if tensor.is_cuda and not torch.compiler.is_compiling() else without_autocast
+
+
 @contextmanager
-def full_precision(tensor: Tensor) -> Iterator[None]:
-    """Autocast and TF32 off on the tensor's device: a penalty's critic passes run inside."""
+def _without_tf32(without_autocast: AbstractContextManager[Any]) -> Iterator[None]:
     matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    with torch.autocast(tensor.device.type, enabled=False):
-        if tensor.is_cuda:
-            torch.set_float32_matmul_precision("highest")
-            torch.backends.cudnn.allow_tf32 = False
-        try:
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with without_autocast:
             yield
-        finally:
-            if tensor.is_cuda:
-                torch.set_float32_matmul_precision(matmul)
-                torch.backends.cudnn.allow_tf32 = cudnn
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn
+
+
+def differentiate(D: Critic, x: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
+    """The scores D(x), (batch,), and their gradient in x, (batch, *shape). Scores, and with create_graph the gradient,
+    are differentiable in the critic's parameters; neither is in x.
+
+    By torch.func where torch.compile or vmap is at work: neither follows torch.autograd.grad."""
+    if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
+        gradient, scores = torch.func.grad(lambda x: _sum(D(x)), has_aux=True)(x.detach())
+        return scores, gradient if create_graph else gradient.detach()
+    x = x.detach().requires_grad_()
+    scores = D(x)
+    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=create_graph, retain_graph=True)
+    return scores, gradient
+
+
+def _sum(scores: Tensor) -> tuple[Tensor, Tensor]:
+    return scores.sum(), scores
 
 
 def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from variants.objectives import Base, Critic, Noise, Recipe, along, full_precision, interpolate, norms
+from variants.objectives import Base, Critic, Noise, Recipe, along, differentiate, full_precision, interpolate, norms
 
 FLOOR = 1e-6  # of the distance between two points
 
@@ -39,6 +39,7 @@ class Objective(Base):
 
     recipe = Recipe("adam", lr=1e-4, betas=(0.0, 0.9))
     per_sample_penalty = True
+    float32_penalty = True
 
     def __post_init__(self) -> None:
         if self.sided == "signed" and self.pairs not in ("segment", "endpoint"):
@@ -91,10 +92,7 @@ class Objective(Base):
             return self._penalise(D(x1) - D(x2), norms(x1 - x2))
 
     def _along_gradient(self, D: Critic, x1: Tensor) -> Tensor:
-        x1 = x1.detach().requires_grad_()
-        d_x1 = D(x1)
-        (gradient,) = torch.autograd.grad(d_x1.sum(), x1, retain_graph=True)
-        x1 = x1.detach()
+        d_x1, gradient = differentiate(D, x1)
         x2 = x1 + self.epsilon * gradient / along(x1, norms(gradient).clamp_min(1e-12))
         return self._penalise(D(x2) - d_x1, norms(x2 - x1))
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from variants.objectives import Base, Critic, Noise, Recipe, along, full_precision, interpolate, norms
+from variants.objectives import Base, Critic, Noise, Recipe, along, differentiate, interpolate, norms
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,14 @@ class Objective(Base):
 
     def penalty(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         (alpha,) = noise or self.draw(real)
-        with full_precision(real):
-            excess = self.slopes(D, interpolate(real, fake, alpha)) - self.target
-            if self.sided == "two":
-                return excess.square().mean()
-            return excess.relu().square().mean() if self.sided == "one" else excess.relu().mean()
+        excess = self.slopes(D, interpolate(real, fake, alpha)) - self.target
+        if self.sided == "two":
+            return excess.square().mean()
+        return excess.relu().square().mean() if self.sided == "one" else excess.relu().mean()
 
     def slopes(self, D: Critic, x: Tensor) -> Tensor:
         """‖∇D(x)‖₂ per sample, (batch,), differentiable in the critic's parameters."""
-        x = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(D(x).sum(), x, create_graph=self.method == "double_backward")
+        gradient = differentiate(D, x, create_graph=self.method == "double_backward")[1]
         if self.method == "double_backward":
             return norms(gradient)
         u = gradient / along(x, norms(gradient).clamp_min(1e-12))
