@@ -23,7 +23,7 @@ The pipeline, one stage per module, in the order a matrix goes through them:
     build        from a cell's words to objects: objective, networks, recipe
     batches      real data on the device, or fetched ahead from host memory; draws, all that is random in a step
     iteration    the critic steps and the generator step: eager, compiled, captured (graph), of one seed or a stack
-    step         one adversarial step; cost, in critic forwards; onednn, quicker products on some CPUs
+    step         one adversarial step; cost, in critic forwards; products, quicker ones on CPUs
     probes       what a run looks like from inside: scores, gradients, slopes, held-out loss
     measure      snapshot -> numbers, one file per modality
     metrics      every metric's unit, direction, label and tolerance

@@ -246,7 +246,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 SOURCES = (
-    *("choices", "build", "batches", "draws", "step", "stack", "iteration", "graph", "cost", "onednn", "train"),
+    *("choices", "build", "batches", "draws", "step", "stack", "iteration", "graph", "cost", "products", "train"),
     *("snapshot", "probes"),
 )  # the modules, beside measure, that a cell's numbers come from
 

@@ -111,12 +111,14 @@ class Iteration:
             )  # of fakes: behind the critic steps
             functions = [torch.func.vmap(critic), torch.func.vmap(generator), torch.func.vmap(fakes, **seeds)]
         if self.compiled is not None:
-            from benchmark import onednn  # torch's compiler takes a second to import
+            from benchmark.products import Pass, onednn_pays  # torch's compiler takes a second to import
 
             torch._dynamo.reset()  # it compiles a function for few networks only, and would keep those of former cells
-            options = onednn.options() if self.device.type == "cpu" and self.precision != "bf16" else {}
-            self.execution.matmul = "onednn" if options else "default"
-            options = options | {"fallback_random": True}  # what networks draw by themselves is as in eager steps
+            options: dict[str, Any] = {"fallback_random": True}  # what networks draw by themselves is as in eager steps
+            if self.device.type == "cpu":
+                onednn = self.precision != "bf16" and onednn_pays()
+                self.execution.matmul = "onednn" if onednn else "default"
+                options["post_grad_custom_post_pass"] = Pass(onednn)
             functions = [torch.compile(f, dynamic=False, fullgraph=True, options=options) for f in functions]
         self.execution.fakes_at_once = at_once
         self.critic, self.generator, self.fakes = functions

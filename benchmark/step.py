@@ -75,7 +75,10 @@ def critic_gradients(
     objective: Any, D: nn.Module, precision: str
 ) -> Callable[[Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None], tuple[Tensors, Tensor]]:
     """`critic_step` without its update, as a pure function for torch.compile and vmap: (parameters and buffers of D,
-    real, fake, noise) -> the gradients, and CRITIC. Buffers are updated in place."""
+    real, fake, noise) -> the gradients, and CRITIC. Buffers are updated in place.
+
+    Real and fake samples pass the critic separately here, too. Together they would be 3 % quicker, but the gradient of
+    a bias that cancels to zero would be rounding noise, which Adam makes steps of full size of."""
 
     def loss(params: Tensors, buffers: Tensors, real: Tensor, fake: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
         means = [torch.full((), torch.nan, device=real.device)] * 2

@@ -13,7 +13,8 @@ from torch import nn
 
 import variants
 from benchmark import iteration as module
-from benchmark import onednn, stacking
+from benchmark import products as products_module
+from benchmark import stacking
 from benchmark.build import make_networks, make_objective
 from benchmark.draws import Inputs
 from benchmark.graph import Graph, undone
@@ -101,22 +102,28 @@ def test_compiled_bf16_is_eager_bf16():
 
 
 @needs_compiler
-def test_large_products_of_a_compiled_function_go_to_onednn(monkeypatch):
-    products = []
-    monkeypatch.setattr(onednn, "LEAST", 1000)
-    count = lambda self, graph: (before(self, graph), products.extend(graph.nodes))  # noqa: E731
-    before = onednn.Pass.__call__
-    monkeypatch.setattr(onednn.Pass, "__call__", count)
-    monkeypatch.setattr(onednn.Pass, "uuid", lambda self: None)  # not from torch's cache
+def test_products_of_a_compiled_function(monkeypatch):
+    """The larger ones go to oneDNN, those of a batch with one factor become one, and the numbers are the same."""
+    seen = []
+    before = products_module.Pass.__call__
+    monkeypatch.setattr(products_module, "LEAST", 1000)
+    monkeypatch.setattr(products_module.Pass, "uuid", lambda self: None)  # not from torch's cache
+    monkeypatch.setattr(
+        products_module.Pass, "__call__", lambda self, graph: (before(self, graph), seen.extend(graph.nodes))
+    )
     torch._dynamo.reset()
 
-    def two(x, large, small, bias):
-        return torch.addmm(bias, x, large) @ small
+    def three(x, large, small, bias, batch):
+        shared = torch.func.vmap(lambda x: (x.mT @ large).relu())(batch)
+        return torch.addmm(bias, x, large) @ small, shared
 
-    compiled = torch.compile(two, dynamic=False, options={"post_grad_custom_post_pass": onednn.Pass()})
+    compiled = torch.compile(three, dynamic=False, options={"post_grad_custom_post_pass": products_module.Pass(True)})
     x, large, small, bias = torch.randn(32, 16), torch.randn(16, 24), torch.randn(24, 1), torch.randn(24)
-    torch.testing.assert_close(compiled(x, large, small, bias), two(x, large, small, bias))
-    assert sum(node.target is torch.ops.ganbench.product.default for node in products) == 1
+    given = x, large, small, bias, torch.randn(3, 16, 8)
+    for found, expected in zip(compiled(*given), three(*given), strict=True):
+        torch.testing.assert_close(found, expected)
+    assert sum(node.target is torch.ops.ganbench.product.default for node in seen) == 2
+    assert not any(node.target is torch.ops.aten.bmm.default for node in seen)
 
 
 def test_what_cannot_be_compiled_runs_eagerly_and_says_why(monkeypatch):
