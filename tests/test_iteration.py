@@ -3,8 +3,10 @@
 import copy
 import math
 import shutil
+import sysconfig
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -28,8 +30,10 @@ from variants.objectives import Recipe, differentiate
 
 TOLERANCE = {"rel": 1e-4, "abs": 1e-4}  # of losses over 10 generator steps in float32
 LOSSES = ("d_loss", "g_loss")
+HEADERS = Path(sysconfig.get_path("include"), "Python.h")
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler"
+    not any(map(shutil.which, ("c++", "g++", "clang++"))) or not HEADERS.exists(),
+    reason="torch.compile needs a C++ compiler and Python's headers",
 )
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
