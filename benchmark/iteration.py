@@ -4,7 +4,8 @@ captured as a CUDA graph, or both; the same numbers to float rounding."""
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -25,7 +26,7 @@ from benchmark.step import (
 )
 
 BLOCK = 8  # critic steps whose fakes are generated in one pass, at most
-TOLERANCE = {"float32": 1e-2, "tf32": 5e-2, "bf16": 0.2}  # between two modes' first iterations, relative to 1 + |value|
+TOLERANCE = {"float32": 1e-2, "tf32": 5e-2, "bf16": 0.2}  # between two modes' iterations, relative
 
 
 class StackRefused(ValueError):
@@ -168,13 +169,17 @@ class Iteration:
 
     def warm_up(self, draws: Callable[[], list[Inputs]]) -> None:
         """Compile and capture, and hold an iteration on `draws()` (the same at every call, which also seeds torch's
-        default stream) against an eager one; networks and optimisers are as before. What does not work, or does not
-        agree, is done eagerly, with the reason in `execution`. Raises StackRefused for a stack that cannot be."""
+        default stream) against an eager one, in what it returns and in the gradients it leaves; networks and optimisers
+        are as before. What does not work, or does not agree, is done eagerly, with the reason in `execution`. Raises
+        StackRefused for a stack that cannot be.
+
+        Both run at a rate of zero: one step of Adam would amplify rounding beyond any tolerance."""
         asked = self.execution.mode
         if asked == "eager" and not self.stacked:
             return
         started, states, reasons = time.perf_counter(), self.states(), list[str]()
-        expected = torch.stack([self._eagerly(draws(), index) for index in range(len(self.networks))])
+        of_seeds = [self._eagerly(index, draws) for index in range(len(self.networks))]
+        expected = [torch.stack(each) for each in zip(*of_seeds, strict=True)]
         for mode in dict.fromkeys((asked, "eager")):
             for at_once in (True, False) if self.functional else (True,):
                 if reasons:
@@ -189,29 +194,34 @@ class Iteration:
                 return
         raise StackRefused(reasons[0])
 
-    def _eagerly(self, draws: list[Inputs], index: int) -> Tensor:
-        """What an eager iteration of one seed returns, on copies."""
-        networks = copy.deepcopy(self.networks[index])
-        optimizers = [make_optimizer(self.recipe, network) for network in networks]
+    def _eagerly(self, index: int, draws: Callable[[], list[Inputs]]) -> list[Tensor]:
+        """What an eager iteration of one seed returns, and the gradients it leaves of G and of D, on copies."""
+        networks, recipe = copy.deepcopy(self.networks[index]), replace(self.recipe, lr=0.0)
+        optimizers = [make_optimizer(recipe, network) for network in networks]
         for optimizer, state in zip(optimizers, self.states()[index], strict=True):
             load_optimizer(optimizer, copy.deepcopy(state))
-        own = [inputs.of_seed(index) for inputs in draws] if self.stacked else draws
-        return iterate(self.objective, networks, optimizers, own, self.precision)
+        own = [inputs.of_seed(index) for inputs in draws()] if self.stacked else draws()
+        row = iterate(self.objective, networks, optimizers, own, self.precision)
+        return [row, *(_gradients(network, 1)[0] for network in networks)]
 
-    def _try(self, draws: Callable[[], list[Inputs]], expected: Tensor) -> str:
+    def _try(self, draws: Callable[[], list[Inputs]], expected: list[Tensor]) -> str:
         """Take an iteration and undo it. Why this mode cannot be; empty where it can."""
+        seeds, limit = len(self.networks), TOLERANCE[self.precision]
         try:
-            if self.graphs is not None:  # compiled before it is captured
-                with undone(self.both, self.optimizers):
+            with undone(self.both, self.optimizers), _at_rate_zero(self.optimizers):
+                if self.graphs is not None:  # compiled before it is captured
                     self._iterate(draws())
-            with undone(self.both, self.optimizers):
-                found = self(draws()).view_as(expected).clone()
+                row = self(draws()).view_as(expected[0]).clone()
+            found = [_gradients(network, seeds) for network in self.both]
         except Exception as error:
             return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        limit = TOLERANCE[self.precision]
-        if torch.allclose(found, expected, rtol=limit, atol=limit, equal_nan=True):
-            return ""
-        return f"an iteration gives {found.tolist()}, an eager one {expected.tolist()}"
+        if not torch.allclose(row, expected[0], rtol=limit, atol=limit, equal_nan=True):
+            return f"an iteration gives {row.tolist()}, an eager one {expected[0].tolist()}"
+        for role, ours, theirs in zip("GD", found, expected[1:], strict=True):
+            off = ((ours - theirs).norm(dim=1) / theirs.norm(dim=1).clamp_min(1e-12)).max().item()
+            if off > limit:  # not so where both are NaN
+                return f"the gradient of {role} is off by {off:.2g} of an eager one's norm"
+        return ""
 
     @property
     def graph_memory_mb(self) -> float:
@@ -264,3 +274,23 @@ def _apply(gradients: dict[str, Tensor], network: nn.Module, optimizer: torch.op
     for name, parameter in network.named_parameters():
         parameter.grad = gradients[name]
     optimizer.step()
+
+
+def _gradients(network: nn.Module, seeds: int) -> Tensor:
+    """The gradients of a network, or of a stack's, as one vector for each seed (S, n)."""
+    found = [p.grad for _, p in network.named_parameters() if p.grad is not None]
+    return torch.cat([gradient.detach().reshape(seeds, -1) for gradient in found], dim=1)
+
+
+@contextmanager
+def _at_rate_zero(optimizers: list[torch.optim.Optimizer]) -> Iterator[None]:
+    """In place where the rate is a tensor, which a graph reads."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    before = [copy.deepcopy(group["lr"]) for group in groups]
+    for group in groups:
+        group["lr"] = group["lr"].zero_() if isinstance(group["lr"], Tensor) else 0.0
+    try:
+        yield
+    finally:
+        for group, lr in zip(groups, before, strict=True):
+            group["lr"] = group["lr"].copy_(lr) if isinstance(lr, Tensor) else lr

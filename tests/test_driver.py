@@ -27,8 +27,8 @@ from benchmark.cell import ROOT, Choice, append_rows, read_json, write_bytes, wr
 from benchmark.claim import alone, mark, renew, superseded, take, taken
 from benchmark.driver import drive
 from benchmark.engines import Event, Task, local, local_worker
-from benchmark.iteration import MODES
 from benchmark.schedule import group, learned
+from benchmark.stacking import MODES
 from tests.cells import small_cell
 from tests.conftest import Ended, matrix_text
 

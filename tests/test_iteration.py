@@ -146,7 +146,7 @@ def test_what_cannot_be_compiled_runs_eagerly_and_says_why(monkeypatch):
 
 
 def test_a_mode_with_other_numbers_is_not_taken(monkeypatch):
-    """Planted: compiling loses the sign of the critic's gradients, which the second critic step's loss tells."""
+    """Planted: compiling loses the sign of the gradients, whose norms stay."""
 
     def wrong(function, **options):
         def call(*args):
@@ -156,10 +156,10 @@ def test_a_mode_with_other_numbers_is_not_taken(monkeypatch):
         return call
 
     monkeypatch.setattr(torch, "compile", wrong)
-    cell = small_cell("wgan_gp", steps=3, recipe={"optimizer": "adam", "lr": 1e-2, "betas": [0.5, 0.9], "alpha": 0.9})
+    cell = small_cell("wgan_gp", steps=3)
     found, last = rows(cell, execution="compiled")
     assert last.execution["mode"] == "eager"
-    assert "an iteration gives" in last.execution["fallback"]
+    assert "the gradient of G is off by 2 of an eager one's norm" in last.execution["fallback"]
     assert exactly(found) == exactly(rows(cell)[0])
 
 
