@@ -43,10 +43,11 @@ The pipeline, one stage per module, in the order a matrix goes through them:
     plots        every figure in reading order, each with its CSV: plots (values, cost), sample_plots, robustness_plots,
                  trace_plots (over a run), speed_plots, stability_plots, certainty_plots
     report       tables + figures -> report.md and index.html: report_where (what ran, who wins where), report_how (how
-                 fast, how reliable, at what cost), report_sure (what failed, how sure, how to reproduce)
+                 fast, how reliable, at what cost), report_sure (what failed, how sure, how to reproduce), report_why
+                 (what explain found)
     compare      variants, or result sets, side by side; compare_page and compare_plots show it
     check        results against a committed baseline; gate holds the rule
-    explain      small exact experiments
+    explain      small exact experiments, one file each, and their page
 """
 
 import difflib

@@ -3,7 +3,6 @@
 import ast
 import json
 import sys
-import time
 from collections import Counter
 from contextlib import closing, suppress
 from functools import partial
@@ -237,20 +236,23 @@ for verb in (tables, plots, report, compare, check, accept, merge, sample, expor
 @app.command()
 def explain(
     name: Annotated[str, typer.Argument(help="An experiment; none: all of them.")] = "",
-    results: Annotated[Path, typer.Option("--results", help="Folder for tables and figures.")] = Path(
+    full: Annotated[bool, typer.Option("--full", help="At the literature's size: hours.")] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Cases at a time; 0: one per CPU core.")] = 0,
+    results: Annotated[Path, typer.Option("--results", help="Folder for tables, figures and the page.")] = Path(
         "results/explain"
     ),
 ) -> None:
-    """Run small exact experiments that show why an objective behaves as it does."""
+    """Run small exact experiments that show why an objective behaves as it does, and write them as one page."""
     from benchmark import explain as module
+    from benchmark.explain import _page
 
     if name and name not in module.names():
         raise unknown("experiment", name, module.names())
-    for experiment in [name] if name else module.names():
-        started = time.perf_counter()
-        finding = module.run(experiment, results)
-        out.print(f"{experiment} ({time.perf_counter() - started:.1f} s): {finding}")
-        out.print(f"  {results / experiment}.csv, .png")
+    chosen = [name] if name else module.names()
+    folder = writable(results, "--results")
+    for experiment, entry in module.run(chosen, folder, full, jobs):
+        out.print(f"{experiment} ({entry['seconds']:.0f} s of a core): {entry['finding']}")
+    out.print(f"{_page.write(folder)}")
 
 
 @app.callback(invoke_without_command=True)

@@ -43,7 +43,7 @@ VERDICT_LOOKS = {  # colour and hatch: told apart without colour too
     "stuck": ("#777777", "----"),
     "no verdict": ("#FFFFFF", ""),
 }
-SECTIONS = ("where", "speed", "stability", "cost", "certainty")
+SECTIONS = ("where", "speed", "stability", "cost", "certainty", "why")
 LOOK: Any = {
     "axes.titlesize": 10,
     "axes.labelsize": 9,

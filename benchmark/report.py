@@ -1,10 +1,8 @@
 """Tables + figures -> report/report.md and one self-contained report/index.html, by the two templates beside this.
 
 Chapters answer in order: did everything run; who wins where; how fast; how reliable; at what cost; what failed; how
-sure are we; how to reproduce. What they claim is decided in `evidence`, by `stats.family`."""
+sure are we; why do they behave so; how to reproduce. What they claim is decided in `evidence`, by `stats.family`."""
 
-import base64
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,9 +14,10 @@ from benchmark import plots
 from benchmark.cell import write_bytes
 from benchmark.evidence import Evidence, gather
 from benchmark.report_how import cost, reliable, speed
-from benchmark.report_parts import AXES, Chapter, Tags, escaped, templates
+from benchmark.report_parts import AXES, Chapter, Tags, escaped, image, templates
 from benchmark.report_sure import failures, reproduce, sure
 from benchmark.report_where import completeness, ran, where
+from benchmark.report_why import why, why_figures
 from benchmark.tables import TABLES, Tables, load
 from benchmark.tables import write as write_tables
 
@@ -31,6 +30,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure
         write_tables(tables := load(folder), folder)
     found = gather(tables)
     figures = plots.draw_all(tables, folder, found) if figures is None else figures
+    figures = [*figures, *why_figures(folder)]
     axes = {axis: list(map(str, tables.cells[axis].unique())) for axis in AXES}
     page = {
         "matrix": tables.matrix,
@@ -41,7 +41,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure
         "tables": TABLES,
     }
     environment = templates()
-    environment.filters |= {"md": escaped, "of": _attributes(axes), "image": partial(_image, folder / "figures")}
+    environment.filters |= {"md": escaped, "of": _attributes(axes), "image": partial(image, folder / "figures")}
     for name, template in (("report.md", "report.md.j2"), ("index.html", "report.html.j2")):
         write_bytes(folder / "report" / name, environment.get_template(template).render(page).encode())
     return folder / "report/index.html"
@@ -51,7 +51,7 @@ def chapters(found: Evidence, folder: Path) -> list[Chapter]:
     """The report in reading order."""
     return [
         *(ran(found), where(found), speed(found), reliable(found), cost(found, folder)),
-        *(failures(found, folder), sure(found), reproduce(found.tables)),
+        *(failures(found, folder), sure(found), why(folder), reproduce(found.tables)),
     ]
 
 
@@ -72,14 +72,3 @@ def _attributes(axes: dict[str, list[str]]) -> Callable[[Tags], Markup]:
         return Markup("").join(Markup(' data-{}="{}"').format(axis, value) for axis, value in numbers.items())
 
     return attributes
-
-
-def _image(folder: Path, name: str) -> Markup:
-    """src, the smaller of NAME.svg and NAME.png as a data URI, and width, a fifth above what it was drawn for."""
-    stem = folder / name
-    svg, png = stem.with_suffix(".svg").read_bytes(), stem.with_suffix(".png").read_bytes()
-    kind, content = ("svg+xml", svg) if len(svg) < len(png) else ("png", png)
-    points = re.search(rb'<svg [^>]*?width="([\d.]+)pt"', svg)
-    width = round(float(points[1]) * 1.2 * 96 / 72) if points else ""
-    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return Markup('src="{}" width="{}"').format(uri, width)

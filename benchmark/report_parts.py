@@ -2,6 +2,8 @@
 
 Everything is `of` objectives, architectures and datasets, by which the page's filters hide it."""
 
+import base64
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 AXES = ("objective", "architecture", "dataset")
 CLOCKS = {"samples": "samples", "g_steps": "generator steps", "forwards": "critic forwards", "seconds": "seconds"}
@@ -139,6 +142,17 @@ def escaped(text: object) -> str:
     """Text in Markdown: on one line, names as they are, never as markup."""
     special: Any = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\\": "\\\\"}
     return " ".join(str(text).splitlines()).translate(str.maketrans(special)).replace("](", "]\\(")
+
+
+def image(folder: Path, name: str) -> Markup:
+    """src, the smaller of NAME.svg and NAME.png as a data URI, and width, a fifth above what it was drawn for."""
+    stem = folder / name
+    svg, png = stem.with_suffix(".svg").read_bytes(), stem.with_suffix(".png").read_bytes()
+    kind, content = ("svg+xml", svg) if len(svg) < len(png) else ("png", png)
+    points = re.search(rb'<svg [^>]*?width="([\d.]+)pt"', svg)
+    width = round(float(points[1]) * 1.2 * 96 / 72) if points else ""
+    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return Markup('src="{}" width="{}"').format(uri, width)
 
 
 def templates() -> Environment:

@@ -2,25 +2,36 @@
 
 import math
 from itertools import pairwise
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from variants.architectures import Norm, NormLayer, Shape, linear, norm_layer
+
+Activation = Literal["relu", "tanh"]
 
 
 class Generator(nn.Module):
     """ReLU MLP generator, Gulrajani et al. 2017 (arXiv:1704.00028), toy experiments: 2-512-512-512-2.
 
-    `latent_dim` 0 stands for 2 for points and 128 for images, whose outputs pass a tanh.
+    `latent_dim` 0 stands for 2 for points and 128 for images, whose outputs pass a tanh. `activation` is that of the
+    hidden layers of both networks.
     """
 
     def __init__(
-        self, shape: Shape, latent_dim: int = 0, width: int = 512, depth: int = 3, generator_norm: NormLayer = "none"
+        self,
+        shape: Shape,
+        latent_dim: int = 0,
+        width: int = 512,
+        depth: int = 3,
+        generator_norm: NormLayer = "none",
+        activation: Activation = "relu",
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim or (2 if len(shape) == 1 else 128)
         self.shape = shape
-        self.body = Body(self.latent_dim, width, depth, generator_norm)
+        self.body = Body(self.latent_dim, width, depth, generator_norm, activation)
         self.out = linear(width, math.prod(shape), "glorot")
 
     def forward(self, z: Tensor) -> Tensor:
@@ -33,9 +44,16 @@ class Discriminator(nn.Module):
 
     paper_norm: Norm = "none"
 
-    def __init__(self, shape: Shape, norm: Norm = "auto", width: int = 512, depth: int = 3) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        norm: Norm = "auto",
+        width: int = 512,
+        depth: int = 3,
+        activation: Activation = "relu",
+    ) -> None:
         super().__init__()
-        self.body = Body(math.prod(shape), width, depth, self.paper_norm if norm == "auto" else norm)
+        self.body = Body(math.prod(shape), width, depth, self.paper_norm if norm == "auto" else norm, activation)
         self.out = linear(width, 1, "glorot")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,15 +61,16 @@ class Discriminator(nn.Module):
 
 
 class Body(nn.Module):
-    """`depth` hidden layers of `width` units: linear (He et al. 2015), norm, ReLU."""
+    """`depth` hidden layers of `width` units: linear (He et al. 2015), norm, activation."""
 
-    def __init__(self, n_in: int, width: int, depth: int, norm: Norm | NormLayer) -> None:
+    def __init__(self, n_in: int, width: int, depth: int, norm: Norm | NormLayer, activation: Activation) -> None:
         super().__init__()
         widths = [n_in, *[width] * depth]
         self.linears = nn.ModuleList(linear(a, b, "he") for a, b in pairwise(widths))
         self.norms = nn.ModuleList(norm_layer(norm, width) for _ in range(depth))
+        self.activation = {"relu": torch.relu, "tanh": torch.tanh}[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         for linear_i, norm_i in zip(self.linears, self.norms, strict=True):
-            x = norm_i(linear_i(x)).relu()
+            x = self.activation(norm_i(linear_i(x)))
         return x

@@ -1,16 +1,52 @@
-"""The reader of MNIST's IDX files, and where they are looked for."""
+"""MNIST and what shares its form: the reader of IDX files, and where they are looked for."""
 
 import gzip
 import math
 import struct
 import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from variants.datasets import Split, data_folder, download
+from variants.datasets import Base, Split, data_folder, download
+
+
+@dataclass(frozen=True)
+class MnistLike(Base):
+    """60,000 and 10,000 grey images, 28×28, of ten classes, in MNIST's four IDX files."""
+
+    n_train: int = 0  # the first so many training images alone, for a critic to learn by heart; 0: all
+    root: str | None = field(default=None, compare=False)
+
+    shape = (1, 28, 28)
+    modality = "images"
+    name: ClassVar[str]
+    torchvision_class: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.n_train < 0:
+            raise ValueError(f"n_train must not be negative, not {self.n_train}")
+
+    @property
+    def split(self) -> str:
+        fewer = f"; of the former the first {self.n_train:,}" if self.n_train else ""
+        return f"the published one: 60,000 for training, 10,000 held out{fewer}"
+
+    @cached_property
+    def _all(self) -> tuple[Split, Split]:
+        return load_mnist_like(self.name, self.torchvision_class, self.root)
+
+    def classified(self) -> tuple[Split, Split]:
+        return self._all
+
+    def load(self) -> tuple[Split, Split]:
+        (train, held), n = self._all, self.n_train
+        return (Split(train.samples[:n], train.labels[:n]) if n and train.labels is not None else train), held
 
 
 def load_mnist_like(name: str, torchvision_class: str, root: str | None) -> tuple[Split, Split]:
