@@ -33,7 +33,7 @@ TOLD = ("nonsaturating", "wgan", "wgan_gp")
 
 
 def cases(full: bool) -> list[dict[str, Any]]:
-    size: dict[str, Any] = {"dataset": {"name": "digits"}, "critic_steps": 2000, "width": 256}
+    size: dict[str, Any] = {"dataset": {"name": "digits"}, "critic_steps": 1500, "width": 256}
     if full:
         size = {"dataset": {"name": "mnist", "n_train": IMAGES}, "critic_steps": 100_000, "width": 1024}
     return [{"value": value, "seed": seed, **size} for value in objectives() for seed in range(5 if full else 2)]

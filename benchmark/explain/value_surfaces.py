@@ -74,7 +74,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         for j, name in enumerate(names):
             ax, rows = axes[i, j], frame[(frame["objective"] == name) & (frame["dataset"] == dataset)]
             wide = rows.pivot(index="y", columns="x", values="score")
-            ax.contourf(wide.columns, wide.index, wide, levels=14, cmap=plt.get_cmap("viridis"))
+            filled = ax.contourf(wide.columns, wide.index, wide, levels=14, cmap=plt.get_cmap("viridis"))
+            filled.set_rasterized(True)  # a tenth of the size
             ax.scatter(*data.T, s=1.2, color="#FF9F40", linewidths=0)
             ax.set(xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE), xticks=[], yticks=[], aspect="equal")
             ax.set_xlabel(f"{rows['contrast'].iloc[0]:.3f}")
