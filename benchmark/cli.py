@@ -250,9 +250,14 @@ def explain(
         raise unknown("experiment", name, module.names())
     chosen = [name] if name else module.names()
     folder = writable(results, "--results")
-    for experiment, entry in module.run(chosen, folder, full, jobs):
-        out.print(f"{experiment} ({entry['seconds']:.0f} s of a core): {entry['finding']}")
-    out.print(f"{_page.write(folder)}")
+    try:
+        for experiment, entry in module.run(chosen, folder, full, jobs):
+            out.print(f"{experiment} ({entry['seconds']:.0f} s of a core): {entry['finding']}")
+            page = _page.write(folder)
+    except KeyboardInterrupt:
+        print("ganbench: interrupted; run again to go on from the cases that are measured", file=sys.stderr)
+        sys.exit(130)
+    out.print(f"{page}")
 
 
 @app.callback(invoke_without_command=True)

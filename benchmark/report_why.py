@@ -2,43 +2,48 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from benchmark.cell import ROOT
-from benchmark.explain import read
+from benchmark.explain import names, read
 from benchmark.figure import Figure
 from benchmark.report_parts import Chapter, Item
 
 REFERENCE = ROOT / "results" / "reference" / "explain"
+SUFFIXES = (".png", ".svg", ".csv")
 
 
 def why(folder: Path) -> Chapter:
     """What the experiments found."""
-    chapter, source = Chapter("why", "Why do they behave so?"), explained(folder)
-    experiments = read(source)
-    if not experiments:
+    chapter, found = Chapter("why", "Why do they behave so?"), explained(folder)
+    if not found:
         chapter.answers.append("No experiment has run: `ganbench explain` runs them, in minutes.")
         return chapter
-    where = "as they come with the suite" if source == REFERENCE else "run beside these results"
+    own = sum(source != REFERENCE for source, _ in found.values())
     chapter.answers.append(
-        f"Not from these results: {len(experiments)} small exact experiments, {where}. `ganbench explain` repeats them "
-        "and writes a page that says of each what was argued, by whom, and what was done."
+        f"Not from these results: {len(found)} small exact experiments, {own} of them run beside these results, "
+        "the others as they come with the suite. `ganbench explain` repeats them and writes a page that says of each "
+        "what was argued, by whom, and what was done."
     )
-    chapter.items += [Item(one["title"], [one["finding"]]) for one in experiments.values()]
+    chapter.items += [Item(one["title"], [one["finding"]]) for _, one in found.values()]
     return chapter
 
 
 def why_figures(folder: Path) -> list[Figure]:
     """The figures of the experiments, copied to folder/figures."""
-    source, figures = explained(folder), []
-    for name, one in read(source).items():
+    figures = []
+    for name, (source, one) in explained(folder).items():
         (folder / "figures").mkdir(parents=True, exist_ok=True)
-        for suffix in (".png", ".svg", ".csv"):
+        for suffix in SUFFIXES:
             shutil.copyfile(source / f"figures/{name}{suffix}", folder / f"figures/why_{name}{suffix}")
         figures.append(Figure(f"why_{name}", one["title"], one["caption"], "why"))
     return figures
 
 
-def explained(folder: Path) -> Path:
-    """The experiments beside a result set (results/explain beside results/runs/MATRIX), else the reference's."""
+def explained(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """By experiment the folder it lies in and its entry: run beside a result set (results/explain beside
+    results/runs/MATRIX), else of the reference; without those whose figure is gone."""
     own = folder.absolute().parent.parent / "explain"
-    return own if read(own) else REFERENCE
+    found = {name: (source, one) for source in (REFERENCE, own) for name, one in read(source).items()}
+    figures = {name: [source / f"figures/{name}{suffix}" for suffix in SUFFIXES] for name, (source, _) in found.items()}
+    return {name: found[name] for name in names() if name in found and all(path.exists() for path in figures[name])}

@@ -314,6 +314,19 @@ def test_depth_of_the_mlp_generator_counts_hidden_layers():
         assert sum(isinstance(module, nn.Linear) for module in G.modules()) == depth + 1
 
 
+def test_activation_is_that_of_both_networks_of_an_mlp():
+    """Without biases tanh makes odd functions, ReLU none; the weights are the same."""
+    made = {name: build(Choice("mlp", {"width": 8, "activation": name}), (2,), "none") for name in ("relu", "tanh")}
+    for network, plain in zip(made["tanh"], made["relu"], strict=True):
+        for each in (network, plain):
+            initialise(each, lambda name: len(name))
+        x = torch.randn(16, 2)
+        torch.testing.assert_close(network(-x), -network(x))
+        assert not torch.allclose(plain(-x), -plain(x))
+        for p, q in zip(network.parameters(), plain.parameters(), strict=True):
+            assert torch.equal(p, q)
+
+
 def test_a_bottleneck_block_adds_three_tenths_of_its_branch():
     x = torch.randn(2, 4, 6, 6)
     for block in (Block(4, 4, "layer"), Block(4, 8, "layer", "down"), Block(4, 2, "layer", "up")):

@@ -98,6 +98,25 @@ def test_contract_tests_take_them_up_by_themselves(tree):
         assert re.search(passed, printed), f"no contract test ran over {name}\n{printed}"
 
 
+EXPERIMENTS = """
+from importlib import import_module
+tiny = {
+    "saturation": {"points": 11}, "disjoint_supports": {"thetas": [1.0], "steps": 3}, "optimal_critic": {"steps": 3},
+    "value_surfaces": {"steps": 3}, "mode_collapse": {"critic_steps": 5}, "overfitting": {"critic_steps": 5},
+}
+for name, size in tiny.items():
+    experiment = import_module(f"benchmark.explain.{name}")
+    case = next(case for case in experiment.cases(False) if "relativistic" in str(case))
+    assert "relativistic" in set(experiment.measure(**case | size)["objective"]), name
+    print(name)
+"""
+
+
+def test_a_new_objective_takes_part_in_the_experiments(tree):
+    (tree / "experiments.py").write_text(EXPERIMENTS)
+    assert len(run(tree, "experiments").split()) == 6
+
+
 def test_examples_keep_the_style(tree):
     """The new files as ruff formats them."""
     paths = [str(path) for path in (tree / "variants").rglob("*.py")] + [str(tree / "benchmark/measure/points.py")]

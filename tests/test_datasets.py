@@ -178,6 +178,19 @@ def test_the_environment_says_where_data_lies(tmp_path: Path, monkeypatch: pytes
     assert np.array_equal(dataset("mnist").holdout().numpy()[:, 0], written["t10k-images-idx3"])
 
 
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_fewer_training_images_leave_the_rest_as_it_is(name: str, tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    whole, fewer = (dataset(name, root=str(tmp_path), n_train=n) for n in (0, 2))
+    assert torch.equal(fewer.train(), whole.train()[:2])
+    assert len(fewer.splits[0].labels) == 2
+    assert torch.equal(fewer.holdout(), whole.holdout())
+    assert len(fewer.classified()[0].samples) == 6, "a classifier is trained on all"
+    assert "the first 2" in fewer.split
+    with pytest.raises(ValueError, match="n_train must not be negative, not -1"):
+        dataset(name, n_train=-1)
+
+
 IMAGES = idx(np.zeros((6, 28, 28), np.uint8))
 DAMAGES: dict[str, tuple[str, bytes | None, str]] = {  # the file, its content or None for no file, what is said of it
     "truncated": ("train-images-idx3", IMAGES[:-1], "truncated"),

@@ -7,18 +7,23 @@ figure. Every case is seeded, runs on one thread, and is kept once it is measure
 
 import ast
 import inspect
+import json
 import multiprocessing
 import os
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from benchmark import UserError
 from benchmark.cell import ROOT, SOURCES, digest, read_json, whole_file, write_json
 
 ORDER = (
@@ -38,16 +43,18 @@ def run(chosen: list[str], folder: Path, full: bool = False, jobs: int = 0) -> I
 
     Writes folder/figures/NAME.png, .svg and .csv (the tidy table), and the entry into folder/explain.json: title, text,
     caption, finding, full, cases, seconds, environment. Measured cases are kept in folder/cases, by what they depend
-    on; an interrupted run goes on from them. Raises what a variant raises (OSError for data that cannot be had)."""
+    on; an interrupted run goes on from them. Datasets are loaded first: raises UserError or OSError for what cannot be
+    had before anything is measured, UserError where a worker dies."""
     modules = {name: import_module(f"benchmark.explain.{name}") for name in chosen}
     files: dict[str, list[Path]] = {}
-    tasks = []
+    tasks: list[tuple[str, dict[str, Any], Path]] = []
     for name, module in modules.items():
-        cases, code = module.cases(full), code_of(name)
+        cases, code = module.cases(full), [code_of(name), version("torch")]
         files[name] = [folder / f"cases/{name}-{digest([case, code], 16)}.parquet" for case in cases]
         tasks += [(name, case, file) for case, file in zip(cases, files[name], strict=True) if not file.exists()]
-    waiting = list(chosen)
-    jobs = min(jobs or len(os.sched_getaffinity(0)), max(len(tasks), 1))
+    _load([case["dataset"] for _, case, _ in tasks if isinstance(case.get("dataset"), dict)])
+    waiting, others = list(chosen), set(multiprocessing.active_children())
+    jobs = min(jobs or os.cpu_count() or 1, max(len(tasks), 1))
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _enter)
     try:
         pending: set[Future[None]] = {pool.submit(_measure, *task) for task in tasks}
@@ -55,27 +62,46 @@ def run(chosen: list[str], folder: Path, full: bool = False, jobs: int = 0) -> I
             while waiting and all(file.exists() for file in files[waiting[0]]):
                 name = waiting.pop(0)
                 yield name, _finish(name, modules[name], files[name], folder, full)
-            if pending:
+            if waiting:
+                assert pending, f"a measured case of {waiting[0]} has vanished from {folder / 'cases'}"
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker died, for want of memory perhaps; run again to go on, with fewer --jobs than "
+            f"{jobs} if there are several"
+        ) from error
     except BaseException:
-        for process in multiprocessing.active_children():
+        for process in {*multiprocessing.active_children()} - others:
             process.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
+def _load(values: list[dict[str, Any]]) -> None:
+    """Load datasets, named as in a matrix file, each once."""
+    for text in sorted({json.dumps(value, sort_keys=True) for value in values}):
+        from benchmark.batches import make_dataset
+        from benchmark.choices import choices
+
+        try:
+            make_dataset(choices("dataset", json.loads(text))[0][0]).train()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
 def code_of(name: str) -> str:
     """The hash of the code that an experiment's numbers come from. What draws and words them is not in it: another
     wording costs no hour."""
     folder = Path(__file__).parent
-    files = [folder / "_training.py", *(ROOT / f"benchmark/{source}.py" for source in SOURCES)]
+    files = [folder / "_training.py", folder / "_cost.py", *(ROOT / f"benchmark/{source}.py" for source in SOURCES)]
     files += [*sorted((ROOT / "benchmark/measure").glob("*.py")), *sorted((ROOT / "variants").rglob("*.py"))]
     _, *body = ast.parse((folder / f"{name}.py").read_text()).body  # without the docstring
-    own = [ast.dump(node) for node in body if ast.unparse(node).split("(")[0] not in ("def draw", "def finding")]
-    return digest([*(path.read_text() for path in files), *(text for text in own if "'CAPTION'" not in text)])
+    words = ("def draw(", "def finding(", "CAPTION = ")
+    own = [ast.dump(node) for node in body if not ast.unparse(node).startswith(words)]
+    return digest([*own, *(path.read_text() for path in files)])
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -86,6 +112,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def _enter() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about their own
     import torch
 
     torch.set_num_threads(1)
@@ -93,9 +120,11 @@ def _enter() -> None:
 
 def _measure(name: str, case: dict[str, Any], file: Path) -> None:
     """Measure a case into its file, in a worker."""
+    from benchmark.environment import environment
+
     started = time.perf_counter()
     frame = import_module(f"benchmark.explain.{name}").measure(**case)
-    frame.attrs["seconds"] = time.perf_counter() - started
+    frame.attrs |= {"seconds": time.perf_counter() - started, "environment": environment("cpu")}
     with whole_file(file) as opened:
         frame.to_parquet(opened, index=False)
 
@@ -105,23 +134,17 @@ def _finish(name: str, module: Any, files: list[Path], folder: Path, full: bool)
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from benchmark.environment import environment
     from benchmark.figure import LOOK, Figure, save
 
     frames = [pd.read_parquet(file) for file in files]
-    seconds = sum(frame.attrs.pop("seconds") for frame in frames)
+    environment, seconds = frames[0].attrs["environment"], sum(frame.attrs.pop("seconds") for frame in frames)
     frame = pd.concat(frames, ignore_index=True)
     title, *text = (" ".join(part.split()) for part in inspect.getdoc(module).split("\n\n"))  # type: ignore[union-attr]
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
         save(module.draw(frame), frame, folder, Figure(name, title, module.CAPTION))
     entry = {"title": title, "text": text, "caption": module.CAPTION, "finding": module.finding(frame)}
-    entry |= {
-        "full": full,
-        "cases": len(files),
-        "seconds": round(seconds, 1),
-        "environment": environment("cpu") | {"threads": 1},
-    }
+    entry |= {"full": full, "cases": len(files), "seconds": round(seconds, 1), "environment": environment}
     known = read_json(folder / "explain.json").get("experiments", {})
     write_json(folder / "explain.json", {"experiments": known | {name: entry}})
     return entry

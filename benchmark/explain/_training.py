@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -104,3 +105,8 @@ def run(
     }
     (cell,) = expand(validated(Matrix, raw, "explain"))
     return (snapshot for snapshot in train(cell, "cpu", execution="eager") if snapshot.due)
+
+
+def final(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of every objective's last critic step."""
+    return frame[frame["critic_steps"] == frame.groupby("objective")["critic_steps"].transform("max")]

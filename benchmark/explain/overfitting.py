@@ -2,7 +2,7 @@
 
 Gulrajani et al. 2017 (arXiv:1704.00028, figure 5b): with only 1,000 images and a large critic the critic's loss on the
 training images parts from that on held-out ones: it knows the images by heart, and what it tells the generator is no
-longer about the data. It does so under clipping, too, later.
+longer about the data. It happens under clipping, too.
 
 Digits of 8×8 pixels, 1,000 for training and 797 held out (in full: 1,000 images of MNIST). Critic and generator are
 ReLU networks of three hidden layers without normalisation, each objective with its own paper's optimiser, all with the
@@ -11,6 +11,7 @@ noise. Losses have different units, so the gap is given in one that all share: h
 images has moved from that of the training images towards that of the generated ones; 0: held-out images look as real as
 training images, 1: they look generated."""
 
+import math
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 
 from benchmark.batches import as_floats, make_dataset
 from benchmark.build import make_objective
-from benchmark.explain._training import choice, objectives, run
+from benchmark.explain._training import choice, final, objectives, run
 from benchmark.figure import style, wrap
 
 CAPTION = (
@@ -33,7 +34,7 @@ TOLD = ("nonsaturating", "wgan", "wgan_gp")
 
 
 def cases(full: bool) -> list[dict[str, Any]]:
-    size: dict[str, Any] = {"dataset": {"name": "digits"}, "critic_steps": 1500, "width": 256}
+    size: dict[str, Any] = {"dataset": {"name": "digits"}, "critic_steps": 1000, "width": 256}
     if full:
         size = {"dataset": {"name": "mnist", "n_train": IMAGES}, "critic_steps": 100_000, "width": 1024}
     return [{"value": value, "seed": seed, **size} for value in objectives() for seed in range(5 if full else 2)]
@@ -56,7 +57,8 @@ def measure(value: dict[str, Any], seed: int, dataset: dict[str, Any], critic_st
             train, held, generated = (snapshot.D(batch).mean().item() for batch in (*splits, fake))
         row = {"objective": chosen.label, "seed": seed, "critic_steps": snapshot.samples_seen // 64}
         row |= {"d_loss_train": losses[0], "d_loss_holdout": losses[1]}
-        rows.append(row | {"moved": (train - held) / (train - generated) if snapshot.g_steps else 0.0})
+        known = snapshot.g_steps and train > generated  # it tells the two apart
+        rows.append(row | {"moved": (train - held) / (train - generated) if known else math.nan})
     return pd.DataFrame(rows)
 
 
@@ -72,7 +74,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for _, of_seed in rows.groupby("seed"):
             below.plot(of_seed["critic_steps"], of_seed["moved"], color=colour, linewidth=1.2)
         top.set_title(wrap(str(name)), size=9)
-        below.set(ylim=(-0.15, 1.15), xlabel="critic steps")
+        below.set(ylim=(-0.1, max(0.5, 1.1 * frame["moved"].max())), xlabel="critic steps")
         below.tick_params(labelleft=below is axes[1, 0])
         below.axhline(0, color="0.6", linewidth=0.8)
     axes[0, 0].set_ylabel("critic loss")
@@ -81,13 +83,12 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def finding(frame: pd.DataFrame) -> str:
-    last = frame[frame["critic_steps"] == frame.groupby("objective")["critic_steps"].transform("max")]
-    of = last.groupby("objective", sort=False)[["d_loss_train", "d_loss_holdout", "moved"]].mean()
+    of = final(frame).groupby("objective", sort=False)[["d_loss_train", "d_loss_holdout", "moved"]].mean()
     gap, moved = of["d_loss_holdout"] - of["d_loss_train"], of["moved"].sort_values()
     said = ", ".join(f"{name} {value:.0%}" for name, value in moved.items())
     losses = [f"{name} {of['d_loss_holdout'][name]:.3g} against {of['d_loss_train'][name]:.3g}" for name in TOLD]
     return (
         f"By the end held-out images have moved from training towards generated images by {said}. The loss is higher "
         f"on held-out than on training images under {int((gap > 0).sum())} of {len(gap)} objectives "
-        f"({', '.join(losses)}): critics under a bound learn their samples by heart more slowly, but they do."
+        f"({', '.join(losses)}); steps and seeds are few and optimisers differ, so their order is no ranking."
     )

@@ -20,9 +20,10 @@ from benchmark.explain._training import choice, objectives
 from benchmark.figure import style
 
 CAPTION = (
-    "Left the generator's loss, right the size of its derivative, by the score the critic gives a generated sample: "
-    "left of 0 it rejects the sample, right of 0 it accepts it. A curve that falls to the bottom no longer teaches. "
-    "Losses with one derivative share a line."
+    "Left the generator's loss, right the size of its derivative, by the score the critic gives a generated sample; "
+    "under a sigmoid loss the critic rejects a sample left of 0 and accepts it right of 0. Where the right curve "
+    "falls towards 0 over a whole side the loss no longer teaches there (least squares touches 0 at its target, 1, "
+    "alone). Losses with one derivative share a line."
 )
 REJECTED, ACCEPTED = -8.0, 8.0  # a confident "fake" and a confident "real"
 
