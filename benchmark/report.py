@@ -30,13 +30,13 @@ def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure
         write_tables(tables := load(folder), folder)
     found = gather(tables)
     figures = plots.draw_all(tables, folder, found) if figures is None else figures
-    figures = [*figures, *why_figures(folder)]
+    explained = [(figure, Tags()) for figure in why_figures(folder)]  # of no axis of this matrix
     axes = {axis: list(map(str, tables.cells[axis].unique())) for axis in AXES}
     page = {
         "matrix": tables.matrix,
         "verdict": completeness(tables),
         "chapters": chapters(found, folder),
-        "figures": [(figure, _about(folder, figure.stem, axes)) for figure in figures],
+        "figures": [*((figure, _about(folder, figure.stem, axes)) for figure in figures), *explained],
         "axes": axes,
         "tables": TABLES,
     }

@@ -118,7 +118,7 @@ def test_no_error_no_request_and_no_name_runs(seen):
 
 
 def test_figures_are_visible(seen, folder):
-    assert len(seen["images"]) == len(list((folder / "figures").glob("*.svg"))) == 7
+    assert len(seen["images"]) == len(list((folder / "figures").glob("*.svg"))) == 7 + 9  # and those of the experiments
     assert all(seen["images"])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmark import report, report_where, stats, tables
 from benchmark.evidence import families, gather, leaders, overall, power, ranks, values
+from benchmark.explain import names
 from benchmark.figure import Figure
 from benchmark.report_parts import Chapter
 from tests import synthetic
@@ -97,7 +98,7 @@ def markdown(folder: Path) -> str:
 
 
 def test_chapters_answer_in_order(page, markdown):
-    names = ["ran", "where", "speed", "stability", "cost", "failures", "certainty", "reproduce"]
+    names = ["ran", "where", "speed", "stability", "cost", "failures", "certainty", "why", "reproduce"]
     assert re.findall(r'<section id="(\w+)">', page) == names
     questions = re.findall(r"<h2>(.*?)</h2>", page)[:-1]
     assert [line.removeprefix("## ") for line in markdown.splitlines() if line.startswith("## ")] == questions
@@ -158,6 +159,7 @@ def test_each_figure_is_in_its_chapter_and_filtered_by_what_it_shows(page):
     assert {name: figures for name, figures in at.items() if figures} == {
         "speed": [("everywhere", "")],
         "where": [("digits", ' data-architecture="1" data-dataset="1"')],
+        "why": [(f"why_{name}", "") for name in names()],  # of no axis: no filter hides them
     }
 
 
@@ -363,5 +365,5 @@ def test_partial_results_still_make_a_report(tmp_path, how):
         samples=False,
     )
     chapters = write(tmp_path)
-    assert len(chapters) == 8
+    assert len(chapters) == 9
     assert "cells finished" in (tmp_path / "report/index.html").read_text()

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmark.build import make_objective
 from benchmark.explain._training import ORIGINAL, choice, fit_critic, make_critic, objectives, slopes_between
-from benchmark.figure import style
+from benchmark.figure import short, style
 from benchmark.panels import log_axis
 
 CAPTION = (
@@ -108,7 +108,8 @@ def finding(frame: pd.DataFrame) -> str:
     gp, mm = of["wgan_gp"], of["minimax"]
     off = (gp["w1_estimate"] / gp["w1_biased"] - 1).abs().max()
     original, clipped = (of[name]["w1_estimate"] / of[name]["w1"] for name in (choice(ORIGINAL).label, "wgan"))
-    size = {name: f"{rows['gradient'].min():.2g} to {rows['gradient'].max():.2g}" for name, rows in of.items()}
+    ends = {name: (rows["gradient"].min(), rows["gradient"].max()) for name, rows in of.items()}
+    size = {name: f"{short(low)} to {short(high)}" for name, (low, high) in ends.items()}
     return (
         "At every distance the trained minimax critic estimates the divergence at log 2 to within "
         f"{(mm['js'] - mm['js_estimate']).abs().max():.0e}, and the generator's gradient is {size['minimax']} under "

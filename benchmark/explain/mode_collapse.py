@@ -86,7 +86,7 @@ def finding(frame: pd.DataFrame) -> str:
     sharp = [name for name, shares in quality.items() if mean(shares) > 0.25]
     lost = [name for name in sharp if mean(covered[name]) < 7.5]
     blurred = [name for name, modes in reached.items() if mean(modes) >= 7 and name not in sharp]
-    span = {name: f"{min(modes)} to {max(modes)}" for name, modes in covered.items()}
+    span = {name: " to ".join(map(str, sorted({min(modes), max(modes)}))) for name, modes in covered.items()}
     named = [f"{name} {span[name]}" for name in ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp")]
     return (
         f"Modes covered of eight over {frame['seed'].nunique()} seeds: {those(named)}; samples lie on modes under "

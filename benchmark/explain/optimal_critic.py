@@ -3,10 +3,10 @@
 Each paper derives the best critic for two known densities p (data) and q (generated), and what its value then measures:
 log p/q and the Jensen–Shannon divergence for the original game (Goodfellow et al. 2014, arXiv:1406.2661, proposition
 1); (b p + a q)/(p + q) for least squares, with Pearson's χ² of p + q against 2q for the generator under the coding −1,
-1, 0 (Mao et al. 2017, arXiv:1611.04076, section 3.2); the Wasserstein distance for a critic of slope 1 (Arjovsky et al.
-2017, arXiv:1701.07875). A penalty is no constraint, though: with P and Q the distribution functions and ρ the density
-of the points x̂ at which slopes are penalised, the optimum of WGAN-GP in one dimension has the slope 1 + |P − Q|/(2λρ),
-and its value is W₁ + ∫(P − Q)²/(2λρ), which is more than the distance (integrate its loss by parts).
+1, 0 (Mao et al. 2017, arXiv:1611.04076); the Wasserstein distance for a critic of slope 1 (Arjovsky et al. 2017,
+arXiv:1701.07875). A penalty is no constraint, though: with P and Q the distribution functions and ρ the density of the
+points x̂ at which slopes are penalised, the optimum of WGAN-GP in one dimension has the slope 1 + |P − Q|/(2λρ), and
+its value is W₁ + ∫(P − Q)²/(2λρ), which is more than the distance (integrate its loss by parts).
 
 Two normal laws on a line, p = N(−1, 1) and q = N(1, 1.2²). A critic (ReLU, three hidden layers of 64; Adam, its rate
 falling from 0.01 to 0) is trained on points that fill both laws evenly and compared with the optimum, found without

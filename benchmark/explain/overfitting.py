@@ -5,11 +5,11 @@ training images parts from that on held-out ones: it knows the images by heart, 
 longer about the data. It happens under clipping, too.
 
 Digits of 8×8 pixels, 1,000 for training and 797 held out (in full: 1,000 images of MNIST). Critic and generator are
-ReLU networks of three hidden layers without normalisation, each objective with its own paper's optimiser, all with the
-same number of critic steps. The critic's loss is taken on both splits with the same generated samples and the same
-noise. Losses have different units, so the gap is given in one that all share: how far the mean score of the held-out
-images has moved from that of the training images towards that of the generated ones; 0: held-out images look as real as
-training images, 1: they look generated."""
+ReLU networks of three hidden layers without normalisation (hinge: spectral norm), each objective with its own paper's
+optimiser, all with the same number of critic steps. The critic's loss is taken on both splits with the same generated
+samples and the same noise. Losses have different units, so the gap is given in one that all share: how far the mean
+score of the held-out images has moved from that of the training images towards that of the generated ones; 0: held-out
+images look as real as training images, 1: they look generated."""
 
 import math
 from typing import Any

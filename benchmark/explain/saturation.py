@@ -3,8 +3,8 @@
 The generator learns through the critic's score of its samples, so what it can learn at most is the slope of its loss by
 that score. Goodfellow et al. 2014 (arXiv:1406.2661, section 3) warn that the minimax loss is flat where the critic is
 sure that a sample is fake, which is where a generator begins; their non-saturating loss turns that around. Mao et al.
-2017 (arXiv:1611.04076, figure 1) add that it is flat, in turn, on samples the critic takes for real though they may lie
-far from the data, and that least squares is flat on neither.
+2017 (arXiv:1611.04076) add that it is flat, in turn, on samples the critic takes for real though they may lie far from
+the data, and that least squares is flat on neither.
 
 Nothing is trained: the loss and its derivative are computed from the score, in float64."""
 
