@@ -187,7 +187,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         ax.plot(rows["x"], rows["optimum"], color="k", linestyle="--", linewidth=1)
         said = f"err {first['error']:.1%}, value {first['value']:.3f} / {first['exact_value']:.3f}"
         if rows["optimum"].isna().all():
-            said = f"no optimum known, value {first['value']:.3g}"
+            said = f"no optimum known\nvalue {first['value']:.3g}"
         ax.set_title(f"{wrap(str(name))}\n{said}", size=9)
         ax.set(xlabel="x", ylabel="score")
     return figure
