@@ -235,7 +235,7 @@ for verb in (tables, plots, report, compare, check, accept, merge, sample, expor
 
 @app.command()
 def explain(
-    name: Annotated[str, typer.Argument(help="An experiment; none: all of them.")] = "",
+    name: Annotated[str | None, typer.Argument(help="An experiment; none: all of them.")] = None,
     full: Annotated[bool, typer.Option("--full", help="At the literature's size: hours.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Cases at a time; 0: one per CPU core.")] = 0,
     results: Annotated[Path, typer.Option("--results", help="Folder for tables, figures and the page.")] = Path(
@@ -246,17 +246,13 @@ def explain(
     from benchmark import explain as module
     from benchmark.explain import _page
 
-    if name and name not in module.names():
+    if name is not None and name not in module.names():
         raise unknown("experiment", name, module.names())
-    chosen = [name] if name else module.names()
+    chosen = module.names() if name is None else [name]
     folder = writable(results, "--results")
-    try:
-        for experiment, entry in module.run(chosen, folder, full, jobs):
-            out.print(f"{experiment} ({entry['seconds']:.0f} s of a core): {entry['finding']}")
-            page = _page.write(folder)
-    except KeyboardInterrupt:
-        print("ganbench: interrupted; run again to go on from the cases that are measured", file=sys.stderr)
-        sys.exit(130)
+    for experiment, entry in module.run(chosen, folder, full, jobs):
+        out.print(f"{experiment} ({entry['seconds']:.0f} s of a core): {entry['finding']}")
+        page = _page.write(folder)
     out.print(f"{page}")
 
 
@@ -282,7 +278,7 @@ def main() -> None:
         print(f"ganbench: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        print("ganbench: interrupted; run again to continue with the cells not yet committed", file=sys.stderr)
+        print("ganbench: interrupted; run again to continue with what is not yet committed", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer says of a wrong command line

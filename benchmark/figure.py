@@ -43,7 +43,7 @@ VERDICT_LOOKS = {  # colour and hatch: told apart without colour too
     "stuck": ("#777777", "----"),
     "no verdict": ("#FFFFFF", ""),
 }
-SECTIONS = ("where", "speed", "stability", "cost", "certainty", "why")
+SECTIONS = ("where", "speed", "stability", "cost", "certainty")
 LOOK: Any = {
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -58,7 +58,7 @@ LOOK |= {"hatch.linewidth": 0.6, "figure.dpi": 120, "image.composite_image": Fal
 @dataclass(frozen=True)
 class Figure:
     """A figure on disk: figures/STEM.png, .svg and .csv; title and caption are plain text. section: the part of the
-    report it belongs to, one of SECTIONS; empty for a figure of a comparison."""
+    report it belongs to, one of SECTIONS, or why; empty for a figure of a comparison."""
 
     stem: str
     title: str

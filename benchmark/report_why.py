@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell import ROOT
-from benchmark.explain import names, read
+from benchmark.explain import SUFFIXES, names, read
 from benchmark.figure import Figure
 from benchmark.report_parts import Chapter, Item
 
 REFERENCE = ROOT / "results" / "reference" / "explain"
-SUFFIXES = (".png", ".svg", ".csv")
 
 
 def why(folder: Path) -> Chapter:
@@ -42,8 +41,7 @@ def why_figures(folder: Path) -> list[Figure]:
 
 def explained(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
     """By experiment the folder it lies in and its entry: run beside a result set (results/explain beside
-    results/runs/MATRIX), else of the reference; without those whose figure is gone."""
+    results/runs/MATRIX), else of the reference."""
     own = folder.absolute().parent.parent / "explain"
     found = {name: (source, one) for source in (REFERENCE, own) for name, one in read(source).items()}
-    figures = {name: [source / f"figures/{name}{suffix}" for suffix in SUFFIXES] for name, (source, _) in found.items()}
-    return {name: found[name] for name in names() if name in found and all(path.exists() for path in figures[name])}
+    return {name: found[name] for name in names() if name in found}

@@ -412,7 +412,14 @@ def test_one_experiment_from_the_command_line(ganbench, tmp_path):
     assert "3.4e-04 under minimax" in ended.out
     kept = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if "cases" not in path.parts)
     assert kept == [
-        *("README.md", "explain.json", "figures/saturation.csv", "figures/saturation.png", "figures/saturation.svg"),
+        *(
+            ".lock",
+            "README.md",
+            "explain.json",
+            "figures/saturation.csv",
+            "figures/saturation.png",
+            "figures/saturation.svg",
+        ),
         "index.html",
     ]
     (case,) = (folder / "cases").iterdir()
@@ -424,9 +431,43 @@ def test_one_experiment_from_the_command_line(ganbench, tmp_path):
     saturation_holds(pd.read_csv(folder / "figures/saturation.csv"))
 
 
+@pytest.fixture(scope="module")
+def saturated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explain")
+    assert [name for name, _ in explain.run(["saturation"], folder)] == ["saturation"]
+    return folder
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:-100]])
+def test_a_damaged_case_is_measured_again(damage, saturated, ganbench, tmp_path):
+    folder = shutil.copytree(saturated, tmp_path / "explain")
+    (case,) = (folder / "cases").iterdir()
+    case.write_bytes(damage(case.read_bytes()))
+    assert ganbench("explain", "saturation", "--results", folder).code == 0
+    assert len(pd.read_parquet(case)) == len(pd.read_csv(folder / "figures/saturation.csv")) > 1000
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"schema": 1, "experiments": {"depth": {"title": "x"}}}'])
+def test_a_damaged_page_is_named_before_anything_is_measured(content, ganbench, tmp_path):
+    (tmp_path / "explain.json").write_text(content)
+    ended = ganbench("explain", "saturation", "--results", tmp_path)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "explain.json is damaged" in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["explain.json"]
+
+
+def test_a_folder_of_other_files_is_refused(ganbench, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    ended = ganbench("explain", "saturation", "--results", tmp_path)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "holds other files" in ended.err
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ([""], "unknown experiment ''; valid: saturation"),
         (["saturaton"], "unknown experiment 'saturaton' (did you mean 'saturation'?); valid: saturation, disjoint"),
         (["--jobs", "-1"], "Invalid value for '--jobs'"),
         (["depth", "--results", __file__], "--results: "),
@@ -439,10 +480,10 @@ def test_a_mistake_is_one_line(arguments, said, ganbench):
     assert len(ended.err.strip().splitlines()) == 1
 
 
-def test_data_that_cannot_be_had_is_one_line_and_loses_nothing(ganbench, tmp_path, monkeypatch):
+def test_data_that_cannot_be_had_is_one_line_and_loses_nothing(saturated, ganbench, tmp_path, monkeypatch):
     monkeypatch.setenv("GANBENCH_OFFLINE", "1")
     monkeypatch.setenv("GANBENCH_DATA", str(tmp_path))
-    assert ganbench("explain", "saturation", "--results", tmp_path / "e").code == 0
+    shutil.copytree(saturated, tmp_path / "e")
     ended = ganbench("explain", "overfitting", "--full", "--results", tmp_path / "e", "--jobs", 1)
     assert ended.code == 2
     assert "MNIST is not in" in ended.err.strip().splitlines()[-1]
@@ -537,7 +578,7 @@ def test_the_report_says_why(tmp_path):
     assert len(why(folder).items) == len(explain.names()), "the others are the reference's"
     assert "1 of them run beside these results" in why(folder).answers[0]
     (own / "figures/depth.png").unlink()
-    assert len(why(folder).items) == len(explain.names()) - 1, "without a figure it is left out"
+    assert "0 of them run beside these results" in why(folder).answers[0], "without a figure it counts for nothing"
 
 
 def test_without_any_experiment_the_report_says_how(tmp_path, monkeypatch):

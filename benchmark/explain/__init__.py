@@ -11,25 +11,48 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from benchmark import UserError
-from benchmark.cell import ROOT, SOURCES, digest, read_json, whole_file, write_json
+from benchmark.cell import ROOT, SOURCES, DamagedError, digest, read_json, whole_file, write_json
+from benchmark.claim import alone
 
 ORDER = (
     *("saturation", "disjoint_supports", "optimal_critic", "value_surfaces", "depth", "weights", "mode_collapse"),
     *("overfitting", "penalty"),
 )  # in which a reader meets them; others follow
+
+
+SUFFIXES = (".png", ".svg", ".csv")  # of a figure's files
+
+
+class Entry(BaseModel):
+    """What explain.json says of an experiment."""
+
+    title: str
+    text: list[str]
+    caption: str
+    finding: str
+    full: bool
+    cases: int
+    seconds: float
+    environment: dict[str, Any]
+
+
+FILE = TypeAdapter(dict[str, Entry])
 
 
 def names() -> list[str]:
@@ -44,29 +67,37 @@ def run(chosen: list[str], folder: Path, full: bool = False, jobs: int = 0) -> I
     Writes folder/figures/NAME.png, .svg and .csv (the tidy table), and the entry into folder/explain.json: title, text,
     caption, finding, full, cases, seconds, environment. Measured cases are kept in folder/cases, by what they depend
     on; an interrupted run goes on from them. Datasets are loaded first: raises UserError or OSError for what cannot be
-    had before anything is measured, UserError where a worker dies."""
+    had before anything is measured, UserError where a worker dies and for a folder that holds something else."""
+    read(folder)
+    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if there and not there & {"explain.json", "cases"}:
+        raise UserError(f"{folder} holds other files, which a page would replace; name a new folder, or a former run's")
     modules = {name: import_module(f"benchmark.explain.{name}") for name in chosen}
-    files: dict[str, list[Path]] = {}
-    tasks: list[tuple[str, dict[str, Any], Path]] = []
+    tasks: dict[Path, tuple[str, dict[str, Any]]] = {}
     for name, module in modules.items():
-        cases, code = module.cases(full), [code_of(name), version("torch")]
-        files[name] = [folder / f"cases/{name}-{digest([case, code], 16)}.parquet" for case in cases]
-        tasks += [(name, case, file) for case, file in zip(cases, files[name], strict=True) if not file.exists()]
-    _load([case["dataset"] for _, case, _ in tasks if isinstance(case.get("dataset"), dict)])
-    waiting, others = list(chosen), set(multiprocessing.active_children())
-    jobs = min(jobs or os.cpu_count() or 1, max(len(tasks), 1))
+        code = [code_of(name), version("torch")]
+        for case in module.cases(full):
+            tasks[folder / f"cases/{name}-{digest([case, code], 16)}.parquet"] = name, case
+    measured = {file: _kept(file) for file in tasks}
+    missing = {file: task for file, task in tasks.items() if measured[file] is None}
+    _load([case["dataset"] for _, case in missing.values() if isinstance(case.get("dataset"), dict)])
+    waiting, others = list(chosen), {*multiprocessing.active_children()}
+    jobs = min(jobs or os.cpu_count() or 1, max(len(missing), 1))
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _enter)
     try:
-        pending: set[Future[None]] = {pool.submit(_measure, *task) for task in tasks}
+        with _no_interrupts():  # inherited by the workers, which the parent ends
+            pending = {pool.submit(_measure, *task, file): file for file, task in missing.items()}
         while waiting:
-            while waiting and all(file.exists() for file in files[waiting[0]]):
+            frames = [frame for file, frame in measured.items() if tasks[file][0] == waiting[0]]
+            if all(frame is not None for frame in frames):
                 name = waiting.pop(0)
-                yield name, _finish(name, modules[name], files[name], folder, full)
-            if waiting:
-                assert pending, f"a measured case of {waiting[0]} has vanished from {folder / 'cases'}"
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
+                yield name, _finish(name, modules[name], frames, folder, full)
+                continue
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                file = pending.pop(future)
+                measured[file] = _kept(file)
     except BrokenProcessPool as error:
         raise UserError(
             "a worker died, for want of memory perhaps; run again to go on, with fewer --jobs than "
@@ -78,6 +109,24 @@ def run(chosen: list[str], folder: Path, full: bool = False, jobs: int = 0) -> I
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kept(file: Path) -> pd.DataFrame | None:
+    """A measured case; None where there is none, or a damaged one, which is measured again."""
+    try:
+        frame = pd.read_parquet(file)
+    except (OSError, ValueError):
+        return None
+    return frame if frame.attrs.keys() >= {"seconds", "environment"} else None
 
 
 def _load(values: list[dict[str, Any]]) -> None:
@@ -105,13 +154,23 @@ def code_of(name: str) -> str:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The entries of folder/explain.json in reading order, by name; empty where there are none."""
-    entries = read_json(folder / "explain.json").get("experiments", {})
-    return {name: entries[name] for name in names() if name in entries}
+    """The entries of folder/explain.json whose figures are there, by name in reading order; empty where there are none.
+    Raises DamagedError for a file of other content."""
+    path = folder / "explain.json"
+    try:
+        entries = FILE.validate_python(read_json(path).get("experiments", {}))
+    except ValidationError as error:
+        raise DamagedError(f"{path} is damaged; move it away and run again: measured cases are kept") from error
+    whole = {name for name in entries if all((folder / f"figures/{name}{suffix}").is_file() for suffix in SUFFIXES)}
+    return {name: entries[name].model_dump() for name in names() if name in whole}
 
 
 def _enter() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    def watch(parent: Any) -> None:
+        parent.join()
+        os._exit(1)  # a parent that was killed ends nobody
+
+    threading.Thread(target=watch, args=[multiprocessing.parent_process()], daemon=True).start()
     warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about their own
     import torch
 
@@ -129,14 +188,13 @@ def _measure(name: str, case: dict[str, Any], file: Path) -> None:
         frame.to_parquet(opened, index=False)
 
 
-def _finish(name: str, module: Any, files: list[Path], folder: Path, full: bool) -> dict[str, Any]:
+def _finish(name: str, module: Any, frames: list[Any], folder: Path, full: bool) -> dict[str, Any]:
     """Draw an experiment whose cases are all there, and write its entry."""
     import matplotlib.pyplot as plt
     import seaborn as sns
 
     from benchmark.figure import LOOK, Figure, save
 
-    frames = [pd.read_parquet(file) for file in files]
     environment, seconds = frames[0].attrs["environment"], sum(frame.attrs.pop("seconds") for frame in frames)
     frame = pd.concat(frames, ignore_index=True)
     title, *text = (" ".join(part.split()) for part in inspect.getdoc(module).split("\n\n"))  # type: ignore[union-attr]
@@ -144,7 +202,7 @@ def _finish(name: str, module: Any, files: list[Path], folder: Path, full: bool)
     with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
         save(module.draw(frame), frame, folder, Figure(name, title, module.CAPTION))
     entry = {"title": title, "text": text, "caption": module.CAPTION, "finding": module.finding(frame)}
-    entry |= {"full": full, "cases": len(files), "seconds": round(seconds, 1), "environment": environment}
-    known = read_json(folder / "explain.json").get("experiments", {})
-    write_json(folder / "explain.json", {"experiments": known | {name: entry}})
+    entry |= {"full": full, "cases": len(frames), "seconds": round(seconds, 1), "environment": environment}
+    with alone(folder):
+        write_json(folder / "explain.json", {"experiments": read(folder) | {name: entry}})
     return entry
