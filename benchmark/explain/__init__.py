@@ -145,9 +145,11 @@ def code_of(name: str) -> str:
     """The hash of the code that an experiment's numbers come from. What draws and words them is not in it: another
     wording costs no hour."""
     folder = Path(__file__).parent
-    files = [folder / "_training.py", folder / "_cost.py", *(ROOT / f"benchmark/{source}.py" for source in SOURCES)]
+    source = (folder / f"{name}.py").read_text()
+    files = [path for path in sorted(folder.glob("_[!_]*.py")) if f"explain.{path.stem} import" in source]
+    files += [ROOT / f"benchmark/{module}.py" for module in SOURCES]
     files += [*sorted((ROOT / "benchmark/measure").glob("*.py")), *sorted((ROOT / "variants").rglob("*.py"))]
-    _, *body = ast.parse((folder / f"{name}.py").read_text()).body  # without the docstring
+    _, *body = ast.parse(source).body  # without the docstring
     words = ("def draw(", "def finding(", "CAPTION = ")
     own = [ast.dump(node) for node in body if not ast.unparse(node).startswith(words)]
     return digest([*own, *(path.read_text() for path in files)])

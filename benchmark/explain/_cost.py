@@ -5,6 +5,7 @@ Other cases run beside it on the other cores, so ratios within a round are given
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -35,19 +36,26 @@ def cost(values: list[dict[str, Any]], depth: int, width: int, compiled: bool) -
         contenders[label, False] = partial(eager, objective, D, real, fake, noise)
         rows.append({"form": label, "depth": depth, "kept_mb": kept(objective, D, real, fake, noise)})
         if compiled and value.get("method") != "jvp":  # compiles, and is then a hundred times slower
-            whole = torch.compile(critic_gradients(objective, D, "float32"), dynamic=False)
+            whole = torch.compile(critic_gradients(objective, D, "float32"), dynamic=False, fullgraph=True)
             contenders[label, True] = partial(whole, params, buffers, real, fake, noise)
-    times: dict[tuple[str, bool], list[float]] = {name: [] for name in contenders}
-    for turn in range(33):
-        for name, contender in contenders.items():
-            started = time.perf_counter()
-            contender()
-            times[name] += [1000 * (time.perf_counter() - started)] if turn > 2 else []  # the first ones warm up
+    with torch._dynamo.config.patch(recompile_limit=len(contenders)) if compiled else nullcontext():
+        times = timed(contenders)
     for row in rows:
         for column, mode in (("over_none", False), ("over_none_compiled", True)):
             own, none = times.get((row["form"], mode), []), times.get(("none", mode), [])
             row[column] = statistics.median(a / b for a, b in zip(own, none, strict=True)) if own else np.nan
     return rows
+
+
+def timed(contenders: dict[tuple[str, bool], Callable[[], Any]]) -> dict[tuple[str, bool], list[float]]:
+    """Seconds of every contender in 30 rounds, one after the other in each, after three to warm up."""
+    times: dict[tuple[str, bool], list[float]] = {name: [] for name in contenders}
+    for turn in range(33):
+        for name, contender in contenders.items():
+            started = time.perf_counter()
+            contender()
+            times[name] += [time.perf_counter() - started] if turn > 2 else []
+    return times
 
 
 def eager(objective: Any, D: nn.Module, real: Tensor, fake: Tensor, noise: Any) -> None:
