@@ -7,7 +7,6 @@ figure. Every case is seeded, runs on one thread, and is kept once it is measure
 
 import ast
 import inspect
-import json
 import multiprocessing
 import os
 import signal
@@ -34,8 +33,6 @@ ORDER = (
     *("saturation", "disjoint_supports", "optimal_critic", "value_surfaces", "depth", "weights", "mode_collapse"),
     *("overfitting", "penalty"),
 )  # in which a reader meets them; others follow
-
-
 SUFFIXES = (".png", ".svg", ".csv")  # of a figure's files
 
 
@@ -95,9 +92,7 @@ def run(chosen: list[str], folder: Path, full: bool = False, jobs: int = 0) -> I
                 continue
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
-                future.result()
-                file = pending.pop(future)
-                measured[file] = _kept(file)
+                measured[pending.pop(future)] = future.result()
     except BrokenProcessPool as error:
         raise UserError(
             "a worker died, for want of memory perhaps; run again to go on, with fewer --jobs than "
@@ -130,13 +125,13 @@ def _kept(file: Path) -> pd.DataFrame | None:
 
 
 def _load(values: list[dict[str, Any]]) -> None:
-    """Load datasets, named as in a matrix file, each once."""
-    for text in sorted({json.dumps(value, sort_keys=True) for value in values}):
+    """Load datasets, named as in a matrix file; a process loads each once."""
+    for value in values:
         from benchmark.batches import make_dataset
         from benchmark.choices import choices
 
         try:
-            make_dataset(choices("dataset", json.loads(text))[0][0]).train()
+            make_dataset(choices("dataset", value)[0][0]).train()
         except ValueError as error:
             raise UserError(str(error)) from error
 
@@ -179,8 +174,8 @@ def _enter() -> None:
     torch.set_num_threads(1)
 
 
-def _measure(name: str, case: dict[str, Any], file: Path) -> None:
-    """Measure a case into its file, in a worker."""
+def _measure(name: str, case: dict[str, Any], file: Path) -> pd.DataFrame:
+    """Measure a case in a worker, and keep it in its file."""
     from benchmark.environment import environment
 
     started = time.perf_counter()
@@ -188,6 +183,7 @@ def _measure(name: str, case: dict[str, Any], file: Path) -> None:
     frame.attrs |= {"seconds": time.perf_counter() - started, "environment": environment("cpu")}
     with whole_file(file) as opened:
         frame.to_parquet(opened, index=False)
+    return frame
 
 
 def _finish(name: str, module: Any, frames: list[Any], folder: Path, full: bool) -> dict[str, Any]:
