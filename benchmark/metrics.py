@@ -8,7 +8,7 @@ A column is the metric's name followed by its protocol: `fid_classifier_750` is 
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmark import unknown
+from benchmark.errors import unknown
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Small cells for tests."""
 
-from benchmark.cell import Cell, Choice
-from benchmark.choices import critic_norm
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.values import critic_norm
 
 EVALUATION = {
     "schedule": [0.0, 1.0],

@@ -51,7 +51,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def ganbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """`ganbench ARGUMENTS` in this process. What is no SystemExit passes through, as a traceback would."""
-    from benchmark import cli
+    from benchmark.cli import main as cli
 
     def call(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["ganbench", *map(str, arguments)])

@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark import gate
-from benchmark.cell import ROOT
-from benchmark.check import measured
-from benchmark.gate import Row, Verdict
-from benchmark.stats import robust_spread
-from benchmark.tables import load
+from benchmark.analysis.tables import load
+from benchmark.check import rule as gate
+from benchmark.check.baseline import measured
+from benchmark.check.rule import Row, Verdict
+from benchmark.stats.comparisons import robust_spread
+from benchmark.store.code import ROOT
 
 SEEDS = {str(seed) for seed in range(5)}  # of the reruns
-TRAIN, STEP = "benchmark/train.py", "benchmark/step.py"
+TRAIN, STEP = "benchmark/train/loop.py", "benchmark/train/step.py"
 D_STEPS = "d_steps = objective.d_steps(g_step)"
 RECIPE = "objective, recipe = make_objective(cell.objective), make_recipe(cell)"
 WEIGHT = "penalty_weight: float = 10.0"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.cell import Cell, Choice, append_rows, write_json
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.store.files import append_rows, write_json
 
 OBJECTIVES = (
     *("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp"),

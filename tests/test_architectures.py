@@ -10,9 +10,9 @@ from torch.func import functional_call
 from torch.nn.functional import batch_norm
 
 import variants
-from benchmark.cell import Choice, stream_seed
-from benchmark.choices import critic_norm
-from benchmark.step import critic_step, generator_step, make_optimizer
+from benchmark.matrix.cell import Choice, stream_seed
+from benchmark.matrix.values import critic_norm
+from benchmark.train.step import critic_step, generator_step, make_optimizer
 from variants.architectures import BatchNorm, build, conv, critic_of, deconv, initialise, linear, norm_layer
 from variants.architectures._bottleneck import Block, plain_blocks
 from variants.architectures.gated import gate

@@ -11,14 +11,15 @@ import pytest
 import torch
 
 import variants
-from benchmark import __version__, check
-from benchmark.cell import ROOT
+from benchmark import __version__
+from benchmark.check import baseline as check
+from benchmark.store.code import ROOT
 from tests import synthetic
 from tests.conftest import Ended
 
 QUICK_TO_ANSWER = """
 import sys
-from benchmark import cli
+from benchmark.cli import main as cli
 for arguments in (["--version"], ["--help"], ["list"], ["run", "--help"]):
     sys.argv = ["ganbench", *arguments]
     try:
@@ -88,7 +89,7 @@ def test_check_writes_its_table_to_a_new_folder(
     ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
-    monkeypatch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
+    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
     synthetic.write(tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False)
     of_tiny = ("--matrix", "tiny", "--results", tmp_path)
     assert ganbench("accept", *of_tiny).code == 0

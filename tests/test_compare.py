@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmark import UserError, compare, compare_page, tables
+from benchmark.analysis import compare, tables
+from benchmark.errors import UserError
+from benchmark.report import compare_page
 from tests import synthetic
 from tests.conftest import Ended
 
@@ -21,7 +23,7 @@ SCRIPT = "wgan_gp[note=<script>alert(1)</script>|x]"
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
         yield
 
 

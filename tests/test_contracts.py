@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import variants
-from benchmark.cell import Choice
-from benchmark.choices import COUPLING, critic_norm
-from benchmark.step import critic_step, generator_step, make_optimizer
+from benchmark.matrix.cell import Choice
+from benchmark.matrix.values import COUPLING, critic_norm
+from benchmark.train.step import critic_step, generator_step, make_optimizer
 from tests.critics import LinearCritic, SmoothCritic
 from variants.architectures import build
 from variants.objectives import Recipe

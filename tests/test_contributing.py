@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import matrix
+from benchmark.matrix import expand as matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^<!-- (file|insert): (\S+?)(?: (before|after): (.+?))? -->\n```python\n(.*?)^```$", re.M | re.S)
@@ -105,7 +105,7 @@ tiny = {
     "value_surfaces": {"steps": 3}, "mode_collapse": {"critic_steps": 5}, "overfitting": {"critic_steps": 5},
 }
 for name, size in tiny.items():
-    experiment = import_module(f"benchmark.explain.{name}")
+    experiment = import_module(f"benchmark.explain.experiments.{name}")
     case = next(case for case in experiment.cases(False) if "relativistic" in str(case))
     assert "relativistic" in set(experiment.measure(**case | size)["objective"]), name
     print(name)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import convergence
+from benchmark.analysis import convergence
 
 INF, NAN = np.inf, np.nan
 FID, COVERED = "fid_classifier_750", "modes_covered_750"

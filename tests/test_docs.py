@@ -6,8 +6,8 @@ import subprocess
 import pytest
 import typer
 
-from benchmark.cell import ROOT
-from benchmark.cli import app
+from benchmark.cli.main import app
+from benchmark.store.code import ROOT
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 BLOCKS = [

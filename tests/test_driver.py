@@ -21,14 +21,24 @@ from typing import Any
 
 import pytest
 
-from benchmark import UserError, driver, engines, matrix, prepare, runner, stacked_runner, stacking
-from benchmark.build import make_networks
-from benchmark.cell import ROOT, Choice, append_rows, read_json, write_bytes, write_json
-from benchmark.claim import alone, mark, renew, superseded, take, taken
-from benchmark.driver import drive
-from benchmark.engines import Event, Task, local, local_worker
-from benchmark.schedule import group, learned
-from benchmark.stacking import MODES
+from benchmark.errors import UserError
+from benchmark.matrix import expand as matrix
+from benchmark.matrix.cell import Choice
+from benchmark.run import driver, prepare
+from benchmark.run import run_cell as runner
+from benchmark.run import run_stack as stacked_runner
+from benchmark.run import stack_size as stacking
+from benchmark.run.driver import drive
+from benchmark.run.engines import local, local_worker
+from benchmark.run.engines.base import Event, Task
+from benchmark.run.ownership import mark, renew, superseded
+from benchmark.run.queue import learned
+from benchmark.store.clocks import group
+from benchmark.store.code import ROOT
+from benchmark.store.files import append_rows, read_json, write_bytes, write_json
+from benchmark.store.locks import alone, take, taken
+from benchmark.train.build import make_networks
+from benchmark.train.execution.modes import MODES
 from tests.cells import small_cell
 from tests.conftest import Ended, matrix_text
 
@@ -410,7 +420,7 @@ def test_what_another_runner_has_settled_since_is_not_run_again(tmp_path: Path) 
 HOLD = """
 import sys, time
 from pathlib import Path
-from benchmark.claim import take
+from benchmark.store.locks import take
 lock = take(Path(sys.argv[1]), "key")
 print("held" if lock else "taken", flush=True)
 time.sleep(60)
@@ -477,7 +487,8 @@ def test_waiting_for_another_run_that_prepares_is_said(tmp_path: Path, capsys: p
 
 def test_results_are_read_where_there_is_no_fcntl() -> None:
     """As on Windows."""
-    modules = ", ".join(f"benchmark.{name}" for name in ("claim", "export", "merge", "status_page", "tables"))
+    names = ("store.locks", "export.news", "store.merge", "cli.status", "analysis.tables")
+    modules = ", ".join(f"benchmark.{name}" for name in names)
     code = f"import sys; sys.modules['fcntl'] = None; import {modules}"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
@@ -1220,8 +1231,10 @@ def test_options_of_the_other_engine_are_refused(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
-    monkeypatch.delitem(sys.modules, "benchmark.engines.ray", raising=False)
-    monkeypatch.delattr(engines, "ray", raising=False)
+    monkeypatch.delitem(sys.modules, "benchmark.run.engines.ray", raising=False)
+    from benchmark.run import engines as package
+
+    monkeypatch.delattr(package, "ray", raising=False)
     ended = ganbench("run", "--matrix", matrix_file(), "--results", tmp_path, "--device", "cpu", *options.split())
     assert (ended.code, ended.err) == (2, f"ganbench: {said}\n")
 

@@ -22,12 +22,10 @@ from scipy.special import rel_entr
 from scipy.stats import wasserstein_distance
 from torch import nn
 
-from benchmark import UserError, explain
-from benchmark.batches import as_floats
-from benchmark.build import make_objective
-from benchmark.cell import ROOT, Choice
-from benchmark.explain import (
-    _page,
+from benchmark.errors import UserError
+from benchmark.explain import entries
+from benchmark.explain import runner as explain
+from benchmark.explain.experiments import (
     depth,
     disjoint_supports,
     mode_collapse,
@@ -38,8 +36,13 @@ from benchmark.explain import (
     value_surfaces,
     weights,
 )
-from benchmark.explain._training import ORIGINAL, bounding, choice, make_critic, objectives, slopes_between
-from benchmark.report_why import REFERENCE, why, why_figures
+from benchmark.explain.setup import ORIGINAL, bounding, choice, make_critic, objectives, slopes_between
+from benchmark.matrix.cell import Choice
+from benchmark.report import explain_page as _page
+from benchmark.report.chapters.explanation import REFERENCE, why, why_figures
+from benchmark.store.code import ROOT
+from benchmark.train.build import make_objective
+from benchmark.train.data import as_floats
 from tests import synthetic
 from variants import load
 from variants.objectives import Base
@@ -162,20 +165,20 @@ def penalty_holds(frame):
     }
 
 
-CLAIMS = {name: globals()[f"{name}_holds"] for name in explain.names()}
+CLAIMS = {name: globals()[f"{name}_holds"] for name in entries.names()}
 
 
-@pytest.mark.parametrize("name", explain.names())
+@pytest.mark.parametrize("name", entries.names())
 def test_the_committed_tables_show_what_the_page_says(name):
     frame = pd.read_csv(REFERENCE / f"figures/{name}.csv")
     CLAIMS[name](frame)
-    entry = explain.read(REFERENCE)[name]
-    assert __import__(f"benchmark.explain.{name}", fromlist=[name]).finding(frame) == entry["finding"]
+    entry = entries.read(REFERENCE)[name]
+    assert __import__(f"benchmark.explain.experiments.{name}", fromlist=[name]).finding(frame) == entry["finding"]
 
 
 @pytest.mark.slow
 def test_all_of_it_measured_anew(tmp_path):
-    for name, entry in explain.run(explain.names(), tmp_path):
+    for name, entry in explain.run(entries.names(), tmp_path):
         CLAIMS[name](pd.read_csv(tmp_path / f"figures/{name}.csv"))
         assert entry["finding"]
 
@@ -493,7 +496,7 @@ def test_data_that_cannot_be_had_is_one_line_and_loses_nothing(saturated, ganben
     ended = ganbench("explain", "overfitting", "--full", "--results", tmp_path / "e", "--jobs", 1)
     assert ended.code == 2
     assert "MNIST is not in" in ended.err.strip().splitlines()[-1]
-    assert list(explain.read(tmp_path / "e")) == ["saturation"]
+    assert list(entries.read(tmp_path / "e")) == ["saturation"]
     assert len(list((tmp_path / "e/cases").iterdir())) == 1, "nothing was measured before the data was looked for"
 
 
@@ -534,7 +537,7 @@ def test_a_worker_that_dies_is_one_line(tmp_path, monkeypatch):
 def test_another_wording_measures_nothing_again(tmp_path, monkeypatch):
     shutil.copytree(Path(explain.__file__).parent, tmp_path / "explain")
     monkeypatch.setattr(explain, "__file__", str(tmp_path / "explain/__init__.py"))
-    path = tmp_path / "explain/saturation.py"
+    path = tmp_path / "explain/experiments/saturation.py"
     text, before = path.read_text(), explain.code_of("saturation")
     path.write_text(text.replace("Where does", "Where, then, does").replace("blind on one side", "blind"))
     assert path.read_text() != text
@@ -544,7 +547,10 @@ def test_another_wording_measures_nothing_again(tmp_path, monkeypatch):
 
 
 def test_full_sizes_are_the_literatures():
-    full = {name: __import__(f"benchmark.explain.{name}", fromlist=[name]).cases(True) for name in explain.names()}
+    full = {
+        name: __import__(f"benchmark.explain.experiments.{name}", fromlist=[name]).cases(True)
+        for name in entries.names()
+    }
     assert {case["critic_steps"] for case in full["mode_collapse"]} == {35_000}
     assert {case["seed"] for case in full["mode_collapse"]} == set(range(10))
     assert {case["batch_size"] for case in full["mode_collapse"]} == {512}
@@ -557,12 +563,12 @@ def test_full_sizes_are_the_literatures():
 
 
 def test_the_page_reads_from_top_to_bottom():
-    entries = explain.read(REFERENCE)
-    assert list(entries) == explain.names()
+    found = entries.read(REFERENCE)
+    assert list(found) == entries.names()
     markdown, page = ((REFERENCE / name).read_text() for name in ("README.md", "index.html"))
-    at = [markdown.index(entry["title"]) for entry in entries.values()]
+    at = [markdown.index(entry["title"]) for entry in found.values()]
     assert at == sorted(at)
-    for name, entry in entries.items():
+    for name, entry in found.items():
         assert (REFERENCE / f"figures/{name}.png").exists()
         assert entry["text"], "the argument and its source"
         assert re.search(r"\d{4}", entry["text"][0])
@@ -576,25 +582,25 @@ def test_the_report_says_why(tmp_path):
     synthetic.write(folder)
     chapter = why(folder)
     assert "0 of them run beside these results" in chapter.answers[0]
-    assert [item.lead for item in chapter.items] == [entry["title"] for entry in explain.read(REFERENCE).values()]
+    assert [item.lead for item in chapter.items] == [entry["title"] for entry in entries.read(REFERENCE).values()]
     figures = why_figures(folder)
-    assert [figure.stem for figure in figures] == [f"why_{name}" for name in explain.names()]
+    assert [figure.stem for figure in figures] == [f"why_{name}" for name in entries.names()]
     assert all((folder / f"figures/{figure.stem}.svg").exists() for figure in figures)
     own = tmp_path / "explain"
-    entry = explain.read(REFERENCE)["depth"] | {"finding": "Own finding."}
+    entry = entries.read(REFERENCE)["depth"] | {"finding": "Own finding."}
     (own / "figures").mkdir(parents=True)
     for path in REFERENCE.glob("figures/depth.*"):
         shutil.copy(path, own / "figures")
     explain.write_json(own / "explain.json", {"experiments": {"depth": entry}})
     assert [item.lines for item in why(folder).items].count(["Own finding."]) == 1
-    assert len(why(folder).items) == len(explain.names()), "the others are the reference's"
+    assert len(why(folder).items) == len(entries.names()), "the others are the reference's"
     assert "1 of them run beside these results" in why(folder).answers[0]
     (own / "figures/depth.png").unlink()
     assert "0 of them run beside these results" in why(folder).answers[0], "without a figure it counts for nothing"
 
 
 def test_without_any_experiment_the_report_says_how(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.report_why.REFERENCE", tmp_path)
+    monkeypatch.setattr("benchmark.report.chapters.explanation.REFERENCE", tmp_path)
     assert "ganbench explain" in why(tmp_path / "runs/quick").answers[0]
     assert why_figures(tmp_path / "runs/quick") == []
 

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import UserError
-from benchmark import export as module
-from benchmark.cell import append_rows, read_rows
-from benchmark.trackers import EVENTS, open_tracker, place_of
+from benchmark.errors import UserError
+from benchmark.export import news as module
+from benchmark.export.trackers import EVENTS, open_tracker, place_of
+from benchmark.store.files import append_rows, read_rows
 from tests import synthetic
 
 Series = dict[
@@ -414,7 +414,7 @@ def test_wandb_has_options_and_state_and_names_no_machine(each: Export, capfd: p
 
 
 def wandb_id(each: Export, i: int) -> str:
-    from benchmark.cell import digest
+    from benchmark.matrix.cell import digest
 
     return digest([each.keys[i], STARTED], 16)
 
@@ -467,5 +467,5 @@ def test_mlflow_takes_its_own_variable(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, benchmark.export, benchmark.trackers; sys.exit('torch' in sys.modules)"
+    code = "import sys, benchmark.export.news, benchmark.export.trackers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

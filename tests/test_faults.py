@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmark.cell import ROOT, read_json
+from benchmark.store.code import ROOT
+from benchmark.store.files import read_json
 
 KILLS = 30
 MATRIX = """

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import variants
-from benchmark.train import train
+from benchmark.train.loop import train
 from tests.cells import PLACES, small_cell
 
 FILE = Path(__file__).parent / "golden" / "traces.json"

@@ -14,16 +14,16 @@ import torch
 from torch import nn
 
 import variants
-from benchmark import iteration as module
-from benchmark import products as products_module
-from benchmark import stacking
-from benchmark.build import make_networks, make_objective
-from benchmark.draws import Inputs
-from benchmark.graph import Graph, undone
-from benchmark.iteration import Iteration, StackRefused
-from benchmark.stack import Stack
-from benchmark.step import load_optimizer, make_optimizer
-from benchmark.train import train, train_stack
+from benchmark.train.build import make_networks, make_objective
+from benchmark.train.execution import iteration as module
+from benchmark.train.execution import matmul_pass as products_module
+from benchmark.train.execution import modes
+from benchmark.train.execution.cuda_graph import Graph, undone
+from benchmark.train.execution.iteration import Iteration, StackRefused
+from benchmark.train.execution.stack import Stack
+from benchmark.train.inputs import Inputs
+from benchmark.train.loop import train, train_stack
+from benchmark.train.step import load_optimizer, make_optimizer
 from tests.cells import PLACES, small_cell
 from variants.architectures import BatchNorm, mlp
 from variants.objectives import Recipe, differentiate
@@ -377,7 +377,7 @@ def test_derivatives_under_vmap_are_those_of_autograd():
 
 @pytest.mark.gpu
 @on_cuda
-@pytest.mark.parametrize("mode", stacking.MODES[1:])
+@pytest.mark.parametrize("mode", modes.MODES[1:])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", variants.names("objectives"))
 def test_modes_agree_on_cuda(name, place, mode):

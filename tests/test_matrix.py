@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import UserError, matrix
-from benchmark.build import make_recipe
-from benchmark.cell import ROOT, Cell, Choice, cell_from_spec, code_hash
+from benchmark.errors import UserError
+from benchmark.matrix import expand as matrix
+from benchmark.matrix.cell import Cell, Choice, cell_from_spec
+from benchmark.store.code import ROOT, code_hash
+from benchmark.train.build import make_recipe
 from tests.conftest import Ended, matrix_text
 from variants.architectures import build, dcgan, mlp
 from variants.objectives import Recipe
@@ -310,7 +312,7 @@ def test_values_that_read_alike_have_different_keys() -> None:
 
 def test_keys_and_streams_are_the_same_in_every_process() -> None:
     code = """
-from benchmark.cell import Cell, Choice
+from benchmark.matrix.cell import Cell, Choice
 c = Cell(Choice("lsgan", {"b": 2.0, "a": [0.1]}), Choice("mlp"), Choice("gaussians8"), 0, {"steps": 1, "ema": 0.0})
 print(c.key, c.stream("weights", 3))
 """
@@ -341,7 +343,7 @@ def test_the_code_hash_is_of_all_that_a_variant_imports(
     architecture: Choice, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[tuple[Path, ...]] = []
-    monkeypatch.setattr("benchmark.cell._hash_files", found.append)
+    monkeypatch.setattr("benchmark.store.code._hash_files", found.append)
     code_hash(Cell(Choice("wgan"), architecture, Choice("stacked_mnist"), 0, {}))
     assert ROOT / f"variants/{file}.py" in found[0]
     assert ROOT / "variants/architectures/resnet.py" not in found[0], "nor of what it does not"

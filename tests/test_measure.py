@@ -14,14 +14,17 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from benchmark import UserError
-from benchmark.batches import make_dataset
-from benchmark.cell import Choice, read_json
-from benchmark.check import BASELINES
-from benchmark.matrix import find, read
-from benchmark.measure import extractors, images, measure, open_instrument, points, protocol_id
+from benchmark.check.baseline import BASELINES
+from benchmark.errors import UserError
+from benchmark.matrix.cell import Choice
+from benchmark.matrix.expand import find, read
+from benchmark.measure import extractors, images, points
 from benchmark.measure.extractors import classifier_weights
-from benchmark.train import train
+from benchmark.measure.instrument import measure, open_instrument
+from benchmark.measure.protocol import protocol_id
+from benchmark.store.files import read_json
+from benchmark.train.data import make_dataset
+from benchmark.train.loop import train
 from tests.cells import EVALUATION, small_cell
 from variants.datasets import Base, Modes, Split
 

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmark import UserError, tables
-from benchmark import merge as module
-from benchmark.claim import take
-from benchmark.merge import merge
+from benchmark.analysis import tables
+from benchmark.errors import UserError
+from benchmark.store import merge as module
+from benchmark.store.locks import take
+from benchmark.store.merge import merge
 from tests import synthetic
 from tests.conftest import Ended
 
@@ -27,7 +28,7 @@ STATUS = {("wgan", "digits", 1): "diverged", ("wgan_gp", "mlp", 0): "error", ("w
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
         yield
 
 

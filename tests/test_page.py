@@ -10,8 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark import plots, report, tables
-from benchmark.robustness_plots import robustness_figures
+from benchmark.analysis import tables
+from benchmark.report import report
+from benchmark.report.figures import overview as plots
+from benchmark.report.figures.robustness import robustness_figures
 from tests import synthetic
 from tests.test_report import plant
 
@@ -79,7 +81,7 @@ def folder(tmp_path_factory) -> Path:
     status = {("minimax", "gaussians8", 1): "diverged"}
     synthetic.write(path, objectives=OBJECTIVES, groups=PLACES, status=status)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
         loaded = tables.load(path)
         tables.write(loaded, path)
         figures = plant(path)

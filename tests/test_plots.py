@@ -8,10 +8,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmark import figure, plots, robustness_plots, speed_plots, stability_plots, tables, trace_plots
-from benchmark.evidence import gather
-from benchmark.sample_plots import sample_grids
-from benchmark.verdicts import VERDICTS
+from benchmark.analysis import tables
+from benchmark.analysis.evidence import gather
+from benchmark.analysis.verdicts import VERDICTS
+from benchmark.drawing import style as figure
+from benchmark.report.figures import overview as plots
+from benchmark.report.figures import robustness as robustness_plots
+from benchmark.report.figures import speed as speed_plots
+from benchmark.report.figures import stability as stability_plots
+from benchmark.report.figures import traces as trace_plots
+from benchmark.report.figures.samples import sample_grids
 from tests import synthetic
 
 POINTS = [("gaussians8", "mlp")]
@@ -31,7 +37,7 @@ LABELS = [
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
         yield
 
 

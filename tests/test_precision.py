@@ -19,12 +19,13 @@ from torch import nn
 from torch.nn.functional import softplus
 
 import variants
-from benchmark import batches, build
-from benchmark import train as train_module
-from benchmark.build import make_objective
-from benchmark.cell import Choice
-from benchmark.step import autocast, critic_step, generator_step, make_optimizer, set_precision
-from benchmark.train import train
+from benchmark.matrix.cell import Choice
+from benchmark.train import build
+from benchmark.train import data as batches
+from benchmark.train import loop as train_module
+from benchmark.train.build import make_objective
+from benchmark.train.loop import train
+from benchmark.train.step import autocast, critic_step, generator_step, make_optimizer, set_precision
 from tests.cells import small_cell
 from variants.objectives import full_precision, wgan_fdgp
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.build import make_networks, make_objective
-from benchmark.cell import Choice
-from benchmark.cost import count_forwards
-from benchmark.probes import PROBES, layer_norms, probe
-from benchmark.runner import layer_rows, load_snapshot, save_generator
-from benchmark.step import grad_norm, make_optimizer
-from benchmark.train import train
-from benchmark.workload import reference_workload
+from benchmark.machine.workload import reference_workload
+from benchmark.matrix.cell import Choice
+from benchmark.run.run_cell import layer_rows, load_snapshot, save_generator
+from benchmark.train.build import make_networks, make_objective
+from benchmark.train.flops import count_forwards
+from benchmark.train.loop import train
+from benchmark.train.probes import PROBES, layer_norms, probe
+from benchmark.train.step import grad_norm, make_optimizer
 from tests.cells import small_cell
 
 

@@ -21,12 +21,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import UserError, claim, runner
-from benchmark.cell import ROOT, Cell, Choice, read_json, write_bytes
-from benchmark.checkpoint import NAMES
-from benchmark.driver import drive
-from benchmark.engines import Event, Task
-from benchmark.runner import run_cell
+from benchmark.errors import UserError
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.run import run_cell as runner
+from benchmark.run.checkpoint import NAMES
+from benchmark.run.driver import drive
+from benchmark.run.engines.base import Event, Task
+from benchmark.run.run_cell import run_cell
+from benchmark.store import locks as claim
+from benchmark.store.code import ROOT
+from benchmark.store.files import read_json, write_bytes
 from tests.cells import small_cell
 from tests.conftest import matrix_text
 
@@ -34,9 +38,10 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from ray import exceptions
 from ray.cluster_utils import Cluster
 
-from benchmark.engines import ray as engine
-from benchmark.engines import ray_node
-from benchmark.engines.ray import Out, Pool, measured_with, slots, what_failed
+from benchmark.run.engines import ray as engine
+from benchmark.run.engines import ray_node
+from benchmark.run.engines.ray import Out, Pool, measured_with, what_failed
+from benchmark.run.engines.ray_cluster import slots
 
 STORE = 100 * 2**20  # bytes of shared memory of a node
 GIT = {"commit": "abc", "dirty": None}
@@ -467,7 +472,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(
 def test_capacity_follows_the_nodes(
     raylets: Raylets, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmark.engines.ray.COUNT_SECONDS", 0.0)
+    monkeypatch.setattr("benchmark.run.engines.ray.COUNT_SECONDS", 0.0)
     pool = Pool(tmp_path, raylets.address, "cuda", 0, 1, 0.5, 60)
     assert (pool.capacity(), pool.capacity()) == (1, 1)  # so that an autoscaler sees it
     assert capsys.readouterr().err.count("no node of the cluster has the 1 CPUs and 0.5 GPUs of a cell") == 1
@@ -623,7 +628,7 @@ def test_a_cell_that_has_heard_is_left_to_save(tmp_path: Path, monkeypatch: pyte
         time.sleep(1)
         saved.append(True)
 
-    monkeypatch.setattr("benchmark.attempt.save_checkpoint", save)
+    monkeypatch.setattr("benchmark.run.record.save_checkpoint", save)
     assert listened(tmp_path, lambda: any(tmp_path.glob("cells/*/steps.jsonl")))["status"] == "interrupted"
     assert saved == [True]
 

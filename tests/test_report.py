@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import report, report_where, stats, tables
-from benchmark.evidence import families, gather, leaders, overall, power, ranks, values
-from benchmark.explain import names
-from benchmark.figure import Figure
-from benchmark.report_parts import Chapter
+from benchmark.analysis import tables
+from benchmark.analysis.evidence import families, gather, leaders, overall, power, ranks, values
+from benchmark.drawing.style import Figure
+from benchmark.explain.entries import names
+from benchmark.report import report
+from benchmark.report.chapters import winners as report_where
+from benchmark.report.page import Chapter
+from benchmark.stats import comparisons as stats
 from tests import synthetic
 
 SCRIPT = "wgan_gp[note=<script>alert(1)</script>]"
@@ -22,7 +25,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><rect 
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
         yield
 
 

@@ -21,14 +21,20 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import UserError, cli, matrix, memory, runner
-from benchmark import prepare as prepare_module
-from benchmark import train as train_module
-from benchmark.cell import ROOT, Cell, cell_from_spec, cell_status, read_json, read_rows, write_bytes
-from benchmark.engines import local
-from benchmark.prepare import estimate, pending, prepare
-from benchmark.snapshot import Snapshot
-from benchmark.train import train
+from benchmark.cli import main as cli
+from benchmark.errors import UserError
+from benchmark.machine import devices, memory
+from benchmark.matrix import expand as matrix
+from benchmark.matrix.cell import Cell, cell_from_spec
+from benchmark.run import prepare as prepare_module
+from benchmark.run import run_cell as runner
+from benchmark.run.prepare import estimate, pending, prepare
+from benchmark.store.code import ROOT
+from benchmark.store.files import read_json, read_rows, write_bytes
+from benchmark.store.result_set import cell_status
+from benchmark.train import loop as train_module
+from benchmark.train.loop import train
+from benchmark.train.snapshot import Snapshot
 from tests.conftest import Ended, matrix_text
 from variants.objectives import nonsaturating
 
@@ -569,7 +575,7 @@ def test_workers_take_the_devices_in_turn(
     device: str, jobs: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert local.devices_of(device, jobs) == expected
+    assert devices.devices_of(device, jobs) == expected
 
 
 def test_named_devices_without_a_worker_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,18 +583,18 @@ def test_named_devices_without_a_worker_are_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         UserError, match=r"--jobs 1 leaves cuda:2 of --device cuda:0,cuda:2 without a worker; .* 2 jobs"
     ):
-        local.devices_of("cuda:0,cuda:2", 1)
+        devices.devices_of("cuda:0,cuda:2", 1)
     with pytest.raises(UserError, match=r"'cuda:3' .*valid: auto, cpu, cuda:0, cuda:1, cuda:2, cuda"):
-        local.devices_of("cuda:3", 0)
+        devices.devices_of("cuda:3", 0)
 
 
 def test_mps_is_taken_by_its_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="unknown device 'mps'"):
-        local.devices_of("mps", 0)
+        devices.devices_of("mps", 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert local.devices_of("mps", 0) == ["mps"]
-    assert set(local.devices_of("auto", 2)) == {"cpu"}
+    assert devices.devices_of("mps", 0) == ["mps"]
+    assert set(devices.devices_of("auto", 2)) == {"cpu"}
 
 
 def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path: Path) -> None:

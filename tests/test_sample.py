@@ -13,7 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import UserError, matrix, prepare, runner, sample
+from benchmark.errors import UserError
+from benchmark.export import samples as sample
+from benchmark.matrix import expand as matrix
+from benchmark.run import prepare
+from benchmark.run import run_cell as runner
 from tests import synthetic
 from tests.conftest import Ended, matrix_text
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from benchmark import stability, stats, stopping
+from benchmark.analysis import stability, stopping
+from benchmark.stats import comparisons as stats
 
 FID, SWD, COPIES = "fid_classifier_750", "swd_2k", "duplicates_classifier_750"
 PRIMARY = {"digits": FID, "gaussians8": SWD}

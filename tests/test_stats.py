@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, mannwhitneyu, norm, power, trim_mean
 
-from benchmark import stats
+from benchmark.stats import comparisons as stats
 
 
 @pytest.fixture

@@ -16,22 +16,26 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmark import cli, environment, status, status_page, tables
-from benchmark.cell import ROOT
-from benchmark.merge import merge
-from benchmark.status import GONE, Reader
+from benchmark.analysis import tables
+from benchmark.cli import main as cli
+from benchmark.cli import status as status_page
+from benchmark.machine import environment
+from benchmark.store import overview as status
+from benchmark.store.code import ROOT
+from benchmark.store.merge import merge
+from benchmark.store.overview import GONE, Reader
 from tests import synthetic
 from tests.conftest import Ended
 
 MLP = [("gaussians8", "mlp")]
 WHOLE = 6 * 2.0 + 1.0 + 0.5  # seconds that a finished synthetic cell took
-HOLD = "import sys, time; from pathlib import Path; from benchmark.claim import take; lock = take(Path(sys.argv[1]), "
+HOLD = "import sys, time; from pathlib import Path; from benchmark.store.locks import take; lock = take(Path(sys.argv[1]), "
 HOLD += "sys.argv[2]); print('held', flush=True); time.sleep(60)"
 
 
 @pytest.fixture(autouse=True)
 def present_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.status.code_hash", lambda cell: "c0de")  # what synthetic cells were made with
+    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")  # what synthetic cells were made with
 
 
 @pytest.fixture
@@ -218,14 +222,16 @@ def test_a_group_that_has_never_run_is_a_guess(tmp_path: Path, hold: Callable[[P
 
 def test_other_code_or_evaluation_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write(tmp_path / "tiny", 3, objectives=["wgan", "lsgan"], status=seeds_that_are(missing=[2]))
-    monkeypatch.setattr("benchmark.status.code_hash", lambda cell: {"wgan": "c0de", "lsgan": "x"}[cell.objective.name])
+    monkeypatch.setattr(
+        "benchmark.store.code.code_hash", lambda cell: {"wgan": "c0de", "lsgan": "x"}[cell.objective.name]
+    )
     synthetic.edit(status_file(folder, 1), evaluation_hash="e1")
     assert [cell["stale"] for cell in cells(folder)] == [False, True, False, True, True, True]
 
     def gone(cell: Any) -> str:
         raise FileNotFoundError(cell.objective.name)
 
-    monkeypatch.setattr("benchmark.status.code_hash", gone)
+    monkeypatch.setattr("benchmark.store.code.code_hash", gone)
     assert Reader(folder).overview()["stale"] == 5
 
 
@@ -396,7 +402,7 @@ def test_watching_asks_for_a_terminal(more: list[str], ganbench: Callable[..., E
 def test_status_imports_neither_torch_nor_pandas_and_writes_nothing(tmp_path: Path) -> None:
     folder = write(tmp_path / "tiny", status=seeds_that_are(running=[1], missing=[2]))
     before = {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
-    code = "import sys; from benchmark import cli; code = 0\n"
+    code = "import sys; from benchmark.cli import main as cli; code = 0\n"
     code += "try: cli.main()\nexcept SystemExit as end: code = end.code\n"
     code += "sys.exit(code or sorted({'torch', 'pandas'} & set(sys.modules)) or 0)"
     command = [sys.executable, "-c", code, "status", "--matrix", "tiny", "--results", str(tmp_path), "--json"]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import UserError, tables
-from benchmark.cell import ROOT
+from benchmark.analysis import tables
+from benchmark.errors import UserError
+from benchmark.store.code import ROOT
 from tests import synthetic
 
 POINTS = [("gaussians8", "mlp")]
@@ -19,7 +20,7 @@ VALUES = [8.0, 2.0, 4.0]  # per evaluation, plus the seed
 
 @pytest.fixture(autouse=True)
 def fresh_code(monkeypatch):
-    monkeypatch.setattr("benchmark.status.code_hash", lambda cell: "c0de")
+    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
 
 
 def write(folder: Path, **options) -> Path:
@@ -125,7 +126,7 @@ def test_a_stale_cell_of_an_older_protocol_is_a_hole(tmp_path):
 def test_edited_code_is_stale_but_kept(tmp_path, monkeypatch):
     write(tmp_path)
     code = {"lsgan": "edited", "nonsaturating": "c0de"}
-    monkeypatch.setattr("benchmark.status.code_hash", lambda cell: code[cell.objective.name])
+    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: code[cell.objective.name])
     found = tables.load(tmp_path)
     assert found.cells.groupby("objective")["stale"].sum().to_dict() == {"lsgan": 5, "nonsaturating": 0}
     assert set(found.summary["n"]) == {5}
@@ -403,6 +404,8 @@ def test_a_folder_without_a_matrix_is_the_users_mistake(tmp_path):
 
 
 def test_a_report_needs_no_torch():
-    modules = "benchmark.stats, benchmark.tables, benchmark.plots, benchmark.report, benchmark.compare"
+    modules = (
+        "benchmark.stats.comparisons, benchmark.analysis.tables, benchmark.report.report, benchmark.report.compare_page"
+    )
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmark import batches
-from benchmark import iteration as module
-from benchmark import step as step_module
-from benchmark import train as train_module
-from benchmark.batches import device_data, open_batches
-from benchmark.build import make_networks, make_objective, make_recipe
-from benchmark.cell import Choice
-from benchmark.snapshot import quantise
-from benchmark.train import train
+from benchmark.matrix.cell import Choice
+from benchmark.train import data as batches
+from benchmark.train import loop as train_module
+from benchmark.train import step as step_module
+from benchmark.train.build import make_networks, make_objective, make_recipe
+from benchmark.train.data import device_data, open_batches
+from benchmark.train.execution import iteration as module
+from benchmark.train.loop import train
+from benchmark.train.snapshot import quantise
 from tests.cells import small_cell
 from variants.objectives import Recipe, lsgan, nonsaturating
 

@@ -13,9 +13,10 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
-from benchmark import UserError, unknown
-from benchmark.cell import digest, write_bytes
-from benchmark.measure import cache_folder, content_hash
+from benchmark.errors import UserError, unknown
+from benchmark.matrix.cell import digest
+from benchmark.measure.protocol import cache_folder, content_hash
+from benchmark.store.files import write_bytes
 
 SHIPPED = Path(__file__).parent / "weights"  # so that the quick matrix has one protocol on every machine
 EPOCHS, BATCH, LR = 30, 50, 1e-3

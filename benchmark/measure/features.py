@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from benchmark.measure.extractors import Extractor
-from benchmark.measure.neighbours import neighbours
+from benchmark.measure.pairwise import neighbours
 from variants.objectives import full_precision
 
 SPLITS = 10  # of the Inception score

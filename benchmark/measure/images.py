@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.cell import digest, write_bytes
-from benchmark.measure import Reading, cache_folder, content_hash, metric_names, with_error
+from benchmark.matrix.cell import digest
 from benchmark.measure.extractors import open_extractor
 from benchmark.measure.features import NEIGHBOURHOOD, RNG_SEED, SPLITS, Features, extract
-from benchmark.measure.neighbours import Overlap, kernel_sums, overlap, pair_sums
+from benchmark.measure.pairwise import Overlap, kernel_sums, overlap, pair_sums
+from benchmark.measure.protocol import Reading, cache_folder, content_hash, metric_names, with_error
 from benchmark.metrics import column
-from benchmark.snapshot import SAMPLING_BATCH
+from benchmark.store.files import write_bytes
+from benchmark.train.snapshot import SAMPLING_BATCH
 
 NEAR_SHARE = 0.01  # of held-out images stand as near to one another as duplicates do
 NEED_LOGITS, NEED_MODES = ("is_mean", "is_std"), ("modes_covered", "reverse_kl")

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.measure import Reading, content_hash, metric_names, with_error
+from benchmark.measure.protocol import Reading, content_hash, metric_names, with_error
 from benchmark.metrics import column
-from benchmark.snapshot import SAMPLING_BATCH
+from benchmark.train.snapshot import SAMPLING_BATCH
 from variants.datasets import Modes
 
 DIRECTIONS = 128

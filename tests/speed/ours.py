@@ -10,11 +10,11 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 import variants
-from benchmark.batches import Resident
-from benchmark.draws import Inputs, Streams, draw_inputs
-from benchmark.iteration import Iteration
-from benchmark.snapshot import Snapshot
-from benchmark.step import set_precision
+from benchmark.train.data import Resident
+from benchmark.train.execution.iteration import Iteration
+from benchmark.train.inputs import Inputs, Streams, draw_inputs
+from benchmark.train.snapshot import Snapshot
+from benchmark.train.step import set_precision
 from tests.cells import small_cell
 from tests.speed.textbook import SHAPES, networks, points, raw_images
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.cell import ROOT
+from benchmark.store.code import ROOT
 
 EXACT, GRADIENT = "exact, double backward", "difference, gradient"
 PAGE = """# What a gradient penalty costs
@@ -102,8 +102,8 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from benchmark.figure import LOOK, grid
-    from benchmark.panels import log_axis
+    from benchmark.drawing.layout import log_axis
+    from benchmark.drawing.style import LOOK, grid
 
     table = table.assign(
         how=table["execution"].where(table["device"] == "cpu", table["execution"] + ", " + table["device"])

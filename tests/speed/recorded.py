@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.cell import ROOT, write_json
-from benchmark.environment import environment
+from benchmark.machine.environment import environment
+from benchmark.store.code import ROOT
+from benchmark.store.files import write_json
 from tests.speed.turns import THREADS, Result, ratios
 
 COLUMNS = ["part", "device", "threads", "case", "ours_ms", "theirs_ms", "ratio", "ratio_low", "ratio_high", "rounds"]
@@ -58,8 +59,8 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from benchmark.figure import LOOK
-    from benchmark.panels import log_axis
+    from benchmark.drawing.layout import log_axis
+    from benchmark.drawing.style import LOOK
 
     table = table[table["ratio"].notna()]
     if table.empty:

@@ -16,11 +16,16 @@ import pytest
 
 pytest.importorskip("ray")
 
-from benchmark import matrix, prepare, runner
-from benchmark.cell import Cell, cell_status, read_json
-from benchmark.driver import TICK, drive
-from benchmark.engines import Event, Task, ray
-from benchmark.engines.ray_node import Sent, states
+from benchmark.matrix import expand as matrix
+from benchmark.matrix.cell import Cell
+from benchmark.run import prepare
+from benchmark.run import run_cell as runner
+from benchmark.run.driver import TICK, drive
+from benchmark.run.engines import ray
+from benchmark.run.engines.base import Event, Task
+from benchmark.run.engines.ray_node import Sent, states
+from benchmark.store.files import read_json
+from benchmark.store.result_set import cell_status
 
 CELLS = int(os.environ.get("GANBENCH_SIMULATED", "100000"))
 GPUS = 1000

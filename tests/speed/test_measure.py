@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.cell import Choice
+from benchmark.matrix.cell import Choice
 from tests.cells import EVALUATION
 from tests.speed.recorded import append, row, show
 from tests.speed.turns import Contender, race
@@ -58,7 +58,7 @@ class Noise:
 
 def pictures(name: str, n: int) -> tuple[Any, torch.Tensor]:
     """A dataset, and n images that are neither of it nor far: two of its images mixed."""
-    from benchmark.batches import make_dataset
+    from benchmark.train.data import make_dataset
 
     dataset = Noise(n) if name == "noise" else make_dataset(Choice(name))
     real, generator = dataset.train(), torch.Generator().manual_seed(0)

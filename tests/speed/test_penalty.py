@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 
 import variants
-from benchmark.batches import Resident
-from benchmark.cell import ROOT, Choice, write_json
-from benchmark.environment import environment
-from benchmark.iteration import Iteration
+from benchmark.machine.environment import environment
+from benchmark.matrix.cell import Choice
+from benchmark.store.code import ROOT
+from benchmark.store.files import write_json
+from benchmark.train.data import Resident
+from benchmark.train.execution.iteration import Iteration
 from tests.speed import penalty_page
 from tests.speed.ours import timed, training_data
 from tests.speed.turns import ROUNDS, THREADS, Contender, Result, race, ratios

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import ROOT, read_json
-from benchmark.schedule import CLOCKS
+from benchmark.store.clocks import CLOCKS
+from benchmark.store.code import ROOT
+from benchmark.store.files import read_json
 
 SEEDS = os.environ.get("GANBENCH_SEEDS", "1")
 SETTINGS = {"one worker": (1, 1), "two workers": (2, 1), "one worker, two threads": (1, 2)}

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark.batches import Resident
-from benchmark.cell import Choice
-from benchmark.iteration import Iteration
-from benchmark.stacking import networks
-from benchmark.step import set_precision
+from benchmark.matrix.cell import Choice
+from benchmark.run.stack_size import networks
+from benchmark.train.data import Resident
+from benchmark.train.execution.iteration import Iteration
+from benchmark.train.step import set_precision
 from tests.speed.ours import timed
 from tests.speed.recorded import append, path, row, show
 from tests.speed.turns import Contender, Result, race, ratios

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import variants
-from benchmark import batches
-from benchmark.batches import device_data, draw_batch, open_batches
-from benchmark.build import make_networks, make_objective
-from benchmark.cell import stream_seed
-from benchmark.step import critic_step, generator_step, make_optimizer
+from benchmark.matrix.cell import stream_seed
+from benchmark.train import data as batches
+from benchmark.train.build import make_networks, make_objective
+from benchmark.train.data import device_data, draw_batch, open_batches
+from benchmark.train.step import critic_step, generator_step, make_optimizer
 from tests.cells import PLACES, small_cell
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark import metrics, tables
-from benchmark.cell import Cell, Choice, code_hash
+from benchmark import metrics
+from benchmark.analysis import tables
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.store.code import code_hash
 
 OBJECTIVES = ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp", "hinge")
 METRICS = ("fid", "is_mean", "is_std", "kid", "precision", "recall", "nn_ratio", "duplicates", "modes_covered")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import variants
-from benchmark.cell import Choice
+from benchmark.matrix.cell import Choice
 from variants.architectures import BatchNorm, build
 
 SHAPES = {  # of the images a network is timed on; the suite's MLP learns points

@@ -153,7 +153,7 @@ def _serve(pipe: Connection, contender: Contender, device: str, threads: int, ca
 def _made(contender: Contender, device: str, threads: int) -> Callable[[], Any]:
     import torch
 
-    from benchmark.engines import local_worker
+    from benchmark.run.engines import local_worker
 
     if contender.worker:
         local_worker._load("cuda:0" if device == "cuda" else device, threads)
@@ -163,7 +163,7 @@ def _made(contender: Contender, device: str, threads: int) -> Callable[[], Any]:
 
 
 def _timed(iterate: Callable[[], Any], device: str, count: int) -> float:
-    from benchmark.train import synchronised_time
+    from benchmark.machine.clock import synchronised_time
 
     started = synchronised_time(device)
     for _ in range(count):
@@ -177,7 +177,7 @@ def _memory(iterate: Callable[[], Any], device: str) -> dict[str, float]:
     free memory given back before."""
     import torch
 
-    from benchmark.memory import peak_memory_mb, reset_peak_memory
+    from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
 
     gc.collect()
     if device.startswith("cuda"):
