@@ -9,7 +9,8 @@ class UserError(Exception):
 
 
 def unknown(kind: str, value: object, valid: Iterable[object]) -> UserError:
-    """The error for a value that is not among the valid ones: names all three, nearest match first."""
+    """The error for a value that is not among the valid ones: names all three, nearest match
+    first."""
     names = [str(name) for name in valid]
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -17,8 +17,9 @@ def number(value: float) -> str:
 
 
 def interval(row: Record, value: str = "iqm", low: str = "ci_low", high: str = "ci_high") -> str:
-    """`1.2 [1.0, 1.5]`, without the interval where there is none, or where P(better) has one of no width: a bootstrap
-    of seeds that are separated wholly shows no doubt, which is more than they know."""
+    """`1.2 [1.0, 1.5]`, without the interval where there is none, or where P(better) has one of no
+    width: a bootstrap of seeds that are separated wholly shows no doubt, which is more than they
+    know."""
     known = row[low] < row[high] or (row[low] == row[high] and value != "p_improvement")
     return number(row[value]) + (f" [{number(row[low])}, {number(row[high])}]" if known else "")
 
@@ -50,5 +51,13 @@ def span(values: pd.Series) -> str:
 
 def escaped(text: object) -> str:
     """Text in Markdown: on one line, names as they are, never as markup."""
-    special: Any = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\\": "\\\\"}
+    special: Any = {
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        "|": "\\|",
+        "*": "\\*",
+        "`": "\\`",
+        "\\": "\\\\",
+    }
     return " ".join(str(text).splitlines()).translate(str.maketrans(special)).replace("](", "]\\(")

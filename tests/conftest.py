@@ -1,4 +1,5 @@
-"""Shared by tests of the run path: a matrix that trains in a moment, and the command line called in this process."""
+"""Shared by tests of the run path: a matrix that trains in a moment, and the command line called in
+this process."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -34,7 +35,8 @@ class Ended(NamedTuple):
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """The tests' networks are too small to share among threads, whose waiting costs more than they do."""
+    """The tests' networks are too small to share among threads, whose waiting costs more than they
+    do."""
     import torch
 
     torch.set_num_threads(1)
@@ -49,8 +51,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def ganbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """`ganbench ARGUMENTS` in this process. What is no SystemExit passes through, as a traceback would."""
+def ganbench(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """`ganbench ARGUMENTS` in this process. What is no SystemExit passes through, as a traceback
+    would."""
     from benchmark.cli import main as cli
 
     def call(*arguments: object) -> Ended:

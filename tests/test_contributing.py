@@ -1,4 +1,5 @@
-"""The worked examples of CONTRIBUTING.md, applied to a copy of the tree: they list, train, are measured and tested."""
+"""The worked examples of CONTRIBUTING.md, applied to a copy of the tree: they list, train, are
+measured and tested."""
 
 import json
 import os
@@ -14,7 +15,10 @@ import pytest
 from benchmark.matrix import expand as matrix
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"^<!-- (file|insert): (\S+?)(?: (before|after): (.+?))? -->\n```python\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(
+    r"^<!-- (file|insert): (\S+?)(?: (before|after): (.+?))? -->\n```python\n(.*?)^```$",
+    re.M | re.S,
+)
 MATRIX = """
 objectives = ["relativistic", { name = "relativistic", margin = 2 }]
 architectures = ["mlp", { name = "residual_mlp", width = 32 }]
@@ -34,7 +38,8 @@ schedule = [0, 1]
 
 
 def apply(text: str, tree: Path) -> list[Path]:
-    """Write every block of a text into a tree: a new file whole, an insertion beside the one line that begins so."""
+    """Write every block of a text into a tree: a new file whole, an insertion beside the one line
+    that begins so."""
     written = []
     for kind, name, side, start, code in BLOCK.findall(text):
         path = tree / name
@@ -62,21 +67,43 @@ def tree(tmp_path_factory) -> Path:
 
 
 def run(tree: Path, *arguments: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(tree), "GANBENCH_CACHE": str(tree / "cache"), "COLUMNS": "160"}
+    environment = os.environ | {
+        "PYTHONPATH": str(tree),
+        "GANBENCH_CACHE": str(tree / "cache"),
+        "COLUMNS": "160",
+    }
     command = [sys.executable, "-m", *arguments]
-    found = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=120)
-    assert found.returncode == 0, f"{' '.join(arguments)}: exit {found.returncode}\n{found.stdout}\n{found.stderr}"
+    found = subprocess.run(
+        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 0, (
+        f"{' '.join(arguments)}: exit {found.returncode}\n{found.stdout}\n{found.stderr}"
+    )
     return found.stdout
 
 
 def test_new_files_are_listed(tree):
-    listed = {line.split()[0] for line in run(tree, "benchmark", "list").splitlines() if line.strip()}
+    listed = {
+        line.split()[0] for line in run(tree, "benchmark", "list").splitlines() if line.strip()
+    }
     assert {"relativistic", "residual_mlp", "moons"} <= listed
 
 
 def test_they_train_and_are_measured_with_no_other_edit(tree):
     (tree / "tiny.toml").write_text(MATRIX)
-    run(tree, "benchmark", "run", "--matrix", "tiny.toml", "--results", "runs", "--jobs", "1", "--device", "cpu")
+    run(
+        tree,
+        "benchmark",
+        "run",
+        "--matrix",
+        "tiny.toml",
+        "--results",
+        "runs",
+        "--jobs",
+        "1",
+        "--device",
+        "cpu",
+    )
     cells = sorted((tree / "runs/tiny/cells").iterdir())
     assert len(cells) == 5
     for cell in cells:
@@ -91,7 +118,15 @@ def test_they_train_and_are_measured_with_no_other_edit(tree):
 
 def test_contract_tests_take_them_up_by_themselves(tree):
     chosen = "relativistic or residual_mlp or moons"
-    arguments = ["pytest", "tests/test_contracts.py", "-p", "no:cacheprovider", "-vv", "-k", chosen]
+    arguments = [
+        "pytest",
+        "tests/contracts/test_contracts.py",
+        "-p",
+        "no:cacheprovider",
+        "-vv",
+        "-k",
+        chosen,
+    ]
     printed = run(tree, *arguments)
     for name in chosen.split(" or "):
         passed = rf"\[(.+-)?{name}(-.+)?\] PASSED"
@@ -119,10 +154,15 @@ def test_a_new_objective_takes_part_in_the_experiments(tree):
 
 def test_examples_keep_the_style(tree):
     """The new files as ruff formats them."""
-    paths = [str(path) for path in (tree / "variants").rglob("*.py")] + [str(tree / "benchmark/measure/points.py")]
+    paths = [str(path) for path in (tree / "variants").rglob("*.py")] + [
+        str(tree / "benchmark/measure/points.py")
+    ]
     for command in (["check"], ["format", "--check"]):
         found = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--no-cache", *paths], cwd=tree, capture_output=True, text=True
+            [sys.executable, "-m", "ruff", *command, "--no-cache", *paths],
+            cwd=tree,
+            capture_output=True,
+            text=True,
         )
         assert found.returncode == 0, found.stdout
 
@@ -134,4 +174,6 @@ def test_the_matrix_in_the_readme_expands(tmp_path):
     config, description = matrix.read(path)
     assert description
     assert len(matrix.expand(config)) == 15
-    assert tomllib.loads(block)["reference"] in {cell.objective.label for cell in matrix.expand(config)}
+    assert tomllib.loads(block)["reference"] in {
+        cell.objective.label for cell in matrix.expand(config)
+    }

@@ -1,4 +1,5 @@
-"""What docs/ says can be typed: shell blocks parse, YAML is YAML, and the flags of ganbench are there."""
+"""What docs/ says can be typed: shell blocks parse, YAML is YAML, and the flags of ganbench are
+there."""
 
 import re
 import subprocess

@@ -1,7 +1,9 @@
-"""One verdict per cell, with its onset and its reason, and the indices of stability: from evals and steps alone.
+"""One verdict per cell, with its onset and its reason, and the indices of stability: from evals and
+steps alone.
 
-The verdicts' rules and thresholds are in verdicts.py; here a matrix's tables become what they look at, all cells at
-once. What older cells did not log is NaN, and what needs it is then never found."""
+The verdicts' rules and thresholds are in verdicts.py; here a matrix's tables become what they look
+at, all cells at once. What older cells did not log is NaN, and what needs it is then never
+found."""
 
 from typing import Any
 
@@ -35,14 +37,18 @@ TAIL, EARLY = THRESHOLDS["tail"].value, THRESHOLDS["early"].value
 
 
 def judge(
-    cells: pd.DataFrame, evals: pd.DataFrame, steps: pd.DataFrame, protocols: dict[str, Any], primary: dict[str, str]
+    cells: pd.DataFrame,
+    evals: pd.DataFrame,
+    steps: pd.DataFrame,
+    protocols: dict[str, Any],
+    primary: dict[str, str],
 ) -> pd.DataFrame:
     """verdict, verdict_onset (generator step), verdict_reason and INDICES of every cell, by key.
 
-    cells: key, dataset, status, reason and onset; evals and steps: the long tables, columns that older rows lack may be
-    missing; primary: the column by which a dataset is ranked (positive, least is best). A NaN is a hole and left out.
-    The verdict is None for a cell that is not done or diverged, or that meets no rule and has no primary metric at its
-    last evaluation."""
+    cells: key, dataset, status, reason and onset; evals and steps: the long tables, columns that
+    older rows lack may be missing; primary: the column by which a dataset is ranked (positive,
+    least is best). A NaN is a hole and left out. The verdict is None for a cell that is not done or
+    diverged, or that meets no rule and has no primary metric at its last evaluation."""
     trace = _trace(cells, evals, steps, protocols, primary)
     status = cells["status"].reset_index(drop=True)
     diverged, finished = status == "diverged", status.isin(FINISHED)
@@ -66,11 +72,20 @@ def judge(
 
 
 def _trace(
-    cells: pd.DataFrame, evals: pd.DataFrame, steps: pd.DataFrame, protocols: dict[str, Any], primary: dict[str, str]
+    cells: pd.DataFrame,
+    evals: pd.DataFrame,
+    steps: pd.DataFrame,
+    protocols: dict[str, Any],
+    primary: dict[str, str],
 ) -> Trace:
     dataset = cells["dataset"].astype(object).reset_index(drop=True)
     floors = {name: dict(protocols.get(name, {}).get("floor", {})) for name in dataset.unique()}
-    modes = {name: v for name, values in floors.items() for k, v in values.items() if metric(k).name == "modes_covered"}
+    modes = {
+        name: v
+        for name, values in floors.items()
+        for k, v in values.items()
+        if metric(k).name == "modes_covered"
+    }
     floor = {name: values.get(primary.get(name, "")) for name, values in floors.items()}
     rows, evaluations = _rows(cells, steps), _evaluations(cells, evals, dataset.map(primary))
     ranked = evaluations.dropna(subset="primary")
@@ -98,7 +113,11 @@ def _trace(
 def _rows(cells: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     rows = steps.reindex(columns=["g_step", *ROWS]).astype(float).rename(columns={"g_step": "t"})
     rows = rows.assign(cell=_position(cells, steps["cell"]))
-    rows = rows[rows["cell"] >= 0].sort_values(["cell", "t"], kind="stable").drop_duplicates(["cell", "t"], keep="last")
+    rows = (
+        rows[rows["cell"] >= 0]
+        .sort_values(["cell", "t"], kind="stable")
+        .drop_duplicates(["cell", "t"], keep="last")
+    )
     return rows.assign(tail=rows["t"] > (1 - TAIL) * rows.groupby("cell")["t"].transform("max"))
 
 
@@ -130,12 +149,17 @@ def _indices(trace: Trace) -> pd.DataFrame:
     """INDICES by cell, as defined there."""
     modes = trace.evals.dropna(subset="modes_covered").groupby("cell")["modes_covered"]
     change = trace.late / trace.early.where(trace.early > 0)
-    frame = {"regret": trace.end / trace.best.where(trace.best > 0), "oscillation": _oscillation(trace.ranked)}
+    frame = {
+        "regret": trace.end / trace.best.where(trace.best > 0),
+        "oscillation": _oscillation(trace.ranked),
+    }
     frame |= {"g_grad_decay": change["g_grad_norm"], "d_grad_growth": change["d_grad_norm"]}
     frame |= {name: trace.mean[name] for name in ("saturation", "slope", "slope_std", "clipped")}
     frame |= {"modes_lost": modes.max() - modes.last()}
     frame |= {"overfit_gap": trace.mean["d_loss_holdout"] - trace.mean["d_loss_train"]}
-    return pd.DataFrame({**frame, "loss_correlation": _loss_correlation(trace.ranked, trace.rows)})[list(INDICES)]
+    return pd.DataFrame({**frame, "loss_correlation": _loss_correlation(trace.ranked, trace.rows)})[
+        list(INDICES)
+    ]
 
 
 def _oscillation(ranked: pd.DataFrame) -> pd.Series:
@@ -149,10 +173,14 @@ def _oscillation(ranked: pd.DataFrame) -> pd.Series:
 
 
 def _loss_correlation(ranked: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
-    pairs = ranked[["cell", "t", "primary"]].merge(rows[["cell", "t", "d_loss"]].dropna(), on=["cell", "t"])
+    pairs = ranked[["cell", "t", "primary"]].merge(
+        rows[["cell", "t", "d_loss"]].dropna(), on=["cell", "t"]
+    )
     ranks = pairs.groupby("cell")[["primary", "d_loss"]].rank()
     centred = ranks - ranks.groupby(pairs["cell"]).transform("mean")
-    products = pd.DataFrame({"xy": centred.prod(axis=1), "xx": centred["primary"] ** 2, "yy": centred["d_loss"] ** 2})
+    products = pd.DataFrame(
+        {"xy": centred.prod(axis=1), "xx": centred["primary"] ** 2, "yy": centred["d_loss"] ** 2}
+    )
     group = products.groupby(pairs["cell"])
     sums, n = group.sum(), group.size()
     spread = (sums["xx"] * sums["yy"]) ** 0.5

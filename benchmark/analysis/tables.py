@@ -1,9 +1,9 @@
-"""Cell folders -> tidy tables: cells, evals, steps, layers, summary, convergence. Reads, derives, writes parquet and
-CSV; trains nothing.
+"""Cell folders -> tidy tables: cells, evals, steps, layers, summary, convergence. Reads, derives,
+writes parquet and CSV; trains nothing.
 
-Raw first, derived later: `cells` holds what was measured whatever became of the run; `scores` says what counts. A
-diverged run is the worst value (±inf), a run that is not done is a hole, and a hole shows as n < n_expected.
-"""
+Raw first, derived later: `cells` holds what was measured whatever became of the run; `scores` says
+what counts. A diverged run is the worst value (±inf), a run that is not done is a hole, and a hole
+shows as n < n_expected."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,13 +23,45 @@ from benchmark.stats import comparisons as stats
 from benchmark.store.clocks import CLOCKS
 from benchmark.store.code import is_stale
 from benchmark.store.frames import is_wanted, read_frame
-from benchmark.store.result_set import FINISHED, cell_status, read_matrix, read_protocols, read_stored
+from benchmark.store.result_set import (
+    FINISHED,
+    cell_status,
+    read_matrix,
+    read_protocols,
+    read_stored,
+)
 
 EVALS = ["samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol"]
-STEPS = ["g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm", "g_grad_norm", "penalty"]
-STEPS += ["slope", "slope_std", "d_real_std", "d_fake_std", "saturation", "clipped", "d_loss_train", "d_loss_holdout"]
+STEPS = [
+    "g_step",
+    "samples_seen",
+    "d_loss",
+    "g_loss",
+    "d_real",
+    "d_fake",
+    "d_grad_norm",
+    "g_grad_norm",
+    "penalty",
+]
+STEPS += [
+    "slope",
+    "slope_std",
+    "d_real_std",
+    "d_fake_std",
+    "saturation",
+    "clipped",
+    "d_loss_train",
+    "d_loss_holdout",
+]
 LAYERS = ["g_step", "network", "layer", "depth", "grad_norm"]
-REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")  # a row of a file with them has them
+REQUIRED = (
+    "samples_seen",
+    "metric",
+    "protocol",
+    "g_step",
+    "network",
+    "layer",
+)  # a row of a file with them has them
 TEXTS = ["metric", "protocol", "network", "layer"]
 STATUS = ["onset", "resumes", "samples_seen", "g_steps", *CLOCKS, "peak_memory_mb"]
 STATUS += ["forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb"]
@@ -43,9 +75,10 @@ TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence"]
 class Tables:
     """The tables of a matrix, its expanded list (matrix.json) and its protocols (protocols.json).
 
-    cells: one row per cell of the list, in its order. evals, steps, layers: long. summary: objective x architecture x
-    dataset x metric x of (OF). convergence: objective x architecture x dataset x clock. equal_seconds: the training
-    time that `equal_time` stands for, by (dataset, architecture)."""
+    cells: one row per cell of the list, in its order. evals, steps, layers: long. summary:
+    objective x architecture x dataset x metric x of (OF). convergence: objective x architecture x
+    dataset x clock. equal_seconds: the training time that `equal_time` stands for, by (dataset,
+    architecture)."""
 
     cells: pd.DataFrame
     evals: pd.DataFrame
@@ -59,7 +92,8 @@ class Tables:
 
     @cached_property
     def primary(self) -> dict[str, str]:
-        """The column each dataset is ranked by: its first measured primary metric, in the order of METRICS."""
+        """The column each dataset is ranked by: its first measured primary metric, in the order of
+        METRICS."""
         return _primary(self.evals, self.cells)
 
     def floor(self, dataset: str, column: str) -> float:
@@ -68,8 +102,8 @@ class Tables:
 
 
 def load(folder: Path) -> Tables:
-    """The tables of results/runs/MATRIX. Raises UserError without matrix.json, for files that are damaged, and for two
-    protocols in one dataset."""
+    """The tables of results/runs/MATRIX. Raises UserError without matrix.json, for files that are
+    damaged, and for two protocols in one dataset."""
     matrix, protocols = read_matrix(folder), read_protocols(folder)
     if not matrix["cells"]:
         raise UserError(f"{folder / 'matrix.json'} lists no cells")
@@ -77,12 +111,21 @@ def load(folder: Path) -> Tables:
     cells = pd.DataFrame([_cell(folder, entry, hashes) for entry in matrix["cells"]])
     cells["forwards"] = convergence.forwards(cells, cells)
     evals = _current(cells, _long(folder, cells, "evals.jsonl", EVALS))
-    steps, layers = _long(folder, cells, "steps.jsonl", STEPS), _long(folder, cells, "layers.jsonl", LAYERS)
+    steps, layers = (
+        _long(folder, cells, "steps.jsonl", STEPS),
+        _long(folder, cells, "layers.jsonl", LAYERS),
+    )
     primary = _primary(evals, cells)
     values = convergence.measured(evals).join(convergence.at_equal_time(cells, evals))
-    names = [f"{name}:{of}" for name in sorted(evals["metric"].cat.categories, key=rank) for of in [*OF, *STEPS_OF]]
+    names = [
+        f"{name}:{of}"
+        for name in sorted(evals["metric"].cat.categories, key=rank)
+        for of in [*OF, *STEPS_OF]
+    ]
     cells = cells.join(values[names], on="key")
-    targets = convergence.find_targets(cells, primary, matrix.get("reference"), matrix.get("targets", {}))
+    targets = convergence.find_targets(
+        cells, primary, matrix.get("reference"), matrix.get("targets", {})
+    )
     cells = cells.join(convergence.to_target(cells, evals, primary, targets))
     cells = cells.join(stability.judge(cells, evals, steps, protocols, primary), on="key")
     summary, reached = summarise(cells), convergence.kaplan_meier(cells)
@@ -104,26 +147,43 @@ def _cell(folder: Path, entry: dict[str, Any], hashes: dict[Any, str]) -> dict[s
     status, environment = cell_status(folder, entry["key"]), read_stored(path / "environment.json")
     row = {name: entry[name] for name in ("key", *AXES, "modality")}
     row |= {"status": status.get("status", "missing")}
-    row |= {"stale": bool(status) and is_stale(status, entry, read_stored(path / "spec.json"), hashes)}
+    row |= {
+        "stale": bool(status) and is_stale(status, entry, read_stored(path / "spec.json"), hashes)
+    }
     row |= {"reason": status.get("reason")}
     row |= {name: _number(status.get(name)) for name in STATUS}
-    row["compile_seconds"] = _number(status.get("compile_seconds", 0.0 if status else None))  # older: nothing compiled
+    row["compile_seconds"] = _number(
+        status.get("compile_seconds", 0.0 if status else None)
+    )  # older: nothing compiled
     row |= {"batch_size": _number(entry["spec"]["training"].get("batch_size"))}
     row |= {name: status.get(name) for name in ("protocol", "code", "precision", "layout", "norm")}
     how = status.get("execution") or {}
-    row |= {"execution": how.get("mode"), "stack": _number(how.get("stack")), "fallback": how.get("fallback")}
-    row |= {"recipe": " ".join(f"{name}={value}" for name, value in status.get("recipe", {}).items()) or None}
+    row |= {
+        "execution": how.get("mode"),
+        "stack": _number(how.get("stack")),
+        "fallback": how.get("fallback"),
+    }
+    row |= {
+        "recipe": " ".join(f"{name}={value}" for name, value in status.get("recipe", {}).items())
+        or None
+    }
     parts = [environment, *environment.get("resumes", [])]
     row |= {"device": _all([part.get("device") for part in parts])}
-    ways = [how.get("mode", "eager"), *([f"stack of {how['stack']}"] if how.get("stack", 1) > 1 else [])]
-    if row["device"] and ways != ["eager"]:  # its seconds are not those of an eager cell on the same device
+    ways = [
+        how.get("mode", "eager"),
+        *([f"stack of {how['stack']}"] if how.get("stack", 1) > 1 else []),
+    ]
+    if row["device"] and ways != [
+        "eager"
+    ]:  # its seconds are not those of an eager cell on the same device
         row["device"] += f" ({', '.join(ways)})"
     row |= {"torch": _all([part.get("versions", {}).get("torch") for part in parts])}
     return row | {"git_commit": (environment.get("git") or {}).get("commit")}
 
 
 def _all(names: list[str | None]) -> str | None:
-    """What a cell ran on: "A + B" once it was resumed on another, so that it counts as a place of its own."""
+    """What a cell ran on: "A + B" once it was resumed on another, so that it counts as a place of
+    its own."""
     return " + ".join(name for name in dict.fromkeys(names) if name) or None
 
 
@@ -133,26 +193,38 @@ def _number(value: Any) -> float:
 
 def _long(folder: Path, cells: pd.DataFrame, file: str, columns: list[str]) -> pd.DataFrame:
     texts = [name for name in columns if name in TEXTS]
-    keys = cells["key"][cells["status"] != "missing"]  # what lies in the folder of a missing cell is none of its own
+    keys = cells["key"][
+        cells["status"] != "missing"
+    ]  # what lies in the folder of a missing cell is none of its own
     files = {key: folder / "cells" / key / file for key in keys}
-    numbers, required = [name for name in columns if name not in TEXTS], [name for name in columns if name in REQUIRED]
+    numbers, required = (
+        [name for name in columns if name not in TEXTS],
+        [name for name in columns if name in REQUIRED],
+    )
     return read_frame(files, texts, numbers, required)[["cell", *columns]]
 
 
 def _current(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one protocol per dataset: that of the cells that are not stale, or of all where all are stale."""
+    """Rows of one protocol per dataset: that of the cells that are not stale, or of all where all
+    are stale."""
     found = evals[["cell", "protocol"]].drop_duplicates().astype(str)
     found = found.merge(cells[["key", "dataset", "stale"]], left_on="cell", right_on="key")
     fresh = ~found["stale"] | ~found["dataset"].isin(found[~found["stale"]]["dataset"])
-    counts = found[fresh].groupby(["dataset", "protocol"], sort=False)["cell"].nunique().reset_index()
+    counts = (
+        found[fresh].groupby(["dataset", "protocol"], sort=False)["cell"].nunique().reset_index()
+    )
     for name, rows in counts.groupby("dataset", sort=False):
         if len(rows) > 1:
-            both = " and ".join(f"{row['protocol']} ({row['cell']} cells)" for row in rows.to_dict("records"))
+            both = " and ".join(
+                f"{row['protocol']} ({row['cell']} cells)" for row in rows.to_dict("records")
+            )
             raise UserError(
                 f"{name} is measured under {len(rows)} protocols, {both}: rows of different protocols are never "
                 "compared; measure all of it again with `ganbench run --force`, or run into another --results folder"
             )
-    protocol = cells.set_index("key")["dataset"].map(dict(zip(counts["dataset"], counts["protocol"], strict=True)))
+    protocol = cells.set_index("key")["dataset"].map(
+        dict(zip(counts["dataset"], counts["protocol"], strict=True))
+    )
     current = is_wanted(evals, "protocol", protocol)
     return evals if current.all() else evals[current].reset_index(drop=True)
 
@@ -160,12 +232,19 @@ def _current(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
 def _primary(evals: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
     found = evals[["cell", "metric"]].drop_duplicates().astype(str)
     found["dataset"] = found["cell"].map(cells.set_index("key")["dataset"])
-    ranked = sorted((name for name in found["metric"].unique() if metric(name).primary), key=rank, reverse=True)
-    return {str(dataset): name for name in ranked for dataset in found[found["metric"] == name]["dataset"].unique()}
+    ranked = sorted(
+        (name for name in found["metric"].unique() if metric(name).primary), key=rank, reverse=True
+    )
+    return {
+        str(dataset): name
+        for name in ranked
+        for dataset in found[found["metric"] == name]["dataset"].unique()
+    }
 
 
 def scores(cells: pd.DataFrame) -> pd.DataFrame:
-    """What counts, long: key, axes, status, metric, of, value. Diverged is the worst value, not done is NaN.
+    """What counts, long: key, axes, status, metric, of, value. Diverged is the worst value, not
+    done is NaN.
 
     A dataset's metrics are those that any of its cells has."""
     columns = [name for name in cells.columns if name.rpartition(":")[2] in OF and ":" in name]
@@ -176,61 +255,90 @@ def scores(cells: pd.DataFrame) -> pd.DataFrame:
         parts.append(rows.melt(["key", *AXES, "status"], kept, "column", "value"))
     long = pd.concat(parts, ignore_index=True)
     split = {name: name.rpartition(":") for name in columns}
-    long["metric"], long["of"] = (long["column"].map({name: split[name][i] for name in columns}) for i in (0, 2))
+    long["metric"], long["of"] = (
+        long["column"].map({name: split[name][i] for name in columns}) for i in (0, 2)
+    )
     worst = long["metric"].map({name: np.inf * sign(name) for name in long["metric"].unique()})
-    value = long["value"].astype(float).where(long["status"] == "done").where(long["status"] != "diverged", worst)
+    value = (
+        long["value"]
+        .astype(float)
+        .where(long["status"] == "done")
+        .where(long["status"] != "diverged", worst)
+    )
     return long.drop(columns="column").assign(value=value)
 
 
 def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Rows of evals or steps with the axes, modality and status of their cells, in the order of the matrix."""
-    axes = cells[["key", "objective", *GROUP, "seed", "modality", "status"]].rename(columns={"key": "cell"})
+    """Rows of evals or steps with the axes, modality and status of their cells, in the order of the
+    matrix."""
+    axes = cells[["key", "objective", *GROUP, "seed", "modality", "status"]].rename(
+        columns={"key": "cell"}
+    )
     return axes.merge(rows, on="cell")
 
 
 def crossed(cells: pd.DataFrame) -> list[str]:
-    """The image datasets with two architectures or more: those that ask which objective trains which architecture."""
-    counts = cells[cells["modality"] == "images"].groupby("dataset", sort=False)["architecture"].nunique()
+    """The image datasets with two architectures or more: those that ask which objective trains
+    which architecture."""
+    counts = (
+        cells[cells["modality"] == "images"]
+        .groupby("dataset", sort=False)["architecture"]
+        .nunique()
+    )
     return list(counts.index[counts > 1])
 
 
 def robustness(tables: Tables, dataset: str) -> pd.DataFrame:
-    """architecture x objective of a dataset: seeds in the matrix, done, unfinished, a count for every verdict but ok;
-    and the primary metric's final n, iqm, ci_low, ci_high as in summary."""
+    """architecture x objective of a dataset: seeds in the matrix, done, unfinished, a count for
+    every verdict but ok; and the primary metric's final n, iqm, ci_low, ci_high as in summary."""
     by = ["architecture", "objective"]
     cells = tables.cells[tables.cells["dataset"] == dataset]
     marks = {"done": cells["status"] == "done", "unfinished": ~cells["status"].isin(FINISHED)}
     marks |= {name: cells["verdict"] == name for name in stability.VERDICTS if name != "ok"}
     frame = cells[by].assign(seeds=1, **marks).groupby(by, sort=False).sum()
-    rows = tables.summary[(tables.summary["dataset"] == dataset) & (tables.summary["of"] == "final")]
+    rows = tables.summary[
+        (tables.summary["dataset"] == dataset) & (tables.summary["of"] == "final")
+    ]
     rows = rows[rows["metric"] == tables.primary.get(dataset)]
     return frame.join(rows.set_index(by)[["n", "iqm", "ci_low", "ci_high"]]).reset_index()
 
 
 def lost(row: dict[Any, Any]) -> list[str]:
-    """The seeds of a row of `robustness` that were lost, and how: ["1/5 diverged", "2/5 late collapse"]."""
+    """The seeds of a row of `robustness` that were lost, and how: ["1/5 diverged", "2/5 late
+    collapse"]."""
     ways = [*(name for name in stability.VERDICTS if name != "ok"), "unfinished"]
     return [f"{row[name]}/{row['seeds']} {name}" for name in ways if row[name]]
 
 
 def summarise(cells: pd.DataFrame) -> pd.DataFrame:
-    """objective x architecture x dataset x metric x of: n, n_expected, diverged, median, iqm, ci_low, ci_high.
+    """objective x architecture x dataset x metric x of: n, n_expected, diverged, median, iqm,
+    ci_low, ci_high.
 
-    median counts a diverged seed as the worst value; iqm and its 95 % BCa interval are over the n seeds that have a
-    finite value, so read them beside n, n_expected and diverged. Fewer than five seeds: no interval."""
+    median counts a diverged seed as the worst value; iqm and its 95 % BCa interval are over the n
+    seeds that have a finite value, so read them beside n, n_expected and diverged. Fewer than five
+    seeds: no interval."""
     by = ["dataset", "architecture", "objective", "metric", "of"]
     long = scores(cells)
     for name in by:  # a stable order: the matrix's, METRICS', OF
         order = (
-            OF if name == "of" else sorted(long[name].unique(), key=rank) if name == "metric" else cells[name].unique()
+            OF
+            if name == "of"
+            else sorted(long[name].unique(), key=rank)
+            if name == "metric"
+            else cells[name].unique()
         )
         long[name] = pd.Categorical(long[name], order)
     long["finite"] = long["value"].where(np.isfinite(long["value"]))
     long["diverged"] = long["status"] == "diverged"
     group = long.groupby(by, observed=True)
     frame = group.agg(
-        n=("finite", "count"), n_expected=("key", "size"), diverged=("diverged", "sum"), median=("value", "median")
+        n=("finite", "count"),
+        n_expected=("key", "size"),
+        diverged=("diverged", "sum"),
+        median=("value", "median"),
     )
-    frame[["iqm", "ci_low", "ci_high"]] = stats.iqm_by_group(long["finite"], group.ngroup(), len(frame))
+    frame[["iqm", "ci_low", "ci_high"]] = stats.iqm_by_group(
+        long["finite"], group.ngroup(), len(frame)
+    )
     frame = frame.reset_index().astype(dict.fromkeys(by, str))
     return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]

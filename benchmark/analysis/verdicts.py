@@ -1,16 +1,26 @@
-"""The ways a run can fail, each a rule on its evaluations and logged rows, and every threshold with its reason.
+"""The ways a run can fail, each a rule on its evaluations and logged rows, and every threshold with
+its reason.
 
-A condition counts if it holds to the end of the run; its onset is the generator step from which it does. A run can
-meet several: the first of RULES is its verdict, gradients out of range before a loss of quality, a loss of quality
-before the missing gradients that may explain it. "ok" means that no rule was met, not that the samples are good.
-"""
+A condition counts if it holds to the end of the run; its onset is the generator step from which it
+does. A run can meet several: the first of RULES is its verdict, gradients out of range before a
+loss of quality, a loss of quality before the missing gradients that may explain it. "ok" means that
+no rule was met, not that the samples are good."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
-VERDICTS = ("ok", "diverged", "exploding", "vanishing", "saturated", "collapsed", "late collapse", "stuck")
+VERDICTS = (
+    "ok",
+    "diverged",
+    "exploding",
+    "vanishing",
+    "saturated",
+    "collapsed",
+    "late collapse",
+    "stuck",
+)
 
 
 @dataclass(frozen=True)
@@ -74,14 +84,19 @@ ROLES = ("duplicates", "modes_covered", "high_quality")
 NORMS = ["d_grad_norm", "g_grad_norm"]
 
 SHARE, TAIL = THRESHOLDS["rows that hold"].value, THRESHOLDS["tail"].value
-Found = tuple[str, pd.Series, str, dict[str, pd.Series]]  # verdict, onset by cell, its reason, what the reason names
+Found = tuple[
+    str, pd.Series, str, dict[str, pd.Series]
+]  # verdict, onset by cell, its reason, what the reason names
 
 
 @dataclass
 class Trace:
-    """What rules and indices share: frames sorted by cell and t (the generator step), and Series by cell."""
+    """What rules and indices share: frames sorted by cell and t (the generator step), and Series by
+    cell."""
 
-    rows: pd.DataFrame  # cell, t, ROWS, tail: in the last quarter of its run; NaN for a column that is missing
+    rows: (
+        pd.DataFrame
+    )  # cell, t, ROWS, tail: in the last quarter of its run; NaN for a column that is missing
     evals: pd.DataFrame  # cell, t, primary, ROLES: a row per evaluation; NaN where not measured
     ranked: pd.DataFrame  # those of evals with a primary metric
     floor: pd.Series  # the primary metric of held-out real data, 0 where not measured
@@ -102,9 +117,12 @@ class Trace:
         return gain.where(gain > 0)
 
 
-def _onset(rows: pd.DataFrame, holds: pd.Series, share: float = 1.0, tail: float = 0.0, least: float = 1) -> pd.Series:
-    """The first t, by cell, at which `holds` is true, and true of `share` of the rows from there to the end, which are
-    `least` rows and the last `tail` of the run at least. A cell without one is left out."""
+def _onset(
+    rows: pd.DataFrame, holds: pd.Series, share: float = 1.0, tail: float = 0.0, least: float = 1
+) -> pd.Series:
+    """The first t, by cell, at which `holds` is true, and true of `share` of the rows from there to
+    the end, which are `least` rows and the last `tail` of the run at least. A cell without one is
+    left out."""
     cell = rows["cell"]
     group = holds.astype(int).groupby(cell)
     ahead = group.transform("sum") - group.cumsum() + holds
@@ -119,7 +137,9 @@ def _onset(rows: pd.DataFrame, holds: pd.Series, share: float = 1.0, tail: float
 
 
 def _exploding(trace: Trace) -> list[Found]:
-    ratio, floor, bound, least = (THRESHOLDS[f"exploding {name}"].value for name in ("ratio", "floor", "norm", "rows"))
+    ratio, floor, bound, least = (
+        THRESHOLDS[f"exploding {name}"].value for name in ("ratio", "floor", "norm", "rows")
+    )
     found: list[Found] = []
     last = trace.rows.groupby("cell")[NORMS].last()
     for name, network in (("d_grad_norm", "critic"), ("g_grad_norm", "generator")):
@@ -137,18 +157,26 @@ def _collapsed(trace: Trace) -> list[Found]:
     onset = _onset(e, e["duplicates"] > limit)
     onset = onset[copies.min().reindex(onset.index) <= limit]
     text = f"{{final:.0%}} of the samples are near duplicates at the end, {{best:.0%}} at best: above {limit:.0%}"
-    found: list[Found] = [("collapsed", onset, text, {"final": copies.last(), "best": copies.min()})]
+    found: list[Found] = [
+        ("collapsed", onset, text, {"final": copies.last(), "best": copies.min()})
+    ]
 
     kept, e = THRESHOLDS["modes kept"].value, trace.evals.dropna(subset="modes_covered")
     modes = e.groupby("cell")["modes_covered"]
     most = e["cell"].map(modes.max())
-    lost = (e["modes_covered"] <= kept * most) & (modes.cummax() == most) & (most >= THRESHOLDS["modes at best"].value)
+    lost = (
+        (e["modes_covered"] <= kept * most)
+        & (modes.cummax() == most)
+        & (most >= THRESHOLDS["modes at best"].value)
+    )
     text = f"{{final:.0f}} modes at the end, {{most:.0f}} at most: at or below {kept:g} × it"
     found.append(("collapsed", _onset(e, lost), text, {"final": modes.last(), "most": modes.max()}))
 
     few, high = THRESHOLDS["modes of real data"].value, THRESHOLDS["high quality"].value
     e = trace.evals.dropna(subset=["modes_covered", "high_quality"])
-    onset = _onset(e, (e["modes_covered"] <= few * e["cell"].map(trace.modes)) & (e["high_quality"] > high))
+    onset = _onset(
+        e, (e["modes_covered"] <= few * e["cell"].map(trace.modes)) & (e["high_quality"] > high)
+    )
     text = f"{{final:.0f}} of {{real:.0f}} modes with {{high:.0%}} of the samples on them: at or below {few:g} of them"
     last = e.groupby("cell")[["modes_covered", "high_quality"]].last()
     numbers = {"final": last["modes_covered"], "real": trace.modes, "high": last["high_quality"]}
@@ -160,9 +188,21 @@ def _late_collapse(trace: Trace) -> list[Found]:
     good = trace.best <= THRESHOLDS["late collapse: best"].value * trace.untrained
     best, gain = trace.ranked["cell"].map(trace.best), trace.ranked["cell"].map(trace.gain)
     value, after = trace.ranked["primary"], trace.ranked.groupby("cell")["primary"].cummin() == best
-    bad = (value >= ratio * best) & (value - best >= rise * gain) & after & trace.ranked["cell"].map(good)
+    bad = (
+        (value >= ratio * best)
+        & (value - best >= rise * gain)
+        & after
+        & trace.ranked["cell"].map(good)
+    )
     text = f"{{final:.3g}} at the end, {{best:.3g}} at best: at or above {ratio:g} × it"
-    return [("late collapse", _onset(trace.ranked, bad.astype(bool)), text, {"final": trace.final, "best": trace.best})]
+    return [
+        (
+            "late collapse",
+            _onset(trace.ranked, bad.astype(bool)),
+            text,
+            {"final": trace.final, "best": trace.best},
+        )
+    ]
 
 
 def _saturated(trace: Trace) -> list[Found]:
@@ -182,14 +222,17 @@ def _vanishing(trace: Trace) -> list[Found]:
 
 
 def _far(trace: Trace, onset: pd.Series) -> pd.Series:
-    """Without the runs that arrived: at a good fit there is little gradient left, and none is needed."""
+    """Without the runs that arrived: at a good fit there is little gradient left, and none is
+    needed."""
     left = (trace.final - trace.floor[trace.final.index]) / trace.gain
     return onset[~(left.reindex(onset.index) <= THRESHOLDS["distance left"].value)]
 
 
 def _stuck(trace: Trace) -> list[Found]:
     share, limit = THRESHOLDS["stuck"].value, THRESHOLDS["duplicates"].value
-    onset = _onset(trace.ranked, trace.ranked["primary"] >= share * trace.ranked["cell"].map(trace.start))
+    onset = _onset(
+        trace.ranked, trace.ranked["primary"] >= share * trace.ranked["cell"].map(trace.start)
+    )
     text = f"{{final:.3g}} at the end, {{start:.3g}} untrained: at or above {share:g} × it"
     found: list[Found] = [("stuck", onset, text, {"final": trace.final, "start": trace.start})]
     e = trace.evals.dropna(subset="duplicates")

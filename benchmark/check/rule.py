@@ -1,15 +1,17 @@
-"""A rerun's rows against a baseline's -> verdicts; how wide the bands are, how often unchanged code goes red. Pure.
+"""A rerun's rows against a baseline's -> verdicts; how wide the bands are, how often unchanged code
+goes red. Pure.
 
-A rerun makes a hundred comparisons or so, so false alarms are controlled over all of them together: one-sided tests,
-Holm's correction within each family (quality, divergence, cost), and the families share 1/20. Five seeds against five
-reach p = 0.004 at best, which no family of that size can use; five against 30 reach 3e-6. So a baseline holds many
-seeds, a rerun few, and neither has to have the other's. The unit is the seed: what all groups of one seed share (its
-initial weights, its batches) makes no test but that of its own group, and that of the whole matrix counts by seed.
+A rerun makes a hundred comparisons or so, so false alarms are controlled over all of them together:
+one-sided tests, Holm's correction within each family (quality, divergence, cost), and the families
+share 1/20. Five seeds against five reach p = 0.004 at best, which no family of that size can use;
+five against 30 reach 3e-6. So a baseline holds many seeds, a rerun few, and neither has to have the
+other's. The unit is the seed: what all groups of one seed share (its initial weights, its batches)
+makes no test but that of its own group, and that of the whole matrix counts by seed.
 
-A row is one group and metric: {objective, architecture, dataset, metric, protocol, training, values: {seed: value or
-None}, untrained: the median before the first step}; of a rerun with the number of `unfinished`, `unmeasured` (finished
-without a value) and `stale` seeds too, of a baseline with its `band`.
-"""
+A row is one group and metric: {objective, architecture, dataset, metric, protocol, training,
+values: {seed: value or None}, untrained: the median before the first step}; of a rerun with the
+number of `unfinished`, `unmeasured` (finished without a value) and `stale` seeds too, of a baseline
+with its `band`."""
 
 from bisect import bisect_left
 from collections.abc import Container
@@ -26,16 +28,20 @@ from benchmark.stats.bootstrap import Array
 from benchmark.stats.comparisons import holm, robust_spread
 
 GROUP = ("objective", "architecture", "dataset")
-# How often each family may go red in a rerun that changed nothing, 1/20 together. Divergence has the largest share, for
+# How often each family may go red in a rerun that changed nothing, 1/20 together. Divergence has
+# the largest share, for
 # its p is coarse: three of five seeds, where none of 30 did, is 0.0015.
 ALPHA = {"quality": 0.02, "diverged": 0.025, "cost": 0.005}
-# Bands ÷ median: loose, for a busy machine is no regression. Memory is a GPU's alone: what a process takes on a CPU is
+# Bands ÷ median: loose, for a busy machine is no regression. Memory is a GPU's alone: what a
+# process takes on a CPU is
 # its libraries' and the earlier cells', so no reference is measured there.
 COST = {"relative speed": 1.0, "relative memory": 0.25}
 RERUNS, RERUN_SEEDS, MANY_SEEDS = 400, 5, 25  # of the estimate of false alarms
 
 Row = dict[str, Any]
-Samples = dict[tuple[str, str], tuple[Array, Array]]  # (group, metric) -> the values of both sides, more being worse
+Samples = dict[
+    tuple[str, str], tuple[Array, Array]
+]  # (group, metric) -> the values of both sides, more being worse
 
 
 @dataclass
@@ -49,20 +55,28 @@ class Verdict:
     current: float | None = None
     band: float | None = None
     note: str = ""
-    p: float | None = None  # that it is not worse: one-sided, of this comparison alone; None where it was not tested
+    p: float | None = (
+        # that it is not worse: one-sided, of this comparison alone; None where it was not tested
+        None
+    )
     seeds: tuple[int, int] = (0, 0)  # with a value: of the results, of the baseline
-    lowest: float | None = None  # the lowest p that so many seeds can reach; None where there is nothing to test
+    lowest: float | None = (
+        None  # the lowest p that so many seeds can reach; None where there is nothing to test
+    )
 
 
 def baseline(rows: list[Row]) -> list[Row]:
     """Rows as a baseline holds them: with their bands, without what only a rerun needs."""
-    kept = [{name: row[name] for name in row if name not in ("unfinished", "unmeasured", "stale")} for row in rows]
+    kept = [
+        {name: row[name] for name in row if name not in ("unfinished", "unmeasured", "stale")}
+        for row in rows
+    ]
     return [row | {"band": band(row["metric"], values_of(row))} for row in kept]
 
 
 def band(column: str, values: list[float]) -> float | None:
-    """How much worse a group's median may be: max(absolute, relative x median, 2 x robust spread of the seeds); of
-    COST relative x median; None of `diverged`, which has a test alone."""
+    """How much worse a group's median may be: max(absolute, relative x median, 2 x robust spread of
+    the seeds); of COST relative x median; None of `diverged`, which has a test alone."""
     if column == "diverged" or (column in COST and not values):
         return None
     if column in COST:
@@ -74,8 +88,8 @@ def band(column: str, values: list[float]) -> float | None:
 
 
 def false_alarms(rows: list[Row], rng: np.random.Generator | None = None) -> dict[str, int] | None:
-    """How many of RERUNS reruns go red though nothing changed: RERUN_SEEDS of the rows' own seeds, the same in every
-    group, against the rest. None below MANY_SEEDS seeds."""
+    """How many of RERUNS reruns go red though nothing changed: RERUN_SEEDS of the rows' own seeds,
+    the same in every group, against the rest. None below MANY_SEEDS seeds."""
     seeds = sorted(set.intersection(*(set(row["values"]) for row in rows)), key=int)
     if len(seeds) < MANY_SEEDS:
         return None
@@ -89,12 +103,15 @@ def false_alarms(rows: list[Row], rng: np.random.Generator | None = None) -> dic
 
 def of_seeds(rows: list[Row], seeds: Container[str]) -> list[Row]:
     """The rows with the values of these seeds alone."""
-    return [row | {"values": {seed: v for seed, v in row["values"].items() if seed in seeds}} for row in rows]
+    return [
+        row | {"values": {seed: v for seed, v in row["values"].items() if seed in seeds}}
+        for row in rows
+    ]
 
 
 def judge(old: list[Row], new: list[Row]) -> list[Verdict]:
-    """Every row of either side, compared: those of a baseline and those of `measured`. A cost that neither side has is
-    left out. One more for the divergence of the whole matrix."""
+    """Every row of either side, compared: those of a baseline and those of `measured`. A cost that
+    neither side has is left out. One more for the divergence of the whole matrix."""
     was, now = ({key_of(row): row for row in rows} for rows in (old, new))
     verdicts: list[Verdict] = []
     samples: Samples = {}
@@ -118,7 +135,11 @@ def judge(old: list[Row], new: list[Row]) -> list[Verdict]:
     if len(diverged) > 1:
         verdicts.append(_diverged_by_seed(diverged))
     for family in ALPHA:
-        _separate([v for v in verdicts if family_of(v.metric) == family and v.lowest], ALPHA[family], samples)
+        _separate(
+            [v for v in verdicts if family_of(v.metric) == family and v.lowest],
+            ALPHA[family],
+            samples,
+        )
     return verdicts
 
 
@@ -150,14 +171,17 @@ def _diverged(old: Row, new: Row) -> Verdict:
 
 
 def _diverged_by_seed(pairs: list[tuple[Row, Row]]) -> Verdict:
-    """The runs that diverged, over all groups. The groups of a seed are not independent, for they begin with the same
-    weights where they share an architecture: what is compared is the count of each seed, by `p_larger`."""
+    """The runs that diverged, over all groups. The groups of a seed are not independent, for they
+    begin with the same weights where they share an architecture: what is compared is the count of
+    each seed, by `p_larger`."""
     was, now = (_counts([pair[side] for pair in pairs]) for side in (0, 1))
     if not (was and now):
         return Verdict("whole matrix", "diverged", "?", note="no seed is in every group")
     old, new = (float(np.mean(side)) / len(pairs) for side in (was, now))
     lowest = p_larger([len(pairs)] * len(now), was)
-    found = Verdict("whole matrix", "diverged", "+", old, new, seeds=(len(now), len(was)), lowest=lowest)
+    found = Verdict(
+        "whole matrix", "diverged", "+", old, new, seeds=(len(now), len(was)), lowest=lowest
+    )
     if new > old:
         runs = [f"{sum(side)} of {len(side) * len(pairs)}" for side in (now, was)]
         found.mark, found.p = "~", p_larger(now, was)
@@ -177,11 +201,20 @@ def _worse(old: Row, new: Row) -> Verdict:
     was, now = np.array(values_of(old)), np.array(values_of(new))
     if column in COST and not (len(was) and len(now)):
         side = "results" if len(was) else "baseline"
-        return Verdict(name, column, "?", note=f"not gated: not measured against a reference workload in the {side}")
+        return Verdict(
+            name,
+            column,
+            "?",
+            note=f"not gated: not measured against a reference workload in the {side}",
+        )
     if not len(was):
-        return Verdict(name, column, "+", note="" if len(now) else "no seed finished, as in the baseline")
+        return Verdict(
+            name, column, "+", note="" if len(now) else "no seed finished, as in the baseline"
+        )
     if not len(now):
-        return Verdict(name, column, "~", float(np.median(was)), note="no seed finished: nothing to test")
+        return Verdict(
+            name, column, "~", float(np.median(was)), note="no seed finished: nothing to test"
+        )
     before, after, limit = float(np.median(was)), float(np.median(now)), float(old["band"])
     found = Verdict(name, column, "+", before, after, limit, seeds=(len(now), len(was)))
     found.lowest = 1 / comb(sum(found.seeds), len(now))
@@ -197,8 +230,9 @@ def _worse(old: Row, new: Row) -> Verdict:
 
 
 def p_larger(x: ArrayLike, y: ArrayLike) -> float:
-    """The exact one-sided Mann–Whitney p that x (n,) is not larger than y (m,), ties included: the share of all ways
-    to draw n of the pooled mid-ranks with a sum as large as x's. SciPy's exact p knows no ties."""
+    """The exact one-sided Mann–Whitney p that x (n,) is not larger than y (m,), ties included: the
+    share of all ways to draw n of the pooled mid-ranks with a sum as large as x's. SciPy's exact p
+    knows no ties."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     ranks = np.rint(2 * rankdata([*x, *y])).astype(int)  # twice a mid-rank is a whole number
     ways = np.zeros((len(x) + 1, ranks.sum() + 1))  # (how many drawn, their sum)
@@ -209,9 +243,10 @@ def p_larger(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def shift_bound(x: ArrayLike, y: ArrayLike, level: float) -> float:
-    """The one-sided lower confidence bound at 1 − `level` of the shift of x (n,) over y (m,): the greatest difference
-    of a pair up to which `p_larger` of x less the shift is <= level; −∞ where so few values have none. It is above 0
-    where `p_larger` of x itself is <= level, else 0 or below (but for ties at 0, where it may be 0 in either case)."""
+    """The one-sided lower confidence bound at 1 − `level` of the shift of x (n,) over y (m,): the
+    greatest difference of a pair up to which `p_larger` of x less the shift is <= level; −∞ where
+    so few values have none. It is above 0 where `p_larger` of x itself is <= level, else 0 or below
+    (but for ties at 0, where it may be 0 in either case)."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     edges = np.unique([*np.subtract.outer(x, y).ravel(), 0.0])
     below = [edges[0] - 1, *(edges[1:] + edges[:-1]) / 2]  # a shift just below each edge
@@ -222,9 +257,10 @@ def shift_bound(x: ArrayLike, y: ArrayLike, level: float) -> float:
 
 
 def _separate(family: list[Verdict], alpha: float, samples: Samples) -> None:
-    """Turn what is suspect (~) into − or ! where Holm's correction over the whole family leaves p <= alpha. Notes the
-    shift (Hodges and Lehmann's) with its one-sided interval at the level at which Holm's correction stopped, alpha ÷
-    the comparisons that are left: an interval excludes 0 where the correction rejects."""
+    """Turn what is suspect (~) into − or ! where Holm's correction over the whole family leaves p
+    <= alpha. Notes the shift (Hodges and Lehmann's) with its one-sided interval at the level at
+    which Holm's correction stopped, alpha ÷ the comparisons that are left: an interval excludes 0
+    where the correction rejects."""
     adjusted = holm([1.0 if v.p is None else v.p for v in family])
     level = alpha / max(1, len(family) - int((adjusted <= alpha).sum()))
     for v, p in zip(family, adjusted, strict=True):
@@ -236,7 +272,9 @@ def _separate(family: list[Verdict], alpha: float, samples: Samples) -> None:
             x, y = samples[v.group, v.metric]
             shift, bound = float(np.median(np.subtract.outer(x, y))), shift_bound(x, y, level)
             low, high = (bound, np.inf) if sign_of(v.metric) > 0 else (-np.inf, 0.0 - bound)
-            v.note += f", shift {sign_of(v.metric) * shift:.3g} [{low:.3g}, {high:.3g}]".replace("inf", "∞")
+            v.note += f", shift {sign_of(v.metric) * shift:.3g} [{low:.3g}, {high:.3g}]".replace(
+                "inf", "∞"
+            )
         least = v.lowest * len(family)
         reach = f", {least:.2g} at best with so few seeds" if least > alpha else ""
         v.note += f" (p = {p:.2g} over {len(family)} comparisons{reach})"
@@ -246,17 +284,22 @@ def limits(verdicts: list[Verdict]) -> list[str]:
     """The families that cannot go red with so few seeds, whatever their values."""
     found = []
     for family, alpha in ALPHA.items():
-        members = [(v.lowest, v.seeds) for v in verdicts if v.lowest and family_of(v.metric) == family]
+        members = [
+            (v.lowest, v.seeds) for v in verdicts if v.lowest and family_of(v.metric) == family
+        ]
         p, (new, old) = min(members, default=(0.0, (0, 0)))
         if (p := min(1.0, p * len(members))) > alpha:
             seeds, name = f"{new} seeds against {old}", family.replace("diverged", "divergence")
-            found.append(f"{name} cannot go red with {seeds}: lowest p {p:.2g} over {len(members)} comparisons")
+            found.append(
+                f"{name} cannot go red with {seeds}: lowest p {p:.2g} over {len(members)} comparisons"
+            )
     return found
 
 
 def useless(row: Row) -> str:
-    """Why the band of a baseline's row hides the loss of everything learned; the empty string where it does not. No
-    skill is what the untrained generator had; where that was not measured, 0 if more is better."""
+    """Why the band of a baseline's row hides the loss of everything learned; the empty string where
+    it does not. No skill is what the untrained generator had; where that was not measured, 0 if
+    more is better."""
     column, values = row["metric"], values_of(row)
     if column == "diverged" or column in COST or not values:
         return ""

@@ -50,11 +50,15 @@ app = typer.Typer(
 def list_variants() -> None:
     """List every objective, architecture, dataset and matrix."""
     for axis in variants.AXES:
-        table = Table("name", "what it is", title=axis, title_justify="left", box=None, padding=(0, 2))
+        table = Table(
+            "name", "what it is", title=axis, title_justify="left", box=None, padding=(0, 2)
+        )
         for name in variants.names(axis):
             table.add_row(name, _first_line(Path(variants.__file__).parent / axis / f"{name}.py"))
         out.print(table)
-    table = Table("name", "what it is", title="matrices", title_justify="left", box=None, padding=(0, 2))
+    table = Table(
+        "name", "what it is", title="matrices", title_justify="left", box=None, padding=(0, 2)
+    )
     for path in sorted((Path(__file__).parent.parent / "matrices").glob("*.toml")):
         table.add_row(path.stem, path.read_text().partition("\n")[0].lstrip("# "))
     out.print(table)
@@ -64,32 +68,66 @@ def list_variants() -> None:
 def run(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
-    only: Annotated[str, typer.Option(help='Cells to run, e.g. "objective=wgan_gp architecture=dcgan seed=0".')] = "",
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. training.steps=200.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print cells, options and estimated cost; stop.")] = False,
+    only: Annotated[
+        str, typer.Option(help='Cells to run, e.g. "objective=wgan_gp architecture=dcgan seed=0".')
+    ] = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override, e.g. training.steps=200.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print cells, options and estimated cost; stop.")
+    ] = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Run all cells anew; if that is interrupted, run without --force to continue it."),
+        typer.Option(
+            "--force",
+            help="Run all cells anew; if that is interrupted, run without --force to continue it.",
+        ),
     ] = False,
     retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Run cells that ended in an error or took too long.")
+        bool,
+        typer.Option("--retry-errors", help="Run cells that ended in an error or took too long."),
     ] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after the first error.")] = False,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds that each cell may take; 0: no limit.")] = 0,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start no cell after the first error.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds that each cell may take; 0: no limit.")
+    ] = 0,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Leave cells to another run that has them now (exit code 1 if any).")
+        bool,
+        typer.Option(
+            "--no-wait", help="Leave cells to another run that has them now (exit code 1 if any)."
+        ),
     ] = False,
-    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between two checkpoints of a cell.")] = 60,
-    jobs: Annotated[int, typer.Option(help="Cells at a time; 0: one per GPU, else one per CPU core.")] = 0,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between two checkpoints of a cell.")
+    ] = 60,
+    jobs: Annotated[
+        int, typer.Option(help="Cells at a time; 0: one per GPU, else one per CPU core.")
+    ] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a local worker.")] = 1,
-    shard: Annotated[str, typer.Option(help="i/n: the i-th of n parts of the cells, i from 1.")] = "1/1",
+    shard: Annotated[
+        str, typer.Option(help="i/n: the i-th of n parts of the cells, i from 1.")
+    ] = "1/1",
     engine: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Ray: the cluster, e.g. auto; default: one started here.")] = None,
-    cpus: Annotated[float | None, typer.Option("--cpus-per-cell", help="Ray: CPUs of a cell; default 1.")] = None,
-    gpus: Annotated[float | None, typer.Option("--gpus-per-cell", help="Ray: share of a GPU; default 1.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1, or mps (untested).")] = "auto",
+    address: Annotated[
+        str | None, typer.Option(help="Ray: the cluster, e.g. auto; default: one started here.")
+    ] = None,
+    cpus: Annotated[
+        float | None, typer.Option("--cpus-per-cell", help="Ray: CPUs of a cell; default 1.")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option("--gpus-per-cell", help="Ray: share of a GPU; default 1.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1, or mps (untested).")
+    ] = "auto",
     execution: Annotated[
-        str, typer.Option(help=f"How cells train: auto, {', '.join(MODES)}; auto: eager on a CPU, graphed on CUDA.")
+        str,
+        typer.Option(
+            help=f"How cells train: auto, {', '.join(MODES)}; auto: eager on a CPU, graphed on CUDA."
+        ),
     ] = "auto",
     stack: Annotated[
         str,
@@ -97,9 +135,12 @@ def run(
             help="Seeds trained as one model: auto, where measured to pay, or a number; 1: none (local engine)."
         ),
     ] = "auto",
-    precision: Annotated[str, typer.Option(help="float32, tf32 or bf16; default: the matrix's.")] = "",
+    precision: Annotated[
+        str, typer.Option(help="float32, tf32 or bf16; default: the matrix's.")
+    ] = "",
 ) -> None:
-    """Run the cells of a matrix that are not committed yet; unfinished ones go on from their checkpoints."""
+    """Run the cells of a matrix that are not committed yet; unfinished ones go on from their
+    checkpoints."""
     from benchmark.matrix import expand as matrices
 
     part, parts = _shard(shard)
@@ -109,18 +150,27 @@ def run(
         if engine == "local" and value is not None:
             raise UserError(f"--{flag} {value} is for --engine ray")
     if engine == "ray" and threads != 1:
-        raise UserError(f"--threads {threads} is for --engine local; on Ray a cell has as many as --cpus-per-cell")
+        raise UserError(
+            f"--threads {threads} is for --engine local; on Ray a cell has as many as --cpus-per-cell"
+        )
     chosen = [*(overrides or []), *([f"training.precision={precision}"] if precision else [])]
     if execution not in ("auto", *MODES):
         raise unknown("execution mode", execution, ["auto", *MODES])
     if stack != "auto" and not (stack.isdecimal() and int(stack)):
         raise unknown("stack", stack, ["auto", "a number of seeds from 1"])
     if engine == "ray" and stack not in ("auto", "1"):
-        raise UserError(f"--stack {stack} is for --engine local; on Ray every seed trains by itself")
+        raise UserError(
+            f"--stack {stack} is for --engine local; on Ray every seed trains by itself"
+        )
     path = matrices.find(matrix)
     config, description = matrices.read(path, chosen)
-    listed = matrices.expand(config)  # the tables know the whole matrix, whatever part of it runs here
-    cells = {cell.key: cell for cell in (matrices.expand(config, only) if only else listed)[part - 1 :: parts]}
+    listed = matrices.expand(
+        config
+    )  # the tables know the whole matrix, whatever part of it runs here
+    cells = {
+        cell.key: cell
+        for cell in (matrices.expand(config, only) if only else listed)[part - 1 :: parts]
+    }
 
     from benchmark.cli.progress import Display, option_lines, plan_lines
     from benchmark.machine.devices import devices_of
@@ -137,7 +187,11 @@ def run(
 
     # Plan
     devices = devices_of(device if engine == "local" or device == "cpu" else "auto", jobs)
-    where = "Ray" if engine == "ray" else f"{len(devices)} workers on {', '.join(dict.fromkeys(devices))}"
+    where = (
+        "Ray"
+        if engine == "ray"
+        else f"{len(devices)} workers on {', '.join(dict.fromkeys(devices))}"
+    )
     folder = writable(results / path.stem, "--results")
     known = {key: cell_status(folder, key) for key in cells}
     todo = prepare.pending(cells, known, force, retry_errors)
@@ -146,7 +200,9 @@ def run(
         out.print(line)
     if dry_run:
         estimates = prepare.estimate(cells, known, devices[0])
-        for line in plan_lines([*cells.values()], estimates, len(devices) if engine == "local" else None):
+        for line in plan_lines(
+            [*cells.values()], estimates, len(devices) if engine == "local" else None
+        ):
             out.print(line)
         return
     hashes: dict[Any, str] = {}
@@ -154,10 +210,14 @@ def run(
         key
         for key in cells.keys() - todo.keys()
         if known[key]["status"] in FINISHED
-        and is_stale(known[key], {"evaluation_hash": digest(cells[key].evaluation)}, cells[key].spec, hashes)
+        and is_stale(
+            known[key], {"evaluation_hash": digest(cells[key].evaluation)}, cells[key].spec, hashes
+        )
     ]
     if kept:
-        note.print(f"{len(kept)} committed cells are stale (other code or evaluation): kept; --force runs them anew")
+        note.print(
+            f"{len(kept)} committed cells are stale (other code or evaluation): kept; --force runs them anew"
+        )
     if chosen:
         description += f"\nOverridden: {', '.join(chosen)}."
 
@@ -174,7 +234,11 @@ def run(
         note.print("preparing datasets, extractors and noise floors …")
         with alone(folder):
             there = read_protocols(folder)
-            needed = [cell for key, cell in cells.items() if key in todo or cell.dataset.label not in there]
+            needed = [
+                cell
+                for key, cell in cells.items()
+                if key in todo or cell.dataset.label not in there
+            ]
             prepare.prepare(folder, path.stem, description, config, listed, needed, devices[0])
 
         # Run
@@ -185,7 +249,11 @@ def run(
         stopped = False
         with Display(len(tasks), pool.capacity()) as display:
             try:
-                limits: dict[str, Any] = {"timeout": timeout, "fail_fast": fail_fast, "wait": not no_wait}
+                limits: dict[str, Any] = {
+                    "timeout": timeout,
+                    "fail_fast": fail_fast,
+                    "wait": not no_wait,
+                }
                 asked = "1" if engine == "ray" else stack
                 stacked = partial(stack_size, device=devices[0], execution=execution, asked=asked)
                 drive(tasks, pool, folder, display.event, known=seconds, stack=stacked, **limits)
@@ -198,7 +266,9 @@ def run(
     found = {key: display.ended.get(key) or known[key].get("status", "missing") for key in cells}
     done = sum(status in FINISHED for status in found.values())
     if stopped:
-        line = f"{done} of {len(cells)} cells are committed, the others go on from their checkpoints"
+        line = (
+            f"{done} of {len(cells)} cells are committed, the others go on from their checkpoints"
+        )
         again = "again without --force" if force else "again"
         print(f"ganbench: interrupted; run {again} to continue: {line}", file=sys.stderr)
         sys.exit(130)
@@ -214,16 +284,21 @@ def status(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the state of the matrix and its cells as JSON.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it live, until nothing is left to run.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it live, until nothing is left to run.")
+    ] = False,
 ) -> None:
-    """Show the state of every cell: what is done, running, missing, what failed and why, and the time left."""
+    """Show the state of every cell: what is done, running, missing, what failed and why, and the
+    time left."""
     folder = result_set(results, matrix)
     from benchmark.cli import status as status_page
     from benchmark.store import overview as module
 
     if watch:
         if as_json or not out.is_terminal:
-            raise UserError("--watch draws on a terminal; without one, call `ganbench status --json` again and again")
+            raise UserError(
+                "--watch draws on a terminal; without one, call `ganbench status --json` again and again"
+            )
         with suppress(KeyboardInterrupt):
             status_page.watch(folder, out)
         return
@@ -244,11 +319,12 @@ def explain(
     name: Annotated[str | None, typer.Argument(help="An experiment; none: all of them.")] = None,
     full: Annotated[bool, typer.Option("--full", help="At the literature's size: hours.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Cases at a time; 0: one per CPU core.")] = 0,
-    results: Annotated[Path, typer.Option("--results", help="Folder for tables, figures and the page.")] = Path(
-        "results/explain"
-    ),
+    results: Annotated[
+        Path, typer.Option("--results", help="Folder for tables, figures and the page.")
+    ] = Path("results/explain"),
 ) -> None:
-    """Run small exact experiments that show why an objective behaves as it does, and write them as one page."""
+    """Run small exact experiments that show why an objective behaves as it does, and write them as
+    one page."""
     from benchmark.explain import entries
     from benchmark.explain import runner as module
     from benchmark.report import explain_page as _page
@@ -264,7 +340,9 @@ def explain(
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         print(f"ganbench {__version__}")
         raise typer.Exit
@@ -273,7 +351,9 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def main() -> None:
     """The console script: a user's mistake is one line and exit code 2, Ctrl-C 130."""
     try:
-        if (code := app(prog_name="ganbench", standalone_mode=False)) == 130:  # what typer makes of a Ctrl-C
+        if (
+            code := app(prog_name="ganbench", standalone_mode=False)
+        ) == 130:  # what typer makes of a Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
     except UserError as error:
@@ -285,7 +365,10 @@ def main() -> None:
         print(f"ganbench: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        print("ganbench: interrupted; run again to continue with what is not yet committed", file=sys.stderr)
+        print(
+            "ganbench: interrupted; run again to continue with what is not yet committed",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer says of a wrong command line

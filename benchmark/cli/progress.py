@@ -1,17 +1,27 @@
-"""What a run says: its options and plan, and its progress, on a terminal a line per cell and an overall bar."""
+"""What a run says: its options and plan, and its progress, on a terminal a line per cell and an
+overall bar."""
 
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 LINES = 16  # of running cells, at most
 
 
 class Display:
-    """A context manager; `event` takes what the driver reports. `ended` has the status of every cell that did."""
+    """A context manager; `event` takes what the driver reports. `ended` has the status of every
+    cell that did."""
 
     def __init__(self, total: int, workers: int) -> None:
         self.console, self.total = Console(stderr=True), total
@@ -35,7 +45,9 @@ class Display:
             if key in self.lines:
                 self.progress.update(self.lines[key], completed=event["progress"])
             elif len(self.lines) < self.most:
-                self.lines[key] = self.progress.add_task(key[:70], total=1.0, completed=event["progress"])
+                self.lines[key] = self.progress.add_task(
+                    key[:70], total=1.0, completed=event["progress"]
+                )
         else:
             self.partial.pop(key, None)
             if key in self.lines:
@@ -52,21 +64,28 @@ class Display:
         else:
             self.ended[key] = status
             left = duration(event["left"])
-            self.progress.update(self.overall, description=f"{len(self.ended)}/{self.total} cells", left=left)
+            self.progress.update(
+                self.overall, description=f"{len(self.ended)}/{self.total} cells", left=left
+            )
             reason = f": {event['reason']}" if event["reason"] else ""
             line = f"[{len(self.ended)}/{self.total}] {key} {status}{reason}"
             if not self.console.is_terminal:
                 line += f" ({event.get('train_seconds') or 0:.1f} s training, {left} left)"
             elif status == "done":
                 return
-        self.console.print(line, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
+        self.console.print(
+            line, markup=False, highlight=False, soft_wrap=not self.console.is_terminal
+        )
 
     def __enter__(self) -> "Display":
         self.progress.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.progress.stop()
 
@@ -83,11 +102,16 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown time"
     minutes = int(seconds) // 60
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {int(seconds) % 60:02} s"
+    return (
+        f"{minutes // 60} h {minutes % 60:02} min"
+        if minutes >= 60
+        else f"{minutes} min {int(seconds) % 60:02} s"
+    )
 
 
 def option_lines(cells: list[Any]) -> list[str]:
-    """Every option in force: evaluation once, training per dataset, and architecture where it has its own."""
+    """Every option in force: evaluation once, training per dataset, and architecture where it has
+    its own."""
     shown: dict[str, dict[str, list[str]]] = {}  # dataset -> options -> architectures
     for cell in cells:
         kinds = shown.setdefault(cell.dataset.label, {})
@@ -95,13 +119,20 @@ def option_lines(cells: list[Any]) -> list[str]:
     lines = []
     for dataset, kinds in shown.items():
         for options, architectures in kinds.items():
-            whose = f"{', '.join(dict.fromkeys(architectures))} on {dataset}" if len(kinds) > 1 else dataset
+            whose = (
+                f"{', '.join(dict.fromkeys(architectures))} on {dataset}"
+                if len(kinds) > 1
+                else dataset
+            )
             lines.append(f"[training of {whose}] {options}")
     return [*lines, f"[evaluation] {_listed(cells[0].evaluation)}"] if cells else []
 
 
-def plan_lines(cells: list[Any], seconds: dict[str, float | None], workers: int | None) -> list[str]:
-    """Every cell with its estimated cost, and the sum; shared by so many workers here, or by those of a cluster."""
+def plan_lines(
+    cells: list[Any], seconds: dict[str, float | None], workers: int | None
+) -> list[str]:
+    """Every cell with its estimated cost, and the sum; shared by so many workers here, or by those
+    of a cluster."""
     lines = []
     for cell in cells:
         cost = seconds[cell.key]
@@ -109,9 +140,13 @@ def plan_lines(cells: list[Any], seconds: dict[str, float | None], workers: int 
     known = [cost for cost in seconds.values() if cost is not None]
     minutes = sum(known) / 60
     here = f", about {minutes / max(1, min(workers, len(cells))):.1f} min here" if workers else ""
-    lines.append(f"estimated: {minutes:.1f} worker-minutes{here} (training only for what has never run here)")
+    lines.append(
+        f"estimated: {minutes:.1f} worker-minutes{here} (training only for what has never run here)"
+    )
     if len(known) < len(cells):
-        lines.append(f"{len(cells) - len(known)} cells have no estimate: their data is not on this machine")
+        lines.append(
+            f"{len(cells) - len(known)} cells have no estimate: their data is not on this machine"
+        )
     return lines
 
 

@@ -1,4 +1,5 @@
-"""The verbs on results that are there: tables, plots, report, compare, check, accept, merge, sample and export."""
+"""The verbs on results that are there: tables, plots, report, compare, check, accept, merge, sample
+and export."""
 
 import os
 from pathlib import Path
@@ -13,7 +14,9 @@ from benchmark.errors import UserError, unknown
 out = Console(highlight=False, markup=False, soft_wrap=True)
 note = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-MatrixOption = Annotated[str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")]
+MatrixOption = Annotated[
+    str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")
+]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of all result sets.")]
 RESULTS = Path("results/runs")
 
@@ -46,14 +49,20 @@ def report(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> 
 
 def compare(
     names: Annotated[
-        list[str], typer.Argument(help="Objective labels of one matrix, or result folders; first: reference.")
+        list[str],
+        typer.Argument(help="Objective labels of one matrix, or result folders; first: reference."),
     ],
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
-    of: Annotated[str, typer.Option(help="What of each run: final, best, area, equal_time or all.")] = "final",
-    output: Annotated[Path | None, typer.Option(help="Also write compare.md, .csv and .html to this folder.")] = None,
+    of: Annotated[
+        str, typer.Option(help="What of each run: final, best, area, equal_time or all.")
+    ] = "final",
+    output: Annotated[
+        Path | None, typer.Option(help="Also write compare.md, .csv and .html to this folder.")
+    ] = None,
 ) -> None:
-    """Compare objectives within a result set, or result sets of one matrix, with the first one. Prints Markdown."""
+    """Compare objectives within a result set, or result sets of one matrix, with the first one.
+    Prints Markdown."""
     from benchmark.analysis import compare as module
     from benchmark.analysis.tables import OF, load
     from benchmark.report import compare_page
@@ -66,7 +75,9 @@ def compare(
     own = results / _stem(matrix)
     labels = {cell["objective"] for cell in read_matrix(own)["cells"]} if _is_set(own) else set()
     if not labels.issuperset(names) and any(os.sep in name or _is_set(name) for name in names):
-        sides = module.of_sets(dict(zip(module.set_names(names), (load(Path(name)) for name in names), strict=True)))
+        sides = module.of_sets(
+            dict(zip(module.set_names(names), (load(Path(name)) for name in names), strict=True))
+        )
     else:
         sides = module.of_labels(load(result_set(results, matrix)), names)
     found = module.differences(sides, OF if of == "all" else [of])
@@ -78,16 +89,23 @@ def compare(
 def check(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
-    markdown: Annotated[Path | None, typer.Option(help="Append the table as Markdown to this file.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write the verdicts as JUnit XML to this file.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Append the table as Markdown to this file.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the verdicts as JUnit XML to this file.")
+    ] = None,
 ) -> None:
-    """Compare results with the committed baseline. Exit code 0: fine, 1: a regression, 2: could not compare."""
+    """Compare results with the committed baseline. Exit code 0: fine, 1: a regression, 2: could not
+    compare."""
     from benchmark.analysis.tables import load
     from benchmark.check import baseline as module
 
     folder = result_set(results, matrix)
     verdicts = module.compare(load(folder), folder.name)
-    table = Table("", "group", "metric", "baseline", "now", "band", "note", title=module.summary(verdicts))
+    table = Table(
+        "", "group", "metric", "baseline", "now", "band", "note", title=module.summary(verdicts)
+    )
     for v in verdicts:
         numbers = ("" if x is None else f"{x:.4g}" for x in (v.baseline, v.current, v.band))
         table.add_row(v.mark, v.group, v.metric, *numbers, v.note)
@@ -116,12 +134,16 @@ def accept(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> 
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="Result folders of shards of one matrix.")],
-    into: Annotated[Path, typer.Option(help="Folder of the joined result set, such as results/runs/quick.")],
+    into: Annotated[
+        Path, typer.Option(help="Folder of the joined result set, such as results/runs/quick.")
+    ],
     prefer_first: Annotated[
-        bool, typer.Option("--prefer-first", help="Keep the first of cells finished twice, differently.")
+        bool,
+        typer.Option("--prefer-first", help="Keep the first of cells finished twice, differently."),
     ] = False,
 ) -> None:
-    """Join result folders of shards that share no disk. Copies committed cells; the folders stay as they are."""
+    """Join result folders of shards that share no disk. Copies committed cells; the folders stay as
+    they are."""
     from collections import Counter
 
     from benchmark.store import merge as module
@@ -134,14 +156,24 @@ def merge(
 
 
 def sample(
-    cell: Annotated[str, typer.Argument(help="A cell: its key, how it begins, or a pattern with * and ?.")],
+    cell: Annotated[
+        str, typer.Argument(help="A cell: its key, how it begins, or a pattern with * and ?.")
+    ],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of samples.")] = 50_000,
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
-    output: Annotated[Path | None, typer.Option(help="Folder to write to; default: the set's samples/.")] = None,
-    png: Annotated[bool, typer.Option("--png", help="Write a folder of PNG files in the place of the npz.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Other latents than those the cell was measured on.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps (untested).")] = "auto",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default: the set's samples/.")
+    ] = None,
+    png: Annotated[
+        bool, typer.Option("--png", help="Write a folder of PNG files in the place of the npz.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Other latents than those the cell was measured on.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps (untested).")
+    ] = "auto",
 ) -> None:
     """Export samples of a finished cell for other tools: npz (`arr_0`) or PNG files."""
     folder = result_set(results, matrix)
@@ -161,9 +193,15 @@ def export(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
     only: Annotated[str, typer.Option(help='Cells, e.g. "objective=wgan_gp seed=0".')] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until every cell has ended, or Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until every cell has ended, or Ctrl-C.")
+    ] = False,
     to: Annotated[
-        str, typer.Option(metavar="PLACE", help="Folder, or MLflow's tracking URI; default: the set's exports/TRACKER.")
+        str,
+        typer.Option(
+            metavar="PLACE",
+            help="Folder, or MLflow's tracking URI; default: the set's exports/TRACKER.",
+        ),
     ] = "",
 ) -> None:
     """Write results to an experiment tracker, one run per cell; once more: only what is new."""
@@ -172,7 +210,9 @@ def export(
 
     folder = result_set(results, matrix)
     place = place_of(tracker, to, folder)
-    opened = open_tracker(tracker, writable(place, "--to") if isinstance(place, Path) else place, folder.name)
+    opened = open_tracker(
+        tracker, writable(place, "--to") if isinstance(place, Path) else place, folder.name
+    )
     for wrote in module.export(folder, opened, only, follow):
         if wrote:
             note.print(", ".join(f"{n} {what}" for what, n in wrote.items()))
@@ -186,7 +226,9 @@ def result_set(results: Path, matrix: str) -> Path:
     folder = results / _stem(matrix)
     if not _is_set(folder):
         known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
-        raise UserError(f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}")
+        raise UserError(
+            f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}"
+        )
     return folder
 
 
@@ -195,11 +237,14 @@ def _stem(matrix: str) -> str:
 
 
 def _is_set(folder: str | Path) -> bool:
-    return os.path.exists(os.path.join(folder, "matrix.json"))  # False for a name too long for a path, too
+    return os.path.exists(
+        os.path.join(folder, "matrix.json")
+    )  # False for a name too long for a path, too
 
 
 def writable(folder: Path, option: str) -> Path:
-    """A folder that is there or can be made. Raises UserError, naming the option, where it cannot; writes nothing."""
+    """A folder that is there or can be made. Raises UserError, naming the option, where it cannot;
+    writes nothing."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UserError(f"{option}: {there} is not a folder that can be written to")

@@ -54,7 +54,8 @@ def watch(folder: Path, console: Console, every: float = 2.0) -> None:
 
 
 def frame(now: dict[str, Any], height: int) -> RenderableType:
-    """A screen of `height` lines: running cells with progress, speed and time left; failures; counts and finish."""
+    """A screen of `height` lines: running cells with progress, speed and time left; failures;
+    counts and finish."""
     running = [cell for cell in now["cells"] if cell["status"] == "running"]
     given_up = {*SETTLED} - {*FINISHED}
     failed = [cell for cell in now["cells"] if cell["status"] in given_up or cell["reason"] == GONE]
@@ -74,12 +75,17 @@ def frame(now: dict[str, Any], height: int) -> RenderableType:
         parts.append(_row((f"and {more:,} more", "dim")))
     if failed:
         parts.append(Text())
-    total, ended = len(now["cells"]), sum(n for status, n in now["counts"].items() if status in SETTLED)
+    total, ended = (
+        len(now["cells"]),
+        sum(n for status, n in now["counts"].items() if status in SETTLED),
+    )
     bar = Table.grid(padding=(0, 1))
     whole = _bar(total, ended + sum(cell["progress"] for cell in running), 40)
     bar.add_row(Text(now["matrix"], "bold"), whole, f"{ended:,} of {total:,} cells")
     counts = [
-        part for status, n in now["counts"].items() for part in (f"{n:,} ", (status, COLOURS.get(status, "")), "  ")
+        part
+        for status, n in now["counts"].items()
+        for part in (f"{n:,} ", (status, COLOURS.get(status, "")), "  ")
     ]
     return Group(*parts, bar, _row(*counts), *map(_row, _outlook(now)))
 
@@ -101,7 +107,9 @@ def _running(cells: list[State]) -> Table:
     for name in ("objective", "architecture", "dataset"):
         table.add_column(name)  # of no fixed width: these give way on a narrow terminal
     for name, width in (("seed", 4), ("progress", 12), ("", 5), ("steps/s", 7), ("left", 11)):
-        table.add_column(name, no_wrap=True, width=width, justify="left" if name == "progress" else "right")
+        table.add_column(
+            name, no_wrap=True, width=width, justify="left" if name == "progress" else "right"
+        )
     for cell in cells:
         axes = (_row(str(cell[name])) for name in ("objective", "architecture", "dataset", "seed"))
         speed, left = cell["steps_per_second"], cell["seconds_left"]
@@ -120,7 +128,11 @@ def _outlook(now: dict[str, Any]) -> Iterator[str]:
     total = now["seconds_left"]
     if any(status not in SETTLED for status in now["counts"]):
         said = f"{now['running']:,} running" if now["running"] else "nothing is running"
-        said += "; the time left is not known yet" if total is None else f"; about {span(total)} of work left"
+        said += (
+            "; the time left is not known yet"
+            if total is None
+            else f"; about {span(total)} of work left"
+        )
         if now["finish"]:
             said += f", done {_when(now['finish'])}"
         if now["guessed"] and total is not None:
@@ -133,7 +145,8 @@ def _outlook(now: dict[str, Any]) -> Iterator[str]:
 
 
 def _place(status: str) -> int:
-    """Where a status stands in a list: what runs and what failed first, what has not started last."""
+    """Where a status stands in a list: what runs and what failed first, what has not started
+    last."""
     known = ("running", "error", "timeout", "diverged", "interrupted")
     return known.index(status) if status in known else len(known) + (status == "missing")
 

@@ -1,8 +1,9 @@
-"""How every figure looks and is saved: STEM.png (120 dpi), STEM.svg and STEM.csv (the numbers drawn) in figures/.
+"""How every figure looks and is saved: STEM.png (120 dpi), STEM.svg and STEM.csv (the numbers
+drawn) in figures/.
 
-Colours are fixed per objective and safe for colour-blind eyes; a parameterised label keeps its objective's hue, darker,
-with another line and marker. All of it comes from the name alone, so a new variant shifts no colour.
-"""
+Colours are fixed per objective and safe for colour-blind eyes; a parameterised label keeps its
+objective's hue, darker, with another line and marker. All of it comes from the name alone, so a new
+variant shifts no colour."""
 
 import re
 import textwrap
@@ -50,14 +51,19 @@ LOOK: Any = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
-LOOK |= {"legend.handlelength": 3.5, "figure.constrained_layout.use": True, "svg.hashsalt": "ganbench"}
+LOOK |= {
+    "legend.handlelength": 3.5,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "ganbench",
+}
 LOOK |= {"hatch.linewidth": 0.6, "figure.dpi": 120, "image.composite_image": False}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure on disk: figures/STEM.png, .svg and .csv; title and caption are plain text. section: the part of the
-    report it belongs to, one of SECTIONS, or why; empty for a figure of a comparison."""
+    """A figure on disk: figures/STEM.png, .svg and .csv; title and caption are plain text. section:
+    the part of the report it belongs to, one of SECTIONS, or why; empty for a figure of a
+    comparison."""
 
     stem: str
     title: str
@@ -68,25 +74,39 @@ class Figure:
 def style(label: str) -> dict[str, Any]:
     """Colour, line and marker of an objective label, from its name and parameters alone."""
     name, _, params = label.partition("[")
-    colour, pick = COLOURS.get(name, OTHERS[int(digest(name), 16) % len(OTHERS)]), int(digest(params), 16)
+    colour, pick = (
+        COLOURS.get(name, OTHERS[int(digest(name), 16) % len(OTHERS)]),
+        int(digest(params), 16),
+    )
     if not params:
         return {"color": colour, "linestyle": "-", "marker": "o"}
     darker = tuple(0.6 * channel for channel in to_rgb(colour))
-    return {"color": darker, "linestyle": DASHES[pick % len(DASHES)], "marker": MARKERS[pick % len(MARKERS)]}
+    return {
+        "color": darker,
+        "linestyle": DASHES[pick % len(DASHES)],
+        "marker": MARKERS[pick % len(MARKERS)],
+    }
 
 
 def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, of: str = "") -> Figure:
-    """Write the figure and the numbers it shows to `folder`/figures, and close it. of: what `pages` says it is of."""
+    """Write the figure and the numbers it shows to `folder`/figures, and close it. of: what `pages`
+    says it is of."""
     if of:
         saved = replace(saved, stem=stem(saved.stem, of), title=f"{saved.title}, {of}")
     path = folder / "figures" / saved.stem
     figure.canvas.draw()  # lays it out, once for both files: that is the larger part of the work
     with plt.rc_context({"figure.constrained_layout.use": False}):
-        figure.set_layout_engine(None)  # with an engine in place, savefig would draw all of it twice
+        figure.set_layout_engine(
+            None
+        )  # with an engine in place, savefig would draw all of it twice
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-    if not any(ax.images for ax in figure.axes):  # lines and bars take a palette: a third of the size
+    if not any(
+        ax.images for ax in figure.axes
+    ):  # lines and bars take a palette: a third of the size
         picture = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-        picture.putpalette([255 if value > 250 else value for value in picture.getpalette() or ()])  # white stays white
+        picture.putpalette(
+            [255 if value > 250 else value for value in picture.getpalette() or ()]
+        )  # white stays white
     picture.save(path.with_suffix(".png"))
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     data.to_csv(path.with_suffix(".csv"), index=False)
@@ -97,7 +117,9 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, of: str =
 def grid(count: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
     """A figure of `count` axes of width x height inches, in lines of `columns`."""
     lines, columns = -(-count // columns), min(columns, count)
-    figure, axes = plt.subplots(lines, columns, figsize=(width * columns, height * lines + 0.4), squeeze=False)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(width * columns, height * lines + 0.4), squeeze=False
+    )
     for ax in axes.flat[count:]:
         ax.set_axis_off()
     return figure, list(axes.flat[:count])
@@ -106,9 +128,21 @@ def grid(count: int, columns: int, width: float, height: float) -> tuple[Any, li
 def heat(ax: Any, worse: pd.DataFrame, texts: pd.DataFrame) -> None:
     """A heatmap from 0, the best and light, upwards, a text in every cell; NaN is grey."""
     options: dict[str, Any] = {"xticklabels": False, "yticklabels": False, "cbar": False}
-    sns.heatmap(worse, annot=texts, fmt="", annot_kws={"size": 8}, cmap="crest", linewidths=2, vmin=0, ax=ax, **options)
+    sns.heatmap(
+        worse,
+        annot=texts,
+        fmt="",
+        annot_kws={"size": 8},
+        cmap="crest",
+        linewidths=2,
+        vmin=0,
+        ax=ax,
+        **options,
+    )
     for i, j in np.argwhere(worse.isna().to_numpy()):
-        ax.text(j + 0.5, i + 0.5, str(texts.fillna("–").iloc[i, j]), ha="center", va="center", size=8)
+        ax.text(
+            j + 0.5, i + 0.5, str(texts.fillna("–").iloc[i, j]), ha="center", va="center", size=8
+        )
     ax.set_facecolor("0.88")
     ax.grid(False)
     ax.set(xlabel="", ylabel="")
@@ -118,7 +152,8 @@ def heat(ax: Any, worse: pd.DataFrame, texts: pd.DataFrame) -> None:
 
 
 def log_values(values: pd.Series, metrics: pd.Series) -> pd.Series:
-    """log10 of each metric's value, negative where higher is better; NaN where there is no logarithm."""
+    """log10 of each metric's value, negative where higher is better; NaN where there is no
+    logarithm."""
     return np.log10(values.where(values > 0)) * metrics.map(sign)
 
 
@@ -138,9 +173,14 @@ def short(value: float) -> str:
 
 
 def wrap(label: str) -> str:
-    """A variant's label on several lines: its name, then a line per parameter, none longer than about 1.5 inches."""
+    """A variant's label on several lines: its name, then a line per parameter, none longer than
+    about 1.5 inches."""
     lines = re.sub(r",(?=\w+=)", ",\n", label.replace("[", "\n[", 1)).split("\n")
-    return plain("\n".join(part for line in lines for part in textwrap.wrap(line, 22, break_on_hyphens=False)))
+    return plain(
+        "\n".join(
+            part for line in lines for part in textwrap.wrap(line, 22, break_on_hyphens=False)
+        )
+    )
 
 
 def one_line(label: str, longest: int = 26) -> str:

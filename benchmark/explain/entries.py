@@ -9,7 +9,15 @@ from benchmark.errors import DamagedError
 from benchmark.store.files import read_json
 
 ORDER = (
-    *("saturation", "disjoint_supports", "optimal_critic", "value_surfaces", "depth", "weights", "mode_collapse"),
+    *(
+        "saturation",
+        "disjoint_supports",
+        "optimal_critic",
+        "value_surfaces",
+        "depth",
+        "weights",
+        "mode_collapse",
+    ),
     *("overfitting", "penalty"),
 )  # in which a reader meets them; others follow
 SUFFIXES = (".png", ".svg", ".csv")  # of a figure's files
@@ -38,12 +46,18 @@ def names() -> list[str]:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The entries of folder/explain.json whose figures are there, by name in reading order; empty where there are none.
-    Raises DamagedError for a file of other content."""
+    """The entries of folder/explain.json whose figures are there, by name in reading order; empty
+    where there are none. Raises DamagedError for a file of other content."""
     path = folder / "explain.json"
     try:
         entries = FILE.validate_python(read_json(path).get("experiments", {}))
     except ValidationError as error:
-        raise DamagedError(f"{path} is damaged; move it away and run again: measured cases are kept") from error
-    whole = {name for name in entries if all((folder / f"figures/{name}{suffix}").is_file() for suffix in SUFFIXES)}
+        raise DamagedError(
+            f"{path} is damaged; move it away and run again: measured cases are kept"
+        ) from error
+    whole = {
+        name
+        for name in entries
+        if all((folder / f"figures/{name}{suffix}").is_file() for suffix in SUFFIXES)
+    }
     return {name: entries[name].model_dump() for name in names() if name in whole}

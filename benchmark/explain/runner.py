@@ -1,9 +1,11 @@
-"""Small exact experiments that show why an objective behaves as it does: one file each, found by its name.
+"""Small exact experiments that show why an objective behaves as it does: one file each, found by
+its name.
 
-An experiment's docstring is its page: a question, then paragraphs on the argument it tests, whose it is, and what is
-done. It defines `cases(full) -> list of keyword arguments`, in JSON's types; `measure(**case) -> DataFrame`;
-`draw(frame) -> Figure`, of all cases' rows; `finding(frame) -> str`, computed from them; and CAPTION, how to read the
-figure. Every case is seeded, runs on one thread, and is kept once it is measured."""
+An experiment's docstring is its page: a question, then paragraphs on the argument it tests, whose
+it is, and what is done. It defines `cases(full) -> list of keyword arguments`, in JSON's types;
+`measure(**case) -> DataFrame`; `draw(frame) -> Figure`, of all cases' rows; `finding(frame) ->
+str`, computed from them; and CAPTION, how to read the figure. Every case is seeded, runs on one
+thread, and is kept once it is measured."""
 
 import ast
 import inspect
@@ -32,17 +34,23 @@ from benchmark.store.files import whole_file, write_json
 from benchmark.store.locks import alone
 
 
-def run(chosen: list[str], folder: Path, full: bool = False, jobs: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Run experiments, `jobs` cases at a time (0: one per CPU core), and yield each one's name and entry as it ends.
+def run(
+    chosen: list[str], folder: Path, full: bool = False, jobs: int = 0
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run experiments, `jobs` cases at a time (0: one per CPU core), and yield each one's name and
+    entry as it ends.
 
-    Writes folder/figures/NAME.png, .svg and .csv (the tidy table), and the entry into folder/explain.json: title, text,
-    caption, finding, full, cases, seconds, environment. Measured cases are kept in folder/cases, by what they depend
-    on; an interrupted run goes on from them. Datasets are loaded first: raises UserError or OSError for what cannot be
-    had before anything is measured, UserError where a worker dies and for a folder that holds something else."""
+    Writes folder/figures/NAME.png, .svg and .csv (the tidy table), and the entry into
+    folder/explain.json: title, text, caption, finding, full, cases, seconds, environment. Measured
+    cases are kept in folder/cases, by what they depend on; an interrupted run goes on from them.
+    Datasets are loaded first: raises UserError or OSError for what cannot be had before anything is
+    measured, UserError where a worker dies and for a folder that holds something else."""
     read(folder)
     there = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if there and not there & {"explain.json", "cases"}:
-        raise UserError(f"{folder} holds other files, which a page would replace; name a new folder, or a former run's")
+        raise UserError(
+            f"{folder} holds other files, which a page would replace; name a new folder, or a former run's"
+        )
     modules = {name: import_module(f"benchmark.explain.experiments.{name}") for name in chosen}
     tasks: dict[Path, tuple[str, dict[str, Any]]] = {}
     for name, module in modules.items():
@@ -51,7 +59,9 @@ def run(chosen: list[str], folder: Path, full: bool = False, jobs: int = 0) -> I
             tasks[folder / f"cases/{name}-{digest([case, code], 16)}.parquet"] = name, case
     measured = {file: _kept(file) for file in tasks}
     missing = {file: task for file, task in tasks.items() if measured[file] is None}
-    _load([case["dataset"] for _, case in missing.values() if isinstance(case.get("dataset"), dict)])
+    _load(
+        [case["dataset"] for _, case in missing.values() if isinstance(case.get("dataset"), dict)]
+    )
     waiting, others = list(chosen), {*multiprocessing.active_children()}
     jobs = min(jobs or os.cpu_count() or 1, max(len(missing), 1))
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _enter)
@@ -111,11 +121,13 @@ def _load(values: list[dict[str, Any]]) -> None:
 
 
 def code_of(name: str) -> str:
-    """The hash of the code that an experiment's numbers come from. What draws and words them is not in it: another
-    wording costs no hour."""
+    """The hash of the code that an experiment's numbers come from. What draws and words them is not
+    in it: another wording costs no hour."""
     folder = Path(__file__).parent
     source = (folder / f"experiments/{name}.py").read_text()
-    files = [path for path in sorted(folder.glob("[!_]*.py")) if f"explain.{path.stem} import" in source]
+    files = [
+        path for path in sorted(folder.glob("[!_]*.py")) if f"explain.{path.stem} import" in source
+    ]
     files += [path for part in SOURCES for path in sorted((ROOT / "benchmark" / part).glob("*.py"))]
     files += sorted((ROOT / "variants").rglob("*.py"))
     _, *body = ast.parse(source).body  # without the docstring
@@ -155,14 +167,27 @@ def _finish(name: str, module: Any, frames: list[Any], folder: Path, full: bool)
 
     from benchmark.drawing.style import LOOK, Figure, save
 
-    environment, seconds = frames[0].attrs["environment"], sum(frame.attrs.pop("seconds") for frame in frames)
+    environment, seconds = (
+        frames[0].attrs["environment"],
+        sum(frame.attrs.pop("seconds") for frame in frames),
+    )
     frame = pd.concat(frames, ignore_index=True)
     title, *text = (" ".join(part.split()) for part in inspect.getdoc(module).split("\n\n"))  # type: ignore[union-attr]
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
         save(module.draw(frame), frame, folder, Figure(name, title, module.CAPTION))
-    entry = {"title": title, "text": text, "caption": module.CAPTION, "finding": module.finding(frame)}
-    entry |= {"full": full, "cases": len(frames), "seconds": round(seconds, 1), "environment": environment}
+    entry = {
+        "title": title,
+        "text": text,
+        "caption": module.CAPTION,
+        "finding": module.finding(frame),
+    }
+    entry |= {
+        "full": full,
+        "cases": len(frames),
+        "seconds": round(seconds, 1),
+        "environment": environment,
+    }
     with alone(folder):
         write_json(folder / "explain.json", {"experiments": read(folder) | {name: entry}})
     return entry

@@ -1,10 +1,11 @@
-"""Results -> an experiment tracker (TensorBoard, MLflow, Weights & Biases), through the tracker's own library.
+"""Results -> an experiment tracker (TensorBoard, MLflow, Weights & Biases), through the tracker's
+own library.
 
-Reads what the cells' folders hold, while a matrix runs or afterwards; the training loop knows nothing of it, and the
-JSONL files stay the truth. A cell is one run: its evals and steps at their generator steps, its sheets of samples, its
-options as parameters, its state and provenance as tags. What was exported is remembered beside the runs, so that an
-export adds what is new and nothing twice.
-"""
+Reads what the cells' folders hold, while a matrix runs or afterwards; the training loop knows
+nothing of it, and the JSONL files stay the truth. A cell is one run: its evals and steps at their
+generator steps, its sheets of samples, its options as parameters, its state and provenance as tags.
+What was exported is remembered beside the runs, so that an export adds what is new and nothing
+twice."""
 
 import json
 import signal
@@ -28,10 +29,13 @@ EVERY = 5.0  # seconds between two looks at a running matrix
 Value = tuple[int, str, float | None]  # generator step, series, value
 
 
-def export(folder: Path, tracker: Tracker, only: str = "", follow: bool = False) -> Iterator[Counter[str]]:
-    """Write what is new of a result set's cells; with `follow`, look again every EVERY seconds until every cell has
-    ended. Yields what each look wrote: cells, values, sheets. Ctrl-C ends it after the cell being written, so that
-    nothing is written twice: without `follow` by KeyboardInterrupt."""
+def export(
+    folder: Path, tracker: Tracker, only: str = "", follow: bool = False
+) -> Iterator[Counter[str]]:
+    """Write what is new of a result set's cells; with `follow`, look again every EVERY seconds
+    until every cell has ended. Yields what each look wrote: cells, values, sheets. Ctrl-C ends it
+    after the cell being written, so that nothing is written twice: without `follow` by
+    KeyboardInterrupt."""
     ended: dict[str, dict[str, Any]] = {}  # statuses that are settled and exported
     with _stopped() as stop:
         try:
@@ -49,7 +53,11 @@ def export(folder: Path, tracker: Tracker, only: str = "", follow: bool = False)
                         continue
                     if news := _news(folder, entry, status, tracker):
                         tracker.write(news)
-                        wrote += Counter(cells=1, values=sum(map(len, news.points.values())), sheets=len(news.sheets))
+                        wrote += Counter(
+                            cells=1,
+                            values=sum(map(len, news.points.values())),
+                            sheets=len(news.sheets),
+                        )
                     if settled:
                         ended[entry["key"]] = status
                 yield wrote
@@ -86,7 +94,9 @@ def _chosen(entries: list[dict[str, Any]], only: str) -> list[dict[str, Any]]:
     from benchmark.matrix.expand import selected
 
     specs = [entry["spec"] for entry in entries]
-    chosen = selected([(*(Choice(**spec[axis]) for axis in AXES[:3]), spec["seed"]) for spec in specs], only)
+    chosen = selected(
+        [(*(Choice(**spec[axis]) for axis in AXES[:3]), spec["seed"]) for spec in specs], only
+    )
     if not (found := [entry for entry, taken in zip(entries, chosen, strict=True) if taken]):
         raise UserError(f"--only {only!r}: no cell of the matrix is left to export")
     return found
@@ -95,7 +105,9 @@ def _chosen(entries: list[dict[str, Any]], only: str) -> list[dict[str, Any]]:
 # What is new of a cell
 
 
-def _news(folder: Path, entry: dict[str, Any], status: dict[str, Any], tracker: Tracker) -> News | None:
+def _news(
+    folder: Path, entry: dict[str, Any], status: dict[str, Any], tracker: Tracker
+) -> News | None:
     """None: nothing new, or not yet known with what the cell trains."""
     if not status or (status["status"] not in SETTLED and "recipe" not in status):
         return None
@@ -110,7 +122,9 @@ def _news(folder: Path, entry: dict[str, Any], status: dict[str, Any], tracker: 
     if (cell_status(folder, key).get("started") or "") != started:
         return None  # it started anew while it was read
 
-    values, last_eval = _unseen(list(_eval_values(evals, {row["g_step"] for row in steps})), before.get("evals"))
+    values, last_eval = _unseen(
+        list(_eval_values(evals, {row["g_step"] for row in steps})), before.get("evals")
+    )
     more, last_step = _unseen(list(_step_values(steps)), before.get("steps"))
     points: dict[int, dict[str, float]] = {}
     for step, series, value in sorted(values + more, key=lambda value: value[0]):
@@ -120,7 +134,11 @@ def _news(folder: Path, entry: dict[str, Any], status: dict[str, Any], tracker: 
     params = dict(_flat(entry["spec"] | {k: v for k, v in spec.items() if k != "key"}))
     params |= dict(_flat({"recipe": status.get("recipe", {})}))
     facts = _facts(status, environment)
-    now = {"evals": last_eval, "steps": last_step, "sheet": max(sheets, default=before.get("sheet", -1))}
+    now = {
+        "evals": last_eval,
+        "steps": last_step,
+        "sheet": max(sheets, default=before.get("sheet", -1)),
+    }
     now |= {"params": digest(params), "facts": digest(facts)}
     if before | now == before:
         return None
@@ -153,7 +171,8 @@ def _rows(path: Path, **required: type) -> list[dict[str, Any]]:
 
 
 def _eval_values(rows: list[dict[str, Any]], logged: set[int]) -> Iterator[Value]:
-    """The metrics, and once per evaluation the training seconds, and the samples seen where no row of steps says it."""
+    """The metrics, and once per evaluation the training seconds, and the samples seen where no row
+    of steps says it."""
     last = None
     for row in rows:
         if (step := row["g_steps"]) != last:
@@ -172,11 +191,13 @@ def _step_values(rows: list[dict[str, Any]]) -> Iterator[Value]:
 
 
 def _unseen(values: list[Value], seen: list[int] | None) -> tuple[list[Value], list[int]]:
-    """The values beyond those seen, [last step, number of its values], and what is seen then. Rows that a resumed cell
-    has lost and writes again come back at steps that were seen."""
+    """The values beyond those seen, [last step, number of its values], and what is seen then. Rows
+    that a resumed cell has lost and writes again come back at steps that were seen."""
     last, n = seen or (-1, 0)
     top = max((step for step, *_ in values), default=-1)
-    new = [value for value in values if value[0] > last] + [value for value in values if value[0] == last][n:]
+    new = [value for value in values if value[0] > last] + [
+        value for value in values if value[0] == last
+    ][n:]
     count = sum(step == top for step, *_ in values)
     return new, [last, n] if top < last else [top, max(count, n) if top == last else count]
 
@@ -191,7 +212,14 @@ def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _facts(status: dict[str, Any], environment: dict[str, Any]) -> dict[str, str]:
-    facts = {name: status.get(name) for name in ("status", "reason", "onset", "resumes", "code", "protocol")}
+    facts = {
+        name: status.get(name)
+        for name in ("status", "reason", "onset", "resumes", "code", "protocol")
+    }
     facts |= {name: environment.get(name) for name in ("device", "platform", "python", "cuda")}
-    facts |= environment.get("versions", {}) | {f"git_{k}": v for k, v in (environment.get("git") or {}).items()}
-    return {name: str(value) for name, value in facts.items() if value is not None} | {"reason": facts["reason"] or ""}
+    facts |= environment.get("versions", {}) | {
+        f"git_{k}": v for k, v in (environment.get("git") or {}).items()
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None} | {
+        "reason": facts["reason"] or ""
+    }

@@ -1,4 +1,5 @@
-"""A finished cell's samples as files for other people's metrics: one npz, or a folder of PNG files."""
+"""A finished cell's samples as files for other people's metrics: one npz, or a folder of PNG
+files."""
 
 import fnmatch
 import zipfile
@@ -25,14 +26,21 @@ CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
 
 
 def export(
-    folder: Path, name: str, n: int, target: Path, device: str, seed: int | None = None, png: bool = False
+    folder: Path,
+    name: str,
+    n: int,
+    target: Path,
+    device: str,
+    seed: int | None = None,
+    png: bool = False,
 ) -> Path:
     """Write n samples of a cell of the result set `folder` to `target`, and return the path.
 
-    KEY-n.npz holds `arr_0`: images as uint8 (n, H, W, 3), grey repeated, as the FID evaluators of ADM and its
-    successors read them; points as float32 (n, 2). With `png` a folder KEY-n of 000000.png … in its place. Without a
-    seed the first samples are those that the cell's last evaluation measured, on the same kind of device. Raises
-    UserError for an unknown cell, one that is not finished, or one whose generator is not there."""
+    KEY-n.npz holds `arr_0`: images as uint8 (n, H, W, 3), grey repeated, as the FID evaluators of
+    ADM and its successors read them; points as float32 (n, 2). With `png` a folder KEY-n of
+    000000.png … in its place. Without a seed the first samples are those that the cell's last
+    evaluation measured, on the same kind of device. Raises UserError for an unknown cell, one that
+    is not finished, or one whose generator is not there."""
     key = find(folder, name)
     snapshot = _snapshot(folder, key, device)
     stem = f"{key}-{n}" if seed is None else f"{key}-{n}-seed{seed}"
@@ -48,21 +56,26 @@ def export(
 
 
 def find(folder: Path, name: str) -> str:
-    """The key of a cell by its key, by how it begins (labels as they are written elsewhere will do), or by a pattern
-    with * and ?. Raises UserError where that names no cell, or several."""
+    """The key of a cell by its key, by how it begins (labels as they are written elsewhere will
+    do), or by a pattern with * and ?. Raises UserError where that names no cell, or several."""
     keys = [cell["key"] for cell in read_matrix(folder)["cells"]]
     written = "".join(c if c.isalnum() or c in "_=.-*?" else "_" for c in name)
     found = [key for key in keys if fnmatch.fnmatchcase(key, f"{written}*")]
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(f"{name!r} names {len(found)} cells, such as {', '.join(found[:3])}; write more of the key")
+        raise UserError(
+            f"{name!r} names {len(found)} cells, such as {', '.join(found[:3])}; write more of the key"
+        )
     near = get_close_matches(written, keys, n=3, cutoff=0.3)
-    raise UserError(f"no cell {name!r} in {folder}; nearest: {', '.join(near) or 'none'} (ganbench status --json)")
+    raise UserError(
+        f"no cell {name!r} in {folder}; nearest: {', '.join(near) or 'none'} (ganbench status --json)"
+    )
 
 
 def is_stale(folder: Path, key: str) -> bool:
-    """Whether other code than the present trained a cell: the architecture that its weights fill may be another."""
+    """Whether other code than the present trained a cell: the architecture that its weights fill
+    may be another."""
     status = cell_status(folder, key)
     if status.get("status") not in FINISHED:
         return False
@@ -70,7 +83,8 @@ def is_stale(folder: Path, key: str) -> bool:
 
 
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
-    """n samples in chunks, images as uint8 (·, H, W, C), points as float32 (·, 2); fewer are the first of more."""
+    """n samples in chunks, images as uint8 (·, H, W, C), points as float32 (·, 2); fewer are the
+    first of more."""
     cell: Cell = snapshot.cell
     i, left = 0, n
     while left:
@@ -87,31 +101,47 @@ def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
     if state not in FINISHED:
         raise UserError(f"{key} is {state}: samples are those of a finished cell")
     if not (path / "generator.pt").exists():
-        hint = "was made before generators were kept: run it with --force" if state == "done" else state
+        hint = (
+            "was made before generators were kept: run it with --force"
+            if state == "done"
+            else state
+        )
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
     cell = _cell(path / "spec.json")
     try:
         return load_snapshot(cell, path, device)
     except UserError:
         raise
-    except Exception as error:  # a file of any content: what torch makes of it is many kinds of error
+    except (
+        Exception
+    ) as error:  # a file of any content: what torch makes of it is many kinds of error
         reason = " ".join(str(error).split())[:300]
         if isinstance(error, UnpicklingError):  # torch's advice is to load it without its safeguard
             reason = "not weights alone"
-        raise UserError(f"{path / 'generator.pt'} cannot be read: {type(error).__name__}: {reason}") from error
+        raise UserError(
+            f"{path / 'generator.pt'} cannot be read: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def _cell(path: Path) -> Cell:
-    """The cell of a spec.json. Raises UserError, naming it, where it is gone or does not say what to sample."""
+    """The cell of a spec.json. Raises UserError, naming it, where it is gone or does not say what
+    to sample."""
     if not path.exists():
         raise UserError(f"there is no {path}: what to sample is not known")
     try:
         cell = cell_from_spec(read_json(path))
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-    if not isinstance(cell.evaluation.get("n"), dict) or "sampling_statistics" not in cell.evaluation:
-        raise UserError(f"{path} does not say how the cell was sampled (evaluation.n, evaluation.sampling_statistics)")
-    for axis, choice in zip(variants.AXES, (cell.objective, cell.architecture, cell.dataset), strict=True):
+    if (
+        not isinstance(cell.evaluation.get("n"), dict)
+        or "sampling_statistics" not in cell.evaluation
+    ):
+        raise UserError(
+            f"{path} does not say how the cell was sampled (evaluation.n, evaluation.sampling_statistics)"
+        )
+    for axis, choice in zip(
+        variants.AXES, (cell.objective, cell.architecture, cell.dataset), strict=True
+    ):
         if choice.name not in (known := variants.names(axis)):
             raise UserError(f"{path}: {unknown(axis.removesuffix('s'), choice.name, known)}")
     return cell

@@ -1,5 +1,6 @@
-"""The experiment trackers that results are exported to: TensorBoard, MLflow, Weights & Biases. One class each, which
-writes a cell's news through the tracker's own library (extra `track`), imported when it is asked for."""
+"""The experiment trackers that results are exported to: TensorBoard, MLflow, Weights & Biases. One
+class each, which writes a cell's news through the tracker's own library (extra `track`), imported
+when it is asked for."""
 
 import json
 import logging
@@ -18,7 +19,8 @@ from benchmark.store.files import read_json, write_json
 from benchmark.store.result_set import FINISHED, SETTLED
 
 AXES = ("objective", "architecture", "dataset", "seed")
-EVENTS = "events.out.tfevents.0.ganbench"  # one file per run, without the host's name that a writer would put there
+# one file per run, without the host's name that a writer would put there
+EVENTS = "events.out.tfevents.0.ganbench"
 
 
 @dataclass
@@ -37,7 +39,8 @@ class News:
     seen: dict[str, Any]
 
     def time(self, step: int) -> float:
-        """UTC seconds that a tracker shows for a step: the cell's start and its training time, spread evenly."""
+        """UTC seconds that a tracker shows for a step: the cell's start and its training time,
+        spread evenly."""
         return self.clock[0] + self.clock[1] * step
 
 
@@ -55,25 +58,33 @@ class Tracker(Protocol):
 
 
 def place_of(name: str, to: str, default: Path) -> Path | str:
-    """Where a tracker writes: a folder, or a tracking URI of MLflow. `to`, else MLFLOW_TRACKING_URI, else
-    exports/TRACKER in the result set `default`."""
+    """Where a tracker writes: a folder, or a tracking URI of MLflow. `to`, else
+    MLFLOW_TRACKING_URI, else exports/TRACKER in the result set `default`."""
     if name not in TRACKERS:
         raise unknown("tracker", name, TRACKERS)
-    if name == "mlflow" and (":" in to or not to) and (uri := to or os.environ.get("MLFLOW_TRACKING_URI")):
+    if (
+        name == "mlflow"
+        and (":" in to or not to)
+        and (uri := to or os.environ.get("MLFLOW_TRACKING_URI"))
+    ):
         return uri
     return Path(to) if to else default / "exports" / name
 
 
 def open_tracker(name: str, place: Path | str, project: str) -> Tracker:
-    """The tracker, ready to write. Raises UserError where its library is missing or refuses the place."""
+    """The tracker, ready to write. Raises UserError where its library is missing or refuses the
+    place."""
     try:
         return TRACKERS[name](place, project)
     except ImportError as error:
-        raise UserError(f"export {name} needs {error.name}, which is missing: pip install 'ganbench[track]'") from error
+        raise UserError(
+            f"export {name} needs {error.name}, which is missing: pip install 'ganbench[track]'"
+        ) from error
 
 
 class Remembered:
-    """A tracker in a folder, which keeps what was exported in exported/KEY.json there: by start of the cell."""
+    """A tracker in a folder, which keeps what was exported in exported/KEY.json there: by start of
+    the cell."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -111,7 +122,9 @@ class TensorBoard(Remembered):
         path.parent.mkdir(parents=True, exist_ok=True)
         events = [] if size else [Event(wall_time=news.time(0), file_version="brain.Event:2")]
         if news.params:
-            summary = hparams_pb(news.axes | news.params, trial_id=news.seen["run"], start_time_secs=news.time(0))
+            summary = hparams_pb(
+                news.axes | news.params, trial_id=news.seen["run"], start_time_secs=news.time(0)
+            )
             events.append(Event(wall_time=news.time(0), summary=summary))
         if news.facts:
             rows = [f"| {name} | {value} |" for name, value in (news.axes | news.facts).items()]
@@ -119,17 +132,30 @@ class TensorBoard(Remembered):
             summary = text_pb("cell", "\n".join(["| | |", "|-|-|", *rows]))
             events.append(Event(wall_time=news.time(step), step=max(step, 0), summary=summary))
         for step, values in news.points.items():
-            scalars = [Summary.Value(tag=series, simple_value=value) for series, value in values.items()]
-            events.append(Event(wall_time=news.time(step), step=step, summary=Summary(value=scalars)))
+            scalars = [
+                Summary.Value(tag=series, simple_value=value) for series, value in values.items()
+            ]
+            events.append(
+                Event(wall_time=news.time(step), step=step, summary=Summary(value=scalars))
+            )
         for step, sheet in news.sheets.items():
             with Image.open(sheet) as image:
                 width, height, bands = *image.size, len(image.getbands())
-            shown = Summary.Image(height=height, width=width, colorspace=bands, encoded_image_string=sheet.read_bytes())
+            shown = Summary.Image(
+                height=height,
+                width=width,
+                colorspace=bands,
+                encoded_image_string=sheet.read_bytes(),
+            )
             value = Summary.Value(tag="samples", image=shown)
-            events.append(Event(wall_time=news.time(step), step=step, summary=Summary(value=[value])))
+            events.append(
+                Event(wall_time=news.time(step), step=step, summary=Summary(value=[value]))
+            )
         with path.open("ab") as file:
             if file.tell() < size:
-                raise UserError(f"{path} is shorter than what was exported; delete {self.place} to export all anew")
+                raise UserError(
+                    f"{path} is shorter than what was exported; delete {self.place} to export all anew"
+                )
             file.truncate(size)  # what an export that was killed wrote and did not remember
             writer = RecordWriter(file)
             for event in events:
@@ -142,13 +168,16 @@ class TensorBoard(Remembered):
 
 
 class Mlflow:
-    """A tracking server or database; in a folder, mlflow.db and artifacts. What was exported is a tag of the run."""
+    """A tracking server or database; in a folder, mlflow.db and artifacts. What was exported is a
+    tag of the run."""
 
     def __init__(self, place: Path | str, project: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         uri = place if isinstance(place, str) else f"sqlite:///{place.absolute() / 'mlflow.db'}"
         if uri.startswith("sqlite"):
-            import_module("sqlalchemy")  # without them mlflow-skinny fails with words about its model registry
+            import_module(
+                "sqlalchemy"
+            )  # without them mlflow-skinny fails with words about its model registry
             import_module("alembic")
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -164,7 +193,9 @@ class Mlflow:
         try:
             self.client = MlflowClient(tracking_uri=uri)
             found = self.client.get_experiment_by_name(project)
-            self.experiment = found.experiment_id if found else self.client.create_experiment(project, artifacts)
+            self.experiment = (
+                found.experiment_id if found else self.client.create_experiment(project, artifacts)
+            )
         except MlflowException as error:
             raise UserError(f"export: {uri}: {' '.join(str(error).split())[:500]}") from error
 
@@ -198,15 +229,24 @@ class Mlflow:
             for series, value in values.items()
         ]
         params = [Param(name, str(value)[:6000]) for name, value in news.params.items()]
-        for i in range(0, max(len(metrics), 9 * len(params)), 900):  # a batch holds 1,000, of which 100 are params
+        for i in range(
+            0, max(len(metrics), 9 * len(params)), 900
+        ):  # a batch holds 1,000, of which 100 are params
             self.client.log_batch(run, metrics[i : i + 900], params[i // 9 : i // 9 + 100])
         for sheet in news.sheets.values():
             self.client.log_artifact(run, str(sheet), "samples")
         self.runs[news.key, news.started] = news.seen = news.seen | {"run": run}
         facts = news.facts | {"ganbench.exported": json.dumps(news.seen)}
-        self.client.log_batch(run, tags=[RunTag(name, value[:5000]) for name, value in facts.items()])
+        self.client.log_batch(
+            run, tags=[RunTag(name, value[:5000]) for name, value in facts.items()]
+        )
         if news.facts:
-            ends = {"done": "FINISHED", "diverged": "FINISHED", "interrupted": "KILLED", "running": "RUNNING"}
+            ends = {
+                "done": "FINISHED",
+                "diverged": "FINISHED",
+                "interrupted": "KILLED",
+                "running": "RUNNING",
+            }
             state = ends.get(news.status, "FAILED")
             if state == "RUNNING":
                 self.client.update_run(run, state)
@@ -218,19 +258,24 @@ class Mlflow:
 
 
 class Wandb(Remembered):
-    """Runs to be sent with `wandb sync`, or, where WANDB_API_KEY is set or WANDB_MODE says so, sent at once. The
-    generator step is the axis `g_step`: what is logged at one of wandb's own steps cannot be added to later."""
+    """Runs to be sent with `wandb sync`, or, where WANDB_API_KEY is set or WANDB_MODE says so, sent
+    at once. The generator step is the axis `g_step`: what is logged at one of wandb's own steps
+    cannot be added to later."""
 
     def __init__(self, place: Path, project: str) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        self.mode: Any = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
+        self.mode: Any = os.environ.get("WANDB_MODE") or (
+            "online" if os.environ.get("WANDB_API_KEY") else "offline"
+        )
         if self.mode == "disabled":
             raise UserError("export wandb: WANDB_MODE is disabled, which writes nothing; unset it")
         super().__init__(place)
         self.errors, self.project, self.open = (wandb.Error,), project, dict[str, Any]()
-        self.hint = f"wandb sync {place}/wandb/offline-run-*" if self.mode == "offline" else "wandb.ai"
+        self.hint = (
+            f"wandb sync {place}/wandb/offline-run-*" if self.mode == "offline" else "wandb.ai"
+        )
         self.place.mkdir(parents=True, exist_ok=True)
 
     def write(self, news: News) -> None:

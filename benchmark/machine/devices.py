@@ -6,9 +6,9 @@ from benchmark.errors import UserError, unknown
 
 
 def devices_of(device: str, jobs: int) -> list[str]:
-    """One device per worker, of `--device` and `--jobs`: in turn, so that more jobs than GPUs share them evenly, and
-    fewer use the first. MPS is untested and taken only by its name. Raises UserError for what is not there, and for
-    named devices that would stay without a worker."""
+    """One device per worker, of `--device` and `--jobs`: in turn, so that more jobs than GPUs share
+    them evenly, and fewer use the first. MPS is untested and taken only by its name. Raises
+    UserError for what is not there, and for named devices that would stay without a worker."""
     import torch
 
     if jobs < 0:
@@ -20,7 +20,9 @@ def devices_of(device: str, jobs: int) -> list[str]:
     elif device == "cuda":
         found = gpus
         if not gpus:
-            raise UserError(f"--device cuda: there is no CUDA device here; valid: auto, {', '.join(there)}")
+            raise UserError(
+                f"--device cuda: there is no CUDA device here; valid: auto, {', '.join(there)}"
+            )
     else:
         found = device.split(",")
         for name in found:

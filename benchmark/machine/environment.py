@@ -1,4 +1,5 @@
-"""What a number depends on beside its cell: written beside every cell, at its start and at every resume."""
+"""What a number depends on beside its cell: written beside every cell, at its start and at every
+resume."""
 
 import hashlib
 import json
@@ -15,13 +16,20 @@ from benchmark.store.code import ROOT
 
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy")
 CODE = ("benchmark", "variants")
-SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # what the speed of float32 and bf16 depends on
+SETS = (
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "amx_bf16",
+    "asimd",
+    "bf16",
+)  # what the speed of float32 and bf16 depends on
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def environment(device: str) -> dict[str, Any]:
-    """What a number depends on beside the spec: versions, processor, GPU, threads, flags, commit. No host or user
-    names, no paths. Takes milliseconds after the first time."""
+    """What a number depends on beside the spec: versions, processor, GPU, threads, flags, commit.
+    No host or user names, no paths. Takes milliseconds after the first time."""
     import torch
 
     cuda = device.startswith("cuda")
@@ -54,9 +62,10 @@ def environment(device: str) -> dict[str, Any]:
 
 @cache
 def git_facts() -> dict[str, Any] | None:
-    """The commit of the checkout this code runs from, and `dirty`, a hash of what is not committed: changes of tracked
-    files, and new files of benchmark/ and variants/; None where nothing is. None outside a checkout. Of the variable
-    GANBENCH_GIT, JSON, where it is set: a worker of a cluster runs a copy of the code, without its history."""
+    """The commit of the checkout this code runs from, and `dirty`, a hash of what is not committed:
+    changes of tracked files, and new files of benchmark/ and variants/; None where nothing is. None
+    outside a checkout. Of the variable GANBENCH_GIT, JSON, where it is set: a worker of a cluster
+    runs a copy of the code, without its history."""
     if told := os.environ.get("GANBENCH_GIT"):
         facts: dict[str, Any] | None = json.loads(told)
         return facts
@@ -65,7 +74,8 @@ def git_facts() -> dict[str, Any] | None:
             return None
         changes = _git("diff", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")
         new = [
-            ROOT / os.fsdecode(name) for name in _git("ls-files", "-zo", "--exclude-standard", "--", *CODE).split(b"\0")
+            ROOT / os.fsdecode(name)
+            for name in _git("ls-files", "-zo", "--exclude-standard", "--", *CODE).split(b"\0")
         ]
         for path in filter(Path.is_file, new):
             changes += str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes()
@@ -90,7 +100,9 @@ def _versions() -> dict[str, str]:
 def _processor() -> str:
     """The processor's model."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        found = re.search(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
     except OSError:  # no Linux
         found = None
     return found[1].strip() if found else platform.processor() or platform.machine()
@@ -100,7 +112,9 @@ def _processor() -> str:
 def _instruction_sets() -> list[str]:
     """Those of SETS that the processor has; empty where it does not say (not Linux)."""
     try:
-        found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        found = re.search(
+            r"^(?:flags|Features)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
     except OSError:
         return []
     return [name for name in SETS if found and name in found[1].split()]

@@ -1,4 +1,5 @@
-"""Memory: what a cell takes at its peak, giving it back, and the line for an error that is for lack of it."""
+"""Memory: what a cell takes at its peak, giving it back, and the line for an error that is for lack
+of it."""
 
 import ctypes
 import gc
@@ -18,16 +19,21 @@ SIZE = r"([\d.]+ \w+)"
 RELEASES = itertools.count()
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 GLIBC = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
-CHANGE = "a smaller training.batch_size or width, precision = bf16, or fewer cells at a time (--jobs)"
+CHANGE = (
+    "a smaller training.batch_size or width, precision = bf16, or fewer cells at a time (--jobs)"
+)
 
 
 def release_memory(device: str) -> None:
-    """Give back what the last cell left: reference cycles, and what the device's allocator keeps for reuse."""
+    """Give back what the last cell left: reference cycles, and what the device's allocator keeps
+    for reuse."""
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()  # the code compiled for it
     gc.collect()
     if next(RELEASES) < 2:
-        gc.freeze()  # the modules that a process loads before and in its first cell need no looking through after each
+        # the modules that a process loads before and in its first cell need no looking through
+        # after each
+        gc.freeze()
     if device != "cpu":
         torch.accelerator.empty_cache()
     if GLIBC:
@@ -35,7 +41,8 @@ def release_memory(device: str) -> None:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Start counting peak memory anew: the device's, or on Linux the process's. MPS has no such count."""
+    """Start counting peak memory anew: the device's, or on Linux the process's. MPS has no such
+    count."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     elif device == "cpu" and sys.platform == "linux":
@@ -46,20 +53,22 @@ def reset_peak_memory(device: str) -> None:
 
 
 def peak_memory_mb(device: str) -> float:
-    """Peak memory since the reset in MiB: allocated on the device by this process (MPS: what its driver holds, which
-    only grows before the next release), or resident in the process."""
+    """Peak memory since the reset in MiB: allocated on the device by this process (MPS: what its
+    driver holds, which only grows before the next release), or resident in the process."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     if device == "mps":
         return torch.mps.driver_allocated_memory() / 2**20
     if sys.platform == "linux":
         return _gib("self/status", "VmHWM") * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 1024
+    )
 
 
 def out_of_memory(error: BaseException, device: str) -> str | None:
-    """One line for an error that is for lack of memory: what was asked for, in use and there, and what to change.
-    None for any other error."""
+    """One line for an error that is for lack of memory: what was asked for, in use and there, and
+    what to change. None for any other error."""
     text = " ".join(str(error).split())
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not LACKING.search(text):
         return None
@@ -72,8 +81,15 @@ def out_of_memory(error: BaseException, device: str) -> str | None:
     elif device == "cpu" and sys.platform == "linux":
         if GLIBC:
             GLIBC.malloc_trim(0)  # what is kept is not in use
-        own, free, there = _gib("self/status", "VmRSS"), _gib("meminfo", "MemAvailable"), _gib("meminfo", "MemTotal")
-        facts += [f"{own:.2f} GiB in use by this process", f"{free:.2f} GiB of {there:.2f} GiB free"]
+        own, free, there = (
+            _gib("self/status", "VmRSS"),
+            _gib("meminfo", "MemAvailable"),
+            _gib("meminfo", "MemTotal"),
+        )
+        facts += [
+            f"{own:.2f} GiB in use by this process",
+            f"{free:.2f} GiB of {there:.2f} GiB free",
+        ]
     else:
         facts = [text[:200]]
     return f"out of memory on {device}: {', '.join(facts)}; try {CHANGE}"
@@ -91,8 +107,9 @@ def _gib(file: str, name: str) -> float:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed memory until `release_memory`: a step allocates the same activations again and again, and
-    without this the system takes their pages back and clears them every time. Other C libraries are left alone."""
+    """Have glibc keep freed memory until `release_memory`: a step allocates the same activations
+    again and again, and without this the system takes their pages back and clears them every time.
+    Other C libraries are left alone."""
     if GLIBC:
         GLIBC.mallopt(M_MMAP_THRESHOLD, 2**30)
         GLIBC.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -45,7 +45,8 @@ def find(name_or_path: str) -> Path:
 
 
 def read(path: Path, overrides: list[str] | None = None) -> tuple[Matrix, str]:
-    """A validated matrix and the comment that begins its file. Overrides are `training.steps=200`."""
+    """A validated matrix and the comment that begins its file. Overrides are
+    `training.steps=200`."""
     try:
         text = path.read_text()
         raw = tomllib.loads(text)
@@ -58,8 +59,11 @@ def read(path: Path, overrides: list[str] | None = None) -> tuple[Matrix, str]:
 
 
 def expand(matrix: Matrix, only: str = "") -> list[Cell]:
-    """The cells of a matrix in its order, checked pair by pair. `only`: "objective=wgan_gp seed=0"."""
-    axes = [[c for value in getattr(matrix, f"{axis}s") for c in choices(axis, value)] for axis in AXES]
+    """The cells of a matrix in its order, checked pair by pair. `only`: "objective=wgan_gp
+    seed=0"."""
+    axes = [
+        [c for value in getattr(matrix, f"{axis}s") for c in choices(axis, value)] for axis in AXES
+    ]
     plans: list[Any] = list(itertools.product(*axes, _seeds(matrix.seeds)))
     named = [_named(plan[:3], plan[3]) for plan in plans]
     excluded = [
@@ -67,7 +71,9 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
         for rule in matrix.exclude
     ]
     plans = [
-        plan for plan, names in zip(plans, named, strict=True) if not any(_meets(names, rule) for rule in excluded)
+        plan
+        for plan, names in zip(plans, named, strict=True)
+        if not any(_meets(names, rule) for rule in excluded)
     ]
     for extra in matrix.include:
         seeds = _seeds(matrix.seeds if extra.seeds is None else extra.seeds)
@@ -75,9 +81,15 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
     cells = [cell(matrix, *plan) for plan in plans]
     seen: dict[tuple[Any, ...], Cell] = {}
     for c in cells:
-        same = seen.setdefault((c.objective.label, c.architecture.label, c.dataset.label, c.seed), c)
+        same = seen.setdefault(
+            (c.objective.label, c.architecture.label, c.dataset.label, c.seed), c
+        )
         if same is not c and same.key == c.key:
-            hint = " (two image folders are told apart by `collection`)" if c.dataset.name == "image_folder" else ""
+            hint = (
+                " (two image folders are told apart by `collection`)"
+                if c.dataset.name == "image_folder"
+                else ""
+            )
             raise UserError(f"duplicate cell {c.key}: the matrix names it twice{hint}")
         if same is not c:
             raise UserError(
@@ -88,8 +100,14 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
         chosen = selected([(c.objective, c.architecture, c.dataset, c.seed) for c in cells], only)
         cells = [c for c, taken in zip(cells, chosen, strict=True) if taken]
     if not cells:
-        raise UserError(f"the matrix is empty{f' under --only {only!r}' if only else ''}: no cell is left to run")
-    if matrix.reference and matrix.reference not in (labels := {c.objective.label for c in cells}) and not only:
+        raise UserError(
+            f"the matrix is empty{f' under --only {only!r}' if only else ''}: no cell is left to run"
+        )
+    if (
+        matrix.reference
+        and matrix.reference not in (labels := {c.objective.label for c in cells})
+        and not only
+    ):
         raise unknown("reference objective", matrix.reference, sorted(labels))
     for name in matrix.targets:
         if name not in (labels := {c.dataset.label for c in cells}) and not only:
@@ -111,11 +129,14 @@ def cell(
     dataset: tuple[Choice, dict[str, Any]],
     seed: int,
 ) -> Cell:
-    """One cell, refused where its objective and architecture contradict each other. The training options are the
-    matrix's, then the dataset's, then the architecture's; a later budget takes the place of an earlier one."""
+    """One cell, refused where its objective and architecture contradict each other. The training
+    options are the matrix's, then the dataset's, then the architecture's; a later budget takes the
+    place of an earlier one."""
     merged: dict[str, Any] = {}
     for layer in (matrix.training, dataset[1], architecture[1]):
-        merged = {key: v for key, v in merged.items() if key not in BUDGETS or not {*BUDGETS} & {*layer}} | layer
+        merged = {
+            key: v for key, v in merged.items() if key not in BUDGETS or not {*BUDGETS} & {*layer}
+        } | layer
     training = validated(Training, merged, "training")
     own = [key for key in RECIPE if key in objective[0].params]
     if own and training.recipe != "paper":
@@ -126,7 +147,9 @@ def cell(
     wanted, modality = matrix.evaluation.metrics, classes("dataset", dataset[0].name)[0].modality
     if wanted and not any(modality in METRICS[name].modality for name in wanted):
         valid = ", ".join(name for name, m in METRICS.items() if modality in m.modality)
-        raise UserError(f"evaluation.metrics {wanted} has none for {dataset[0].label} ({modality}); valid: {valid}")
+        raise UserError(
+            f"evaluation.metrics {wanted} has none for {dataset[0].label} ({modality}); valid: {valid}"
+        )
     if training.seconds and training.lr_decay != "none":
         raise UserError("training: lr_decay needs a budget in steps or samples, not in seconds")
     return Cell(
@@ -147,7 +170,9 @@ def _override(raw: dict[str, Any], text: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value  # a bare word
     *path, last = key.strip().split(".")
-    included = [list(entry.values()) for entry in raw.get("include") or [] if isinstance(entry, dict)]
+    included = [
+        list(entry.values()) for entry in raw.get("include") or [] if isinstance(entry, dict)
+    ]
     values = [raw.get("datasets"), raw.get("architectures"), *included]
     tables = [table for several in values for table in _tables(several)]
     for part in path:
@@ -155,7 +180,9 @@ def _override(raw: dict[str, Any], text: str) -> None:
         if not isinstance(raw, dict):
             raise UserError(f"--set {text}: {part!r} is not a table")
     raw[last] = parsed
-    if path[:1] == ["training"]:  # --set has the last word: over a dataset's or an architecture's own training, too
+    if path[:1] == [
+        "training"
+    ]:  # --set has the last word: over a dataset's or an architecture's own training, too
         first = [*path, last][1]
         gone = BUDGETS if first in BUDGETS else (first,)
         for other in set(gone) - {first}:
@@ -166,7 +193,9 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 def _tables(values: Any) -> list[dict[str, Any]]:
     """The values of an axis, as the file gives them, that bring training options of their own."""
-    tables = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    tables = (
+        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    )
     return [table for table in tables if isinstance(table.get("training"), dict)]
 
 
@@ -178,7 +207,10 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
 
 
 def _condition(
-    rule: dict[str, Any], where: str, named: list[dict[str, tuple[str, ...]]], also: dict[str, list[str]] | None = None
+    rule: dict[str, Any],
+    where: str,
+    named: list[dict[str, tuple[str, ...]]],
+    also: dict[str, list[str]] | None = None,
 ) -> dict[str, set[str]]:
     """A rule as {key: the names that meet it}; every name must occur in the plan, or in `also`."""
     if not rule:
@@ -188,7 +220,9 @@ def _condition(
         if key not in (*AXES, "seed"):
             raise unknown(f"key in {where}", key, (*AXES, "seed"))
         found[key] = {name.strip() for name in str(value).split("|")}
-        valid = dict.fromkeys([*(name for names in named for name in names[key]), *(also or {}).get(key, [])])
+        valid = dict.fromkeys(
+            [*(name for names in named for name in names[key]), *(also or {}).get(key, [])]
+        )
         for name in sorted(found[key]):
             if name not in valid:
                 raise unknown(f"{key} in {where}", name, valid)
@@ -200,10 +234,14 @@ def _seeds(seeds: int | list[int]) -> list[int]:
 
 
 def _named(chosen: Any, seed: int) -> dict[str, tuple[str, ...]]:
-    """What a condition may call each part of a cell: a variant by its label or its bare name, which takes all its
-    variations; NAME[] is the one without parameters."""
+    """What a condition may call each part of a cell: a variant by its label or its bare name, which
+    takes all its variations; NAME[] is the one without parameters."""
     names = {
-        axis: (choice[0].label, choice[0].name, *([] if choice[0].params else [f"{choice[0].name}[]"]))
+        axis: (
+            choice[0].label,
+            choice[0].name,
+            *([] if choice[0].params else [f"{choice[0].name}[]"]),
+        )
         for axis, choice in zip(AXES, chosen, strict=True)
     }
     return names | {"seed": (str(seed),)}

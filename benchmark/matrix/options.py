@@ -1,4 +1,5 @@
-"""The options of a matrix file: their types, defaults and meaning, and a mistake in them as one line."""
+"""The options of a matrix file: their types, defaults and meaning, and a mistake in them as one
+line."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -13,7 +14,9 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seeds = Annotated[int, Field(gt=0, le=100_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]]
 Value = str | dict[str, Any]  # on an axis: a name, or a table with a name and parameters
-TAG = re.compile(r"str|int|Optimiser|(literal|list|dict|constrained)\W.*")  # pydantic's names of a union's members
+TAG = re.compile(
+    r"str|int|Optimiser|(literal|list|dict|constrained)\W.*"
+)  # pydantic's names of a union's members
 
 
 class Strict(BaseModel):
@@ -41,13 +44,17 @@ class Training(Strict):
     generator_batch_multiple: Positive = 1
     ema: Share = 0.0  # decay of the generator's moving average per step; 0: none
     precision: Literal["float32", "tf32", "bf16"] = "float32"
-    layout: Literal["contiguous", "channels_last"] = "contiguous"  # memory format of images and convolution weights
+    layout: Literal["contiguous", "channels_last"] = (
+        "contiguous"  # memory format of images and convolution weights
+    )
 
     @model_validator(mode="after")
     def one_budget(self) -> "Training":
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"set exactly one budget of {', '.join(BUDGETS)}, not {' and '.join(given) or 'none'}")
+            raise ValueError(
+                f"set exactly one budget of {', '.join(BUDGETS)}, not {' and '.join(given) or 'none'}"
+            )
         return self
 
 
@@ -59,7 +66,15 @@ class SampleSizes(Strict):
 class Evaluation(Strict):
     """When and how a run is measured. Not part of a cell's key."""
 
-    schedule: list[Annotated[float, Field(ge=0, le=1)]] = [0, 0.1, 0.2, 0.4, 0.6, 0.8, 1]  # shares of the budget
+    schedule: list[Annotated[float, Field(ge=0, le=1)]] = [
+        0,
+        0.1,
+        0.2,
+        0.4,
+        0.6,
+        0.8,
+        1,
+    ]  # shares of the budget
     n: SampleSizes = SampleSizes()  # generated samples per evaluation
     n_real: Annotated[int, Field(ge=0)] = 0  # training images they are held against; 0: all
     metrics: list[str] = []  # of those METRICS knows; none named: all of the modality
@@ -67,7 +82,9 @@ class Evaluation(Strict):
     extractor_weights: str | None = None  # path of the extractor's weights
     kid_subsets: Positive = 100
     kid_subset_size: Positive = 1000
-    sampling_statistics: Literal["batch", "ema"] = "batch"  # batch norm in sampling: the batch's, or averages
+    sampling_statistics: Literal["batch", "ema"] = (
+        "batch"  # batch norm in sampling: the batch's, or averages
+    )
     log_every: Positive = 50  # generator steps between rows of steps.jsonl
 
     @model_validator(mode="after")
@@ -77,7 +94,11 @@ class Evaluation(Strict):
         for name in self.metrics:
             if name not in METRICS:
                 raise unknown("metric", name, METRICS)
-        if not self.schedule or sorted(set(self.schedule)) != self.schedule or self.schedule[-1] != 1:
+        if (
+            not self.schedule
+            or sorted(set(self.schedule)) != self.schedule
+            or self.schedule[-1] != 1
+        ):
             raise ValueError(
                 "schedule must be a rising list of shares of the budget that ends with 1, such as [0, 0.5, 1], "
                 f"not {self.schedule}"
@@ -119,14 +140,18 @@ def validated(model: Any, raw: dict[str, Any], where: str) -> Any:
         return model.model_validate(raw)
     except ValidationError as error:
         found = error.errors()
-        first = max(found, key=lambda e: len(e["loc"]))  # of a union's members, the one that matched furthest
+        first = max(
+            found, key=lambda e: len(e["loc"])
+        )  # of a union's members, the one that matched furthest
         path = _path(first)
         name = ".".join(path)
         if first["type"] == "extra_forbidden":
             raise unknown(f"key in {where}", name, _keys(model, path[:-1])) from error
         prefix = "Input should be "
         same = [e["msg"] for e in found if _path(e) == path and e["msg"].startswith(prefix)]
-        expected = prefix + " or ".join(dict.fromkeys(message.removeprefix(prefix) for message in same))
+        expected = prefix + " or ".join(
+            dict.fromkeys(message.removeprefix(prefix) for message in same)
+        )
         message = expected if same else first["msg"].removeprefix("Value error, ")
         given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
         message = re.sub(r"dictionary( or instance of \w+)?", "table", message)
@@ -145,5 +170,7 @@ def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
         if not part.isdecimal():
             annotation = model.model_fields[part].annotation
             inner = [annotation, *getattr(annotation, "__args__", ())]
-            model = next(kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel))
+            model = next(
+                kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)
+            )
     return [".".join([*path, key]) for key in model.model_fields]

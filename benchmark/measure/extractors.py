@@ -1,4 +1,5 @@
-"""Feature extractors: torch-fidelity's own under their names, and `classifier`, trained on a dataset's labels."""
+"""Feature extractors: torch-fidelity's own under their names, and `classifier`, trained on a
+dataset's labels."""
 
 import io
 import sys
@@ -18,15 +19,21 @@ from benchmark.matrix.cell import digest
 from benchmark.measure.protocol import cache_folder, content_hash
 from benchmark.store.files import write_bytes
 
-SHIPPED = Path(__file__).parent / "weights"  # so that the quick matrix has one protocol on every machine
+SHIPPED = (
+    Path(__file__).parent / "weights"
+)  # so that the quick matrix has one protocol on every machine
 EPOCHS, BATCH, LR = 30, 50, 1e-3
 MOST = 150_000  # images it is trained on, all passes together, but for two whole passes at least
-RECIPE = f"3 convolutions, 64 features; Adam {LR}, cosine, {EPOCHS} passes of {BATCH}, {MOST} at most"  # in its key
+# in its key
+RECIPE = (
+    f"3 convolutions, 64 features; Adam {LR}, cosine, {EPOCHS} passes of {BATCH}, {MOST} at most"
+)
 
 
 @dataclass
 class Extractor:
-    """An extractor resident on a device: uint8 images (n, C, H, W) -> features (n, d), logits (n, classes) or None."""
+    """An extractor resident on a device: uint8 images (n, C, H, W) -> features (n, d), logits (n,
+    classes) or None."""
 
     name: str
     network: FeatureExtractorBase
@@ -49,13 +56,22 @@ class Extractor:
 
 
 def open_extractor(name: str, weights: str | None, dataset: Any, device: str) -> Extractor:
-    """The extractor of a name, with weights from a path, else trained (classifier) or downloaded (torch-fidelity's)."""
+    """The extractor of a name, with weights from a path, else trained (classifier) or downloaded
+    (torch-fidelity's)."""
     if name not in FEATURE_EXTRACTORS_REGISTRY:
         raise unknown("extractor", name, FEATURE_EXTRACTORS_REGISTRY)
     layers = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric
     feature_layer = layers("fid")
-    logits_layer = layers("isc") if layers("isc") != feature_layer else None  # CLIP and DINOv2 have no classes
-    path = Path(weights).expanduser() if weights else classifier_weights(dataset) if name == "classifier" else None
+    logits_layer = (
+        layers("isc") if layers("isc") != feature_layer else None
+    )  # CLIP and DINOv2 have no classes
+    path = (
+        Path(weights).expanduser()
+        if weights
+        else classifier_weights(dataset)
+        if name == "classifier"
+        else None
+    )
     if path and not path.exists():
         raise UserError(f"evaluation.extractor_weights: no file {str(path)!r}")
     if path and name != "classifier":
@@ -78,33 +94,53 @@ def open_extractor(name: str, weights: str | None, dataset: Any, device: str) ->
             f"extractor {name!r} takes no evaluation.extractor_weights: torch-fidelity downloads"
         ) from error
     except RuntimeError as error:
-        raise UserError(f"extractor {name!r}: {path} does not fit: {str(error).splitlines()[0]}") from error
-    resize = f"torch-fidelity, {network.INPUT_IMAGE_SIZE}" if hasattr(network, "INPUT_IMAGE_SIZE") else "none"
+        raise UserError(
+            f"extractor {name!r}: {path} does not fit: {str(error).splitlines()[0]}"
+        ) from error
+    resize = (
+        f"torch-fidelity, {network.INPUT_IMAGE_SIZE}"
+        if hasattr(network, "INPUT_IMAGE_SIZE")
+        else "none"
+    )
     accuracy = network.accuracy if isinstance(network, Classifier) else None
-    extractor = Extractor(name, network, feature_layer, logits_layer, _hash_weights(network), resize, accuracy)
-    if device == "cpu" and name != "classifier":  # the fastest there; the classifier's numbers stay those of old
+    extractor = Extractor(
+        name, network, feature_layer, logits_layer, _hash_weights(network), resize, accuracy
+    )
+    if (
+        device == "cpu" and name != "classifier"
+    ):  # the fastest there; the classifier's numbers stay those of old
         network.to(memory_format=torch.channels_last)
         extractor.batch = 25
     return extractor
 
 
 class Classifier(FeatureExtractorBase):
-    """A small convolutional classifier of a dataset's own labels, for data unlike ImageNet: the practice of TF-GAN for
-    MNIST. Three 3×3 convolutions, halving while the side is above 4, 64 features of root mean square 1 over the
-    training images (KID's kernel is not scale-free), logits.
+    """A small convolutional classifier of a dataset's own labels, for data unlike ImageNet: the
+    practice of TF-GAN for MNIST. Three 3×3 convolutions, halving while the side is above 4, 64
+    features of root mean square 1 over the training images (KID's kernel is not scale-free),
+    logits.
 
-    One trained on one channel is applied to each channel of images that have several (stacked digits): the features
-    side by side, and as logits the log probabilities of all combinations, the first channel's class counting most."""
+    One trained on one channel is applied to each channel of images that have several (stacked
+    digits): the features side by side, and as logits the log probabilities of all combinations, the
+    first channel's class counting most."""
 
     def __init__(
-        self, name: str, features_list: list[str], feature_extractor_weights_path: str = "", **kwargs: Any
+        self,
+        name: str,
+        features_list: list[str],
+        feature_extractor_weights_path: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init__(name, features_list)
         with np.load(feature_extractor_weights_path, allow_pickle=False) as arrays:
             self.body, self.out = _layers(tuple(arrays["shape"]), len(arrays["out.bias"]))
             self.accuracy = float(arrays["accuracy"])
             self.register_buffer("scale", torch.ones(()))
-            state = {key: torch.from_numpy(arrays[key]) for key in arrays if key not in ("shape", "accuracy")}
+            state = {
+                key: torch.from_numpy(arrays[key])
+                for key in arrays
+                if key not in ("shape", "accuracy")
+            }
         self.load_state_dict(state)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -140,16 +176,22 @@ register_feature_extractor("classifier", Classifier)
 
 
 def classifier_weights(dataset: Any) -> Path:
-    """The weights file of a dataset's classifier: shipped, cached, or trained now and cached by content hash."""
+    """The weights file of a dataset's classifier: shipped, cached, or trained now and cached by
+    content hash."""
     train, held = dataset.classified()
     if train.labels is None:
-        raise UserError(f"extractor 'classifier' needs labels, and {dataset.source} has none; use another extractor")
+        raise UserError(
+            f"extractor 'classifier' needs labels, and {dataset.source} has none; use another extractor"
+        )
     key = digest([RECIPE, content_hash(train.samples, train.labels, held.samples, held.labels)], 16)
     for folder in (SHIPPED, cache_folder()):
         if (folder / f"classifier-{key}.npz").exists():
             return folder / f"classifier-{key}.npz"
     path = cache_folder() / f"classifier-{key}.npz"
-    print(f"training a classifier on {len(train.samples)} images, once; kept in {path.parent}", file=sys.stderr)
+    print(
+        f"training a classifier on {len(train.samples)} images, once; kept in {path.parent}",
+        file=sys.stderr,
+    )
     buffer = io.BytesIO()
     arrays: dict[str, Any] = dict(train_classifier(train, held))
     np.savez(buffer, **arrays)
@@ -158,8 +200,8 @@ def classifier_weights(dataset: Any) -> Path:
 
 
 def train_classifier(train: Any, held: Any) -> dict[str, np.ndarray]:
-    """Train on (train.samples, train.labels) for EPOCHS passes, fewer where that is over MOST images. Returns the
-    state by name, the images' shape, and the accuracy on held-out images."""
+    """Train on (train.samples, train.labels) for EPOCHS passes, fewer where that is over MOST
+    images. Returns the state by name, the images' shape, and the accuracy on held-out images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         body, out = _layers(tuple(train.samples.shape[1:]), int(train.labels.max()) + 1)
@@ -169,15 +211,21 @@ def train_classifier(train: Any, held: Any) -> dict[str, np.ndarray]:
         steps = epochs * (len(train.samples) // BATCH)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(epochs):
-            for index in torch.randperm(len(train.samples)).split(BATCH)[: len(train.samples) // BATCH]:
+            for index in torch.randperm(len(train.samples)).split(BATCH)[
+                : len(train.samples) // BATCH
+            ]:
                 optimizer.zero_grad(set_to_none=True)
                 images = train.samples[index].float() / 127.5 - 1
                 nn.functional.cross_entropy(network(images), train.labels[index].long()).backward()
                 optimizer.step()
                 schedule.step()
     with torch.no_grad():
-        guesses = torch.cat([network(part.float() / 127.5 - 1).argmax(1) for part in held.samples.split(BATCH)])
-        features = torch.cat([body(part.float() / 127.5 - 1) for part in train.samples.split(BATCH)])
+        guesses = torch.cat(
+            [network(part.float() / 127.5 - 1).argmax(1) for part in held.samples.split(BATCH)]
+        )
+        features = torch.cat(
+            [body(part.float() / 127.5 - 1) for part in train.samples.split(BATCH)]
+        )
     state = {"scale": features.square().mean().sqrt()}
     state |= {f"body.{name}": value for name, value in body.state_dict().items()}
     state |= {f"out.{name}": value for name, value in out.state_dict().items()}
@@ -201,7 +249,9 @@ def _refuse_unsafe(path: Path) -> None:
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path} is not a file of plain tensors: {str(error).splitlines()[0]}") from error
+        raise UserError(
+            f"{path} is not a file of plain tensors: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _hash_weights(network: nn.Module) -> str:

@@ -1,4 +1,5 @@
-"""What an extractor finds in images, and the moments of it: float64, on the device where it has float64."""
+"""What an extractor finds in images, and the moments of it: float64, on the device where it has
+float64."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,13 +49,14 @@ class Features:
 
     @cached_property
     def radii(self) -> Tensor:
-        """The distance of each image to the NEIGHBOURHOOD-th nearest other one (n,): balls that make up a manifold."""
+        """The distance of each image to the NEIGHBOURHOOD-th nearest other one (n,): balls that
+        make up a manifold."""
         return self._neighbours[0][:, -1]
 
     @cached_property
     def nearest_other(self) -> Tensor:
-        """The distance of each image to the nearest other one (n,): the neighbour by matrix product, then their
-        distance by difference, so that equal images are at 0."""
+        """The distance of each image to the nearest other one (n,): the neighbour by matrix
+        product, then their distance by difference, so that equal images are at 0."""
         return (self.features - self.features[self._neighbours[1]]).norm(dim=1)
 
     @cached_property
@@ -70,9 +72,11 @@ class Features:
 
 
 @torch.no_grad()
-def extract(extractor: Extractor, images: Tensor, device: str, with_logits: bool = True) -> Features:
-    """Features and logits of uint8 images (n, C, H, W), in float32 whatever precision the training has; then float64,
-    on the CPU but for CUDA: another device may have none."""
+def extract(
+    extractor: Extractor, images: Tensor, device: str, with_logits: bool = True
+) -> Features:
+    """Features and logits of uint8 images (n, C, H, W), in float32 whatever precision the training
+    has; then float64, on the CPU but for CUDA: another device may have none."""
     features, logits = [], []
     with full_precision(torch.empty(0, device=device)):
         for batch in images.split(extractor.batch):

@@ -11,7 +11,8 @@ from benchmark.train.snapshot import Snapshot
 
 
 def open_instrument(choice: Choice, evaluation: dict[str, Any], device: str) -> Instrument:
-    """The instrument of a dataset under an evaluation, opened at most once per process and device."""
+    """The instrument of a dataset under an evaluation, opened at most once per process and
+    device."""
     return _open(choice, json.dumps(evaluation, sort_keys=True), device)
 
 

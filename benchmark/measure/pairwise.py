@@ -1,5 +1,5 @@
-"""All pairs of two sets of features (n, d), float64: distances and kernels, a block at a time, so that memory stays
-small and a block in the cache. On the device they lie on."""
+"""All pairs of two sets of features (n, d), float64: distances and kernels, a block at a time, so
+that memory stays small and a block in the cache. On the device they lie on."""
 
 from dataclasses import dataclass
 
@@ -24,9 +24,11 @@ class Overlap:
 
 
 def overlap(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor) -> Overlap:
-    """One pass over the distances of all pairs. The balls about fake (n, d) and real (m, d) have these radii."""
+    """One pass over the distances of all pairs. The balls about fake (n, d) and real (m, d) have
+    these radii."""
     fake_square, real_square = fake.square().sum(1), real.square().sum(1)
-    # d² = |x|² + |y|² − 2 x·y; of each minimum the term that is the same in all of it is added afterwards
+    # d² = |x|² + |y|² − 2 x·y; of each minimum the term that is the same in all of it is added
+    # afterwards
     fake_reach, real_reach = fake_square - fake_radii.square(), real_square - real_radii.square()
     nearest, inside, real_inside = (
         torch.full_like(square, torch.inf) for square in (fake_square, fake_square, real_square)
@@ -38,7 +40,9 @@ def overlap(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor) 
         x = fake[i] * -2
         for j in (slice(start, start + columns) for start in range(0, len(real), columns)):
             shape = len(x), len(real[j])
-            product, total = (buffer[: shape[0] * shape[1]].view(shape) for buffer in (products, sums))
+            product, total = (
+                buffer[: shape[0] * shape[1]].view(shape) for buffer in (products, sums)
+            )
             multiply(x, real[j].T, out=product)
             for least, term, dim in (
                 (nearest[i], real_square[j], 1),
@@ -54,9 +58,11 @@ def overlap(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor) 
 
 
 def neighbours(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The distances of each of x (n, d) to its k nearest others, nearest first (n, k), and which the nearest is (n,).
+    """The distances of each of x (n, d) to its k nearest others, nearest first (n, k), and which
+    the nearest is (n,).
 
-    The k smallest of a row are in the k groups of columns with the smallest minima: one pass finds these."""
+    The k smallest of a row are in the k groups of columns with the smallest minima: one pass finds
+    these."""
     count = max(k, -(-len(x) // GROUP))
     square = x.square().sum(1)
     others, others_square = (
@@ -79,8 +85,9 @@ def neighbours(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def kernel_sums(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Of every subset (subsets,) the sum of the kernel (x·y / d + 1)³ over its pairs: x[rows] with y[columns], both
-    (subsets, size). Subsets overlap: where that is less work, the kernel of every pair is taken once."""
+    """Of every subset (subsets,) the sum of the kernel (x·y / d + 1)³ over its pairs: x[rows] with
+    y[columns], both (subsets, size). Subsets overlap: where that is less work, the kernel of every
+    pair is taken once."""
     (subsets, size), d = rows.shape, x.shape[1]
     if len(x) * len(y) * (d + subsets) >= subsets * size**2 * d:
         found = []
@@ -95,13 +102,14 @@ def kernel_sums(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def pair_sums(x: Tensor, index: Tensor) -> Tensor:
-    """Of every subset x[index] (subsets,) the sum of the kernel over its pairs of two different elements."""
+    """Of every subset x[index] (subsets,) the sum of the kernel over its pairs of two different
+    elements."""
     return kernel_sums(x, x, index, index) - (x.square().mean(1) + 1).pow(3)[index].sum(1)
 
 
 def multiply(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """a @ b. On one thread of a CPU by NumPy, whose BLAS runs at up to twice the speed of torch's on some processors;
-    on several its pool of threads and torch's would wait for one another."""
+    """a @ b. On one thread of a CPU by NumPy, whose BLAS runs at up to twice the speed of torch's
+    on some processors; on several its pool of threads and torch's would wait for one another."""
     if a.is_cuda or torch.get_num_threads() > 1:
         return torch.mm(a, b, out=out)
     product = np.matmul(a.numpy(), b.numpy(), out=None if out is None else out.numpy())

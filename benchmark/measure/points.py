@@ -1,4 +1,5 @@
-"""Points in the plane against held-out points and, where they are known, the modes they came from."""
+"""Points in the plane against held-out points and, where they are known, the modes they came
+from."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from variants.datasets import Modes
 
 DIRECTIONS = 128
 GRID, SIDE = 40, 2.0  # cells per axis and half the side of the square that js_grid covers
-MODE_SHARE = 0.1  # a mode is covered from this share of the high-quality samples it would get by its weight
+MODE_SHARE = (
+    0.1  # a mode is covered from this share of the high-quality samples it would get by its weight
+)
 
 
 @dataclass
@@ -32,7 +35,9 @@ class Instrument:
         train, held = dataset.train(), dataset.holdout()
         self.n = evaluation["n"]["points"]
         if self.n > len(held):
-            raise ValueError(f"evaluation.n.points is {self.n}, but only {len(held)} points are held out")
+            raise ValueError(
+                f"evaluation.n.points is {self.n}, but only {len(held)} points are held out"
+            )
         modes = dataset.modes()
         self.reference = Reference(held[: self.n].double(), modes)
         self.columns = {
@@ -57,23 +62,30 @@ class Instrument:
 
     def measure(self, samples: Tensor) -> dict[str, Reading]:
         fake = samples.cpu().double()  # a device may have no float64
-        return {name: with_error(globals()[metric](fake, self.reference)) for metric, name in self.columns.items()}
+        return {
+            name: with_error(globals()[metric](fake, self.reference))
+            for metric, name in self.columns.items()
+        }
 
     def floor(self) -> dict[str, Reading]:
         return self.measure(self.train)
 
 
 def swd(fake: Tensor, reference: Reference) -> float:
-    """Sliced Wasserstein-1 distance (Rabin et al. 2011; Bonneel et al. 2015): the mean over fixed directions of the
-    mean absolute difference of the sorted projections of fake and held-out points, both (n, 2)."""
+    """Sliced Wasserstein-1 distance (Rabin et al. 2011; Bonneel et al. 2015): the mean over fixed
+    directions of the mean absolute difference of the sorted projections of fake and held-out
+    points, both (n, 2)."""
     angles = torch.arange(DIRECTIONS, dtype=torch.float64) * (math.pi / DIRECTIONS)
     directions = torch.stack([angles.cos(), angles.sin()])
-    difference = (fake @ directions).sort(dim=0).values - (reference.held @ directions).sort(dim=0).values
+    difference = (fake @ directions).sort(dim=0).values - (reference.held @ directions).sort(
+        dim=0
+    ).values
     return difference.abs().mean().item()
 
 
 def modes_covered(fake: Tensor, reference: Reference) -> float:
-    """Modes that get at least MODE_SHARE of the high-quality samples their weight entitles them to, of all n."""
+    """Modes that get at least MODE_SHARE of the high-quality samples their weight entitles them to,
+    of all n."""
     counts, weights, _ = _assign(fake, reference)
     return float((counts >= MODE_SHARE * weights * len(fake)).sum())
 
@@ -93,8 +105,8 @@ def reverse_kl(fake: Tensor, reference: Reference) -> float:
 
 
 def js_grid(fake: Tensor, reference: Reference) -> float:
-    """Jensen–Shannon divergence, base 2, of histograms on a GRID × GRID grid over [−SIDE, SIDE]²; points outside
-    count in one cell more."""
+    """Jensen–Shannon divergence, base 2, of histograms on a GRID × GRID grid over [−SIDE, SIDE]²;
+    points outside count in one cell more."""
     p, q = _histogram(fake), _histogram(reference.held)
     middle = (p + q) / 2
     nats = torch.special.xlogy(p, p / middle) + torch.special.xlogy(q, q / middle)
@@ -105,11 +117,16 @@ NEED_MODES = ("modes_covered", "high_quality", "reverse_kl")
 
 
 def _assign(fake: Tensor, reference: Reference) -> tuple[Tensor, Tensor, Tensor]:
-    """High-quality samples per mode (k,), the modes' weights (k,), every sample's nearest mode (n,)."""
+    """High-quality samples per mode (k,), the modes' weights (k,), every sample's nearest mode
+    (n,)."""
     assert reference.modes is not None
     distance, nearest = torch.cdist(fake, reference.modes.centres.double()).min(dim=1)
     weights = reference.modes.weights.double()
-    return torch.bincount(nearest[distance <= 3 * reference.modes.sigma], minlength=len(weights)), weights, nearest
+    return (
+        torch.bincount(nearest[distance <= 3 * reference.modes.sigma], minlength=len(weights)),
+        weights,
+        nearest,
+    )
 
 
 def _histogram(points: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Snapshot -> numbers, one file per modality.
 
-An instrument is what a dataset is measured with: it holds the reference statistics, and its protocol names everything
-its numbers depend on. It is opened once per process and stays resident. A metric is a function of its own name in
-the modality's file: (fake, reference) -> a value, or a value and its standard error.
-"""
+An instrument is what a dataset is measured with: it holds the reference statistics, and its
+protocol names everything its numbers depend on. It is opened once per process and stays resident. A
+metric is a function of its own name in the modality's file: (fake, reference) -> a value, or a
+value and its standard error."""
 
 import hashlib
 from pathlib import Path
@@ -41,7 +41,11 @@ def protocol_id(instrument: Instrument) -> str:
 
 def metric_names(modality: str, wanted: list[str]) -> list[str]:
     """The metrics of a modality among those wanted; all of them where none is named."""
-    return [name for name, m in METRICS.items() if modality in m.modality and (not wanted or name in wanted)]
+    return [
+        name
+        for name, m in METRICS.items()
+        if modality in m.modality and (not wanted or name in wanted)
+    ]
 
 
 def with_error(value: float | Reading) -> Reading:

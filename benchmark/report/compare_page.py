@@ -1,4 +1,5 @@
-"""A comparison in words: a short table per question, as Markdown and as one self-contained compare.html."""
+"""A comparison in words: a short table per question, as Markdown and as one self-contained
+compare.html."""
 
 import base64
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ COSTS = {
 
 @dataclass
 class Section:
-    """A question: columns of plain text under their heads, and a note. The renderers escape them."""
+    """A question: columns of plain text under their heads, and a note. The renderers escape
+    them."""
 
     title: str
     columns: Columns
@@ -53,7 +55,8 @@ class Page:
 
 
 def page(sides: Sides, frame: pd.DataFrame) -> Page:
-    """How good, how fast, at what cost, how reliable, and of what. frame: `differences`, with a row or more."""
+    """How good, how fast, at what cost, how reliable, and of what. frame: `differences`, with a row
+    or more."""
     primary = frame["metric"] == frame["dataset"].map(sides.primary)
     sections = [
         _quality("How good: the metric that ranks", sides, frame[primary]),
@@ -69,34 +72,43 @@ def page(sides: Sides, frame: pd.DataFrame) -> Page:
 
 
 def to_markdown(found: Page, figure: str = "") -> str:
-    """The page as Markdown; names are escaped. figure: the path of the curves, where they are drawn."""
+    """The page as Markdown; names are escaped. figure: the path of the curves, where they are
+    drawn."""
     parts = [f"# {escaped(found.title)}", "\n".join(f"- {escaped(text)}" for text in found.answers)]
     for section in found.sections:
         lines = [tuple(section.columns), ("---",) * len(section.columns), *section.rows]
-        parts += [f"## {escaped(section.title)}", "\n".join(f"| {' | '.join(map(escaped, line))} |" for line in lines)]
+        parts += [
+            f"## {escaped(section.title)}",
+            "\n".join(f"| {' | '.join(map(escaped, line))} |" for line in lines),
+        ]
         parts += [escaped(section.note)] if section.note else []
     parts += ["## Learning curves", f"![Learning curves]({figure})"] if figure else []
     return "\n\n".join(parts) + "\n"
 
 
 def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
-    """Write compare.md, compare.csv (`frame`), figures/curves and a self-contained compare.html; returns its path."""
+    """Write compare.md, compare.csv (`frame`), figures/curves and a self-contained compare.html;
+    returns its path."""
     from benchmark.report.figures.comparison import draw
 
     found, figure = page(sides, frame), draw(sides, folder)
     stem = folder / "figures" / figure.stem
     image = base64.b64encode(stem.with_suffix(".svg").read_bytes()).decode()
-    html = templates().get_template("compare.html.j2").render(page=found, figure=figure, image=image)
+    html = (
+        templates().get_template("compare.html.j2").render(page=found, figure=figure, image=image)
+    )
     markdown = to_markdown(found, f"figures/{stem.name}.png")
-    for name, text in (("compare.md", markdown), ("compare.csv", frame.to_csv(index=False)), ("compare.html", html)):
+    for name, text in (
+        ("compare.md", markdown),
+        ("compare.csv", frame.to_csv(index=False)),
+        ("compare.html", html),
+    ):
         write_bytes(folder / name, text.encode())
     return folder / "compare.html"
 
 
 def _answer(sides: Sides, row: Row) -> str:
-    numbers = (
-        f"{number(row['value'])} against {number(row['against'])} ({row['metric']}, {row['of'].replace('_', ' ')})"
-    )
+    numbers = f"{number(row['value'])} against {number(row['against'])} ({row['metric']}, {row['of'].replace('_', ' ')})"
     verdict = f"{row['verdict']}, {row['why']}" if row["why"] else row["verdict"]
     difference = f"difference {interval(row, 'difference')} over {row['n']} pairs"
     return f"{_place(sides, row)}: {row['side']} {numbers}, {difference}: {verdict}."
@@ -105,15 +117,22 @@ def _answer(sides: Sides, row: Row) -> str:
 def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
     rows, of = _rows(frame), list(dict.fromkeys(frame["of"]))
     two = len(sides.names) == 2
-    columns = {"where": [_place(sides, row) for row in rows], "metric": [row["metric"] for row in rows]}
+    columns = {
+        "where": [_place(sides, row) for row in rows],
+        "metric": [row["metric"] for row in rows],
+    }
     if len(of) > 1:
         columns["of"] = [row["of"].replace("_", " ") for row in rows]
     if not two:
         columns["side"] = [row["side"] for row in rows]
     columns |= {
         "pairs": [str(row["n"]) for row in rows],
-        f"IQM of {sides.names[1]}" if two else "IQM": [number(r["value"]) + _lost(r["diverged"]) for r in rows],
-        f"IQM of {sides.names[0]}": [number(r["against"]) + _lost(r["against_diverged"]) for r in rows],
+        f"IQM of {sides.names[1]}" if two else "IQM": [
+            number(r["value"]) + _lost(r["diverged"]) for r in rows
+        ],
+        f"IQM of {sides.names[0]}": [
+            number(r["against"]) + _lost(r["against_diverged"]) for r in rows
+        ],
         "difference": [interval(row, "difference") for row in rows],
         "P(better)": [interval(row, "p_improvement", "p_low", "p_high") for row in rows],
         "p": [number(row["p_holm"]) for row in rows],
@@ -122,17 +141,21 @@ def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
     low = [name for name in dict.fromkeys(frame["metric"]) if metric(name).direction == "min"]
     note = f"{'; '.join(f'{name}: {OFS[name]}' for name in of)}. ".replace("_", " ")
     note += "IQM: over a side's seeds that finished. Difference: IQM over pairs of seeds. P(better): over all seeds, "
-    note += (
-        "one that diverged being the worst. Intervals are 95 % BCa. p is corrected by Holm over the comparisons with "
-    )
+    note += "one that diverged being the worst. Intervals are 95 % BCa. p is corrected by Holm over the comparisons with "
     note += f"{sides.names[0]} of one place and metric, "
-    note += "between all objectives there. " if "objective" in sides.by else "those of objectives not named here too. "
+    note += (
+        "between all objectives there. "
+        if "objective" in sides.by
+        else "those of objectives not named here too. "
+    )
     note += f"It is not corrected over places and metrics, nor for a choice of {sides.names[0]} after seeing results."
     return Section(title, columns, note + (f" Lower is better: {', '.join(low)}." if low else ""))
 
 
 def _speed(sides: Sides) -> Section:
-    groups = sides.convergence[sides.convergence["target"].notna()].groupby([*sides.by, "side"], sort=False)
+    groups = sides.convergence[sides.convergence["target"].notna()].groupby(
+        [*sides.by, "side"], sort=False
+    )
     firsts = [row for row in _rows(ordered(sides, groups.first().reset_index())) if row["n"]]
     keys = [tuple(row[name] for name in (*sides.by, "side")) for row in firsts]
     times = [groups.get_group(key).set_index("clock").to_dict("index") for key in keys]
@@ -166,7 +189,10 @@ def _cost(sides: Sides) -> Section:
 
 def _reliability(sides: Sides) -> Section:
     frame = reliability(sides)
-    rows, verdicts = _rows(frame), [name for name in frame.columns if name not in (*sides.by, "side")]
+    rows, verdicts = (
+        _rows(frame),
+        [name for name in frame.columns if name not in (*sides.by, "side")],
+    )
     columns = {"where": [_place(sides, row) for row in rows], "side": [row["side"] for row in rows]}
     columns |= {name: [str(row[name]) for row in rows] for name in verdicts}
     return Section("How reliable: runs by verdict", columns)
@@ -181,7 +207,9 @@ def _compared(sides: Sides) -> Section:
         "stale cells": [str(cells["stale"].sum()) for cells in of],
     }
     for column, head in (("device", "device"), ("torch", "torch"), ("git_commit", "commit")):
-        columns[head] = [", ".join(map(str, cells[column].dropna().unique())) or "–" for cells in of]
+        columns[head] = [
+            ", ".join(map(str, cells[column].dropna().unique())) or "–" for cells in of
+        ]
     return Section("What was compared", columns, " ".join(sides.notes))
 
 

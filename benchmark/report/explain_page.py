@@ -1,4 +1,5 @@
-"""The experiments as one page to read from top to bottom: README.md and a self-contained index.html in their folder."""
+"""The experiments as one page to read from top to bottom: README.md and a self-contained index.html
+in their folder."""
 
 import inspect
 from functools import partial
@@ -50,7 +51,8 @@ LABELS = (
 
 
 def write(folder: Path) -> Path:
-    """Write README.md and index.html of the experiments in folder/explain.json; the path of index.html."""
+    """Write README.md and index.html of the experiments in folder/explain.json; the path of
+    index.html."""
     page: dict[str, Any] = {
         "experiments": read(folder),
         "introduction": INTRODUCTION,

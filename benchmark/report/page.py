@@ -1,4 +1,5 @@
-"""What pages are made of: chapters of sentences, tables and traces, all plain text; the templates escape it.
+"""What pages are made of: chapters of sentences, tables and traces, all plain text; the templates
+escape it.
 
 Everything is `of` objectives, architectures and datasets, by which the page's filters hide it."""
 
@@ -14,8 +15,15 @@ from markupsafe import Markup
 from benchmark.text import Record
 
 AXES = ("objective", "architecture", "dataset")
-CLOCKS = {"samples": "samples", "g_steps": "generator steps", "forwards": "critic forwards", "seconds": "seconds"}
-Tags = dict[str, list[str]]  # axis -> the labels that something is about; hidden as soon as one of them is
+CLOCKS = {
+    "samples": "samples",
+    "g_steps": "generator steps",
+    "forwards": "critic forwards",
+    "seconds": "seconds",
+}
+Tags = dict[
+    str, list[str]
+]  # axis -> the labels that something is about; hidden as soon as one of them is
 
 
 @dataclass
@@ -28,7 +36,8 @@ class Row:
 
 @dataclass
 class Table:
-    """Rows under their heads, and a note. folded: secondary, shown on demand. column_of: tags of the columns."""
+    """Rows under their heads, and a note. folded: secondary, shown on demand. column_of: tags of
+    the columns."""
 
     title: str
     columns: list[str]
@@ -60,7 +69,8 @@ class Trace:
 
 @dataclass
 class Chapter:
-    """A question and its answer, in reading order. name: its anchor, and the `section` of the figures in it."""
+    """A question and its answer, in reading order. name: its anchor, and the `section` of the
+    figures in it."""
 
     name: str
     question: str
@@ -83,13 +93,17 @@ def place(row: Record) -> str:
 def by_place(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows place by place, in the order in which places come first."""
     return frame.sort_values(
-        ["dataset", "architecture"], kind="stable", key=lambda labels: pd.Series(pd.factorize(labels)[0], labels.index)
+        ["dataset", "architecture"],
+        kind="stable",
+        key=lambda labels: pd.Series(pd.factorize(labels)[0], labels.index),
     )
 
 
 def at_place(frame: pd.DataFrame, row: Record) -> pd.DataFrame:
     """The rows of a frame with the dataset and the architecture of `row`."""
-    return frame[(frame["dataset"] == row["dataset"]) & (frame["architecture"] == row["architecture"])]
+    return frame[
+        (frame["dataset"] == row["dataset"]) & (frame["architecture"] == row["architecture"])
+    ]
 
 
 def records(frame: pd.DataFrame) -> list[Record]:
@@ -98,7 +112,8 @@ def records(frame: pd.DataFrame) -> list[Record]:
 
 
 def image(folder: Path, name: str) -> Markup:
-    """src, the smaller of NAME.svg and NAME.png as a data URI, and width, a fifth above what it was drawn for."""
+    """src, the smaller of NAME.svg and NAME.png as a data URI, and width, a fifth above what it was
+    drawn for."""
     stem = folder / name
     svg, png = stem.with_suffix(".svg").read_bytes(), stem.with_suffix(".png").read_bytes()
     kind, content = ("svg+xml", svg) if len(svg) < len(png) else ("png", png)

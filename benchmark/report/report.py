@@ -1,7 +1,9 @@
-"""Tables + figures -> report/report.md and one self-contained report/index.html, by the two templates beside this.
+"""Tables + figures -> report/report.md and one self-contained report/index.html, by the two
+templates beside this.
 
-Chapters answer in order: did everything run; who wins where; how fast; how reliable; at what cost; what failed; how
-sure are we; why do they behave so; how to reproduce. What they claim is decided in `evidence`, by `stats.family`."""
+Chapters answer in order: did everything run; who wins where; how fast; how reliable; at what cost;
+what failed; how sure are we; why do they behave so; how to reproduce. What they claim is decided in
+`evidence`, by `stats.family`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,10 +25,13 @@ from benchmark.store.files import write_bytes
 from benchmark.text import escaped
 
 
-def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure] | None = None) -> Path:
+def write(
+    folder: Path, tables: Tables | None = None, figures: list[plots.Figure] | None = None
+) -> Path:
     """Write the report of results/runs/MATRIX and return the path of index.html.
 
-    Loads and writes the tables and draws the figures unless they are handed over. Raises what `tables.load` raises."""
+    Loads and writes the tables and draws the figures unless they are handed over. Raises what
+    `tables.load` raises."""
     if tables is None:
         write_tables(tables := load(folder), folder)
     found = gather(tables)
@@ -37,14 +42,23 @@ def write(folder: Path, tables: Tables | None = None, figures: list[plots.Figure
         "matrix": tables.matrix,
         "verdict": completeness(tables),
         "chapters": chapters(found, folder),
-        "figures": [*((figure, _about(folder, figure.stem, axes)) for figure in figures), *explained],
+        "figures": [
+            *((figure, _about(folder, figure.stem, axes)) for figure in figures),
+            *explained,
+        ],
         "axes": axes,
         "tables": TABLES,
     }
     environment = templates()
-    environment.filters |= {"md": escaped, "of": _attributes(axes), "image": partial(image, folder / "figures")}
+    environment.filters |= {
+        "md": escaped,
+        "of": _attributes(axes),
+        "image": partial(image, folder / "figures"),
+    }
     for name, template in (("report.md", "report.md.j2"), ("index.html", "report.html.j2")):
-        write_bytes(folder / "report" / name, environment.get_template(template).render(page).encode())
+        write_bytes(
+            folder / "report" / name, environment.get_template(template).render(page).encode()
+        )
     return folder / "report/index.html"
 
 
@@ -57,9 +71,12 @@ def chapters(found: Evidence, folder: Path) -> list[Chapter]:
 
 
 def _about(folder: Path, stem: str, axes: dict[str, list[str]]) -> Tags:
-    """The axes on which a figure shows one label only, of several in the matrix, by the numbers it shows."""
+    """The axes on which a figure shows one label only, of several in the matrix, by the numbers it
+    shows."""
     path = folder / f"figures/{stem}.csv"
-    columns = [axis for axis in AXES if axis in pd.read_csv(path, nrows=0).columns and len(axes[axis]) > 1]
+    columns = [
+        axis for axis in AXES if axis in pd.read_csv(path, nrows=0).columns and len(axes[axis]) > 1
+    ]
     shown = pd.read_csv(path, usecols=columns, dtype=str)
     return {axis: [shown[axis].iloc[0]] for axis in columns if shown[axis].nunique() == 1}
 
@@ -69,7 +86,13 @@ def _attributes(axes: dict[str, list[str]]) -> Callable[[Tags], Markup]:
     position = {axis: {label: i for i, label in enumerate(labels)} for axis, labels in axes.items()}
 
     def attributes(of: Tags) -> Markup:
-        numbers = {axis: " ".join(str(position[axis][label]) for label in of[axis]) for axis in AXES if axis in of}
-        return Markup("").join(Markup(' data-{}="{}"').format(axis, value) for axis, value in numbers.items())
+        numbers = {
+            axis: " ".join(str(position[axis][label]) for label in of[axis])
+            for axis in AXES
+            if axis in of
+        }
+        return Markup("").join(
+            Markup(' data-{}="{}"').format(axis, value) for axis, value in numbers.items()
+        )
 
     return attributes

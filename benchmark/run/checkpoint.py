@@ -1,4 +1,5 @@
-"""Checkpoints of an unfinished cell: whole or not there, checksummed, safe to load. The one before is kept as well."""
+"""Checkpoints of an unfinished cell: whole or not there, checksummed, safe to load. The one before
+is kept as well."""
 
 import hashlib
 import io
@@ -17,14 +18,17 @@ ROWS = ("steps.jsonl", "evals.jsonl", "layers.jsonl")
 
 
 def row_lengths(path: Path) -> dict[str, int]:
-    """The bytes of every file of rows of a cell's folder: where a checkpoint taken now would cut them."""
+    """The bytes of every file of rows of a cell's folder: where a checkpoint taken now would cut
+    them."""
     return {name: (path / name).stat().st_size if (path / name).exists() else 0 for name in ROWS}
 
 
 def save_checkpoint(path: Path, value: dict[str, Any], lengths: dict[str, int]) -> None:
-    """Save what a cell continues from: tensors and plain values, and what its rows were up to these lengths. The rows
-    reach the disk first."""
-    rows = {name: (length, _digest(path / name, length)) for name, length in lengths.items() if length}
+    """Save what a cell continues from: tensors and plain values, and what its rows were up to these
+    lengths. The rows reach the disk first."""
+    rows = {
+        name: (length, _digest(path / name, length)) for name, length in lengths.items() if length
+    }
     buffer = io.BytesIO()
     torch.save(tree_map_only(torch.Tensor, _by_itself, value) | {"rows": rows}, buffer)
     new, before = (path / name for name in NAMES)
@@ -36,14 +40,17 @@ def save_checkpoint(path: Path, value: dict[str, Any], lengths: dict[str, int]) 
 
 
 def _by_itself(tensor: torch.Tensor) -> torch.Tensor:
-    """A part of a larger tensor, as those of a stack's cells are, without the rest, which would be saved with it."""
+    """A part of a larger tensor, as those of a stack's cells are, without the rest, which would be
+    saved with it."""
     return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
 
-def load_checkpoint(path: Path, made_by: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, str]]:
-    """The newest checkpoint of a cell's folder that is whole, fits its rows and was `made_by` the same; None where
-    there is none. And the others, by name, with why they were passed over. Raises UserError for a file that cannot be
-    read."""
+def load_checkpoint(
+    path: Path, made_by: dict[str, Any]
+) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """The newest checkpoint of a cell's folder that is whole, fits its rows and was `made_by` the
+    same; None where there is none. And the others, by name, with why they were passed over. Raises
+    UserError for a file that cannot be read."""
     passed = {}
     for name in NAMES:
         try:
@@ -58,7 +65,11 @@ def load_checkpoint(path: Path, made_by: dict[str, Any]) -> tuple[dict[str, Any]
             continue
         value = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         changed = [key for key, made in made_by.items() if value["made_by"].get(key) != made]
-        damaged = [row for row, (length, sha256) in value["rows"].items() if _digest(path / row, length) != sha256]
+        damaged = [
+            row
+            for row, (length, sha256) in value["rows"].items()
+            if _digest(path / row, length) != sha256
+        ]
         if changed:
             passed[name] = f"is of other {' and '.join(changed)}"
         elif damaged:

@@ -1,5 +1,5 @@
-"""Hands cells to a pool, the longest first, and sees every one of them through: time limits, lost workers, cells of
-other runners, signals."""
+"""Hands cells to a pool, the longest first, and sees every one of them through: time limits, lost
+workers, cells of other runners, signals."""
 
 import resource
 import signal
@@ -43,20 +43,26 @@ def drive(
     tasks: list[Task],
     pool: Pool,
     folder: Path,
-    on_event: Callable[[Event], None],  # every event, those of ended cells with the run's seconds `left`, or None
+    on_event: Callable[
+        [Event], None
+    ],  # every event, those of ended cells with the run's seconds `left`, or None
     *,
     timeout: float = 0.0,  # seconds a cell may take; 0: no limit
     fail_fast: bool = False,  # start no cell after the first error
-    wait: bool = True,  # for cells that another runner has, to run them if it leaves them unfinished
+    # for cells that another runner has, to run them if it leaves them unfinished
+    wait: bool = True,
     known: dict[str, float] | None = None,  # seconds by group, as `schedule.learned`
-    stack: Callable[[Cell, int, int], int] = lambda cell, waiting, share: 1,  # how many cells to train as one stack, of
+    stack: Callable[[Cell, int, int], int] = lambda cell, waiting, share: (
+        1
+    ),  # how many cells to train as one stack, of
     # so many of its group that wait, given a worker's share of all that wait
 ) -> None:
-    """Run the cells, and close the pool. A worker that dies or takes too long ends its cell, not the run; a stack has
-    the time of all its cells.
+    """Run the cells, and close the pool. A worker that dies or takes too long ends its cell, not
+    the run; a stack has the time of all its cells.
 
-    The first SIGINT or SIGTERM asks the running cells to save a checkpoint and end, then KeyboardInterrupt passes
-    through; a second ends all at once. Raises UserError where nothing more can be written."""
+    The first SIGINT or SIGTERM asks the running cells to save a checkpoint and end, then
+    KeyboardInterrupt passes through; a second ends all at once. Raises UserError where nothing more
+    can be written."""
     queue = Queue(tasks, known or {})
     running: dict[str, Running] = {}
     elsewhere: dict[str, Task] = {}  # another runner has them
@@ -69,7 +75,9 @@ def drive(
         total = queue.remaining()
         for run in running.values():
             expected = queue.expected(run.group)
-            total = None if total is None or expected is None else total + expected * (1 - run.progress)
+            total = (
+                None if total is None or expected is None else total + expected * (1 - run.progress)
+            )
         return None if total is None else total / max(1, pool.capacity())
 
     def ended(run: Running, event: Event) -> None:
@@ -165,11 +173,20 @@ def drive(
             # Time limits
             for run in [*running.values()] if timeout else []:
                 limit = timeout * run.shared
-                if run.task.cell.key not in running or run.since is None or now - run.since <= limit:
+                if (
+                    run.task.cell.key not in running
+                    or run.since is None
+                    or now - run.since <= limit
+                ):
                     continue
                 ended_early = end(run)
-                if not any(its.begun for its in ended_early):  # nor would what does not answer let the next cell begin
-                    fatal = fatal or f"{run.task.cell.key}: its worker said nothing for {limit:g} s (--timeout)"
+                if not any(
+                    its.begun for its in ended_early
+                ):  # nor would what does not answer let the next cell begin
+                    fatal = (
+                        fatal
+                        or f"{run.task.cell.key}: its worker said nothing for {limit:g} s (--timeout)"
+                    )
                     continue
                 took = f"took longer than {timeout:g} s (--timeout)"
                 if run.shared > 1:
@@ -212,7 +229,8 @@ def _line(what: str, error: UserError | OSError) -> str:
 
 @contextmanager
 def _closing(pool: Pool, running: dict[str, Running], news: deque[Event]) -> Iterator[None]:
-    """Closes the pool: after a failure of ours, such as saying how it goes, once running cells had the time to save."""
+    """Closes the pool: after a failure of ours, such as saying how it goes, once running cells had
+    the time to save."""
     try:
         yield
     except (Exception, SystemExit):  # which is what rich makes of a terminal that is gone

@@ -11,17 +11,20 @@ from benchmark.store.result_set import FINISHED, SETTLED, cell_status
 
 
 def superseded(folder: Path, task: Task) -> Event | None:
-    """The status of a cell that another runner has settled since the run was planned. To be asked under the lock."""
+    """The status of a cell that another runner has settled since the run was planned. To be asked
+    under the lock."""
     status = cell_status(folder, task.cell.key)
     if status.get("status") not in SETTLED or status.get("attempt") == task.attempt:
         return None
     return status | {"key": task.cell.key}
 
 
-def mark(folder: Path, key: str, status: str, reason: str, task: Task | None = None) -> Event | None:
-    """Write how a cell ended whose process is gone; its checkpoint stays. Returns its status: that which is on disk
-    where the cell is finished, or, with a task, was settled since. None where another process has the cell. Raises
-    UserError."""
+def mark(
+    folder: Path, key: str, status: str, reason: str, task: Task | None = None
+) -> Event | None:
+    """Write how a cell ended whose process is gone; its checkpoint stays. Returns its status: that
+    which is on disk where the cell is finished, or, with a task, was settled since. None where
+    another process has the cell. Raises UserError."""
     with _held(folder, key) as held:
         if not held:
             return None
@@ -32,8 +35,9 @@ def mark(folder: Path, key: str, status: str, reason: str, task: Task | None = N
 
 
 def renew(folder: Path, task: Task) -> None:
-    """Have a cell run anew, whatever there is of it: its checkpoints go now, its rows and samples when it starts. Not
-    where another process has it, or has settled it since the run was planned. Raises UserError."""
+    """Have a cell run anew, whatever there is of it: its checkpoints go now, its rows and samples
+    when it starts. Not where another process has it, or has settled it since the run was planned.
+    Raises UserError."""
     from benchmark.run.checkpoint import drop_checkpoints  # imports torch
 
     key = task.cell.key
@@ -41,11 +45,20 @@ def renew(folder: Path, task: Task) -> None:
         with _held(folder, key) as held:
             if held and not superseded(folder, task):
                 drop_checkpoints(folder / "cells" / key)
-                changed = {"status": "interrupted", "reason": "to be run anew (--force)", "progress": 0.0}
+                changed = {
+                    "status": "interrupted",
+                    "reason": "to be run anew (--force)",
+                    "progress": 0.0,
+                }
                 _write(folder, key, cell_status(folder, key), changed)
 
 
 def _write(folder: Path, key: str, status: dict[str, Any], changed: dict[str, Any]) -> Event:
-    value = status | {"key": key} | changed | {"updated": datetime.now(UTC).isoformat(timespec="seconds")}
+    value = (
+        status
+        | {"key": key}
+        | changed
+        | {"updated": datetime.now(UTC).isoformat(timespec="seconds")}
+    )
     write_json(folder / "cells" / key / "status.json", value)
     return value

@@ -1,5 +1,5 @@
-"""What a run needs before the first cell starts: its data, instruments and noise floors, which cells are pending, and
-what they may cost."""
+"""What a run needs before the first cell starts: its data, instruments and noise floors, which
+cells are pending, and what they may cost."""
 
 import os
 from collections.abc import Iterator
@@ -26,11 +26,17 @@ from benchmark.train.loop import train
 
 
 def prepare(
-    folder: Path, name: str, description: str, matrix: Matrix, listed: list[Cell], cells: list[Cell], device: str
+    folder: Path,
+    name: str,
+    description: str,
+    matrix: Matrix,
+    listed: list[Cell],
+    cells: list[Cell],
+    device: str,
 ) -> None:
-    """Load the datasets of the cells to run, open their instruments (training a classifier where one is asked for),
-    measure their noise floors, and write matrix.json, with all listed cells, and protocols.json. Raises UserError for
-    data that cannot be had."""
+    """Load the datasets of the cells to run, open their instruments (training a classifier where
+    one is asked for), measure their noise floors, and write matrix.json, with all listed cells, and
+    protocols.json. Raises UserError for data that cannot be had."""
     protocols = read_protocols(folder)
     for cell in {cell.dataset.label: cell for cell in cells}.values():
         try:
@@ -38,14 +44,18 @@ def prepare(
             train_split, held = dataset.splits
             instrument = open_instrument(cell.dataset, cell.evaluation, device)
             known = protocols.get(cell.dataset.label, {"protocol": None, "floor": {}})
-            if known["protocol"] == protocol_id(instrument) and {*instrument.columns.values()} <= {*known["floor"]}:
+            if known["protocol"] == protocol_id(instrument) and {*instrument.columns.values()} <= {
+                *known["floor"]
+            }:
                 continue  # measured before
             floor = {column: value for column, (value, _) in instrument.floor().items()}
         except Exception as error:
             reason = out_of_memory(error, device)
             if reason is None and not isinstance(error, ValueError | OSError):
                 raise
-            raise UserError(f"dataset {cell.dataset.label}: {reason or ' '.join(str(error).split())}") from error
+            raise UserError(
+                f"dataset {cell.dataset.label}: {reason or ' '.join(str(error).split())}"
+            ) from error
         extractor, corrupt = instrument.extractor, [*train_split.corrupt, *held.corrupt]
         protocols[cell.dataset.label] = {
             "protocol": protocol_id(instrument),
@@ -62,7 +72,11 @@ def prepare(
                 "corrupt": {"n": len(corrupt), "names": corrupt[:20]},
             },
             "extractor": extractor
-            and {"name": extractor.name, "weights_sha256": extractor.weights_sha256, "accuracy": extractor.accuracy},
+            and {
+                "name": extractor.name,
+                "weights_sha256": extractor.weights_sha256,
+                "accuracy": extractor.accuracy,
+            },
             "floor": floor,
         }
     entries = [
@@ -79,7 +93,12 @@ def prepare(
         for cell in listed
     ]
     config = matrix.model_dump(mode="json")
-    value: dict[str, Any] = {"name": name, "description": description, "hash": digest(config), "config": config}
+    value: dict[str, Any] = {
+        "name": name,
+        "description": description,
+        "hash": digest(config),
+        "config": config,
+    }
     value |= {"reference": matrix.reference, "targets": matrix.targets, "cells": entries}
     try:
         write_json(folder / "matrix.json", value)
@@ -91,16 +110,23 @@ def prepare(
 def pending(
     cells: dict[str, Cell], known: dict[str, dict[str, Any]], force: bool, retry_errors: bool
 ) -> dict[str, Cell]:
-    """The cells still to run, by key, given their statuses: what is neither committed (done, diverged) nor an error or
-    a timeout left alone."""
+    """The cells still to run, by key, given their statuses: what is neither committed (done,
+    diverged) nor an error or a timeout left alone."""
     settled = FINISHED if retry_errors else SETTLED
-    return {key: cell for key, cell in cells.items() if force or known[key].get("status") not in settled}
+    return {
+        key: cell for key, cell in cells.items() if force or known[key].get("status") not in settled
+    }
 
 
-def estimate(cells: dict[str, Cell], known: dict[str, dict[str, Any]], device: str) -> dict[str, float | None]:
-    """Seconds per cell, by key, given their statuses: what the group's finished cells took, else three generator steps
-    timed now (training only). None where the data is not on this machine: nothing is downloaded for an estimate."""
-    groups: dict[str, float | None] = {**learned((cell.spec, known[key]) for key, cell in cells.items())}
+def estimate(
+    cells: dict[str, Cell], known: dict[str, dict[str, Any]], device: str
+) -> dict[str, float | None]:
+    """Seconds per cell, by key, given their statuses: what the group's finished cells took, else
+    three generator steps timed now (training only). None where the data is not on this machine:
+    nothing is downloaded for an estimate."""
+    groups: dict[str, float | None] = {
+        **learned((cell.spec, known[key]) for key, cell in cells.items())
+    }
     for cell in cells.values():
         if (name := group(cell.spec)) not in groups:
             groups[name] = _time_steps(cell, device)
@@ -110,7 +136,9 @@ def estimate(cells: dict[str, Cell], known: dict[str, dict[str, Any]], device: s
 def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
     options = cell.training
     trial = options | {"steps": steps, "samples": None, "seconds": None}
-    short = replace(cell, training=trial, evaluation=cell.evaluation | {"schedule": [1.0], "log_every": 1})
+    short = replace(
+        cell, training=trial, evaluation=cell.evaluation | {"schedule": [1.0], "log_every": 1}
+    )
     try:
         with _offline():
             make_dataset(cell.dataset).splits  # noqa: B018  loaded here, where nothing may be downloaded

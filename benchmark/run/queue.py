@@ -22,15 +22,17 @@ def learned(statuses: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> dict[s
 
 
 class Queue:
-    """Tasks, the longest first. Nobody knows how long a group takes that has never run: its first cell comes before
-    all others, and the rest of it before all groups that are known."""
+    """Tasks, the longest first. Nobody knows how long a group takes that has never run: its first
+    cell comes before all others, and the rest of it before all groups that are known."""
 
     def __init__(self, tasks: Iterable[Task], known: dict[str, float]) -> None:
         self.seconds = {name: [value] for name, value in known.items()}  # sorted
         self.sum, self.n = sum(known.values()), len(known)  # of all these
         self.waiting: dict[str, deque[Task]] = {}
         self.begun: set[str] = set()
-        self.order: dict[str, int] = {}  # in which groups came: of two that take as long, the earlier is first
+        self.order: dict[
+            str, int
+        ] = {}  # in which groups came: of two that take as long, the earlier is first
         self.ranks: dict[str, tuple[int, float, int]] = {}  # of the groups that have tasks
         self.heap: list[tuple[tuple[int, float, int], str]] = []  # holds outdated ranks, too
         self.num_known, self.num_unknown, self.known_seconds = 0, 0, 0.0  # of the tasks that wait
@@ -82,7 +84,8 @@ class Queue:
         self._rank(name)
 
     def expected(self, name: str) -> float | None:
-        """Median seconds of a group's cells; the mean of all others where it has none; None where nobody knows."""
+        """Median seconds of a group's cells; the mean of all others where it has none; None where
+        nobody knows."""
         values = self.seconds.get(name)
         return values[len(values) // 2] if values else self.sum / self.n if self.n else None
 

@@ -1,4 +1,5 @@
-"""One start of a cell, its first or after an end that came too early: the cell's folder and status while it runs."""
+"""One start of a cell, its first or after an end that came too early: the cell's folder and status
+while it runs."""
 
 import secrets
 import shutil
@@ -24,12 +25,25 @@ CHEAP = 50  # the next checkpoint is due when this many times the last one's cos
 
 
 class Attempt:
-    """`status` is what status.json says next; `continued` what the cell goes on from, None where it starts anew."""
+    """`status` is what status.json says next; `continued` what the cell goes on from, None where it
+    starts anew."""
 
-    def __init__(self, cell: Cell, path: Path, device: str, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, cell: Cell, path: Path, device: str, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         set_precision(cell.training["precision"])  # before the environment is looked at
-        self.cell, self.path, self.device, self.clock, self.entered = cell, path, device, clock, clock()
-        self.made_by = {"format": SCHEMA, "code": code_hash(cell), "evaluation options": digest(cell.evaluation)}
+        self.cell, self.path, self.device, self.clock, self.entered = (
+            cell,
+            path,
+            device,
+            clock,
+            clock(),
+        )
+        self.made_by = {
+            "format": SCHEMA,
+            "code": code_hash(cell),
+            "evaluation options": digest(cell.evaluation),
+        }
         self.continued, passed = load_checkpoint(path, self.made_by)
         warnings = [f"{name} {why}" for name, why in passed.items()]
         self.cost = 0.0  # seconds that the last checkpoint took
@@ -40,9 +54,12 @@ class Attempt:
             self.begin(warnings)
 
     def begin(self, warnings: list[str]) -> None:
-        """Start anew: an empty folder but for the spec and the environment; the lock in it stays."""
+        """Start anew: an empty folder but for the spec and the environment; the lock in it
+        stays."""
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "status.json").unlink(missing_ok=True)  # first: it must not speak of what is gone
+        (self.path / "status.json").unlink(
+            missing_ok=True
+        )  # first: it must not speak of what is gone
         for entry in self.path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
@@ -82,7 +99,10 @@ class Attempt:
             if file.stem.isdecimal() and int(file.stem) > self.status["g_steps"]:
                 file.unlink()
         facts = read_json(self.path / "environment.json")
-        resumes = [*facts.get("resumes", []), {"g_steps": self.status["g_steps"], **environment(self.device)}]
+        resumes = [
+            *facts.get("resumes", []),
+            {"g_steps": self.status["g_steps"], **environment(self.device)},
+        ]
         write_json(self.path / "environment.json", facts | {"resumes": resumes})
         self.status["resumes"] = len(resumes)
         self._enter(warnings)
@@ -90,7 +110,10 @@ class Attempt:
     def _enter(self, warnings: list[str]) -> None:
         self._sweep()
         self.status |= {"status": "running", "reason": None, "device": self.device}
-        self.status |= {"attempt": secrets.token_hex(4), "warnings": [*self.status["warnings"], *warnings]}
+        self.status |= {
+            "attempt": secrets.token_hex(4),
+            "warnings": [*self.status["warnings"], *warnings],
+        }
         self.before = spent(self.status)
         self.lengths = row_lengths(self.path)  # of the rows of the snapshots handled so far
         self.write()
@@ -106,7 +129,9 @@ class Attempt:
         began = time.perf_counter()
         milliseconds, self.status["reference_mb"] = reference_workload(self.device)
         self.paces.append(milliseconds)
-        self.status["reference_ms"] = sum(self.paces) / len(self.paces)  # the machine's pace may drift
+        self.status["reference_ms"] = sum(self.paces) / len(
+            self.paces
+        )  # the machine's pace may drift
         return time.perf_counter() - began
 
     def note(self) -> None:
@@ -126,11 +151,13 @@ class Attempt:
         self.written = time.monotonic()
 
     def due(self, every: float) -> bool:
-        """Whether a checkpoint is due: `every` seconds since the last one, and often enough its cost; always at 0."""
+        """Whether a checkpoint is due: `every` seconds since the last one, and often enough its
+        cost; always at 0."""
         return not every or time.monotonic() - self.saved >= max(every, CHEAP * self.cost)
 
     def save(self, snapshot: Snapshot, handled: bool) -> None:
-        """Save a checkpoint of a snapshot that is out, `handled` or not: whether its rows are written."""
+        """Save a checkpoint of a snapshot that is out, `handled` or not: whether its rows are
+        written."""
         began = time.monotonic()
         self._clock()
         value: dict[str, Any] = {"train": snapshot.state, "status": self.status, "handled": handled}
@@ -141,7 +168,9 @@ class Attempt:
 
     def _clock(self) -> None:
         """Put what no other clock has counted into `other_seconds`."""
-        self.status["other_seconds"] += self.before + self.clock() - self.entered - spent(self.status)
+        self.status["other_seconds"] += (
+            self.before + self.clock() - self.entered - spent(self.status)
+        )
 
 
 def _now() -> str:

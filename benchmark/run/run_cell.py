@@ -1,4 +1,5 @@
-"""One cell, run into its folder: trained, measured, saved as it goes, continued where it was cut off, committed."""
+"""One cell, run into its folder: trained, measured, saved as it goes, continued where it was cut
+off, committed."""
 
 import errno
 import io
@@ -41,11 +42,16 @@ class Interrupted(BaseException):
 
 @dataclass(frozen=True)
 class Place:
-    """What a cell gets from the stack it is trained in (stacked_runner), and by itself from `train` and the clock."""
+    """What a cell gets from the stack it is trained in (stacked_runner), and by itself from `train`
+    and the clock."""
 
-    snapshots: Callable[[Cell, Callable[[], bool], State | None], Generator[Snapshot | None, None, None]]
+    snapshots: Callable[
+        [Cell, Callable[[], bool], State | None], Generator[Snapshot | None, None, None]
+    ]
     clock: Callable[[], float] = time.perf_counter  # the seconds that count as the cell's
-    due: Callable[[Attempt, float], bool] = Attempt.due  # whether to save a checkpoint of the snapshot that is out
+    due: Callable[[Attempt, float], bool] = (
+        Attempt.due
+    )  # whether to save a checkpoint of the snapshot that is out
 
 
 def run_cell(
@@ -53,16 +59,19 @@ def run_cell(
     folder: Path,
     device: str,
     stop: Callable[[], bool] = lambda: False,  # whether to save a checkpoint and end
-    checkpoint_every: float = 60.0,  # seconds between checkpoints; 0: one after every generator step
+    # seconds between checkpoints; 0: one after every generator step
+    checkpoint_every: float = 60.0,
     execution: str = "auto",  # of the training
     place: Place | None = None,  # in a stack
 ) -> Generator[Event, None, None]:
-    """Train and measure one cell into its folder, and commit its status. The caller holds the cell's lock.
+    """Train and measure one cell into its folder, and commit its status. The caller holds the
+    cell's lock.
 
-    Goes on from the cell's last checkpoint, where there is one of the same code and evaluation options: rows written
-    after it are dropped. Yields the running status after every snapshot, at least about once a second, with
-    `checkpoint` where one has just been saved, and last the committed one. Divergence and errors are findings: they end
-    the cell, not the run. Raises UserError where nothing more can be written."""
+    Goes on from the cell's last checkpoint, where there is one of the same code and evaluation
+    options: rows written after it are dropped. Yields the running status after every snapshot, at
+    least about once a second, with `checkpoint` where one has just been saved, and last the
+    committed one. Divergence and errors are findings: they end the cell, not the run. Raises
+    UserError where nothing more can be written."""
     path = folder / "cells" / cell.key
     place = place or Place(lambda cell, pause, state: train(cell, device, state, pause, execution))
     try:
@@ -74,11 +83,18 @@ def run_cell(
 
 
 def _run_cell(
-    cell: Cell, path: Path, device: str, stop: Callable[[], bool], checkpoint_every: float, place: Place
+    cell: Cell,
+    path: Path,
+    device: str,
+    stop: Callable[[], bool],
+    checkpoint_every: float,
+    place: Place,
 ) -> Generator[Event, None, None]:
     attempt = Attempt(cell, path, device, place.clock)
     status, saved, heard = attempt.status, attempt.continued, time.monotonic()
-    handled: bool = bool(saved and saved["handled"])  # whether the rows of the snapshot that is out are written
+    handled: bool = bool(
+        saved and saved["handled"]
+    )  # whether the rows of the snapshot that is out are written
     out: Snapshot | None = None  # while the training stands between two steps
     reference_seconds = status["probe_seconds"] - (saved["train"]["clocks"][1] if saved else 0.0)
     try:
@@ -89,10 +105,16 @@ def _run_cell(
             began = time.perf_counter()
             protocol = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
         except (OSError, ValueError) as error:  # it was there when the run was prepared
-            raise Interrupted(f"dataset {cell.dataset.label}: {' '.join(str(error).split())}") from error
+            raise Interrupted(
+                f"dataset {cell.dataset.label}: {' '.join(str(error).split())}"
+            ) from error
         status["eval_seconds"] += time.perf_counter() - began
         if saved and status["protocol"] != protocol:  # the data, or what a classifier has become
-            attempt.begin([f"the checkpoint was measured under protocol {status['protocol']}, now it is {protocol}"])
+            attempt.begin(
+                [
+                    f"the checkpoint was measured under protocol {status['protocol']}, now it is {protocol}"
+                ]
+            )
             status, saved, handled, reference_seconds = attempt.status, None, False, 0.0
         reference_seconds += attempt.time_reference()
         sizes = [sum(p.numel() for p in network.parameters()) for network in make_networks(cell)]
@@ -107,16 +129,31 @@ def _run_cell(
                 if snapshot is None:  # the stack is not complete yet
                     yield dict(status)
                     continue
-                modes = [how["mode"] for how in (status["execution"], snapshot.execution)] if saved else []
+                modes = (
+                    [how["mode"] for how in (status["execution"], snapshot.execution)]
+                    if saved
+                    else []
+                )
                 if len({*modes}) > 1:
-                    line = "the checkpoint is of execution {}, and from there on it is {}".format(*modes)
+                    line = "the checkpoint is of execution {}, and from there on it is {}".format(
+                        *modes
+                    )
                     status["warnings"] = [*status["warnings"], line]
                 out = last = snapshot
                 attempt.continued = saved = None  # its tensors are no part of what the cell takes
-                status |= {"execution": snapshot.execution, "compile_seconds": snapshot.compile_seconds}
+                status |= {
+                    "execution": snapshot.execution,
+                    "compile_seconds": snapshot.compile_seconds,
+                }
                 status |= {"samples_seen": snapshot.samples_seen, "g_steps": snapshot.g_steps}
                 status |= {"progress": snapshot.progress, "train_seconds": snapshot.train_seconds}
-                status |= dict(zip(("forwards_per_d_step", "forwards_per_g_step"), snapshot.forwards, strict=True))
+                status |= dict(
+                    zip(
+                        ("forwards_per_d_step", "forwards_per_g_step"),
+                        snapshot.forwards,
+                        strict=True,
+                    )
+                )
                 status["peak_memory_mb"] = max(status["peak_memory_mb"], snapshot.peak_memory_mb)
                 status["warmup_seconds"] = snapshot.warmup_seconds
                 status["probe_seconds"] = snapshot.probe_seconds + reference_seconds
@@ -140,7 +177,9 @@ def _run_cell(
                     attempt.save(snapshot, handled)
                 yield status | ({"checkpoint": True} if saving else {})
                 heard = time.monotonic()
-                reset_peak_memory(device)  # neither the warm-up nor measuring is what the objective costs
+                reset_peak_memory(
+                    device
+                )  # neither the warm-up nor measuring is what the objective costs
                 out, handled = None, False
         out, handled = last, True
         status |= {"status": "done", "onset": last.onset}
@@ -161,9 +200,14 @@ def _run_cell(
     except FloatingPointError as error:
         status |= {"status": "diverged", "reason": str(error), "onset": status["g_steps"]}
     except Exception as error:
-        if isinstance(error, OSError) and (error.errno in FULL or str(error.filename).startswith(str(path))):
+        if isinstance(error, OSError) and (
+            error.errno in FULL or str(error.filename).startswith(str(path))
+        ):
             raise
-        reason = out_of_memory(error, device) or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        reason = (
+            out_of_memory(error, device)
+            or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        )
         status |= {"status": "error", "reason": reason}
         write_bytes(path / "traceback.txt", traceback.format_exc().encode())
     attempt.write(commit=True)
@@ -175,7 +219,11 @@ def _run_cell(
 def evaluate(snapshot: Snapshot, protocol: str, device: str) -> list[dict[str, Any]]:
     """The rows of evals.jsonl for a snapshot."""
     n = open_instrument(snapshot.cell.dataset, snapshot.cell.evaluation, device).n
-    at = {"samples_seen": snapshot.samples_seen, "g_steps": snapshot.g_steps, "train_seconds": snapshot.train_seconds}
+    at = {
+        "samples_seen": snapshot.samples_seen,
+        "g_steps": snapshot.g_steps,
+        "train_seconds": snapshot.train_seconds,
+    }
     return [
         at | {"metric": column, "value": value, "stderr": stderr, "n": n, "protocol": protocol}
         for column, (value, stderr) in measure(snapshot, device).items()
@@ -183,25 +231,36 @@ def evaluate(snapshot: Snapshot, protocol: str, device: str) -> list[dict[str, A
 
 
 def layer_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The rows of layers.jsonl for a snapshot: one per network and parameter tensor, counted from the input."""
+    """The rows of layers.jsonl for a snapshot: one per network and parameter tensor, counted from
+    the input."""
     return [
-        {"g_step": snapshot.g_steps, "network": network, "layer": name, "depth": depth, "grad_norm": norm}
+        {
+            "g_step": snapshot.g_steps,
+            "network": network,
+            "layer": name,
+            "depth": depth,
+            "grad_norm": norm,
+        }
         for network, norms in snapshot.layers.items()
         for depth, (name, norm) in enumerate(norms.items())
     ]
 
 
 def save_generator(path: Path, snapshot: Snapshot) -> None:
-    """Save the weights of the generator that samples, for more samples than were measured (`ganbench sample`)."""
+    """Save the weights of the generator that samples, for more samples than were measured
+    (`ganbench sample`)."""
     buffer = io.BytesIO()
-    weights = {name: value.cpu().clone() for name, value in snapshot.G.state_dict().items()}  # and not a whole stack's
+    weights = {
+        name: value.cpu().clone() for name, value in snapshot.G.state_dict().items()
+    }  # and not a whole stack's
     torch.save(weights, buffer)
     write_bytes(path / "generator.pt", buffer.getvalue())
 
 
 def load_snapshot(cell: Cell, path: Path, device: str) -> Snapshot:
-    """The end of a run from the weights of its generator (generator.pt in a cell's folder): it samples, no more; its
-    critic is untrained. Raises OSError where there are none, RuntimeError where they do not fit."""
+    """The end of a run from the weights of its generator (generator.pt in a cell's folder): it
+    samples, no more; its critic is untrained. Raises OSError where there are none, RuntimeError
+    where they do not fit."""
     G, D = (network.to(device) for network in make_networks(cell))
     G.load_state_dict(torch.load(path / "generator.pt", map_location=device, weights_only=True))
     return Snapshot(0, 0, 1.0, 0.0, None, {}, (math.nan, math.nan), 0.0, False, None, G, D, cell)

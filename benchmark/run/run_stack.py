@@ -1,5 +1,5 @@
-"""Cells that differ in their seed alone, trained as one stack: each keeps its own folder, rows, checkpoints and end, as
-`run_cell` gives them to it."""
+"""Cells that differ in their seed alone, trained as one stack: each keeps its own folder, rows,
+checkpoints and end, as `run_cell` gives them to it."""
 
 import time
 from collections import defaultdict
@@ -18,7 +18,8 @@ from benchmark.train.snapshot import Snapshot, State
 
 
 class Member:
-    """A cell of a stack. Its clock runs while it is at work itself, and counts its share of the training."""
+    """A cell of a stack. Its clock runs while it is at work itself, and counts its share of the
+    training."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -65,15 +66,18 @@ def run_stack(
     folder: Path,
     device: str,
     stop: Callable[[], bool] = lambda: False,  # whether to save checkpoints and end
-    checkpoint_every: float = 60.0,  # seconds between checkpoints; 0: one after every generator step
+    # seconds between checkpoints; 0: one after every generator step
+    checkpoint_every: float = 60.0,
     execution: str = "auto",  # of the training
 ) -> Generator[Event, None, None]:
-    """Train cells that differ in their seed alone as one stack, measure each into its folder, and commit its status:
-    yields the events that `run_cell` yields of each. The caller holds the cells' locks.
+    """Train cells that differ in their seed alone as one stack, measure each into its folder, and
+    commit its status: yields the events that `run_cell` yields of each. The caller holds the cells'
+    locks.
 
-    Those whose checkpoints are at the same generator step go on together, one such stack after the other. An error of
-    the training ends all its cells, one of measuring its own; so does divergence. Cells that cannot be stacked run one
-    after the other. Raises UserError where nothing more can be written."""
+    Those whose checkpoints are at the same generator step go on together, one such stack after the
+    other. An error of the training ends all its cells, one of measuring its own; so does
+    divergence. Cells that cannot be stacked run one after the other. Raises UserError where nothing
+    more can be written."""
     asked, saving = False, None
 
     def ends() -> bool:
@@ -96,7 +100,9 @@ def run_stack(
         nonlocal saving
         live, states = [*group], [member.state for member in group]
         cells = [member.cell for member in group]
-        with closing(train_stack(cells, device, states, lambda: live[0].pause(), execution)) as training:
+        with closing(
+            train_stack(cells, device, states, lambda: live[0].pause(), execution)
+        ) as training:
             del states  # their tensors are no part of what the training takes
             while live:
                 # End early, all at the same generator step
@@ -135,7 +141,9 @@ def run_stack(
     members = [Member(cell) for cell in cells]
     for member in members:
         place = Place(member.snapshots, member.clock, due)
-        member.events = run_cell(member.cell, folder, device, ends, checkpoint_every, execution, place)
+        member.events = run_cell(
+            member.cell, folder, device, ends, checkpoint_every, execution, place
+        )
     try:
         together = defaultdict(list)
         for member in members:

@@ -1,7 +1,8 @@
 """How many seeds of a cell to train as one stack: as many as were measured to be worth it.
 
-stacks.csv holds what was: device (cpu, cuda), mode (of execution), kind (mlp, conv), weights (that generator and critic
-train together), batch_size, stack (seeds), ratio (seeds per second of the stack over one at a time)."""
+stacks.csv holds what was: device (cpu, cuda), mode (of execution), kind (mlp, conv), weights (that
+generator and critic train together), batch_size, stack (seeds), ratio (seeds per second of the
+stack over one at a time)."""
 
 import csv
 from functools import cache
@@ -18,7 +19,8 @@ WORTH = 1.5  # the least ratio a stack is made for
 def stack_size(
     cell: Cell,
     waiting: int,  # cells of its group, the cell itself among them
-    share: int,  # a worker's share of all cells that wait: a stack for one must not leave others idle
+    # a worker's share of all cells that wait: a stack for one must not leave others idle
+    share: int,
     *,
     device: str,
     execution: str = "auto",
@@ -26,9 +28,10 @@ def stack_size(
 ) -> int:
     """How many of the waiting cells to train as one stack; 1: none.
 
-    A stack's ratio is that of the smallest measured networks which are at least as large as the cell's, in trainable
-    weights of generator and critic times batch size, for smaller ones gain more; stacks of other sizes, kinds of
-    device, modes or networks than were measured are not made. A budget in seconds is no stack's."""
+    A stack's ratio is that of the smallest measured networks which are at least as large as the
+    cell's, in trainable weights of generator and critic times batch size, for smaller ones gain
+    more; stacks of other sizes, kinds of device, modes or networks than were measured are not made.
+    A budget in seconds is no stack's."""
     if cell.training["seconds"] or waiting < 2:
         return 1
     if asked != "auto":
@@ -65,8 +68,8 @@ def measured() -> list[dict[str, Any]]:
 
 @cache  # one answer for all seeds
 def networks(architecture: Choice, dataset: Choice, norm: str) -> tuple[str, int]:
-    """conv, where there is a convolution, or mlp; and how many weights generator and critic train. Takes no memory:
-    torch's meta device."""
+    """conv, where there is a convolution, or mlp; and how many weights generator and critic train.
+    Takes no memory: torch's meta device."""
     from torch import nn
 
     from benchmark.matrix.values import classes
@@ -75,5 +78,12 @@ def networks(architecture: Choice, dataset: Choice, norm: str) -> tuple[str, int
     shape = classes("dataset", dataset.name)[0](**dataset.params).shape
     both = build(architecture, shape, norm, "meta")
     layers = [layer for network in both for layer in network.modules()]
-    weights = sum(weight.numel() for network in both for weight in network.parameters() if weight.requires_grad)
-    return "conv" if any(isinstance(layer, nn.modules.conv._ConvNd) for layer in layers) else "mlp", weights
+    weights = sum(
+        weight.numel()
+        for network in both
+        for weight in network.parameters()
+        if weight.requires_grad
+    )
+    return "conv" if any(
+        isinstance(layer, nn.modules.conv._ConvNd) for layer in layers
+    ) else "mlp", weights

@@ -4,7 +4,14 @@ from typing import Any
 
 from benchmark.matrix.cell import digest
 
-CLOCKS = ("train_seconds", "eval_seconds", "probe_seconds", "warmup_seconds", "compile_seconds", "other_seconds")
+CLOCKS = (
+    "train_seconds",
+    "eval_seconds",
+    "probe_seconds",
+    "warmup_seconds",
+    "compile_seconds",
+    "other_seconds",
+)
 
 
 def group(spec: dict[str, Any]) -> str:

@@ -18,12 +18,14 @@ SOURCES = ("train", "train/execution", "measure")  # the folders that a cell's n
 
 
 def code_hash(cell: Cell) -> str:
-    """The hash of the code a cell's numbers come from: its variants' files with the variants they import, and the
-    step, train and measure modules.
+    """The hash of the code a cell's numbers come from: its variants' files with the variants they
+    import, and the step, train and measure modules.
 
     It stands beside the key, not in it: edited code shows as stale and throws no result away."""
     files = [ROOT / "benchmark/matrix/values.py"]
-    files += [path for folder in SOURCES for path in sorted((ROOT / "benchmark" / folder).glob("*.py"))]
+    files += [
+        path for folder in SOURCES for path in sorted((ROOT / "benchmark" / folder).glob("*.py"))
+    ]
     critic = cell.architecture.params.get("critic", cell.architecture.name)
     for folder, name in (
         ("objectives", cell.objective.name),
@@ -41,8 +43,14 @@ def _with_imports(file: Path) -> list[Path]:
     found = [file]
     for path in found:  # grows as it is read
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("variants."):
-                stem = ROOT / node.module.replace(".", "/")  # a module, or a folder and modules in it
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.startswith("variants.")
+            ):
+                stem = ROOT / node.module.replace(
+                    ".", "/"
+                )  # a module, or a folder and modules in it
                 named = [stem / f"{alias.name}.py" for alias in node.names]
                 candidates = [stem.with_suffix(".py"), stem / "__init__.py", *named]
                 found += [file for file in candidates if file.exists() and file not in found]
@@ -57,8 +65,11 @@ def _hash_files(files: tuple[Path, ...]) -> str:
 State = dict[str, Any]
 
 
-def is_stale(status: State, entry: dict[str, Any], spec: dict[str, Any], hashes: dict[Any, str]) -> bool:
-    """Whether other code or evaluation options than the present made a cell. `hashes` keeps the code's, by variants."""
+def is_stale(
+    status: State, entry: dict[str, Any], spec: dict[str, Any], hashes: dict[Any, str]
+) -> bool:
+    """Whether other code or evaluation options than the present made a cell. `hashes` keeps the
+    code's, by variants."""
     if status.get("evaluation_hash") != entry.get("evaluation_hash"):
         return True
     try:
@@ -66,6 +77,10 @@ def is_stale(status: State, entry: dict[str, Any], spec: dict[str, Any], hashes:
         variants = (cell.objective, cell.architecture, cell.dataset)
         if variants not in hashes:
             hashes[variants] = code_hash(cell)
-    except (OSError, KeyError, TypeError):  # its variant's file, or its spec, is gone; a field of a later version
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+    ):  # its variant's file, or its spec, is gone; a field of a later version
         return True
     return status.get("code") != hashes[variants]

@@ -18,7 +18,9 @@ SCHEMA = 1
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write by temporary file, fsync and os.replace, with the schema number."""
-    write_bytes(path, (json.dumps({"schema": SCHEMA, **value}, indent=1, default=str) + "\n").encode())
+    write_bytes(
+        path, (json.dumps({"schema": SCHEMA, **value}, indent=1, default=str) + "\n").encode()
+    )
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -29,9 +31,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under its name, in the place of one that may be there, once it is closed."""
+    """A file to write that appears under its name, in the place of one that may be there, once it
+    is closed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # two machines share a cache
+    temporary = path.with_name(
+        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
+    )  # two machines share a cache
     try:
         with temporary.open("wb") as file:
             yield file
@@ -43,8 +48,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The content of a file; None where there is none. Raises UserError for one that cannot be read: it may be whole,
-    so it is no DamagedError, after which a cell would run again."""
+    """The content of a file; None where there is none. Raises UserError for one that cannot be
+    read: it may be whole, so it is no DamagedError, after which a cell would run again."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -70,13 +75,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Append rows to a JSONL file. NaN and infinities stay what they are (JSON's extension, as Python reads it)."""
+    """Append rows to a JSONL file. NaN and infinities stay what they are (JSON's extension, as
+    Python reads it)."""
     with path.open("a") as file:
         file.writelines(json.dumps({"schema": SCHEMA, **row}) + "\n" for row in rows)
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL file; a last line cut short by a crash is left out. Raises UserError for a damaged line."""
+    """The rows of a JSONL file; a last line cut short by a crash is left out. Raises UserError for
+    a damaged line."""
     for number, line in enumerate((read_bytes(path) or b"").split(b"\n")[:-1], 1):
         try:
             yield json.loads(line)

@@ -17,12 +17,15 @@ CHUNK = 32 * 2**20  # bytes of text parsed at once: bounds the memory
 def read_frame(
     files: Mapping[str, Path], texts: list[str], numbers: list[str], required: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """Files by cell -> a frame of `cell` and `texts`, as categories, and `numbers`, as float64; other fields are left
-    out.
+    """Files by cell -> a frame of `cell` and `texts`, as categories, and `numbers`, as float64;
+    other fields are left out.
 
-    What a row lacks or has as null is missing. A file that is not there has no rows, and a last line cut short by a
-    crash is left out. Raises UserError for a damaged line, and for a row that lacks what is `required`."""
-    schema = pa.schema([*((name, pa.string()) for name in texts), *((name, pa.float64()) for name in numbers)])
+    What a row lacks or has as null is missing. A file that is not there has no rows, and a last
+    line cut short by a crash is left out. Raises UserError for a damaged line, and for a row that
+    lacks what is `required`."""
+    schema = pa.schema(
+        [*((name, pa.string()) for name in texts), *((name, pa.float64()) for name in numbers)]
+    )
     parts, counts = [schema.empty_table()], []
     for chunk in _chunks(files.values()):
         lines = [content.count(b"\n") for _, content in chunk]
@@ -37,8 +40,12 @@ def read_frame(
                 raise DamagedError(f"{path} is damaged: a row has no {name}")
         parts.append(parsed)
         counts += lines
-    frame = pa.concat_tables(parts).to_pandas(categories=texts, split_blocks=True, self_destruct=True)
-    cell = pd.Categorical.from_codes(np.repeat(np.arange(len(counts)), counts), pd.Index(list(files)))
+    frame = pa.concat_tables(parts).to_pandas(
+        categories=texts, split_blocks=True, self_destruct=True
+    )
+    cell = pd.Categorical.from_codes(
+        np.repeat(np.arange(len(counts)), counts), pd.Index(list(files))
+    )
     return frame.assign(cell=cell)[["cell", *texts, *numbers]]
 
 
@@ -50,7 +57,10 @@ def of_cell(rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
 def is_wanted(rows: pd.DataFrame, column: str, wanted: pd.Series) -> np.ndarray:
     """Whether each row's `column`, a category, is the one `wanted` of its cell, by key."""
     codes = rows[column].cat.categories.get_indexer(pd.Index(wanted))
-    return of_cell(rows, pd.Series(codes, wanted.index, dtype=int)) == rows[column].cat.codes.to_numpy()
+    return (
+        of_cell(rows, pd.Series(codes, wanted.index, dtype=int))
+        == rows[column].cat.codes.to_numpy()
+    )
 
 
 def _chunks(paths: Iterable[Path]) -> Iterator[list[tuple[Path, bytes]]]:

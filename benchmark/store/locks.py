@@ -1,5 +1,5 @@
-"""Who runs a cell now: a lock per cell folder, so that no two processes ever run or commit the same cell. The kernel
-frees the lock of a process that ends, however it ends."""
+"""Who runs a cell now: a lock per cell folder, so that no two processes ever run or commit the same
+cell. The kernel frees the lock of a process that ends, however it ends."""
 
 import errno
 import sys
@@ -12,13 +12,17 @@ from filelock import FileLock, SoftFileLock, Timeout
 
 from benchmark.errors import UserError
 
-LOCKLESS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what a file system says that has no locks
+LOCKLESS = (
+    errno.ENOSYS,
+    errno.ENOLCK,
+    errno.EOPNOTSUPP,
+)  # what a file system says that has no locks
 warnings.filterwarnings("ignore", "flock not supported")  # `lock_file` says it
 
 
 def take(folder: Path, key: str, seconds: float = 0.2) -> FileLock | None:
-    """The lock of a cell, to be released; None where another process keeps it for that long. Raises UserError for a
-    folder that cannot be written to."""
+    """The lock of a cell, to be released; None where another process keeps it for that long. Raises
+    UserError for a folder that cannot be written to."""
     path = folder / "cells" / key
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -30,14 +34,19 @@ def take(folder: Path, key: str, seconds: float = 0.2) -> FileLock | None:
 
 
 def lock_file(path: Path, seconds: float) -> FileLock:
-    """A locked file; seconds < 0 waits for ever. Raises Timeout (an OSError) or OSError, and UserError for a file
-    system without locks, where filelock would have the file's presence be the lock: that of a dead process holds."""
+    """A locked file; seconds < 0 waits for ever. Raises Timeout (an OSError) or OSError, and
+    UserError for a file system without locks, where filelock would have the file's presence be the
+    lock: that of a dead process holds."""
     lock = FileLock(path, thread_local=False)
     try:
         lock.acquire(timeout=seconds, poll_interval=0.02)
         lockless = isinstance(lock, SoftFileLock)  # what filelock made of it
     except (OSError, NotImplementedError) as error:
-        lockless = isinstance(lock, SoftFileLock) or isinstance(error, NotImplementedError) or error.errno in LOCKLESS
+        lockless = (
+            isinstance(lock, SoftFileLock)
+            or isinstance(error, NotImplementedError)
+            or error.errno in LOCKLESS
+        )
         if not lockless:
             raise
     if lockless:
@@ -80,12 +89,15 @@ def alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: Path, key: str) -> Iterator[bool]:
-    """Whether this process has the cell for now, to write to its folder. Raises UserError where it cannot."""
+    """Whether this process has the cell for now, to write to its folder. Raises UserError where it
+    cannot."""
     lock = take(folder, key)
     try:
         yield lock is not None
     except OSError as error:
-        raise UserError(f"{folder / 'cells' / key} cannot be written to: {error.strerror}") from error
+        raise UserError(
+            f"{folder / 'cells' / key} cannot be written to: {error.strerror}"
+        ) from error
     finally:
         if lock:
             lock.release()

@@ -1,5 +1,6 @@
-"""The state of a result set, live and after the fact: every cell's progress, speed, time left and failure, and when the
-matrix will be done. Reads only, and takes no file at its word: it may be damaged, cut short or someone else's."""
+"""The state of a result set, live and after the fact: every cell's progress, speed, time left and
+failure, and when the matrix will be done. Reads only, and takes no file at its word: it may be
+damaged, cut short or someone else's."""
 
 import os
 from collections import Counter, defaultdict
@@ -16,7 +17,9 @@ from benchmark.store.result_set import FINISHED, SETTLED, cell_status, read_matr
 
 GONE = "its process is gone"
 CENTURIES = 1e10  # seconds; a calendar ends
-EARLY = 0.1  # of the budget: up to here a cell's own pace tells less than what others of its group took
+EARLY = (
+    0.1  # of the budget: up to here a cell's own pace tells less than what others of its group took
+)
 
 
 class Reader:
@@ -30,11 +33,13 @@ class Reader:
         self.hashes: dict[Any, str] = {}
 
     def overview(self) -> dict[str, Any]:
-        """What `status --json` prints: matrix, counts, running, stale, seconds_left, guessed, finish, cells.
+        """What `status --json` prints: matrix, counts, running, stale, seconds_left, guessed,
+        finish, cells.
 
-        seconds_left: worker-seconds of what is to run; None where nothing tells. guessed: cells of a group that has
-        never run, counted with the median of the other groups. finish: local time, ISO 8601, with as many workers as
-        now; None while nothing runs. No NaN, no infinities. Raises UserError without a sound matrix.json."""
+        seconds_left: worker-seconds of what is to run; None where nothing tells. guessed: cells of
+        a group that has never run, counted with the median of the other groups. finish: local time,
+        ISO 8601, with as many workers as now; None while nothing runs. No NaN, no infinities.
+        Raises UserError without a sound matrix.json."""
         entries = self._matrix()["cells"]
         cells = [self._state(entry) for entry in entries]
         whole = self._expected(cells)
@@ -74,16 +79,23 @@ class Reader:
         return self.matrix[1]
 
     def _state(self, entry: dict[str, Any]) -> State:
-        """A cell as it is: what the file calls running is so only while a process holds the cell's lock."""
+        """A cell as it is: what the file calls running is so only while a process holds the cell's
+        lock."""
         state = self._read(entry)
         if state["status"] in FINISHED:
             return {**state}
         if taken(self.folder, entry["key"]):
             return {**state, "status": "running", "reason": None}
-        if state["status"] == "running" and (state := self._read(entry))["status"] == "running":  # not ended meanwhile
+        if (
+            state["status"] == "running" and (state := self._read(entry))["status"] == "running"
+        ):  # not ended meanwhile
             state = {**state, "status": "interrupted", "reason": GONE}
         waits = state["status"] == "interrupted" and not state["stale"]
-        return {**state, "checkpoint": waits and os.path.exists(self.folder / "cells" / entry["key"] / "checkpoint.pt")}
+        return {
+            **state,
+            "checkpoint": waits
+            and os.path.exists(self.folder / "cells" / entry["key"] / "checkpoint.pt"),
+        }
 
     def _read(self, entry: dict[str, Any]) -> State:
         """What the files of a cell say."""
@@ -94,7 +106,9 @@ class Reader:
             if signature is not None:
                 try:
                     status = cell_status(self.folder, entry["key"])
-                    status = status or {"reason": "its files are damaged or cut short, it will run again"}
+                    status = status or {
+                        "reason": "its files are damaged or cut short, it will run again"
+                    }
                 except UserError as error:  # unreadable, or of another version
                     status = {"reason": str(error)}
             stale = "status" in status and is_stale(status, entry, entry["spec"], self.hashes)
@@ -102,7 +116,8 @@ class Reader:
         return self.files[entry["key"]][1]
 
     def _expected(self, cells: list[State]) -> dict[str, float]:
-        """Seconds of a whole cell by group: what finished cells of it took, else what running ones are heading for."""
+        """Seconds of a whole cell by group: what finished cells of it took, else what running ones
+        are heading for."""
         took, heading = defaultdict(list), defaultdict(list)
         for cell in cells:
             if cell["status"] in FINISHED and cell["seconds"] is not None:
@@ -127,7 +142,9 @@ def _shown(entry: dict[str, Any], status: dict[str, Any], stale: bool) -> State:
         "reason": _line(status.get("reason")),
         "warnings": [_line(text) for text in status.get("warnings", [])],
         "stale": stale,
-        "progress": 1.0 if status.get("status") == "done" else min(_number(status.get("progress")) or 0.0, 1.0),
+        "progress": 1.0
+        if status.get("status") == "done"
+        else min(_number(status.get("progress")) or 0.0, 1.0),
         "checkpoint": False,
         "resumes": status.get("resumes", 0),
         "g_steps": steps,
@@ -175,4 +192,8 @@ def _number(value: Any) -> float | None:
 
 def _line(value: Any) -> str | None:
     """A text in one line, without what would steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split()) if isinstance(value, str) else None
+    return (
+        " ".join("".join(c if c.isprintable() else " " for c in value).split())
+        if isinstance(value, str)
+        else None
+    )

@@ -1,5 +1,5 @@
-"""What the JSON files of a results folder must hold to be read: the fields that are used, with their types. A file may
-hold more, and may come from someone else or from another version."""
+"""What the JSON files of a results folder must hold to be read: the fields that are used, with
+their types. A file may hold more, and may come from someone else or from another version."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,5 @@
-"""Batches of real data: drawn where the data lies on the device, or fetched ahead of the training from host memory."""
+"""Batches of real data: drawn where the data lies on the device, or fetched ahead of the training
+from host memory."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,14 +31,18 @@ def memory_format(training: dict[str, Any]) -> torch.memory_format:
 
 @contextmanager
 def open_batches(
-    choice: Choice, batch_size: int, device: str, layout: torch.memory_format = torch.contiguous_format
+    choice: Choice,
+    batch_size: int,
+    device: str,
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> Iterator[Draw]:
-    """A function draw(generator, following) -> float32 batch (batch_size, *shape) on the device; `Resident` where the
-    data lies there.
+    """A function draw(generator, following) -> float32 batch (batch_size, *shape) on the device;
+    `Resident` where the data lies there.
 
-    The batch is that of the seed the generator has just been set to; its index is the first thing drawn. `following`
-    is the seed of the next batch, which data in host memory is asked for ahead, by a thread that ends with the
-    context. Where the data lies changes no number, of the batches or of what the generator gives afterwards."""
+    The batch is that of the seed the generator has just been set to; its index is the first thing
+    drawn. `following` is the seed of the next batch, which data in host memory is asked for ahead,
+    by a thread that ends with the context. Where the data lies changes no number, of the batches or
+    of what the generator gives afterwards."""
     data = device_data(choice, device)
     if data is not None:
         yield Resident(data, batch_size, layout)
@@ -54,10 +59,14 @@ def _enter(device: str) -> None:
 
 
 def device_data(choice: Choice, device: str) -> Tensor | None:
-    """The training split on the device, images as uint8 (n, C, H, W), points as float32 (n, 2); None where it would
-    take more than SHARE of a GPU's free memory. Not kept between cells: there it would count as the next one's."""
+    """The training split on the device, images as uint8 (n, C, H, W), points as float32 (n, 2);
+    None where it would take more than SHARE of a GPU's free memory. Not kept between cells: there
+    it would count as the next one's."""
     data = make_dataset(choice).train()
-    if torch.device(device).type == "cuda" and data.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
+    if (
+        torch.device(device).type == "cuda"
+        and data.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]
+    ):
         return None
     return data.to(device)
 
@@ -84,9 +93,13 @@ class Resident:
 
 
 def draw_batch(
-    data: Tensor, batch_size: int, generator: torch.Generator, layout: torch.memory_format = torch.contiguous_format
+    data: Tensor,
+    batch_size: int,
+    generator: torch.Generator,
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
-    """A batch drawn with replacement on the data's device, as float32 (batch, *shape), images in [−1, 1]."""
+    """A batch drawn with replacement on the data's device, as float32 (batch, *shape), images in
+    [−1, 1]."""
     return as_floats(data.index_select(0, draw_index(len(data), batch_size, generator)), layout)
 
 
@@ -102,34 +115,50 @@ def as_floats(batch: Tensor, layout: torch.memory_format) -> Tensor:
 
 
 class Prefetch:
-    """Batches of data in host memory: while the device works on one, a thread gathers the next into pinned memory and
-    copies it on a stream of its own.
+    """Batches of data in host memory: while the device works on one, a thread gathers the next into
+    pinned memory and copies it on a stream of its own.
 
-    Every batch gets a pinned buffer of its own from torch's caching host allocator: that hands a buffer out again only
-    once the copies from it have ended, so none is overwritten in flight, and after two or three batches nothing new
-    is allocated."""
+    Every batch gets a pinned buffer of its own from torch's caching host allocator: that hands a
+    buffer out again only once the copies from it have ended, so none is overwritten in flight, and
+    after two or three batches nothing new is allocated."""
 
-    def __init__(self, thread: ThreadPoolExecutor, data: Tensor, batch_size: int, device: str) -> None:
-        self.thread, self.data, self.batch_size, self.device = thread, data, batch_size, torch.device(device)
+    def __init__(
+        self, thread: ThreadPoolExecutor, data: Tensor, batch_size: int, device: str
+    ) -> None:
+        self.thread, self.data, self.batch_size, self.device = (
+            thread,
+            data,
+            batch_size,
+            torch.device(device),
+        )
         self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self.coming: dict[int, Future[Any]] = {}  # the batch asked for ahead, by its seed
 
     def __call__(self, generator: torch.Generator, following: int) -> Tensor:
-        """The batch of the generator's seed; that of seed `following` is begun. Raises what the thread raised."""
+        """The batch of the generator's seed; that of seed `following` is begun. Raises what the
+        thread raised."""
         seed = generator.initial_seed()
-        draw_index(len(self.data), self.batch_size, generator)  # the thread has its own: here only to move on as far
-        asked = self.coming.get(seed) or self.thread.submit(self._fetch, seed)  # none: the first, or after a warm-up
+        draw_index(
+            len(self.data), self.batch_size, generator
+        )  # the thread has its own: here only to move on as far
+        asked = self.coming.get(seed) or self.thread.submit(
+            self._fetch, seed
+        )  # none: the first, or after a warm-up
         batch, copied = asked.result()
         self.coming = {following: self.thread.submit(self._fetch, following)}
         if copied is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(copied)
-            batch.record_stream(current)  # allocated on the other stream: kept until this one has used it
+            batch.record_stream(
+                current
+            )  # allocated on the other stream: kept until this one has used it
         return batch
 
     def _fetch(self, seed: int) -> tuple[Tensor, torch.cuda.Event | None]:
         generator = torch.Generator(self.device).manual_seed(seed)
-        with torch.cuda.stream(self.stream):  # waits for nothing the training has queued; no stream on a CPU
+        with torch.cuda.stream(
+            self.stream
+        ):  # waits for nothing the training has queued; no stream on a CPU
             index = draw_index(len(self.data), self.batch_size, generator).cpu()
             shape = (self.batch_size, *self.data.shape[1:])
             buffer = torch.empty(shape, dtype=self.data.dtype, pin_memory=self.stream is not None)

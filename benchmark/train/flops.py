@@ -21,9 +21,10 @@ def count_forwards(
     noise: tuple[Tensor, ...] | None,
     precision: str = "float32",
 ) -> tuple[float, float]:
-    """What one critic step and one generator step cost in critic forward-equivalents: the floating-point operations of
-    their matrix products and convolutions, the generator's included, by those of the critic's forward pass on one
-    sample. Takes both steps, on the latents of each: call it on copies. NaN for a critic that has neither."""
+    """What one critic step and one generator step cost in critic forward-equivalents: the
+    floating-point operations of their matrix products and convolutions, the generator's included,
+    by those of the critic's forward pass on one sample. Takes both steps, on the latents of each:
+    call it on copies. NaN for a critic that has neither."""
     with _Flops() as forward, torch.no_grad():
         D(real)
     with _Flops() as critic:
@@ -35,8 +36,8 @@ def count_forwards(
 
 
 class _Flops(TorchDispatchMode):
-    """Counts floating-point operations by torch's own formulas; its FlopCounterMode follows modules as well, and
-    cannot do so where a critic is differentiated in its input."""
+    """Counts floating-point operations by torch's own formulas; its FlopCounterMode follows modules
+    as well, and cannot do so where a critic is differentiated in its input."""
 
     total = 0
 

@@ -1,4 +1,5 @@
-"""What the steps of an iteration take: batches, latents and the objective's noise, from the streams of every cell."""
+"""What the steps of an iteration take: batches, latents and the objective's noise, from the streams
+of every cell."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,11 @@ class Inputs(NamedTuple):
         return [self.real, self.z, *(self.noise or ())]
 
     def of_seed(self, index: int) -> "Inputs":
-        return Inputs(self.real[index], self.z[index], self.noise and tuple(noise[index] for noise in self.noise))
+        return Inputs(
+            self.real[index],
+            self.z[index],
+            self.noise and tuple(noise[index] for noise in self.noise),
+        )
 
 
 @dataclass
@@ -35,15 +40,23 @@ class Streams:
 
 
 def draw_inputs(
-    objective: Any, streams: list[Streams], draw: Draw, g_step: int, latent_dim: int, options: dict[str, Any]
+    objective: Any,
+    streams: list[Streams],
+    draw: Draw,
+    g_step: int,
+    latent_dim: int,
+    options: dict[str, Any],
 ) -> Iterator[Inputs]:
-    """What the critic steps of an iteration take and then the generator step, from every cell's own streams. Those are
-    functions of (seed, g_step, d_step): nothing of them has to be saved. Seeds torch's default stream, too."""
+    """What the critic steps of an iteration take and then the generator step, from every cell's own
+    streams. Those are functions of (seed, g_step, d_step): nothing of them has to be saved. Seeds
+    torch's default stream, too."""
     batch_size, device = options["batch_size"], streams[0].generator.device
     seed_default(device.type, stream_seed(streams[0].base, g_step, "default"))
 
     def latents(n: int) -> Tensor:
-        return torch.stack([torch.randn(n, latent_dim, device=device, generator=s.generator) for s in streams])
+        return torch.stack(
+            [torch.randn(n, latent_dim, device=device, generator=s.generator) for s in streams]
+        )
 
     d_steps, real = objective.d_steps(g_step), torch.empty(0)
     for d_step in range(d_steps):
@@ -58,12 +71,17 @@ def draw_inputs(
         yield _inputs(objective, streams, real, latents(batch_size))
     for stream in streams:
         stream.generator.manual_seed(stream_seed(stream.base, g_step, "generator"))
-    yield _inputs(objective, streams, real, latents(batch_size * options["generator_batch_multiple"]))
+    yield _inputs(
+        objective, streams, real, latents(batch_size * options["generator_batch_multiple"])
+    )
 
 
 def _inputs(objective: Any, streams: list[Streams], real: Tensor, z: Tensor) -> Inputs:
-    """real and z, (S, …), with what is random in the losses; of a single cell without the seed axis."""
-    noise = [objective.draw(batch, stream.generator) for batch, stream in zip(real, streams, strict=True)]
+    """real and z, (S, …), with what is random in the losses; of a single cell without the seed
+    axis."""
+    noise = [
+        objective.draw(batch, stream.generator) for batch, stream in zip(real, streams, strict=True)
+    ]
     if len(streams) == 1:
         return Inputs(real[0], z[0], noise[0])
     return Inputs(real, z, tuple(map(torch.stack, zip(*(own or () for own in noise), strict=True))))

@@ -25,18 +25,19 @@ def probe(
     z: Tensor,
     generator: torch.Generator,
 ) -> list[Tensor]:
-    """PROBES of the state after a generator step, as scalars on the device. real (batch, *shape) is the batch of its
-    last critic step; splits are fresh batches of the training and of the held-out split, for the critic has just been
-    fitted to the other.
+    """PROBES of the state after a generator step, as scalars on the device. real (batch, *shape) is
+    the batch of its last critic step; splits are fresh batches of the training and of the held-out
+    split, for the critic has just been fitted to the other.
 
-    penalty: before its weight. slope, slope_std: mean and standard deviation of ‖∇D(x̂)‖₂ on random points between real
-    and fake samples, for every objective. d_real_std, d_fake_std: standard deviation of the scores. saturation: the
-    share of probabilities σ(s), of real and fake samples, within SATURATED of 0 or 1. clipped: the share of the
-    critic's weights at the bound that they are clipped to. d_loss_train, d_loss_holdout: the critic's loss on the two
-    splits with the same fake samples and the same noise. What an objective does not have is NaN.
+    penalty: before its weight. slope, slope_std: mean and standard deviation of ‖∇D(x̂)‖₂ on random
+    points between real and fake samples, for every objective. d_real_std, d_fake_std: standard
+    deviation of the scores. saturation: the share of probabilities σ(s), of real and fake samples,
+    within SATURATED of 0 or 1. clipped: the share of the critic's weights at the bound that they
+    are clipped to. d_loss_train, d_loss_holdout: the critic's loss on the two splits with the same
+    fake samples and the same noise. What an objective does not have is NaN.
 
-    In full float32, whatever the training's precision; buffers (spectral norm's vectors, batch norm's averages) are
-    left as they were, so that looking changes nothing."""
+    In full float32, whatever the training's precision; buffers (spectral norm's vectors, batch
+    norm's averages) are left as they were, so that looking changes nothing."""
     buffers = [(buffer, buffer.clone()) for network in (G, D) for buffer in network.buffers()]
     alpha = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device, generator=generator)
     with full_precision(real):
@@ -72,7 +73,7 @@ def _share_clipped(D: nn.Module, clip: float) -> Tensor:
 
 
 def layer_norms(network: nn.Module) -> dict[str, Tensor]:
-    """The norm of the last step's gradient of every parameter tensor, a scalar on the device, by the parameter's name
-    in the order of the layers."""
+    """The norm of the last step's gradient of every parameter tensor, a scalar on the device, by
+    the parameter's name in the order of the layers."""
     named = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     return dict(zip(named, torch._foreach_norm(list(named.values())), strict=True))

@@ -1,4 +1,5 @@
-"""One adversarial step: the critic's and the generator's, pure in their tensors, no device synchronisation."""
+"""One adversarial step: the critic's and the generator's, pure in their tensors, no device
+synchronisation."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +11,12 @@ from torch.func import functional_call
 
 from variants.objectives import full_precision
 
-CRITIC = ("d_loss", "d_real", "d_fake", "d_grad_norm")  # what a critic step returns: loss, mean scores, norm
+CRITIC = (
+    "d_loss",
+    "d_real",
+    "d_fake",
+    "d_grad_norm",
+)  # what a critic step returns: loss, mean scores, norm
 GENERATOR = ("g_loss", "g_grad_norm")  # what a generator step returns
 KIND = ("fused", "foreach", "capturable", "lr")  # what optimisers of one recipe may differ in
 
@@ -25,10 +31,12 @@ def critic_step(
     noise: tuple[Tensor, ...] | None,
     precision: str = "float32",
 ) -> Tensor:
-    """One optimiser step of the critic on real samples (batch, *shape) and latents (batch, latent_dim).
+    """One optimiser step of the critic on real samples (batch, *shape) and latents (batch,
+    latent_dim).
 
-    Real and fake samples pass the critic separately, as batch norm asks. Returns CRITIC, (4,), detached and on the
-    device; a mean score is NaN where the loss does not ask for the scores of those very samples."""
+    Real and fake samples pass the critic separately, as batch norm asks. Returns CRITIC, (4,),
+    detached and on the device; a mean score is NaN where the loss does not ask for the scores of
+    those very samples."""
     means = [torch.full((), torch.nan, device=real.device)] * 2
 
     def critic(x: Tensor) -> Tensor:
@@ -59,8 +67,8 @@ def generator_step(
     noise: tuple[Tensor, ...] | None,
     precision: str = "float32",
 ) -> Tensor:
-    """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns GENERATOR, (2,),
-    detached and on the device."""
+    """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns
+    GENERATOR, (2,), detached and on the device."""
     with autocast(real, precision):
         loss = objective.g_loss(lambda x: D(x).float(), real, G(z).float(), noise)
     assert loss.dim() == 0, f"g_loss must be a scalar, not of shape {tuple(loss.shape)}"
@@ -73,14 +81,19 @@ Tensors = dict[str, Tensor]  # parameters or buffers of a network, by name
 
 def critic_gradients(
     objective: Any, D: nn.Module, precision: str
-) -> Callable[[Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None], tuple[Tensors, Tensor]]:
-    """`critic_step` without its update, as a pure function for torch.compile and vmap: (parameters and buffers of D,
-    real, fake, noise) -> the gradients, and CRITIC. Buffers are updated in place.
+) -> Callable[
+    [Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None], tuple[Tensors, Tensor]
+]:
+    """`critic_step` without its update, as a pure function for torch.compile and vmap: (parameters
+    and buffers of D, real, fake, noise) -> the gradients, and CRITIC. Buffers are updated in place.
 
-    Real and fake samples pass the critic separately here, too. Together they would be 3 % quicker, but the gradient of
-    a bias that cancels to zero would be rounding noise, which Adam makes steps of full size of."""
+    Real and fake samples pass the critic separately here, too. Together they would be 3 % quicker,
+    but the gradient of a bias that cancels to zero would be rounding noise, which Adam makes steps
+    of full size of."""
 
-    def loss(params: Tensors, buffers: Tensors, real: Tensor, fake: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
+    def loss(
+        params: Tensors, buffers: Tensors, real: Tensor, fake: Tensor, noise: Any
+    ) -> tuple[Tensor, Tensor]:
         means = [torch.full((), torch.nan, device=real.device)] * 2
 
         def critic(x: Tensor) -> Tensor:
@@ -99,16 +112,22 @@ def critic_gradients(
 
 def generator_gradients(
     objective: Any, G: nn.Module, D: nn.Module, precision: str
-) -> Callable[[Tensors, Tensors, Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None], tuple[Tensors, Tensor]]:
-    """`generator_step` without its update, likewise: (parameters and buffers of G, of D, real, z, noise) -> the
-    gradients, and GENERATOR. The critic's parameters are constants."""
+) -> Callable[
+    [Tensors, Tensors, Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None],
+    tuple[Tensors, Tensor],
+]:
+    """`generator_step` without its update, likewise: (parameters and buffers of G, of D, real, z,
+    noise) -> the gradients, and GENERATOR. The critic's parameters are constants."""
 
     def loss(params: Tensors, buffers: Tensors, *rest: Any) -> tuple[Tensor, Tensor]:
         of_critic, of_critic_buffers, real, z, noise = rest
         with autocast(real, precision):
             fake = functional_call(G, (params, buffers), (z,)).float()
             value = objective.g_loss(
-                lambda x: functional_call(D, (of_critic, of_critic_buffers), (x,)).float(), real, fake, noise
+                lambda x: functional_call(D, (of_critic, of_critic_buffers), (x,)).float(),
+                real,
+                fake,
+                noise,
             )
         assert value.dim() == 0, f"g_loss must be a scalar, not of shape {tuple(value.shape)}"
         return value, value.detach().unsqueeze(0)
@@ -116,9 +135,11 @@ def generator_gradients(
     return _with_norm(torch.func.grad(loss, has_aux=True))
 
 
-def generate(G: nn.Module, precision: str, at_once: bool) -> Callable[[Tensors, Tensors, Tensor], Tensor]:
-    """(parameters, buffers of G, z) -> fakes, without gradient. at_once: of several batches (K, batch, latent_dim) in
-    one pass; batch norm still normalises every batch by itself."""
+def generate(
+    G: nn.Module, precision: str, at_once: bool
+) -> Callable[[Tensors, Tensors, Tensor], Tensor]:
+    """(parameters, buffers of G, z) -> fakes, without gradient. at_once: of several batches (K,
+    batch, latent_dim) in one pass; batch norm still normalises every batch by itself."""
 
     @torch.no_grad()
     def fakes(params: Tensors, buffers: Tensors, z: Tensor) -> Tensor:
@@ -132,7 +153,9 @@ def generate(G: nn.Module, precision: str, at_once: bool) -> Callable[[Tensors, 
     return fakes
 
 
-def _with_norm(gradients: Callable[..., tuple[Tensors, Tensor]]) -> Callable[..., tuple[Tensors, Tensor]]:
+def _with_norm(
+    gradients: Callable[..., tuple[Tensors, Tensor]],
+) -> Callable[..., tuple[Tensors, Tensor]]:
     def found(*args: Any) -> tuple[Tensors, Tensor]:
         grads, values = gradients(*args)
         norm = torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt()
@@ -143,7 +166,9 @@ def _with_norm(gradients: Callable[..., tuple[Tensors, Tensor]]) -> Callable[...
 
 def grad_norm(network: nn.Module) -> Tensor:
     """The Euclidean norm of all parameter gradients of a network together."""
-    return torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+    return torch.nn.utils.get_total_norm(
+        [p.grad for p in network.parameters() if p.grad is not None]
+    )
 
 
 def autocast(tensor: Tensor, precision: str) -> AbstractContextManager[Any]:
@@ -158,19 +183,22 @@ def set_precision(precision: str) -> None:
 
 
 def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch.optim.Optimizer:
-    """The recipe's optimiser for a network's parameters: "loop" over them, "fused" into one kernel (RMSProp has none:
-    one per operation), or "capturable" in a CUDA graph, with its rate on the device. The same update, rounded apart."""
+    """The recipe's optimiser for a network's parameters: "loop" over them, "fused" into one kernel
+    (RMSProp has none: one per operation), or "capturable" in a CUDA graph, with its rate on the
+    device. The same update, rounded apart."""
     params, lr, options = list(network.parameters()), recipe.lr, {}
     if kind == "capturable":
         lr, options = torch.tensor(lr, device=params[0].device), {"capturable": True}
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(params, lr, tuple(recipe.betas), fused=kind != "loop" or None, **options)
+        return torch.optim.Adam(
+            params, lr, tuple(recipe.betas), fused=kind != "loop" or None, **options
+        )
     return torch.optim.RMSprop(params, lr, recipe.alpha, foreach=kind != "loop" or None, **options)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Continue from another optimiser's state_dict, whatever its kind. The rate stays this one's: the recipe's, unless
-    it is set before every step."""
+    """Continue from another optimiser's state_dict, whatever its kind. The rate stays this one's:
+    the recipe's, unless it is set before every step."""
     if not state["state"]:
         return
     own = optimizer.state_dict()["param_groups"]

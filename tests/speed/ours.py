@@ -1,5 +1,5 @@
-"""This project's side of the races: one iteration (critic steps and generator step) per call, batches, latents and
-noise drawn on the device."""
+"""This project's side of the races: one iteration (critic steps and generator step) per call,
+batches, latents and noise drawn on the device."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -15,14 +15,18 @@ from benchmark.train.execution.iteration import Iteration
 from benchmark.train.inputs import Inputs, Streams, draw_inputs
 from benchmark.train.snapshot import Snapshot
 from benchmark.train.step import set_precision
-from tests.cells import small_cell
+from tests.helpers.cells import small_cell
 from tests.speed.textbook import SHAPES, networks, points, raw_images
 
 
 def training_data(architecture: str, device: str) -> Tensor:
     """What the architecture learns from, on the device: images in its size, uint8, or points."""
     shape = SHAPES[architecture]
-    data = points() if len(shape) == 1 else transforms.resize(raw_images(), list(shape[1:]), antialias=True)
+    data = (
+        points()
+        if len(shape) == 1
+        else transforms.resize(raw_images(), list(shape[1:]), antialias=True)
+    )
     return data.to(device)
 
 
@@ -40,16 +44,19 @@ def iteration(
     rules = variants.load("objectives", objective).Objective()
     layouts = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     G, D = (
-        network.to(device).to(memory_format=layouts) for network in networks(architecture, objective, textbook=False)
+        network.to(device).to(memory_format=layouts)
+        for network in networks(architecture, objective, textbook=False)
     )
     made = Iteration(rules, [(G, D)], rules.recipe, precision, execution, device)
     return timed(made, Resident(training_data(architecture, device), batch_size, layouts))
 
 
 def timed(iteration: Iteration, batches: Resident) -> Callable[[], Any]:
-    """The iteration warmed up, as what is called once per iteration, every seed with streams of its own, and the facts
-    of its execution."""
-    streams = [Streams(seed, torch.Generator(iteration.device)) for seed in range(len(iteration.networks))]
+    """The iteration warmed up, as what is called once per iteration, every seed with streams of its
+    own, and the facts of its execution."""
+    streams = [
+        Streams(seed, torch.Generator(iteration.device)) for seed in range(len(iteration.networks))
+    ]
     options = {"batch_size": batches.batch_size, "generator_batch_multiple": 1}
     latent_dim = iteration.networks[0][0].latent_dim
     numbers = count()
@@ -67,7 +74,9 @@ def timed(iteration: Iteration, batches: Resident) -> Callable[[], Any]:
 
 def sampling(device: str, n: int = 1000) -> Callable[[], Any]:
     """n samples as uint8 images in memory, as a snapshot gives them to the measuring."""
-    G, D = (network.to(device) for network in networks("script_dcgan", "nonsaturating", textbook=False))
+    G, D = (
+        network.to(device) for network in networks("script_dcgan", "nonsaturating", textbook=False)
+    )
     snapshot = Snapshot(0, 0, 0.0, 0.0, None, {}, (1.0, 1.0), 0.0, False, None, G, D, small_cell())
     return lambda: snapshot.sample(n).cpu().numpy()
 

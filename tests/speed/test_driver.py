@@ -1,6 +1,6 @@
-"""`make speed`: the driver alone. 1,000 GPUs run 100,000 cells whose durations and files were recorded: all that the
-driver does for a cell (hand out, lock, write its folder, commit, release) without training. Nothing is asserted about
-time. GANBENCH_SIMULATED=10000 simulates fewer cells."""
+"""`make speed`: the driver alone. 1,000 GPUs run 100,000 cells whose durations and files were
+recorded: all that the driver does for a cell (hand out, lock, write its folder, commit, release)
+without training. Nothing is asserted about time. GANBENCH_SIMULATED=10000 simulates fewer cells."""
 
 import heapq
 import os
@@ -29,11 +29,15 @@ from benchmark.store.result_set import cell_status
 
 CELLS = int(os.environ.get("GANBENCH_SIMULATED", "100000"))
 GPUS = 1000
-SECONDS = {"mlp": 8.0, "dcgan": 12.0}  # medians of the quick matrix on 2 CPU cores, as on its leaderboard
+SECONDS = {
+    "mlp": 8.0,
+    "dcgan": 12.0,
+}  # medians of the quick matrix on 2 CPU cores, as on its leaderboard
 
 
 class Simulated(ray.Pool):
-    """A cluster whose time is virtual: a cell ends after its duration, with a recorded cell's files."""
+    """A cluster whose time is virtual: a cell ends after its duration, with a recorded cell's
+    files."""
 
     def __init__(self, folder: Path, recorded: Path) -> None:
         self.folder, self.recorded, self.out, self.clock = folder, recorded, {}, 0.0

@@ -1,10 +1,12 @@
-"""`make speed`: measuring a checkpoint beside torch-fidelity's `calculate_metrics`, called per checkpoint as its users
-call it: the same images, extractor and metrics, its cache on for the real images and off for the generated ones, which
-are new every time. In turn, each in a process of its own.
+"""`make speed`: measuring a checkpoint beside torch-fidelity's `calculate_metrics`, called per
+checkpoint as its users call it: the same images, extractor and metrics, its cache on for the real
+images and off for the generated ones, which are new every time. In turn, each in a process of its
+own.
 
-The values are compared: torch-fidelity takes the same features in float32, in batches of 64, and KID, precision and
-recall of them in float32 too. Its save_cpu_ram is on: the images lie in memory, and are loaded faster without worker
-processes. GANBENCH_FULL=1 adds 10,000 images of Fashion-MNIST against all 60,000 real ones."""
+The values are compared: torch-fidelity takes the same features in float32, in batches of 64, and
+KID, precision and recall of them in float32 too. Its save_cpu_ram is on: the images lie in memory,
+and are loaded faster without worker processes. GANBENCH_FULL=1 adds 10,000 images of Fashion-MNIST
+against all 60,000 real ones."""
 
 import os
 from dataclasses import dataclass
@@ -15,9 +17,9 @@ import pytest
 import torch
 
 from benchmark.matrix.cell import Choice
-from tests.cells import EVALUATION
-from tests.speed.recorded import append, row, show
-from tests.speed.turns import Contender, race
+from tests.helpers.cells import EVALUATION
+from tests.studies.recorded import append, row, show
+from tests.studies.turns import Contender, race
 
 FULL = bool(os.environ.get("GANBENCH_FULL"))
 INCEPTION = "inception-v3-compat"
@@ -52,7 +54,9 @@ class Noise:
         return self._draw(1)
 
     def _draw(self, seed: int) -> torch.Tensor:
-        coarse = torch.randint(256, (self.n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+        coarse = torch.randint(
+            256, (self.n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+        )
         return coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)
 
 
@@ -62,15 +66,31 @@ def pictures(name: str, n: int) -> tuple[Any, torch.Tensor]:
 
     dataset = Noise(n) if name == "noise" else make_dataset(Choice(name))
     real, generator = dataset.train(), torch.Generator().manual_seed(0)
-    one, other = (real[torch.randint(len(real), (n,), generator=generator)].float() for _ in range(2))
+    one, other = (
+        real[torch.randint(len(real), (n,), generator=generator)].float() for _ in range(2)
+    )
     return dataset, (0.8 * one + 0.2 * other).round().to(torch.uint8)
 
 
-def ours(device: str, name: str, extractor: str, n: int, n_real: int, size: int, weights: str, folder: str) -> Any:
+def ours(
+    device: str,
+    name: str,
+    extractor: str,
+    n: int,
+    n_real: int,
+    size: int,
+    weights: str,
+    folder: str,
+) -> Any:
     from benchmark.measure import images
 
     dataset, fake = pictures(name, n)
-    evaluation = EVALUATION | {"n": {"images": n}, "n_real": n_real, "kid_subsets": 100, "kid_subset_size": size}
+    evaluation = EVALUATION | {
+        "n": {"images": n},
+        "n_real": n_real,
+        "kid_subsets": 100,
+        "kid_subset_size": size,
+    }
     evaluation |= {"extractor": extractor, "extractor_weights": weights, "metrics": list(THEIRS)}
     instrument = images.Instrument(dataset, evaluation, device)
     fake = fake.to(device)
@@ -82,11 +102,20 @@ def ours(device: str, name: str, extractor: str, n: int, n_real: int, size: int,
     return iterate
 
 
-def theirs(device: str, name: str, extractor: str, n: int, n_real: int, size: int, weights: str, folder: str) -> Any:
+def theirs(
+    device: str,
+    name: str,
+    extractor: str,
+    n: int,
+    n_real: int,
+    size: int,
+    weights: str,
+    folder: str,
+) -> Any:
     import torch_fidelity
 
     from benchmark.measure import extractors  # noqa: F401  (makes the classifier known to torch-fidelity)
-    from tests.test_measure import ImageDataset
+    from tests.measure.test_measure import ImageDataset
 
     dataset, fake = pictures(name, n)
     real = dataset.train()[:n_real]
@@ -113,29 +142,55 @@ def theirs(device: str, name: str, extractor: str, n: int, n_real: int, size: in
 
 @pytest.mark.parametrize(("device", "name", "extractor", "n", "n_real", "size"), CASES)
 def test_beside_a_call_of_torch_fidelity(
-    device: str, name: str, extractor: str, n: int, n_real: int, size: int, tmp_path: Path, benchmark: Any
+    device: str,
+    name: str,
+    extractor: str,
+    n: int,
+    n_real: int,
+    size: int,
+    tmp_path: Path,
+    benchmark: Any,
 ) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     if extractor == INCEPTION:
-        from tests.test_measure import write_inception
+        from tests.measure.test_measure import write_inception
 
         weights = write_inception(tmp_path / "inception.pth")
     else:
         from benchmark.measure.extractors import classifier_weights
 
         weights = classifier_weights(pictures(name, n)[0])
-    options = {"name": name, "extractor": extractor, "n": n, "n_real": n_real, "size": size, "weights": str(weights)}
+    options = {
+        "name": name,
+        "extractor": extractor,
+        "n": n,
+        "n_real": n_real,
+        "size": size,
+        "weights": str(weights),
+    }
     options |= {"folder": str(tmp_path)}
-    contenders = [Contender("ganbench", ours, options), Contender("torch-fidelity", theirs, options, worker=False)]
+    contenders = [
+        Contender("ganbench", ours, options),
+        Contender("torch-fidelity", theirs, options, worker=False),
+    ]
     rounds = 15 if n < 1000 else 5
-    mine, reference = benchmark.pedantic(race, (contenders, device, rounds), {"limit": 3600.0}, rounds=1)
+    mine, reference = benchmark.pedantic(
+        race, (contenders, device, rounds), {"limit": 3600.0}, rounds=1
+    )
     assert not mine.failed, mine.failed
     assert not reference.failed, reference.failed
     found = row("measuring", device, f"{extractor} {n} against {n_real} {name}", mine, reference)
-    benchmark.extra_info |= {key: found[key] for key in ("ratio", "ratio_low", "ratio_high", "rounds")}
-    benchmark.extra_info["values"] = values = {name: (mine.facts[name], reference.facts[name]) for name in THEIRS}
-    print("\n" + ", ".join(f"{name} {ours:.8g} {theirs:.8g}" for name, (ours, theirs) in values.items()))
+    benchmark.extra_info |= {
+        key: found[key] for key in ("ratio", "ratio_low", "ratio_high", "rounds")
+    }
+    benchmark.extra_info["values"] = values = {
+        name: (mine.facts[name], reference.facts[name]) for name in THEIRS
+    }
+    print(
+        "\n"
+        + ", ".join(f"{name} {ours:.8g} {theirs:.8g}" for name, (ours, theirs) in values.items())
+    )
     show([found])
     append([found], device)
     assert mine.facts == pytest.approx(reference.facts, rel=1e-4, abs=1e-4)

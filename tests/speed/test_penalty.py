@@ -1,12 +1,13 @@
-"""What a critic step costs under no penalty, clipping, the exact gradient penalty and its finite differences:
-`python -m pytest tests/speed/test_penalty.py --ignore= -s` writes results/reference/penalty-cost; GANBENCH_PENALTY
-names another folder.
+"""What a critic step costs under no penalty, clipping, the exact gradient penalty and its finite
+differences: `python -m pytest tests/speed/test_penalty.py --ignore= -s` writes
+results/reference/penalty-cost; GANBENCH_PENALTY names another folder.
 
-All contenders of a race have the same network, batch, optimiser (WGAN-GP's Adam) and normalisation; fakes are given, so
-that the generator takes no part. On a CPU the residual networks have batches of 16, the others 64, for time's sake, and
-the compiled resnet101 has the FEW penalties unless GANBENCH_FULL=1. What fails, or takes longer than GANBENCH_LIMIT
-seconds (300) to get ready, is a row with its reason. GANBENCH_DEVICE=cuda measures a GPU, CUDA graphs included; the
-rows of other devices stay."""
+All contenders of a race have the same network, batch, optimiser (WGAN-GP's Adam) and normalisation;
+fakes are given, so that the generator takes no part. On a CPU the residual networks have batches of
+16, the others 64, for time's sake, and the compiled resnet101 has the FEW penalties unless
+GANBENCH_FULL=1. What fails, or takes longer than GANBENCH_LIMIT seconds (300) to get ready, is a
+row with its reason. GANBENCH_DEVICE=cuda measures a GPU, CUDA graphs included; the rows of other
+devices stay."""
 
 import os
 from collections.abc import Callable
@@ -25,9 +26,9 @@ from benchmark.store.code import ROOT
 from benchmark.store.files import write_json
 from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
-from tests.speed import penalty_page
 from tests.speed.ours import timed, training_data
-from tests.speed.turns import ROUNDS, THREADS, Contender, Result, race, ratios
+from tests.studies import penalty_page
+from tests.studies.turns import ROUNDS, THREADS, Contender, Result, race, ratios
 from variants.architectures import build
 
 FOLDER = Path(os.environ.get("GANBENCH_PENALTY", ROOT / "results" / "reference" / "penalty-cost"))
@@ -63,7 +64,9 @@ class Given(nn.Module):
         return self.samples * self.scale + 0 * z.sum()
 
 
-def critic_steps(penalty: str, architecture: str, execution: str, batch_size: int, device: str) -> Callable[[], Any]:
+def critic_steps(
+    penalty: str, architecture: str, execution: str, batch_size: int, device: str
+) -> Callable[[], Any]:
     """CRITIC_STEPS critic steps per call, and a generator step of next to nothing."""
     name, params = PENALTIES[penalty]
 
@@ -81,13 +84,23 @@ def critic_steps(penalty: str, architecture: str, execution: str, batch_size: in
     rules, recipe = Alone(**params), variants.load("objectives", "wgan_gp").Objective.recipe
     shape = (2,) if architecture == "mlp" else (1, 32, 32)
     torch.manual_seed(0)
-    norm = "layer" if variants.load("architectures", architecture).Discriminator.paper_norm == "batch" else "none"
+    norm = (
+        "layer"
+        if variants.load("architectures", architecture).Discriminator.paper_norm == "batch"
+        else "none"
+    )
     _, D = build(Choice(architecture), shape, norm)
     layout = torch.channels_last if len(shape) == 3 else torch.contiguous_format
     fake = torch.rand(batch_size, *shape).mul(2).sub(1).to(device)
-    G, D = Given(fake.contiguous(memory_format=layout)).to(device), D.to(device).to(memory_format=layout)
+    G, D = (
+        Given(fake.contiguous(memory_format=layout)).to(device),
+        D.to(device).to(memory_format=layout),
+    )
     iteration = Iteration(rules, [(G, D)], recipe, "float32", execution, device)
-    return timed(iteration, Resident(training_data("mlp" if len(shape) == 1 else "dcgan", device), batch_size, layout))
+    return timed(
+        iteration,
+        Resident(training_data("mlp" if len(shape) == 1 else "dcgan", device), batch_size, layout),
+    )
 
 
 @pytest.mark.parametrize("execution", [pytest.param(name, marks=MARKS) for name in EXECUTIONS])
@@ -99,7 +112,11 @@ def test_cost(architecture: str, execution: str) -> None:
     names = [name for name in PENALTIES if not few or name in FEW]
     contenders = [Contender(name, critic_steps, case | {"penalty": name}) for name in names]
     results = race(contenders, DEVICE, rounds=ROUNDS, seconds=30, limit=LIMIT)
-    results += [Result(name, failed="not tried: GANBENCH_FULL=1 does") for name in PENALTIES if name not in names]
+    results += [
+        Result(name, failed="not tried: GANBENCH_FULL=1 does")
+        for name in PENALTIES
+        if name not in names
+    ]
     rows = []
     for result in results:
         times = pd.Series(result.ms, dtype=float) / CRITIC_STEPS
@@ -121,5 +138,7 @@ def test_cost(architecture: str, execution: str) -> None:
     key = ["device", "threads", "architecture", "execution", "penalty", "batch_size"]
     table = table.drop_duplicates(key, keep="last").reset_index(drop=True)
     table.to_csv(csv, index=False)
-    write_json(FOLDER / f"environment{'' if DEVICE == 'cpu' else '_' + DEVICE}.json", environment(DEVICE))
+    write_json(
+        FOLDER / f"environment{'' if DEVICE == 'cpu' else '_' + DEVICE}.json", environment(DEVICE)
+    )
     penalty_page.write(table, FOLDER)

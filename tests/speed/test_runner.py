@@ -1,8 +1,9 @@
 """`make speed`: a matrix run by one worker and by two, and by one of two threads, in turn.
 
-Work is what the clocks of the cells count (training, measuring, probes, warm-up); all other time of the workers is the
-runner's overhead: starting processes, loading, planning, writing, waiting for the last cell. Nothing is asserted about
-time. GANBENCH_SEEDS=5 runs the whole quick matrix, about 25 minutes on 2 cores."""
+Work is what the clocks of the cells count (training, measuring, probes, warm-up); all other time of
+the workers is the runner's overhead: starting processes, loading, planning, writing, waiting for
+the last cell. Nothing is asserted about time. GANBENCH_SEEDS=5 runs the whole quick matrix, about
+25 minutes on 2 cores."""
 
 import os
 import subprocess
@@ -20,8 +21,19 @@ SETTINGS = {"one worker": (1, 1), "two workers": (2, 1), "one worker, two thread
 
 
 def run(folder: Path, jobs: int, threads: int) -> dict[str, float]:
-    """Run the quick matrix. Seconds of wall time, of work, and of work's share in the workers' time."""
-    command = ["run", "--matrix", "quick", "--device", "cpu", "--results", str(folder), "--set", f"seeds={SEEDS}"]
+    """Run the quick matrix. Seconds of wall time, of work, and of work's share in the workers'
+    time."""
+    command = [
+        "run",
+        "--matrix",
+        "quick",
+        "--device",
+        "cpu",
+        "--results",
+        str(folder),
+        "--set",
+        f"seeds={SEEDS}",
+    ]
     command += ["--jobs", str(jobs), "--threads", str(threads)]
     started = time.perf_counter()
     subprocess.run(
@@ -49,7 +61,10 @@ def test_workers(tmp_path: Path, benchmark: Any) -> None:
     def all_settings() -> None:
         for name, (jobs, threads) in SETTINGS.items():
             found[name] = run(tmp_path / name.replace(" ", "_"), jobs, threads)
-            print(f"\n{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in found[name].items()))
+            print(
+                f"\n{name}: "
+                + ", ".join(f"{key} {value:.3f}" for key, value in found[name].items())
+            )
 
     benchmark.pedantic(all_settings, rounds=1)
     one, two = (found[name]["cells_per_minute"] for name in ("one worker", "two workers"))

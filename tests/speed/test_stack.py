@@ -1,9 +1,11 @@
-"""`make speed`: seeds trained as one stack beside the same seeds one after the other, WGAN-GP, in turn.
+"""`make speed`: seeds trained as one stack beside the same seeds one after the other, WGAN-GP, in
+turn.
 
-The rows go to the races' CSV, where the ratio of seeds per second is over eager seeds one after the other, and, in the
-columns of benchmark/stacks.csv, to stacks.csv beside it, where it is over seeds one after the other in the same mode,
-which is what a stack would replace. The default takes an MLP of 64 units; GANBENCH_FULL=1 adds larger ones,
-larger batches and a small convolutional network. GANBENCH_THREADS=1 measures one thread."""
+The rows go to the races' CSV, where the ratio of seeds per second is over eager seeds one after the
+other, and, in the columns of benchmark/stacks.csv, to stacks.csv beside it, where it is over seeds
+one after the other in the same mode, which is what a stack would replace. The default takes an MLP
+of 64 units; GANBENCH_FULL=1 adds larger ones, larger batches and a small convolutional network.
+GANBENCH_THREADS=1 measures one thread."""
 
 import os
 from collections.abc import Callable
@@ -19,41 +21,57 @@ from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
 from benchmark.train.step import set_precision
 from tests.speed.ours import timed
-from tests.speed.recorded import append, path, row, show
-from tests.speed.turns import Contender, Result, race, ratios
+from tests.studies.recorded import append, path, row, show
+from tests.studies.turns import Contender, Result, race, ratios
 from variants import load
 from variants.architectures import build
 
 FULL = bool(os.environ.get("GANBENCH_FULL"))
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 CASES = [("mlp", 64, 64)]  # architecture, width, batch size
-CASES += [("mlp", 64, 256), ("mlp", 128, 64), ("mlp", 128, 256), ("mlp", 512, 64), ("dcgan", 8, 64)] if FULL else []
+CASES += (
+    [("mlp", 64, 256), ("mlp", 128, 64), ("mlp", 128, 256), ("mlp", 512, 64), ("dcgan", 8, 64)]
+    if FULL
+    else []
+)
 STACKS = {"cpu": (2, 5, 8, 16), "cuda": (2, 8, 16, 32)}
 MODES = {"cpu": ("eager", "compiled"), "cuda": ("eager", "graphed", "compiled_graphed")}
 DATA = {"mlp": Choice("gaussians8"), "dcgan": Choice("digits")}
 
 
-def seeds(architecture: str, width: int, batch_size: int, stack: int, execution: str, device: str) -> Callable[[], Any]:
+def seeds(
+    architecture: str, width: int, batch_size: int, stack: int, execution: str, device: str
+) -> Callable[[], Any]:
     """One iteration of each of `stack` seeds per call."""
     set_precision("float32")
-    rules, choice = load("objectives", "wgan_gp").Objective(), Choice(architecture, {"width": width})
+    rules, choice = (
+        load("objectives", "wgan_gp").Objective(),
+        Choice(architecture, {"width": width}),
+    )
     dataset = load("datasets", DATA[architecture].name).Dataset()
     torch.manual_seed(0)
     norm = "none" if architecture == "mlp" else "layer"
-    pairs = [tuple(net.to(device) for net in build(choice, dataset.shape, norm)) for _ in range(stack)]
+    pairs = [
+        tuple(net.to(device) for net in build(choice, dataset.shape, norm)) for _ in range(stack)
+    ]
     iteration = Iteration(rules, pairs, rules.recipe, "float32", execution, device)
-    return timed(iteration, Resident(dataset.train().to(device), batch_size, torch.contiguous_format))
+    return timed(
+        iteration, Resident(dataset.train().to(device), batch_size, torch.contiguous_format)
+    )
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("architecture", "width", "batch_size"), CASES)
-def test_seeds_as_a_stack(architecture: str, width: int, batch_size: int, device: str, benchmark: Any) -> None:
+def test_seeds_as_a_stack(
+    architecture: str, width: int, batch_size: int, device: str, benchmark: Any
+) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     case = {"architecture": architecture, "width": width, "batch_size": batch_size}
     ways = [(mode, stack) for mode in MODES[device] for stack in (1, *STACKS[device])]
     contenders = [
-        Contender(f"{mode} {stack}", seeds, case | {"execution": mode, "stack": stack}) for mode, stack in ways
+        Contender(f"{mode} {stack}", seeds, case | {"execution": mode, "stack": stack})
+        for mode, stack in ways
     ]
     results = benchmark.pedantic(race, (contenders, device), {"rounds": 9, "seconds": 60}, rounds=1)
     assert not results[0].failed, results[0].failed
@@ -64,15 +82,37 @@ def test_seeds_as_a_stack(architecture: str, width: int, batch_size: int, device
             continue
         alone = results[ways.index((mode, 1))]
         name = f"{architecture} {width} units, batch {batch_size}: {stack} {mode}"
-        per_seed = Result(result.name, [ms / stack for ms in result.ms], result.compile_seconds, result.memory_mb)
+        per_seed = Result(
+            result.name, [ms / stack for ms in result.ms], result.compile_seconds, result.memory_mb
+        )
         per_seed.failed, per_seed.facts = result.failed, result.facts
-        what = {"architecture": architecture, "objective": "wgan_gp", "batch_size": batch_size, "precision": "float32"}
-        rows.append(row("stacked seeds", device, name, per_seed, results[0], **what, execution=mode, stack=stack))
+        what = {
+            "architecture": architecture,
+            "objective": "wgan_gp",
+            "batch_size": batch_size,
+            "precision": "float32",
+        }
+        rows.append(
+            row(
+                "stacked seeds",
+                device,
+                name,
+                per_seed,
+                results[0],
+                **what,
+                execution=mode,
+                stack=stack,
+            )
+        )
         if not rows[-1]["failed"] and alone.ms:
             table.append({"device": device, "mode": mode, "kind": kind, "weights": weights, "batch_size": batch_size,
                           "stack": stack, "ratio": round(ratios(per_seed, alone)[0], 2)})  # fmt: skip
     show(rows)
     append(rows, device)
     file = path().with_name("stacks.csv")
-    found = pd.concat([pd.read_csv(file), pd.DataFrame(table)]) if file.exists() else pd.DataFrame(table)
+    found = (
+        pd.concat([pd.read_csv(file), pd.DataFrame(table)])
+        if file.exists()
+        else pd.DataFrame(table)
+    )
     found.drop_duplicates(list(found.columns[:-1]), keep="last").to_csv(file, index=False)

@@ -1,7 +1,8 @@
-"""`make speed`: one training iteration (critic steps and generator step) per objective and place, and batches alone,
-on one thread.
+"""`make speed`: one training iteration (critic steps and generator step) per objective and place,
+and batches alone, on one thread.
 
-pytest-benchmark prints each as a ratio to the fastest of its group. Nothing is asserted about time."""
+pytest-benchmark prints each as a ratio to the fastest of its group. Nothing is asserted about
+time."""
 
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from benchmark.train import data as batches
 from benchmark.train.build import make_networks, make_objective
 from benchmark.train.data import device_data, draw_batch, open_batches
 from benchmark.train.step import critic_step, generator_step, make_optimizer
-from tests.cells import PLACES, small_cell
+from tests.helpers.cells import PLACES, small_cell
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -49,12 +50,15 @@ def test_iteration(benchmark, place, objective_name, device):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kept", ["resident", "prefetched"])
 def test_batches(benchmark, kept, device, monkeypatch):
-    """100 batches of 64 colour images 64×64, with nothing between them that could hide the fetching."""
+    """100 batches of 64 colour images 64×64, with nothing between them that could hide the
+    fetching."""
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     benchmark.group = f"100 batches on {device}"
     images = torch.randint(256, (4000, 3, 64, 64), dtype=torch.uint8)
-    monkeypatch.setattr(batches, "make_dataset", lambda choice: SimpleNamespace(train=lambda: images))
+    monkeypatch.setattr(
+        batches, "make_dataset", lambda choice: SimpleNamespace(train=lambda: images)
+    )
     if kept == "prefetched":
         monkeypatch.setattr(batches, "device_data", lambda choice, device: None)
     generator = torch.Generator(device)
@@ -74,5 +78,8 @@ def test_batches(benchmark, kept, device, monkeypatch):
 def test_cold_start(benchmark, verb):
     benchmark.group = "cold start"
     benchmark.pedantic(
-        lambda: subprocess.run([sys.executable, "-m", "benchmark", verb], capture_output=True, check=True), rounds=5
+        lambda: subprocess.run(
+            [sys.executable, "-m", "benchmark", verb], capture_output=True, check=True
+        ),
+        rounds=5,
     )

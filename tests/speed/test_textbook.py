@@ -1,9 +1,10 @@
-"""`make speed`: iterations (critic steps and generator step), sampling and batches beside the textbook loop's, on the
-same networks, batch and device, in turn.
+"""`make speed`: iterations (critic steps and generator step), sampling and batches beside the
+textbook loop's, on the same networks, batch and device, in turn.
 
-Ratios and their spread go to results/speed/speed.csv (GANBENCH_SPEED names another file) and into the figure beside
-it; nothing is asserted about time. The default takes what docs/speed.md states goals for, and a little more;
-GANBENCH_FULL=1 takes every objective, architecture and batch. GANBENCH_THREADS=1 uses one thread."""
+Ratios and their spread go to results/speed/speed.csv (GANBENCH_SPEED names another file) and into
+the figure beside it; nothing is asserted about time. The default takes what docs/speed.md states
+goals for, and a little more; GANBENCH_FULL=1 takes every objective, architecture and batch.
+GANBENCH_THREADS=1 uses one thread."""
 
 import os
 from collections.abc import Callable
@@ -13,9 +14,9 @@ import pytest
 import torch
 
 from tests.speed import ours, textbook
-from tests.speed.recorded import append, row, show
 from tests.speed.textbook import SHAPES
-from tests.speed.turns import Contender, race
+from tests.studies.recorded import append, row, show
+from tests.studies.turns import Contender, race
 
 FULL = bool(os.environ.get("GANBENCH_FULL"))
 CASES: dict[str, list[tuple[str, str, int]]] = {  # architecture, objective, batch size
@@ -68,8 +69,11 @@ def ways(architecture: str, device: str) -> list[dict[str, str]]:
     return found if architecture in DENSE else [PLAIN, *found]
 
 
-def compare(part: str, device: str, case: str, contenders: list[Contender], benchmark: Any, **more: Any) -> None:
-    """Race the contenders, the first of them the textbook's, and record the others' ratios to it."""
+def compare(
+    part: str, device: str, case: str, contenders: list[Contender], benchmark: Any, **more: Any
+) -> None:
+    """Race the contenders, the first of them the textbook's, and record the others' ratios to
+    it."""
     results = benchmark.pedantic(race, (contenders, device), rounds=1)
     assert not results[0].failed, results[0].failed
     rows = [
@@ -81,7 +85,9 @@ def compare(part: str, device: str, case: str, contenders: list[Contender], benc
 
 
 @pytest.mark.parametrize(("architecture", "objective", "batch_size", "device"), ITERATIONS)
-def test_iteration(architecture: str, objective: str, batch_size: int, device: str, benchmark: Any) -> None:
+def test_iteration(
+    architecture: str, objective: str, batch_size: int, device: str, benchmark: Any
+) -> None:
     case = {"architecture": architecture, "objective": objective, "batch_size": batch_size}
     # the finite difference stands beside the penalty that it replaces
     compared = case | {"objective": "wgan_gp" if objective == "wgan_fdgp" else objective}
@@ -94,10 +100,14 @@ def test_iteration(architecture: str, objective: str, batch_size: int, device: s
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("side", ["sampling", "batches"])
 def test_around_it(side: str, device: str, benchmark: Any) -> None:
-    """Samples of the scripts' DCGAN as uint8 images in memory, and batches of 64 images 32×32 on the device."""
+    """Samples of the scripts' DCGAN as uint8 images in memory, and batches of 64 images 32×32 on
+    the device."""
     sides: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         "sampling": (textbook.sampling, ours.sampling),
         "batches": (textbook.batches, ours.batches),
     }
-    contenders = [Contender("textbook", sides[side][0], worker=False), Contender("ours", sides[side][1])]
+    contenders = [
+        Contender("textbook", sides[side][0], worker=False),
+        Contender("ours", sides[side][1]),
+    ]
     compare(side, device, side, contenders, benchmark, architecture="script_dcgan")

@@ -1,10 +1,11 @@
-"""The textbook loop and its networks: a GAN in PyTorch as well-known scripts have it, written anew from what they do.
+"""The textbook loop and its networks: a GAN in PyTorch as well-known scripts have it, written anew
+from what they do.
 
-What the loop does is what makes it the comparison: images decoded and transformed one by one through PIL in a
-DataLoader, latents and α drawn by NumPy and moved to the device, fakes built with gradient also where the critic learns
-(the Wasserstein losses differentiate them, too), one critic pass for real and one for fake samples, the penalty by
-torch.autograd.grad with create_graph, optimisers as their constructors make them, losses read with .item().
-"""
+What the loop does is what makes it the comparison: images decoded and transformed one by one
+through PIL in a DataLoader, latents and α drawn by NumPy and moved to the device, fakes built with
+gradient also where the critic learns (the Wasserstein losses differentiate them, too), one critic
+pass for real and one for fake samples, the penalty by torch.autograd.grad with create_graph,
+optimisers as their constructors make them, losses read with .item()."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -38,8 +39,12 @@ class PlainBatchNorm(BatchNorm):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, var = (self.mean, self.var) if torch.is_grad_enabled() or not self.training else (None, None)
-        return nn.functional.batch_norm(x, mean, var, self.weight, self.bias, self.training, momentum=0.1, eps=self.eps)
+        mean, var = (
+            (self.mean, self.var) if torch.is_grad_enabled() or not self.training else (None, None)
+        )
+        return nn.functional.batch_norm(
+            x, mean, var, self.weight, self.bias, self.training, momentum=0.1, eps=self.eps
+        )
 
 
 class MLPGenerator(nn.Module):
@@ -51,7 +56,11 @@ class MLPGenerator(nn.Module):
         super().__init__()
         widths, layers = (100, 128, 256, 512, 1024), list[nn.Module]()
         for i, (n_in, n_out) in enumerate(pairwise(widths)):
-            layers += [nn.Linear(n_in, n_out), *([norm(n_out, eps=0.8)] if i else []), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [
+                nn.Linear(n_in, n_out),
+                *([norm(n_out, eps=0.8)] if i else []),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
         self.body = nn.Sequential(*layers, nn.Linear(1024, 784), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
@@ -64,7 +73,11 @@ class MLPCritic(nn.Module):
     def __init__(self, norm: Callable[..., nn.Module]) -> None:
         super().__init__()
         widths = ((784, 512), (512, 256))
-        layers = [layer for sizes in widths for layer in (nn.Linear(*sizes), nn.LeakyReLU(0.2, inplace=True))]
+        layers = [
+            layer
+            for sizes in widths
+            for layer in (nn.Linear(*sizes), nn.LeakyReLU(0.2, inplace=True))
+        ]
         self.body = nn.Sequential(*layers, nn.Linear(256, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,8 +85,8 @@ class MLPCritic(nn.Module):
 
 
 class ConvGenerator(nn.Module):
-    """Linear to 128×8×8, batch norm, twice upsampling, 3×3 convolution, batch norm and LeakyReLU, 3×3 convolution,
-    tanh."""
+    """Linear to 128×8×8, batch norm, twice upsampling, 3×3 convolution, batch norm and LeakyReLU,
+    3×3 convolution, tanh."""
 
     latent_dim = 100
 
@@ -82,7 +95,11 @@ class ConvGenerator(nn.Module):
         self.linear = nn.Linear(100, 128 * 8 * 8)
         layers: list[nn.Module] = [norm(128)]
         for n_in, n_out in ((128, 128), (128, 64)):
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(n_in, n_out, 3, padding=1), norm(n_out, eps=0.8)]
+            layers += [
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(n_in, n_out, 3, padding=1),
+                norm(n_out, eps=0.8),
+            ]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.body = nn.Sequential(*layers, nn.Conv2d(64, 1, 3, padding=1), nn.Tanh())
 
@@ -91,14 +108,18 @@ class ConvGenerator(nn.Module):
 
 
 class ConvCritic(nn.Module):
-    """Four 3×3 convolutions of stride 2, each with LeakyReLU, dropout of whole channels and, but for the first, batch
-    norm; linear."""
+    """Four 3×3 convolutions of stride 2, each with LeakyReLU, dropout of whole channels and, but
+    for the first, batch norm; linear."""
 
     def __init__(self, norm: Callable[..., nn.Module]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for n_in, n_out in ((1, 16), (16, 32), (32, 64), (64, 128)):
-            layers += [nn.Conv2d(n_in, n_out, 3, 2, 1), nn.LeakyReLU(0.2, inplace=True), nn.Dropout2d(0.25)]
+            layers += [
+                nn.Conv2d(n_in, n_out, 3, 2, 1),
+                nn.LeakyReLU(0.2, inplace=True),
+                nn.Dropout2d(0.25),
+            ]
             layers += [norm(n_out, eps=0.8)] if n_in > 1 else []
         self.body, self.linear = nn.Sequential(*layers), nn.Linear(128 * 2 * 2, 1)
 
@@ -107,16 +128,22 @@ class ConvCritic(nn.Module):
 
 
 def networks(architecture: str, objective: str, textbook: bool) -> tuple[Any, nn.Module]:
-    """Generator and critic, the same weights for both sides: one of the scripts' pairs, or one of the suite's with the
-    critic's norm that the suite takes under the objective."""
+    """Generator and critic, the same weights for both sides: one of the scripts' pairs, or one of
+    the suite's with the critic's norm that the suite takes under the objective."""
     torch.manual_seed(0)
     if architecture.startswith("script_"):
         dense = architecture == "script_mlp"
         norm = (nn.BatchNorm1d if dense else nn.BatchNorm2d) if textbook else PlainBatchNorm
-        return (MLPGenerator(norm), MLPCritic(norm)) if dense else (ConvGenerator(norm), ConvCritic(norm))
+        return (
+            (MLPGenerator(norm), MLPCritic(norm))
+            if dense
+            else (ConvGenerator(norm), ConvCritic(norm))
+        )
     rules = variants.load("objectives", objective).Objective
     paper = variants.load("architectures", architecture).Discriminator.paper_norm
-    norm_name = "layer" if rules.per_sample_penalty and paper == "batch" else rules.critic_norm or paper
+    norm_name = (
+        "layer" if rules.per_sample_penalty and paper == "batch" else rules.critic_norm or paper
+    )
     return build(Choice(architecture), SHAPES[architecture], norm_name)
 
 
@@ -144,7 +171,11 @@ class Pictures(Dataset):
 
         self.images = raw_images().squeeze(1)
         self.transform = transforms.Compose(
-            [transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
+            [
+                transforms.Resize((size, size)),
+                transforms.ToTensor(),
+                transforms.Normalize([0.5], [0.5]),
+            ]
         )
 
     def __len__(self) -> int:
@@ -156,7 +187,11 @@ class Pictures(Dataset):
 
 def _batches(architecture: str, batch_size: int) -> Iterator[Tensor]:
     shape = SHAPES[architecture]
-    data: Dataset = Pictures(shape[1]) if len(shape) == 3 else TensorDataset(points(), torch.zeros(len(points())))
+    data: Dataset = (
+        Pictures(shape[1])
+        if len(shape) == 3
+        else TensorDataset(points(), torch.zeros(len(points())))
+    )
     while True:
         for batch, _ in DataLoader(data, batch_size=batch_size, shuffle=True, drop_last=True):
             yield batch
@@ -165,15 +200,21 @@ def _batches(architecture: str, batch_size: int) -> Iterator[Tensor]:
 # The loop
 
 
-def iteration(architecture: str, objective: str, batch_size: int, device: str) -> Callable[[], None]:
+def iteration(
+    architecture: str, objective: str, batch_size: int, device: str
+) -> Callable[[], None]:
     """One iteration of the textbook loop per call: the critic steps and the generator step."""
     G, D = (network.to(device) for network in networks(architecture, objective, textbook=True))
     loader = _batches(architecture, batch_size)
     optimizer_G, optimizer_D = (_optimizer(objective, network) for network in (G, D))
     if objective in ("wgan", "wgan_gp"):
-        return lambda: _wasserstein(G, D, optimizer_G, optimizer_D, loader, objective == "wgan_gp", device)
+        return lambda: _wasserstein(
+            G, D, optimizer_G, optimizer_D, loader, objective == "wgan_gp", device
+        )
     criterion = nn.MSELoss() if objective == "lsgan" else nn.BCEWithLogitsLoss()
-    return lambda: _classifying(G, D, optimizer_G, optimizer_D, loader, criterion, objective == "minimax", device)
+    return lambda: _classifying(
+        G, D, optimizer_G, optimizer_D, loader, criterion, objective == "minimax", device
+    )
 
 
 def _optimizer(objective: str, network: nn.Module) -> torch.optim.Optimizer:
@@ -188,9 +229,17 @@ def _latents(n: int, dim: int, device: str) -> Tensor:
 
 
 def _classifying(
-    G: Any, D: Any, optimizer_G: Any, optimizer_D: Any, loader: Any, criterion: Any, saturating: bool, device: str
+    G: Any,
+    D: Any,
+    optimizer_G: Any,
+    optimizer_D: Any,
+    loader: Any,
+    criterion: Any,
+    saturating: bool,
+    device: str,
 ) -> None:
-    """Minimax, non-saturating and least-squares GANs: the generator first, its fakes again for the critic."""
+    """Minimax, non-saturating and least-squares GANs: the generator first, its fakes again for the
+    critic."""
     real = next(loader).to(device)
     valid, invalid = torch.ones(len(real), device=device), torch.zeros(len(real), device=device)
 
@@ -209,7 +258,9 @@ def _classifying(
     f"[D loss: {d_loss.item():f}] [G loss: {g_loss.item():f}]"
 
 
-def _wasserstein(G: Any, D: Any, optimizer_G: Any, optimizer_D: Any, loader: Any, penalised: bool, device: str) -> None:
+def _wasserstein(
+    G: Any, D: Any, optimizer_G: Any, optimizer_D: Any, loader: Any, penalised: bool, device: str
+) -> None:
     """WGAN, its weights clipped after every critic step, or WGAN-GP."""
     for _ in range(CRITIC_STEPS):
         real = next(loader).to(device)
@@ -260,7 +311,9 @@ def sampling(device: str, n: int = 1000, batch_size: int = 64) -> Callable[[], A
     def sample() -> np.ndarray:
         found = []
         for start in range(0, n, batch_size):
-            fake = G(_latents(min(batch_size, n - start), G.latent_dim, device)).detach().cpu().numpy()
+            fake = (
+                G(_latents(min(batch_size, n - start), G.latent_dim, device)).detach().cpu().numpy()
+            )
             found.append(((fake + 1) * 127.5).round().clip(0, 255).astype(np.uint8))
         return np.concatenate(found)
 

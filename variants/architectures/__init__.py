@@ -1,15 +1,16 @@
 """The contract of an architecture, and the layers its files are made of.
 
-A file defines `Generator(shape, latent_dim, …)`: latents (batch, latent_dim) -> samples (batch, *shape), images in
-[−1, 1]; and `Discriminator(shape, norm="auto", …)`: samples -> one unbounded score each, (batch,). Parameters with
-defaults are what a matrix may set; each network takes those it names, so a name that both share means the same in
-both. `paper_norm` of a Discriminator is what norm="auto" means, except that an objective may ask for another one
-(`critic_norm`), and that under a per-sample penalty batch norm becomes layer norm. Spectral norm is no layer: `build`
-puts it on a critic made without normalisation.
+A file defines `Generator(shape, latent_dim, …)`: latents (batch, latent_dim) -> samples (batch,
+*shape), images in [−1, 1]; and `Discriminator(shape, norm="auto", …)`: samples -> one unbounded
+score each, (batch,). Parameters with defaults are what a matrix may set; each network takes those
+it names, so a name that both share means the same in both. `paper_norm` of a Discriminator is what
+norm="auto" means, except that an objective may ask for another one (`critic_norm`), and that under
+a per-sample penalty batch norm becomes layer norm. Spectral norm is no layer: `build` puts it on a
+critic made without normalisation.
 
-Modules are named, not numbered, so that networks which differ in one layer share the initial weights of the rest.
-A layer made here carries `init_std`: `initialise` fills its weight uniformly with that standard deviation.
-"""
+Modules are named, not numbered, so that networks which differ in one layer share the initial
+weights of the rest. A layer made here carries `init_std`: `initialise` fills its weight uniformly
+with that standard deviation."""
 
 import inspect
 import math
@@ -35,7 +36,9 @@ def linear(n_in: int, n_out: int, init: Init) -> nn.Linear:
     return _with_std(nn.Linear(n_in, n_out), init, n_in, n_in if init == "he" else n_out)
 
 
-def conv(n_in: int, n_out: int, kernel: int, init: Init, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+def conv(
+    n_in: int, n_out: int, kernel: int, init: Init, stride: int = 1, bias: bool = True
+) -> nn.Conv2d:
     """A convolution that divides the size by its stride."""
     layer = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=bias)
     return _with_std(layer, init, n_in * kernel**2, n_out * kernel**2 / stride**2)
@@ -48,23 +51,26 @@ def deconv(n_in: int, n_out: int, kernel: int, init: Init) -> nn.ConvTranspose2d
 
 
 def norm_layer(kind: Norm | NormLayer, channels: int) -> nn.Module:
-    """Batch norm, layer norm (per sample over C, H, W; affine per channel) or none. Raises ValueError for others."""
+    """Batch norm, layer norm (per sample over C, H, W; affine per channel) or none. Raises
+    ValueError for others."""
     if kind == "batch":
         return BatchNorm(channels)
     if kind == "layer":
         return nn.GroupNorm(1, channels)
     if kind == "none":
         return nn.Identity()
-    raise ValueError(f"no normalisation layer is called {kind!r}; valid: batch, layer, none (spectral: critics only)")
+    raise ValueError(
+        f"no normalisation layer is called {kind!r}; valid: batch, layer, none (spectral: critics only)"
+    )
 
 
 class BatchNorm(nn.Module):
     """Batch norm over all dimensions but the channels.
 
-    In train mode by the statistics of the batch at hand, always. `mean` and `var` (unbiased) follow them as moving
-    averages of momentum 0.1, but only where gradients are enabled: a generator's move in its own steps, and neither in
-    the critic's, nor in probes, nor in sampling. In eval mode they are what normalises.
-    """
+    In train mode by the statistics of the batch at hand, always. `mean` and `var` (unbiased) follow
+    them as moving averages of momentum 0.1, but only where gradients are enabled: a generator's
+    move in its own steps, and neither in the critic's, nor in probes, nor in sampling. In eval mode
+    they are what normalises."""
 
     mean: Tensor
     var: Tensor
@@ -77,12 +83,17 @@ class BatchNorm(nn.Module):
         self.register_buffer("var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, var = (self.mean, self.var) if torch.is_grad_enabled() or not self.training else (None, None)
-        return nn.functional.batch_norm(x, mean, var, self.weight, self.bias, self.training, momentum=0.1, eps=1e-5)
+        mean, var = (
+            (self.mean, self.var) if torch.is_grad_enabled() or not self.training else (None, None)
+        )
+        return nn.functional.batch_norm(
+            x, mean, var, self.weight, self.bias, self.training, momentum=0.1, eps=1e-5
+        )
 
 
 class SpectralNorm(_SpectralNorm):
-    """torch's parametrization of spectral norm, its largest singular value in float32 whatever the precision."""
+    """torch's parametrization of spectral norm, its largest singular value in float32 whatever the
+    precision."""
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
@@ -90,10 +101,12 @@ class SpectralNorm(_SpectralNorm):
 
 
 def halvings(shape: Shape, least: int = 4) -> int:
-    """How often an image's side is halved: while it is even and the half is at least `least`. Raises ValueError for
-    what is not (C, H, W) with H = W a multiple of 4 from 8 on."""
+    """How often an image's side is halved: while it is even and the half is at least `least`.
+    Raises ValueError for what is not (C, H, W) with H = W a multiple of 4 from 8 on."""
     if len(shape) != 3 or shape[1] != shape[2] or shape[1] % 4 or shape[1] < 8:
-        raise ValueError(f"needs square images whose side is a multiple of 4 and at least 8, not shape {shape}")
+        raise ValueError(
+            f"needs square images whose side is a multiple of 4 and at least 8, not shape {shape}"
+        )
     size, count = shape[1], 0
     while size % 2 == 0 and size // 2 >= least:
         size, count = size // 2, count + 1
@@ -101,8 +114,9 @@ def halvings(shape: Shape, least: int = 4) -> int:
 
 
 def critic_of(choice: Any) -> tuple[str, dict[str, Any]]:
-    """Name and parameters of the architecture a choice (name, params) takes its critic from: its own, or what its
-    parameter `critic` says, a name or a table {name, …}, with no other parameters than the table's."""
+    """Name and parameters of the architecture a choice (name, params) takes its critic from: its
+    own, or what its parameter `critic` says, a name or a table {name, …}, with no other parameters
+    than the table's."""
     critic = choice.params.get("critic")
     if critic is None:
         return choice.name, dict(choice.params)
@@ -111,12 +125,13 @@ def critic_of(choice: Any) -> tuple[str, dict[str, Any]]:
 
 
 def build(choice: Any, shape: Shape, norm: str, device: str = "cpu") -> tuple[nn.Module, nn.Module]:
-    """Generator and critic of a choice (name, params) for samples of a shape; each takes the parameters it names, but
-    a critic from another architecture only its own. Raises ValueError for a shape they refuse.
+    """Generator and critic of a choice (name, params) for samples of a shape; each takes the
+    parameters it names, but a critic from another architecture only its own. Raises ValueError for
+    a shape they refuse.
 
-    norm="spectral" is spectral norm, Miyato et al. 2018 (arXiv:1802.05957), on every linear layer and convolution of
-    a critic without other normalisation, the output layer included. On torch's meta device, where only shapes count
-    and power iterations are slow, it is left out."""
+    norm="spectral" is spectral norm, Miyato et al. 2018 (arXiv:1802.05957), on every linear layer
+    and convolution of a critic without other normalisation, the output layer included. On torch's
+    meta device, where only shapes count and power iterations are slow, it is left out."""
     critic, params = critic_of(choice)
     params["norm"] = "none" if norm == "spectral" else norm
 
@@ -129,20 +144,24 @@ def build(choice: Any, shape: Shape, norm: str, device: str = "cpu") -> tuple[nn
         D = make(load("architectures", critic).Discriminator, params)
         for layer in list(D.modules()) if norm == "spectral" and device != "meta" else []:
             if getattr(layer, "weight", torch.empty(0)).dim() >= 2:
-                register_parametrization(layer, "weight", SpectralNorm(layer.get_parameter("weight")))
+                register_parametrization(
+                    layer, "weight", SpectralNorm(layer.get_parameter("weight"))
+                )
     return G, D
 
 
 def initialise(network: nn.Module, seed_for: Callable[[str], int]) -> None:
-    """Fill weights uniformly with each layer's `init_std` (half-range std·√3) and biases with 0, drawing each
-    parameter from its own seed; layers without `init_std` keep what their constructor gave them. Under spectral norm
-    the weights before it are filled, and its vectors follow them."""
+    """Fill weights uniformly with each layer's `init_std` (half-range std·√3) and biases with 0,
+    drawing each parameter from its own seed; layers without `init_std` keep what their constructor
+    gave them. Under spectral norm the weights before it are filled, and its vectors follow them."""
     for name, module in network.named_modules():
         std = getattr(module, "init_std", None)
         if std is not None:
             half = std * math.sqrt(3)
             spectral = is_parametrized(module, "weight")
-            weight = module.get_parameter("parametrizations.weight.original" if spectral else "weight")
+            weight = module.get_parameter(
+                "parametrizations.weight.original" if spectral else "weight"
+            )
             generator = torch.Generator().manual_seed(seed_for(f"{name}.weight"))
             with torch.no_grad():
                 weight.copy_(torch.empty(weight.shape).uniform_(-half, half, generator=generator))
@@ -153,7 +172,8 @@ def initialise(network: nn.Module, seed_for: Callable[[str], int]) -> None:
 
 
 def _iterate_power(module: nn.Module, weight: Tensor) -> None:
-    """Bring the singular vectors of a layer under spectral norm up to its weight, by 50 power iterations from ones."""
+    """Bring the singular vectors of a layer under spectral norm up to its weight, by 50 power
+    iterations from ones."""
     for vector in module.buffers():
         vector.fill_(1)
     estimate = module.get_submodule("parametrizations.weight.0")
@@ -162,8 +182,12 @@ def _iterate_power(module: nn.Module, weight: Tensor) -> None:
 
 
 def _with_std(layer: Layer, init: Init, fan_in: float, fan_out: float) -> Layer:
-    """Give a layer its `init_std`. The rules, as in the WGAN-GP experiments, weigh both fans: "glorot" is
-    √(2 / (fan_in + fan_out)), Glorot and Bengio 2010; "he" is √2 as much."""
-    std = math.sqrt((4 if init == "he" else 2) / (fan_in + fan_out)) if isinstance(init, str) else init
+    """Give a layer its `init_std`. The rules, as in the WGAN-GP experiments, weigh both fans:
+    "glorot" is √(2 / (fan_in + fan_out)), Glorot and Bengio 2010; "he" is √2 as much."""
+    std = (
+        math.sqrt((4 if init == "he" else 2) / (fan_in + fan_out))
+        if isinstance(init, str)
+        else init
+    )
     layer.init_std = std  # type: ignore[assignment]
     return layer

@@ -1,24 +1,38 @@
-"""Residual networks of bottleneck blocks, their depth a number of layers: 3 per block, and a first and a last one."""
+"""Residual networks of bottleneck blocks, their depth a number of layers: 3 per block, and a first
+and a last one."""
 
 from typing import Literal
 
 from torch import Tensor, nn
 
-from variants.architectures import Norm, NormLayer, Shape, conv, deconv, halvings, linear, norm_layer
+from variants.architectures import (
+    Norm,
+    NormLayer,
+    Shape,
+    conv,
+    deconv,
+    halvings,
+    linear,
+    norm_layer,
+)
 
 
 class Generator(nn.Module):
-    """Bottleneck ResNet generator, the one of the 101-layer ResNet of Gulrajani et al. 2017 (arXiv:1704.00028), fig. 2.
+    """Bottleneck ResNet generator, the one of the 101-layer ResNet of Gulrajani et al. 2017
+    (arXiv:1704.00028), fig. 2.
 
-    The paper gives the depth only; the rest is its code's. Linear to the start size, plain blocks at every size with a
-    doubling block between sizes, 1×1 convolution, tanh(x / 5). `width` is that at the image's size and doubles with
-    each halving.
-    """
+    The paper gives the depth only; the rest is its code's. Linear to the start size, plain blocks
+    at every size with a doubling block between sizes, 1×1 convolution, tanh(x / 5). `width` is that
+    at the image's size and doubles with each halving."""
 
     layers: int  # 3 per block and 2
 
     def __init__(
-        self, shape: Shape, latent_dim: int = 128, width: int = 32, generator_norm: NormLayer = "batch"
+        self,
+        shape: Shape,
+        latent_dim: int = 128,
+        width: int = 32,
+        generator_norm: NormLayer = "batch",
     ) -> None:
         super().__init__()
         plain = plain_blocks(self.layers, shape)
@@ -39,8 +53,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Bottleneck ResNet critic, the generator's mirror image: 1×1 convolution, plain blocks at every size with a
-    halving block between sizes, linear, divided by 5."""
+    """Bottleneck ResNet critic, the generator's mirror image: 1×1 convolution, plain blocks at
+    every size with a halving block between sizes, linear, divided by 5."""
 
     paper_norm: Norm = "batch"
     layers: int
@@ -64,16 +78,21 @@ class Discriminator(nn.Module):
 
 
 class Block(nn.Module):
-    """Bottleneck block: shortcut + 0.3 · norm(1×1, 3×3, 1×1 convolution), a ReLU before each, half as wide inside.
+    """Bottleneck block: shortcut + 0.3 · norm(1×1, 3×3, 1×1 convolution), a ReLU before each, half
+    as wide inside.
 
-    The 3×3 convolution changes the size. The shortcut is the identity, on the way down a strided 1×1 convolution, on
-    the way up a 1×1 convolution to four times the channels, laid out as 2×2 pixels.
-    """
+    The 3×3 convolution changes the size. The shortcut is the identity, on the way down a strided
+    1×1 convolution, on the way up a 1×1 convolution to four times the channels, laid out as 2×2
+    pixels."""
 
-    def __init__(self, n_in: int, n_out: int, norm: Norm | NormLayer, change: Literal["", "down", "up"] = "") -> None:
+    def __init__(
+        self, n_in: int, n_out: int, norm: Norm | NormLayer, change: Literal["", "down", "up"] = ""
+    ) -> None:
         super().__init__()
         if n_in % 2 or n_out % 2:
-            raise ValueError(f"width must be even, for a bottleneck is half as wide, not {min(n_in, n_out)}")
+            raise ValueError(
+                f"width must be even, for a bottleneck is half as wide, not {min(n_in, n_out)}"
+            )
         self.conv1 = conv(n_in, n_in // 2, 1, "he")
         self.conv2: nn.Module
         self.shortcut: nn.Module = nn.Identity()
@@ -93,10 +112,13 @@ class Block(nn.Module):
 
 
 def plain_blocks(layers: int, shape: Shape) -> list[int]:
-    """How many blocks that keep the size stand at each size, from the image's down: spread evenly, the remainder over
-    the smallest. Raises ValueError for a shape with more halvings than there are blocks."""
+    """How many blocks that keep the size stand at each size, from the image's down: spread evenly,
+    the remainder over the smallest. Raises ValueError for a shape with more halvings than there are
+    blocks."""
     places = halvings(shape) + 1
     plain = (layers - 2) // 3 - (places - 1)
     if plain < 0:
-        raise ValueError(f"{(layers - 2) // 3} blocks are too few to halve shape {shape} {places - 1} times")
+        raise ValueError(
+            f"{(layers - 2) // 3} blocks are too few to halve shape {shape} {places - 1} times"
+        )
     return [(plain + place) // places for place in range(places)]

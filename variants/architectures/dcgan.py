@@ -5,22 +5,37 @@ import math
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from variants.architectures import Init, Norm, NormLayer, Shape, conv, deconv, halvings, linear, norm_layer
+from variants.architectures import (
+    Init,
+    Norm,
+    NormLayer,
+    Shape,
+    conv,
+    deconv,
+    halvings,
+    linear,
+    norm_layer,
+)
 
 
 class Generator(nn.Module):
-    """DCGAN generator, Radford et al. 2016 (arXiv:1511.06434), with the layers of the WGAN-GP experiments.
+    """DCGAN generator, Radford et al. 2016 (arXiv:1511.06434), with the layers of the WGAN-GP
+    experiments.
 
-    Linear to the start size, then transposed convolutions that halve the channels; norm and ReLU after each but the
-    last, tanh at the end. At 64×64 and width 64: 512-256-128-64-3 channels, 5,364,739 parameters.
-    """
+    Linear to the start size, then transposed convolutions that halve the channels; norm and ReLU
+    after each but the last, tanh at the end. At 64×64 and width 64: 512-256-128-64-3 channels,
+    5,364,739 parameters."""
 
     inits: tuple[Init, Init] = (0.02, 0.02)  # of the linear layer, of the convolutions
     growth = 2  # of the width with each halving
     emitted = 1  # channels a layer emits per channel that the activation leaves
 
     def __init__(
-        self, shape: Shape, latent_dim: int = 128, width: int = 64, generator_norm: NormLayer = "batch"
+        self,
+        shape: Shape,
+        latent_dim: int = 128,
+        width: int = 64,
+        generator_norm: NormLayer = "batch",
     ) -> None:
         super().__init__()
         stages = halvings(shape)
@@ -32,7 +47,8 @@ class Generator(nn.Module):
         self.linear = linear(latent_dim, math.prod(self.start), self.inits[0])
         self.norm0 = norm_layer(generator_norm, emitted[0])
         self.deconvs = nn.ModuleList(
-            deconv(n_in, n_out, 5, self.inits[1]) for n_in, n_out in zip(widths, [*emitted[1:], channels], strict=True)
+            deconv(n_in, n_out, 5, self.inits[1])
+            for n_in, n_out in zip(widths, [*emitted[1:], channels], strict=True)
         )
         self.norms = nn.ModuleList(norm_layer(generator_norm, n) for n in emitted[1:])
 
@@ -47,7 +63,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """DCGAN critic: strided convolutions that double the channels, LeakyReLU(0.2), norm after each but the first.
+    """DCGAN critic: strided convolutions that double the channels, LeakyReLU(0.2), norm after each
+    but the first.
 
     At 64×64 and width 64: 3-64-128-256-512 channels, 4,316,545 parameters.
     """
@@ -67,7 +84,9 @@ class Discriminator(nn.Module):
             conv(n_in, n_out, 5, self.inits[1], stride=2)
             for n_in, n_out in zip([channels, *widths], emitted, strict=False)
         )
-        self.norms = nn.ModuleList(norm_layer(norm if i else "none", n) for i, n in enumerate(emitted))
+        self.norms = nn.ModuleList(
+            norm_layer(norm if i else "none", n) for i, n in enumerate(emitted)
+        )
         self.linear = linear(widths[-1] * (size // 2**stages) ** 2, 1, self.inits[0])
 
     def activation(self, x: Tensor) -> Tensor:

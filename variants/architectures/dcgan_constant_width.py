@@ -1,21 +1,25 @@
-"""DCGAN whose generator has no batch norm and a constant number of filters: a row of the WGAN-GP robustness figure."""
+"""DCGAN whose generator has no batch norm and a constant number of filters: a row of the WGAN-GP
+robustness figure."""
 
 from variants.architectures import Init, NormLayer, Shape, dcgan
 from variants.architectures.dcgan import Discriminator as Discriminator
 
 
 class Generator(dcgan.Generator):
-    """DCGAN's generator with `width` filters in every layer, Gulrajani et al. 2017 (arXiv:1704.00028), figure 2, "no BN
-    and a constant number of filters".
+    """DCGAN's generator with `width` filters in every layer, Gulrajani et al. 2017
+    (arXiv:1704.00028), figure 2, "no BN and a constant number of filters".
 
-    The paper names no initial weights; these are its code's: He for convolutions, Glorot for the linear layer.
-    444,291 parameters at 64×64.
-    """
+    The paper names no initial weights; these are its code's: He for convolutions, Glorot for the
+    linear layer. 444,291 parameters at 64×64."""
 
     inits: tuple[Init, Init] = ("glorot", "he")
     growth = 1
 
     def __init__(
-        self, shape: Shape, latent_dim: int = 128, width: int = 64, generator_norm: NormLayer = "none"
+        self,
+        shape: Shape,
+        latent_dim: int = 128,
+        width: int = 64,
+        generator_norm: NormLayer = "none",
     ) -> None:
         super().__init__(shape, latent_dim, width, generator_norm)

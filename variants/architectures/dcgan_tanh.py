@@ -6,8 +6,8 @@ from variants.architectures import dcgan
 
 
 class Generator(dcgan.Generator):
-    """DCGAN's generator with tanh after every layer, Gulrajani et al. 2017 (arXiv:1704.00028), figure 2; 5,364,739
-    parameters at 64×64."""
+    """DCGAN's generator with tanh after every layer, Gulrajani et al. 2017 (arXiv:1704.00028),
+    figure 2; 5,364,739 parameters at 64×64."""
 
     def activation(self, x: Tensor) -> Tensor:
         return x.tanh()

@@ -6,11 +6,12 @@ from variants.architectures import Init, dcgan
 
 
 class Generator(dcgan.Generator):
-    """DCGAN's generator with gates, Gulrajani et al. 2017 (arXiv:1704.00028), figure 2, "gated multiplicative".
+    """DCGAN's generator with gates, Gulrajani et al. 2017 (arXiv:1704.00028), figure 2, "gated
+    multiplicative".
 
-    Every layer but the last emits twice the channels, normalised before the gate. The paper names no initial weights;
-    these are its code's: He for convolutions, Glorot for the linear layer. 10,724,675 parameters at 64×64.
-    """
+    Every layer but the last emits twice the channels, normalised before the gate. The paper names
+    no initial weights; these are its code's: He for convolutions, Glorot for the linear layer.
+    10,724,675 parameters at 64×64."""
 
     inits: tuple[Init, Init] = ("glorot", "he")
     emitted = 2
@@ -20,7 +21,8 @@ class Generator(dcgan.Generator):
 
 
 class Discriminator(dcgan.Discriminator):
-    """DCGAN's critic with gates, initial weights as the generator's; 8,624,897 parameters at 64×64."""
+    """DCGAN's critic with gates, initial weights as the generator's; 8,624,897 parameters at
+    64×64."""
 
     inits: tuple[Init, Init] = ("glorot", "he")
     emitted = 2

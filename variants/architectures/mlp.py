@@ -1,4 +1,5 @@
-"""Multilayer perceptron: the ReLU networks of the WGAN-GP toy experiments, for points and for flattened images."""
+"""Multilayer perceptron: the ReLU networks of the WGAN-GP toy experiments, for points and for
+flattened images."""
 
 import math
 from itertools import pairwise
@@ -13,11 +14,11 @@ Activation = Literal["relu", "tanh"]
 
 
 class Generator(nn.Module):
-    """ReLU MLP generator, Gulrajani et al. 2017 (arXiv:1704.00028), toy experiments: 2-512-512-512-2.
+    """ReLU MLP generator, Gulrajani et al. 2017 (arXiv:1704.00028), toy experiments:
+    2-512-512-512-2.
 
-    `latent_dim` 0 stands for 2 for points and 128 for images, whose outputs pass a tanh. `activation` is that of the
-    hidden layers of both networks.
-    """
+    `latent_dim` 0 stands for 2 for points and 128 for images, whose outputs pass a tanh.
+    `activation` is that of the hidden layers of both networks."""
 
     def __init__(
         self,
@@ -53,7 +54,9 @@ class Discriminator(nn.Module):
         activation: Activation = "relu",
     ) -> None:
         super().__init__()
-        self.body = Body(math.prod(shape), width, depth, self.paper_norm if norm == "auto" else norm, activation)
+        self.body = Body(
+            math.prod(shape), width, depth, self.paper_norm if norm == "auto" else norm, activation
+        )
         self.out = linear(width, 1, "glorot")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +66,9 @@ class Discriminator(nn.Module):
 class Body(nn.Module):
     """`depth` hidden layers of `width` units: linear (He et al. 2015), norm, activation."""
 
-    def __init__(self, n_in: int, width: int, depth: int, norm: Norm | NormLayer, activation: Activation) -> None:
+    def __init__(
+        self, n_in: int, width: int, depth: int, norm: Norm | NormLayer, activation: Activation
+    ) -> None:
         super().__init__()
         widths = [n_in, *[width] * depth]
         self.linears = nn.ModuleList(linear(a, b, "he") for a, b in pairwise(widths))

@@ -1,18 +1,24 @@
-"""Multilayer perceptron as the generator, DCGAN's critic: a row of the WGAN-GP robustness figure."""
+"""Multilayer perceptron as the generator, DCGAN's critic: a row of the WGAN-GP robustness
+figure."""
 
 from variants.architectures import NormLayer, Shape, mlp
 from variants.architectures.dcgan import Discriminator as Discriminator
 
 
 class Generator(mlp.Generator):
-    """ReLU MLP generator, Gulrajani et al. 2017 (arXiv:1704.00028), figure 2, "4-layer 512-dim ReLU MLP".
+    """ReLU MLP generator, Gulrajani et al. 2017 (arXiv:1704.00028), figure 2, "4-layer 512-dim ReLU
+    MLP".
 
-    `depth` counts hidden layers. Its code has four and an output layer; in the paper that this row refers to, Arjovsky
-    et al. 2017 (arXiv:1701.07875), four layers are three hidden ones and the output: depth 3. A tanh ends it.
-    7,157,760 parameters at 64×64.
-    """
+    `depth` counts hidden layers. Its code has four and an output layer; in the paper that this row
+    refers to, Arjovsky et al. 2017 (arXiv:1701.07875), four layers are three hidden ones and the
+    output: depth 3. A tanh ends it. 7,157,760 parameters at 64×64."""
 
     def __init__(
-        self, shape: Shape, latent_dim: int = 128, units: int = 512, depth: int = 4, generator_norm: NormLayer = "none"
+        self,
+        shape: Shape,
+        latent_dim: int = 128,
+        units: int = 512,
+        depth: int = 4,
+        generator_norm: NormLayer = "none",
     ) -> None:
         super().__init__(shape, latent_dim, units, depth, generator_norm)

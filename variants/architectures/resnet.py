@@ -11,9 +11,9 @@ from variants.architectures import Norm, NormLayer, Shape, conv, halvings, linea
 class Generator(nn.Module):
     """Unconditional ResNet generator, Gulrajani et al. 2017 (arXiv:1704.00028), appendix C.
 
-    Linear to the start size, a block per doubling, norm, ReLU, 3×3 convolution, tanh. The paper doubles the size before
-    the second convolution of a block, its code before the first: `upsample_before`. 1,204,483 parameters at 32×32.
-    """
+    Linear to the start size, a block per doubling, norm, ReLU, 3×3 convolution, tanh. The paper
+    doubles the size before the second convolution of a block, its code before the first:
+    `upsample_before`. 1,204,483 parameters at 32×32."""
 
     def __init__(
         self,
@@ -30,7 +30,10 @@ class Generator(nn.Module):
         place = ("first", "second").index(upsample_before)
         self.linear = linear(latent_dim, width * self.start[1] ** 2, "glorot")
         self.blocks = nn.Sequential(
-            *(Block(width, generator_norm, nn.Upsample(scale_factor=2), place) for _ in range(stages))
+            *(
+                Block(width, generator_norm, nn.Upsample(scale_factor=2), place)
+                for _ in range(stages)
+            )
         )
         self.norm = norm_layer(generator_norm, width)
         self.conv = conv(width, shape[0], 3, "glorot")
@@ -41,11 +44,11 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """ResNet critic: blocks that halve the image to 8×8 (7×7), two more, ReLU, mean over the positions, linear.
+    """ResNet critic: blocks that halve the image to 8×8 (7×7), two more, ReLU, mean over the
+    positions, linear.
 
-    No normalisation in the paper; where asked for it stands as in the generator's blocks, none in the first block.
-    1,053,825 parameters at 32×32.
-    """
+    No normalisation in the paper; where asked for it stands as in the generator's blocks, none in
+    the first block. 1,053,825 parameters at 32×32."""
 
     paper_norm: Norm = "none"
 
@@ -55,7 +58,8 @@ class Discriminator(nn.Module):
         norm = self.paper_norm if norm == "auto" else norm
         self.first = First(shape[0], width)
         self.blocks = nn.Sequential(
-            *(Block(width, norm, nn.AvgPool2d(2)) for _ in range(halved)), *(Block(width, norm) for _ in range(2))
+            *(Block(width, norm, nn.AvgPool2d(2)) for _ in range(halved)),
+            *(Block(width, norm) for _ in range(2)),
         )
         self.linear = linear(width, 1, "glorot")
 
@@ -64,15 +68,22 @@ class Discriminator(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual block: twice norm, ReLU, 3×3 convolution, plus the shortcut. `resample` changes the size, before the
-    first (place 0) or the second convolution (1) or behind it (2); the shortcut is then a 1×1 convolution."""
+    """Residual block: twice norm, ReLU, 3×3 convolution, plus the shortcut. `resample` changes the
+    size, before the first (place 0) or the second convolution (1) or behind it (2); the shortcut is
+    then a 1×1 convolution."""
 
-    def __init__(self, width: int, norm: Norm | NormLayer, resample: nn.Module | None = None, place: int = 2) -> None:
+    def __init__(
+        self, width: int, norm: Norm | NormLayer, resample: nn.Module | None = None, place: int = 2
+    ) -> None:
         super().__init__()
         self.norm1, self.norm2 = norm_layer(norm, width), norm_layer(norm, width)
         self.conv1, self.conv2 = conv(width, width, 3, "he"), conv(width, width, 3, "he")
-        self.shortcut = nn.Sequential(resample, conv(width, width, 1, "glorot")) if resample else nn.Identity()
-        self.resample = nn.ModuleList((resample if resample and i == place else nn.Identity()) for i in range(3))
+        self.shortcut = (
+            nn.Sequential(resample, conv(width, width, 1, "glorot")) if resample else nn.Identity()
+        )
+        self.resample = nn.ModuleList(
+            (resample if resample and i == place else nn.Identity()) for i in range(3)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.conv1(self.resample[0](self.norm1(x).relu()))
@@ -81,8 +92,8 @@ class Block(nn.Module):
 
 
 class First(nn.Module):
-    """The critic's first block: 3×3 convolution, ReLU, 3×3 convolution, mean pooling, plus the pooled image through
-    a 1×1 convolution."""
+    """The critic's first block: 3×3 convolution, ReLU, 3×3 convolution, mean pooling, plus the
+    pooled image through a 1×1 convolution."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()

@@ -1,10 +1,12 @@
-"""101-layer ResNet of bottleneck blocks: both networks of a row of the WGAN-GP robustness figure."""
+"""101-layer ResNet of bottleneck blocks: both networks of a row of the WGAN-GP robustness
+figure."""
 
 from variants.architectures import _bottleneck
 
 
 class Generator(_bottleneck.Generator):
-    """Bottleneck ResNet generator of 33 blocks, 3 × 33 + 2 layers; 9,189,587 parameters at 64×64."""
+    """Bottleneck ResNet generator of 33 blocks, 3 × 33 + 2 layers; 9,189,587 parameters at
+    64×64."""
 
     layers = 101
 

@@ -4,7 +4,8 @@ from variants.architectures import _bottleneck
 
 
 class Generator(_bottleneck.Generator):
-    """Bottleneck ResNet generator of 11 blocks, 3 × 11 + 2 layers; 4,571,155 parameters at 64×64."""
+    """Bottleneck ResNet generator of 11 blocks, 3 × 11 + 2 layers; 4,571,155 parameters at
+    64×64."""
 
     layers = 35
 

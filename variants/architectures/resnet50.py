@@ -4,7 +4,8 @@ from variants.architectures import _bottleneck
 
 
 class Generator(_bottleneck.Generator):
-    """Bottleneck ResNet generator of 16 blocks, 3 × 16 + 2 layers; 5,708,979 parameters at 64×64."""
+    """Bottleneck ResNet generator of 16 blocks, 3 × 16 + 2 layers; 5,708,979 parameters at
+    64×64."""
 
     layers = 50
 

@@ -1,9 +1,9 @@
 """The contract of a dataset, its provenance, and where data and caches lie.
 
-A file defines a dataclass `Dataset(Base)`. Images are uint8 (n, C, H, W) tensors and stand for [−1, 1]; points are
-float32 (n, 2). Fields with `compare=False` (such as `root`) say where the data lies and are no part of its identity.
-Loaders raise ValueError for bad content and OSError for what cannot be had.
-"""
+A file defines a dataclass `Dataset(Base)`. Images are uint8 (n, C, H, W) tensors and stand for [−1,
+1]; points are float32 (n, 2). Fields with `compare=False` (such as `root`) say where the data lies
+and are no part of its identity. Loaders raise ValueError for bad content and OSError for what
+cannot be had."""
 
 import os
 import secrets
@@ -19,7 +19,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Modes:
-    """A mixture's known modes: centres (k, dim), one standard deviation, weights (k,) that sum to 1."""
+    """A mixture's known modes: centres (k, dim), one standard deviation, weights (k,) that sum to
+    1."""
 
     centres: Tensor
     sigma: float
@@ -28,7 +29,8 @@ class Modes:
 
 @dataclass(frozen=True)
 class Split:
-    """Samples (n, *shape) and, where there are any, their class labels (n,) and the names of the classes."""
+    """Samples (n, *shape) and, where there are any, their class labels (n,) and the names of the
+    classes."""
 
     samples: Tensor
     labels: Tensor | None = None
@@ -40,7 +42,8 @@ class Split:
 class Base:
     """What every dataset has: a shape, a modality, two splits and where they came from.
 
-    `shape`, `source`, `split` and `note` are class attributes, or properties where they depend on a field."""
+    `shape`, `source`, `split` and `note` are class attributes, or properties where they depend on a
+    field."""
 
     modality: ClassVar[Literal["points", "images"]]
     licence: ClassVar[str]
@@ -92,7 +95,8 @@ class Base:
 
 
 def data_folder(root: str | None, name: str) -> Path:
-    """Where a dataset is looked for and downloaded to: `root`, else $GANBENCH_DATA/name, else the user's cache."""
+    """Where a dataset is looked for and downloaded to: `root`, else $GANBENCH_DATA/name, else the
+    user's cache."""
     if root:
         if not Path(root).expanduser().exists():
             raise OSError(f"root {root!r} does not exist")
@@ -101,16 +105,19 @@ def data_folder(root: str | None, name: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where what was computed from data is kept between runs: $GANBENCH_CACHE, else the user's cache. It may be
-    deleted at any time."""
+    """Where what was computed from data is kept between runs: $GANBENCH_CACHE, else the user's
+    cache. It may be deleted at any time."""
     return Path(os.environ.get("GANBENCH_CACHE", _user_cache()))
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name once it is whole: readers and other writers see the old one or the new one."""
+    """A file that takes its name once it is whole: readers and other writers see the old one or the
+    new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # two machines share a cache
+    temporary = path.with_name(
+        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
+    )  # two machines share a cache
     try:
         with temporary.open("wb") as file:
             yield file
@@ -126,16 +133,20 @@ def _user_cache() -> Path:
 
 
 def download(torchvision_class: str, folder: Path) -> None:
-    """Download through torchvision, unless $GANBENCH_OFFLINE is set. Raises OSError that says what to do where that
-    fails."""
+    """Download through torchvision, unless $GANBENCH_OFFLINE is set. Raises OSError that says what
+    to do where that fails."""
     if os.environ.get("GANBENCH_OFFLINE"):
-        raise OSError(f"{torchvision_class} is not in {folder}, and GANBENCH_OFFLINE forbids to download it")
+        raise OSError(
+            f"{torchvision_class} is not in {folder}, and GANBENCH_OFFLINE forbids to download it"
+        )
     import torchvision
 
     try:
         for train in (True, False):
             getattr(torchvision.datasets, torchvision_class)(folder, train=train, download=True)
-    except Exception as error:  # torchvision raises RuntimeError, URLError, HTTPError… for a failed download
+    except (
+        Exception
+    ) as error:  # torchvision raises RuntimeError, URLError, HTTPError… for a failed download
         raise OSError(
             f"{torchvision_class} is not in {folder} and could not be downloaded ({error}); "
             "put the files there, or give their folder as the dataset's root"

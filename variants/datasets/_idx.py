@@ -20,7 +20,9 @@ from variants.datasets import Base, Split, data_folder, download
 class MnistLike(Base):
     """60,000 and 10,000 grey images, 28×28, of ten classes, in MNIST's four IDX files."""
 
-    n_train: int = 0  # the first so many training images alone, for a critic to learn by heart; 0: all
+    n_train: int = (
+        0  # the first so many training images alone, for a critic to learn by heart; 0: all
+    )
     root: str | None = field(default=None, compare=False)
 
     shape = (1, 28, 28)
@@ -46,14 +48,19 @@ class MnistLike(Base):
 
     def load(self) -> tuple[Split, Split]:
         (train, held), n = self._all, self.n_train
-        return (Split(train.samples[:n], train.labels[:n]) if n and train.labels is not None else train), held
+        return (
+            Split(train.samples[:n], train.labels[:n]) if n and train.labels is not None else train
+        ), held
 
 
 def load_mnist_like(name: str, torchvision_class: str, root: str | None) -> tuple[Split, Split]:
     """IDX files in `root`, in the usual system folders, or downloaded through torchvision."""
     folder = data_folder(root, name)
     raw = folder / torchvision_class / "raw"
-    system = [Path("/usr/share/datasets") / name.replace("_", "-"), Path("/usr/share/datasets") / name]
+    system = [
+        Path("/usr/share/datasets") / name.replace("_", "-"),
+        Path("/usr/share/datasets") / name,
+    ]
     found = load_idx_pair([folder, raw] if root else [folder, raw, *system])
     if found is None:
         download(torchvision_class, folder)
@@ -64,26 +71,35 @@ def load_mnist_like(name: str, torchvision_class: str, root: str | None) -> tupl
 
 
 def load_idx_pair(folders: list[Path]) -> tuple[Split, Split] | None:
-    """The train and test split from MNIST's four IDX files (plain or .gz) in the first folder that holds any of them;
-    None where none does. Raises ValueError for a missing, truncated or corrupt file, naming it."""
+    """The train and test split from MNIST's four IDX files (plain or .gz) in the first folder that
+    holds any of them; None where none does. Raises ValueError for a missing, truncated or corrupt
+    file, naming it."""
     for folder in folders:
         if any(folder.glob("*-idx?-ubyte*")):
             read = {
-                part: Split(_read_idx(folder, f"{part}-images-idx3"), _read_idx(folder, f"{part}-labels-idx1"))
+                part: Split(
+                    _read_idx(folder, f"{part}-images-idx3"),
+                    _read_idx(folder, f"{part}-labels-idx1"),
+                )
                 for part in ("train", "t10k")
             }
             for part, split in read.items():
                 shape, labels = tuple(split.samples.shape), split.labels
                 if labels is None or shape[0] != len(labels):
-                    raise ValueError(f"{folder}: {part} has {shape[0]} images but another number of labels")
+                    raise ValueError(
+                        f"{folder}: {part} has {shape[0]} images but another number of labels"
+                    )
                 if shape[0] == 0 or shape[1:] != (28, 28):
-                    raise ValueError(f"{folder}: {part} holds images of shape {shape}, not (n, 28, 28)")
+                    raise ValueError(
+                        f"{folder}: {part} holds images of shape {shape}, not (n, 28, 28)"
+                    )
             return tuple(Split(s.samples.unsqueeze(1), s.labels) for s in read.values())  # type: ignore[return-value]
     return None
 
 
 def _read_idx(folder: Path, stem: str) -> Tensor:
-    """One IDX file as a tensor (LeCun's format: 0, 0, type 8 = uint8, number of dimensions, sizes, bytes)."""
+    """One IDX file as a tensor (LeCun's format: 0, 0, type 8 = uint8, number of dimensions, sizes,
+    bytes)."""
     paths = [folder / f"{stem}-ubyte.gz", folder / f"{stem}-ubyte"]
     path = next((path for path in paths if path.exists()), None)
     if path is None:
@@ -101,5 +117,7 @@ def _read_idx(folder: Path, stem: str) -> Tensor:
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     expected = header + math.prod(shape)
     if len(content) != expected:
-        raise ValueError(f"{path} is truncated or corrupt: {len(content)} bytes, {expected} expected")
+        raise ValueError(
+            f"{path} is truncated or corrupt: {len(content)} bytes, {expected} expected"
+        )
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())

@@ -1,4 +1,5 @@
-"""The reader of images in a folder or a zip: which there are, of which class, and which are corrupt."""
+"""The reader of images in a folder or a zip: which there are, of which class, and which are
+corrupt."""
 
 import multiprocessing
 import os
@@ -19,20 +20,24 @@ SHOWN = 3  # corrupt images that a message names
 
 
 def find_split(folder: Path, held: tuple[str, ...] = ("test",)) -> tuple[Path, Path] | None:
-    """The two parts of a folder that comes split: folders `train` and one of `held`, or zips of these names
-    (`…-train.zip`); None where there is neither. Raises ValueError for one alone and for several zips of one name."""
+    """The two parts of a folder that comes split: folders `train` and one of `held`, or zips of
+    these names (`…-train.zip`); None where there is neither. Raises ValueError for one alone and
+    for several zips of one name."""
     train = _part(folder, "train")
     other = next((part for part in (_part(folder, name) for name in held) if part), None)
     if train and other:
         return train, other
     for part in (train, other):
         if part:
-            raise ValueError(f"{folder} has {part.name} but not its counterpart: both splits are needed")
+            raise ValueError(
+                f"{folder} has {part.name} but not its counterpart: both splits are needed"
+            )
     return None
 
 
 def read_split(train: Path, held: Path, size: int, tolerance: float = 0.0) -> tuple[Split, Split]:
-    """Two folders or zips as the train and the held-out split. Raises ValueError where they hold different classes."""
+    """Two folders or zips as the train and the held-out split. Raises ValueError where they hold
+    different classes."""
     first, second = (read_images(part, size, tolerance) for part in (train, held))
     if first.classes != second.classes:
         raise ValueError(
@@ -43,12 +48,12 @@ def read_split(train: Path, held: Path, size: int, tolerance: float = 0.0) -> tu
 
 
 def read_images(path: Path, size: int, tolerance: float = 0.0) -> Split:
-    """The images of `path`, a folder or a zip, as uint8 RGB (n, 3, size, size) in a fixed random order, so that the
-    first n are of all classes. An image of another size is resized and centre-cropped. Its class is the folder it
-    lies in; where all lie in one there are no labels.
+    """The images of `path`, a folder or a zip, as uint8 RGB (n, 3, size, size) in a fixed random
+    order, so that the first n are of all classes. An image of another size is resized and
+    centre-cropped. Its class is the folder it lies in; where all lie in one there are no labels.
 
-    Corrupt images are left out, with a line on stderr. Raises ValueError where their share is above `tolerance`, for
-    an unreadable zip, and for a path without images."""
+    Corrupt images are left out, with a line on stderr. Raises ValueError where their share is above
+    `tolerance`, for an unreadable zip, and for a path without images."""
     with _open(path) as source:
         if not source.names:
             raise ValueError(f"{path} holds no images ({', '.join(ENDINGS)})")
@@ -71,18 +76,27 @@ def read_images(path: Path, size: int, tolerance: float = 0.0) -> Split:
 def _part(folder: Path, name: str) -> Path | None:
     if (folder / name).is_dir():
         return folder / name
-    zips = [path for path in sorted(folder.glob(f"*{name}.zip")) if not path.stem.removesuffix(name)[-1:].isalpha()]
+    zips = [
+        path
+        for path in sorted(folder.glob(f"*{name}.zip"))
+        if not path.stem.removesuffix(name)[-1:].isalpha()
+    ]
     if len(zips) > 1:
-        raise ValueError(f"{folder} has several zips of one split: {', '.join(path.name for path in zips)}")
+        raise ValueError(
+            f"{folder} has several zips of one split: {', '.join(path.name for path in zips)}"
+        )
     return zips[0] if zips else None
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[Source]:
-    """A folder, or a zip: its directory states every image's check sum, so nothing is read to tell its content."""
+    """A folder, or a zip: its directory states every image's check sum, so nothing is read to tell
+    its content."""
     if path.is_dir():
         names = []
-        for folder, _, files in os.walk(path, onerror=_raise, followlinks=True):  # unreadable is not empty
+        for folder, _, files in os.walk(
+            path, onerror=_raise, followlinks=True
+        ):  # unreadable is not empty
             inside = Path(folder).relative_to(path).as_posix()
             names += [file if inside == "." else f"{inside}/{file}" for file in files]
         names = sorted(filter(_is_image, names))
@@ -90,7 +104,11 @@ def _open(path: Path) -> Iterator[Source]:
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = {e.filename: (e.CRC, e.file_size) for e in archive.infolist() if _is_image(e.filename)}
+            entries = {
+                e.filename: (e.CRC, e.file_size)
+                for e in archive.infolist()
+                if _is_image(e.filename)
+            }
             yield Source(sorted(entries), digest(sorted(entries.items())), archive.read, stat(path))
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is truncated or corrupt: {error}") from error
@@ -101,7 +119,8 @@ def _raise(error: OSError) -> None:
 
 
 def _is_image(name: str) -> bool:
-    """By its ending; macOS puts files named ._x.jpg and folders named __MACOSX beside the images of a zip."""
+    """By its ending; macOS puts files named ._x.jpg and folders named __MACOSX beside the images of
+    a zip."""
     return name.lower().endswith(ENDINGS) and not any(
         part.startswith((".", "__MACOSX")) for part in name.removeprefix("./").split("/")
     )
@@ -114,7 +133,9 @@ def _labels(path: Path, names: list[str]) -> tuple[torch.Tensor | None, tuple[st
         return None, ()
     if "" in folders:
         beside = names[folders.index("")]
-        raise ValueError(f"{path}: {beside} lies beside folders of images: give every image a class, or none")
+        raise ValueError(
+            f"{path}: {beside} lies beside folders of images: give every image a class, or none"
+        )
     of = [folder.rpartition("/")[2] for folder in folders]
     classes = sorted(set(of))
     index = {name: i for i, name in enumerate(classes)}

@@ -13,10 +13,9 @@ from variants.datasets._images import find_split, read_split
 class Dataset(Base):
     """CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 colour images.
 
-    `root` (else $GANBENCH_DATA/cifar10, else the user's cache) may hold torchvision's `cifar-10-batches-py`, or
-    class-per-folder images as folders `train` and `test` or as zips named `…train.zip` and `…test.zip`. With none of
-    them torchvision downloads the set.
-    """
+    `root` (else $GANBENCH_DATA/cifar10, else the user's cache) may hold torchvision's
+    `cifar-10-batches-py`, or class-per-folder images as folders `train` and `test` or as zips named
+    `…train.zip` and `…test.zip`. With none of them torchvision downloads the set."""
 
     root: str | None = field(default=None, compare=False)
 
@@ -30,7 +29,9 @@ class Dataset(Base):
     def note(self) -> str:
         """Where the pixels come from."""
         lossy = "from image files: if lossy (JPEG), distances compare with each other and not with published figures"
-        return lossy if find_split(data_folder(self.root, "cifar10")) else "from the published arrays"
+        return (
+            lossy if find_split(data_folder(self.root, "cifar10")) else "from the published arrays"
+        )
 
     def load(self) -> tuple[Split, Split]:
         folder = data_folder(self.root, "cifar10")
@@ -48,4 +49,6 @@ def _torchvision(folder: Path, train: bool) -> Split:
         data = torchvision.datasets.CIFAR10(folder, train=train)
     except RuntimeError as error:  # its own check sums fail
         raise ValueError(f"{folder}/cifar-10-batches-py: {error}") from error
-    return Split(torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets))
+    return Split(
+        torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
+    )

@@ -13,8 +13,8 @@ from variants.datasets import Base, Split, cache_folder, replacing
 
 @dataclass(frozen=True)
 class Dataset(Base):
-    """Optical recognition of handwritten digits (Alpaydin and Kaynak 1998): 1,797 grey 8×8 images of 17 levels,
-    from scikit-learn; no download."""
+    """Optical recognition of handwritten digits (Alpaydin and Kaynak 1998): 1,797 grey 8×8 images
+    of 17 levels, from scikit-learn; no download."""
 
     shape = (1, 8, 8)
     modality = "images"
@@ -23,10 +23,14 @@ class Dataset(Base):
     split = "stratified by class at a fixed seed: 1,000 for training, 797 held out"
 
     def load(self) -> tuple[Split, Split]:
-        path = cache_folder() / "digits.npz"  # scikit-learn takes a second to import, in every worker
+        path = (
+            cache_folder() / "digits.npz"
+        )  # scikit-learn takes a second to import, in every worker
         try:
             with np.load(path) as kept:
-                images, labels, order = (torch.from_numpy(kept[name]) for name in ("images", "labels", "order"))
+                images, labels, order = (
+                    torch.from_numpy(kept[name]) for name in ("images", "labels", "order")
+                )
         except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             images, labels, order = _stratified()
             with suppress(OSError), replacing(path) as file:
@@ -43,5 +47,7 @@ def _stratified() -> tuple[Tensor, Tensor, Tensor]:
     digits = load_digits()
     images = torch.from_numpy(digits.images).unsqueeze(1).mul(255 / 16).round().to(torch.uint8)
     labels = torch.from_numpy(digits.target)
-    train, held = train_test_split(range(len(labels)), train_size=1000, stratify=labels, random_state=0)
+    train, held = train_test_split(
+        range(len(labels)), train_size=1000, stratify=labels, random_state=0
+    )
     return images, labels, torch.tensor([*train, *held])

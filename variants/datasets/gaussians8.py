@@ -11,8 +11,8 @@ from variants.datasets._mixture import Mixture
 
 @dataclass(frozen=True)
 class Dataset(Mixture):
-    """8 equal Gaussians, centres on a circle of radius 2, σ 0.02, all divided by 1.414 (Gulrajani et al. 2017,
-    arXiv:1704.00028, toy experiments)."""
+    """8 equal Gaussians, centres on a circle of radius 2, σ 0.02, all divided by 1.414 (Gulrajani
+    et al. 2017, arXiv:1704.00028, toy experiments)."""
 
     source = "generated: 8 Gaussians on a circle of radius 1.4144, sigma 0.01414"
 

@@ -12,19 +12,23 @@ HELD = ("test", "val")
 
 @dataclass(frozen=True)
 class Dataset(Base):
-    """Colour images of any size, resized and centre-cropped to `size`: LSUN, CelebA, ImageNet and the like.
+    """Colour images of any size, resized and centre-cropped to `size`: LSUN, CelebA, ImageNet and
+    the like.
 
-    `root` (else $GANBENCH_DATA/COLLECTION, else the user's cache; `image_folder` without a collection) is a folder or
-    a zip of images, in one folder per class or all in one. A folder may come split: as folders `train` and `test` (or
-    `val`), or as zips named `…train.zip` and `…test.zip` (`…val.zip`). Otherwise the last `n_holdout` images of a
-    fixed random order are held out.
-    """
+    `root` (else $GANBENCH_DATA/COLLECTION, else the user's cache; `image_folder` without a
+    collection) is a folder or a zip of images, in one folder per class or all in one. A folder may
+    come split: as folders `train` and `test` (or `val`), or as zips named `…train.zip` and
+    `…test.zip` (`…val.zip`). Otherwise the last `n_holdout` images of a fixed random order are held
+    out."""
 
     size: int = 64  # pixels, both sides
-    collection: str = ""  # what the images are, such as lsun_bedroom: tells one folder from another in every table
+    # what the images are, such as lsun_bedroom: tells one folder from another in every table
+    collection: str = ""
     n_holdout: int = 10_000  # images held out, where the folder does not come split
     root: str | None = field(default=None, compare=False)
-    corrupt_tolerance: float = field(default=0.001, compare=False)  # share of unreadable images that are left out
+    corrupt_tolerance: float = field(
+        default=0.001, compare=False
+    )  # share of unreadable images that are left out
 
     modality = "images"
     licence = "that of the images"
@@ -34,11 +38,15 @@ class Dataset(Base):
         if self.size < 8 or self.size % 4:
             raise ValueError(f"size must be a multiple of 4, from 8 on, not {self.size}")
         if not re.fullmatch(r"[\w.-]*", self.collection):
-            raise ValueError(f"collection is a name of letters, digits and _.-, not {self.collection!r}")
+            raise ValueError(
+                f"collection is a name of letters, digits and _.-, not {self.collection!r}"
+            )
         if self.n_holdout < 1:
             raise ValueError(f"n_holdout must be at least 1, not {self.n_holdout}")
         if not 0 <= self.corrupt_tolerance < 1:
-            raise ValueError(f"corrupt_tolerance is a share from 0 to below 1, not {self.corrupt_tolerance}")
+            raise ValueError(
+                f"corrupt_tolerance is a share from 0 to below 1, not {self.corrupt_tolerance}"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -9,9 +9,8 @@ from variants.datasets._idx import MnistLike
 class Dataset(MnistLike):
     """MNIST handwritten digits, 28×28: 60,000 and 10,000 grey images of ten classes.
 
-    The four IDX files are looked for in `root`, else in $GANBENCH_DATA/mnist, the user's cache and the usual
-    system folder, else downloaded through torchvision.
-    """
+    The four IDX files are looked for in `root`, else in $GANBENCH_DATA/mnist, the user's cache and
+    the usual system folder, else downloaded through torchvision."""
 
     name = "mnist"
     torchvision_class = "MNIST"

@@ -9,17 +9,21 @@ import torch
 from variants.datasets import Base, Split, fashion_mnist, mnist
 
 DIGITS: Any = {"mnist": mnist.Dataset, "fashion_mnist": fashion_mnist.Dataset}
-STACKS = (128_000, 26_000)  # for training and held out, as many as Lin et al. train on and count modes with
+STACKS = (
+    128_000,
+    26_000,
+)  # for training and held out, as many as Lin et al. train on and count modes with
 
 
 @dataclass(frozen=True)
 class Dataset(Base):
-    """Three random digits stacked as the channels of an image: 10³ equally likely modes (Metz et al. 2017,
-    arXiv:1611.02163; Srivastava et al. 2017, VEEGAN, arXiv:1705.07761; Lin et al. 2018, PacGAN, arXiv:1712.04086).
+    """Three random digits stacked as the channels of an image: 10³ equally likely modes (Metz et
+    al. 2017, arXiv:1611.02163; Srivastava et al. 2017, VEEGAN, arXiv:1705.07761; Lin et al. 2018,
+    PacGAN, arXiv:1712.04086).
 
-    The label is 100a + 10b + c for digits a, b, c in the red, green and blue channel. `digits` says whose images are
-    stacked: Fashion-MNIST's make the same construction where MNIST cannot be had. `root` is theirs.
-    """
+    The label is 100a + 10b + c for digits a, b, c in the red, green and blue channel. `digits` says
+    whose images are stacked: Fashion-MNIST's make the same construction where MNIST cannot be had.
+    `root` is theirs."""
 
     digits: Literal["mnist", "fashion_mnist"] = "mnist"
     root: str | None = field(default=None, compare=False)
@@ -43,7 +47,8 @@ class Dataset(Base):
         return DIGITS[self.digits](root=self.root)
 
     def classified(self) -> tuple[Split, Split]:
-        """The digits themselves: their classifier, applied to every channel, tells the 1,000 modes apart."""
+        """The digits themselves: their classifier, applied to every channel, tells the 1,000 modes
+        apart."""
         return self._single.splits
 
     def load(self) -> tuple[Split, Split]:

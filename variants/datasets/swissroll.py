@@ -9,12 +9,15 @@ from variants.datasets import Base, Split
 
 @dataclass(frozen=True)
 class Dataset(Base):
-    """scikit-learn's make_swiss_roll with noise 0.25, columns 0 and 2, divided by 7.5 (Gulrajani et al. 2017,
-    arXiv:1704.00028, toy experiments). A fixed sample; the paper's script draws afresh for every batch."""
+    """scikit-learn's make_swiss_roll with noise 0.25, columns 0 and 2, divided by 7.5 (Gulrajani et
+    al. 2017, arXiv:1704.00028, toy experiments). A fixed sample; the paper's script draws afresh
+    for every batch."""
 
     shape = (2,)
     modality = "points"
-    source = "generated: scikit-learn's make_swiss_roll, noise 0.25, columns 0 and 2, divided by 7.5"
+    source = (
+        "generated: scikit-learn's make_swiss_roll, noise 0.25, columns 0 and 2, divided by 7.5"
+    )
     licence = "none needed"
     split = "two independent draws: 100,000 for training, 20,000 held out"
 

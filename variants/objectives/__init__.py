@@ -1,8 +1,9 @@
-"""The contract of an objective, and its defaults: one critic step per generator step, nothing random, no penalty.
+"""The contract of an objective, and its defaults: one critic step per generator step, nothing
+random, no penalty.
 
-D maps samples (batch, *shape) to one unbounded score each, (batch,); every loss is a scalar to be minimised, every
-expectation a batch mean. What is random in a loss is drawn by `draw` and passed in as `noise`, so that a step is a
-pure function; `noise=None` draws from torch's default generator.
+D maps samples (batch, *shape) to one unbounded score each, (batch,); every loss is a scalar to be
+minimised, every expectation a batch mean. What is random in a loss is drawn by `draw` and passed in
+as `noise`, so that a step is a pure function; `noise=None` draws from torch's default generator.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,10 +35,18 @@ class Base:
     """What every objective has unless it says otherwise."""
 
     recipe: ClassVar[Recipe]
-    per_sample_penalty: ClassVar[bool] = False  # such a critic must not couple the samples of a batch
-    float32_penalty: ClassVar[bool] = False  # it is a small difference, which bf16 and TF32 would drown
-    critic_norm: ClassVar[str | None] = None  # what an open norm (auto) is under it; None: the network's own
-    sigmoid: ClassVar[bool] = False  # the loss takes scores as log-odds, which saturate; a bound of weights is `clip`
+    per_sample_penalty: ClassVar[bool] = (
+        False  # such a critic must not couple the samples of a batch
+    )
+    float32_penalty: ClassVar[bool] = (
+        False  # it is a small difference, which bf16 and TF32 would drown
+    )
+    critic_norm: ClassVar[str | None] = (
+        None  # what an open norm (auto) is under it; None: the network's own
+    )
+    sigmoid: ClassVar[bool] = (
+        False  # the loss takes scores as log-odds, which saturate; a bound of weights is `clip`
+    )
 
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> Noise:
         """Everything random in d_loss and g_loss for a batch like `real` (batch, *shape)."""
@@ -56,10 +65,14 @@ class Base:
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Autocast and TF32 off on the tensor's device, for what small differences decide. What torch.compile traces keeps
-    its TF32: it can only be set around all of it."""
+    """Autocast and TF32 off on the tensor's device, for what small differences decide. What
+    torch.compile traces keeps its TF32: it can only be set around all of it."""
     without_autocast = torch.autocast(tensor.device.type, enabled=False)
-    return _without_tf32(without_autocast) if tensor.is_cuda and not torch.compiler.is_compiling() else without_autocast
+    return (
+        _without_tf32(without_autocast)
+        if tensor.is_cuda and not torch.compiler.is_compiling()
+        else without_autocast
+    )
 
 
 @contextmanager
@@ -76,8 +89,8 @@ def _without_tf32(without_autocast: AbstractContextManager[Any]) -> Iterator[Non
 
 
 def differentiate(D: Critic, x: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
-    """The scores D(x), (batch,), and their gradient in x, (batch, *shape). Scores, and with create_graph the gradient,
-    are differentiable in the critic's parameters; neither is in x.
+    """The scores D(x), (batch,), and their gradient in x, (batch, *shape). Scores, and with
+    create_graph the gradient, are differentiable in the critic's parameters; neither is in x.
 
     By torch.func where torch.compile or vmap is at work: neither follows torch.autograd.grad."""
     if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:

@@ -1,4 +1,5 @@
-"""Hinge GAN with spectral norm in the critic (SNGAN): scores beyond the margin no longer teach the critic."""
+"""Hinge GAN with spectral norm in the critic (SNGAN): scores beyond the margin no longer teach the
+critic."""
 
 from dataclasses import dataclass
 
@@ -10,14 +11,14 @@ from variants.objectives import Base, Critic, Noise, Recipe
 
 @dataclass(frozen=True)
 class Objective(Base):
-    """Hinge GAN, Lim and Ye 2017 (arXiv:1705.02894), as Miyato et al. 2018 train it (SNGAN, arXiv:1802.05957).
+    """Hinge GAN, Lim and Ye 2017 (arXiv:1705.02894), as Miyato et al. 2018 train it (SNGAN,
+    arXiv:1802.05957).
 
     min over D:   E max(0, m − D(x)) + E max(0, m + D(x̃))
     min over G:  −E D(x̃)
 
-    An open norm (auto) is spectral norm: the hinge bounds the critic's scores, not its slope. The optimiser and the
-    critic steps are those of SNGAN's ResNet experiments.
-    """
+    An open norm (auto) is spectral norm: the hinge bounds the critic's scores, not its slope. The
+    optimiser and the critic steps are those of SNGAN's ResNet experiments."""
 
     margin: float = 1.0  # m
     critic_steps: int = 5

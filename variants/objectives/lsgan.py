@@ -14,9 +14,9 @@ class Objective(Base):
     min over D:  ½ E(D(x) − b)² + ½ E(D(x̃) − a)²
     min over G:  ½ E(D(x̃) − c)²
 
-    The default is the 0–1 coding. `a=-1, b=1, c=0` (b − c = 1, b − a = 2) is the Pearson coding: the generator then
-    minimises Pearson's χ² between p_data + p_g and 2 p_g. The optimiser is DCGAN's.
-    """
+    The default is the 0–1 coding. `a=-1, b=1, c=0` (b − c = 1, b − a = 2) is the Pearson coding:
+    the generator then minimises Pearson's χ² between p_data + p_g and 2 p_g. The optimiser is
+    DCGAN's."""
 
     a: float = 0.0  # the critic's label of fakes
     b: float = 1.0  # the critic's label of reals

@@ -15,9 +15,8 @@ class Objective(Base):
     min over D:   E softplus(−D(x)) + E softplus(D(x̃))
     min over G:  −E softplus(D(x̃))
 
-    With σ(D) the probability of real these are −E log σ(D(x)) − E log(1 − σ(D(x̃))) and E log(1 − σ(D(x̃))).
-    The optimiser is DCGAN's (Radford et al. 2016, arXiv:1511.06434).
-    """
+    With σ(D) the probability of real these are −E log σ(D(x)) − E log(1 − σ(D(x̃))) and E log(1 −
+    σ(D(x̃))). The optimiser is DCGAN's (Radford et al. 2016, arXiv:1511.06434)."""
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
     sigmoid = True

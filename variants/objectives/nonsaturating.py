@@ -1,4 +1,5 @@
-"""Non-saturating GAN (NS-GAN): the minimax critic with the generator loss that does not vanish on rejection."""
+"""Non-saturating GAN (NS-GAN): the minimax critic with the generator loss that does not vanish on
+rejection."""
 
 from dataclasses import dataclass
 

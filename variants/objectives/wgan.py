@@ -15,9 +15,8 @@ class Objective(Base):
     min over D:   E D(x̃) − E D(x),  every parameter of D clipped to [−c, c] after each critic step
     min over G:  −E D(x̃)
 
-    `long_critic_phases` is the rule of the authors' code that the paper leaves out: 100 critic steps before each of
-    the first 25 generator steps and before every 500th.
-    """
+    `long_critic_phases` is the rule of the authors' code that the paper leaves out: 100 critic
+    steps before each of the first 25 generator steps and before every 500th."""
 
     clip: float = 0.01  # c
     critic_steps: int = 5
@@ -38,7 +37,11 @@ class Objective(Base):
         return -D(fake).mean()
 
     def d_steps(self, g_step: int) -> int:
-        return 100 if self.long_critic_phases and (g_step < 25 or g_step % 500 == 0) else self.critic_steps
+        return (
+            100
+            if self.long_critic_phases and (g_step < 25 or g_step % 500 == 0)
+            else self.critic_steps
+        )
 
     @torch.no_grad()
     def after_d_step(self, D: nn.Module) -> None:

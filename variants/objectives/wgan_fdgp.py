@@ -6,14 +6,25 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from variants.objectives import Base, Critic, Noise, Recipe, along, differentiate, full_precision, interpolate, norms
+from variants.objectives import (
+    Base,
+    Critic,
+    Noise,
+    Recipe,
+    along,
+    differentiate,
+    full_precision,
+    interpolate,
+    norms,
+)
 
 FLOOR = 1e-6  # of the distance between two points
 
 
 @dataclass(frozen=True)
 class Objective(Base):
-    """Wasserstein GAN with a finite-difference gradient penalty: WGAN-GP (arXiv:1704.00028) without double backward.
+    """Wasserstein GAN with a finite-difference gradient penalty: WGAN-GP (arXiv:1704.00028) without
+    double backward.
 
     min over D:   E D(x̃) − E D(x) + λ E(|D(x̂₁) − D(x̂₂)| / ‖x̂₁ − x̂₂‖₂ − 1)²
     min over G:  −E D(x̃)
@@ -43,7 +54,9 @@ class Objective(Base):
 
     def __post_init__(self) -> None:
         if self.sided == "signed" and self.pairs not in ("segment", "endpoint"):
-            raise ValueError(f"sided=signed needs pairs=segment or pairs=endpoint, not pairs={self.pairs}")
+            raise ValueError(
+                f"sided=signed needs pairs=segment or pairs=endpoint, not pairs={self.pairs}"
+            )
         if self.epsilon < FLOOR:
             raise ValueError(f"epsilon must be at least {FLOOR}, not {self.epsilon}")
         if self.penalty_weight < 0:
@@ -55,7 +68,9 @@ class Objective(Base):
         alpha = torch.rand(2, len(real), device=real.device, dtype=real.dtype, generator=generator)
         if self.pairs != "local":
             return (alpha,)
-        direction = torch.randn(real.shape, device=real.device, dtype=real.dtype, generator=generator)
+        direction = torch.randn(
+            real.shape, device=real.device, dtype=real.dtype, generator=generator
+        )
         return alpha, direction / along(real, norms(direction))
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
@@ -97,7 +112,10 @@ class Objective(Base):
         return self._penalise(D(x2) - d_x1, norms(x2 - x1))
 
     def _penalise(self, difference: Tensor, distance: Tensor) -> Tensor:
-        """The mean penalty of the quotients difference / distance, each (batch,); the distance is floored."""
-        quotient = difference.to(torch.promote_types(difference.dtype, torch.float32)) / distance.clamp_min(FLOOR)
+        """The mean penalty of the quotients difference / distance, each (batch,); the distance is
+        floored."""
+        quotient = difference.to(
+            torch.promote_types(difference.dtype, torch.float32)
+        ) / distance.clamp_min(FLOOR)
         excess = (quotient if self.sided == "signed" else quotient.abs()) - 1
         return (excess.relu() if self.sided == "one" else excess).square().mean()

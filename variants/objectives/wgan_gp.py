@@ -6,21 +6,31 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from variants.objectives import Base, Critic, Noise, Recipe, along, differentiate, interpolate, norms
+from variants.objectives import (
+    Base,
+    Critic,
+    Noise,
+    Recipe,
+    along,
+    differentiate,
+    interpolate,
+    norms,
+)
 
 
 @dataclass(frozen=True)
 class Objective(Base):
-    """Wasserstein GAN with gradient penalty (WGAN-GP), Gulrajani et al. 2017 (arXiv:1704.00028), eq. 3, algorithm 1.
+    """Wasserstein GAN with gradient penalty (WGAN-GP), Gulrajani et al. 2017 (arXiv:1704.00028),
+    eq. 3, algorithm 1.
 
-    min over D:   E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖₂ − K)²,   x̂ = x + α(x̃ − x), α ~ U[0, 1] per sample
-    min over G:  −E D(x̃)
+    min over D:   E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖₂ − K)²,   x̂ = x + α(x̃ − x), α ~ U[0, 1] per
+    sample min over G:  −E D(x̃)
 
     The norm runs over all non-batch dimensions, with no ε under the root. `sided`: two (above), one
-    (max(0, ‖∇‖ − K)²) or linear (max(0, ‖∇‖ − K)). `method`: double_backward differentiates the input gradient;
-    jvp takes ‖∇D‖ = ∇D·u along u = ∇D/‖∇D‖ held constant, by forward mode: the same value and, since u maximises
-    ∇D·u over unit vectors, the same parameter gradient, with no second backward pass.
-    Adam β₁ = 0 as in algorithm 1; the authors' toy, MNIST and text scripts use 0.5.
+    (max(0, ‖∇‖ − K)²) or linear (max(0, ‖∇‖ − K)). `method`: double_backward differentiates the
+    input gradient; jvp takes ‖∇D‖ = ∇D·u along u = ∇D/‖∇D‖ held constant, by forward mode: the same
+    value and, since u maximises ∇D·u over unit vectors, the same parameter gradient, with no second
+    backward pass. Adam β₁ = 0 as in algorithm 1; the authors' toy, MNIST and text scripts use 0.5.
     """
 
     penalty_weight: float = 10.0  # λ
@@ -42,7 +52,11 @@ class Objective(Base):
         return (torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator),)
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        return D(fake).mean() - D(real).mean() + self.penalty_weight * self.penalty(D, real, fake, noise)
+        return (
+            D(fake).mean()
+            - D(real).mean()
+            + self.penalty_weight * self.penalty(D, real, fake, noise)
+        )
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()

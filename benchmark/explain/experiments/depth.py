@@ -1,13 +1,15 @@
 """Does the gradient survive a deep critic?
 
-Gulrajani et al. 2017 (arXiv:1704.00028, figure 1b and section 3): when every weight is held within ±c, the gradient is
-multiplied by about the same factor at each layer on its way back, so that over twelve layers it grows or vanishes
-exponentially, whatever c is; under the gradient penalty it stays as it is.
+Gulrajani et al. 2017 (arXiv:1704.00028, figure 1b and section 3): when every weight is held within
+±c, the gradient is multiplied by about the same factor at each layer on its way back, so that over
+twelve layers it grows or vanishes exponentially, whatever c is; under the gradient penalty it stays
+as it is.
 
-A ReLU critic of twelve hidden layers of 512 units without normalisation, on the Swiss roll against the same with unit
-normal noise, trained by each objective's own paper's optimiser for 150 steps, in full 10,000 (the paper trains a
-generator as deep beside it: here it is held). Measured in float64: the norm of the derivative of the mean score
-difference by each layer's output. Only objectives that bound the critic take part, clipping at three values of c."""
+A ReLU critic of twelve hidden layers of 512 units without normalisation, on the Swiss roll against
+the same with unit normal noise, trained by each objective's own paper's optimiser for 150 steps, in
+full 10,000 (the paper trains a generator as deep beside it: here it is held). Measured in float64:
+the norm of the derivative of the mean score difference by each layer's output. Only objectives that
+bound the critic take part, clipping at three values of c."""
 
 import copy
 from typing import Any
@@ -34,23 +36,34 @@ CLIPS = (0.1, 0.01, 0.001)
 def cases(full: bool) -> list[dict[str, Any]]:
     size = {"steps": 10_000, "batch_size": 256} if full else {"steps": 150, "batch_size": 64}
     values = [value for value in bounding() if not hasattr(make_objective(choice(value)), "clip")]
-    return [{"value": value, **size} for value in [*({"name": "wgan", "clip": clip} for clip in CLIPS), *values]]
+    return [
+        {"value": value, **size}
+        for value in [*({"name": "wgan", "clip": clip} for clip in CLIPS), *values]
+    ]
 
 
 def measure(value: dict[str, Any], steps: int, batch_size: int, width: int = 512) -> pd.DataFrame:
-    """objective, step (0, 1 and all critic steps), layer (1: nearest the input; the last one's output is the score),
-    gradient; and decades, log10 of the first layer's gradient over the last hidden one's, the same for a step."""
+    """objective, step (0, 1 and all critic steps), layer (1: nearest the input; the last one's
+    output is the score), gradient; and decades, log10 of the first layer's gradient over the last
+    hidden one's, the same for a step."""
     chosen = choice(value)
     objective = make_objective(chosen)
     D, draw = make_critic(value, (2,), width=width, depth=12), noised("swissroll", batch_size)
     probe = noised("swissroll", 512)(torch.Generator().manual_seed(1))
-    label = f"{chosen.name}[clip={objective.clip:g}]" if hasattr(objective, "clip") else chosen.label  # c is the point
+    label = (
+        f"{chosen.name}[clip={objective.clip:g}]" if hasattr(objective, "clip") else chosen.label
+    )  # c is the point
     frames = []
     for step in train_critic(objective, D, draw, steps, objective.recipe):
         if step in (0, 1, steps):
             found = gradients(D, *probe)
             rows = pd.DataFrame(
-                {"objective": label, "step": step, "layer": range(1, 1 + len(found)), "gradient": found}
+                {
+                    "objective": label,
+                    "step": step,
+                    "layer": range(1, 1 + len(found)),
+                    "gradient": found,
+                }
             )
             with np.errstate(divide="ignore"):
                 frames.append(rows.assign(decades=np.log10(np.divide(found[0], found[-2]))))
@@ -58,7 +71,8 @@ def measure(value: dict[str, Any], steps: int, batch_size: int, width: int = 512
 
 
 def gradients(D: nn.Module, real: Tensor, fake: Tensor) -> list[float]:
-    """The norm of ∂(E D(fake) − E D(real)) / ∂ output of each linear layer, in float64, in the order of the layers."""
+    """The norm of ∂(E D(fake) − E D(real)) / ∂ output of each linear layer, in float64, in the
+    order of the layers."""
     D, outputs = copy.deepcopy(D).double(), list[Tensor]()
 
     def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -81,17 +95,25 @@ def draw(frame: pd.DataFrame) -> Figure:
     last = frame[frame["step"] == frame["step"].max()]
     for name, rows in last.groupby("objective", sort=False):
         ax.plot(rows["layer"], rows["gradient"], label=name, **style(str(name)) | {"markersize": 4})
-    ax.set(yscale="log", xlabel="layer", ylabel="norm of the gradient at its output", xticks=range(1, 14))
+    ax.set(
+        yscale="log",
+        xlabel="layer",
+        ylabel="norm of the gradient at its output",
+        xticks=range(1, 14),
+    )
     figure.legend(loc="outside right upper")
     return figure
 
 
 def finding(frame: pd.DataFrame) -> str:
     end, first = (frame[frame["step"] == step] for step in (frame["step"].max(), 1))
-    decades, at_once = (rows.groupby("objective", sort=False)["decades"].first() for rows in (end, first))
+    decades, at_once = (
+        rows.groupby("objective", sort=False)["decades"].first() for rows in (end, first)
+    )
     clipped = [name for name in decades.index if name.startswith("wgan[")]
     said = ", ".join(
-        f"{decades[name]:+.1f} under {name} ({at_once[name]:+.1f} after the first step)" for name in clipped
+        f"{decades[name]:+.1f} under {name} ({at_once[name]:+.1f} after the first step)"
+        for name in clipped
     )
     others = decades.drop(clipped)
     return (

@@ -1,14 +1,16 @@
 """What becomes of the critic's weights?
 
-Gulrajani et al. 2017 (arXiv:1704.00028, figure 1b): clipping pushes the weights towards the two ends of the range it
-allows, ±c, so that the critic becomes a very simple function; under the gradient penalty they spread.
+Gulrajani et al. 2017 (arXiv:1704.00028, figure 1b): clipping pushes the weights towards the two
+ends of the range it allows, ±c, so that the critic becomes a very simple function; under the
+gradient penalty they spread.
 
-There is a catch that the picture does not show: weights drawn as usual (He et al. 2015) reach ten times as far as c =
-0.01, so that clipping them once, before anything is learned, already puts nearly all of them at ±c. So clipping runs
-twice: from the usual weights, and from the same weights shrunk to lie within ±c/2, where whatever comes to the ends has
-been pushed there by training. ReLU critics of three hidden layers of 512 units on the Swiss roll against the same with
-unit normal noise, each objective's own paper's optimiser for 400 steps, in full 20,000; weights of the hidden layers,
-without the first and the last."""
+There is a catch that the picture does not show: weights drawn as usual (He et al. 2015) reach ten
+times as far as c = 0.01, so that clipping them once, before anything is learned, already puts
+nearly all of them at ±c. So clipping runs twice: from the usual weights, and from the same weights
+shrunk to lie within ±c/2, where whatever comes to the ends has been pushed there by training. ReLU
+critics of three hidden layers of 512 units on the Swiss roll against the same with unit normal
+noise, each objective's own paper's optimiser for 400 steps, in full 20,000; weights of the hidden
+layers, without the first and the last."""
 
 from typing import Any
 
@@ -37,14 +39,17 @@ def cases(full: bool) -> list[dict[str, Any]]:
     steps = 20_000 if full else 400
     found = []
     for value in bounding():
-        starts = ("usual", "inside") if hasattr(make_objective(choice(value)), "clip") else ("usual",)
+        starts = (
+            ("usual", "inside") if hasattr(make_objective(choice(value)), "clip") else ("usual",)
+        )
         found += [{"value": value, "start": start, "steps": steps} for start in starts]
     return found
 
 
 def measure(value: dict[str, Any], start: str, steps: int, width: int = 512) -> pd.DataFrame:
-    """objective, start (usual, or inside: shrunk to ±c/2), step (0 and all), low, high, share: a histogram of the
-    hidden weights; and at_clip, the share within 5 % of ±c, the same for a step."""
+    """objective, start (usual, or inside: shrunk to ±c/2), step (0 and all), low, high, share: a
+    histogram of the hidden weights; and at_clip, the share within 5 % of ±c, the same for a
+    step."""
     chosen = choice(value)
     objective = make_objective(chosen)
     D = make_critic(value, (2,), width=width, depth=3)
@@ -58,7 +63,9 @@ def measure(value: dict[str, Any], start: str, steps: int, width: int = 512) -> 
         if step in (0, steps):
             weights = hidden(D)
             counts, edges = np.histogram(weights.numpy(), BINS)
-            rows = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "share": counts / counts.sum()})
+            rows = pd.DataFrame(
+                {"low": edges[:-1], "high": edges[1:], "share": counts / counts.sum()}
+            )
             rows.insert(0, "objective", chosen.label)
             frames.append(rows.assign(start=start, step=step, at_clip=at_clip(weights)))
     return pd.concat(frames)[["objective", "start", "step", "low", "high", "share", "at_clip"]]
@@ -89,7 +96,14 @@ def draw(frame: pd.DataFrame) -> Figure:
             (of_run["step"].max(), {"color": style(name)["color"], "alpha": 0.75}),
         ):
             rows = of_run[of_run["step"] == step]
-            ax.bar(rows["low"], rows["share"], rows["high"] - rows["low"], align="edge", linewidth=0, **look)
+            ax.bar(
+                rows["low"],
+                rows["share"],
+                rows["high"] - rows["low"],
+                align="edge",
+                linewidth=0,
+                **look,
+            )
         title = wrap(name) + (", started inside ±c/2" if start == "inside" else "")
         ax.set_title(f"{title}\n{rows['at_clip'].iloc[0]:.1%} at ±c", size=9)
         ax.set(xlabel="weight", yticks=[])
@@ -106,5 +120,9 @@ def finding(frame: pd.DataFrame) -> str:
         f"After {last:,} steps {of['wgan', 'usual', last]:.0%} of the hidden weights lie within 5 % of ±0.01 under "
         f"clipping, {others.min():.1%} to {others.max():.1%} of them without it; but {of['wgan', 'usual', 0]:.0%} were "
         f"there after the first clip. From weights that start inside, training brings {inside:.0%} to the ends"
-        + (": the push is real." if inside > 0.5 else ": so far the picture is mostly the first clip's.")
+        + (
+            ": the push is real."
+            if inside > 0.5
+            else ": so far the picture is mostly the first clip's."
+        )
     )

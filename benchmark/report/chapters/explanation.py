@@ -1,4 +1,5 @@
-"""The report's chapter on why objectives behave as they do: the findings and figures of `ganbench explain`."""
+"""The report's chapter on why objectives behave as they do: the findings and figures of `ganbench
+explain`."""
 
 import shutil
 from pathlib import Path
@@ -34,14 +35,18 @@ def why_figures(folder: Path) -> list[Figure]:
     for name, (source, one) in explained(folder).items():
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for suffix in SUFFIXES:
-            shutil.copyfile(source / f"figures/{name}{suffix}", folder / f"figures/why_{name}{suffix}")
+            shutil.copyfile(
+                source / f"figures/{name}{suffix}", folder / f"figures/why_{name}{suffix}"
+            )
         figures.append(Figure(f"why_{name}", one["title"], one["caption"], "why"))
     return figures
 
 
 def explained(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """By experiment the folder it lies in and its entry: run beside a result set (results/explain beside
-    results/runs/MATRIX), else of the reference."""
+    """By experiment the folder it lies in and its entry: run beside a result set (results/explain
+    beside results/runs/MATRIX), else of the reference."""
     own = folder.absolute().parent.parent / "explain"
-    found = {name: (source, one) for source in (REFERENCE, own) for name, one in read(source).items()}
+    found = {
+        name: (source, one) for source in (REFERENCE, own) for name, one in read(source).items()
+    }
     return {name: found[name] for name in names() if name in found}

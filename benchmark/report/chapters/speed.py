@@ -12,7 +12,18 @@ from benchmark.analysis.stopping import stopping
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import THRESHOLDS, VERDICTS
 from benchmark.metrics import metric
-from benchmark.report.page import CLOCKS, Chapter, Item, Row, Table, at_place, by_place, place, records, tags
+from benchmark.report.page import (
+    CLOCKS,
+    Chapter,
+    Item,
+    Row,
+    Table,
+    at_place,
+    by_place,
+    place,
+    records,
+    tags,
+)
 from benchmark.stats import comparisons as stats
 from benchmark.store import clocks
 from benchmark.store.result_set import cell_status
@@ -50,7 +61,9 @@ def speed(found: Evidence) -> Chapter:
     tables, chapter = found.tables, Chapter("speed", "How fast?")
     frame = tables.convergence[tables.convergence["target"].notna()]
     if frame.empty:
-        chapter.answers.append("No target: the matrix gives none, and names no reference that has finished.")
+        chapter.answers.append(
+            "No target: the matrix gives none, and names no reference that has finished."
+        )
         return chapter
     clocks = [clock for clock in CLOCKS if frame[frame["clock"] == clock]["median"].notna().any()]
     heads = ["where", "objective", "reached", *(CLOCKS[clock] for clock in clocks)]
@@ -59,14 +72,23 @@ def speed(found: Evidence) -> Chapter:
     for at in records(frame[GROUP].drop_duplicates()):
         rows, dataset = at_place(frame, at), at["dataset"]
         label = metric(primary[dataset]).label if dataset in primary else ""
-        source = "given in the matrix" if dataset in given else f"the median best of {tables.matrix.get('reference')}"
+        source = (
+            "given in the matrix"
+            if dataset in given
+            else f"the median best of {tables.matrix.get('reference')}"
+        )
         said = f"target {label} {number(rows['target'].iloc[0])}, {source}. {_fastest(rows)}"
         chapter.items.append(Item(place(at), [said], tags(at)))
         for objective, of_objective in rows.groupby("objective", sort=False):
             by_clock = {row["clock"]: row for row in records(of_objective)}
             reached = f"{by_clock['samples']['reached']}/{by_clock['samples']['n']}"
             times = [interval(by_clock[clock], "median") for clock in clocks]
-            table.rows.append(Row([place(at), str(objective), reached, *times], tags({**at, "objective": objective})))
+            table.rows.append(
+                Row(
+                    [place(at), str(objective), reached, *times],
+                    tags({**at, "objective": objective}),
+                )
+            )
     chapter.tables.append(table)
     if len(chapter.items) > 1:
         chapter.tables.append(profile(tables))
@@ -79,19 +101,33 @@ def _fastest(rows: pd.DataFrame) -> str:
         times = rows[(rows["clock"] == clock) & np.isfinite(rows["median"])]
         if len(times):
             least = times[times["median"] == times["median"].min()]
-            said.append(f"{listed(list(least['objective']))} by {CLOCKS[clock]} ({number(least['median'].iloc[0])})")
-    return f"First there at the median: {'; '.join(said)}." if said else "No objective reaches it in half of its runs."
+            said.append(
+                f"{listed(list(least['objective']))} by {CLOCKS[clock]} ({number(least['median'].iloc[0])})"
+            )
+    return (
+        f"First there at the median: {'; '.join(said)}."
+        if said
+        else "No objective reaches it in half of its runs."
+    )
 
 
 def profile(tables: Tables) -> Table:
     """AlgoPerf's score per objective on every clock that is known."""
-    frames = {clock: convergence.profile(tables.convergence, clock)[1].set_index("objective") for clock in CLOCKS}
+    frames = {
+        clock: convergence.profile(tables.convergence, clock)[1].set_index("objective")
+        for clock in CLOCKS
+    }
     scores = pd.DataFrame({clock: frame["score"] for clock, frame in frames.items() if len(frame)})
     scores = scores.iloc[np.argsort(-scores.sum(axis=1), kind="stable")]
-    table = Table("Performance profile over places", ["objective", *(CLOCKS[clock] for clock in map(str, scores))])
+    table = Table(
+        "Performance profile over places",
+        ["objective", *(CLOCKS[clock] for clock in map(str, scores))],
+    )
     for name, row in scores.iterrows():
         table.rows.append(Row([str(name), *map(number, row)], {"objective": [str(name)]}))
-    counts = [f"{frames[clock]['workloads'].iloc[0]} by {CLOCKS[clock]}" for clock in map(str, scores)]
+    counts = [
+        f"{frames[clock]['workloads'].iloc[0]} by {CLOCKS[clock]}" for clock in map(str, scores)
+    ]
     table.note = (
         "Share of places whose target is reached, at the median, within a ratio of the best objective's cost; mean "
         f"over ratios from 1 to {convergence.LIMIT:g}: 1 is always first. Places: {', '.join(counts)}."
@@ -105,21 +141,36 @@ def reliable(found: Evidence) -> Chapter:
     primary = tables.primary
     cells = tables.cells[tables.cells["verdict"].notna()]
     ok = int((cells["verdict"] == "ok").sum())
-    said = (
-        f"No failure was seen in {ok} of {plural(len(cells), 'finished run')}, which does not say that their samples "
-    )
+    said = f"No failure was seen in {ok} of {plural(len(cells), 'finished run')}, which does not say that their samples "
     chapter.answers.append(f"{said}are good.")
-    stopped = {tuple(row[n] for n in (*GROUP, "objective", "quantity")): row for row in records(stopping(tables.cells))}
+    stopped = {
+        tuple(row[n] for n in (*GROUP, "objective", "quantity")): row
+        for row in records(stopping(tables.cells))
+    }
     for at in records(tables.cells[GROUP].drop_duplicates()):
-        if said := _tracks(primary.get(at["dataset"]), [row for row in stopped.values() if place(row) == place(at)]):
+        if said := _tracks(
+            primary.get(at["dataset"]), [row for row in stopped.values() if place(row) == place(at)]
+        ):
             chapter.items.append(Item(place(at), [said], tags(at)))
-    heads = ["where", "objective", "runs by verdict", "seed SD, % of median", "regret", "oscillation, decades"]
-    table = Table("Reliability", [*heads, "loss against quality", "overfitting gap"], note=RELIABILITY)
+    heads = [
+        "where",
+        "objective",
+        "runs by verdict",
+        "seed SD, % of median",
+        "regret",
+        "oscillation, decades",
+    ]
+    table = Table(
+        "Reliability", [*heads, "loss against quality", "overfitting gap"], note=RELIABILITY
+    )
     for key, group in by_place(cells).groupby([*GROUP, "objective"], sort=False):
         dataset, architecture, objective = map(str, key)
         row: Record = {"dataset": dataset, "architecture": architecture, "objective": objective}
         values = [*(group[name].median() for name in ("regret", "oscillation"))]
-        last = [stopped.get((dataset, architecture, objective, name)) for name in ("loss_correlation", "overfit_gap")]
+        last = [
+            stopped.get((dataset, architecture, objective, name))
+            for name in ("loss_correlation", "overfit_gap")
+        ]
         texts = [_verdicts(group), *map(number, [_spread(group, primary.get(dataset)), *values])]
         texts += [interval(of) if of else "–" for of in last]
         table.rows.append(Row([place(row), objective, *texts], tags(row)))
@@ -129,7 +180,11 @@ def reliable(found: Evidence) -> Chapter:
 
 def _spread(group: pd.DataFrame, column: str | None) -> float:
     """Robust standard deviation over seeds of the final value, in percent of its median."""
-    final = group[group["status"] == "done"][f"{column}:final"].dropna() if column else pd.Series(dtype=float)
+    final = (
+        group[group["status"] == "done"][f"{column}:final"].dropna()
+        if column
+        else pd.Series(dtype=float)
+    )
     return 100 * stats.robust_spread(final) / final.median() if len(final) > 1 else np.nan
 
 
@@ -144,7 +199,8 @@ def _verdicts(group: pd.DataFrame) -> str:
 
 
 def _tracks(column: str | None, rows: list[Record]) -> str:
-    """The objectives whose critic's loss goes with the metric, either way, where the interval excludes 0."""
+    """The objectives whose critic's loss goes with the metric, either way, where the interval
+    excludes 0."""
     rows = [row for row in rows if row["quantity"] == "loss_correlation"]
     if not rows or column is None:
         return ""
@@ -161,18 +217,32 @@ def _tracks(column: str | None, rows: list[Record]) -> str:
 def thresholds() -> Table:
     """Every threshold of a verdict with its reason."""
     rows = [Row([t.name, number(t.value), t.compared, t.reason]) for t in THRESHOLDS.values()]
-    return Table("Thresholds of the verdicts", ["name", "value", "compared with it", "reason"], rows, folded=True)
+    return Table(
+        "Thresholds of the verdicts",
+        ["name", "value", "compared with it", "reason"],
+        rows,
+        folded=True,
+    )
 
 
 def cost(found: Evidence, folder: Path) -> Chapter:
-    """Time, work and memory of a generator step, parameters, and the share of the time spent measuring."""
+    """Time, work and memory of a generator step, parameters, and the share of the time spent
+    measuring."""
     cells = found.tables.cells[found.tables.cells["g_steps"] > 0]
     ms = 1000 * cells["train_seconds"] / cells["g_steps"]
     seconds = cells[[*clocks.CLOCKS]].sum(axis=1)
-    cells = cells.assign(ms=ms, workloads=ms / cells["reference_ms"], forwards=cells["forwards"] / cells["g_steps"])
+    cells = cells.assign(
+        ms=ms, workloads=ms / cells["reference_ms"], forwards=cells["forwards"] / cells["g_steps"]
+    )
     cells = cells.assign(share=100 * cells["eval_seconds"] / seconds)
     shown = [name for name in COSTS if cells[name].notna().any()]
-    heads = ["where", "objective", *(COSTS[name] for name in shown), "parameters, generator", "critic"]
+    heads = [
+        "where",
+        "objective",
+        *(COSTS[name] for name in shown),
+        "parameters, generator",
+        "critic",
+    ]
     table = Table("Cost", heads, note=COST)
     groups = by_place(cells).groupby([*GROUP, "objective"], sort=False)
     first, medians = groups["key"].first(), groups[shown].median().reset_index()
@@ -180,7 +250,10 @@ def cost(found: Evidence, folder: Path) -> Chapter:
         parameters = cell_status(folder, key).get("parameters", {})
         counts = [number(parameters.get(name, np.nan)) for name in ("generator", "discriminator")]
         table.rows.append(
-            Row([place(row), row["objective"], *(number(row[name]) for name in shown), *counts], tags(row))
+            Row(
+                [place(row), row["objective"], *(number(row[name]) for name in shown), *counts],
+                tags(row),
+            )
         )
     chapter = Chapter("cost", "At what cost?", tables=[table])
     for at in records(medians[GROUP].drop_duplicates()):

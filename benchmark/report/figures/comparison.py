@@ -9,7 +9,17 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import EngFormatter
 
 from benchmark.analysis.compare import Sides, curves
-from benchmark.drawing.style import DASHES, LOOK, MARKERS, Figure, described, grid, plain, save, style
+from benchmark.drawing.style import (
+    DASHES,
+    LOOK,
+    MARKERS,
+    Figure,
+    described,
+    grid,
+    plain,
+    save,
+    style,
+)
 
 
 def draw(sides: Sides, folder: Path) -> Figure:
@@ -22,17 +32,32 @@ def draw(sides: Sides, folder: Path) -> Figure:
         for ax, (_, of_group) in zip(axes, groups, strict=True):
             first = of_group.iloc[0]
             dataset, title = first["dataset"], f"{first['architecture']} on {first['dataset']}"
-            ax.set_title(plain(f"{first['objective']}\n{title}" if "objective" in sides.by else title))
+            ax.set_title(
+                plain(f"{first['objective']}\n{title}" if "objective" in sides.by else title)
+            )
             for name in sides.names:
-                line, look = of_group[of_group["side"] == name], _style(sides, name, first.get("objective"))
-                ax.fill_between(line["samples_seen"], line["low"], line["high"], color=look["color"], alpha=0.12, lw=0)
+                line, look = (
+                    of_group[of_group["side"] == name],
+                    _style(sides, name, first.get("objective")),
+                )
+                ax.fill_between(
+                    line["samples_seen"],
+                    line["low"],
+                    line["high"],
+                    color=look["color"],
+                    alpha=0.12,
+                    lw=0,
+                )
                 ax.plot(line["samples_seen"], line["median"], linewidth=1.6, markersize=4, **look)
             ax.axhline(sides.floors[dataset], color="0.35", linestyle="--", linewidth=1)
             ax.set_yscale("log" if of_group["low"].min() > 0 else "linear")
             ax.set(xlabel="samples seen by the critic", ylabel=described(sides.primary[dataset]))
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         looks = {name: _style(sides, name, None) for name in sides.names}
-        lines = [plt.Line2D([], [], label=plain(name), markersize=5, **look) for name, look in looks.items()]
+        lines = [
+            plt.Line2D([], [], label=plain(name), markersize=5, **look)
+            for name, look in looks.items()
+        ]
         figure.legend(handles=lines, loc="outside lower center", ncols=4, frameon=False)
         caption = "Median over seeds; the band runs from the lowest seed to the highest, the dashed line is the noise "
         caption += "floor. Where a run diverged, the median goes on over the seeds that are left."
@@ -40,8 +65,8 @@ def draw(sides: Sides, folder: Path) -> Figure:
 
 
 def _style(sides: Sides, side: str, objective: str | None) -> dict[str, Any]:
-    """An objective's own look; a result set's line and marker, in the colour of the panel's objective, the first's
-    lighter than the others'."""
+    """An objective's own look; a result set's line and marker, in the colour of the panel's
+    objective, the first's lighter than the others'."""
     if "objective" not in sides.by:
         return style(side)
     i = sides.names.index(side)

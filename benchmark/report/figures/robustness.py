@@ -1,6 +1,7 @@
-"""Which objective trains which architecture: the grid of Gulrajani et al. 2017 (arXiv:1704.00028), figure 2, with
-numbers. Per image dataset with two architectures or more: the final values, samples at equal generator steps, and
-samples at equal training time. What diverged or collapsed is framed in all three, every other verdict but ok named."""
+"""Which objective trains which architecture: the grid of Gulrajani et al. 2017 (arXiv:1704.00028),
+figure 2, with numbers. Per image dataset with two architectures or more: the final values, samples
+at equal generator steps, and samples at equal training time. What diverged or collapsed is framed
+in all three, every other verdict but ok named."""
 
 from itertools import product
 from pathlib import Path
@@ -11,7 +12,18 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.tables import Tables, crossed, lost, robustness
-from benchmark.drawing.style import Figure, described, heat, inches, log_values, plain, save, short, stem, wrap
+from benchmark.drawing.style import (
+    Figure,
+    described,
+    heat,
+    inches,
+    log_values,
+    plain,
+    save,
+    short,
+    stem,
+    wrap,
+)
 from benchmark.report.figures.samples import saved_samples
 
 TILE = 4  # a pane shows TILE x TILE images
@@ -21,7 +33,10 @@ FRAMES: Any = {  # verdict -> frame; told apart by the line as well
     "collapsed": {"edgecolor": "#6A3D9A", "linewidth": 2.5, "linestyle": (0, (3, 3))},
 }
 FRAMES["late collapse"] = FRAMES["collapsed"]
-HALO: Any = {"edgecolor": "white", "linewidth": 5.5}  # below a frame, which then stands out from any colour
+HALO: Any = {
+    "edgecolor": "white",
+    "linewidth": 5.5,
+}  # below a frame, which then stands out from any colour
 MARKS = "Solid frame: diverged. Dashed frame: collapsed, or late collapse. Other verdicts are named, without a frame."
 
 
@@ -33,24 +48,36 @@ def robustness_figures(tables: Tables, folder: Path) -> list[Figure]:
         figures.append(final_values(tables, folder, dataset))
         rows = samples[samples["dataset"] == dataset]
         if len(rows):
-            seed = rows.groupby("seed", sort=False)["cell"].nunique().idxmax()  # the first with the most panes
-            cells = tables.cells[(tables.cells["dataset"] == dataset) & (tables.cells["seed"] == seed)]
+            seed = (
+                rows.groupby("seed", sort=False)["cell"].nunique().idxmax()
+            )  # the first with the most panes
+            cells = tables.cells[
+                (tables.cells["dataset"] == dataset) & (tables.cells["seed"] == seed)
+            ]
             rows = rows[rows["seed"] == seed]
             figures += [at_equal_steps(cells, rows, folder), at_equal_time(cells, rows, folder)]
     return [figure for figure in figures if figure]
 
 
 def final_values(tables: Tables, folder: Path, dataset: str) -> Figure | None:
-    """Architecture x objective: IQM over seeds of the primary metric's final value, and how many seeds were lost."""
+    """Architecture x objective: IQM over seeds of the primary metric's final value, and how many
+    seeds were lost."""
     rows = robustness(tables, dataset)
     if not rows["n"].any():
         return None
     column = tables.primary[dataset]
-    text = ["\n".join([*([short(row["iqm"])] if row["n"] > 0 else []), *lost(row)]) for row in rows.to_dict("records")]
+    text = [
+        "\n".join([*([short(row["iqm"])] if row["n"] > 0 else []), *lost(row)])
+        for row in rows.to_dict("records")
+    ]
     rows = rows.assign(log=log_values(rows["iqm"], pd.Series(column, rows.index)), text=text)
-    order: dict[str, Any] = {"index": rows["architecture"].unique(), "columns": rows["objective"].unique()}
+    order: dict[str, Any] = {
+        "index": rows["architecture"].unique(),
+        "columns": rows["objective"].unique(),
+    }
     wide: Any = {
-        name: rows.pivot(index="architecture", columns="objective", values=name).reindex(**order) for name in rows
+        name: rows.pivot(index="architecture", columns="objective", values=name).reindex(**order)
+        for name in rows
     }
     height = max(0.75, 0.25 + inches(text), 0.1 + inches(map(wrap, order["index"])))
     height = 0.6 + inches(map(wrap, order["columns"])) + height * len(order["index"])
@@ -71,12 +98,15 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> Figure | None:
     caption += f"one logarithmic scale. {MARKS} Diverged runs do not count in the IQM, all others do. Grey: no "
     caption += "finished seed."
     data = rows.drop(columns=["log", "text"])
-    return save(figure, data, folder, Figure(stem("robustness_final", dataset), title, caption, "where"))
+    return save(
+        figure, data, folder, Figure(stem("robustness_final", dataset), title, caption, "where")
+    )
 
 
 def at_equal_steps(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
-    """Samples of one seed after the most generator steps that all finished runs have saved samples of; where they have
-    none in common, after those of the run that ended first. `rows`: the saved samples of `cells`."""
+    """Samples of one seed after the most generator steps that all finished runs have saved samples
+    of; where they have none in common, after those of the run that ended first. `rows`: the saved
+    samples of `cells`."""
     of_run = _finished(rows, "dataset").groupby("cell")["g_steps"]
     steps = max(set.intersection(*of_run.agg(set)), default=0) or of_run.max().min()
     panes = _panes(cells, rows[rows["g_steps"] <= steps]).assign(equal_steps=steps)
@@ -89,8 +119,8 @@ def at_equal_steps(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Fig
 
 
 def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
-    """Samples of one seed at or before an equal training time within each architecture: the least that a finished run
-    of it took. `rows`: the saved samples of `cells`."""
+    """Samples of one seed at or before an equal training time within each architecture: the least
+    that a finished run of it took. `rows`: the saved samples of `cells`."""
     ends = _finished(rows, "architecture").groupby(["architecture", "cell"])["train_seconds"].max()
     least = ends.groupby("architecture").min()
     panes = _panes(cells, rows[rows["train_seconds"] <= rows["architecture"].map(least)])
@@ -100,7 +130,11 @@ def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figu
     caption += "that a finished run of that architecture took; below them the generator step and the time they are "
     caption += "of. The training clock only, without measuring."
     times = least.map(_seconds).to_dict()
-    labels = panes["g_steps"].map(_steps, na_action="ignore") + ", " + panes["train_seconds"].map(_seconds)
+    labels = (
+        panes["g_steps"].map(_steps, na_action="ignore")
+        + ", "
+        + panes["train_seconds"].map(_seconds)
+    )
     return _draw(panes, labels, times, folder, "robustness_time", title, caption)
 
 
@@ -112,7 +146,11 @@ def _finished(rows: pd.DataFrame, of: str) -> pd.DataFrame:
 
 def _panes(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, with the last of its samples among `rows` and its mark."""
-    last = rows.sort_values("g_steps", kind="stable").drop_duplicates("cell", keep="last").set_index("cell")
+    last = (
+        rows.sort_values("g_steps", kind="stable")
+        .drop_duplicates("cell", keep="last")
+        .set_index("cell")
+    )
     names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "verdict"]
     panes = cells[names].join(last[["g_steps", "samples_seen", "train_seconds", "file"]], on="key")
     return panes.assign(mark=[_mark(pane) for pane in panes.to_dict("records")])
@@ -127,15 +165,26 @@ def _mark(pane: dict[Any, Any]) -> str:
 
 
 def _draw(
-    panes: pd.DataFrame, labels: pd.Series, times: dict[Any, str], folder: Path, name: str, title: str, caption: str
+    panes: pd.DataFrame,
+    labels: pd.Series,
+    times: dict[Any, str],
+    folder: Path,
+    name: str,
+    title: str,
+    caption: str,
 ) -> Figure:
-    """Architectures (rows) x objectives (columns) of panes, by architecture with a time, by pane with a label. All on
-    one axes: a pane is a square of side 1, and an axes for each would take most of the time."""
+    """Architectures (rows) x objectives (columns) of panes, by architecture with a time, by pane
+    with a label. All on one axes: a pane is a square of side 1, and an axes for each would take
+    most of the time."""
     rows, columns = list(panes["architecture"].unique()), list(panes["objective"].unique())
     figure, ax = plt.subplots(figsize=(1.5 + 1.5 * len(columns), 0.8 + 1.75 * len(rows)))
     records = panes.assign(label=labels.fillna("")).to_dict("records")
     found = {(pane["architecture"], pane["objective"]): pane for pane in records}
-    images = {place: np.load(pane["file"])["samples"] for place, pane in found.items() if not pd.isna(pane["file"])}
+    images = {
+        place: np.load(pane["file"])["samples"]
+        for place, pane in found.items()
+        if not pd.isna(pane["file"])
+    }
     side = _side(len(images), next(iter(images.values()))) if images else TILE
     for (i, architecture), (j, objective) in product(enumerate(rows), enumerate(columns)):
         x, y, pane = 1.06 * j, 1.24 * i, found.get((architecture, objective))
@@ -145,7 +194,11 @@ def _draw(
             text = "\n".join(filter(None, (pane["mark"], pane["label"])))
             ax.text(x + 0.5, y + 1.03, text, ha="center", va="top", size=7)
         else:
-            text = "not in\nthe matrix" if pane is None else pane["mark"].replace(" at", "\nat") or "no samples"
+            text = (
+                "not in\nthe matrix"
+                if pane is None
+                else pane["mark"].replace(" at", "\nat") or "no samples"
+            )
             ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor="0.92", edgecolor="0.8"))
             ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", size=8)
         if pane and (look := FRAMES.get(pane["verdict"])):

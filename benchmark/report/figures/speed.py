@@ -1,4 +1,5 @@
-"""Figures of speed: what the target cost on every clock, and how often each objective is near the fastest."""
+"""Figures of speed: what the target cost on every clock, and how often each objective is near the
+fastest."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ def time_to_target(tables: Tables, folder: Path) -> list[Figure]:
                 ax.set_xlabel(LABELS[clock])
             counts = of_dataset.groupby(["architecture", "objective"])[["reached", "n"]].max()
             for place, (reached, n) in zip(counts.index, counts.to_numpy().tolist(), strict=True):
-                look: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 8}
+                look: dict[str, Any] = {
+                    "transform": ax.get_yaxis_transform(),
+                    "va": "center",
+                    "size": 8,
+                }
                 ax.text(1.03, ys[place], f"{reached}/{n}", **look)
         caption = "Median over seeds by Kaplan–Meier with its 95 % interval, from five seeds on; on the right, how "
         caption += "many of the runs reached the target. At ∞: not reached; an empty mark there is a median that was "
@@ -44,12 +49,21 @@ def time_to_target(tables: Tables, folder: Path) -> list[Figure]:
         caption += "evaluation at the target, as coarse as the evaluations are. Without the places in which no run "
         caption += "reached it."
         data = of_page[["objective", "architecture", "dataset", *of_page.columns[3:]]]
-        figures.append(save(figure, data, folder, Figure("time_to_target", "Cost of the target", caption, "speed"), of))
+        figures.append(
+            save(
+                figure,
+                data,
+                folder,
+                Figure("time_to_target", "Cost of the target", caption, "speed"),
+                of,
+            )
+        )
     return figures
 
 
 def _costs(ax: Any, ys: dict[Any, int], rows: pd.DataFrame) -> None:
-    """The costs of one clock: medians and intervals; what is infinite stands on a line at the right."""
+    """The costs of one clock: medians and intervals; what is infinite stands on a line at the
+    right."""
     ends = rows[["median", "ci_low", "ci_high"]].astype(float)
     finite = ends.to_numpy()[np.isfinite(ends) & (ends > 0)]
     if not len(finite):
@@ -76,27 +90,56 @@ def _costs(ax: Any, ys: dict[Any, int], rows: pd.DataFrame) -> None:
 def profiles(tables: Tables, folder: Path) -> list[Figure]:
     """AlgoPerf's performance profile on every clock, where two places or more have a target."""
     found = {clock: profile(tables.convergence, clock) for clock in CLOCKS}
-    found = {clock: parts for clock, parts in found.items() if len(parts[1]) and parts[1]["workloads"].iloc[0] > 1}
+    found = {
+        clock: parts
+        for clock, parts in found.items()
+        if len(parts[1]) and parts[1]["workloads"].iloc[0] > 1
+    }
     if not found:
         return []
     names = list(tables.convergence["objective"].unique())
     labels = [one_line(name) for name in names]
     heights = [2.6, (0.1 + inches(labels)) * len(names)]
     size = (2.2 + 2.3 * len(found), sum(heights) + 1.4)
-    figure, axes = plt.subplots(2, len(found), figsize=size, squeeze=False, sharey="row", height_ratios=heights)
+    figure, axes = plt.subplots(
+        2, len(found), figsize=size, squeeze=False, sharey="row", height_ratios=heights
+    )
     for top, bottom, (clock, (curve, scores)) in zip(*axes, found.items(), strict=True):
         for name, rows in curve.groupby("objective", sort=False):
-            top.plot(rows["ratio"], rows["share"], **style(str(name)) | {"marker": "", "drawstyle": "steps-post"})
+            top.plot(
+                rows["ratio"],
+                rows["share"],
+                **style(str(name)) | {"marker": "", "drawstyle": "steps-post"},
+            )
         for row in scores.to_dict("records"):
-            bottom.barh(names.index(row["objective"]), row["score"], height=0.6, color=style(row["objective"])["color"])
+            bottom.barh(
+                names.index(row["objective"]),
+                row["score"],
+                height=0.6,
+                color=style(row["objective"])["color"],
+            )
         bottom.set(ylim=(len(names) - 0.4, -0.6), yticks=range(len(names)), yticklabels=labels)
         bottom.set(xlim=(0, 1), xlabel=f"mean share up to {LIMIT:g} ×")
         top.set_title(f"{LABELS[clock]}\n{scores['workloads'].iloc[0]} places", size=9)
-        top.set(xlim=(1, LIMIT), ylim=(-0.03, 1.03), xlabel="ratio to the least cost", xticks=range(1, int(LIMIT) + 1))
+        top.set(
+            xlim=(1, LIMIT),
+            ylim=(-0.03, 1.03),
+            xlabel="ratio to the least cost",
+            xticks=range(1, int(LIMIT) + 1),
+        )
     axes[0, 0].set_ylabel("share of the places")
-    data = pd.concat([curve.assign(clock=clock) for clock, (curve, _) in found.items()], ignore_index=True)
+    data = pd.concat(
+        [curve.assign(clock=clock) for clock, (curve, _) in found.items()], ignore_index=True
+    )
     caption = "Above: the share of the places in which an objective's median cost of the target is within this "
     caption += f"ratio of the least of all objectives. Below: the mean of that share over ratios 1 to {LIMIT:g}, "
     caption += "AlgoPerf's score: 1 is always the first. Only places where every objective has run; a target not "
     caption += "reached is within no ratio."
-    return [save(figure, data, folder, Figure("performance_profile", "Performance profile", caption, "speed"))]
+    return [
+        save(
+            figure,
+            data,
+            folder,
+            Figure("performance_profile", "Performance profile", caption, "speed"),
+        )
+    ]

@@ -1,4 +1,5 @@
-"""Figures of stability: every cell's verdict, and what the critic's loss tells about quality and overfitting."""
+"""Figures of stability: every cell's verdict, and what the critic's loss tells about quality and
+overfitting."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,13 @@ def verdicts(tables: Tables, folder: Path) -> list[Figure]:
         y, x = names.index(bar["objective"]), places.index(bar["place"])
         y, x = (x, y) if turned else (y, x)
         colour, hatch = VERDICT_LOOKS[bar["verdict"]]
-        look: dict[str, Any] = {"color": colour, "hatch": hatch, "edgecolor": "0.25", "linewidth": 0.5, "height": 0.7}
+        look: dict[str, Any] = {
+            "color": colour,
+            "hatch": hatch,
+            "edgecolor": "0.25",
+            "linewidth": 0.5,
+            "height": 0.7,
+        }
         ax.barh(y, 0.9 * bar["share"], left=x + 0.05 + 0.9 * left, **look)
         if bar["share"] < 1:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
@@ -69,10 +76,14 @@ def verdicts(tables: Tables, folder: Path) -> list[Figure]:
     found = [name for name in VERDICT_LOOKS if name in set(counts["verdict"])]
     looks = [VERDICT_LOOKS[name] for name in found]
     patches = [
-        plt.Rectangle((0, 0), 1, 1, facecolor=colour, hatch=hatch, edgecolor="0.25", linewidth=0.5, label=name)
+        plt.Rectangle(
+            (0, 0), 1, 1, facecolor=colour, hatch=hatch, edgecolor="0.25", linewidth=0.5, label=name
+        )
         for name, (colour, hatch) in zip(found, looks, strict=True)
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(4, len(patches)), frameon=False)
+    figure.legend(
+        handles=patches, loc="outside lower center", ncols=min(4, len(patches)), frameon=False
+    )
     caption = "A bar holds all seeds of an objective in a place, numbered where they differ. Ok: no failure was "
     caption += "seen, not: the samples are good. No verdict: not finished, or nothing measured."
     data = counts[["objective", *GROUP, "verdict", "seeds"]]
@@ -80,9 +91,12 @@ def verdicts(tables: Tables, folder: Path) -> list[Figure]:
 
 
 def critic_loss(tables: Tables, folder: Path) -> list[Figure]:
-    """Is the critic's loss a stopping criterion, and does the critic overfit: IQM over seeds with its interval."""
+    """Is the critic's loss a stopping criterion, and does the critic overfit: IQM over seeds with
+    its interval."""
     rows = stopping(tables.cells)
-    labels = {name: label for name, (label, _) in QUANTITIES.items() if name in set(rows["quantity"])}
+    labels = {
+        name: label for name, (label, _) in QUANTITIES.items() if name in set(rows["quantity"])
+    }
     figures = []
     for of, of_page in pages(rows) if labels else ():
         figure, found = lists(of_page, labels, 2.2 + 3.2 * len(labels))

@@ -1,5 +1,5 @@
-"""Figures of quantities over a run: learning curves, gradient norms, gradient norms by layer, scores. A line is the
-median over seeds, its band runs from the lowest seed to the highest."""
+"""Figures of quantities over a run: learning curves, gradient norms, gradient norms by layer,
+scores. A line is the median over seeds, its band runs from the lowest seed to the highest."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,9 @@ def learning_curves(tables: Tables, folder: Path) -> list[Figure]:
 
 def _learning(tables: Tables, folder: Path, of: str, rows: pd.DataFrame) -> Figure:
     data = over_seeds(rows, "samples_seen", ["value"])
-    clock = rows.groupby([*GROUP, "objective", "samples_seen"], sort=False, observed=True)["train_seconds"].median()
+    clock = rows.groupby([*GROUP, "objective", "samples_seen"], sort=False, observed=True)[
+        "train_seconds"
+    ].median()
     data = data.join(clock, on=[*GROUP, "objective", "samples_seen"])
     clocks = {"samples_seen": "samples seen by the critic", "train_seconds": "training seconds"}
     figure, axes = panels(data, clocks, width=9, height=2.3, sharey="row")
@@ -55,13 +57,19 @@ def _learning(tables: Tables, folder: Path, of: str, rows: pd.DataFrame) -> Figu
             ax.axhline(tables.floor(dataset, column), color="0.35", linestyle="--", linewidth=1)
             ax.axhline(targets[place], color="0.35", linestyle=":", linewidth=1.2)
             for end in ends.to_dict("records"):
-                look = {"color": style(end["objective"])["color"], "markeredgecolor": "k", "markersize": 8}
+                look = {
+                    "color": style(end["objective"])["color"],
+                    "markeredgecolor": "k",
+                    "markersize": 8,
+                }
                 ax.plot(end[name], end["value"], "X", **look)
             ax.set_xlabel(label)
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
             ax.xaxis.set_major_locator(MaxNLocator(4))
         if place in tables.equal_seconds:
-            axes[place][1].axvline(tables.equal_seconds[place], color="0.35", linestyle="-.", linewidth=1)
+            axes[place][1].axvline(
+                tables.equal_seconds[place], color="0.35", linestyle="-.", linewidth=1
+            )
         axes[place][0].set_ylabel(described(column))
         if of_place["low"].min() > 0:
             axes[place][0].set_yscale("log")
@@ -69,7 +77,9 @@ def _learning(tables: Tables, folder: Path, of: str, rows: pd.DataFrame) -> Figu
     caption = f"{BAND} Dashed line: the noise floor, real against held-out real; dotted: the target, where there is "
     caption += "one; dash-dotted: the equal training time. Seconds are those of training alone, without measuring. "
     caption += "✕: the last measurement of a run that diverged; the median goes on over the seeds that are left."
-    return save(figure, data, folder, Figure("learning_curves", "Learning curves", caption, "speed"), of)
+    return save(
+        figure, data, folder, Figure("learning_curves", "Learning curves", caption, "speed"), of
+    )
 
 
 def gradient_norms(tables: Tables, folder: Path) -> list[Figure]:
@@ -80,7 +90,8 @@ def gradient_norms(tables: Tables, folder: Path) -> list[Figure]:
 
 
 def scores(tables: Tables, folder: Path) -> list[Figure]:
-    """Traces of the critic's scores, of the share of them that saturates the sigmoid, and of the weights at ±c."""
+    """Traces of the critic's scores, of the share of them that saturates the sigmoid, and of the
+    weights at ±c."""
     rows = joined(tables.steps, tables.cells)
     spread = np.sqrt((rows["d_real_std"] ** 2 + rows["d_fake_std"] ** 2) / 2)
     rows = rows.assign(separation=(rows["d_real"] - rows["d_fake"]) / spread.where(spread > 0))
@@ -92,7 +103,13 @@ def scores(tables: Tables, folder: Path) -> list[Figure]:
 
 
 def _traces(
-    rows: pd.DataFrame, labels: dict[str, str], log: list[str], folder: Path, name: str, title: str, caption: str
+    rows: pd.DataFrame,
+    labels: dict[str, str],
+    log: list[str],
+    folder: Path,
+    name: str,
+    title: str,
+    caption: str,
 ) -> list[Figure]:
     finite = np.isfinite(rows[[*labels]].astype(float))
     labels = {column: label for column, label in labels.items() if finite[column].any()}
@@ -123,11 +140,15 @@ def _traces(
 
 
 def layers(tables: Tables, folder: Path) -> list[Figure]:
-    """Gradient norm of every weight tensor against its depth, at the last evaluation of each run."""
+    """Gradient norm of every weight tensor against its depth, at the last evaluation of each
+    run."""
     rows = joined(tables.layers, tables.cells)
     rows = rows[rows["g_step"] == rows.groupby("cell", observed=True)["g_step"].transform("max")]
     weights = ~rows["layer"].astype(str).str.contains(r"bias$|norm")
-    rows = rows[weights | ~weights.groupby([rows["cell"].astype(str), rows["network"].astype(str)]).transform("any")]
+    rows = rows[
+        weights
+        | ~weights.groupby([rows["cell"].astype(str), rows["network"].astype(str)]).transform("any")
+    ]
     depth = rows.groupby(["cell", "network"], observed=True)["depth"].rank("dense")
     rows = rows.assign(layer_number=depth, network=rows["network"].astype(str))
     networks = {name: label for name, label in NETWORKS.items() if name in set(rows["network"])}
@@ -135,7 +156,8 @@ def layers(tables: Tables, folder: Path) -> list[Figure]:
     for of, of_page in pages(rows) if networks else ():
         parts = [of_page[of_page["network"] == name] for name in networks]
         parts = [
-            over_seeds(part, "layer_number", ["grad_norm"]).assign(network=part["network"].iloc[0]) for part in parts
+            over_seeds(part, "layer_number", ["grad_norm"]).assign(network=part["network"].iloc[0])
+            for part in parts
         ]
         data = pd.concat(parts, ignore_index=True)
         figure, axes = panels(data, networks, width=max(6.0, 4.5 * len(networks)), height=1.9)
@@ -143,7 +165,10 @@ def layers(tables: Tables, folder: Path) -> list[Figure]:
             for ax, (network, label) in zip(axes[place], networks.items(), strict=True):
                 traces = of_place[(of_place["network"] == network) & (of_place["median"] > 0)]
                 lines(ax, traces, "layer_number", markersize=3)
-                ax.set(ylabel=f"{label}: gradient norm", xlabel="weight tensor, from the input to the output")
+                ax.set(
+                    ylabel=f"{label}: gradient norm",
+                    xlabel="weight tensor, from the input to the output",
+                )
                 ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
                 if len(traces):
                     ax.set_yscale("log")
@@ -157,8 +182,8 @@ def layers(tables: Tables, folder: Path) -> list[Figure]:
 
 
 def over_seeds(rows: pd.DataFrame, x: str, columns: list[str]) -> pd.DataFrame:
-    """Long: dataset, architecture, objective, quantity, x, median, low, high and the n seeds behind them; about POINTS
-    values of x in each place where there are more, the last among them."""
+    """Long: dataset, architecture, objective, quantity, x, median, low, high and the n seeds behind
+    them; about POINTS values of x in each place where there are more, the last among them."""
     distinct = rows[[*GROUP, x]].drop_duplicates().sort_values(x)
     by_place = distinct.groupby(GROUP, observed=True)[x]
     number, count = by_place.cumcount(), by_place.transform("size")
@@ -166,7 +191,9 @@ def over_seeds(rows: pd.DataFrame, x: str, columns: list[str]) -> pd.DataFrame:
     kept = distinct[(number % every == 0) | (number == count - 1)]
     if len(kept) < len(distinct):
         rows = rows.merge(kept, on=[*GROUP, x])
-    long = rows.melt([*GROUP, "objective", x], columns, "quantity", "y").replace([np.inf, -np.inf], np.nan)
+    long = rows.melt([*GROUP, "objective", x], columns, "quantity", "y").replace(
+        [np.inf, -np.inf], np.nan
+    )
     group = long.groupby([*GROUP, "objective", "quantity", x], sort=False, observed=True)["y"]
     return group.agg(median="median", low="min", high="max", n="count").reset_index()
 
@@ -175,5 +202,7 @@ def lines(ax: Any, data: pd.DataFrame, x: str, **look: Any) -> None:
     """A line and a band for each objective."""
     for name, rows in data.sort_values(x, kind="stable").groupby("objective", sort=False):
         line = {"linewidth": 1.4, "markersize": 4, **style(str(name)), **look}
-        ax.fill_between(rows[x], rows["low"], rows["high"], color=line["color"], alpha=0.12, linewidth=0)
+        ax.fill_between(
+            rows[x], rows["low"], rows["high"], color=line["color"], alpha=0.12, linewidth=0
+        )
         ax.plot(rows[x], rows["median"], **line)

@@ -1,4 +1,5 @@
-"""Worker processes on this machine (spawned, as CUDA asks), each with a device and its own threads."""
+"""Worker processes on this machine (spawned, as CUDA asks), each with a device and its own
+threads."""
 
 import multiprocessing
 import os
@@ -14,10 +15,16 @@ from benchmark.store.result_set import FINISHED
 
 
 class Pool:
-    """A worker per device named, started at once: it loads what it needs while the run is prepared."""
+    """A worker per device named, started at once: it loads what it needs while the run is
+    prepared."""
 
     def __init__(
-        self, folder: Path, devices: list[str], threads: int, checkpoint_every: float, execution: str = "auto"
+        self,
+        folder: Path,
+        devices: list[str],
+        threads: int,
+        checkpoint_every: float,
+        execution: str = "auto",
     ) -> None:
         self.options = folder, threads, checkpoint_every, execution
         self.size = len(devices)
@@ -64,12 +71,19 @@ class Pool:
                 return []
             events = [_lost(key, why) for key in keys]
             if not worker.proven and not self.stopping:  # the next cell's would fare no better
-                events[0] |= {"status": "fatal", "reason": f"no worker starts on {worker.device}: {why}"}
+                events[0] |= {
+                    "status": "fatal",
+                    "reason": f"no worker starts on {worker.device}: {why}",
+                }
             return events
         if event["status"] == "fatal":
             self.kill(event["key"])
             return [event, *(_lost(key, event["reason"]) for key in keys if key != event["key"])]
-        reusable = (*FINISHED, "taken", *(["error"] if worker.device == "cpu" else []))  # an error may spoil a GPU's
+        reusable = (
+            *FINISHED,
+            "taken",
+            *(["error"] if worker.device == "cpu" else []),
+        )  # an error may spoil a GPU's
         if event["status"] != "running":
             del self.busy[event["key"]]
             worker.spoiled |= event["status"] not in reusable
@@ -110,12 +124,15 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.device = device
-        self.unheard: Task | None = None  # sent to a worker that had waited, and nothing has come back yet
+        self.unheard: Task | None = (
+            None  # sent to a worker that had waited, and nothing has come back yet
+        )
         self.proven = False  # whether anything ever came back
         self.spoiled = False  # whether it should run no other cell
         self.process = context.Process(target=work, args=(theirs, device, *options), daemon=True)
         _start_tracker()
-        # A worker inherits the mask. A terminal's Ctrl-C goes to it, too, but the driver decides; SIGTERM waits until
+        # A worker inherits the mask. A terminal's Ctrl-C goes to it, too, but the driver decides;
+        # SIGTERM waits until
         # the worker can handle it
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
@@ -126,8 +143,8 @@ class Worker:
 
 
 def _start_tracker() -> None:
-    """Start multiprocessing's resource tracker, apart from a worker, where it would unblock the signal, and without its
-    warnings about what killed workers leave, which it removes."""
+    """Start multiprocessing's resource tracker, apart from a worker, where it would unblock the
+    signal, and without its warnings about what killed workers leave, which it removes."""
     before = os.environ.get("PYTHONWARNINGS")
     quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
     os.environ["PYTHONWARNINGS"] = f"{before},{quiet}" if before else quiet

@@ -1,4 +1,5 @@
-"""What of the local engine runs in a worker process: one cell after the other, until it is told to end."""
+"""What of the local engine runs in a worker process: one cell after the other, until it is told to
+end."""
 
 import math
 import multiprocessing
@@ -22,12 +23,18 @@ PATIENCE = 5.0  # seconds that a step or a measurement may still take once the c
 
 
 def work(
-    connection: pipes.Connection, device: str, folder: Path, threads: int, checkpoint_every: float, execution: str
+    connection: pipes.Connection,
+    device: str,
+    folder: Path,
+    threads: int,
+    checkpoint_every: float,
+    execution: str,
 ) -> None:
-    """What a worker does: runs one cell, or stack, after the other, until it is told to end or its driver is gone.
+    """What a worker does: runs one cell, or stack, after the other, until it is told to end or its
+    driver is gone.
 
-    SIGTERM ends it at once where it has no cell; else the cell saves a checkpoint after its step, or ends without a new
-    one where that takes too long."""
+    SIGTERM ends it at once where it has no cell; else the cell saves a checkpoint after its step,
+    or ends without a new one where that takes too long."""
     doing, stopping = "nothing", False
     left: dict[str, Task] = {}  # of the task, those that have not ended
     heard: dict[str, float] = {}  # key -> when it was last heard of
@@ -76,7 +83,9 @@ def work(
     broken = ""
     try:
         _load(device, threads)
-    except Exception as error:  # a library that is not there, a GPU that is taken: no cell is to blame
+    except (
+        Exception
+    ) as error:  # a library that is not there, a GPU that is taken: no cell is to blame
         broken = f"no worker starts on {device}: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
     while not stopping:
@@ -166,7 +175,8 @@ def _run(
 
 
 def _end_with_driver(main_thread: int) -> None:
-    """End this worker as SIGTERM does once its driver has died, and by force where that does not help."""
+    """End this worker as SIGTERM does once its driver has died, and by force where that does not
+    help."""
     driver = multiprocessing.parent_process()
     if driver is None:
         return

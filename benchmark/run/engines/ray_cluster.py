@@ -1,4 +1,5 @@
-"""A Ray cluster: connecting to it, and what its nodes have room for. Imported once Ray is known to be there."""
+"""A Ray cluster: connecting to it, and what its nodes have room for. Imported once Ray is known to
+be there."""
 
 import json
 import logging
@@ -26,7 +27,9 @@ def connect(address: str, code: Path) -> None:
     if address not in ("auto", "local"):
         answers(address)
     for package in ("benchmark", "variants"):
-        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     variables = {"GANBENCH_GIT": json.dumps(git_facts())}
     if os.environ.get("GANBENCH_OFFLINE"):
         variables["GANBENCH_OFFLINE"] = os.environ["GANBENCH_OFFLINE"]
@@ -39,7 +42,11 @@ def connect(address: str, code: Path) -> None:
             logging_level=logging.ERROR,
         )
     except (ConnectionError, RuntimeError, ValueError, exceptions.RayError) as error:
-        token = "" if address in ("auto", "local") else " (a cluster that asks for a token: set RAY_AUTH_MODE=token)"
+        token = (
+            ""
+            if address in ("auto", "local")
+            else " (a cluster that asks for a token: set RAY_AUTH_MODE=token)"
+        )
         raise UserError(f"--address {address}: {' '.join(str(error).split())}{token}") from error
 
 

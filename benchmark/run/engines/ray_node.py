@@ -1,4 +1,5 @@
-"""What of the Ray engine runs on a node of the cluster: a cell in a scratch folder, and what ends it early."""
+"""What of the Ray engine runs on a node of the cluster: a cell in a scratch folder, and what ends
+it early."""
 
 import math
 import os
@@ -28,11 +29,14 @@ ANSWER_SECONDS = 10.0  # that the flag may take to answer
 PATIENCE = 5.0  # seconds that a step or a measurement may still take once the cell has to end
 UNLOCKED_SECONDS = 60.0  # that a scratch folder may be there without its lock
 
-Sent = tuple[Event, dict[str, bytes], list[str]]  # an event, the files that changed, the names of all there are
+Sent = tuple[
+    Event, dict[str, bytes], list[str]
+]  # an event, the files that changed, the names of all there are
 
 
 class Flag:
-    """Whether cells have to end: an actor that they ask now and then. Its process imports no torch."""
+    """Whether cells have to end: an actor that they ask now and then. Its process imports no
+    torch."""
 
     def __init__(self) -> None:
         self.value = False
@@ -49,14 +53,17 @@ class UnfitError(Exception):
 
 
 class Listener:
-    """Hears beside the training when cells have to end: `stop` tells the training, and what does not ask within some
-    seconds, a long step or measurement, is interrupted. To be made in the main thread, where the cell runs."""
+    """Hears beside the training when cells have to end: `stop` tells the training, and what does
+    not ask within some seconds, a long step or measurement, is interrupted. To be made in the main
+    thread, where the cell runs."""
 
     def __init__(self, flag: Callable[[], bool]) -> None:
         self.asked, self.ended = threading.Event(), threading.Event()
         self.interruptible = False  # the cell is at work and has not been told yet
         signal.signal(signal.SIGALRM, self._interrupt)
-        threading.Thread(target=self._listen, args=(flag, threading.get_ident()), daemon=True).start()
+        threading.Thread(
+            target=self._listen, args=(flag, threading.get_ident()), daemon=True
+        ).start()
 
     def stop(self) -> bool:
         """Whether the cell has to end; it is then left to save its checkpoint."""
@@ -79,7 +86,9 @@ class Listener:
 
     def _listen(self, flag: Callable[[], bool], thread: int) -> None:
         while not self.asked.is_set() and not self.ended.wait(EVENT_SECONDS):
-            with suppress(exceptions.RayError):  # its process is gone, for a while: nobody has asked
+            with suppress(
+                exceptions.RayError
+            ):  # its process is gone, for a while: nobody has asked
                 if flag():
                     self.asked.set()
         while not self.ended.wait(PATIENCE):
@@ -104,9 +113,9 @@ def run_remotely(
     checkpoint_every: float,
     execution: str = "auto",
 ) -> Iterator[Sent]:
-    """Run a cell, yielding its events about once a second: its files with the first, with that of every checkpoint,
-    and with the last; else no names. The checkpoint before the last is not sent: the other side has it. Raises
-    UnfitError before the cell is begun."""
+    """Run a cell, yielding its events about once a second: its files with the first, with that of
+    every checkpoint, and with the last; else no names. The checkpoint before the last is not sent:
+    the other side has it. Raises UnfitError before the cell is begun."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -119,7 +128,9 @@ def run_remotely(
     for name, reference in measuring.items():
         keep(cache_folder() / name, reference)
     if reason := unfit(cell, protocol, device):
-        raise UnfitError(ray.get_runtime_context().get_node_id(), f"node {socket.gethostname()}: {reason}")
+        raise UnfitError(
+            ray.get_runtime_context().get_node_id(), f"node {socket.gethostname()}: {reason}"
+        )
     said = -math.inf
     folder, lock = scratch_folder()
     path = folder / "cells" / cell.key
@@ -132,7 +143,9 @@ def run_remotely(
         while event := listener.next(events):
             if said < 0 or event.get("checkpoint") or event["status"] != "running":
                 now = states(path)
-                changed = [name for name in now if now[name] != before.get(name) and name != NAMES[1]]
+                changed = [
+                    name for name in now if now[name] != before.get(name) and name != NAMES[1]
+                ]
                 yield event, {name: (path / name).read_bytes() for name in changed}, list(now)
                 before, said = now, time.monotonic()
             elif time.monotonic() - said >= EVENT_SECONDS:
@@ -145,8 +158,8 @@ def run_remotely(
 
 
 def unfit(cell: Cell, protocol: str, device: str) -> str | None:
-    """Why this node cannot run a cell whose dataset the driver has opened and measures under `protocol`. What else is
-    wrong here `run_cell` finds."""
+    """Why this node cannot run a cell whose dataset the driver has opened and measures under
+    `protocol`. What else is wrong here `run_cell` finds."""
     from benchmark.measure.instrument import open_instrument
     from benchmark.measure.protocol import protocol_id
     from benchmark.train.data import make_dataset
@@ -164,8 +177,9 @@ def unfit(cell: Cell, protocol: str, device: str) -> str | None:
 
 
 def keep(path: Path, reference: Any) -> None:
-    """Fetch a file of the measuring cache that is not here. A classifier's name says what it was trained on, not what
-    came of it: one trained on this node gives way to the driver's, so that all nodes measure with the same one."""
+    """Fetch a file of the measuring cache that is not here. A classifier's name says what it was
+    trained on, not what came of it: one trained on this node gives way to the driver's, so that all
+    nodes measure with the same one."""
     if path.name.startswith("classifier") or not path.exists():
         content = ray.get(reference)
         if read_bytes(path) != content:
@@ -173,22 +187,27 @@ def keep(path: Path, reference: Any) -> None:
 
 
 def scratch_folder() -> tuple[Path, FileLock]:
-    """An empty folder of this process, and its lock; folders whose processes were killed are removed."""
+    """An empty folder of this process, and its lock; folders whose processes were killed are
+    removed."""
     temporary = Path(tempfile.gettempdir())
     for folder in temporary.glob("ganbench-cell-*"):
         with suppress(OSError):  # a lock that is held is one, too
             if time.time() - folder.stat().st_mtime > UNLOCKED_SECONDS:
                 lock_file(folder / ".lock", 0).release()
                 shutil.rmtree(folder)
-    folder = temporary / f"ganbench-cell-{ray.get_runtime_context().get_node_id()[:16]}-{os.getpid()}"
+    folder = (
+        temporary / f"ganbench-cell-{ray.get_runtime_context().get_node_id()[:16]}-{os.getpid()}"
+    )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder, lock_file(folder / ".lock", 0)
 
 
 def states(path: Path) -> dict[str, tuple[int, int, int]]:
-    """The files of a cell's folder by name, `/` between parts, with what changes when one is written; without the lock
-    and what a writer has left that was killed."""
-    files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    """The files of a cell's folder by name, `/` between parts, with what changes when one is
+    written; without the lock and what a writer has left that was killed."""
+    files = [
+        file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")
+    ]
     stats = {file.relative_to(path).as_posix(): file.stat() for file in files}
     return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}

@@ -1,5 +1,5 @@
-"""One training iteration (the critic steps and the generator step) of one seed or of a stack of seeds: eager, compiled,
-captured as a CUDA graph, or both; the same numbers to float rounding."""
+"""One training iteration (the critic steps and the generator step) of one seed or of a stack of
+seeds: eager, compiled, captured as a CUDA graph, or both; the same numbers to float rounding."""
 
 import copy
 import time
@@ -46,13 +46,15 @@ class Execution:
 
 
 class Iteration:
-    """`iteration(draws)` takes the Inputs of every critic step and last those of the generator step, updates the
-    networks, and returns (*CRITIC, *GENERATOR), (6,), of a stack (S, 6), on the device.
+    """`iteration(draws)` takes the Inputs of every critic step and last those of the generator
+    step, updates the networks, and returns (*CRITIC, *GENERATOR), (6,), of a stack (S, 6), on the
+    device.
 
-    networks: (G, D) of every seed; those of several become views of a stack. precision: what `set_precision` was given.
-    `optimizers` are generator's and critic's, `execution` says what was chosen, `compile_seconds` what compiling and
-    capturing took, `last` the Inputs of the last generator step, whose batch is the last critic step's. Call `warm_up`
-    before the first iteration."""
+    networks: (G, D) of every seed; those of several become views of a stack. precision: what
+    `set_precision` was given. `optimizers` are generator's and critic's, `execution` says what was
+    chosen, `compile_seconds` what compiling and capturing took, `last` the Inputs of the last
+    generator step, whose batch is the last critic step's. Call `warm_up` before the first
+    iteration."""
 
     def __init__(
         self,
@@ -66,7 +68,9 @@ class Iteration:
         self.objective, self.networks, self.recipe = objective, networks, recipe
         self.precision, self.device = precision, torch.device(device)
         self.stacked = len(networks) > 1
-        self.both = [Stack(list(each)) if self.stacked else each[0] for each in zip(*networks, strict=True)]
+        self.both = [
+            Stack(list(each)) if self.stacked else each[0] for each in zip(*networks, strict=True)
+        ]
         self.compile_seconds = 0.0
         self.last: Inputs
         if self.stacked and precision == "tf32" and objective.float32_penalty:
@@ -86,19 +90,24 @@ class Iteration:
     def _choose(self, mode: str, at_once: bool = True) -> None:
         """Set how steps are taken, and make the optimisers that go with it."""
         self.execution = Execution(mode, len(self.networks))
-        self.graphs: dict[int, Graph] | None = {} if "graphed" in mode else None  # by the number of inputs
+        self.graphs: dict[int, Graph] | None = (
+            {} if "graphed" in mode else None
+        )  # by the number of inputs
         self.compiled: set[int] | None = set() if "compiled" in mode else None  # for so many inputs
         self.functional = self.compiled is not None or self.stacked
         if self.graphs is not None:
             self.execution.optimizer = "capturable"
         elif self.functional or self.device.type == "cuda":
             self.execution.optimizer = "fused"
-        self.optimizers = [make_optimizer(self.recipe, network, self.execution.optimizer) for network in self.both]
+        self.optimizers = [
+            make_optimizer(self.recipe, network, self.execution.optimizer) for network in self.both
+        ]
         if self.functional:
             self._make_functions(at_once)
 
     def _make_functions(self, at_once: bool) -> None:
-        """Gradients and fakes as pure functions of parameters and buffers, of a stack over its seeds."""
+        """Gradients and fakes as pure functions of parameters and buffers, of a stack over its
+        seeds."""
         G, D = self.networks[0]
         functions: list[Any] = [
             critic_gradients(self.objective, D, self.precision),
@@ -110,17 +119,26 @@ class Iteration:
             seeds: dict[str, Any] = (
                 {"in_dims": (0, 0, 1), "out_dims": 1} if at_once else {}
             )  # of fakes: behind the critic steps
-            functions = [torch.func.vmap(critic), torch.func.vmap(generator), torch.func.vmap(fakes, **seeds)]
+            functions = [
+                torch.func.vmap(critic),
+                torch.func.vmap(generator),
+                torch.func.vmap(fakes, **seeds),
+            ]
         if self.compiled is not None:
             from benchmark.train.execution.matmul_pass import Pass, onednn_pays
 
-            torch._dynamo.reset()  # it compiles a function for few networks only, and would keep those of former cells
-            options: dict[str, Any] = {"fallback_random": True}  # what networks draw by themselves is as in eager steps
+            # it compiles a function for few networks only, and would keep those of former cells
+            torch._dynamo.reset()
+            options: dict[str, Any] = {
+                "fallback_random": True
+            }  # what networks draw by themselves is as in eager steps
             if self.device.type == "cpu":
                 onednn = self.precision != "bf16" and onednn_pays()
                 self.execution.matmul = "onednn" if onednn else "default"
                 options["post_grad_custom_post_pass"] = Pass(onednn)
-            functions = [torch.compile(f, dynamic=False, fullgraph=True, options=options) for f in functions]
+            functions = [
+                torch.compile(f, dynamic=False, fullgraph=True, options=options) for f in functions
+            ]
         self.execution.fakes_at_once = at_once
         self.critic, self.generator, self.fakes = functions
 
@@ -147,8 +165,12 @@ class Iteration:
 
     def _iterate(self, draws: Iterable[Inputs]) -> Tensor:
         if not self.functional:
-            return iterate(self.objective, (self.both[0], self.both[1]), self.optimizers, draws, self.precision)
-        parameters = [{name: p.detach() for name, p in network.named_parameters()} for network in self.both]
+            return iterate(
+                self.objective, (self.both[0], self.both[1]), self.optimizers, draws, self.precision
+            )
+        parameters = [
+            {name: p.detach() for name, p in network.named_parameters()} for network in self.both
+        ]
         buffers = [dict(network.named_buffers()) for network in self.both]
         G, D = zip(parameters, buffers, strict=True)
         *waiting, last = draws
@@ -168,10 +190,11 @@ class Iteration:
     # Warming up
 
     def warm_up(self, draws: Callable[[], list[Inputs]]) -> None:
-        """Compile and capture, and hold an iteration on `draws()` (the same at every call, which also seeds torch's
-        default stream) against an eager one, in what it returns and in the gradients it leaves; networks and optimisers
-        are as before. What does not work, or does not agree, is done eagerly, with the reason in `execution`. Raises
-        StackRefused for a stack that cannot be.
+        """Compile and capture, and hold an iteration on `draws()` (the same at every call, which
+        also seeds torch's default stream) against an eager one, in what it returns and in the
+        gradients it leaves; networks and optimisers are as before. What does not work, or does not
+        agree, is done eagerly, with the reason in `execution`. Raises StackRefused for a stack that
+        cannot be.
 
         Both run at a rate of zero: one step of Adam would amplify rounding beyond any tolerance."""
         asked = self.execution.mode
@@ -195,7 +218,8 @@ class Iteration:
         raise StackRefused(reasons[0])
 
     def _eagerly(self, index: int, draws: Callable[[], list[Inputs]]) -> list[Tensor]:
-        """What an eager iteration of one seed returns, and the gradients it leaves of G and of D, on copies."""
+        """What an eager iteration of one seed returns, and the gradients it leaves of G and of D,
+        on copies."""
         networks, recipe = copy.deepcopy(self.networks[index]), replace(self.recipe, lr=0.0)
         optimizers = [make_optimizer(recipe, network) for network in networks]
         for optimizer, state in zip(optimizers, self.states()[index], strict=True):
@@ -241,7 +265,9 @@ class Iteration:
         found = [optimizer.state_dict() for optimizer in self.optimizers]
         if not self.stacked:
             return [found]
-        return [[split_state(state, index) for state in found] for index in range(len(self.networks))]
+        return [
+            [split_state(state, index) for state in found] for index in range(len(self.networks))
+        ]
 
     def load_states(self, states: list[list[dict[str, Any]]]) -> None:
         """Continue from what `states` gave, under any mode, of cells alone or in a stack."""
@@ -267,10 +293,14 @@ def iterate(
             of_critic = critic_step(objective, G, D, optimizers[1], *waiting, precision)
         waiting = inputs
     assert waiting is not None
-    return torch.cat([of_critic, generator_step(objective, G, D, optimizers[0], *waiting, precision)])
+    return torch.cat(
+        [of_critic, generator_step(objective, G, D, optimizers[0], *waiting, precision)]
+    )
 
 
-def _apply(gradients: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _apply(
+    gradients: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     for name, parameter in network.named_parameters():
         parameter.grad = gradients[name]
     optimizer.step()

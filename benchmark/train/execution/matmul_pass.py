@@ -1,5 +1,6 @@
-"""Matrix products of a compiled step on a CPU: one in the place of several that share a factor, and by oneDNN where
-that is quicker here. torch gives float32 ones to MKL, which can be half as fast on processors of another maker."""
+"""Matrix products of a compiled step on a CPU: one in the place of several that share a factor, and
+by oneDNN where that is quicker here. torch gives float32 ones to MKL, which can be half as fast on
+processors of another maker."""
 
 import time
 from collections.abc import Callable
@@ -24,11 +25,14 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @cache
 def onednn_pays() -> bool:
-    """Whether oneDNN is quicker than torch's choice by GAIN, in turn on a product of a usual size."""
+    """Whether oneDNN is quicker than torch's choice by GAIN, in turn on a product of a usual
+    size."""
     if not torch.backends.mkldnn.is_available():
         return False
     a, b = torch.ones(128, 512), torch.ones(512, 512)
-    return median(_seconds(lambda: a @ b) / _seconds(lambda: product(a, b)) for _ in range(15)) > GAIN
+    return (
+        median(_seconds(lambda: a @ b) / _seconds(lambda: product(a, b)) for _ in range(15)) > GAIN
+    )
 
 
 def _seconds(call: Callable[[], Tensor]) -> float:
@@ -39,13 +43,15 @@ def _seconds(call: Callable[[], Tensor]) -> float:
 
 
 class Pass(CustomGraphPass):
-    """torch.compile's option post_grad_custom_post_pass: goes through the products of a compiled graph."""
+    """torch.compile's option post_grad_custom_post_pass: goes through the products of a compiled
+    graph."""
 
     def __init__(self, onednn: bool) -> None:
         self.onednn = onednn  # gives it the larger ones in float32
 
     def uuid(self) -> Any:
-        return f"ganbench products {LEAST} {self.onednn}"  # part of the key of torch's cache of compiled graphs
+        # part of the key of torch's cache of compiled graphs
+        return f"ganbench products {LEAST} {self.onednn}"
 
     def __call__(self, graph: torch.fx.Graph) -> None:
         for node in graph.find_nodes(op="call_function", target=ATEN.bmm.default):
@@ -56,7 +62,8 @@ class Pass(CustomGraphPass):
 
 
 def _share(graph: torch.fx.Graph, node: Any) -> None:
-    """(K, m, n) @ one (n, p) that was expanded, which is how vmap writes a layer's product, as (K·m, n) @ (n, p)."""
+    """(K, m, n) @ one (n, p) that was expanded, which is how vmap writes a layer's product, as
+    (K·m, n) @ (n, p)."""
     a, b = node.args
     if b.target is not ATEN.expand.default or (factor := b.args[0]).meta["val"].dim() != 2:
         return
@@ -78,7 +85,9 @@ def _hand_over(graph: torch.fx.Graph, node: Any) -> None:
         return
     if not bias or (bias[0].meta["val"].dim() == 1 and not node.kwargs):
         with graph.inserting_before(node):
-            new = graph.call_function(torch.ops.ganbench.product.default, (a, b, bias[0] if bias else None))
+            new = graph.call_function(
+                torch.ops.ganbench.product.default, (a, b, bias[0] if bias else None)
+            )
         _replace(graph, node, new)
 
 

@@ -8,15 +8,19 @@ from torch import Tensor, nn
 
 
 class Stack(nn.Module):
-    """S networks whose parameters and buffers become views of the stack's, so that what trains one trains the other.
+    """S networks whose parameters and buffers become views of the stack's, so that what trains one
+    trains the other.
 
-    An element-wise optimiser, or weight clipping, does to `parameters()` what it would do to each network's own."""
+    An element-wise optimiser, or weight clipping, does to `parameters()` what it would do to each
+    network's own."""
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()
         self.networks = networks  # a plain list: they are no submodules
         self.params = {
-            name: nn.Parameter(torch.stack([network.get_parameter(name).detach() for network in networks]))
+            name: nn.Parameter(
+                torch.stack([network.get_parameter(name).detach() for network in networks])
+            )
             for name, _ in networks[0].named_parameters()
         }
         self.kept = {
@@ -51,7 +55,8 @@ def split_state(state: dict[str, Any], index: int) -> dict[str, Any]:
     """The state_dict of a stack's optimiser as that of one network's."""
     of = {
         number: {
-            key: value[index] if isinstance(value, Tensor) and value.dim() else value for key, value in kept.items()
+            key: value[index] if isinstance(value, Tensor) and value.dim() else value
+            for key, value in kept.items()
         }
         for number, kept in state["state"].items()
     }

@@ -1,0 +1,433 @@
+"""Comparisons by hand: of objectives within a result set, and of result sets."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.analysis import compare, tables
+from benchmark.errors import UserError
+from benchmark.report import compare_page
+from tests.conftest import Ended
+from tests.helpers import synthetic
+
+POINTS = [("gaussians8", "mlp")]
+BOTH = ["nonsaturating", "lsgan"]
+SCRIPT = "wgan_gp[note=<script>alert(1)</script>|x]"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_code() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        yield
+
+
+def two(folder: Path, shift: float = 0.0, seeds: int = 5, first: int = 0, **options: Any) -> Path:
+    """nonsaturating at 10 + seed; lsgan 2 below it, at 4 s per evaluation to its 2; all plus
+    `shift`, all run long."""
+    curve = lambda objective, metric, seed, i: 10 + shift + seed - 2.0 * (objective == "lsgan")  # noqa: E731
+    options = {
+        "objectives": BOTH,
+        "groups": POINTS,
+        "seeds": range(first, first + seeds),
+        "curve": curve,
+        "steps": 3,
+        "evaluations": 3,
+        **options,
+    }
+    return synthetic.write(
+        folder, seconds={"lsgan": 4.0, **options.pop("seconds", {})}, samples=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tables.Tables:
+    return tables.load(two(tmp_path_factory.mktemp("plain") / "a"))
+
+
+def sets(first: tables.Tables, *folders: Path) -> compare.Sides:
+    return compare.of_sets({"a": first, **{folder.name: tables.load(folder) for folder in folders}})
+
+
+def row(frame, **where: str) -> dict[str, Any]:
+    for name, value in where.items():
+        frame = frame[frame[name] == value]
+    assert len(frame) == 1, where
+    return frame.iloc[0].to_dict()
+
+
+def test_objectives_by_hand(tmp_path: Path) -> None:
+    found = tables.load(
+        two(tmp_path / "a", seeds=6, status={("lsgan", "gaussians8", 4): "diverged"})
+    )
+    frame = compare.differences(compare.of_labels(found, BOTH), ["final", "best"])
+    assert frame["metric"].iloc[0] == "swd_2k"  # the one that ranks is first
+    final = row(frame, metric="swd_2k", of="final")
+    assert (final["side"], final["n"], final["diverged"], final["against_diverged"]) == (
+        "lsgan",
+        6,
+        1,
+        0,
+    )
+    assert final["value"] == pytest.approx((9 + 10 + 11) / 3)  # IQM of 8, 9, 10, 11, 13
+    assert final["against"] == pytest.approx(12.5)
+    assert (final["difference"], final["ci_low"], final["ci_high"]) == (-2, -2, -2)
+    # lsgan 8, 9, 10, 11, inf, 13 below nonsaturating 10..15: 6 + 6 + 5.5 + 4.5 + 0 + 2.5 of 36
+    assert final["p_improvement"] == pytest.approx(24.5 / 36)
+    assert final["p_low"] < final["p_improvement"] < final["p_high"]
+    assert final["verdict"] == "not separated"
+    assert "p =" in final["why"]
+    assert (
+        row(frame, metric="modes_covered_2k", of="final")["p_improvement"] < 0.5
+    )  # there, lower is worse
+
+
+def test_every_further_objective_is_held_against_the_first(tmp_path: Path) -> None:
+    curve = lambda objective, metric, seed, i: 10 + seed + 100 * len(objective)  # noqa: E731
+    found = tables.load(
+        two(tmp_path / "a", objectives=["wgan", "lsgan", "minimax"], curve=curve, seeds=5)
+    )
+    frame = compare.differences(compare.of_labels(found, ["lsgan", "wgan", "minimax"]))
+    frame = frame[frame["metric"] == "swd_2k"].set_index("side")
+    assert frame["difference"].to_dict() == {"wgan": -100, "minimax": 200}
+    assert frame["verdict"].to_dict() == {"wgan": "better", "minimax": "worse"}
+    # separated wholly, p = 2/252 each, and Holm doubles the first; the second may not be lower
+    assert frame["p_holm"].tolist() == pytest.approx([4 / 252, 4 / 252])
+
+
+def test_objectives_that_are_not_named_count_in_the_family(tmp_path: Path) -> None:
+    """Naming the two of eight that look furthest apart is not one comparison: five seeds cannot
+    tell seven (0.056)."""
+    labels = (*synthetic.OBJECTIVES, "hinge")
+    curve = lambda objective, metric, seed, i: 10 + seed + 100 * labels.index(objective)  # noqa: E731
+    for n, status in (
+        (7, {}),
+        (8, {}),
+        (8, {("hinge", "mlp", seed): "missing" for seed in range(5)}),
+    ):
+        folder = two(
+            tmp_path / f"{n}{len(status)}", objectives=labels[:n], curve=curve, status=status
+        )
+        found = row(
+            compare.differences(compare.of_labels(tables.load(folder), ["minimax", "wgan_fdgp"])),
+            metric="swd_2k",
+        )
+        assert found["p_holm"] == pytest.approx(
+            (n - 1) * 2 / 252 if not status else 12 / 252 * 7 / 6
+        )
+        assert found["verdict"] == ("worse" if n == 7 else "not separated")
+        assert found["why"] == "" or "7 comparisons ask for" in found["why"]
+
+
+def test_stale_cells_are_counted_and_noted(tmp_path: Path) -> None:
+    found = tables.load(
+        two(tmp_path / "a", fields=lambda objective, seed: {"code": "0ld"} if seed == 1 else {})
+    )
+    for sides in (compare.of_labels(found, BOTH), compare.of_sets({"a": found, "b": found})):
+        table = compare_page.page(sides, compare.differences(sides)).sections[-1]
+        assert table.columns["stale cells"] == (
+            ["1", "1"] if sides.by == ["dataset", "architecture"] else ["2", "2"]
+        )
+        assert (
+            f"Of {sides.names[1]}, {table.columns['stale cells'][1]} of the cells are stale"
+            in table.note
+        )
+
+
+def test_what_diverged_throughout_is_not_called_equal(tmp_path: Path) -> None:
+    status = {(name, "mlp", seed): "diverged" for name in BOTH for seed in range(5)}
+    found = compare.differences(
+        compare.of_labels(tables.load(two(tmp_path / "a", status=status)), BOTH)
+    )
+    assert set(found["why"]) == {"every seed of both diverged"}
+
+
+def test_separated_seeds_have_no_interval_of_p(plain: tables.Tables, tmp_path: Path) -> None:
+    sides = sets(plain, two(tmp_path / "b", shift=100))
+    columns = compare_page.page(sides, compare.differences(sides)).sections[0].columns
+    assert columns["P(better)"] == ["0", "0"]
+    assert columns["difference"] == ["100 [100, 100]"] * 2
+
+
+def test_a_set_without_the_metric_that_ranks_is_noted(plain: tables.Tables, tmp_path: Path) -> None:
+    second = two(tmp_path / "b")
+    for path in second.glob("cells/*/evals.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if "swd_2k" not in line))
+    sides = sets(plain, second)
+    assert sides.notes == ["swd_2k, by which gaussians8 is ranked, is not measured in b."]
+    assert compare_page.page(sides, compare.differences(sides)).answers == sides.notes
+
+
+def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> None:
+    second = two(tmp_path / "b")
+    sides = sets(plain, second)
+    assert set(compare.differences(sides, tables.OF)["of"]) == {
+        "final",
+        "best",
+        "area",
+    }  # each set has its own time
+    with pytest.raises(UserError, match="equal_time is read within one result set"):
+        compare.differences(sides, ["equal_time"])
+    synthetic.edit(next(second.glob("cells/*/environment.json")), device="Another CPU")
+    with pytest.raises(
+        UserError, match=r"mlp on gaussians8 ran on several devices \((Another|Synthetic) CPU, "
+    ):
+        compare.differences(compare.of_labels(tables.load(second), BOTH), ["equal_time"])
+
+
+def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
+    found = tables.load(two(tmp_path / "a", status={("lsgan", "gaussians8", 4): "diverged"}))
+    sides = compare.of_labels(found, BOTH)
+    lsgan = row(compare.cost(sides), side="lsgan")
+    assert (lsgan["ms_per_g_step"], lsgan["ms_per_g_step_ratio"]) == (40, 2)
+    assert (lsgan["workloads_per_g_step"], lsgan["peak_memory_mb_ratio"]) == (2, 1)
+    frame = compare.reliability(sides)
+    assert row(frame, side="lsgan")["diverged"] == 1
+    assert row(frame, side="nonsaturating")["diverged"] == 0
+    assert "unfinished" not in frame.columns
+    # the target is nonsaturating's median best, 12: its seeds 0, 1, 2 are there at once, as is each
+    # of lsgan's
+    page = compare_page.page(sides, compare.differences(sides))
+    speed = next(section for section in page.sections if section.title.startswith("How fast"))
+    assert speed.columns["target"] == ["12", "12"]
+    assert speed.columns["reached"] == ["3/5", "5/5"]
+    better = page.sections[0].columns["P(better)"]
+    assert re.fullmatch(r"0\.\d+ \[.+\]", better[0])
+    assert [text.split()[0] for text in speed.columns["seconds"]] == ["2", "4"]
+
+
+def test_sets_pair_by_seed_and_share_the_first_target(plain: tables.Tables, tmp_path: Path) -> None:
+    sides = sets(plain, two(tmp_path / "b", shift=0.5, seeds=7))
+    frame = compare.differences(sides)
+    assert (frame["side"] == "b").all()
+    assert frame[frame["metric"] == "swd_2k"]["objective"].tolist() == BOTH
+    assert (frame["difference"] == 0.5).all()
+    assert (frame["n"] == 5).all()
+    assert (
+        row(frame, metric="swd_2k", objective="lsgan")["value"] == 10.5
+    )  # of seeds 0 to 4, as a's
+    assert sides.notes == ["Of b, 2 seeds that are not in every set are left out."]
+    # b at 10.5, 11.5, 12.5 …: two seeds reach a's target of 12; its own, 12.5 or more, would be
+    # reached by more
+    reached = row(sides.convergence, side="b", objective="nonsaturating", clock="samples")
+    assert (reached["target"], reached["reached"], reached["n"]) == (12, 2, 5)
+
+
+def test_a_rerun_that_changed_nothing_is_said_to_be_equal(
+    plain: tables.Tables, tmp_path: Path
+) -> None:
+    frame = compare.differences(sets(plain, two(tmp_path / "b")))
+    assert set(frame["why"]) == {"equal seed by seed"}
+    assert set(frame["verdict"]) == {"not separated"}
+
+
+@pytest.mark.parametrize(("objectives", "verdict"), [(6, "worse"), (7, "not separated")])
+def test_the_objectives_of_two_sets_are_one_family(
+    tmp_path: Path, objectives: int, verdict: str
+) -> None:
+    """Wholly separated seeds have p = 2/252: six such comparisons reach 0.05 together (0.048),
+    seven do not (0.056)."""
+    labels = synthetic.OBJECTIVES[:objectives]
+    first = tables.load(two(tmp_path / "a", objectives=labels))
+    frame = compare.differences(sets(first, two(tmp_path / "b", shift=100, objectives=labels)))
+    frame = frame[frame["metric"] == "swd_2k"]
+    assert frame["p_holm"].tolist() == pytest.approx([objectives * 2 / 252] * objectives)
+    assert set(frame["verdict"]) == {verdict}
+    if verdict == "not separated":
+        assert (
+            frame["why"].iloc[0]
+            == "p = 0.0079 is the lowest 5 seeds can reach, 7 comparisons ask for 0.0071, 6 seeds could"
+        )
+
+
+def test_a_slower_machine_is_told_from_slower_code(plain: tables.Tables, tmp_path: Path) -> None:
+    pace = {"nonsaturating": 4.0, "lsgan": 16.0}  # twice, and four times, as slow as in a
+    slow = two(tmp_path / "b", seconds=pace, fields=lambda objective, seed: {"reference_ms": 40.0})
+    frame = compare.cost(sets(plain, slow))
+    by_objective = frame[frame["side"] == "b"].set_index("objective")
+    assert by_objective["ms_per_g_step_ratio"].to_dict() == {"nonsaturating": 2, "lsgan": 4}
+    assert by_objective["workloads_per_g_step_ratio"].to_dict() == {"nonsaturating": 1, "lsgan": 2}
+
+
+def test_any_number_of_sets(plain: tables.Tables, tmp_path: Path) -> None:
+    frame = compare.differences(
+        sets(plain, *(two(tmp_path / name, shift=i) for name, i in (("b", 1), ("c", 2))))
+    )
+    frame = frame[(frame["metric"] == "swd_2k") & (frame["objective"] == "lsgan")]
+    assert frame.set_index("side")["difference"].to_dict() == {"b": 1, "c": 2}
+
+
+def test_what_cannot_be_compared_is_named(plain: tables.Tables, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown objective 'lsgam' \(did you mean 'lsgan'\?\)"):
+        compare.of_labels(plain, ["nonsaturating", "lsgam"])
+    with pytest.raises(
+        UserError, match="two objectives or more, got lsgan; valid: nonsaturating, lsgan"
+    ):
+        compare.of_labels(plain, ["lsgan"])
+    with pytest.raises(UserError, match="lsgan is named twice"):
+        compare.of_labels(plain, ["lsgan", "nonsaturating", "lsgan"])
+    with pytest.raises(UserError, match="two result sets or more, got a"):
+        sets(plain)
+    protocol = {("gaussians8", seed): "bbbbbbbb" for seed in range(5)}
+    with pytest.raises(
+        UserError, match="gaussians8 is measured under protocol aaaaaaaa in a and bbbbbbbb in b"
+    ):
+        sets(plain, two(tmp_path / "b", protocol=protocol))
+    with pytest.raises(UserError, match="a, c have no seed in common"):
+        sets(plain, two(tmp_path / "c", first=5))
+    with pytest.raises(UserError, match="no objective, architecture and dataset in common"):
+        sets(plain, two(tmp_path / "d", objectives=["wgan"]))
+    never = [{(name, "gaussians8", seed): "missing" for seed in range(5)} for name in BOTH]
+    halves = [two(tmp_path / name, status=status) for name, status in zip("ef", never, strict=True)]
+    with pytest.raises(
+        UserError, match=r"no finished runs of a and of another side to compare \(final\)"
+    ):
+        compare.differences(sets(tables.load(halves[0]), halves[1]))
+
+
+def test_other_training_options_are_refused_by_name(plain: tables.Tables, tmp_path: Path) -> None:
+    second = two(tmp_path / "b")
+    text = (second / "matrix.json").read_text()
+    (second / "matrix.json").write_text(text.replace('"lr": 0.001', '"lr": 0.002'))
+    with pytest.raises(
+        UserError,
+        match=r"nonsaturating / mlp / gaussians8 .* in b than in a: recipe.lr is 0.001 against 0.002",
+    ):
+        sets(plain, second)
+    for option, same in (
+        ('"ema": 0.0', True),
+        ('"ema": 0.999', False),
+        ('"an_option_of_a_later_version": 1', False),
+    ):
+        (second / "matrix.json").write_text(text.replace('"steps": 600', f'"steps": 600, {option}'))
+        if same:
+            assert sets(plain, second).names == ["a", "b"]
+        else:
+            with pytest.raises(UserError, match=f"{option.split(chr(34))[1]} is .* against "):
+                sets(plain, second)
+
+
+def test_sets_are_named_by_what_tells_them_apart() -> None:
+    assert compare.set_names(["runs/before/quick", "runs/after/quick"]) == ["before", "after"]
+    assert compare.set_names(["/tmp/quick", "runs/quick/"]) == ["/tmp", "runs"]
+    assert compare.set_names(["runs/quick", "runs/quick2", "runs/x"]) == ["quick", "quick2", "x"]
+    assert compare.set_names(["quick", "old/quick"]) == ["quick", "old/quick"]
+
+
+@pytest.mark.parametrize("again", ["runs/quick/", "runs/../runs/quick", "link"])
+def test_one_set_under_two_names_is_no_comparison(
+    again: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/quick").mkdir(parents=True)
+    Path("link").symlink_to("runs/quick")
+    with pytest.raises(UserError, match="is named twice"):
+        compare.set_names(["runs/quick", again])
+
+
+def test_names_stay_text_in_markdown() -> None:
+    found = compare_page.Page(
+        "t", ["[l](javascript:x)"], [compare_page.Section("s", {"a": ["1\r2\u20283|4\\"]})]
+    )
+    text = compare_page.to_markdown(found)
+    assert "](" not in text
+    assert text.splitlines()[-1] == "| 1 2 3\\|4\\\\ |"
+
+
+def cells_of(line: str) -> list[str]:
+    return re.split(r"(?<!\\)\|", line)[1:-1]
+
+
+def test_the_page_says_who_won_and_escapes_names(tmp_path: Path) -> None:
+    folder = two(
+        tmp_path / "a",
+        objectives=["wgan_gp", SCRIPT],
+        shift=0.25,
+        reference="wgan_gp",
+        status={(SCRIPT, "mlp", 1): "diverged"},
+    )
+    sides = compare.of_labels(tables.load(folder), ["wgan_gp", SCRIPT])
+    written = compare_page.write(tmp_path / "out", sides, compare.differences(sides, tables.OF))
+    text, page = (tmp_path / "out/compare.md").read_text(), written.read_text()
+    assert "<script" not in text
+    assert "<script" not in page
+    widths = [len(cells_of(line)) for line in text.splitlines() if line.startswith("|")]
+    assert max(widths) <= 10
+    heads = [line for line in text.splitlines() if line.startswith("## ")]
+    questions = [
+        "good: the metric that ranks",
+        "good: the other",
+        "fast",
+        "cost",
+        "reliable",
+        "compared",
+        "curves",
+    ]
+    assert [word for word, head in zip(questions, heads, strict=True) if word not in head] == []
+    first = next(
+        line
+        for line in text.splitlines()
+        if line.startswith("| mlp on gaussians8 | swd_2k | final")
+    )
+    assert cells_of(first)[4].strip() == "12.8, 1 diverged"  # IQM of 10.25, 12.25, 13.25, 14.25
+    assert {path.name for path in (tmp_path / "out").rglob("*.*")} == {
+        "compare.md", "compare.csv", "compare.html", "curves.png", "curves.svg", "curves.csv",
+    }  # fmt: skip
+
+    class Sources(HTMLParser):
+        found: list[str] = []
+
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            self.found += [value or "" for name, value in attributes if name == "src"]
+
+    Sources().feed(page)
+    assert [source[:26] for source in Sources.found] == ["data:image/svg+xml;base64,"]
+
+
+def test_compare_on_the_command_line(
+    ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two(tmp_path / "runs/tiny")
+    two(tmp_path / "old/tiny", shift=100)
+    monkeypatch.chdir(tmp_path)
+    of_tiny = ("--matrix", "tiny", "--results", "runs")
+    ended = ganbench("compare", *BOTH, *of_tiny, "--of", "area", "--output", "out")
+    assert ended.code == 0
+    assert ended.out.startswith(
+        "# lsgan against nonsaturating\n\n- mlp on gaussians8: lsgan 10 against 12 (swd_2k, area)"
+    )
+    assert Path("out/compare.md").read_text().startswith(ended.out)
+    assert ended.err == "out/compare.html\n"
+    ended = ganbench("compare", "old/tiny", "runs/tiny")
+    assert ended.out.startswith("# runs against old\n")
+    assert (
+        "nonsaturating, mlp on gaussians8: runs 12 against 112 (swd_2k, final), difference −100"
+        in ended.out
+    )
+    two(Path("lsgan"))  # a folder by the name of a label is not what is meant
+    assert ganbench("compare", *BOTH, *of_tiny).out.startswith("# lsgan against nonsaturating")
+    shutil.rmtree("lsgan")
+    for arguments, message in (
+        (("lsgan", "wgan", *of_tiny), "unknown objective 'wgan'"),
+        (("lsgan", "w" * 300, *of_tiny), "unknown objective 'www"),
+        ((*BOTH, "--matrix", "tiny.old", "--results", "runs"), "no results of matrix 'tiny.old'"),
+        (
+            (*BOTH, *of_tiny, "--of", "finale"),
+            "unknown --of 'finale' (did you mean 'final'?); valid: final, best, area",
+        ),
+        (("runs/tiny", "lsgan"), "no matrix.json in lsgan"),
+        (("runs", "runs/tiny"), "no matrix.json in runs"),
+        (
+            (*BOTH, *of_tiny, "--output", "runs/tiny/matrix.json"),
+            "--output: runs/tiny/matrix.json is not a folder",
+        ),
+    ):
+        ended = ganbench("compare", *arguments)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), arguments
+        assert message in ended.err

@@ -1,0 +1,278 @@
+"""Convergence by hand: area, the value at equal time, targets, cost to target with censoring and
+divergence."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.analysis import convergence
+
+INF, NAN = np.inf, np.nan
+FID, COVERED = "fid_classifier_750", "modes_covered_750"
+
+
+def cells_of(*runs: dict) -> pd.DataFrame:
+    """One row per run: 100 batches of 10, a generator step each five batches, a second per
+    generator step."""
+    common = {
+        "dataset": "digits", "architecture": "dcgan", "objective": "wgan", "status": "done", "device": "cpu",
+        "samples_seen": 1000.0, "g_steps": 20.0, "train_seconds": 20.0, "batch_size": 10.0,
+        "forwards_per_d_step": 40.0, "forwards_per_g_step": 30.0,
+    }  # fmt: skip
+    cells = pd.DataFrame([{"key": f"cell{i}", **common, **run} for i, run in enumerate(runs)])
+    return cells.assign(forwards=convergence.forwards(cells, cells))
+
+
+def evals_of(
+    *runs: list[float], metric: str = FID, seconds: Sequence[float] = (5.0,) * 9
+) -> pd.DataFrame:
+    """One list of values per cell, an evaluation every 250 samples, 5 generator steps and `seconds`
+    of the cell."""
+    rows = [
+        (f"cell{k}", 250.0 * i, 5.0 * i, seconds[k] * i, metric, value)
+        for k, values in enumerate(runs)
+        for i, value in enumerate(values)
+    ]
+    frame = pd.DataFrame(
+        rows, columns=["cell", "samples_seen", "g_steps", "train_seconds", "metric", "value"]
+    )
+    return frame.assign(
+        cell=pd.Categorical(frame["cell"]), metric=frame["metric"].astype("category")
+    )
+
+
+def test_forwards_by_hand():
+    assert cells_of({})["forwards"][0] == 100 * 40 + 20 * 30
+    assert np.isnan(cells_of({"forwards_per_d_step": NAN})["forwards"][0])
+
+
+def test_area_is_geometric_for_a_primary_metric_and_arithmetic_for_others():
+    assert convergence.measured(evals_of([100.0, 1.0, 1.0])).loc[
+        "cell0", f"{FID}:area"
+    ] == pytest.approx(10**0.5)
+    covered = convergence.measured(evals_of([0.0, 8.0, 4.0], metric=COVERED))
+    assert covered.loc["cell0"].to_dict() == {
+        f"{COVERED}:final": 4, f"{COVERED}:best": 8, f"{COVERED}:area": 5, f"{COVERED}:best_g_step": 5,
+        f"{COVERED}:final_g_step": 10,
+    }  # fmt: skip
+
+
+def test_area_weighs_by_samples_and_does_not_ask_for_an_order():
+    evals = evals_of([100.0, 1.0, 1.0])
+    evals["samples_seen"] = [0.0, 100.0, 1000.0]  # one decade falls in the first tenth
+    row = convergence.measured(evals.iloc[[2, 0, 1]]).loc["cell0"]
+    assert row[f"{FID}:area"] == pytest.approx(10**0.1)
+    assert row[f"{FID}:final"] == 1
+
+
+def test_one_evaluation_and_holes():
+    found = convergence.measured(evals_of([3.0], [5.0, NAN, 4.0], [NAN, NAN], [0.0, 1.0]))
+    assert found[f"{FID}:area"].iloc[[0, 3]].to_list() == [3, 0]
+    assert found[f"{FID}:area"].iloc[[1, 2]].isna().all()
+    assert found[f"{FID}:best"].to_list()[:2] == [3, 4]
+    assert found[f"{FID}:best_g_step"].to_list()[:2] == [0, 10]
+    assert found[[f"{FID}:best", f"{FID}:best_g_step"]].loc["cell2"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("lsgan_seconds", "steps"), [(100.0, 0.8), (80.0, 1.0), (20.1, 4 * 20 / 20.1), (19.9, 4.0)]
+)
+def test_equal_time_is_between_evaluations_at_the_fastest_objectives_median(lsgan_seconds, steps):
+    """wgan takes 18, 20 and 22 s for 9, 8, 7, 6, 5; of FID, which ranks, the logarithm is linear in
+    time."""
+    seconds = [18.0, 20.0, 22.0, lsgan_seconds]
+    cells = cells_of(
+        *(
+            {"train_seconds": t, "objective": "lsgan" if i == 3 else "wgan"}
+            for i, t in enumerate(seconds)
+        )
+    )
+    evals = evals_of(*[[9.0, 8.0, 7.0, 6.0, 5.0]] * 4, seconds=[t / 4 for t in seconds])
+    limit = min(20.0, lsgan_seconds)
+    assert convergence.equal_seconds(cells) == {("digits", "dcgan"): limit}
+    at = convergence.at_equal_time(cells, evals)[f"{FID}:equal_time"]
+
+    def value(steps: float) -> float:
+        before = min(int(steps), 3)
+        return (9 - before) ** (before + 1 - steps) * (8 - before) ** (steps - before)
+
+    assert at.to_list() == pytest.approx(
+        [5.0, *(value(4 * limit / t) for t in (20.0, 22.0)), value(steps)]
+    )
+
+
+def test_equal_time_of_a_run_that_ended_before_it_is_its_last_and_diverged_runs_set_no_time():
+    cells = cells_of({}, {"objective": "lsgan", "status": "diverged", "train_seconds": 5.0})
+    evals = evals_of([9.0, 8.0, 7.0, 6.0, 5.0], [9.0, 8.0])
+    assert convergence.equal_seconds(cells) == {("digits", "dcgan"): 20.0}
+    assert convergence.at_equal_time(cells, evals)[f"{FID}:equal_time"].to_list() == [5, 8]
+
+
+def test_equal_time_does_not_fill_a_hole():
+    """T = 20 s, evaluations every 5, 6 and 7 s: at the last, between the fourth and fifth, between
+    third and fourth."""
+    cells = cells_of(
+        {},
+        {"objective": "lsgan", "train_seconds": 24.0},
+        {"objective": "wgan_gp", "train_seconds": 28.0},
+    )
+
+    def at(*runs: list[float]) -> list[bool]:
+        evals = evals_of(*runs, seconds=[5.0, 6.0, 7.0])
+        assert convergence.equal_seconds(cells) == {("digits", "dcgan"): 20.0}
+        return convergence.at_equal_time(cells, evals)[f"{FID}:equal_time"].isna().to_list()
+
+    whole = [9.0, 8.0, 7.0, 6.0, 5.0]
+    assert at(whole, whole, whole) == [False] * 3
+    assert at([*whole[:4], NAN], [*whole[:4], NAN], [*whole[:4], NAN]) == [True, True, False]
+    before = [*whole[:3], NAN, 5.0]
+    assert at(before, before, [*whole[:2], NAN, *whole[3:]]) == [False, True, True]
+
+
+def test_two_devices_have_no_equal_time():
+    cells = cells_of(
+        {}, {"device": "gpu"}, {"dataset": "cifar10"}, {"dataset": "cifar10", "status": "running"}
+    )
+    at = convergence.at_equal_time(cells, evals_of(*[[9.0, 8.0, 7.0, 6.0, 5.0]] * 3))
+    assert convergence.equal_seconds(cells) == {("cifar10", "dcgan"): 20.0}
+    assert at[f"{FID}:equal_time"].to_list()[2] == 5
+    assert at[f"{FID}:equal_time"].iloc[:2].isna().all()
+
+
+def test_a_given_target_wins_over_the_references_median_best():
+    best = f"{FID}:best"
+    cells = cells_of(
+        {best: 3.0},
+        {best: 5.0},
+        {best: 1.0, "status": "diverged"},
+        {best: 0.5, "objective": "lsgan"},
+    )
+    place, primary = ("digits", "dcgan"), {"digits": FID}
+    assert convergence.find_targets(cells, primary, "wgan", {}) == {
+        place: 5.0
+    }  # of 3, 5 and infinity
+    assert convergence.find_targets(cells, primary, "wgan", {"digits": 2.0, "other": 1.0}) == {
+        place: 2.0
+    }
+    for nothing in (
+        convergence.find_targets(cells, primary, None, {}),
+        convergence.find_targets(cells, {}, "wgan", {}),
+        convergence.find_targets(cells.assign(status="diverged"), primary, "wgan", {}),
+        convergence.find_targets(
+            cells.assign(status=["done", "running", "done", "done"]), primary, "wgan", {}
+        ),
+        convergence.find_targets(cells.assign(**{best: [3.0, NAN, 1.0, 0.5]}), primary, "wgan", {}),
+    ):
+        assert np.isnan(nothing[place])
+
+
+def reached(*runs: dict, target: float = 5.0) -> pd.DataFrame:
+    cells = cells_of(*runs)
+    evals = evals_of(
+        [9.0, 7.0, 5.0, 5.0, 6.0], [9.0, 4.0], [9.0, 8.0], [9.0, 9.0, 9.0, 9.0, 9.0], [9.0, 4.0]
+    )
+    return cells.join(
+        convergence.to_target(cells, evals, {"digits": FID}, {("digits", "dcgan"): target})
+    )
+
+
+def test_what_a_target_costs_on_four_clocks():
+    early = {"status": "diverged", "samples_seen": 250.0, "g_steps": 5.0, "train_seconds": 5.0}
+    cells = reached({}, early, early, {}, {"status": "running"})
+    costs = cells[[f"{clock}_to_target" for clock in convergence.CLOCKS]]
+    assert costs.iloc[0].to_list() == [500, 10, 50 * 40 + 10 * 30, 10]
+    assert costs.iloc[1].to_list() == [250, 5, 25 * 40 + 5 * 30, 5]  # reached it, then diverged
+    assert costs.iloc[2].to_list() == [INF] * 4  # diverged before
+    assert costs.iloc[3].to_list() == [INF] * 4  # ended without
+    assert costs.iloc[4].isna().all()  # is not finished
+    assert cells["target"].eq(5).all()
+    nothing = reached({}, {}, {}, {}, {}, target=NAN)
+    assert nothing[["target", *costs]].isna().all(axis=None)
+    unknown = reached({}, {}, {}, {"forwards_per_g_step": NAN}, {})
+    assert np.isnan(unknown["forwards_to_target"][3])
+    assert unknown["samples_to_target"][3] == INF
+
+
+def test_never_reached_asks_for_an_evaluation():
+    """A done run without a finite evaluation (all dropped as of an older protocol) is unknown; a
+    diverged one never."""
+    cells = cells_of({}, {}, {"status": "diverged"}, {})
+    evals = evals_of([9.0, 9.0], [NAN, NAN], [], [])
+    found = convergence.to_target(cells, evals, {"digits": FID}, {("digits", "dcgan"): 5.0})[
+        "samples_to_target"
+    ]
+    np.testing.assert_array_equal(found, [INF, NAN, INF, NAN])
+
+
+def test_seconds_of_two_devices_are_not_pooled():
+    cells = reached({}, {"device": "gpu"}, {}, {}, {})
+    assert cells["seconds_to_target"].isna().all()
+    assert cells["samples_to_target"].notna().all()
+    kept = convergence.kaplan_meier(cells).set_index("clock")["n"]
+    assert kept.to_dict() == {"samples": 5, "g_steps": 5, "forwards": 5, "seconds": 0}
+
+
+def test_kaplan_meier_by_hand():
+    """Costs 10, 20, 30 reached, one run ended at 15: S = 3/4, 3/8, 0 and the median is 20. Of five
+    runs that reach 10 and 20, three ended at 15 leave one at risk, S = 4/5, 0; as diverged they
+    stay at risk, S = 4/5, 3/5: never."""
+    times = [(10.0, 10.0, "done"), (20.0, 20.0, "done"), (30.0, 30.0, "done"), (INF, 15.0, "done")]
+
+    def median(*runs: tuple[float, float, str]) -> dict:
+        cells = cells_of(*({"train_seconds": end, "status": status} for _, end, status in runs))
+        cells["target"] = 1.0
+        for clock in convergence.CLOCKS:
+            cells[f"{clock}_to_target"] = [time for time, _, _ in runs]
+        found = convergence.kaplan_meier(cells).set_index("clock")
+        assert list(found.index) == list(convergence.CLOCKS)
+        return found.loc["seconds", ["n", "reached", "median"]].to_list()
+
+    assert median(*times) == [4, 3, 20]
+    assert median(*times[:3], (INF, 15.0, "diverged")) == [4, 3, 20]
+    assert median((10.0, 10.0, "done"), (20.0, 20.0, "done"), (INF, 15.0, "done")) == [3, 2, 20]
+    assert median((10.0, 10.0, "done"), (20.0, 20.0, "done"), *[(INF, 15.0, "diverged")] * 2) == [
+        4,
+        2,
+        20,
+    ]
+    assert median((10.0, 10.0, "done"), (20.0, 20.0, "done"), *[(INF, 15.0, "diverged")] * 3) == [
+        5,
+        2,
+        INF,
+    ]
+    assert median((10.0, 10.0, "done"), (20.0, 20.0, "done"), *[(INF, 15.0, "done")] * 3) == [
+        5,
+        2,
+        20,
+    ]
+    assert median(*[(NAN, 15.0, "running")] * 2)[:2] == [0, 0]
+
+
+def test_profile_by_hand():
+    """Place a: 1 and 2; place b: 3 and never; place c has a hole and does not count; d is reached
+    by none."""
+    medians = {"a": (1.0, 2.0), "b": (3.0, INF), "c": (1.0, NAN), "d": (INF, INF)}
+    rows = [
+        {
+            "objective": objective,
+            "architecture": "dcgan",
+            "dataset": dataset,
+            "clock": clock,
+            "median": value,
+        }
+        for clock in ("samples", "seconds")
+        for dataset, values in medians.items()
+        for objective, value in zip(("wgan", "lsgan"), values, strict=True)
+    ]
+    curve, scores = convergence.profile(pd.DataFrame(rows), "seconds")
+    assert scores["objective"].to_list() == ["wgan", "lsgan"]
+    assert scores["workloads"].to_list() == [3, 3]
+    assert scores["score"].to_list() == pytest.approx([2 / 3, (4 - 2) / 3 / 3])
+    shares = curve.pivot(index="ratio", columns="objective", values="share")
+    assert shares["wgan"].unique().tolist() == pytest.approx([2 / 3])
+    assert shares["lsgan"].iloc[[0, 19, 20, 60]].to_list() == pytest.approx([0, 0, 1 / 3, 1 / 3])
+    curve, scores = convergence.profile(pd.DataFrame(rows)[:1].assign(median=NAN), "samples")
+    assert curve.empty
+    assert scores.empty

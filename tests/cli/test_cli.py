@@ -1,0 +1,254 @@
+"""The command line: what it prints, its exit codes, and what it does not import."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import variants
+from benchmark import __version__
+from benchmark.check import baseline as check
+from benchmark.store.code import ROOT
+from tests.conftest import Ended
+from tests.helpers import synthetic
+
+QUICK_TO_ANSWER = """
+import sys
+from benchmark.cli import main as cli
+for arguments in (["--version"], ["--help"], ["list"], ["run", "--help"]):
+    sys.argv = ["ganbench", *arguments]
+    try:
+        cli.main()
+    except SystemExit as end:
+        assert not end.code, (arguments, end.code)
+print("imported:", *sorted({"torch", "pandas", "seaborn", "scipy"} & set(sys.modules)))
+"""
+
+
+def test_help_list_and_version_answer_without_torch() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", QUICK_TO_ANSWER],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.startswith(f"ganbench {__version__}\n")
+    assert ended.stdout.endswith("imported:\n")
+    for name in (*(name for axis in variants.AXES for name in variants.names(axis)), "quick"):
+        assert re.search(rf"^\s*{name}\s+\S", ended.stdout, re.MULTILINE), name
+    verbs = "list run status tables plots report compare check accept merge sample explain"
+    for verb in verbs.split():
+        assert re.search(rf"\b{verb}\b", ended.stdout), verb
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("rnu",), "rnu"),
+        (("run", "--matrx", "quick"), "--matrx"),
+        (("run", "--jobs", "two"), "--jobs"),
+        (("compare",), "names"),
+    ],
+)
+def test_unknown_verbs_and_options_are_usage_errors(
+    arguments: tuple[str, ...], named: str, ganbench: Callable[..., Ended]
+) -> None:
+    ended = ganbench(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert named in re.sub(r"\x1b\[[\d;]*m", "", ended.err).replace(
+        "NAMES", "names"
+    )  # as typer's version has it
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "verb", ["status", "tables", "plots", "report", "check", "accept", "compare a b", "sample a"]
+)
+def test_without_results_every_later_stage_says_so(
+    verb: str, ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "matrix.json").write_text("{}")
+    ended = ganbench(*verb.split(), "--matrix", "quick", "--results", tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == f"ganbench: no results of matrix 'quick' in {tmp_path}; there are: other\n"
+
+
+def test_check_without_a_baseline_could_not_compare(
+    ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
+    synthetic.write(
+        tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False
+    )
+    ended = ganbench("check", "--matrix", "tiny", "--results", tmp_path)
+    assert ended.code == 2
+    assert (
+        ended.err == "ganbench: no baseline for matrix 'tiny'; there are: none (ganbench accept)\n"
+    )
+
+
+def test_check_writes_its_table_to_a_new_folder(
+    ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
+    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+    synthetic.write(
+        tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False
+    )
+    of_tiny = ("--matrix", "tiny", "--results", tmp_path)
+    assert ganbench("accept", *of_tiny).code == 0
+    new = tmp_path / "new"
+    ended = ganbench(
+        "check", *of_tiny, "--markdown", new / "a/summary.md", "--junit", new / "b/check.xml"
+    )
+    assert (ended.code, ended.err) == (0, "")
+    assert (new / "a/summary.md").read_text().startswith("### ganbench check")
+    assert (new / "b/check.xml").exists()
+    for option in ("--markdown", "--junit"):
+        ended = ganbench("check", *of_tiny, option, new / "a/summary.md/deeper/file")
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert "summary.md" in ended.err
+
+
+def test_what_cannot_be_written_is_one_line(ganbench: Callable[..., Ended], tmp_path: Path) -> None:
+    folder = synthetic.write(
+        tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False
+    )
+    (folder / "tables").write_text("in the way")
+    ended = ganbench("tables", "--matrix", "tiny", "--results", tmp_path)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert f"{folder / 'tables'}: " in ended.err
+    (folder / "tables").unlink()
+    (folder / "tables" / "cells.parquet").mkdir(parents=True)
+    ended = ganbench("tables", "--matrix", "tiny", "--results", tmp_path)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "cells.parquet" in ended.err
+
+
+def test_a_damaged_result_file_is_named(ganbench: Callable[..., Ended], tmp_path: Path) -> None:
+    synthetic.write(
+        tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False
+    )
+    path = next(tmp_path.glob("tiny/cells/*/status.json"))
+    path.write_text("{")
+    assert (
+        "4 done, 1 missing" in ganbench("status", "--matrix", "tiny", "--results", tmp_path).out
+    )  # runs again
+    path.write_text('{"schema": 99}')
+    assert (
+        f"{path} has schema 99" in ganbench("tables", "--matrix", "tiny", "--results", tmp_path).err
+    )
+    path.unlink()
+    evals = next(
+        found for found in tmp_path.glob("tiny/cells/*/evals.jsonl") if found.parent != path.parent
+    )
+    evals.write_text("garbage\n" + evals.read_text())
+    assert (
+        f"{evals}, line 1 is damaged"
+        in ganbench("tables", "--matrix", "tiny", "--results", tmp_path).err
+    )
+    (tmp_path / "tiny/matrix.json").write_text("[]")
+    ended = ganbench("status", "--matrix", "tiny", "--results", tmp_path)
+    assert ended.code == 2
+    assert ended.err.startswith(f"ganbench: {tmp_path}/tiny/matrix.json is damaged")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--jobs", "-1"), ["--jobs", "-1"]),
+        (("--device", "cuda"), ["--device cuda", "valid: auto, cpu"]),
+        (("--device", "cuda:0"), ["'cuda:0'", "valid: auto, cpu"]),
+        (("--device", "gpu"), ["'gpu'", "valid: auto, cpu"]),
+        (("--device", "cpu,tpu"), ["'tpu'", "valid: auto, cpu"]),
+        (("--engine", "foo"), ["engine", "'foo'", "valid: local"]),
+        *(
+            (("--shard", text), ["--shard", "1 ≤ i ≤ n", repr(text)])
+            for text in ("0/2", "3/2", "1", "1/0", "-1/2", "a/b")
+        ),
+        (("--shard", "²/3"), ["--shard", "²"]),
+    ],
+)
+def test_where_and_how_to_run_is_checked(
+    arguments: tuple[str, ...],
+    named: list[str],
+    ganbench: Callable[..., Ended],
+    matrix_file: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    ended = ganbench(
+        "run", "--matrix", matrix_file(), "--results", tmp_path / "results", *arguments
+    )
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert [text for text in named if text not in ended.err] == []
+    assert os.listdir(tmp_path) == ["tiny.toml"]
+
+
+def test_results_that_cannot_be_written_are_refused(
+    ganbench: Callable[..., Ended], matrix_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    ended = ganbench(
+        "run",
+        "--matrix",
+        matrix_file(),
+        "--results",
+        tmp_path / "file" / "deeper",
+        "--device",
+        "cpu",
+    )
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert str(tmp_path / "file") in ended.err
+
+
+def test_shards_are_a_partition_and_a_dry_run_writes_nothing(
+    ganbench: Callable[..., Ended], matrix_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = matrix_file(objectives='objectives = ["nonsaturating", "lsgan"]', seeds="seeds = 2")
+
+    def keys(*arguments: str) -> list[str]:
+        ended = ganbench(
+            "run",
+            "--dry-run",
+            "--matrix",
+            path,
+            "--results",
+            tmp_path / "r",
+            "--device",
+            "cpu",
+            *arguments,
+        )
+        assert ended.code == 0
+        return re.findall(r"^ *[\d.]+ s  (\S+)$", ended.out, re.MULTILINE)
+
+    whole = keys()
+    assert len(whole) == len(set(whole)) == 4
+    shards = [keys("--shard", f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(map(len, shards)) == [1, 1, 2]
+    assert sorted(key for shard in shards for key in shard) == sorted(whole)
+    assert keys("--shard", "5/5") == []  # more shards than cells: nothing to do is no error
+    assert os.listdir(tmp_path) == ["tiny.toml"]
+
+
+def test_a_dry_run_prints_the_options_in_force(
+    ganbench: Callable[..., Ended], matrix_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    path, results = matrix_file(), tmp_path / "results"
+    ended = ganbench(
+        "run", "--dry-run", "--matrix", path, "--results", results, "--set", "training.ema=0.25"
+    )
+    assert "[training of gaussians8]" in ended.out
+    assert "steps = 20" in ended.out
+    assert "ema = 0.25" in ended.out
+    assert "schedule = [0.0, 1.0]" in ended.out
+    assert "estimated:" in ended.out

@@ -1,0 +1,50 @@
+"""Small cells for tests."""
+
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.values import critic_norm
+
+EVALUATION = {
+    "schedule": [0.0, 1.0],
+    "n": {"points": 200, "images": 100},
+    "n_real": 0,
+    "metrics": [],
+    "extractor": "classifier",
+    "extractor_weights": None,
+    "kid_subsets": 5,
+    "kid_subset_size": 50,
+    "sampling_statistics": "batch",
+    "log_every": 1,
+}
+TRAINING = {
+    "batch_size": 16,
+    "steps": 20,
+    "samples": None,
+    "seconds": None,
+    "recipe": "paper",
+    "lr_decay": "none",
+    "generator_batch_multiple": 1,
+    "ema": 0.0,
+    "precision": "float32",
+    "layout": "contiguous",
+}
+PLACES = {
+    "points": (Choice("mlp", {"width": 32}), Choice("gaussians8")),
+    "images": (Choice("dcgan", {"width": 8}), Choice("digits")),
+}
+
+
+def small_cell(
+    objective="nonsaturating", place="points", seed=0, evaluation=None, params=None, **training
+):
+    architecture, dataset = PLACES[place]
+    choice = Choice(objective, params or {})
+    norm = critic_norm(choice, architecture, dataset)
+    return Cell(
+        choice,
+        architecture,
+        dataset,
+        seed,
+        TRAINING | training,
+        EVALUATION | (evaluation or {}),
+        norm,
+    )

@@ -1,0 +1,244 @@
+"""A results folder as the run path writes it, with numbers a test can work out by hand. No
+training, no torch."""
+
+import json
+import zlib
+from collections.abc import Callable, Container, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.store.files import append_rows, write_json
+
+OBJECTIVES = (
+    *("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp"),
+    "wgan_fdgp[pairs=independent]",
+)
+GROUPS = (("gaussians8", "mlp"), ("digits", "dcgan"))
+METRICS = {
+    "gaussians8": {"swd_2k": 0.1, "modes_covered_2k": 8.0, "high_quality_2k": 0.9, "reverse_kl_2k": 0.2},
+    "digits": {
+        "fid_classifier_750": 24.0, "kid_classifier_750": 0.01, "precision_classifier_750": 0.8,
+        "duplicates_classifier_750": 0.01,
+    },
+}  # fmt: skip
+Curve = Callable[[str, str, int, int], float]  # objective, metric, seed, evaluation -> value
+LAYERS = {
+    "G": ("net.0.weight", "net.2.weight"),
+    "D": ("net.0.weight", "net.2.weight", "net.4.weight"),
+}
+NEW_PROBES = (
+    "slope_std",
+    "d_real_std",
+    "d_fake_std",
+    "saturation",
+    "clipped",
+    "d_loss_train",
+    "d_loss_holdout",
+)
+NEW_STATUS = ("forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb")
+
+
+def learning(objective: str, metric: str, seed: int, i: int) -> float:
+    """Falls from 40 x the floor towards 2-5 x it, a little differently for each objective and
+    seed."""
+    floor = next(values[metric] for values in METRICS.values() if metric in values)
+    if metric.startswith(("modes", "high", "precision")):
+        return floor * min(1.0, 0.2 * (i + 1))
+    rank = zlib.crc32(objective.encode()) % 7
+    return floor * (2 + 0.5 * rank + 38 * 0.4**i) * (1 + 0.03 * ((seed * 7 + rank) % 5))
+
+
+def gradients(objective: str, network: str, depth: int, seed: int, i: int) -> float:
+    """Gradient norm of a layer: half as large per layer away from the output, the same at every
+    evaluation."""
+    return float(0.5 ** (len(LAYERS[network]) - 1 - depth) * (1 + 0.1 * seed))
+
+
+def write(
+    folder: Path,
+    *,
+    objectives: Iterable[str] = OBJECTIVES,
+    groups: Iterable[tuple[str, str]] = GROUPS,  # (dataset, architecture)
+    seeds: Iterable[int] = range(5),
+    evaluations: int = 6,
+    curve: Curve = learning,
+    status: Mapping[
+        tuple[str, str, int], str
+    ] = {},  # (objective, dataset or architecture, seed) -> done unless given
+    collapsed: Container[
+        tuple[str, str, int]
+    ] = (),  # (objective, architecture, seed): 90 % duplicates in the end
+    protocol: Mapping[
+        tuple[str, int], str
+    ] = {},  # (dataset, seed) -> protocol, "aaaaaaaa" unless given
+    seconds: Mapping[
+        str, float
+    ] = {},  # objective -> training seconds per evaluation, 2 unless given
+    every: Mapping[str, int] = {},  # objective -> generator steps per evaluation, 100 unless given
+    reference: str | None = "nonsaturating",
+    targets: Mapping[str, float] = {},  # dataset -> the matrix's own target
+    steps: int = 30,
+    probes: Callable[
+        [str, int, int], Mapping[str, Any]
+    ] = lambda objective, seed, i: {},  # over fields of steps row i
+    layer: Callable[
+        [str, str, int, int, int], float
+    ] = gradients,  # objective, network, depth, seed, evaluation
+    fields: Callable[
+        [str, int], Mapping[str, Any]
+    ] = lambda objective, seed: {},  # over fields of status.json
+    older: bool = False,  # as written before there were layers.jsonl, NEW_PROBES and NEW_STATUS
+    samples: bool = True,
+) -> Path:
+    """Write results/runs/MATRIX into `folder`; an evaluation every 6400 samples, a row of steps
+    every 20 generator steps. What is not done has half of the evaluations."""
+    cells = []
+    for dataset, architecture in groups:
+        for objective in objectives:
+            for seed in seeds:
+                how = status.get(
+                    (objective, architecture, seed), status.get((objective, dataset, seed), "done")
+                )
+                entry = _entry(objective, architecture, dataset, seed)
+                cells.append(entry)
+                if how == "missing":
+                    continue
+                path = folder / "cells" / entry["key"]
+                path.mkdir(parents=True, exist_ok=True)
+                done = evaluations if how == "done" else evaluations // 2
+                pace, step = seconds.get(objective, 2.0), every.get(objective, 100)
+                planted = (
+                    {("duplicates_classifier_750", done - 1): 0.9}
+                    if (objective, architecture, seed) in collapsed
+                    else {}
+                )
+                mark = protocol.get((dataset, seed), "aaaaaaaa")
+                append_rows(path / "evals.jsonl", [
+                    {"samples_seen": 6400 * (i + 1), "g_steps": step * (i + 1), "train_seconds": pace * (i + 1),
+                     "n": 750, "metric": name, "value": planted.get((name, i)) or curve(objective, name, seed, i),
+                     "stderr": None, "protocol": mark}
+                    for i in range(done) for name in METRICS[dataset]
+                ])  # fmt: skip
+                rows = [_step(objective, seed, 20 * i, how, i + 1 == steps) for i in range(steps)]
+                rows = [{**row, **probes(objective, seed, i)} for i, row in enumerate(rows)]
+                dropped = NEW_PROBES if older else ()
+                append_rows(
+                    path / "steps.jsonl",
+                    [{k: v for k, v in row.items() if k not in dropped} for row in rows],
+                )
+                if not older:
+                    append_rows(path / "layers.jsonl", [
+                        {"g_step": step * (i + 1), "network": network, "layer": name, "depth": depth,
+                         "grad_norm": layer(objective, network, depth, seed, i)}
+                        for i in range(done) for network, names in LAYERS.items() for depth, name in enumerate(names)
+                    ])  # fmt: skip
+                if samples:
+                    for i in range(done):
+                        _samples(path / f"samples/{step * (i + 1):06d}.npz", dataset, seed, i)
+                _finish(path, entry, how, done, pace, step, mark, older, fields(objective, seed))
+    write_json(folder / "matrix.json", {
+        "name": folder.name, "description": "A synthetic matrix.", "hash": "0123abcd", "reference": reference,
+        "targets": dict(targets), "cells": cells,
+        "config": {"training": {"batch_size": 64}, "evaluation": {"n": 750}},
+    })  # fmt: skip
+    write_json(folder / "protocols.json", {dataset: _protocol(dataset) for dataset, _ in groups})
+    return folder
+
+
+def _choice(label: str) -> Choice:
+    name, _, inside = label.partition("[")
+    return Choice(name, dict(item.split("=", 1) for item in inside.rstrip("]").split(",") if item))
+
+
+def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[str, Any]:
+    training = {
+        "batch_size": 64,
+        "steps": 600,
+        "recipe": "paper" if dataset == "digits" else {"optimizer": "rmsprop", "lr": 1e-3},
+    }
+    cell = Cell(
+        _choice(objective), _choice(architecture), _choice(dataset), seed, training, {"n": 750}
+    )
+    return {
+        "key": cell.key, "objective": objective, "architecture": architecture, "dataset": dataset, "seed": seed,
+        "modality": "images" if dataset == "digits" else "points", "evaluation_hash": "e0", "spec": cell.spec,
+    }  # fmt: skip
+
+
+def _finish(
+    path: Path, entry: dict[str, Any], how: str, done: int, pace: float, step: int, protocol: str, older: bool,
+    fields: Mapping[str, Any],
+) -> None:  # fmt: skip
+    spec = {
+        **entry["spec"],
+        "key": entry["key"],
+        "evaluation": {"n": 750},
+        "norm": "batch",
+        "code": "c0de",
+    }
+    write_json(path / "spec.json", spec)
+    write_json(path / "environment.json", {
+        "python": "3.11.9", "platform": "Linux x86_64", "versions": {"torch": "2.14.1"}, "device": "Synthetic CPU",
+        "threads": 1, "git": {"commit": "0123456789abcdef", "dirty": None},
+    })  # fmt: skip
+    status = {
+        "status": how, "reason": "d_loss is NaN" if how == "diverged" else None,
+        "onset": step * done + 50 if how == "diverged" else None, "samples_seen": 6400 * done, "g_steps": step * done,
+        "train_seconds": pace * done, "eval_seconds": 1.0, "other_seconds": 0.5, "peak_memory_mb": 300.0,
+        "parameters": {"generator": 1000, "discriminator": 900}, "device": "cpu", "precision": "float32",
+        "layout": "contiguous",
+        "recipe": {"optimizer": "adam", "lr": 2e-4}, "norm": "batch", "protocol": protocol, "code": "c0de",
+        "evaluation_hash": "e0", "forwards_per_d_step": 400.0, "forwards_per_g_step": 300.0, "reference_ms": 20.0,
+        "reference_mb": 64.0,
+    }  # fmt: skip
+    dropped = NEW_STATUS if older else ()
+    write_json(
+        path / "status.json", {**{k: v for k, v in status.items() if k not in dropped}, **fields}
+    )
+
+
+def _step(objective: str, seed: int, g_step: int, how: str, last: bool) -> dict[str, Any]:
+    wave = 1 + 0.1 * np.sin(g_step / 50 + seed)
+    return {
+        "g_step": g_step, "samples_seen": 64 * g_step, "d_loss": float("nan") if last and how == "diverged" else -wave,
+        "g_loss": wave, "d_real": wave, "d_fake": -wave, "d_grad_norm": 0.5 * wave,
+        "g_grad_norm": 0.1 * wave * np.exp(-g_step / 300),
+        "penalty": 0.1 if "gp" in objective else None, "slope": wave if "gp" in objective else 5 * wave,
+        "slope_std": 0.2 * wave, "d_real_std": 0.4 * wave, "d_fake_std": 0.3 * wave,
+        "saturation": 0.05 if objective in ("minimax", "nonsaturating") else float("nan"),
+        "clipped": 0.6 if objective == "wgan" else float("nan"), "d_loss_train": -wave, "d_loss_holdout": 0.05 - wave,
+    }  # fmt: skip
+
+
+def _samples(path: Path, dataset: str, seed: int, i: int) -> None:
+    rng = np.random.default_rng([seed, i])
+    path.parent.mkdir(exist_ok=True)
+    if dataset == "digits":
+        images = np.clip(rng.normal(60 + 25 * i, 60, (64, 1, 8, 8)), 0, 255).astype(np.uint8)
+        np.savez(path, samples=images)
+    else:
+        angle = rng.integers(0, 8, 500) * np.pi / 4
+        points = 2 * np.stack([np.cos(angle), np.sin(angle)], 1) + rng.normal(
+            0, 0.5 / (i + 1), (500, 2)
+        )
+        np.savez(path, samples=points.astype(np.float32))
+
+
+def _protocol(dataset: str) -> dict[str, Any]:
+    images = dataset == "digits"
+    return {
+        "protocol": "aaaaaaaa", "parts": {"n_real": 750, "n_fake": 750, "split": "holdout"},
+        "dataset": {"source": "scikit-learn" if images else "generated", "licence": "CC BY 4.0",
+                    "split": "60/40 by seed 0", "content_hash": "feedbeef", "n_train": 1000, "n_holdout": 750,
+                    "shape": [1, 8, 8] if images else [2], "note": "https://example.org/digits" if images else ""},
+        "extractor": {"name": "classifier", "weights_sha256": "abcd1234", "accuracy": 0.985} if images else None,
+        "floor": dict(METRICS[dataset]),
+    }  # fmt: skip
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change fields of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -1,0 +1,478 @@
+"""Figures: what they draw, of whatever there is, and that nothing of it is cut off or covered."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from benchmark.analysis import tables
+from benchmark.analysis.evidence import gather
+from benchmark.analysis.verdicts import VERDICTS
+from benchmark.drawing import style as figure
+from benchmark.report.figures import overview as plots
+from benchmark.report.figures import robustness as robustness_plots
+from benchmark.report.figures import speed as speed_plots
+from benchmark.report.figures import stability as stability_plots
+from benchmark.report.figures import traces as trace_plots
+from benchmark.report.figures.samples import sample_grids
+from tests.helpers import synthetic
+
+POINTS = [("gaussians8", "mlp")]
+MLP = "mlp[depth=4,width=8]"
+ROBUST = {
+    "objectives": ["nonsaturating", "wgan", "wgan_gp"],
+    "groups": [("digits", "dcgan"), ("digits", MLP)],
+    "seeds": range(3),
+}
+LABELS = [
+    "nonsaturating",
+    "wgan_gp[note=<script>alert(1)</script>]",
+    "a_$b$_{c}^\\frac[cost=$5,of=a_label_of_forty_signs]",
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_code():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> tuple[Path, tables.Tables, list[figure.Figure]]:
+    """Three objectives in two places, six seeds; one run diverged, one is missing."""
+    status = {("minimax", "digits", 1): "diverged", ("wgan", "digits", 4): "missing"}
+    objectives = ["nonsaturating", "minimax", "wgan"]
+    path = tmp_path_factory.mktemp("runs") / "quick"
+    loaded = tables.load(
+        synthetic.write(path, objectives=objectives, seeds=range(6), status=status)
+    )
+    return path, loaded, plots.draw_all(loaded, path)
+
+
+def numbers(folder: Path, stem: str) -> pd.DataFrame:
+    return pd.read_csv(folder / f"figures/{stem}.csv")
+
+
+def test_every_figure_has_three_files_a_section_and_a_place_in_reading_order(drawn):
+    folder, _, figures = drawn
+    stems = [
+        "heatmap",
+        "samples_gaussians8_mlp",
+        "samples_digits_dcgan",
+        "learning_curves",
+        "time_to_target",
+    ]
+    stems += [
+        "performance_profile",
+        "verdicts",
+        "gradient_norms",
+        "layers",
+        "scores",
+        "critic_loss",
+        "cost",
+    ]
+    assert sorted(saved.stem for saved in figures) == sorted(
+        [*stems, "differences", "rank_stability", "power"]
+    )
+    assert {path.stem for path in (folder / "figures").iterdir()} == {
+        saved.stem for saved in figures
+    }
+    order = [figure.SECTIONS.index(saved.section) for saved in figures]
+    assert order == sorted(order)
+    assert set(order) == set(range(len(figure.SECTIONS)))
+    for saved in figures:
+        assert (folder / f"figures/{saved.stem}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (folder / f"figures/{saved.stem}.svg").read_text()
+        assert len(numbers(folder, saved.stem))
+        assert saved.title
+        assert saved.caption.endswith(".")
+
+
+def test_learning_curves_are_medians_over_seeds(drawn):
+    curves = numbers(drawn[0], "learning_curves").set_index(
+        ["dataset", "objective", "samples_seen"]
+    )
+    last = curves.loc[("digits", "minimax", 6 * 6400)]
+    values = [
+        synthetic.learning("minimax", "fid_classifier_750", seed, 5) for seed in (0, 2, 3, 4, 5)
+    ]
+    found = (last["n"], last["median"], last["low"], last["train_seconds"])
+    assert found == (5, pytest.approx(np.median(values)), pytest.approx(min(values)), 12)
+
+
+def test_layers_and_scores_in_numbers(drawn):
+    """The fixture's gradients halve with every layer away from the output, times 1 + 0.1 seed; its
+    scores are ±w with standard deviations 0.4 w and 0.3 w."""
+    layers = (
+        numbers(drawn[0], "layers")
+        .set_index(["dataset", "objective", "network", "layer_number"])["median"]
+        .sort_index()
+    )
+    found = layers.loc["gaussians8", "wgan"].to_dict()
+    assert found == pytest.approx(
+        {("D", 1): 0.3125, ("D", 2): 0.625, ("D", 3): 1.25, ("G", 1): 0.625, ("G", 2): 1.25}
+    )
+    scores = numbers(drawn[0], "scores").set_index(["quantity", "objective", "dataset", "g_step"])[
+        "median"
+    ]
+    assert scores["separation"].to_numpy() == pytest.approx(2 / np.sqrt(0.125))
+    assert set(scores["clipped"].dropna().index.get_level_values("objective")) == {"wgan"}
+
+
+def test_layers_leave_out_biases_and_normalisation(tmp_path):
+    names = {
+        "D": ("convs.0.weight", "convs.0.bias", "norm1.weight", "out.weight"),
+        "G": ("linear.bias",),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "LAYERS", names)
+        loaded = tables.load(
+            synthetic.write(tmp_path, objectives=["wgan"], groups=POINTS, samples=False)
+        )
+    (tmp_path / "figures").mkdir()
+    trace_plots.layers(loaded, tmp_path)
+    found = numbers(tmp_path, "layers").set_index(["network", "layer_number"])["median"]
+    assert found.to_dict() == pytest.approx(
+        {("D", 1): 0.15, ("D", 2): 1.2, ("G", 1): 1.2}
+    )  # a network of biases: all
+
+
+def test_cost_of_the_target_is_what_the_table_says(drawn):
+    folder, loaded, _ = drawn
+    by = ["dataset", "objective", "clock"]
+    found = numbers(folder, "time_to_target").set_index(by)[
+        ["n", "reached", "median", "ci_low", "ci_high"]
+    ]
+    table = loaded.convergence.set_index(by)[found.columns]
+    pd.testing.assert_frame_equal(found, table.loc[found.index], check_dtype=False)
+    profile = numbers(folder, "performance_profile")
+    assert set(profile["clock"]) == {"samples", "g_steps", "forwards", "seconds"}
+    assert profile["ratio"].agg(["min", "max"]).tolist() == [1, 4]
+
+
+def test_verdicts_count_every_seed(drawn):
+    rows = numbers(drawn[0], "verdicts")
+    assert rows["seeds"].sum() == 36
+    found = (
+        rows[rows["verdict"] != "ok"]
+        .set_index(["objective", "dataset"])[["verdict", "seeds"]]
+        .T.to_dict("list")
+    )
+    assert found == {("minimax", "digits"): ["diverged", 1], ("wgan", "digits"): ["no verdict", 1]}
+    assert set(VERDICTS) | {"no verdict"} == set(figure.VERDICT_LOOKS)
+    assert len(set(figure.VERDICT_LOOKS.values())) == len(figure.VERDICT_LOOKS)
+
+
+def test_certainty_draws_the_evidence(drawn):
+    folder, loaded, _ = drawn
+    evidence = gather(loaded)
+    found = numbers(folder, "differences")
+    assert found["difference"].to_numpy() == pytest.approx(
+        evidence.compared["difference"].to_numpy()
+    )
+    assert set(found["second"]) == {"nonsaturating"}
+    ranks = numbers(folder, "rank_stability").groupby(["dataset", "objective"])["probability"].sum()
+    assert ranks.to_numpy() == pytest.approx(1)
+    power = numbers(folder, "power").set_index(["comparisons", "n"])["smallest_sd"]
+    assert (power[2] > power[1]).all()
+    assert power[1].is_monotonic_decreasing
+
+
+def test_results_of_older_cells_leave_their_figures_out(tmp_path):
+    loaded = tables.load(
+        synthetic.write(tmp_path, objectives=["wgan", "lsgan"], older=True, seeds=[0, 1])
+    )
+    stems = {saved.stem for saved in plots.draw_all(loaded, tmp_path)}
+    assert {"learning_curves", "gradient_norms", "verdicts", "cost"} <= stems
+    assert not {"layers", "scores"} & stems
+    assert "references_per_g_step" not in numbers(tmp_path, "cost")
+    assert set(numbers(tmp_path, "critic_loss")["quantity"]) == {"loss_correlation"}
+
+
+@pytest.mark.parametrize(
+    "how", ["missing", "diverged", "one run", "nothing measured", "not finite"]
+)
+def test_whatever_there_is_can_be_drawn(tmp_path, how):
+    seeds = [0] if how == "one run" else [0, 1]
+    objectives = ["wgan"] if how == "one run" else ["lsgan", "wgan"]
+    groups = POINTS if how == "one run" else [("digits", "dcgan")]
+    places = [(name, groups[0][0], seed) for name in objectives for seed in seeds]
+    status = dict.fromkeys(places, {"nothing measured": "diverged"}.get(how, how)) if how in (
+        "missing", "diverged", "nothing measured") else {}  # fmt: skip
+    curve = (lambda *_: float("inf")) if how == "not finite" else synthetic.learning
+    bad = {
+        "d_grad_norm": float("inf"),
+        "g_grad_norm": 0.0,
+        "slope": float("nan"),
+        "d_real_std": 0.0,
+        "d_loss": -1e30,
+    }
+    synthetic.write(
+        tmp_path,
+        objectives=objectives,
+        groups=groups,
+        seeds=seeds,
+        status=status,
+        curve=curve,
+        evaluations=1 if how == "nothing measured" else 3,
+        probes=lambda *_: bad if how == "not finite" else {},
+        layer=lambda *_: float("nan") if how == "not finite" else 1.0,
+    )
+    stems = {saved.stem for saved in plots.draw_all(tables.load(tmp_path), tmp_path)}
+    assert ("verdicts" in stems) == (how != "missing")
+    assert ("learning_curves" in stems) == (how not in ("missing", "nothing measured"))
+
+
+def overlapping(boxes: list) -> list[tuple[int, int]]:
+    """Which of the boxes, shrunk by a pixel, overlap."""
+    ends = [(box.x0 + 1, box.y0 + 1, box.x1 - 1, box.y1 - 1) for box in boxes]
+    pairs = [(i, j) for i in range(len(ends)) for j in range(i)]
+    return [
+        (i, j) for i, j in pairs
+        if ends[i][0] < ends[j][2] and ends[j][0] < ends[i][2] and ends[i][1] < ends[j][3] and ends[j][1] < ends[i][3]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("objectives", [LABELS, LABELS[2:]], ids=["three labels", "one label"])
+def test_long_labels_are_not_cut_off_and_cover_nothing(tmp_path, monkeypatch, objectives):
+    """Every text lies within the figure, and no two of an axis or of all legends and axes' titles
+    overlap."""
+    groups = [("digits", MLP), ("gaussians8", "mlp")]
+    loaded = tables.load(
+        synthetic.write(
+            tmp_path, objectives=objectives, groups=groups, seeds=range(5), samples=False
+        )
+    )
+    seen = []
+
+    def inspect(drawing, data, folder, saved, of=""):
+        drawing.canvas.draw()
+        seen.append(saved.stem)
+        frame, legends = (
+            drawing.bbox.padded(2),
+            [box.get_window_extent() for box in drawing.legends],
+        )
+        outer = [ax.get_tightbbox() for ax in drawing.axes]
+        for ax in drawing.axes:
+            axes_texts = [
+                [text for text in axis.get_ticklabels() if text.get_text()]
+                for axis in (ax.xaxis, ax.yaxis)
+            ]
+            for texts in axes_texts:
+                inside = [text.get_window_extent() for text in texts if text.get_visible()]
+                inside = [box for box in inside if frame.overlaps(box)]
+                assert not overlapping(inside), (saved.stem, [text.get_text() for text in texts])
+        for box in [*outer, *legends]:
+            ends = (frame.x0 <= box.x0, frame.y0 <= box.y0, box.x1 <= frame.x1, box.y1 <= frame.y1)
+            assert all(ends), (saved.stem, ends, box, frame)
+        assert not any(box.overlaps(legend) for box in outer for legend in legends), saved.stem
+        plt.close(drawing)
+        return saved
+
+    for module in (plots, trace_plots, speed_plots, stability_plots, plots.certainty_plots):
+        monkeypatch.setattr(module, "save", inspect)
+    plots.draw_all(loaded, tmp_path)
+    assert len(seen) >= 9
+
+
+def test_many_places_have_a_figure_for_each_dataset(tmp_path):
+    groups = [
+        (dataset, f"mlp[width={i}]") for dataset in ("gaussians8", "digits") for i in range(4)
+    ]
+    written = synthetic.write(
+        tmp_path, objectives=["wgan"], groups=groups, seeds=[0], samples=False
+    )
+    loaded = tables.load(written)
+    (tmp_path / "figures").mkdir()
+    found = [saved.stem for saved in trace_plots.learning_curves(loaded, tmp_path)]
+    assert found == ["learning_curves_gaussians8", "learning_curves_digits"]
+    assert set(numbers(tmp_path, "learning_curves_digits")["dataset"]) == {"digits"}
+    assert len(plots.cost(loaded, tmp_path)) == 2
+    assert len(stability_plots.verdicts(loaded, tmp_path)) == 1
+
+
+def test_long_runs_are_thinned_and_keep_their_ends():
+    steps = np.arange(0, 5000, 10)
+    rows = pd.DataFrame(
+        {"dataset": "digits", "architecture": "mlp", "objective": "wgan", "g_step": steps}
+    )
+    data = trace_plots.over_seeds(rows.assign(slope=1.0), "g_step", ["slope"])
+    assert len(data) <= trace_plots.POINTS + 1
+    assert data["g_step"].agg(["min", "max"]).tolist() == [0, 4990]
+
+
+def test_line_figures_are_small_and_white(drawn):
+    picture = Image.open(drawn[0] / "figures/learning_curves.png")
+    assert picture.mode == "P"
+    assert picture.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+    assert Image.open(drawn[0] / "figures/samples_digits_dcgan.png").mode == "RGB"
+
+
+def test_samples_are_compared_at_equal_samples_seen(tmp_path):
+    status = {
+        ("lsgan", "gaussians8", seed): "interrupted" for seed in range(2)
+    }  # half of the six evaluations
+    synthetic.write(
+        tmp_path, objectives=["wgan", "lsgan"], groups=POINTS, seeds=range(2), status=status
+    )
+    (tmp_path / "figures").mkdir()
+    (drawing,) = sample_grids(tables.load(tmp_path), tmp_path)
+    assert "19,200 samples seen, seed 0" in drawing.title
+    drawn = pd.read_csv(tmp_path / f"figures/{drawing.stem}.csv")
+    assert list(drawn["objective"]) == ["wgan", "lsgan"]
+    assert set(drawn["samples_seen"]) == {3 * 6400}
+
+
+@pytest.fixture(scope="module")
+def robust(tmp_path_factory) -> Path:
+    """Two architectures, three seeds of which the second has the most samples. With it
+    nonsaturating diverges on the MLP, wgan collapses on it, and wgan_gp is missing on the DCGAN.
+    wgan saves every 150 steps and 5 s, wgan_gp every 100 steps and 3 s, nonsaturating every 100
+    steps and 2 s, six times each."""
+    lost = [
+        ("wgan_gp", "dcgan", 0),
+        ("wgan_gp", "dcgan", 1),
+        ("wgan_gp", "dcgan", 2),
+        ("wgan", "dcgan", 0),
+    ]
+    path = synthetic.write(
+        tmp_path_factory.mktemp("runs") / "robust",
+        **ROBUST,
+        status=dict.fromkeys(lost, "missing") | {("nonsaturating", MLP, 1): "diverged"},
+        collapsed={("wgan", MLP, 1)},
+        every={"wgan": 150},
+        seconds={"wgan": 5.0, "wgan_gp": 3.0},
+    )
+    plots.draw_all(tables.load(path), path)
+    return path
+
+
+def panes(folder: Path, stem: str) -> pd.DataFrame:
+    frame = pd.read_csv(folder / f"figures/{stem}_digits.csv").set_index(
+        ["architecture", "objective"]
+    )
+    assert set(frame["seed"]) == {1}
+    return frame
+
+
+def test_robustness_at_equal_steps(robust):
+    """Finished runs have 100, 200 … 600 and 150, 300 … 900 steps saved: 600 is the most in
+    common."""
+    drawn = panes(robust, "robustness_steps")
+    assert set(drawn["equal_steps"]) == {600}
+    assert drawn["mark"].dropna().to_dict() == {
+        ("dcgan", "wgan_gp"): "missing",
+        (MLP, "nonsaturating"): "diverged at step 350",
+        (MLP, "wgan"): "collapsed",
+    }
+    steps = drawn["g_steps"].to_dict()
+    assert np.isnan(steps.pop(("dcgan", "wgan_gp")))
+    assert steps.pop((MLP, "nonsaturating")) == 300  # its last
+    assert set(steps.values()) == {600}
+
+
+def test_robustness_at_equal_time(robust):
+    """On the DCGAN 12 s, when nonsaturating ended; on the MLP, where that diverged, 18 s, when
+    wgan_gp ended."""
+    drawn = panes(robust, "robustness_time")
+    found = {
+        place: drawn.loc[place, ["equal_seconds", "train_seconds", "g_steps"]].to_list()
+        for place in drawn.index
+    }
+    assert np.isnan(found.pop(("dcgan", "wgan_gp"))[1])
+    assert found == {
+        ("dcgan", "nonsaturating"): [12, 12, 600],
+        ("dcgan", "wgan"): [12, 10, 300],
+        (MLP, "nonsaturating"): [18, 6, 300],
+        (MLP, "wgan"): [18, 15, 450],
+        (MLP, "wgan_gp"): [18, 18, 600],
+    }
+    assert drawn["mark"].to_dict() == panes(robust, "robustness_steps")["mark"].to_dict()
+
+
+def test_robustness_in_numbers(robust):
+    frame = pd.read_csv(robust / "figures/robustness_final_digits.csv").set_index(
+        ["architecture", "objective"]
+    )
+    counts = frame[["seeds", "done", "diverged", "collapsed"]]
+    assert counts.loc[(MLP, "nonsaturating")].to_list() == [3, 2, 1, 0]
+    assert counts.loc[(MLP, "wgan")].to_list() == [3, 3, 0, 1]
+    assert counts.loc[("dcgan", "wgan_gp")].to_list() == [3, 0, 0, 0]
+    values = [synthetic.learning("nonsaturating", "fid_classifier_750", seed, 5) for seed in (0, 2)]
+    assert frame.loc[(MLP, "nonsaturating"), "iqm"] == pytest.approx(np.mean(values))
+
+
+def test_robustness_figures_stand_first_and_replace_what_they_repeat(robust):
+    stems = [saved.stem for saved in plots.draw_all(tables.load(robust), robust)]
+    assert stems[:4] == [
+        *(f"robustness_{name}_digits" for name in ("final", "steps", "time")),
+        "learning_curves",
+    ]
+    assert not {"heatmap", "samples_digits_dcgan"} & set(stems)
+
+
+@pytest.mark.parametrize("how", ["missing", "diverged", "no samples", "nothing in common"])
+def test_robustness_of_partial_results(tmp_path, how):
+    places = [
+        (name, architecture, 0)
+        for name in ROBUST["objectives"]
+        for _, architecture in ROBUST["groups"]
+    ]
+    status = dict.fromkeys(places, how) if how in ("missing", "diverged") else {}
+    every = {"wgan": 700} if how == "nothing in common" else {}
+    options = ROBUST | {"seeds": [0], "samples": how != "no samples"}
+    (tmp_path / "figures").mkdir()
+    loaded = tables.load(synthetic.write(tmp_path, **options, status=status, every=every))
+    robustness_plots.robustness_figures(loaded, tmp_path)
+    found = {
+        path.stem.removesuffix("_digits") for path in (tmp_path / "figures").glob("robustness*.csv")
+    }
+    three = {"robustness_final", "robustness_steps", "robustness_time"}
+    expected = {
+        "missing": set(),
+        "diverged": three - {"robustness_final"},
+        "no samples": {"robustness_final"},
+    }
+    assert found == expected.get(how, three)
+    if "robustness_steps" in found:
+        drawn = pd.read_csv(tmp_path / "figures/robustness_steps_digits.csv")
+        assert set(drawn["equal_steps"]) == {300 if how == "diverged" else 600}
+
+
+def test_a_pane_shows_the_first_samples_in_reading_order():
+    images = np.arange(20, dtype=np.uint8).repeat(3 * 2 * 2).reshape(20, 3, 2, 2)
+    tile = robustness_plots._tile(images, 4)
+    assert tile.shape == (8, 8, 3)
+    assert (tile[::2, ::2, 0] == np.arange(16).reshape(4, 4)).all()
+    assert (robustness_plots._tile(images[:, :1], 4) == tile).all()  # grey
+
+
+def test_panes_show_fewer_images_where_they_are_many():
+    image = np.zeros((16, 3, 32, 32), dtype=np.uint8)
+    assert [robustness_plots._side(panes, image) for panes in (14, 28, 40, 400)] == [4, 3, 2, 2]
+
+
+def test_labels_are_wrapped_by_parameter():
+    assert (
+        figure.wrap("dcgan[generator_norm=none,norm=none]")
+        == "dcgan\n[generator_norm=none,\nnorm=none]"
+    )
+    assert figure.wrap("wgan_gp[betas=[0.5, 0.9]]") == "wgan_gp\n[betas=[0.5, 0.9]]"
+    assert figure.wrap("minimax") == "minimax"
+
+
+def test_colours_are_fixed_by_name():
+    assert len({figure.style(name)["color"] for name in figure.COLOURS}) == 7
+    assert not set(figure.COLOURS.values()) & set(figure.OTHERS)
+    plain, swept, other = (
+        figure.style(f"wgan_fdgp{p}") for p in ("", "[pairs=independent]", "[pairs=segment]")
+    )
+    assert plain["color"] != swept["color"] == other["color"]
+    assert plain["linestyle"] == "-" != swept["linestyle"]
+    assert (swept["linestyle"], swept["marker"]) != (other["linestyle"], other["marker"])
+    assert figure.style("dragan") == figure.style("dragan")
+    assert figure.style("dragan")["color"] in figure.OTHERS

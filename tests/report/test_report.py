@@ -1,0 +1,501 @@
+"""The report's chapters, page and Markdown, from planted results; figures are planted too
+(test_plots draws them)."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.analysis import tables
+from benchmark.analysis.evidence import families, gather, leaders, overall, power, ranks, values
+from benchmark.drawing.style import Figure
+from benchmark.explain.entries import names
+from benchmark.report import report
+from benchmark.report.chapters import winners as report_where
+from benchmark.report.page import Chapter
+from benchmark.stats import comparisons as stats
+from tests.helpers import synthetic
+
+SCRIPT = "wgan_gp[note=<script>alert(1)</script>]"
+POINTS = [("gaussians8", "mlp")]
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><rect width="72" height="72"/></svg>'
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_code():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        yield
+
+
+def plant(folder: Path) -> list[Figure]:
+    """Two figures: one of both places, one of the digits alone."""
+    (folder / "figures").mkdir(exist_ok=True)
+    places = {"everywhere": "gaussians8,mlp\ndigits,dcgan\n", "digits": "digits,dcgan\n"}
+    for stem, rows in places.items():
+        for suffix, content in (
+            (".svg", SVG),
+            (".png", SVG * 9),
+            (".csv", f"dataset,architecture\n{rows}"),
+        ):
+            (folder / f"figures/{stem}{suffix}").write_text(content)
+    sections = ("speed", "where")
+    return [
+        Figure(stem, f"Of {stem}", "A caption.", section)
+        for stem, section in zip(places, sections, strict=True)
+    ]
+
+
+def write(folder: Path) -> dict[str, Chapter]:
+    """The report of a synthetic result set, without drawing; its chapters by name."""
+    found = tables.load(folder)
+    tables.write(found, folder)
+    report.write(folder, found, plant(folder))
+    return {chapter.name: chapter for chapter in report.chapters(gather(found), folder)}
+
+
+def far_apart(folder: Path, seeds: int = 6, **options) -> tables.Tables:
+    """lsgan 20, nonsaturating 30, wgan 40, 0.1 to 0.3 more by seed."""
+    level = {"nonsaturating": 30.0, "lsgan": 20.0, "wgan": 40.0}
+    options = {
+        "objectives": level,
+        "groups": POINTS,
+        "seeds": range(seeds),
+        "samples": False,
+    } | options
+    curve = lambda objective, metric, seed, i: level[objective] + 0.1 * seed + 1 / (1 + i)  # noqa: E731
+    return tables.load(synthetic.write(folder, **{"curve": curve, **options}))
+
+
+def test_over_all_places_values_are_pooled_on_the_scale_of_the_noise_floor(tmp_path):
+    """The floors are 24 (digits) and 0.1 (points). lsgan lies at 2 and 4 floors, nonsaturating at 3
+    and 3."""
+    level = {"lsgan": {"fid": 2, "swd": 4}, "nonsaturating": {"fid": 3, "swd": 3}}
+
+    def curve(objective: str, metric: str, seed: int, i: int) -> float:
+        floor = {"fid": 24.0, "swd": 0.1}.get(metric[:3], 1.0)
+        return floor * (level[objective].get(metric[:3], 1) + 0.01 * seed)
+
+    found = tables.load(synthetic.write(tmp_path, objectives=level, curve=curve, samples=False))
+    lsgan, reference = overall(found).sort_values("objective").to_dict("records")
+    assert (lsgan["objective"], lsgan["places"], lsgan["n"]) == ("lsgan", 2, 10)
+    pooled = [base + 0.01 * seed for base in (2, 4) for seed in range(5)]
+    assert lsgan["iqm"] == pytest.approx(
+        np.mean(sorted(pooled)[2:-2])
+    )  # a quarter of ten off each end: two
+    assert lsgan["ci_low"] <= lsgan["iqm"] <= lsgan["ci_high"]
+    assert lsgan["p_improvement"] == 0.5  # always ahead in one place, never in the other
+    assert np.isnan(reference["p_improvement"])
+    assert overall(far_apart(tmp_path / "one")).empty
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Eight objectives, one named <script>, in two places, five seeds; a diverged, a missing, a
+    running and a failed cell, which left a traceback."""
+    status = {
+        ("minimax", "digits", 1): "diverged",
+        ("wgan", "digits", 4): "missing",
+        ("wgan", "digits", 3): "running",
+    }
+    status |= {("lsgan", "gaussians8", 2): "error"}
+    path = tmp_path_factory.mktemp("runs") / "quick"
+    synthetic.write(path, objectives=[*synthetic.OBJECTIVES, SCRIPT], status=status, samples=False)
+    (failed,) = path.glob("cells/lsgan-mlp-gaussians8-seed2-*")
+    lines = [*(f"line {i}" for i in range(40)), "ValueError: <img src=x onerror=alert(2)>"]
+    (failed / "traceback.txt").write_text("\n".join(lines))
+    write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report/index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def markdown(folder: Path) -> str:
+    return (folder / "report/report.md").read_text()
+
+
+def test_chapters_answer_in_order(page, markdown):
+    names = [
+        "ran",
+        "where",
+        "speed",
+        "stability",
+        "cost",
+        "failures",
+        "certainty",
+        "why",
+        "reproduce",
+    ]
+    assert re.findall(r'<section id="(\w+)">', page) == names
+    questions = re.findall(r"<h2>(.*?)</h2>", page)[:-1]
+    assert [
+        line.removeprefix("## ") for line in markdown.splitlines() if line.startswith("## ")
+    ] == questions
+    assert all(f'href="#{name}"' in page for name in names)
+
+
+def test_completeness_comes_first(page, markdown):
+    line = "77/80 cells finished, 1 diverged, 1 missing, 1 running, 1 error"
+    assert sorted(line.split(", ")) == sorted(
+        re.search(r'class="verdict">(.*?)</p>', page)[1].split(", ")
+    )
+    assert markdown.startswith("# quick: 77/80 cells finished, 1 diverged")
+    first = page.partition('<section id="ran">')[2]
+    assert "No: what has not finished is a hole" in first.partition("</section>")[0]
+    row = first.partition("dcgan on digits</th>")[2].partition("</tr>")[0]
+    assert sorted(re.findall(r"<td>(\d+)</td>", row)) == [
+        "0",
+        "0",
+        "1",
+        "1",
+        "1",
+        "37",
+        "40",
+    ]  # of 40; error, stale: 0
+
+
+def test_numbers_on_the_page_are_those_of_the_tables(folder, page, markdown):
+    summary = pd.read_csv(folder / "tables/summary.csv").set_index(["objective", "metric", "of"])
+    row = summary.loc[("lsgan", "fid_classifier_750", "final")]
+    ends = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
+    assert f"<td>{row['iqm']:.3g}\n{ends}</td>" in page
+    assert f"| {row['iqm']:.3g} {ends} |" in markdown
+    for text in (
+        "d_loss is NaN",
+        "CC BY 4.0",
+        "feedbeef",
+        "0.985",
+        "Synthetic CPU",
+        "ganbench run --matrix quick",
+    ):
+        assert text in page
+        assert text in markdown
+
+
+def test_page_says_what_was_held_equal(page):
+    first = page.partition('<section id="where">')[0]
+    assert (
+        "<strong>dcgan on digits</strong>: each objective with its own paper&#39;s optimiser"
+        in first
+    )
+    assert (
+        "<strong>mlp on gaussians8</strong>: one optimiser for all objectives (optimizer rmsprop, lr 0.001)"
+        in first
+    )
+
+
+def test_names_and_files_are_escaped(page, markdown):
+    for text in (page, markdown):
+        assert "alert(1)" in text
+        assert "<script>alert" not in text
+        assert "&lt;img src=x onerror=alert(2)&gt;" in text
+        assert "<img src=x" not in text
+
+
+def test_page_loads_nothing_from_elsewhere(folder, page, markdown):
+    for attribute in re.findall(r'\b(?:src|srcset|data|action|href)="([^"]*)"', page):
+        assert attribute.startswith(("data:", "../tables/", "../figures/", "#")), attribute
+    assert "default-src 'none'" in page
+    assert "@import" not in page
+    assert "url(" not in page
+    for text, pattern in ((page, r'href="(\.\./[^"]*)"'), (markdown, r"\]\((\.\./[^)]*)\)")):
+        links = [folder / "report" / link for link in re.findall(pattern, text)]
+        assert {link.suffix for link in links} >= {".csv", ".svg"}
+        assert {link.name for link in links} >= {f"{name}.csv" for name in tables.TABLES}
+        assert all(link.exists() for link in links)
+
+
+def test_each_figure_is_in_its_chapter_and_filtered_by_what_it_shows(page):
+    parts = iter(re.split(r'<section id="(\w+)">', page)[1:])
+    at = {
+        name: re.findall(r'<figure id="(\w+)"(.*?)>', text)
+        for name, text in zip(parts, parts, strict=True)
+    }
+    assert {name: figures for name, figures in at.items() if figures} == {
+        "speed": [("everywhere", "")],
+        "where": [("digits", ' data-architecture="1" data-dataset="1"')],
+        "why": [(f"why_{name}", "") for name in names()],  # of no axis: no filter hides them
+    }
+
+
+def test_rows_columns_and_places_know_what_they_are_about(page):
+    names = [*synthetic.OBJECTIVES, SCRIPT]
+    boxes = re.findall(r'<input type="checkbox" name="(\w+)" value="(\d+)" checked', page)
+    assert boxes == [
+        *(("objective", str(i)) for i in range(len(names))),
+        *((axis, str(i)) for axis in ("architecture", "dataset") for i in range(2)),
+    ]
+    row = re.search(r"<tr([^>]*)><th[^>]*>dcgan on digits</th><td>lsgan</td>", page)[1]
+    assert row == ' data-objective="2" data-architecture="1" data-dataset="1"'
+    assert (
+        'data-objective="0 1" data-architecture="1" data-dataset="1"' in page
+    )  # a comparison is about both
+
+
+def test_no_claim_that_the_seeds_cannot_carry(page, markdown):
+    assert page.count("Against nonsaturating: not separated: all") == 4
+    for text in (page, markdown):
+        assert not re.search(r"(<td>|\| |nonsaturating: |; )(better|worse)", text)
+        assert "significant" not in text
+
+
+def test_seeds_far_apart_are_separated_from_the_reference(tmp_path):
+    """Six seeds, two comparisons: p = 2 / C(12, 6) = 0.0022, 0.0043 after Holm; the pairs differ by
+    10 exactly."""
+    found = far_apart(tmp_path)
+    compared = families(found).set_index(["of", "first"])
+    assert compared["verdict"].to_dict() == {
+        ("final", "lsgan"): "better",
+        ("final", "wgan"): "worse",
+        ("equal_time", "lsgan"): "better",
+        ("equal_time", "wgan"): "worse",
+    }
+    assert compared.loc[("final", "lsgan"), "p_holm"] == pytest.approx(2 * 2 / 924)
+    assert compared.loc[("final", "lsgan"), "difference"] == pytest.approx(-10)
+    (line, _) = report_where.where(gather(found)).items[0].lines
+    assert line.startswith("At equal generator steps (600): lsgan (20.4 [")
+    assert line.endswith("Against nonsaturating: better: lsgan; worse: wgan.")
+
+
+def test_without_a_reference_all_pairs_are_compared(tmp_path):
+    found = far_apart(tmp_path, reference=None)
+    evidence = gather(found)
+    assert [tuple(row) for row in evidence.compared[["first", "second"]].to_numpy()[:3]] == [
+        ("lsgan", "nonsaturating"),
+        ("lsgan", "wgan"),
+        ("nonsaturating", "wgan"),
+    ]
+    chapter = report_where.where(evidence)
+    assert "[−10, −10]: better. Of all 3 pairs, 3 are separated." in chapter.items[0].lines[0]
+    board = chapter.tables[0]
+    assert [row.cells[board.columns.index("better than, final")] for row in board.rows] == [
+        "nonsaturating, wgan",
+        "wgan",
+        "–",
+    ]
+
+
+def test_the_first_two_of_a_family_with_a_reference_are_not_tested(tmp_path):
+    """wgan 10, lsgan 20, nonsaturating 30: the first two are both compared with the last only."""
+    level = {"nonsaturating": 30.0, "lsgan": 20.0, "wgan": 10.0}
+    found = far_apart(
+        tmp_path,
+        curve=lambda objective, metric, seed, i: level[objective] + 0.1 * seed + 1 / (1 + i),
+    )
+    row = leaders(found, families(found)).iloc[0]
+    assert row[["first", "second", "reference", "verdict", "n"]].to_list() == [
+        "wgan",
+        "lsgan",
+        "nonsaturating",
+        "",
+        6,
+    ]
+    assert row[["difference", "ci_low", "ci_high"]].to_list() == pytest.approx([-10, -10, -10])
+    assert "not tested against one another" in report_where.where(gather(found)).items[0].lines[0]
+
+
+def test_a_leader_that_is_the_reference_has_the_verdict_turned_round(tmp_path):
+    found = far_apart(tmp_path, reference="lsgan")
+    row = leaders(found, families(found)).iloc[0]
+    assert row[["first", "second", "verdict"]].to_list() == ["lsgan", "nonsaturating", "better"]
+
+
+def test_a_machine_of_uneven_pace_is_named(tmp_path):
+    """The reference workload of wgan's cells took 20 ms · 1.5; a quarter more is let through."""
+    for factor, said in ((1.2, []), (1.5, ["The reference workload took from 20 to 30 ms"])):
+
+        def fields(objective, seed, factor=factor):
+            return {"reference_ms": 20 * (factor if objective == "wgan" else 1)}
+
+        found = far_apart(tmp_path / str(factor), fields=fields)
+        lines = report_where.where(gather(found)).items[0].lines
+        assert [line.partition(",")[0] for line in lines[2:]] == said
+
+
+def test_a_survivor_does_not_lead(tmp_path):
+    """lsgan is far ahead in the three runs of five that did not diverge."""
+    status = {("lsgan", "gaussians8", seed): "diverged" for seed in (0, 1)}
+    curve = lambda objective, metric, seed, i: 1.0 + seed if objective == "lsgan" else 9.0 + seed  # noqa: E731
+    found = far_apart(
+        tmp_path, 5, objectives=["nonsaturating", "lsgan"], curve=curve, status=status
+    )
+    assert list(values(found)["gaussians8", "mlp", "final"].index) == ["nonsaturating", "lsgan"]
+    board = report_where.where(gather(found)).tables[0]
+    assert [row.cells[:3] for row in board.rows] == [
+        ["nonsaturating", "5/5", "0"],
+        ["lsgan", "3/5", "2"],
+    ]
+
+
+def test_unfinished_objectives_count_in_the_correction(tmp_path):
+    status = {("wgan", "gaussians8", seed): "missing" for seed in range(6)}
+    compared = (
+        families(far_apart(tmp_path, status=status)).query("of == 'final'").set_index("first")
+    )
+    assert compared.loc["lsgan", "p_holm"] == pytest.approx(2 * 2 / 924)
+    assert (compared.loc["wgan", "n"], compared.loc["wgan", "verdict"]) == (0, "not separated")
+
+
+def test_ranks_and_power(tmp_path):
+    """Values 0.1 apart by seed: SD = 1.4826 · 0.15 of 0, 0.1 … 0.5. Six seeds reach p = 2/924, two
+    comparisons ask for 0.025, which five seeds can reach. The first two never overlap: five seeds
+    would do."""
+    found = far_apart(tmp_path)
+    shares = ranks(found).pivot(index="objective", columns="rank", values="probability")
+    assert shares.loc[["lsgan", "nonsaturating", "wgan"]].to_numpy().tolist() == np.eye(3).tolist()
+    row = power(found, families(found)).iloc[0]
+    assert row[["n", "comparisons", "seeds_asked", "seeds_top_two"]].to_list() == [6, 2, 5, 5]
+    assert row[["lowest_p", "asked_p", "seed_sd"]].to_list() == pytest.approx(
+        [2 / 924, 0.025, 1.4826 * 0.15], rel=1e-4
+    )
+    assert row["smallest_sd"] == stats.minimal_difference(6, 0.025)
+    assert row["smallest"] == pytest.approx(row["smallest_sd"] * row["seed_sd"])
+
+
+def test_few_seeds_say_so(tmp_path):
+    """Five seeds and 21 pairs: p = 2/252 against 0.05/21, six could (2/924)."""
+    synthetic.write(tmp_path, groups=POINTS, reference=None, samples=False)
+    chapters = write(tmp_path)
+    why = "p = 0.0079 is the lowest 5 seeds can reach, 21 comparisons ask for 0.0024, 6 seeds could"
+    assert (
+        f": not separated ({why}). Of all 21 pairs, 0 are separated."
+        in chapters["where"].items[0].lines[0]
+    )
+    assert "cannot tell any difference from chance" in chapters["certainty"].answers[0]
+    assert "89 %" in chapters["certainty"].answers[1]
+    (table,) = chapters["certainty"].tables
+    row = dict(zip(table.columns, table.rows[0].cells, strict=True))
+    assert (row["comparisons"], row["lowest p"], row["asked"], row["seeds needed"]) == (
+        "21",
+        "0.00794",
+        "0.00238",
+        "6",
+    )
+    assert (row["told, seed SDs"], row["told"]) == ("∞", "∞ Sliced Wasserstein distance")
+
+
+def test_how_fast_names_the_target_and_where_it_is_from(tmp_path):
+    """lsgan starts below the target, 30.6; nonsaturating is at it once its seed is 4 or less; wgan
+    never."""
+    far_apart(tmp_path, targets={"gaussians8": 30.6})
+    chapter = write(tmp_path)["speed"]
+    said = "target Sliced Wasserstein distance 30.6, given in the matrix. First there at the median: lsgan by "
+    assert chapter.items[0].lines[0] == f"{said}generator steps (100); lsgan by seconds (2)."
+    (table,) = chapter.tables
+    rows = {row.cells[1]: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+    assert [rows[name]["reached"] for name in ("lsgan", "nonsaturating", "wgan")] == [
+        "6/6",
+        "5/6",
+        "0/6",
+    ]
+    assert rows["lsgan"]["generator steps"].startswith("100 [100, ")
+    assert rows["wgan"]["critic forwards"] == "∞ [∞, ∞]"
+
+
+def test_failures_say_why_with_a_trace(folder):
+    chapter = {c.name: c for c in report.chapters(gather(tables.load(folder)), folder)}["failures"]
+    assert chapter.answers == ["2 cells: 1 error, 1 diverged."]
+    (table,) = chapter.tables
+    rows = {row.cells[1]: row.cells for row in table.rows}
+    assert rows["diverged"][2:] == ["350", "d_loss is NaN"]
+    traces = {
+        trace.summary.rpartition(": ")[2]: trace.text.splitlines() for trace in chapter.traces
+    }
+    assert traces["error"][0] == "line 26"
+    assert traces["error"][14] == "ValueError: <img src=x onerror=alert(2)>"
+    assert traces["diverged"][0].startswith("FID at generator step: ")
+    assert traces["diverged"][-6].split() == [
+        "g_step",
+        "d_loss",
+        "g_loss",
+        "d_grad_norm",
+        "g_grad_norm",
+    ]
+    assert traces["diverged"][-1].split()[:2] == ["580", "NaN"]
+
+
+def test_the_loss_is_called_a_stopping_criterion_only_where_the_interval_excludes_zero(tmp_path):
+    """The critic's loss rises all the way while the metric falls for wgan, and falls for lsgan; it
+    is a wave that depends on the seed for nonsaturating."""
+    slope = {"wgan": 1.0, "lsgan": -1.0, "nonsaturating": 0.0}
+
+    def probes(objective, seed, i):
+        return {
+            "d_loss": slope[objective] * i
+            + (1 - abs(slope[objective])) * np.sin(3.0 * i + 2 * seed)
+        }
+
+    far_apart(tmp_path, probes=probes)
+    line = write(tmp_path)["stability"].items[0].lines[0]
+    said = "over a run the critic's loss rises as Sliced Wasserstein distance falls for wgan; it falls with Sliced "
+    assert line.startswith(f"{said}Wasserstein distance for lsgan.")
+    assert line.endswith("For 1 of 3 objectives the seeds do not tell.")
+
+
+def test_robustness_table_counts_what_was_lost(tmp_path):
+    """With its second seed nonsaturating diverges on the MLP and wgan collapses on it; wgan_gp is
+    missing on DCGAN."""
+    mlp = "mlp[depth=4,width=8]"
+    status = {("wgan_gp", "dcgan", seed): "missing" for seed in range(3)} | {
+        ("nonsaturating", mlp, 1): "diverged"
+    }
+    synthetic.write(
+        tmp_path,
+        objectives=["nonsaturating", "wgan", "wgan_gp"],
+        groups=[("digits", "dcgan"), ("digits", mlp)],
+        seeds=range(3),
+        status=status,
+        collapsed={("wgan", mlp, 1)},
+        samples=False,
+    )
+    table = write(tmp_path)["where"].tables[0]
+    assert table.title == "digits: which objective trains which architecture?"
+    assert [of.get("objective") for of in table.column_of] == [
+        None,
+        ["nonsaturating"],
+        ["wgan"],
+        ["wgan_gp"],
+    ]
+    lost = {
+        row.cells[0]: [cell.split("\n")[1:] for cell in row.cells[1:]] for row in table.rows[:2]
+    }
+    assert lost == {
+        "dcgan": [[], [], ["3/3 unfinished"]],
+        mlp: [["1/3 diverged"], ["1/3 collapsed"], []],
+    }
+    assert table.rows[2].cells == ["no seed lost", "1 of 2", "1 of 2", "1 of 2"]
+    assert (
+        "1 diverged, 1 collapsed, 3 missing"
+        in (tmp_path / "report/report.md").read_text().partition("\n")[0]
+    )
+
+
+@pytest.mark.parametrize("how", ["missing", "diverged", "one seed", "nothing measured", "older"])
+def test_partial_results_still_make_a_report(tmp_path, how):
+    seeds = [0] if how == "one seed" else [0, 1]
+    lost = (
+        how
+        if how in ("missing", "diverged")
+        else "diverged"
+        if how == "nothing measured"
+        else "done"
+    )
+    synthetic.write(
+        tmp_path,
+        objectives=["lsgan", "wgan"],
+        groups=[("digits", "dcgan")],
+        seeds=seeds,
+        status={(name, "digits", seed): lost for name in ("lsgan", "wgan") for seed in seeds},
+        evaluations=1 if how == "nothing measured" else 3,  # a diverged run keeps half of them
+        older=how == "older",
+        samples=False,
+    )
+    chapters = write(tmp_path)
+    assert len(chapters) == 9
+    assert "cells finished" in (tmp_path / "report/index.html").read_text()

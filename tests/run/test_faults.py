@@ -1,0 +1,210 @@
+"""Runs that are killed, again and again, at random moments, and disks that fill up: the next run
+goes on, and the tables are those of the uninterrupted one."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from benchmark.store.code import ROOT
+from benchmark.store.files import read_json
+
+KILLS = 30
+MATRIX = """
+objectives = ["nonsaturating", "wgan", "wgan_gp"]
+architectures = [{ name = "mlp", width = 32 }]
+datasets = ["gaussians8", { name = "digits", training = { steps = 500, ema = 0.9 } }]
+seeds = 2
+[training]
+steps = 1200
+batch_size = 32
+[evaluation]
+schedule = [0, 0.2, 0.4, 0.6, 0.8, 1]
+n = { points = 500, images = 200 }
+extractor = "classifier"
+log_every = 20
+"""
+OWN = re.compile(  # what two runs of one cell may differ in: clocks, memory, environment
+    r".*(seconds|_ms|_mb|equal_time|memory)(:.*)?|device|torch|git_commit|resumes|warnings|started|attempt|updated"
+)
+
+
+def command(root: Path, *arguments: str) -> list[str]:
+    run = [
+        sys.executable,
+        "-m",
+        "benchmark",
+        "run",
+        "--matrix",
+        str(root / "faulty.toml"),
+        "--device",
+        "cpu",
+    ]
+    return [*run, "--results", str(root), "--jobs", "2", *arguments]
+
+
+def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    log = (root / "log").open("ab")
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command(root, *arguments), env=variables, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def workers(driver: int) -> list[int]:
+    """The processes that `driver` has spawned to run cells."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == driver and "spawn_main" in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def time_of(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # its cell is done
+        return 0.0
+
+
+def tables(root: Path) -> dict[str, pd.DataFrame]:
+    """The tables of a result set without clocks, memory and environment."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmark", "tables", "--matrix", "faulty", "--results", str(root)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    frames = {
+        path.stem: pd.read_parquet(path) for path in (root / "faulty" / "tables").glob("*.parquet")
+    }
+    for name, frame in frames.items():  # summary and convergence name their clocks in rows
+        clocked = frame.select_dtypes("str").isin(["equal_time", "seconds"]).any(axis=1)
+        frames[name] = frame.loc[~clocked, [c for c in frame if not OWN.fullmatch(c)]].reset_index(
+            drop=True
+        )
+    return frames
+
+
+def assert_same_tables(one: Path, other: Path) -> None:
+    first, second = tables(one), tables(other)
+    assert {"cells", "evals", "steps", "layers"} <= {*first} == {*second}
+    assert len(first["evals"]) > 100
+    for name in first:
+        pd.testing.assert_frame_equal(first[name], second[name], check_exact=True, obj=name)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The matrix, run without an interruption."""
+    root = tmp_path_factory.mktemp("whole")
+    (root / "faulty.toml").write_text(MATRIX)
+    assert start(root).wait(600) == 0, (root / "log").read_text()[-2000:]
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_a_matrix_killed_thirty_times_ends_with_the_tables_of_the_whole_one(
+    whole: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "faulty.toml").write_text(MATRIX)
+    chance, kills, victims = random.Random(5), 0, {"worker": 0, "driver": 0, "both": 0}
+    arguments = ("--checkpoint-every", "0.3", "--retry-errors")
+    driver = start(tmp_path, *arguments)
+    began, struck = time.monotonic(), time.time()
+    while kills < KILLS:
+        assert time.monotonic() - began < 1800
+        time.sleep(chance.uniform(0, 3))
+        found = workers(driver.pid) if driver.poll() is None else []
+        saved = [time_of(path) for path in tmp_path.glob("faulty/cells/*/checkpoint.pt")]
+        if found and (chance.random() < 0.1 or max([0.0, *saved]) > struck):  # mostly in mid-cell
+            victim = chance.choice(["worker", "worker", "driver", "both"])
+            if victim == "both":
+                os.killpg(driver.pid, signal.SIGKILL)
+            else:
+                os.kill(driver.pid if victim == "driver" else chance.choice(found), signal.SIGKILL)
+            kills, victims[victim] = kills + 1, victims[victim] + 1
+            struck = time.time()
+            if victim != "worker":
+                driver.wait(60)
+        if driver.poll() is not None:  # killed, or at its end with errors to retry
+            driver = start(tmp_path, *arguments)
+    driver.wait(600)
+    assert start(tmp_path, "--retry-errors").wait(600) == 0, (tmp_path / "log").read_text()[-2000:]
+    statuses = [read_json(path) for path in (tmp_path / "faulty" / "cells").glob("*/status.json")]
+    assert {status["status"] for status in statuses} == {"done"}
+    resumes = sum(status["resumes"] for status in statuses)
+    print(f"\n{kills} kills {victims}, {resumes} resumes, {time.monotonic() - began:.0f} s")
+    assert resumes > 10
+    assert_same_tables(whole, tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1.5 MB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(path)],
+            check=False,
+            capture_output=True,
+        ).returncode
+    ):
+        pytest.skip("mounting a small file system is not permitted here")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_with_one_line_and_the_next_one_goes_on(
+    whole: Path, small_disk: Path
+) -> None:
+    (small_disk / "faulty.toml").write_text(MATRIX)
+    variables: dict[str, Any] = {
+        "env": os.environ | {"PYTHONPATH": str(ROOT)},
+        "capture_output": True,
+        "text": True,
+    }
+    ended = subprocess.run(
+        command(small_disk, "--checkpoint-every", "0.3"), check=False, timeout=600, **variables
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "No space left on device" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    committed = {
+        p.parent.name
+        for p in small_disk.glob("faulty/cells/*/status.json")
+        if '"done"' in p.read_text()
+    }
+    assert 0 < len(committed) < 12
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    before = {
+        key: (small_disk / "faulty" / "cells" / key / "status.json").stat().st_mtime_ns
+        for key in committed
+    }
+    ended = subprocess.run(command(small_disk), check=False, timeout=600, **variables)
+    assert ended.returncode == 0, ended.stderr
+    assert before == {
+        key: (small_disk / "faulty" / "cells" / key / "status.json").stat().st_mtime_ns
+        for key in before
+    }
+    assert_same_tables(whole, small_disk)

@@ -1,0 +1,353 @@
+"""Seeds trained as one stack: each cell's folder is that of its own run, whatever becomes of the
+others."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.matrix.cell import Cell
+from benchmark.run import record as attempt
+from benchmark.run import run_cell as runner
+from benchmark.run import run_stack as stacked_runner
+from benchmark.run.run_cell import Event, Interrupted, run_cell
+from benchmark.run.run_stack import run_stack
+from benchmark.store.clocks import CLOCKS
+from benchmark.store.files import read_json, read_rows
+from benchmark.train.execution.iteration import StackRefused
+from benchmark.train.loop import train_stack
+from tests.helpers.cells import small_cell
+from tests.run.test_resume import numbers
+from variants.objectives import wgan_gp
+
+CELLS = [
+    small_cell("wgan_gp", seed=seed, steps=6, evaluation={"log_every": 2, "schedule": [0, 0.5, 1]})
+    for seed in range(3)
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_reference() -> Iterator[None]:
+    """The reference workload would take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attempt, "reference_workload", lambda device: (1.0, None))
+        yield
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the cells, each run by itself."""
+    folder = tmp_path_factory.mktemp("alone")
+    for cell in CELLS:
+        *_, last = run_cell(cell, folder, "cpu")
+        assert last["status"] == "done"
+    return folder
+
+
+def ends(events: Iterator[Event]) -> list[Event]:
+    """How the cells ended, in their order."""
+    last = {event["key"]: event for event in events}
+    return [last[cell.key] for cell in CELLS]
+
+
+def assert_like(folder: Path, alone: Path, cells: list[Cell] = CELLS) -> None:
+    """The folders hold the same numbers to float tolerance, and the same files."""
+    for cell in cells:
+        ours, theirs = (numbers(of / "cells" / cell.key) for of in (folder, alone))
+        assert ours.keys() == theirs.keys()
+        for name, value in theirs.items():
+            assert same(ours[name], value), (cell.seed, name)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    if isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in theirs)
+    if isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    if isinstance(theirs, float):
+        return ours == pytest.approx(theirs, rel=1e-3, abs=1e-5, nan_ok=True)
+    return bool(ours == theirs)
+
+
+def cut_at(folder: Path, n: int, cells: list[Cell] = CELLS) -> None:
+    """Run a stack with a checkpoint after every step, and leave its folders as a process killed at
+    the n-th event of a checkpoint would: what an orderly end writes is taken back."""
+    events, path, as_killed = (
+        run_stack(cells, folder, "cpu", checkpoint_every=0.0),
+        folder / "cells",
+        folder / "killed",
+    )
+    for _ in range(n):
+        while not next(events).get("checkpoint"):
+            pass
+    shutil.copytree(path, as_killed)
+    events.close()
+    shutil.rmtree(path)
+    as_killed.rename(path)
+
+
+def test_every_cell_of_a_stack_is_that_of_its_own_run(alone: Path, tmp_path: Path) -> None:
+    events = [*run_stack(CELLS, tmp_path, "cpu")]
+    assert_like(tmp_path, alone)
+    for cell, last in zip(CELLS, ends(iter(events)), strict=True):
+        assert (last["status"], last["execution"]["stack"], last["execution"]["fallback"]) == (
+            "done",
+            3,
+            None,
+        )
+        path = tmp_path / "cells" / cell.key
+        assert read_json(path / "status.json")["execution"]["mode"] == "eager"
+        assert {file.name for file in path.iterdir()} == {
+            file.name for file in (alone / "cells" / cell.key).iterdir()
+        }
+    steps = [event["g_steps"] for event in events]
+    assert steps == sorted(steps)  # in lockstep: nobody is ahead
+
+
+def test_the_clocks_of_a_stack_add_up_to_its_time(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    wall = time.perf_counter() - began
+    assert 0.6 * wall < sum(status[clock] for status in last for clock in CLOCKS) < wall
+    assert len({status["train_seconds"] for status in last}) == 1
+    assert all(status["other_seconds"] >= 0 for status in last)
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 12])
+def test_a_killed_stack_goes_on_from_its_checkpoints(n: int, alone: Path, tmp_path: Path) -> None:
+    """Together, those whose checkpoints are of one step: the kill may come between two of them."""
+    cut_at(tmp_path, n)
+    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    assert_like(tmp_path, alone)
+    saved = [n // 3 + (n % 3 > index) for index in range(3)]  # checkpoints of each cell
+    assert [status["resumes"] for status in last] == [int(number > 0) for number in saved]
+    assert [status["execution"]["stack"] for status in last] == [
+        saved.count(number) for number in saved
+    ]
+    assert not any(status["warnings"] for status in last)
+
+
+def test_a_cell_of_a_stack_goes_on_alone_and_one_of_its_own_in_a_stack(
+    alone: Path, tmp_path: Path
+) -> None:
+    cut_at(tmp_path, 6)
+    *_, last = run_cell(CELLS[1], tmp_path, "cpu")
+    assert (last["status"], last["resumes"], last["execution"]["stack"]) == ("done", 1, 1)
+    both = [CELLS[0], CELLS[2]]
+    events = run_cell(CELLS[0], tmp_path / "again", "cpu", checkpoint_every=0.0)
+    while next(events)["g_steps"] < 1:
+        pass
+    events.close()
+    cut_at(tmp_path / "again", 3, [CELLS[2]])
+    shutil.rmtree(tmp_path / "cells" / CELLS[0].key)
+    for cell in both:
+        shutil.rmtree(tmp_path / "cells" / cell.key, ignore_errors=True)
+        shutil.copytree(tmp_path / "again" / "cells" / cell.key, tmp_path / "cells" / cell.key)
+    last = {event["key"]: event for event in run_stack(both, tmp_path, "cpu")}
+    assert {status["resumes"] for status in last.values()} == {1}
+    assert_like(tmp_path, alone)
+
+
+@pytest.mark.parametrize("after", [0, 4, 9, 20])
+def test_a_stop_saves_every_cell_at_the_same_step(after: int, alone: Path, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(0)
+        return len(asked) > after
+
+    last = ends(run_stack(CELLS, tmp_path, "cpu", stop))
+    assert {status["status"] for status in last} == {"interrupted"}
+    assert len({status["g_steps"] for status in last}) == 1
+    again = ends(run_stack(CELLS, tmp_path, "cpu"))
+    assert [status["execution"]["stack"] for status in again] == [3, 3, 3]
+    assert [status["resumes"] for status in again] == [int(after > 0)] * 3
+    assert_like(tmp_path, alone)
+
+
+@pytest.mark.parametrize("at", [0, 4, 8])
+def test_an_interruption_while_one_is_measured_saves_all(
+    at: int, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the signal of a worker that has to end: who is interrupted measures again, who has yet to
+    measure does."""
+    evaluate, calls = runner.evaluate, []
+
+    def interrupting(*arguments: Any) -> Any:
+        calls.append(0)
+        if len(calls) == at + 1:
+            raise Interrupted
+        return evaluate(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "evaluate", interrupting)
+        last = ends(run_stack(CELLS, tmp_path, "cpu", lambda: len(calls) > at))
+    left = [
+        cell for cell, status in zip(CELLS, last, strict=True) if status["status"] == "interrupted"
+    ]
+    assert (len(calls), len(left)) == (
+        at + 1,
+        1 if at == 8 else 3,
+    )  # the others had come to their end
+    assert {status["g_steps"] for status in last} == {3 * (at // 3)}
+    assert {
+        event["execution"]["stack"]
+        for event in run_stack(left, tmp_path, "cpu")
+        if "execution" in event
+    } == {len(left)} | ({3} if at == 8 else set())
+    assert_like(tmp_path, alone)
+
+
+@pytest.mark.parametrize("at", [0, 2, 7, 11])
+def test_an_interruption_between_two_events_saves_all(at: int, alone: Path, tmp_path: Path) -> None:
+    events = run_stack(CELLS, tmp_path, "cpu", checkpoint_every=0.0)
+    seen = [next(events) for _ in range(at + 1)]
+    last = {event["key"]: event for event in [*seen, events.throw(Interrupted), *events]}
+    assert {status["status"] for status in last.values()} == {"interrupted"}
+    assert len({status["g_steps"] for status in last.values()}) == 1
+    assert {status["execution"]["stack"] for status in ends(run_stack(CELLS, tmp_path, "cpu"))} == {
+        3
+    }
+    assert_like(tmp_path, alone)
+
+
+def test_an_interruption_of_the_training_loses_only_what_came_after_the_checkpoints(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that takes too long: what was out is no state to save any more."""
+
+    def interrupting(*arguments: Any) -> Iterator[Any]:
+        for number, snapshots in enumerate(train_stack(*arguments)):
+            if number == 3:
+                raise Interrupted
+            yield snapshots
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stacked_runner, "train_stack", interrupting)
+        last = ends(run_stack(CELLS, tmp_path, "cpu", checkpoint_every=0.0))
+    assert [(status["status"], status["g_steps"]) for status in last] == [("interrupted", 2)] * 3
+    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    assert [(status["resumes"], status["execution"]["stack"]) for status in last] == [(1, 3)] * 3
+    assert_like(tmp_path, alone)
+
+
+def test_one_that_diverges_ends_alone(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(*arguments: Any) -> Iterator[Any]:
+        for snapshots in train_stack(*arguments):
+            if snapshots[0].g_steps == 2:
+                next(snapshots[1].D.parameters()).data.fill_(torch.nan)
+            yield snapshots
+
+    monkeypatch.setattr(stacked_runner, "train_stack", poisoned)
+    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    assert [(status["status"], status["onset"]) for status in last] == [
+        ("done", None),
+        ("diverged", 3),
+        ("done", None),
+    ]
+    assert_like(tmp_path, alone, [CELLS[0], CELLS[2]])
+    path = tmp_path / "cells" / CELLS[1].key
+    assert [row["g_step"] for row in read_rows(path / "steps.jsonl")][-1] < 6
+    assert not list(path.glob("checkpoint*"))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, FloatingPointError])
+def test_what_goes_wrong_in_measuring_one_is_its_own(
+    error: type[Exception], alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = runner.evaluate
+
+    def failing(snapshot: Any, *rest: Any) -> Any:
+        if snapshot.cell == CELLS[0] and snapshot.g_steps:
+            raise error("planted")
+        return evaluate(snapshot, *rest)
+
+    monkeypatch.setattr(runner, "evaluate", failing)
+    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    assert [status["status"] for status in last[1:]] == ["done", "done"]
+    assert last[0]["status"] == ("error" if error is RuntimeError else "diverged")
+    assert "planted" in last[0]["reason"]
+    assert_like(tmp_path, alone, CELLS[1:])
+
+
+def test_an_error_of_the_training_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    g_loss = wgan_gp.Objective.g_loss
+
+    def failing(self: Any, *arguments: Any) -> Any:
+        calls.append(0)
+        if len(calls) > 4:
+            raise RuntimeError("planted\n fault")
+        return g_loss(self, *arguments)
+
+    monkeypatch.setattr(wgan_gp.Objective, "g_loss", failing)
+    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    assert [(status["status"], status["reason"]) for status in last] == [
+        ("error", "RuntimeError: planted fault")
+    ] * 3
+    for cell in CELLS:
+        assert "in failing" in (tmp_path / "cells" / cell.key / "traceback.txt").read_text()
+
+
+def test_a_refused_stack_runs_one_after_the_other_and_says_so(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(cells: Any, *rest: Any) -> Iterator[Any]:
+        if len(cells) > 1:
+            raise StackRefused("planted")
+        yield from train_stack(cells, *rest)
+
+    cut_at(tmp_path, 6)
+    monkeypatch.setattr(stacked_runner, "train_stack", refusing)
+    for status in ends(run_stack(CELLS, tmp_path, "cpu")):
+        execution = status["execution"]
+        assert (status["status"], status["resumes"], execution["stack"]) == ("done", 1, 1)
+        assert execution["fallback"] == "not stacked: planted"
+    assert_like(tmp_path, alone)
+
+
+def test_another_execution_goes_on_from_a_checkpoint_and_says_so(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def relabelled(*arguments: Any) -> Iterator[Any]:
+        for snapshots in train_stack(*arguments):
+            for snapshot in snapshots:
+                snapshot.execution["mode"] = "graphed"
+            yield snapshots
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stacked_runner, "train_stack", relabelled)
+        cut_at(tmp_path, 6)
+    line = "the checkpoint is of execution graphed, and from there on it is eager"
+    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    assert [(status["resumes"], status["warnings"]) for status in last] == [(1, [line])] * 3
+    assert_like(tmp_path, alone)
+
+
+def test_where_nothing_can_be_written_the_others_are_saved(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append: Callable[..., None] = runner.append_rows
+
+    def full(path: Path, rows: Any) -> None:
+        if CELLS[1].key in str(path) and rows and rows[0].get("g_step"):
+            raise OSError(28, "No space left on device")
+        append(path, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "append_rows", full)
+        with pytest.raises(
+            runner.UserError, match="No space left on device; what is committed stays"
+        ):
+            [*run_stack(CELLS, tmp_path, "cpu")]
+    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    assert {status["status"] for status in last} == {"done"}
+    assert_like(tmp_path, alone)
+    assert os.listdir(tmp_path) == ["cells"]
