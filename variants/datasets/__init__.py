@@ -16,6 +16,11 @@ from typing import BinaryIO, ClassVar, Literal
 
 from torch import Tensor
 
+from variants import search_path
+
+# the shipped folder and the user's
+__path__[:] = search_path("datasets")
+
 
 @dataclass(frozen=True)
 class Modes:

@@ -14,6 +14,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from variants import search_path
+
+# the shipped folder and the user's
+__path__[:] = search_path("objectives")
+
 Critic = Callable[[Tensor], Tensor]
 Noise = tuple[Tensor, ...] | None
 
