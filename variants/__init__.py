@@ -28,12 +28,12 @@ VARIABLE = "GANBENCH_VARIANTS"
 def names(axis: str) -> list[str]:
     """The variants on an axis, the shipped and the user's, by their files: none is imported. Raises
     VariantError for a folder that cannot be used and for a user's file whose name is taken."""
-    return sorted(_files(axis))
+    return sorted(_find(axis))
 
 
 def origin(axis: str, name: str) -> Path:
     """The file of a variant. Raises VariantError as `names` does, and for a name without a file."""
-    files = _files(axis)
+    files = _find(axis)
     if name not in files:
         raise VariantError(f"there is no file {name}.py in {', '.join(search_path(axis))}")
     return files[name]
@@ -90,7 +90,7 @@ def search_path(axis: str) -> list[str]:
     return [str(folder / axis) for folder in (SHIPPED, *folders())]
 
 
-def _files(axis: str) -> dict[str, Path]:
+def _find(axis: str) -> dict[str, Path]:
     """The file of every variant on an axis, by name."""
     files = {file.stem: file for file in (SHIPPED / axis).glob("*.py")}
     for folder in folders():

@@ -69,5 +69,7 @@ def write(folder: Path) -> Path:
 
 def losses(name: str) -> tuple[str, list[str]]:
     """The paper of an objective and its two losses, from its docstring."""
-    lines = inspect.cleandoc(variants.load("objectives", name).Objective.__doc__).splitlines()
-    return lines[0], [" ".join(line.split()) for line in lines if line.startswith("min over")]
+    text = inspect.cleandoc(variants.load("objectives", name).Objective.__doc__)
+    paper = text.partition("\n\n")[0]
+    lines = [line for line in text.splitlines() if line.startswith("min over")]
+    return " ".join(paper.split()), [" ".join(line.split()) for line in lines]

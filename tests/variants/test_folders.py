@@ -1,4 +1,4 @@
-"""A user's own folder of variants: found, imported, refused in one line, the same in every process."""
+"""A user's own folder of variants: found, imported, refused in one line, the same everywhere."""
 
 import multiprocessing
 import os
