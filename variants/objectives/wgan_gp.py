@@ -52,8 +52,8 @@ class Objective(Base):
         return (torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator),)
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        critic = D(fake).mean() - D(real).mean()
-        return critic + self.penalty_weight * self.penalty(D, real, fake, noise)
+        gap = D(fake).mean() - D(real).mean()
+        return gap + self.penalty_weight * self.penalty(D, real, fake, noise)
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()
