@@ -66,7 +66,7 @@ def measuring() -> Iterator[tuple[str, object]]:
     for place in PLACES:
         cell = small_cell("wgan", place)
         instrument = open_instrument(cell.dataset, cell.evaluation, "cpu")
-        floor = {name: repr(reading) for name, reading in instrument.floor().items()}
+        floor = {name: repr(tuple(reading)) for name, reading in instrument.floor().items()}
         yield place, [protocol_id(instrument), sha(floor)]
 
 
