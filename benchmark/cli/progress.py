@@ -105,7 +105,7 @@ def option_lines(cells: list[Any]) -> list[str]:
     shown: dict[str, dict[str, list[str]]] = {}  # dataset -> options -> architectures
     for cell in cells:
         kinds = shown.setdefault(cell.dataset.label, {})
-        kinds.setdefault(_listed(cell.training), []).append(cell.architecture.label)
+        kinds.setdefault(_listed(cell.training.plain()), []).append(cell.architecture.label)
     lines = []
     for dataset, kinds in shown.items():
         for options, architectures in kinds.items():
@@ -113,7 +113,7 @@ def option_lines(cells: list[Any]) -> list[str]:
             if len(kinds) > 1:
                 whose = place_name(", ".join(dict.fromkeys(architectures)), dataset)
             lines.append(f"[training of {whose}] {options}")
-    return [*lines, f"[evaluation] {_listed(cells[0].evaluation)}"] if cells else []
+    return [*lines, f"[evaluation] {_listed(cells[0].evaluation.plain())}"] if cells else []
 
 
 def plan_lines(

@@ -100,6 +100,7 @@ def write(folder: Path) -> Path:
 
 def losses(name: str) -> Losses:
     """The paper of an objective and its two losses, from its docstring."""
-    lines = inspect.cleandoc(variants.load("objectives", name).Objective.__doc__).splitlines()
-    formulas = [one_line(line) for line in lines if line.startswith("min over")]
-    return Losses(lines[0], formulas)
+    text = inspect.cleandoc(variants.load("objectives", name).Objective.__doc__)
+    paper = text.partition("\n\n")[0]
+    formulas = [one_line(line) for line in text.splitlines() if line.startswith("min over")]
+    return Losses(one_line(paper), formulas)
