@@ -24,6 +24,7 @@ from benchmark.store.files import read_rows
 from benchmark.store.locks import taken
 from benchmark.store.overview import GONE
 from benchmark.store.result_set import SETTLED, cell_status, read_matrix, read_stored
+from benchmark.text import one_line
 
 EVERY = 5.0  # seconds between two looks at a running matrix
 Value = tuple[int, str, float | None]  # generator step, series, value
@@ -66,7 +67,7 @@ def export(
                 if not (follow and left) or stop.wait(EVERY):
                     return
         except tracker.errors as error:
-            raise UserError(f"export: {' '.join(str(error).split())[:500]}") from error
+            raise UserError(f"export: {one_line(error)[:500]}") from error
         finally:
             tracker.close()
 

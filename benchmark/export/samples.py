@@ -20,6 +20,7 @@ from benchmark.run.run_cell import load_snapshot
 from benchmark.store.code import code_hash
 from benchmark.store.files import read_json, whole_file
 from benchmark.store.result_set import FINISHED, cell_status, read_matrix
+from benchmark.text import one_line
 from benchmark.train.snapshot import Snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
@@ -117,7 +118,7 @@ def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
     except (
         Exception
     ) as error:  # a file of any content: what torch makes of it is many kinds of error
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         if isinstance(error, UnpicklingError):  # torch's advice is to load it without its safeguard
             reason = "not weights alone"
         raise UserError(

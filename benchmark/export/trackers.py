@@ -17,6 +17,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import digest
 from benchmark.store.files import read_json, write_json
 from benchmark.store.result_set import FINISHED, SETTLED
+from benchmark.text import one_line
 
 AXES = ("objective", "architecture", "dataset", "seed")
 # one file per run, without the host's name that a writer would put there
@@ -197,7 +198,7 @@ class Mlflow:
                 found.experiment_id if found else self.client.create_experiment(project, artifacts)
             )
         except MlflowException as error:
-            raise UserError(f"export: {uri}: {' '.join(str(error).split())[:500]}") from error
+            raise UserError(f"export: {uri}: {one_line(error)[:500]}") from error
 
     @cached_property
     def runs(self) -> dict[tuple[str, str], dict[str, Any]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from benchmark.text import one_line
+
 # in the words of CUDA and MPS, of the CPU's allocator (on Windows, elsewhere), of cuBLAS and cuDNN
 LACKING = re.compile(r"out of memory|not enough memory|allocate memory|ALLOC_FAILED")
 SIZE = r"([\d.]+ \w+)"
@@ -69,7 +71,7 @@ def peak_memory_mb(device: str) -> float:
 def out_of_memory(error: BaseException, device: str) -> str | None:
     """One line for an error that is for lack of memory: what was asked for, in use and there, and
     what to change. None for any other error."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not LACKING.search(text):
         return None
     asked = re.search(rf"allocate {SIZE}", text)

@@ -17,6 +17,7 @@ from benchmark.run.queue import learned
 from benchmark.store.clocks import group
 from benchmark.store.files import write_json
 from benchmark.store.result_set import FINISHED, SETTLED, read_protocols
+from benchmark.text import one_line
 from benchmark.train.build import make_objective
 from benchmark.train.data import make_dataset
 from benchmark.train.loop import train
@@ -51,9 +52,7 @@ def prepare(
             reason = out_of_memory(error, device)
             if reason is None and not isinstance(error, ValueError | OSError):
                 raise
-            raise UserError(
-                f"dataset {cell.dataset.label}: {reason or ' '.join(str(error).split())}"
-            ) from error
+            raise UserError(f"dataset {cell.dataset.label}: {reason or one_line(error)}") from error
         extractor, corrupt = instrument.extractor, [*train_split.corrupt, *held.corrupt]
         protocols[cell.dataset.label] = {
             "protocol": protocol_id(instrument),

@@ -25,6 +25,7 @@ from benchmark.run.checkpoint import drop_checkpoints, row_lengths
 from benchmark.run.record import Attempt
 from benchmark.store.files import append_rows, write_bytes
 from benchmark.store.result_set import FINISHED
+from benchmark.text import one_line
 from benchmark.train.build import make_networks, make_recipe
 from benchmark.train.data import make_dataset
 from benchmark.train.loop import train
@@ -105,9 +106,7 @@ def _run_cell(
             began = time.perf_counter()
             protocol = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
         except (OSError, ValueError) as error:  # it was there when the run was prepared
-            raise Interrupted(
-                f"dataset {cell.dataset.label}: {' '.join(str(error).split())}"
-            ) from error
+            raise Interrupted(f"dataset {cell.dataset.label}: {one_line(error)}") from error
         status["eval_seconds"] += time.perf_counter() - began
         if saved and status["protocol"] != protocol:  # the data, or what a classifier has become
             attempt.begin(
@@ -204,10 +203,7 @@ def _run_cell(
             error.errno in FULL or str(error.filename).startswith(str(path))
         ):
             raise
-        reason = (
-            out_of_memory(error, device)
-            or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-        )
+        reason = out_of_memory(error, device) or f"{type(error).__name__}: {one_line(error)[:500]}"
         status |= {"status": "error", "reason": reason}
         write_bytes(path / "traceback.txt", traceback.format_exc().encode())
     attempt.write(commit=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.run.engines.base import Event, Task
+from benchmark.text import one_line
 
 HEARD = 0.5  # seconds between two reports of a running cell, at least
 PATIENCE = 5.0  # seconds that a step or a measurement may still take once the cell has to end
@@ -86,7 +87,7 @@ def work(
     except (
         Exception
     ) as error:  # a library that is not there, a GPU that is taken: no cell is to blame
-        broken = f"no worker starts on {device}: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        broken = f"no worker starts on {device}: {type(error).__name__}: {one_line(error)[:500]}"
 
     while not stopping:
         try:

@@ -47,6 +47,7 @@ except ImportError as missing:
 
 from benchmark.run.engines.ray_cluster import connect, slots
 from benchmark.run.engines.ray_node import Flag, Sent, UnfitError, run_remotely, states
+from benchmark.text import one_line
 
 STATUS_SECONDS = 5.0  # between two writes of a running cell's status.json
 WRITERS = 32  # threads that write cells' folders
@@ -337,7 +338,7 @@ def lost(key: str, reason: str, retry: bool) -> Event:
 def what_failed(key: str, error: exceptions.RayError) -> Event:
     """What an exception of a task says of its cell."""
     cause = getattr(error, "cause", None) or error
-    reason = f"{type(cause).__name__}: {' '.join(str(cause).split())[:500]}"
+    reason = f"{type(cause).__name__}: {one_line(cause)[:500]}"
     if isinstance(error, exceptions.TaskCancelledError):
         return {"key": key, "status": "interrupted", "reason": None}
     if isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError):

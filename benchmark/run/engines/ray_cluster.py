@@ -15,6 +15,7 @@ from ray import exceptions
 from benchmark.errors import UserError
 from benchmark.machine.environment import git_facts
 from benchmark.store.code import ROOT
+from benchmark.text import one_line
 
 
 def connect(address: str, code: Path) -> None:
@@ -47,7 +48,7 @@ def connect(address: str, code: Path) -> None:
             if address in ("auto", "local")
             else " (a cluster that asks for a token: set RAY_AUTH_MODE=token)"
         )
-        raise UserError(f"--address {address}: {' '.join(str(error).split())}{token}") from error
+        raise UserError(f"--address {address}: {one_line(error)}{token}") from error
 
 
 def answers(address: str) -> None:

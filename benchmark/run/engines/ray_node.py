@@ -23,6 +23,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.run.engines.base import Event
 from benchmark.store.files import read_bytes, write_bytes
 from benchmark.store.locks import lock_file
+from benchmark.text import one_line
 
 EVENT_SECONDS = 1.0  # between two events of a cell, and between two looks at the flag
 ANSWER_SECONDS = 10.0  # that the flag may take to answer
@@ -169,7 +170,7 @@ def unfit(cell: Cell, protocol: str, device: str) -> str | None:
             make_dataset(cell.dataset).splits  # noqa: B018  loads it
             here = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
         except (OSError, ValueError, UserError) as error:
-            return f"dataset {cell.dataset.label}: {' '.join(str(error).split())}"
+            return f"dataset {cell.dataset.label}: {one_line(error)}"
         if here != protocol:
             other = f"dataset {cell.dataset.label} or its extractor is another one there"
             return f"{other}, measured under protocol {here} and not {protocol}"
