@@ -46,7 +46,9 @@ from benchmark.explain.setup import (
 )
 from benchmark.matrix.cell import Choice
 from benchmark.report import explain_page as _page
-from benchmark.report.chapters.explanation import REFERENCE, why, why_figures
+from benchmark.report.chapters.explanation import REFERENCE
+from benchmark.report.chapters.explanation import chapter as why
+from benchmark.report.chapters.explanation import figures as why_figures
 from benchmark.store.code import ROOT
 from benchmark.train.build import make_objective
 from benchmark.train.data import as_floats
