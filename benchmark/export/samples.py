@@ -85,14 +85,26 @@ def is_stale(folder: Path, key: str) -> bool:
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
     """n samples in chunks, images as uint8 (·, H, W, C), points as float32 (·, 2); fewer are the
     first of more."""
-    cell: Cell = snapshot.cell
-    i, left = 0, n
+    first = max(CHUNK, *snapshot.cell.evaluation["n"].values())
+    i = 0
+    left = n
     while left:
-        size = min(left, CHUNK if i else max(CHUNK, *cell.evaluation["n"].values()))
-        own = cell.seed if seed is None and i == 0 else stream_seed(cell.seed, "export", seed, i)
-        part = replace(snapshot, cell=replace(cell, seed=own)).sample(size).cpu().numpy()
-        yield part.transpose(0, 2, 3, 1) if part.ndim == 4 else part.astype(np.float32)
-        i, left = i + 1, left - size
+        size = min(left, CHUNK if i else first)
+        images_or_points = snapshot.sample(size, _stream(snapshot.cell, seed, i)).cpu().numpy()
+        if images_or_points.ndim == 4:
+            yield images_or_points.transpose(0, 2, 3, 1)
+        else:
+            yield images_or_points.astype(np.float32)
+        i += 1
+        left -= size
+
+
+def _stream(cell: Cell, seed: int | None, chunk: int) -> int | None:
+    """The seed of a chunk's latents; None: the latents of the cell's evaluations."""
+    if seed is None and chunk == 0:
+        return None
+    other = replace(cell, seed=stream_seed(cell.seed, "export", seed, chunk))
+    return other.stream("evaluation")
 
 
 def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
