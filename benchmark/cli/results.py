@@ -206,7 +206,7 @@ def export(
 ) -> None:
     """Write results to an experiment tracker, one run per cell; once more: only what is new."""
     from benchmark.export import news as module
-    from benchmark.export.trackers import open_tracker, place_of
+    from benchmark.export.base import open_tracker, place_of
 
     folder = result_set(results, matrix)
     place = place_of(tracker, to, folder)
