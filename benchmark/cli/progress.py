@@ -115,7 +115,7 @@ def option_lines(cells: list[Any]) -> list[str]:
     shown: dict[str, dict[str, list[str]]] = {}  # dataset -> options -> architectures
     for cell in cells:
         kinds = shown.setdefault(cell.dataset.label, {})
-        kinds.setdefault(_listed(cell.training), []).append(cell.architecture.label)
+        kinds.setdefault(_listed(cell.training.plain()), []).append(cell.architecture.label)
     lines = []
     for dataset, kinds in shown.items():
         for options, architectures in kinds.items():
@@ -125,7 +125,7 @@ def option_lines(cells: list[Any]) -> list[str]:
                 else dataset
             )
             lines.append(f"[training of {whose}] {options}")
-    return [*lines, f"[evaluation] {_listed(cells[0].evaluation)}"] if cells else []
+    return [*lines, f"[evaluation] {_listed(cells[0].evaluation.plain())}"] if cells else []
 
 
 def plan_lines(

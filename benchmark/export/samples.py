@@ -82,7 +82,8 @@ def is_stale(folder: Path, key: str) -> bool:
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
     """n samples in chunks: images as uint8 (·, H, W, C), points as float32 (·, 2). Fewer samples
     are the first of more, and without a seed the first chunk has all that an evaluation takes."""
-    first = max(CHUNK, *snapshot.cell.evaluation["n"].values())
+    n_evaluated = snapshot.cell.evaluation.n
+    first = max(CHUNK, n_evaluated.points, n_evaluated.images)
     i = 0
     left = n
     while left:
@@ -135,11 +136,11 @@ def _cell(path: Path) -> Cell:
     if not path.exists():
         raise UserError(f"there is no {path}: what to sample is not known")
     try:
-        cell = cell_from_spec(read_json(path))
-    except (KeyError, TypeError) as error:
+        spec = read_json(path)
+        cell = cell_from_spec(spec)
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-    evaluation = cell.evaluation
-    if not isinstance(evaluation.get("n"), dict) or "sampling_statistics" not in evaluation:
+    if not {"n", "sampling_statistics"} <= spec.get("evaluation", {}).keys():
         raise UserError(
             f"{path} does not say how the cell was sampled "
             "(evaluation.n, evaluation.sampling_statistics)"

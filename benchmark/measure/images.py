@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmark.matrix.cell import digest
+from benchmark.matrix.options import Evaluation
 from benchmark.measure.extractors import open_extractor
 from benchmark.measure.features import NEIGHBOURHOOD, RNG_SEED, SPLITS, Features, extract
 from benchmark.measure.pairwise import Overlap, kernel_sums, overlap, pair_sums
@@ -93,9 +94,9 @@ class Reference:
 class Instrument:
     """The images instrument: n generated images against n_real training images (0: all of them)."""
 
-    def __init__(self, dataset: Any, evaluation: dict[str, Any], device: str) -> None:
+    def __init__(self, dataset: Any, evaluation: Evaluation, device: str) -> None:
         train, held = dataset.train(), dataset.holdout()
-        self.n, n_real = evaluation["n"]["images"], evaluation["n_real"] or len(train)
+        self.n, n_real = evaluation.n.images, evaluation.n_real or len(train)
         if n_real > len(train):
             raise ValueError(
                 f"evaluation.n_real is {n_real}, but there are only {len(train)} training images"
@@ -105,9 +106,9 @@ class Instrument:
                 f"evaluation.n.images is {self.n}, but only {len(held)} images are held out"
             )
         self.extractor = open_extractor(
-            evaluation["extractor"], evaluation["extractor_weights"], dataset, device
+            evaluation.extractor, evaluation.extractor_weights, dataset, device
         )
-        names = metric_names("images", evaluation["metrics"])
+        names = metric_names("images", evaluation.metrics)
         if self.extractor.logits_layer is None:
             names = [name for name in names if name not in NEED_LOGITS]
         if (
@@ -115,7 +116,8 @@ class Instrument:
         ):  # another's classes are not the modes
             names = [name for name in names if name not in NEED_MODES]
         self.columns = {name: column(name, self.n, self.extractor.short_name) for name in names}
-        self.parts = {
+        kid_subset_size = min(evaluation.kid_subset_size, self.n, n_real)
+        self.parts: dict[str, Any] = {
             "modality": "images",
             "dataset": content_hash(train, held),
             "extractor": self.extractor.name,
@@ -126,9 +128,9 @@ class Instrument:
             "resize": self.extractor.resize,
             "quantisation": "uint8, rounded",
             "sampling_batch": SAMPLING_BATCH,
-            "sampling_statistics": evaluation["sampling_statistics"],  # of batch norm
-            "kid_subsets": evaluation["kid_subsets"],
-            "kid_subset_size": min(evaluation["kid_subset_size"], self.n, n_real),
+            "sampling_statistics": evaluation.sampling_statistics,  # of batch norm
+            "kid_subsets": evaluation.kid_subsets,
+            "kid_subset_size": kid_subset_size,
             "splits": SPLITS,
             "neighbourhood": NEIGHBOURHOOD,
         }

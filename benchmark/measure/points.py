@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.matrix.options import Evaluation
 from benchmark.measure.protocol import Reading, content_hash, metric_names, with_error
 from benchmark.metrics import column
 from benchmark.train.snapshot import SAMPLING_BATCH
@@ -31,9 +32,9 @@ class Reference:
 class Instrument:
     """The points instrument: n generated against n held-out points."""
 
-    def __init__(self, dataset: Any, evaluation: dict[str, Any], device: str) -> None:
+    def __init__(self, dataset: Any, evaluation: Evaluation, device: str) -> None:
         train, held = dataset.train(), dataset.holdout()
-        self.n = evaluation["n"]["points"]
+        self.n = evaluation.n.points
         if self.n > len(held):
             raise ValueError(
                 f"evaluation.n.points is {self.n}, but only {len(held)} points are held out"
@@ -42,7 +43,7 @@ class Instrument:
         self.reference = Reference(held[: self.n].double(), modes)
         self.columns = {
             name: column(name, self.n)
-            for name in metric_names("points", evaluation["metrics"])
+            for name in metric_names("points", evaluation.metrics)
             if modes is not None or name not in NEED_MODES
         }
         self.train = train[: self.n]
@@ -53,7 +54,7 @@ class Instrument:
             "n_real": self.n,
             "split": "held out",
             "sampling_batch": SAMPLING_BATCH,
-            "sampling_statistics": evaluation["sampling_statistics"],  # of batch norm
+            "sampling_statistics": evaluation.sampling_statistics,  # of batch norm
             "directions": DIRECTIONS,
             "grid": [GRID, SIDE],
             "mode_share": MODE_SHARE,

@@ -87,7 +87,7 @@ def prepare(
             "dataset": cell.dataset.label,
             "modality": variants.load("datasets", cell.dataset.name).Dataset.modality,
             "seed": cell.seed,
-            "evaluation_hash": digest(cell.evaluation),
+            "evaluation_hash": cell.evaluation_hash,
             "spec": cell.spec,
         }
         for cell in listed
@@ -135,10 +135,9 @@ def estimate(
 
 def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
     options = cell.training
-    trial = options | {"steps": steps, "samples": None, "seconds": None}
-    short = replace(
-        cell, training=trial, evaluation=cell.evaluation | {"schedule": [1.0], "log_every": 1}
-    )
+    trial = options.replaced(steps=steps, samples=None, seconds=None)
+    evaluation = cell.evaluation.replaced(schedule=[1.0], log_every=1)
+    short = replace(cell, training=trial, evaluation=evaluation)
     try:
         with _offline():
             make_dataset(cell.dataset).splits  # noqa: B018  loaded here, where nothing may be downloaded
@@ -151,11 +150,11 @@ def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
         if reason := out_of_memory(error, device):
             raise UserError(f"{cell.key}: {reason}") from error
         raise
-    if options["seconds"]:
-        return options["seconds"]
-    per_step = options["batch_size"] * make_objective(cell.objective).d_steps(1000)
+    if options.seconds:
+        return options.seconds
+    per_step = options.batch_size * make_objective(cell.objective).d_steps(1000)
     quickest = min(after - before for before, after in pairwise(clock))
-    return quickest * (options["steps"] or options["samples"] / per_step)
+    return quickest * (options.steps or (options.samples or 0) / per_step)
 
 
 @contextmanager

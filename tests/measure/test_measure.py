@@ -288,7 +288,7 @@ def test_real_statistics_are_cached_under_everything_they_depend_on(
     again = by_name(images.Instrument(dataset, EVALUATION, "cpu"), generated)
     assert {path.name for path in (tmp_path / "measure").iterdir()} == files
     assert first == pytest.approx(again, rel=1e-12)
-    by_name(images.Instrument(dataset, EVALUATION | {"n_real": 500}, "cpu"), generated)
+    by_name(images.Instrument(dataset, EVALUATION.replaced(**{"n_real": 500}), "cpu"), generated)
     assert len(list((tmp_path / "measure").iterdir())) == len(files) + 2
 
 
@@ -296,15 +296,16 @@ def test_protocols_differ_with_what_numbers_depend_on():
     base = protocol_id(open_instrument(DIGITS, EVALUATION, "cpu"))
     ema = {"sampling_statistics": "ema"}
     for change in ({"n_real": 500}, {"n": {"points": 200, "images": 90}}, {"kid_subsets": 6}, ema):
-        assert protocol_id(open_instrument(DIGITS, EVALUATION | change, "cpu")) != base
+        assert protocol_id(open_instrument(DIGITS, EVALUATION.replaced(**change), "cpu")) != base
     assert (
         protocol_id(
-            open_instrument(DIGITS, EVALUATION | {"schedule": [1.0], "metrics": ["fid"]}, "cpu")
+            open_instrument(DIGITS, EVALUATION.replaced(schedule=[1.0], metrics=["fid"]), "cpu")
         )
         == base
     )
     points_of = [
-        open_instrument(Choice("gaussians8"), EVALUATION | change, "cpu") for change in ({}, ema)
+        open_instrument(Choice("gaussians8"), EVALUATION.replaced(**change), "cpu")
+        for change in ({}, ema)
     ]
     assert protocol_id(points_of[0]) != protocol_id(points_of[1])
 
@@ -312,7 +313,7 @@ def test_protocols_differ_with_what_numbers_depend_on():
 def test_protocols_are_those_of_the_committed_baseline():
     """Else `check` refuses every comparison: a change of protocol needs a new baseline."""
     matrix, _ = read(find("quick"))
-    evaluation = matrix.evaluation.model_dump(mode="json")
+    evaluation = matrix.evaluation
     for group in read_json(BASELINES / "quick.json")["groups"]:
         assert (
             protocol_id(open_instrument(Choice(group["dataset"]), evaluation, "cpu"))
@@ -355,7 +356,7 @@ def test_a_collapse_shows_among_real_copies_too():
 def test_planted_copies_show_as_duplicates():
     """On the digits' own features: 420 distinct training images, and 280 more copies of one of
     them."""
-    evaluation = EVALUATION | {"n": {"points": 200, "images": 700}, "metrics": ["duplicates"]}
+    evaluation = EVALUATION.replaced(n={"points": 200, "images": 700}, metrics=["duplicates"])
     instrument, real = (
         images.Instrument(make_dataset(DIGITS), evaluation, "cpu"),
         make_dataset(DIGITS).train(),
@@ -390,7 +391,7 @@ def test_modes_of_images_by_hand():
 
 def test_image_modes_need_a_dataset_with_modes_and_its_classifier(monkeypatch):
     dataset = make_dataset(DIGITS)
-    evaluation = EVALUATION | {"metrics": ["modes_covered", "reverse_kl"]}
+    evaluation = EVALUATION.replaced(metrics=["modes_covered", "reverse_kl"])
     assert images.Instrument(dataset, evaluation, "cpu").columns == {}
     monkeypatch.setattr(type(dataset), "num_modes", 10)
     instrument = images.Instrument(dataset, evaluation, "cpu")
@@ -459,11 +460,13 @@ def write_inception(path):
 
 def test_inception_agrees_with_a_whole_call(inception_weights, generated):
     """One channel is repeated three times, as every user of Inception on grey images does."""
-    evaluation = EVALUATION | {
-        "extractor": "inception-v3-compat",
-        "extractor_weights": str(inception_weights),
-    }
-    evaluation |= {"n": {"points": 10, "images": 20}, "n_real": 20, "kid_subset_size": 10}
+    evaluation = EVALUATION.replaced(
+        extractor="inception-v3-compat",
+        extractor_weights=str(inception_weights),
+        n={"points": 10, "images": 20},
+        n_real=20,
+        kid_subset_size=10,
+    )
     instrument = open_instrument(DIGITS, evaluation, "cpu")
     assert instrument.columns["fid"] == "fid_inception_20"
     real = make_dataset(DIGITS).train()[:20].expand(-1, 3, -1, -1)
@@ -573,4 +576,4 @@ def test_a_trained_snapshot_is_measured_without_disturbing_it():
 def test_more_samples_than_held_out_ones_are_refused(n):
     choice = DIGITS if n["images"] == 800 else Choice("gaussians8")
     with pytest.raises(ValueError, match="held out"):
-        open_instrument(choice, EVALUATION | {"n": n}, "cpu")
+        open_instrument(choice, EVALUATION.replaced(**{"n": n}), "cpu")

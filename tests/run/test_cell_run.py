@@ -630,7 +630,7 @@ def test_a_batch_beyond_any_memory_is_out_of_memory_on_a_cpu_too(
     cell: Cell, tmp_path: Path
 ) -> None:
     """An index of 8 PB is beyond a processor's address space: the allocator refuses it at once."""
-    absurd = replace(cell, training=cell.training | {"batch_size": 10**15})
+    absurd = replace(cell, training=cell.training.replaced(batch_size=10**15))
     *_, status = runner.run_cell(absurd, tmp_path, "cpu")
     assert status["status"] == "error"
     assert status["reason"].startswith("out of memory on cpu: 7,450,580.60 GiB more asked for, ")

@@ -55,7 +55,7 @@ def sigma(s):
         (wgan_fdgp.Objective(), lambda s: -1.0),
         (hinge.Objective(), lambda s: -1.0),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 def test_generator_gradient(objective, gradient):
     expected = torch.tensor([gradient(s) for s in SCORES], dtype=torch.float64)
@@ -87,7 +87,7 @@ def test_generator_gradient(objective, gradient):
         (hinge.Objective(), 0.0, 1.0),
         (hinge.Objective(margin=3), (3 - 2) + (3 - 1), 1.0),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 def test_loss_at_scores_2_and_minus_1(objective, d_loss, g_loss):
     real, fake = (
