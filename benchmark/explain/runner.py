@@ -71,7 +71,8 @@ def run(
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     frames[pending.pop(future)] = future.result()
-            yield name, _finish(name, module, [frames[file] for file in files], folder, full)
+            measured = [frames[file] for file in files]
+            yield name, _finish(name, module, measured, folder, full)
 
 
 def _check_folder(folder: Path) -> None:

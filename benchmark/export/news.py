@@ -148,6 +148,7 @@ def _news(folder: Path, entry: Row, status: Row, tracker: Tracker) -> News | Non
     new_evals = _unseen(list(_eval_values(evals, logged)), before.evals)
     new_steps = _unseen(list(_step_values(steps)), before.steps)
     new_sheets = {step: sheet for step, sheet in sheets.items() if step > before.sheet}
+    axes = {axis: str(entry[axis]) for axis in AXES}
     params = _params(entry, spec, status)
     facts = _facts(status, environment)
     seen = Seen(
@@ -164,7 +165,7 @@ def _news(folder: Path, entry: Row, status: Row, tracker: Tracker) -> News | Non
     return News(
         key=key,
         started=started,
-        axes={axis: str(entry[axis]) for axis in AXES},
+        axes=axes,
         status=status["status"],
         params=params if seen.params != before.params else {},
         facts=facts if seen.facts != before.facts else {},

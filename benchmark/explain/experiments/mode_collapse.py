@@ -50,7 +50,8 @@ def cases(full: bool) -> list[dict[str, Any]]:
         size = {"critic_steps": 35_000, "width": 128, "batch_size": 512}
     found = []
     for value in objectives():
-        found += [{"value": value, "seed": seed, **size} for seed in range(10 if full else 3)]
+        for seed in range(10 if full else 3):
+            found.append({"value": value, "seed": seed, **size})
     return found
 
 

@@ -45,7 +45,8 @@ def cases(full: bool) -> list[dict[str, Any]]:
         size = {"dataset": mnist, "critic_steps": 100_000, "width": 1024}
     found = []
     for value in objectives():
-        found += [{"value": value, "seed": seed, **size} for seed in range(5 if full else 2)]
+        for seed in range(5 if full else 2):
+            found.append({"value": value, "seed": seed, **size})
     return found
 
 

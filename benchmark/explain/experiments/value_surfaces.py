@@ -44,7 +44,8 @@ def cases(full: bool) -> list[dict[str, Any]]:
         size = {"steps": 50_000, "width": 512, "batch_size": 256}
     found = []
     for value in [*objectives(), TOY]:
-        found += [{"value": value, "dataset": dataset, **size} for dataset in DATASETS]
+        for dataset in DATASETS:
+            found.append({"value": value, "dataset": dataset, **size})
     return found
 
 
