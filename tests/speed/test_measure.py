@@ -18,8 +18,8 @@ import torch
 
 from benchmark.matrix.cell import Choice
 from tests.helpers.cells import EVALUATION
-from tests.studies.recorded import append, row, show
-from tests.studies.turns import Contender, race
+from tests.speed.recorded import append, row, show
+from tests.speed.turns import Contender, race
 
 FULL = bool(os.environ.get("GANBENCH_FULL"))
 INCEPTION = "inception-v3-compat"

@@ -1,5 +1,5 @@
 """What a critic step costs under no penalty, clipping, the exact gradient penalty and its finite
-differences: `python -m pytest tests/speed/test_penalty.py --ignore= -s` writes
+differences: `python -m pytest tests/speed/test_penalty.py -m speed -s` writes
 results/reference/penalty-cost; GANBENCH_PENALTY names another folder.
 
 All contenders of a race have the same network, batch, optimiser (WGAN-GP's Adam) and normalisation;
@@ -28,7 +28,7 @@ from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
 from tests.speed.ours import timed, training_data
 from tests.studies import penalty_page
-from tests.studies.turns import ROUNDS, THREADS, Contender, Result, race, ratios
+from tests.speed.turns import ROUNDS, THREADS, Contender, Result, race, ratios
 from variants.architectures import build
 
 FOLDER = Path(os.environ.get("GANBENCH_PENALTY", ROOT / "results" / "reference" / "penalty-cost"))

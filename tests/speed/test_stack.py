@@ -21,8 +21,8 @@ from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
 from benchmark.train.step import set_precision
 from tests.speed.ours import timed
-from tests.studies.recorded import append, path, row, show
-from tests.studies.turns import Contender, Result, race, ratios
+from tests.speed.recorded import append, path, row, show
+from tests.speed.turns import Contender, Result, race, ratios
 from variants import load
 from variants.architectures import build
 

@@ -15,8 +15,8 @@ import torch
 
 from tests.speed import ours, textbook
 from tests.speed.textbook import SHAPES
-from tests.studies.recorded import append, row, show
-from tests.studies.turns import Contender, race
+from tests.speed.recorded import append, row, show
+from tests.speed.turns import Contender, race
 
 FULL = bool(os.environ.get("GANBENCH_FULL"))
 CASES: dict[str, list[tuple[str, str, int]]] = {  # architecture, objective, batch size

@@ -17,7 +17,7 @@ WGAN-GP, by double backward and by forward mode (jvp), and its finite difference
 and the figure, by
 
 ```
-python -m pytest tests/speed/test_penalty.py --ignore= -s
+python -m pytest tests/speed/test_penalty.py -m speed -s
 ```
 
 On a GPU the same with `GANBENCH_DEVICE=cuda` before it; rows of other devices stay. {devices}

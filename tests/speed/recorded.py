@@ -10,7 +10,7 @@ import pandas as pd
 from benchmark.machine.environment import environment
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_json
-from tests.studies.turns import THREADS, Result, ratios
+from tests.speed.turns import THREADS, Result, ratios
 
 COLUMNS = [
     "part",
