@@ -12,7 +12,7 @@ from benchmark.store.schema import Entry, Spec, Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/pairs.py")
-MEASURING = ROOT / "benchmark/measure"
+MEASURING = ("benchmark/measure",)
 EMPTY: tuple[object, ...] = (
     None,
     [],
@@ -34,13 +34,14 @@ def training_code(cell: Cell) -> str:
         variants.origin("architectures", critic_name),
         variants.origin("datasets", cell.dataset.name),
     }
-    return _hash((*_training_files(), *_with_imports(tuple(sorted(chosen)), "variants")))
+    return _hash((*files_of(TRAINING), *_with_imports(tuple(sorted(chosen)), "variants")))
 
 
 def measuring_code(modality: str) -> str:
     """12 hex digits of the sha256 of the code that measures a modality: its file in measure/, the
     instrument, and the files of measure/ that these import."""
-    first = (MEASURING / f"{modality}.py", MEASURING / "instrument.py")
+    folder = ROOT / MEASURING[0]
+    first = (folder / f"{modality}.py", folder / "instrument.py")
     return _hash(_with_imports(first, "benchmark.measure"))
 
 
@@ -121,9 +122,10 @@ def _hash(files: tuple[Path, ...]) -> str:
 
 
 @cache
-def _training_files() -> tuple[Path, ...]:
+def files_of(places: tuple[str, ...]) -> tuple[Path, ...]:
+    """The modules of folders and files of the checkout."""
     files: list[Path] = []
-    for name in TRAINING:
+    for name in places:
         place = ROOT / name
         files += sorted(place.glob("*.py")) if place.is_dir() else [place]
     return tuple(files)
