@@ -23,7 +23,8 @@ from benchmark.analysis.verdicts import VERDICTS
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
 from benchmark.metrics import sign
-from benchmark.stats import comparisons as stats
+from benchmark.stats.bootstrap import iqm
+from benchmark.stats.comparisons import Comparison, family, judged
 from benchmark.store.merge import differing
 
 ALPHA = 0.05
@@ -149,7 +150,7 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
     rows = []
     families: Any = long[long["of"].isin(of)].groupby([*GROUP, "metric", "of"], sort=False)
     for (*place, column, _), of_family in families:
-        family = []
+        members = []
         for _, group in of_family.groupby(sides.by, sort=False):
             values = {
                 str(name): dict(zip(found["seed"], found["value"], strict=True))
@@ -161,17 +162,17 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
                 unfinished: dict[str, Any] = (
                     {name: {} for name in planned[tuple(place)]} if within else {}
                 )
-                compared = stats.family(
+                compared = family(
                     unfinished | values, minimise=sign(column) == 1, reference=sides.names[0], alpha=ALPHA,
                     rng=np.random.default_rng(0),
                 )  # fmt: skip
-                family += [(where, values, comparison) for comparison in compared]
-        found = stats.judged(
-            [comparison for *_, comparison in family], minimise=sign(column) == 1, alpha=ALPHA
+                members += [(where, values, comparison) for comparison in compared]
+        found = judged(
+            [comparison for *_, comparison in members], minimise=sign(column) == 1, alpha=ALPHA
         )
         rows += [
             where | _row(values, one, sides.names[0])
-            for (where, values, _), one in zip(family, found, strict=True)
+            for (where, values, _), one in zip(members, found, strict=True)
             if one.first in sides.names and one.first in values
         ]
     if not rows:
@@ -182,9 +183,7 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _row(
-    values: dict[str, dict[Any, float]], found: stats.Comparison, reference: str
-) -> dict[str, Any]:
+def _row(values: dict[str, dict[Any, float]], found: Comparison, reference: str) -> dict[str, Any]:
     first, second = values[found.first], values[reference]
     pairs = [(first[seed], second[seed]) for seed in first.keys() & second.keys()]
     equal = len(pairs) > 0 and all(a == b for a, b in pairs)
@@ -193,7 +192,7 @@ def _row(
     )
 
     def middle(seeds: dict[Any, float]) -> float:
-        return float(stats.iqm([value for value in seeds.values() if np.isfinite(value)]))
+        return float(iqm([value for value in seeds.values() if np.isfinite(value)]))
 
     return {
         "side": found.first, "n": found.n, "value": middle(first), "against": middle(second),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.metrics import metric, rank, sign
-from benchmark.stats import comparisons as stats
+from benchmark.stats.curves import performance_profile, time_to_target
 from benchmark.store.frames import is_wanted, of_cell
 
 GROUP = ["dataset", "architecture"]  # a place: objectives are compared within it
@@ -187,9 +187,7 @@ def kaplan_meier(cells: pd.DataFrame) -> pd.DataFrame:
             known = runs[~np.isnan(costs[clock][runs])]
             reached = np.isfinite(costs[clock][known])
             times = np.where(reached, costs[clock][known], ends[clock][known])
-            median, low, high = (
-                stats.time_to_target(times, reached) if len(known) else (np.nan,) * 3
-            )
+            median, low, high = time_to_target(times, reached) if len(known) else (np.nan,) * 3
             rows.append({
                 "objective": objective, "architecture": architecture, "dataset": dataset, "clock": clock,
                 "n": len(known), "reached": int(reached.sum()), "target": target[runs[0]],
@@ -212,7 +210,7 @@ def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.Dat
         curve, scores = ["objective", "ratio", "share"], ["objective", "score", "workloads"]
         return pd.DataFrame(columns=curve), pd.DataFrame(columns=scores)
     ratios = np.linspace(1, LIMIT, 61)
-    share, score = stats.performance_profile(costs.to_numpy(), ratios, LIMIT)
+    share, score = performance_profile(costs.to_numpy(), ratios, LIMIT)
     wide = pd.DataFrame(share, costs.index, ratios).reset_index()
     return wide.melt("objective", var_name="ratio", value_name="share"), pd.DataFrame(
         {"objective": costs.index, "score": score, "workloads": costs.shape[1]}

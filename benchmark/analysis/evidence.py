@@ -15,13 +15,23 @@ import pandas as pd
 from benchmark.analysis.convergence import GROUP
 from benchmark.analysis.tables import Tables, scores
 from benchmark.metrics import sign
-from benchmark.stats import comparisons as stats
+from benchmark.stats.bootstrap import (
+    MIN_SEEDS,
+    interval,
+    iqm,
+    probability_of_improvement,
+    robust_spread,
+    stratified_improvement,
+    stratified_interval,
+)
+from benchmark.stats.comparisons import Comparison, family, lowest_p, rank_stability
+from benchmark.stats.power import effect_size, minimal_difference, seeds_needed
 
 BUDGETS = ("final", "equal_time")
 ALPHA = 0.05
 OPPOSITE = {"better": "worse", "worse": "better", "not separated": "not separated"}
 AT = [*GROUP, "metric", "of"]
-COMPARISON = [field.name for field in fields(stats.Comparison)]
+COMPARISON = [field.name for field in fields(Comparison)]
 LEADERS = [
     "reference",
     "comparisons",
@@ -101,7 +111,7 @@ def values(tables: Tables) -> dict[tuple[str, str, str], pd.DataFrame]:
         )
         if wide.notna().any(axis=None):
             direction = sign(primary[str(dataset)])
-            level = [direction * stats.iqm(row[~np.isnan(row)]) for row in wide.to_numpy()]
+            level = [direction * iqm(row[~np.isnan(row)]) for row in wide.to_numpy()]
             found[str(dataset), str(architecture), str(of)] = wide.iloc[
                 np.argsort(level, kind="stable")
             ]
@@ -109,7 +119,7 @@ def values(tables: Tables) -> dict[tuple[str, str, str], pd.DataFrame]:
 
 
 def families(tables: Tables) -> pd.DataFrame:
-    """Every comparison that is made: AT and the fields of `stats.Comparison`.
+    """Every comparison that is made: AT and the fields of `Comparison`.
 
     An objective that has not finished a run is compared too, without a verdict: it counts in Holm's
     correction."""
@@ -118,7 +128,7 @@ def families(tables: Tables) -> pd.DataFrame:
     for (dataset, architecture, of), wide in values(tables).items():
         column = primary[dataset]
         at = {"dataset": dataset, "architecture": architecture, "metric": column, "of": of}
-        found = stats.family(
+        found = family(
             {str(name): row.dropna().to_dict() for name, row in wide.iterrows()},
             minimise=sign(column) == 1,
             reference=_reference(tables, wide),
@@ -154,11 +164,11 @@ def leaders(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
             both = wide.loc[[first, second]].to_numpy()
             both = both[:, np.isfinite(both).all(axis=0)]
             difference = both[0] - both[1]
-            low, high = stats.interval(difference, rng=np.random.default_rng(0))
+            low, high = interval(difference, rng=np.random.default_rng(0))
             row |= {
                 "second": second,
                 "n": len(difference),
-                "difference": float(stats.iqm(difference)),
+                "difference": float(iqm(difference)),
             }
             row |= {"ci_low": float(low), "ci_high": float(high)}
             if tested := tests.get((*at, first, second)):
@@ -191,7 +201,7 @@ def overall(tables: Tables) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for name in names if len(found) > 1 else []:
         strata = [wide.loc[name].dropna().to_numpy() for wide in found]
-        low, high = stats.stratified_interval(strata, rng=np.random.default_rng(0))
+        low, high = stratified_interval(strata, rng=np.random.default_rng(0))
         row = {
             "objective": name,
             "places": len(found),
@@ -199,13 +209,13 @@ def overall(tables: Tables) -> pd.DataFrame:
             "ci_low": low,
             "ci_high": high,
         }
-        row["iqm"] = stats.iqm(np.concatenate(strata))
+        row["iqm"] = iqm(np.concatenate(strata))
         if (reference := tables.matrix.get("reference")) in names and name != reference:
             against = [
                 (-own, -wide.loc[reference].dropna())
                 for own, wide in zip(strata, found, strict=True)
             ]
-            p = stats.stratified_improvement(against, rng=np.random.default_rng(0))
+            p = stratified_improvement(against, rng=np.random.default_rng(0))
             row |= dict(zip(("p_improvement", "p_low", "p_high"), p, strict=True))
         rows.append(row)
     return pd.DataFrame(rows, columns=OVERALL).sort_values("iqm", kind="stable")
@@ -220,7 +230,7 @@ def ranks(tables: Tables) -> pd.DataFrame:
     for (dataset, architecture, of), wide in values(tables).items():
         ranked = wide.dropna(how="all")
         if of == "final" and len(ranked):
-            shares = stats.rank_stability(
+            shares = rank_stability(
                 ranked.to_numpy(),
                 minimise=sign(primary[dataset]) == 1,
                 rng=np.random.default_rng(0),
@@ -253,9 +263,9 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
         n = int(ranked.notna().sum(axis=1).min())
         finite = [row[np.isfinite(row)] for row in ranked.to_numpy()]
         seed_sd = float(
-            np.median([stats.robust_spread(row) for row in finite if len(row) > 1] or [math.nan])
+            np.median([robust_spread(row) for row in finite if len(row) > 1] or [math.nan])
         )
-        told = stats.minimal_difference(n, ALPHA / m)
+        told = minimal_difference(n, ALPHA / m)
         row = {
             "dataset": dataset,
             "architecture": architecture,
@@ -264,7 +274,7 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
             "comparisons": m,
         }
         row |= {
-            "lowest_p": stats.lowest_p(n),
+            "lowest_p": lowest_p(n),
             "asked_p": ALPHA / m,
             "seeds_asked": _seeds_asked(ALPHA / m),
         }
@@ -276,12 +286,10 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
         }
         if len(ranked) > 1:
             x, y = (-sign(column) * seeds[~np.isnan(seeds)] for seeds in ranked.to_numpy()[:2])
-            p, _, _ = stats.probability_of_improvement(
-                x, y, rng=np.random.default_rng(0), resamples=1
-            )
+            p, _, _ = probability_of_improvement(x, y, rng=np.random.default_rng(0), resamples=1)
             row |= {
                 "second": str(ranked.index[1]),
-                "seeds_top_two": stats.seeds_needed(stats.effect_size(p), ALPHA / m),
+                "seeds_top_two": seeds_needed(effect_size(p), ALPHA / m),
             }
         rows.append(row)
     return pd.DataFrame(rows, columns=[*GROUP, "metric", *POWER])
@@ -293,7 +301,7 @@ def _reference(tables: Tables, wide: pd.DataFrame) -> str | None:
 
 
 def _seeds_asked(threshold: float) -> int:
-    n = stats.MIN_SEEDS
-    while stats.lowest_p(n) > threshold:
+    n = MIN_SEEDS
+    while lowest_p(n) > threshold:
         n += 1
     return n

@@ -7,7 +7,7 @@ is stated: by rank, within a run, over its evaluations."""
 import numpy as np
 import pandas as pd
 
-from benchmark.stats import comparisons as stats
+from benchmark.stats.bootstrap import iqm_by_group
 
 BY = ["objective", "architecture", "dataset"]
 OF = ("loss_correlation", "overfit_gap")
@@ -29,7 +29,7 @@ def stopping(cells: pd.DataFrame) -> pd.DataFrame:
         frame = group.agg(
             n=("value", "count"), n_expected=("value", "size"), median=("value", "median")
         )
-        frame[["iqm", "ci_low", "ci_high"]] = stats.iqm_by_group(
+        frame[["iqm", "ci_low", "ci_high"]] = iqm_by_group(
             long["value"], group.ngroup(), len(frame)
         )
         frames.append(frame[frame["n"] > 0].reset_index().assign(quantity=name))

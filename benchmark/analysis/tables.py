@@ -19,7 +19,7 @@ from benchmark.analysis import convergence, stability
 from benchmark.analysis.convergence import GROUP
 from benchmark.errors import UserError
 from benchmark.metrics import metric, rank, sign
-from benchmark.stats import comparisons as stats
+from benchmark.stats.bootstrap import iqm_by_group
 from benchmark.store.clocks import CLOCKS
 from benchmark.store.code import is_stale
 from benchmark.store.frames import is_wanted, read_frame
@@ -337,8 +337,6 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
         diverged=("diverged", "sum"),
         median=("value", "median"),
     )
-    frame[["iqm", "ci_low", "ci_high"]] = stats.iqm_by_group(
-        long["finite"], group.ngroup(), len(frame)
-    )
+    frame[["iqm", "ci_low", "ci_high"]] = iqm_by_group(long["finite"], group.ngroup(), len(frame))
     frame = frame.reset_index().astype(dict.fromkeys(by, str))
     return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]

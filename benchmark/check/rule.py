@@ -13,19 +13,17 @@ values: {seed: value or None}, untrained: the median before the first step}; of 
 number of `unfinished`, `unmeasured` (finished without a value) and `stale` seeds too, of a baseline
 with its `band`."""
 
-from bisect import bisect_left
 from collections.abc import Container
 from dataclasses import dataclass
 from math import comb
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import fisher_exact, rankdata
+from scipy.stats import fisher_exact
 
 from benchmark.metrics import metric, sign
-from benchmark.stats.bootstrap import Array
-from benchmark.stats.comparisons import holm, robust_spread
+from benchmark.stats.bootstrap import Array, robust_spread
+from benchmark.stats.comparisons import holm, p_larger, shift_bound
 
 GROUP = ("objective", "architecture", "dataset")
 # How often each family may go red in a rerun that changed nothing, 1/20 together. Divergence has
@@ -227,33 +225,6 @@ def _worse(old: Row, new: Row) -> Verdict:
     elif reason := useless(old):
         found.mark, found.note = "?", f"cannot see: {reason}"
     return found
-
-
-def p_larger(x: ArrayLike, y: ArrayLike) -> float:
-    """The exact one-sided Mann–Whitney p that x (n,) is not larger than y (m,), ties included: the
-    share of all ways to draw n of the pooled mid-ranks with a sum as large as x's. SciPy's exact p
-    knows no ties."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    ranks = np.rint(2 * rankdata([*x, *y])).astype(int)  # twice a mid-rank is a whole number
-    ways = np.zeros((len(x) + 1, ranks.sum() + 1))  # (how many drawn, their sum)
-    ways[0, 0] = 1
-    for rank in ranks:
-        ways[1:, rank:] += ways[:-1, :-rank]
-    return float(ways[-1, ranks[: len(x)].sum() :].sum() / ways[-1].sum())
-
-
-def shift_bound(x: ArrayLike, y: ArrayLike, level: float) -> float:
-    """The one-sided lower confidence bound at 1 − `level` of the shift of x (n,) over y (m,): the
-    greatest difference of a pair up to which `p_larger` of x less the shift is <= level; −∞ where
-    so few values have none. It is above 0 where `p_larger` of x itself is <= level, else 0 or below
-    (but for ties at 0, where it may be 0 in either case)."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    edges = np.unique([*np.subtract.outer(x, y).ravel(), 0.0])
-    below = [edges[0] - 1, *(edges[1:] + edges[:-1]) / 2]  # a shift just below each edge
-    zero = int(np.searchsorted(edges, 0.0))
-    first, stop = (zero + 1, len(edges)) if p_larger(x, y) <= level else (0, zero + 1)
-    first += bisect_left(range(first, stop), True, key=lambda i: p_larger(x - below[i], y) > level)
-    return float(edges[first - 1]) if first else -np.inf
 
 
 def _separate(family: list[Verdict], alpha: float, samples: Samples) -> None:

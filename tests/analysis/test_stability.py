@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from benchmark.analysis import stability, stopping
-from benchmark.stats import comparisons as stats
+from benchmark.stats.bootstrap import interval
 
 FID, SWD, COPIES = "fid_classifier_750", "swd_2k", "duplicates_classifier_750"
 PRIMARY = {"digits": FID, "gaussians8": SWD}
@@ -300,7 +300,7 @@ def test_stopping_over_seeds():
     )  # the diverged run and the hole are left out
     assert row["iqm"] == pytest.approx(-0.8)  # −0.9, −0.8, −0.7
     assert [row["ci_low"], row["ci_high"]] == list(
-        stats.interval(values[:5], rng=np.random.default_rng(0))
+        interval(values[:5], rng=np.random.default_rng(0))
     )
     row = found.loc["overfit_gap"]
     assert (row["n"], row["median"]) == (3, 0.2)

@@ -24,7 +24,8 @@ from benchmark.analysis.tables import load
 from benchmark.check import rule as gate
 from benchmark.check.baseline import measured
 from benchmark.check.rule import Row, Verdict
-from benchmark.stats.comparisons import robust_spread
+from benchmark.stats.bootstrap import robust_spread
+from benchmark.stats.comparisons import p_larger
 from benchmark.store.code import ROOT
 
 SEEDS = {str(seed) for seed in range(5)}  # of the reruns
@@ -265,7 +266,7 @@ def pairs_allowed(n: int, m: int, level: float) -> int:
     level."""
     for wrong in range(n * m):
         x = [*range(m + 1, m + n), m - wrong + 0.5]  # above y's 1 … m, but for one
-        if wrong > m or gate.p_larger(x, range(1, m + 1)) > level:
+        if wrong > m or p_larger(x, range(1, m + 1)) > level:
             return wrong - 1
     raise AssertionError
 

@@ -24,7 +24,7 @@ from benchmark.report.page import (
     records,
     tags,
 )
-from benchmark.stats import comparisons as stats
+from benchmark.stats.bootstrap import robust_spread
 from benchmark.store import clocks
 from benchmark.store.result_set import cell_status
 from benchmark.text import Record, interval, listed, number, plural, span
@@ -185,7 +185,7 @@ def _spread(group: pd.DataFrame, column: str | None) -> float:
         if column
         else pd.Series(dtype=float)
     )
-    return 100 * stats.robust_spread(final) / final.median() if len(final) > 1 else np.nan
+    return 100 * robust_spread(final) / final.median() if len(final) > 1 else np.nan
 
 
 def _verdicts(group: pd.DataFrame) -> str:

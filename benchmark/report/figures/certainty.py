@@ -13,7 +13,7 @@ from benchmark.analysis.evidence import ALPHA, Evidence
 from benchmark.drawing.layout import dots, lists, pages
 from benchmark.drawing.style import Figure, described, grid, plain, save, wrap
 from benchmark.metrics import sign
-from benchmark.stats import comparisons as stats
+from benchmark.stats.power import minimal_difference
 
 BUDGETS = {"final": "at the end", "equal_time": "at equal training time"}
 SEEDS = (5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40)
@@ -125,7 +125,7 @@ def power(evidence: Evidence, folder: Path) -> list[Figure]:
     if found.empty:
         return []
     families = sorted({1, int(found["comparisons"].min()), int(found["comparisons"].max())})
-    rows = [(m, n, stats.minimal_difference(n, ALPHA / m)) for m in families for n in SEEDS]
+    rows = [(m, n, minimal_difference(n, ALPHA / m)) for m in families for n in SEEDS]
     data = pd.DataFrame(rows, columns=["comparisons", "n", "smallest_sd"])
     figure, ax = plt.subplots(figsize=(5.6, 3.4))
     looks: list[Any] = [
