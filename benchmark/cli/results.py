@@ -99,34 +99,35 @@ def check(
     """Compare results with the committed baseline. Exit code 0: fine, 1: a regression, 2: could not
     compare."""
     from benchmark.analysis.tables import load
-    from benchmark.check import baseline as module
+    from benchmark.check import baseline, output
+    from benchmark.check.rule import exit_code
 
     folder = result_set(results, matrix)
-    verdicts = module.compare(load(folder), folder.name)
+    verdicts = baseline.compare(load(folder), folder.name)
     table = Table(
-        "", "group", "metric", "baseline", "now", "band", "note", title=module.summary(verdicts)
+        "", "group", "metric", "baseline", "now", "band", "note", title=output.summary(verdicts)
     )
     for v in verdicts:
         numbers = ("" if x is None else f"{x:.4g}" for x in (v.baseline, v.current, v.band))
         table.add_row(v.mark, v.group, v.metric, *numbers, v.note)
     Console(highlight=False, markup=False, width=None if out.is_terminal else 200).print(table)
-    print(module.summary(verdicts), *module.limits(verdicts), sep="\n")
+    print(output.summary(verdicts), *output.limits(verdicts), sep="\n")
     if markdown:
         markdown.parent.mkdir(parents=True, exist_ok=True)
         with markdown.open("a") as file:
-            file.write(module.to_markdown(verdicts))
+            file.write(output.to_markdown(verdicts))
     if junit:
-        module.write_junit(verdicts, junit)
-    raise typer.Exit(module.exit_code(verdicts))
+        output.write_junit(verdicts, junit)
+    raise typer.Exit(exit_code(verdicts))
 
 
 def accept(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
     """Make finished results the baseline of `ganbench check` (results/baselines/MATRIX.json)."""
     from benchmark.analysis.tables import load
-    from benchmark.check import baseline as module
+    from benchmark.check.baseline import accept as accept_results
 
     folder = result_set(results, matrix)
-    path, notes = module.accept(load(folder), folder.name)
+    path, notes = accept_results(load(folder), folder.name)
     for text in notes:
         note.print(text)
     out.print(f"{path}")

@@ -4,8 +4,17 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import mannwhitneyu
 
-from benchmark.stats.comparisons import Comparison, family, holm, lowest_p, rank_stability
+from benchmark.stats.comparisons import (
+    Comparison,
+    family,
+    holm,
+    lowest_p,
+    p_larger,
+    rank_stability,
+    shift_bound,
+)
 
 
 @pytest.fixture
@@ -140,3 +149,47 @@ def test_rank_stability_pairs_seeds(rng):
     np.testing.assert_allclose(mixed.sum(axis=1), 1)
     np.testing.assert_allclose(mixed.sum(axis=0), 1)
     assert mixed.max() < 1
+
+
+def test_the_exact_p_is_scipys_and_right_with_ties():
+    rng = np.random.default_rng(0)
+    for n, m in ((5, 30), (4, 4), (1, 9), (12, 11)):
+        x, y = rng.normal(0.5, 1, n), rng.normal(0, 1, m)
+        expected = mannwhitneyu(x, y, alternative="greater", method="exact").pvalue
+        assert p_larger(x, y) == pytest.approx(expected, rel=1e-9)
+    # ranks 3 3 | 3 1: of the six pairs three sum to 6
+    assert p_larger([1, 1], [1, 0]) == pytest.approx(1 / 2)
+    # six 7s among 35 values, five of them drawn: C(6, 5) of C(35, 5)
+    assert p_larger([-7] * 5, [-8] * 29 + [-7]) == pytest.approx(6 / 324632)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_shifts_interval_excludes_zero_where_the_test_rejects(ties):
+    """On 300 draws. Without ties the bound is the (k + 1)-th of the ordered differences, k the
+    largest with P(U <= k) <= the level."""
+    rng, rejected = np.random.default_rng(0), 0
+    k = max(k for k in range(50) if chance_at_most(k) <= 0.025)
+    for _ in range(300):
+        x, y = rng.normal(rng.uniform(0, 2), 1, 5), rng.normal(0, 1, 20)
+        if ties:
+            x, y = np.round(x), np.round(y)
+        bound = shift_bound(x, y, 0.025)
+        p = p_larger(x, y)
+        rejected += p <= 0.025
+        assert bound >= 0 if p <= 0.025 else bound <= 0
+        if not ties:
+            assert bound == pytest.approx(np.sort(np.subtract.outer(x, y).ravel())[k])
+    assert 50 < rejected < 250
+    assert shift_bound([5, 6], [1, 2], 0.1) == -np.inf  # two against two reach 1/6
+
+
+def chance_at_most(k):
+    """P(U <= k) of 5 against 20: the share of subsets of 25 ranks, by Gaussian binomial
+    coefficients."""
+    counts = np.zeros(101)
+    counts[0] = 1
+    for i in range(1, 6):  # times (1 − q^(20 + i)) ÷ (1 − q^i)
+        counts[20 + i :] = counts[20 + i :] - counts[: 101 - 20 - i]
+        for j in range(i, 101):
+            counts[j] += counts[j - i]
+    return counts[: k + 1].sum() / counts.sum()
