@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis import convergence
-from benchmark.analysis.convergence import GROUP
-from benchmark.analysis.tables import Tables, joined, scores
+from benchmark.analysis.scores import PLACE, run_values
+from benchmark.analysis.tables import Tables, joined
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
@@ -66,12 +66,12 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
 
     cells = named(tables.cells)
     notes = _stale(labels, cells)
-    for (dataset, architecture), place in cells.groupby(GROUP, sort=False):
+    for (dataset, architecture), place in cells.groupby(PLACE, sort=False):
         if len(devices := place["device"].dropna().unique()) > 1:
             there = f"{architecture} on {dataset} ran on several devices ({', '.join(devices)})"
             notes.append(f"{there}: its times do not compare, and there is no equal time.")
     return Sides(
-        list(labels), GROUP, cells, side(tables.cells), named(_curves(tables)), named(tables.convergence),
+        list(labels), PLACE, cells, side(tables.cells), named(_curves(tables)), named(tables.convergence),
         tables.primary, _floors(tables), notes,
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ def of_sets(sets: dict[str, Tables]) -> Sides:
         convergence.kaplan_meier(cells[cells["side"] == name]).assign(side=name) for name in names
     ]
     return Sides(
-        names, [*GROUP, "objective"], cells, cells, together([_curves(t) for t in tables]),
+        names, [*PLACE, "objective"], cells, cells, together([_curves(t) for t in tables]),
         pd.concat(to_target, ignore_index=True), first.primary, _floors(first), [*notes, *_stale(names, cells)],
     )  # fmt: skip
 
@@ -142,13 +142,13 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
         )
     long = pd.concat(
         [
-            scores(cells).assign(side=name)
+            run_values(cells).assign(side=name)
             for name, cells in sides.family.groupby("side", sort=False)
         ]
     )
-    planned = sides.family.groupby(GROUP)["side"].unique()
+    planned = sides.family.groupby(PLACE)["side"].unique()
     rows = []
-    families: Any = long[long["of"].isin(of)].groupby([*GROUP, "metric", "of"], sort=False)
+    families: Any = long[long["of"].isin(of)].groupby([*PLACE, "metric", "of"], sort=False)
     for (*place, column, _), of_family in families:
         members = []
         for _, group in of_family.groupby(sides.by, sort=False):
@@ -250,11 +250,11 @@ def ordered(sides: Sides, frame: pd.DataFrame) -> pd.DataFrame:
     """Rows by place and group, in the order of the matrix, and within it by side, the reference
     first."""
     groups = list(sides.cells[sides.by].drop_duplicates().itertuples(index=False, name=None))
-    places = list(dict.fromkeys(group[: len(GROUP)] for group in groups))
+    places = list(dict.fromkeys(group[: len(PLACE)] for group in groups))
     rows = frame[[*sides.by, "side"]].to_numpy().tolist()
     at = [
         (
-            places.index(tuple(group[: len(GROUP)])),
+            places.index(tuple(group[: len(PLACE)])),
             groups.index(tuple(group)),
             sides.names.index(side),
         )
@@ -305,8 +305,8 @@ def _curves(tables: Tables) -> pd.DataFrame:
 
 def _to_targets_of(first: Tables, other: Tables) -> pd.DataFrame:
     """The other set's cells with what they took to the first set's targets."""
-    known = first.cells.groupby(GROUP)["target"].first()
-    places = pd.MultiIndex.from_frame(other.cells[GROUP])
+    known = first.cells.groupby(PLACE)["target"].first()
+    places = pd.MultiIndex.from_frame(other.cells[PLACE])
     targets = dict(zip(places, known.reindex(places), strict=True))
     return other.cells.assign(
         **convergence.to_target(other.cells, other.evals, other.primary, targets)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP
-from benchmark.analysis.tables import Tables, scores
+from benchmark.analysis.scores import PLACE, run_values
+from benchmark.analysis.tables import Tables
 from benchmark.metrics import sign
 from benchmark.stats.bootstrap import (
     MIN_SEEDS,
@@ -27,10 +27,10 @@ from benchmark.stats.bootstrap import (
 from benchmark.stats.comparisons import Comparison, family, lowest_p, rank_stability
 from benchmark.stats.power import effect_size, minimal_difference, seeds_needed
 
-BUDGETS = ("final", "equal_time")
+COMPARED_AT = ("final", "equal_time")
 ALPHA = 0.05
 OPPOSITE = {"better": "worse", "worse": "better", "not separated": "not separated"}
-AT = [*GROUP, "metric", "of"]
+AT = [*PLACE, "metric", "of"]
 COMPARISON = [field.name for field in fields(Comparison)]
 LEADERS = [
     "reference",
@@ -100,10 +100,10 @@ def values(tables: Tables) -> dict[tuple[str, str, str], pd.DataFrame]:
     The best objective by IQM comes first, a diverged seed being the worst value; those without a
     finished seed are last. A place where nothing is measured is left out, and equal time where
     there is none."""
-    long, primary = scores(tables.cells), tables.primary
-    long = long[(long["metric"] == long["dataset"].map(primary)) & long["of"].isin(BUDGETS)]
+    long, primary = run_values(tables.cells), tables.primary
+    long = long[(long["metric"] == long["dataset"].map(primary)) & long["of"].isin(COMPARED_AT)]
     found = {}
-    for (dataset, architecture, of), rows in long.groupby([*GROUP, "of"], sort=False):
+    for (dataset, architecture, of), rows in long.groupby([*PLACE, "of"], sort=False):
         if of == "equal_time" and (dataset, architecture) not in tables.equal_seconds:
             continue
         wide = rows.pivot(index="objective", columns="seed", values="value").reindex(
@@ -240,7 +240,7 @@ def ranks(tables: Tables) -> pd.DataFrame:
                 for name, of_rank in zip(ranked.index, shares, strict=True)
                 for rank, share in enumerate(of_rank)
             ]
-    return pd.DataFrame(rows, columns=[*GROUP, "objective", "rank", "probability"])
+    return pd.DataFrame(rows, columns=[*PLACE, "objective", "rank", "probability"])
 
 
 def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
@@ -253,7 +253,7 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
     seed_sd: the median over objectives of that deviation, robust, in the metric's unit; smallest:
     their product. seeds_top_two: seeds that separate the first two with power 0.8 if they differ as
     they did here, under the same number of comparisons; NaN for more than 100."""
-    sizes = compared[compared["of"] == "final"].groupby(GROUP, sort=False).size().to_dict()
+    sizes = compared[compared["of"] == "final"].groupby(PLACE, sort=False).size().to_dict()
     rows, primary = [], tables.primary
     for (dataset, architecture, of), wide in values(tables).items():
         ranked = wide.dropna(how="all")
@@ -292,7 +292,7 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
                 "seeds_top_two": seeds_needed(effect_size(p), ALPHA / m),
             }
         rows.append(row)
-    return pd.DataFrame(rows, columns=[*GROUP, "metric", *POWER])
+    return pd.DataFrame(rows, columns=[*PLACE, "metric", *POWER])
 
 
 def _reference(tables: Tables, wide: pd.DataFrame) -> str | None:

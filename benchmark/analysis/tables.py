@@ -16,15 +16,13 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from benchmark.analysis import convergence, stability
-from benchmark.analysis.convergence import GROUP
+from benchmark.analysis.scores import AXES, PLACE, RUN_VALUES, summarise
 from benchmark.errors import UserError
-from benchmark.metrics import metric, rank, sign
-from benchmark.stats.bootstrap import iqm_by_group
+from benchmark.metrics import metric, rank
 from benchmark.store.clocks import CLOCKS
 from benchmark.store.code import is_stale
 from benchmark.store.frames import is_wanted, read_frame
 from benchmark.store.result_set import (
-    FINISHED,
     cell_status,
     read_matrix,
     read_protocols,
@@ -65,8 +63,6 @@ REQUIRED = (
 TEXTS = ["metric", "protocol", "network", "layer"]
 STATUS = ["onset", "resumes", "samples_seen", "g_steps", *CLOCKS, "peak_memory_mb"]
 STATUS += ["forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb"]
-AXES = ["objective", "architecture", "dataset", "seed"]
-OF = ["final", "best", "area", "equal_time"]
 STEPS_OF = ["best_g_step", "final_g_step"]
 TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence"]
 
@@ -76,7 +72,7 @@ class Tables:
     """The tables of a matrix, its expanded list (matrix.json) and its protocols (protocols.json).
 
     cells: one row per cell of the list, in its order. evals, steps, layers: long. summary:
-    objective x architecture x dataset x metric x of (OF). convergence: objective x architecture x
+    objective x architecture x dataset x metric x of (RUN_VALUES). convergence: objective x architecture x
     dataset x clock. equal_seconds: the training time that `equal_time` stands for, by (dataset,
     architecture)."""
 
@@ -120,7 +116,7 @@ def load(folder: Path) -> Tables:
     names = [
         f"{name}:{of}"
         for name in sorted(evals["metric"].cat.categories, key=rank)
-        for of in [*OF, *STEPS_OF]
+        for of in [*RUN_VALUES, *STEPS_OF]
     ]
     cells = cells.join(values[names], on="key")
     targets = convergence.find_targets(
@@ -242,101 +238,10 @@ def _primary(evals: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def scores(cells: pd.DataFrame) -> pd.DataFrame:
-    """What counts, long: key, axes, status, metric, of, value. Diverged is the worst value, not
-    done is NaN.
-
-    A dataset's metrics are those that any of its cells has."""
-    columns = [name for name in cells.columns if name.rpartition(":")[2] in OF and ":" in name]
-    parts = []
-    for _, rows in cells.groupby("dataset", sort=False):
-        metrics = {name.rpartition(":")[0] for name in columns if rows[name].notna().any()}
-        kept = [name for name in columns if name.rpartition(":")[0] in metrics]
-        parts.append(rows.melt(["key", *AXES, "status"], kept, "column", "value"))
-    long = pd.concat(parts, ignore_index=True)
-    split = {name: name.rpartition(":") for name in columns}
-    long["metric"], long["of"] = (
-        long["column"].map({name: split[name][i] for name in columns}) for i in (0, 2)
-    )
-    worst = long["metric"].map({name: np.inf * sign(name) for name in long["metric"].unique()})
-    value = (
-        long["value"]
-        .astype(float)
-        .where(long["status"] == "done")
-        .where(long["status"] != "diverged", worst)
-    )
-    return long.drop(columns="column").assign(value=value)
-
-
 def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Rows of evals or steps with the axes, modality and status of their cells, in the order of the
     matrix."""
-    axes = cells[["key", "objective", *GROUP, "seed", "modality", "status"]].rename(
+    axes = cells[["key", "objective", *PLACE, "seed", "modality", "status"]].rename(
         columns={"key": "cell"}
     )
     return axes.merge(rows, on="cell")
-
-
-def crossed(cells: pd.DataFrame) -> list[str]:
-    """The image datasets with two architectures or more: those that ask which objective trains
-    which architecture."""
-    counts = (
-        cells[cells["modality"] == "images"]
-        .groupby("dataset", sort=False)["architecture"]
-        .nunique()
-    )
-    return list(counts.index[counts > 1])
-
-
-def robustness(tables: Tables, dataset: str) -> pd.DataFrame:
-    """architecture x objective of a dataset: seeds in the matrix, done, unfinished, a count for
-    every verdict but ok; and the primary metric's final n, iqm, ci_low, ci_high as in summary."""
-    by = ["architecture", "objective"]
-    cells = tables.cells[tables.cells["dataset"] == dataset]
-    marks = {"done": cells["status"] == "done", "unfinished": ~cells["status"].isin(FINISHED)}
-    marks |= {name: cells["verdict"] == name for name in stability.VERDICTS if name != "ok"}
-    frame = cells[by].assign(seeds=1, **marks).groupby(by, sort=False).sum()
-    rows = tables.summary[
-        (tables.summary["dataset"] == dataset) & (tables.summary["of"] == "final")
-    ]
-    rows = rows[rows["metric"] == tables.primary.get(dataset)]
-    return frame.join(rows.set_index(by)[["n", "iqm", "ci_low", "ci_high"]]).reset_index()
-
-
-def lost(row: dict[Any, Any]) -> list[str]:
-    """The seeds of a row of `robustness` that were lost, and how: ["1/5 diverged", "2/5 late
-    collapse"]."""
-    ways = [*(name for name in stability.VERDICTS if name != "ok"), "unfinished"]
-    return [f"{row[name]}/{row['seeds']} {name}" for name in ways if row[name]]
-
-
-def summarise(cells: pd.DataFrame) -> pd.DataFrame:
-    """objective x architecture x dataset x metric x of: n, n_expected, diverged, median, iqm,
-    ci_low, ci_high.
-
-    median counts a diverged seed as the worst value; iqm and its 95 % BCa interval are over the n
-    seeds that have a finite value, so read them beside n, n_expected and diverged. Fewer than five
-    seeds: no interval."""
-    by = ["dataset", "architecture", "objective", "metric", "of"]
-    long = scores(cells)
-    for name in by:  # a stable order: the matrix's, METRICS', OF
-        order = (
-            OF
-            if name == "of"
-            else sorted(long[name].unique(), key=rank)
-            if name == "metric"
-            else cells[name].unique()
-        )
-        long[name] = pd.Categorical(long[name], order)
-    long["finite"] = long["value"].where(np.isfinite(long["value"]))
-    long["diverged"] = long["status"] == "diverged"
-    group = long.groupby(by, observed=True)
-    frame = group.agg(
-        n=("finite", "count"),
-        n_expected=("key", "size"),
-        diverged=("diverged", "sum"),
-        median=("value", "median"),
-    )
-    frame[["iqm", "ci_low", "ci_high"]] = iqm_by_group(long["finite"], group.ngroup(), len(frame))
-    frame = frame.reset_index().astype(dict.fromkeys(by, str))
-    return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]

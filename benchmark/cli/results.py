@@ -64,11 +64,12 @@ def compare(
     """Compare objectives within a result set, or result sets of one matrix, with the first one.
     Prints Markdown."""
     from benchmark.analysis import compare as module
-    from benchmark.analysis.tables import OF, load
+    from benchmark.analysis.scores import RUN_VALUES
+    from benchmark.analysis.tables import load
     from benchmark.report import compare_page
     from benchmark.store.result_set import read_matrix
 
-    if of not in (valid := [*OF, "all"]):
+    if of not in (valid := [*RUN_VALUES, "all"]):
         raise unknown("--of", of, valid)
     if output:
         writable(output, "--output")
@@ -80,7 +81,7 @@ def compare(
         )
     else:
         sides = module.of_labels(load(result_set(results, matrix)), names)
-    found = module.differences(sides, OF if of == "all" else [of])
+    found = module.differences(sides, RUN_VALUES if of == "all" else [of])
     print(compare_page.to_markdown(compare_page.page(sides, found)), end="")
     if output:
         note.print(f"{compare_page.write(output, sides, found)}")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from benchmark.analysis.convergence import GROUP
+from benchmark.analysis.scores import PLACE
 from benchmark.drawing.style import inches, one_line, plain, style
 
 PLACES = 6  # as many in one figure; with more of them, a figure for each dataset
@@ -18,7 +18,7 @@ PLACES = 6  # as many in one figure; with more of them, a figure for each datase
 def pages(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Rows for one figure each, with what its title ends in: all, or one dataset's where there are
     many places."""
-    if len(rows[GROUP].drop_duplicates()) <= PLACES:
+    if len(rows[PLACE].drop_duplicates()) <= PLACES:
         yield "", rows
         return
     for dataset, of_dataset in rows.groupby("dataset", sort=False, observed=True):
@@ -36,7 +36,7 @@ def panels(
     third of the time."""
     labels, places = (
         list(labels),
-        list(rows[GROUP].drop_duplicates().itertuples(index=False, name=None)),
+        list(rows[PLACE].drop_duplicates().itertuples(index=False, name=None)),
     )
     names = list(rows["objective"].unique())
     marks = [

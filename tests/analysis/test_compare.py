@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmark.analysis import compare, tables
+from benchmark.analysis.scores import RUN_VALUES
 from benchmark.errors import UserError
 from benchmark.report import compare_page
 from tests.conftest import Ended
@@ -167,7 +168,7 @@ def test_a_set_without_the_metric_that_ranks_is_noted(plain: tables.Tables, tmp_
 def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> None:
     second = two(tmp_path / "b")
     sides = sets(plain, second)
-    assert set(compare.differences(sides, tables.OF)["of"]) == {
+    assert set(compare.differences(sides, RUN_VALUES)["of"]) == {
         "final",
         "best",
         "area",
@@ -353,7 +354,7 @@ def test_the_page_says_who_won_and_escapes_names(tmp_path: Path) -> None:
         status={(SCRIPT, "mlp", 1): "diverged"},
     )
     sides = compare.of_labels(tables.load(folder), ["wgan_gp", SCRIPT])
-    written = compare_page.write(tmp_path / "out", sides, compare.differences(sides, tables.OF))
+    written = compare_page.write(tmp_path / "out", sides, compare.differences(sides, RUN_VALUES))
     text, page = (tmp_path / "out/compare.md").read_text(), written.read_text()
     assert "<script" not in text
     assert "<script" not in page

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from benchmark.analysis import tables
+from benchmark.analysis.robustness import crossed, lost, robustness
+from benchmark.analysis.scores import RUN_VALUES
 from benchmark.errors import UserError
 from benchmark.store.code import ROOT
 from tests.helpers import synthetic
@@ -107,7 +109,7 @@ def test_missing_cells_are_rows(tmp_path):
     whole_group = {("lsgan", "gaussians8", seed): "missing" for seed in range(5)}
     summary = tables.load(write(tmp_path / "b", status=whole_group)).summary
     assert summary[summary["objective"] == "lsgan"]["n"].eq(0).all()
-    assert len(summary) == 2 * 4 * len(tables.OF)
+    assert len(summary) == 2 * 4 * len(RUN_VALUES)
 
 
 def test_not_a_number_is_a_hole(tmp_path):
@@ -178,15 +180,15 @@ def test_robustness_counts_verdicts_by_hand(tmp_path, monkeypatch):
             samples=False,
         )
     )
-    assert tables.crossed(found.cells) == ["digits"]
-    rows = tables.robustness(found, "digits").set_index(["architecture", "objective"])
+    assert crossed(found.cells) == ["digits"]
+    rows = robustness(found, "digits").set_index(["architecture", "objective"])
     counts = rows[["seeds", "done", "diverged", "late collapse", "unfinished", "n", "iqm"]]
     assert counts.loc[("mlp", "lsgan")].to_list() == [2, 1, 1, 0, 0, 1, 11]
     assert counts.loc[("dcgan", "lsgan")].to_list() == [2, 2, 0, 1, 0, 2, 10.5]
     assert counts.loc[("dcgan", "wgan")].to_list() == [2, 2, 0, 0, 0, 2, 10.5]
     assert counts.loc[("mlp", "wgan")].to_list() == [2, 1, 0, 0, 1, 1, 11]
-    lost = {key: tables.lost(row) for key, row in rows.to_dict("index").items()}
-    assert lost == {
+    losses = {key: lost(row) for key, row in rows.to_dict("index").items()}
+    assert losses == {
         ("mlp", "lsgan"): ["1/2 diverged"],
         ("dcgan", "lsgan"): ["1/2 late collapse"],
         ("mlp", "wgan"): ["1/2 unfinished"],

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.report.page import Chapter, Row, Table, Trace, at_place, place, records, tags
@@ -203,7 +203,7 @@ def environments(tables: Tables) -> Table:
 
 def recipes(tables: Tables) -> Table:
     """The optimiser and the critic's normalisation each objective ran with."""
-    columns = ["objective", *GROUP, "recipe", "norm", "precision", "layout"]
+    columns = ["objective", *PLACE, "recipe", "norm", "precision", "layout"]
     used = tables.cells[columns].dropna(subset="recipe").drop_duplicates()
     return Table("Recipes", columns, _rows(used), folded=True)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis import convergence
-from benchmark.analysis.convergence import GROUP
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.stopping import stopping
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import THRESHOLDS, VERDICTS
@@ -69,7 +69,7 @@ def speed(found: Evidence) -> Chapter:
     heads = ["where", "objective", "reached", *(CLOCKS[clock] for clock in clocks)]
     table = Table("To the target", heads, note=TO_TARGET)
     given, primary = tables.matrix.get("targets", {}), tables.primary
-    for at in records(frame[GROUP].drop_duplicates()):
+    for at in records(frame[PLACE].drop_duplicates()):
         rows, dataset = at_place(frame, at), at["dataset"]
         label = metric(primary[dataset]).label if dataset in primary else ""
         source = (
@@ -144,10 +144,10 @@ def reliable(found: Evidence) -> Chapter:
     said = f"No failure was seen in {ok} of {plural(len(cells), 'finished run')}, which does not say that their samples "
     chapter.answers.append(f"{said}are good.")
     stopped = {
-        tuple(row[n] for n in (*GROUP, "objective", "quantity")): row
+        tuple(row[n] for n in (*PLACE, "objective", "quantity")): row
         for row in records(stopping(tables.cells))
     }
-    for at in records(tables.cells[GROUP].drop_duplicates()):
+    for at in records(tables.cells[PLACE].drop_duplicates()):
         if said := _tracks(
             primary.get(at["dataset"]), [row for row in stopped.values() if place(row) == place(at)]
         ):
@@ -163,7 +163,7 @@ def reliable(found: Evidence) -> Chapter:
     table = Table(
         "Reliability", [*heads, "loss against quality", "overfitting gap"], note=RELIABILITY
     )
-    for key, group in by_place(cells).groupby([*GROUP, "objective"], sort=False):
+    for key, group in by_place(cells).groupby([*PLACE, "objective"], sort=False):
         dataset, architecture, objective = map(str, key)
         row: Record = {"dataset": dataset, "architecture": architecture, "objective": objective}
         values = [*(group[name].median() for name in ("regret", "oscillation"))]
@@ -244,7 +244,7 @@ def cost(found: Evidence, folder: Path) -> Chapter:
         "critic",
     ]
     table = Table("Cost", heads, note=COST)
-    groups = by_place(cells).groupby([*GROUP, "objective"], sort=False)
+    groups = by_place(cells).groupby([*PLACE, "objective"], sort=False)
     first, medians = groups["key"].first(), groups[shown].median().reset_index()
     for row, key in zip(records(medians), first, strict=True):
         parameters = cell_status(folder, key).get("parameters", {})
@@ -256,7 +256,7 @@ def cost(found: Evidence, folder: Path) -> Chapter:
             )
         )
     chapter = Chapter("cost", "At what cost?", tables=[table])
-    for at in records(medians[GROUP].drop_duplicates()):
+    for at in records(medians[PLACE].drop_duplicates()):
         rows = records(at_place(medians, at).sort_values("ms", kind="stable"))
         ends = [f"{number(row['ms'])} ms ({row['objective']})" for row in (rows[0], rows[-1])]
         said = (

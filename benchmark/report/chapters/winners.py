@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP
-from benchmark.analysis.evidence import ALPHA, BUDGETS, Evidence
-from benchmark.analysis.tables import Tables, crossed, lost, robustness
+from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
+from benchmark.analysis.robustness import crossed, lost, robustness
+from benchmark.analysis.scores import PLACE
+from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
 from benchmark.report.page import Chapter, Item, Row, Table, at_place, place, records, tags
@@ -53,7 +54,7 @@ def ran(found: Evidence) -> Chapter:
     table = Table(
         "Cells by status", ["where", "cells", *cells["status"].value_counts().index, "stale"]
     )
-    places = records(cells[GROUP].drop_duplicates())
+    places = records(cells[PLACE].drop_duplicates())
     for at in places:
         here = at_place(cells, at)
         counts = [
@@ -62,7 +63,7 @@ def ran(found: Evidence) -> Chapter:
             here["stale"].sum(),
         ]
         table.rows.append(Row([place(at), *map(str, counts)], tags(at)))
-    seeds = span(cells.groupby([*GROUP, "objective"])["seed"].nunique())
+    seeds = span(cells.groupby([*PLACE, "objective"])["seed"].nunique())
     compared = f"Compared: {plural(cells['objective'].nunique(), 'objective')} in {plural(len(places), 'place')} (an "
     compared += f"architecture on a dataset), {seeds} seeds each."
     answer = "No: what has not finished is a hole, and shows as n below the number of seeds."
@@ -88,10 +89,12 @@ def where(found: Evidence) -> Chapter:
     leaders = {
         (row["dataset"], row["architecture"], row["of"]): row for row in records(found.leaders)
     }
-    for at in records(tables.cells[GROUP].drop_duplicates()):
-        group = tuple(at[name] for name in GROUP)
+    for at in records(tables.cells[PLACE].drop_duplicates()):
+        group = tuple(at[name] for name in PLACE)
         lines = [
-            _who(found, leaders[(*group, of)], summary) for of in BUDGETS if (*group, of) in leaders
+            _who(found, leaders[(*group, of)], summary)
+            for of in COMPARED_AT
+            if (*group, of) in leaders
         ]
         if not lines:
             lines = ["no finished cell yet."]
@@ -104,7 +107,7 @@ def where(found: Evidence) -> Chapter:
     chapter.tables += [robustness_table(tables, dataset) for dataset in crossed(tables.cells)]
     chapter.tables += [
         leaderboard(found, group, summary)
-        for group in records(tables.cells[GROUP].drop_duplicates())
+        for group in records(tables.cells[PLACE].drop_duplicates())
     ]
     chapter.tables += [over_places(found)] if len(found.overall) else []
     chapter.tables += [comparisons(found), *other_metrics(tables)]
@@ -147,7 +150,7 @@ def _pace(cells: pd.DataFrame) -> list[str]:
 def _summary(tables: Tables) -> dict[tuple[str, ...], Record]:
     """Rows of `summary` by dataset, architecture, objective, metric and of."""
     return {
-        tuple(row[n] for n in (*GROUP, "objective", "metric", "of")): row
+        tuple(row[n] for n in (*PLACE, "objective", "metric", "of")): row
         for row in records(tables.summary)
     }
 
@@ -159,7 +162,7 @@ def _budget(found: Evidence, row: Record) -> str:
     cells = [
         cell
         for cell in found.tables.matrix["cells"]
-        if all(cell[name] == row[name] for name in GROUP)
+        if all(cell[name] == row[name] for name in PLACE)
     ]
     budgets = {
         (name, n)
@@ -241,7 +244,7 @@ def robustness_table(tables: Tables, dataset: str) -> Table:
 def leaderboard(found: Evidence, at: Record, summary: dict[tuple[str, ...], Record]) -> Table:
     """The primary metric's final, equal-time, best and area side by side, the noise floor, and what
     is separated."""
-    tables, group = found.tables, tuple(at[name] for name in GROUP)
+    tables, group = found.tables, tuple(at[name] for name in PLACE)
     cells, rows, leaders = (
         at_place(frame, at) for frame in (tables.cells, found.compared, found.leaders)
     )
@@ -255,7 +258,7 @@ def leaderboard(found: Evidence, at: Record, summary: dict[tuple[str, ...], Reco
     table = Table(f"{place(at)}: {metric(column).label}", ["objective", "n"], of=tags(at))
     table.columns += [*(["diverged"] if diverged else []), *HEADS.values(), "final ÷ floor"]
     against = f"against {reference}" if reference else "better than"
-    table.columns += [f"{against}, {HEADS[of]}" for of in BUDGETS]
+    table.columns += [f"{against}, {HEADS[of]}" for of in COMPARED_AT]
     steps = cells[cells["status"] == "done"].groupby("objective")[f"{column}:best_g_step"].median()
     for name, values in of_name.items():
         final, texts = (
@@ -270,7 +273,7 @@ def leaderboard(found: Evidence, at: Record, summary: dict[tuple[str, ...], Reco
             *([str(final["diverged"])] if diverged else []),
         ]
         row += [*texts.values(), number(final["iqm"] / floor)]
-        row += [_against(rows[rows["of"] == of], name, reference) for of in BUDGETS]
+        row += [_against(rows[rows["of"] == of], name, reference) for of in COMPARED_AT]
         table.rows.append(Row(row, {"objective": [name]}))
     table.note = (
         f"{column}: IQM over the n seeds that finished [95 % BCa interval, from five seeds on], in the order of the "

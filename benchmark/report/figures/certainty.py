@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP
 from benchmark.analysis.evidence import ALPHA, Evidence
+from benchmark.analysis.scores import PLACE
 from benchmark.drawing.layout import dots, lists, pages
 from benchmark.drawing.style import Figure, described, grid, plain, save, wrap
 from benchmark.metrics import sign
@@ -82,10 +82,10 @@ def _spread(ax: Any, rows: pd.DataFrame) -> None:
 def rank_stability(evidence: Evidence, folder: Path) -> list[Figure]:
     """Objective x rank: how often the objective has the rank when seeds are resampled."""
     rows = evidence.ranks.dropna(subset="probability")
-    rows = rows[rows.groupby(GROUP)["rank"].transform("max") > 1]
+    rows = rows[rows.groupby(PLACE)["rank"].transform("max") > 1]
     figures = []
     for of, of_page in pages(rows) if len(rows) else ():
-        places = list(of_page.groupby(GROUP, sort=False))
+        places = list(of_page.groupby(PLACE, sort=False))
         most = of_page["rank"].max()
         figure, axes = grid(len(places), 2, 2.2 + 0.38 * most, 0.9 + 0.3 * most)
         for ax, ((dataset, architecture), of_place) in zip(axes, places, strict=True):

@@ -9,9 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from benchmark.analysis.convergence import GROUP
 from benchmark.analysis.evidence import Evidence, gather
-from benchmark.analysis.tables import Tables, crossed
+from benchmark.analysis.robustness import crossed
+from benchmark.analysis.scores import PLACE
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import lists, log_axis, not_recorded, pages
 from benchmark.drawing.style import (
     LOOK,
@@ -155,7 +156,7 @@ def cost(tables: Tables, folder: Path) -> list[Figure]:
             if len(labels) > 1
             else "."
         )
-        data = of_page[["key", "objective", *GROUP, "seed", *labels]]
+        data = of_page[["key", "objective", *PLACE, "seed", *labels]]
         figures.append(
             save(
                 figure,

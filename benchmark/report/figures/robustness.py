@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.tables import Tables, crossed, lost, robustness
+from benchmark.analysis.robustness import crossed, lost, robustness
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.style import (
     Figure,
     described,

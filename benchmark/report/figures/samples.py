@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP
-from benchmark.analysis.tables import Tables, crossed, joined
+from benchmark.analysis.robustness import crossed
+from benchmark.analysis.scores import PLACE
+from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.style import Figure, grid, plain, save, stem, style, wrap
 
 
@@ -34,7 +35,7 @@ def sample_grids(tables: Tables, folder: Path) -> list[Figure]:
     rows = rows[~rows["dataset"].isin(crossed(tables.cells))]
     return [
         _samples(of_place, folder, *map(str, place))
-        for place, of_place in rows.groupby(GROUP, sort=False)
+        for place, of_place in rows.groupby(PLACE, sort=False)
     ]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter
 
-from benchmark.analysis.convergence import CLOCKS, GROUP, LIMIT, profile
+from benchmark.analysis.convergence import LIMIT, TARGET_CLOCKS, profile
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import dots, lists, log_axis, not_recorded, pages
 from benchmark.drawing.style import Figure, inches, one_line, save, style
@@ -25,8 +26,8 @@ LABELS = {
 def time_to_target(tables: Tables, folder: Path) -> list[Figure]:
     """The Kaplan–Meier median of what the target cost, with its interval, on every clock."""
     rows = tables.convergence[tables.convergence["n"] > 0]
-    rows = rows[(rows.groupby(GROUP)["reached"].transform("max") > 0) & np.isfinite(rows["target"])]
-    clocks = [name for name in CLOCKS if name in set(rows["clock"])]
+    rows = rows[(rows.groupby(PLACE)["reached"].transform("max") > 0) & np.isfinite(rows["target"])]
+    clocks = [name for name in TARGET_CLOCKS if name in set(rows["clock"])]
     figures = []
     for of, of_page in pages(rows) if clocks else ():
         figure, found = lists(of_page, clocks, 2.2 + 2.0 * len(clocks))
@@ -89,7 +90,7 @@ def _costs(ax: Any, ys: dict[Any, int], rows: pd.DataFrame) -> None:
 
 def profiles(tables: Tables, folder: Path) -> list[Figure]:
     """AlgoPerf's performance profile on every clock, where two places or more have a target."""
-    found = {clock: profile(tables.convergence, clock) for clock in CLOCKS}
+    found = {clock: profile(tables.convergence, clock) for clock in TARGET_CLOCKS}
     found = {
         clock: parts
         for clock, parts in found.items()

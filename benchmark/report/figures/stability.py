@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.stopping import stopping
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import dots, lists, not_recorded, pages
@@ -36,7 +36,7 @@ def verdicts(tables: Tables, folder: Path) -> list[Figure]:
         return []
     verdict = cells["verdict"].where(cells["verdict"].notna(), "no verdict")
     place = cells["architecture"].map(wrap) + "\non " + cells["dataset"].map(plain)
-    frame = cells[["objective", *GROUP]].assign(place=place, verdict=verdict)
+    frame = cells[["objective", *PLACE]].assign(place=place, verdict=verdict)
     counts = frame.groupby([*frame], sort=False).size().rename("seeds").reset_index()
     names, places = list(frame["objective"].unique()), list(place.unique())
     turned = len(places) > 4  # many places grow downwards, not sideways
@@ -86,7 +86,7 @@ def verdicts(tables: Tables, folder: Path) -> list[Figure]:
     )
     caption = "A bar holds all seeds of an objective in a place, numbered where they differ. Ok: no failure was "
     caption += "seen, not: the samples are good. No verdict: not finished, or nothing measured."
-    data = counts[["objective", *GROUP, "verdict", "seeds"]]
+    data = counts[["objective", *PLACE, "verdict", "seeds"]]
     return [save(figure, data, folder, Figure("verdicts", "Verdicts", caption, "stability"))]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from benchmark.analysis.convergence import GROUP
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import log_axis, not_recorded, pages, panels
 from benchmark.drawing.style import Figure, described, save, style
@@ -39,16 +39,16 @@ def learning_curves(tables: Tables, folder: Path) -> list[Figure]:
 
 def _learning(tables: Tables, folder: Path, of: str, rows: pd.DataFrame) -> Figure:
     data = over_seeds(rows, "samples_seen", ["value"])
-    clock = rows.groupby([*GROUP, "objective", "samples_seen"], sort=False, observed=True)[
+    clock = rows.groupby([*PLACE, "objective", "samples_seen"], sort=False, observed=True)[
         "train_seconds"
     ].median()
-    data = data.join(clock, on=[*GROUP, "objective", "samples_seen"])
+    data = data.join(clock, on=[*PLACE, "objective", "samples_seen"])
     clocks = {"samples_seen": "samples seen by the critic", "train_seconds": "training seconds"}
     figure, axes = panels(data, clocks, width=9, height=2.3, sharey="row")
     last = rows.sort_values("samples_seen", kind="stable").drop_duplicates("cell", keep="last")
     last = last[last["status"] == "diverged"]
-    primary, targets = tables.primary, tables.cells.groupby(GROUP)["target"].first().to_dict()
-    for place, of_place in data.groupby(GROUP, sort=False):
+    primary, targets = tables.primary, tables.cells.groupby(PLACE)["target"].first().to_dict()
+    for place, of_place in data.groupby(PLACE, sort=False):
         dataset, architecture = map(str, place)
         column = primary[dataset]
         ends = last[(last["dataset"] == dataset) & (last["architecture"] == architecture)]
@@ -113,14 +113,14 @@ def _traces(
 ) -> list[Figure]:
     finite = np.isfinite(rows[[*labels]].astype(float))
     labels = {column: label for column, label in labels.items() if finite[column].any()}
-    seen = rows[[*GROUP, "objective"]].assign(seen=pd.Series(finite[log].any(axis=1), rows.index))
-    rows = rows[seen.groupby([*GROUP, "objective"])["seen"].transform("any").astype(bool)]
+    seen = rows[[*PLACE, "objective"]].assign(seen=pd.Series(finite[log].any(axis=1), rows.index))
+    rows = rows[seen.groupby([*PLACE, "objective"])["seen"].transform("any").astype(bool)]
     figures = []
     for of, of_page in pages(rows) if labels else ():
         data = over_seeds(of_page, "g_step", list(labels))
         width, sharex = max(6.0, 3.0 * len(labels)), "all" if of else "row"
         figure, axes = panels(data, labels, width=width, height=1.7, sharex=sharex)
-        for place, of_place in data.groupby(GROUP, sort=False, observed=True):
+        for place, of_place in data.groupby(PLACE, sort=False, observed=True):
             for ax, (column, label) in zip(axes[place], labels.items(), strict=True):
                 traces = of_place[of_place["quantity"] == column].dropna(subset="median")
                 lines(ax, traces, "g_step", marker="", linewidth=1.2)
@@ -161,7 +161,7 @@ def layers(tables: Tables, folder: Path) -> list[Figure]:
         ]
         data = pd.concat(parts, ignore_index=True)
         figure, axes = panels(data, networks, width=max(6.0, 4.5 * len(networks)), height=1.9)
-        for place, of_place in data.groupby(GROUP, sort=False, observed=True):
+        for place, of_place in data.groupby(PLACE, sort=False, observed=True):
             for ax, (network, label) in zip(axes[place], networks.items(), strict=True):
                 traces = of_place[(of_place["network"] == network) & (of_place["median"] > 0)]
                 lines(ax, traces, "layer_number", markersize=3)
@@ -184,17 +184,17 @@ def layers(tables: Tables, folder: Path) -> list[Figure]:
 def over_seeds(rows: pd.DataFrame, x: str, columns: list[str]) -> pd.DataFrame:
     """Long: dataset, architecture, objective, quantity, x, median, low, high and the n seeds behind
     them; about POINTS values of x in each place where there are more, the last among them."""
-    distinct = rows[[*GROUP, x]].drop_duplicates().sort_values(x)
-    by_place = distinct.groupby(GROUP, observed=True)[x]
+    distinct = rows[[*PLACE, x]].drop_duplicates().sort_values(x)
+    by_place = distinct.groupby(PLACE, observed=True)[x]
     number, count = by_place.cumcount(), by_place.transform("size")
     every = np.ceil(count / POINTS)
     kept = distinct[(number % every == 0) | (number == count - 1)]
     if len(kept) < len(distinct):
-        rows = rows.merge(kept, on=[*GROUP, x])
-    long = rows.melt([*GROUP, "objective", x], columns, "quantity", "y").replace(
+        rows = rows.merge(kept, on=[*PLACE, x])
+    long = rows.melt([*PLACE, "objective", x], columns, "quantity", "y").replace(
         [np.inf, -np.inf], np.nan
     )
-    group = long.groupby([*GROUP, "objective", "quantity", x], sort=False, observed=True)["y"]
+    group = long.groupby([*PLACE, "objective", "quantity", x], sort=False, observed=True)["y"]
     return group.agg(median="median", low="min", high="max", n="count").reset_index()
 
 
