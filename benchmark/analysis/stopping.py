@@ -1,4 +1,4 @@
-"""Is the critic's loss a stopping criterion, and does the critic overfit? Over the seeds of a place.
+"""Is the critic's loss a stopping criterion, and does the critic overfit? Over seeds of a place.
 
 WGAN's claim (Arjovsky 2017, §4: the critic's loss correlates with sample quality) is tested as it
 is stated: by rank, within a run, over its evaluations."""

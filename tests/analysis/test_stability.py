@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from benchmark.analysis import stability, stopping
+from benchmark.analysis.verdicts import VERDICTS
 from benchmark.stats.bootstrap import interval
 
 FID, SWD, COPIES = "fid_classifier_750", "swd_2k", "duplicates_classifier_750"
@@ -174,7 +175,7 @@ def test_known_verdict(name, judged):
 
 
 def test_traces_show_every_verdict():
-    assert {verdict for _, verdict, _ in TRACES.values()} == {None, *stability.VERDICTS}
+    assert {verdict for _, verdict, _ in TRACES.values()} == {None, *VERDICTS}
 
 
 def test_a_cell_is_judged_alone_whatever_the_order_of_rows(judged):

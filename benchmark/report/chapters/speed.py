@@ -10,7 +10,8 @@ from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.stopping import stopping
 from benchmark.analysis.tables import Tables
-from benchmark.analysis.verdicts import THRESHOLDS, VERDICTS
+from benchmark.analysis.thresholds import THRESHOLDS
+from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
 from benchmark.report.page import (
     CLOCKS,
