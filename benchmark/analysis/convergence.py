@@ -63,8 +63,7 @@ def measured(evals: pd.DataFrame) -> pd.DataFrame:
     final_g_step: the generator step of the first best evaluation, and of the last."""
     runs = _by_run(evals)
     rows, run = runs.rows, runs.run
-    samples = rows["samples_seen"].to_numpy()
-    values = rows["value"].to_numpy()
+    samples, values = rows["samples_seen"].to_numpy(), rows["value"].to_numpy()
     g_steps = rows["g_steps"].to_numpy()
     first = np.flatnonzero(np.diff(run, prepend=-1))
     last = np.flatnonzero(np.diff(run, append=-1))
@@ -92,8 +91,7 @@ def measured(evals: pd.DataFrame) -> pd.DataFrame:
 
 def _area(runs: Runs, first: Array, last: Array) -> Array:
     """The mean of each run over samples seen, from the positions of its first and last row."""
-    samples = runs.rows["samples_seen"].to_numpy()
-    values = runs.rows["value"].to_numpy()
+    samples, values = runs.rows["samples_seen"].to_numpy(), runs.rows["value"].to_numpy()
     is_log = _is_log(runs)
     with np.errstate(divide="ignore", invalid="ignore"):
         height = np.where(is_log, np.log10(values), values)
@@ -220,10 +218,9 @@ def kaplan_meier(cells: pd.DataFrame) -> pd.DataFrame:
     diverged = cells["status"] == "diverged"
     target = cells["target"].to_numpy()
     costs = {clock: cells[f"{clock}_to_target"].to_numpy() for clock in TARGET_CLOCKS}
-    ends = {
-        clock: cells[spent].astype(float).mask(diverged, np.inf).to_numpy()
-        for clock, spent in TARGET_CLOCKS.items()
-    }
+    ends = {}
+    for clock, spent in TARGET_CLOCKS.items():
+        ends[clock] = cells[spent].astype(float).mask(diverged, np.inf).to_numpy()
     groups: dict[Any, Any] = cells.groupby([*PLACE, "objective"], sort=False).indices
     rows = []
     for (dataset, architecture, objective), runs in groups.items():
@@ -232,10 +229,8 @@ def kaplan_meier(cells: pd.DataFrame) -> pd.DataFrame:
             reached = np.isfinite(costs[clock][known])
             times = np.where(reached, costs[clock][known], ends[clock][known])
             median = time_to_target(times, reached)
-            row = {
-                "objective": objective,
-                "architecture": architecture,
-                "dataset": dataset,
+            names = {"objective": objective, "architecture": architecture, "dataset": dataset}
+            row = names | {
                 "clock": clock,
                 "n": len(known),
                 "reached": int(reached.sum()),
@@ -294,7 +289,7 @@ def _by_run(evals: pd.DataFrame) -> Runs:
     run = evals["cell"].cat.codes.to_numpy(dtype=int) * len(names)
     run += evals["metric"].cat.codes.to_numpy()
     order = np.lexsort((evals["samples_seen"], run))
-    return Runs(evals.iloc[order], run[order], names)
+    return Runs(evals.iloc[order], run[order].astype(np.int64), names)
 
 
 def _wide(evals: pd.DataFrame, run: Array, values: Sequence[Any] | Array) -> pd.DataFrame:
@@ -308,4 +303,4 @@ def _wide(evals: pd.DataFrame, run: Array, values: Sequence[Any] | Array) -> pd.
 
 def _named(wide: pd.DataFrame) -> pd.DataFrame:
     """Columns (value, METRIC) -> METRIC:value."""
-    return wide.set_axis([f"{metric}:{value}" for value, metric in wide.columns], axis=1)
+    return wide.set_axis([":".join(reversed(name)) for name in wide.columns.to_list()], axis=1)

@@ -5,6 +5,7 @@ the worst value (±inf), and a run that is not finished is a hole (NaN), which s
 n < n_expected."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,8 +71,8 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     value, so read them with n, n_expected and diverged. Fewer than five seeds have no interval."""
     long = run_values(cells)
     # a stable order: the matrix's, METRICS', RUN_VALUES
-    orders: dict[str, Sequence[str]] = {
-        name: cells[name].unique().tolist() for name in ("dataset", "architecture", "objective")
+    orders: dict[str, Any] = {
+        name: cells[name].unique() for name in ("dataset", "architecture", "objective")
     }
     orders |= {"metric": sorted(long["metric"].unique(), key=rank), "of": RUN_VALUES}
     for name, order in orders.items():

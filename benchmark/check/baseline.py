@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.analysis.scores import ms_per_g_step
 from benchmark.analysis.tables import Tables
 from benchmark.check.rows import (
     COST,
@@ -160,8 +161,7 @@ def _values(group: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, 
     for column in columns:
         yield column, group[f"{column}:final"].where(done)
     yield DIVERGED, (group["status"] == "diverged").astype(float)
-    step_ms = 1000 * group["train_seconds"] / group["g_steps"]
-    yield "relative speed", (step_ms / group["reference_ms"]).where(done)
+    yield "relative speed", (ms_per_g_step(group) / group["reference_ms"]).where(done)
     yield "relative memory", (group["peak_memory_mb"] / group["reference_mb"]).where(done)
 
 

@@ -63,7 +63,8 @@ def compare(
 ) -> None:
     """Compare objectives within a result set, or result sets of one matrix, with the first one.
     Prints Markdown."""
-    from benchmark.analysis import compare as module
+    from benchmark.analysis import sides as module
+    from benchmark.analysis.compare import differences
     from benchmark.analysis.scores import RUN_VALUES
     from benchmark.analysis.tables import load
     from benchmark.report import compare_page
@@ -81,7 +82,7 @@ def compare(
         )
     else:
         sides = module.of_labels(load(result_set(results, matrix)), names)
-    found = module.differences(sides, RUN_VALUES if of == "all" else [of])
+    found = differences(sides, RUN_VALUES if of == "all" else [of])
     print(compare_page.to_markdown(compare_page.page(sides, found)), end="")
     if output:
         note.print(f"{compare_page.write(output, sides, found)}")

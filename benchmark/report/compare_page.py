@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.analysis.compare import Sides, cost, ordered, reliability
+from benchmark.analysis.compare import cost, ordered, reliability
+from benchmark.analysis.sides import Sides
 from benchmark.metrics import metric
 from benchmark.report.page import CLOCKS, templates
 from benchmark.store.files import write_bytes

@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmark.analysis import convergence
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import PLACE
+from benchmark.analysis.scores import PLACE, ms_per_g_step
 from benchmark.analysis.stopping import stopping
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.thresholds import THRESHOLDS
@@ -230,7 +230,7 @@ def cost(found: Evidence, folder: Path) -> Chapter:
     """Time, work and memory of a generator step, parameters, and the share of the time spent
     measuring."""
     cells = found.tables.cells[found.tables.cells["g_steps"] > 0]
-    ms = 1000 * cells["train_seconds"] / cells["g_steps"]
+    ms = ms_per_g_step(cells)
     seconds = cells[[*clocks.CLOCKS]].sum(axis=1)
     cells = cells.assign(
         ms=ms, workloads=ms / cells["reference_ms"], forwards=cells["forwards"] / cells["g_steps"]

@@ -8,7 +8,8 @@ import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import EngFormatter
 
-from benchmark.analysis.compare import Sides, curves
+from benchmark.analysis.compare import curves
+from benchmark.analysis.sides import Sides
 from benchmark.drawing.style import (
     DASHES,
     LOOK,

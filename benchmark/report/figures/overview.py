@@ -11,7 +11,7 @@ import seaborn as sns
 
 from benchmark.analysis.evidence import Evidence, gather
 from benchmark.analysis.robustness import crossed
-from benchmark.analysis.scores import PLACE
+from benchmark.analysis.scores import PLACE, ms_per_g_step
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import lists, log_axis, not_recorded, pages
 from benchmark.drawing.style import (
@@ -121,7 +121,7 @@ def cost(tables: Tables, folder: Path) -> list[Figure]:
     """Training milliseconds per generator step, critic steps included, and the same in reference
     workloads."""
     rows = tables.cells[tables.cells["g_steps"] > 0]
-    rows = rows.assign(ms_per_g_step=1000 * rows["train_seconds"] / rows["g_steps"])
+    rows = rows.assign(ms_per_g_step=ms_per_g_step(rows))
     rows = rows.assign(references_per_g_step=rows["ms_per_g_step"] / rows["reference_ms"])
     labels = {
         "ms_per_g_step": "training ms per generator step",
