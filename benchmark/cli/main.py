@@ -33,7 +33,6 @@ from benchmark.cli.results import (
     writable,
 )
 from benchmark.errors import UserError, unknown
-from benchmark.matrix.cell import digest
 from benchmark.store.result_set import FINISHED, cell_status, read_protocols
 from benchmark.train.execution.modes import MODES
 
@@ -211,7 +210,7 @@ def run(
         for key in cells.keys() - todo.keys()
         if known[key]["status"] in FINISHED
         and is_stale(
-            known[key], {"evaluation_hash": digest(cells[key].evaluation)}, cells[key].spec, hashes
+            known[key], {"evaluation_hash": cells[key].evaluation_hash}, cells[key].spec, hashes
         )
     ]
     if kept:

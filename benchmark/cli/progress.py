@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from benchmark.text import duration, place_name
+
 LINES = 16  # of running cells, at most
 
 
@@ -97,35 +99,21 @@ class Left(TimeRemainingColumn):
         return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
 
 
-def duration(seconds: float | None) -> str:
-    """`3 min 07 s`, `2 h 14 min`."""
-    if seconds is None:
-        return "unknown time"
-    minutes = int(seconds) // 60
-    return (
-        f"{minutes // 60} h {minutes % 60:02} min"
-        if minutes >= 60
-        else f"{minutes} min {int(seconds) % 60:02} s"
-    )
-
-
 def option_lines(cells: list[Any]) -> list[str]:
     """Every option in force: evaluation once, training per dataset, and architecture where it has
     its own."""
     shown: dict[str, dict[str, list[str]]] = {}  # dataset -> options -> architectures
     for cell in cells:
         kinds = shown.setdefault(cell.dataset.label, {})
-        kinds.setdefault(_listed(cell.training), []).append(cell.architecture.label)
+        kinds.setdefault(_listed(cell.training.plain()), []).append(cell.architecture.label)
     lines = []
     for dataset, kinds in shown.items():
         for options, architectures in kinds.items():
-            whose = (
-                f"{', '.join(dict.fromkeys(architectures))} on {dataset}"
-                if len(kinds) > 1
-                else dataset
-            )
+            whose = dataset
+            if len(kinds) > 1:
+                whose = place_name(", ".join(dict.fromkeys(architectures)), dataset)
             lines.append(f"[training of {whose}] {options}")
-    return [*lines, f"[evaluation] {_listed(cells[0].evaluation)}"] if cells else []
+    return [*lines, f"[evaluation] {_listed(cells[0].evaluation.plain())}"] if cells else []
 
 
 def plan_lines(

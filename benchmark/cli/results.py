@@ -33,7 +33,7 @@ def tables(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> 
 def plots(matrix: MatrixOption = "quick", results: ResultsOption = RESULTS) -> None:
     """Draw every figure (PNG, SVG and the CSV it shows)."""
     from benchmark.analysis import tables as tables_module
-    from benchmark.report.figures import overview as module
+    from benchmark.report import figures as module
 
     folder = result_set(results, matrix)
     for figure in module.draw_all(tables_module.load(folder), folder):

@@ -16,6 +16,7 @@ from rich.text import Text
 from benchmark.store.code import State
 from benchmark.store.overview import GONE, Reader, counted
 from benchmark.store.result_set import FINISHED, SETTLED
+from benchmark.text import duration
 
 LISTED = 20  # cells of one state and reason that are listed one by one
 COLOURS = {"done": "green", "diverged": "yellow", "error": "red", "timeout": "red"}
@@ -118,7 +119,7 @@ def _running(cells: list[State]) -> Table:
             _bar(1.0, cell["progress"]),
             _percent(cell["progress"]),
             f"{speed:.3g}" if speed else "–",
-            "–" if left is None else span(left),
+            "–" if left is None else duration(left),
         )
     return table
 
@@ -131,7 +132,7 @@ def _outlook(now: dict[str, Any]) -> Iterator[str]:
         said += (
             "; the time left is not known yet"
             if total is None
-            else f"; about {span(total)} of work left"
+            else f"; about {duration(total)} of work left"
         )
         if now["finish"]:
             said += f", done {_when(now['finish'])}"
@@ -158,7 +159,9 @@ def _details(cell: State) -> str:
     said = f": {_percent(cell['progress'])}"
     if cell["steps_per_second"]:
         said += f", {cell['steps_per_second']:.3g} steps/s"
-    return said if cell["seconds_left"] is None else f"{said}, {span(cell['seconds_left'])} left"
+    return (
+        said if cell["seconds_left"] is None else f"{said}, {duration(cell['seconds_left'])} left"
+    )
 
 
 def _when(finish: str) -> str:
@@ -166,16 +169,3 @@ def _when(finish: str) -> str:
     at = datetime.fromisoformat(finish)
     days = (at.date() - datetime.now().date()).days
     return f"at about {at:{'%H:%M' if days == 0 else '%a %H:%M' if days < 7 else '%d %b %Y'}}"
-
-
-def span(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

@@ -165,7 +165,8 @@ def _finish(name: str, module: Any, frames: list[Any], folder: Path, full: bool)
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from benchmark.drawing.style import LOOK, Figure, save
+    from benchmark.drawing.save import Figure, save
+    from benchmark.drawing.style import LOOK
 
     environment, seconds = (
         frames[0].attrs["environment"],

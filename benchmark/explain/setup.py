@@ -43,9 +43,7 @@ def bounding() -> list[Value]:
     """Those of `objectives` that bound the critic's slope: by clipping, a penalty, or a norm of its
     weights."""
     made = [(value, make_objective(choice(value))) for value in objectives()]
-    return [
-        value for value, o in made if hasattr(o, "clip") or o.per_sample_penalty or o.critic_norm
-    ]
+    return [value for value, o in made if o.clip or o.per_sample_penalty or o.critic_norm]
 
 
 def choice(value: Value, axis: str = "objective") -> Choice:

@@ -88,7 +88,9 @@ def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.
     cell: Cell = snapshot.cell
     i, left = 0, n
     while left:
-        size = min(left, CHUNK if i else max(CHUNK, *cell.evaluation["n"].values()))
+        size = min(
+            left, CHUNK if i else max(CHUNK, cell.evaluation.n.points, cell.evaluation.n.images)
+        )
         own = cell.seed if seed is None and i == 0 else stream_seed(cell.seed, "export", seed, i)
         part = replace(snapshot, cell=replace(cell, seed=own)).sample(size).cpu().numpy()
         yield part.transpose(0, 2, 3, 1) if part.ndim == 4 else part.astype(np.float32)
@@ -129,13 +131,11 @@ def _cell(path: Path) -> Cell:
     if not path.exists():
         raise UserError(f"there is no {path}: what to sample is not known")
     try:
-        cell = cell_from_spec(read_json(path))
-    except (KeyError, TypeError) as error:
+        spec = read_json(path)
+        cell = cell_from_spec(spec)
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-    if (
-        not isinstance(cell.evaluation.get("n"), dict)
-        or "sampling_statistics" not in cell.evaluation
-    ):
+    if not {"n", "sampling_statistics"} <= spec.get("evaluation", {}).keys():
         raise UserError(
             f"{path} does not say how the cell was sampled (evaluation.n, evaluation.sampling_statistics)"
         )

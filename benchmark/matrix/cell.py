@@ -1,80 +1,80 @@
-"""One cell of a matrix: its spec, key, folder, random streams, atomic files and the hash of its
-code."""
+"""One cell of a matrix: its spec, its key and its random streams."""
 
 import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmark.matrix.options import Evaluation, Training
+
 
 @dataclass(frozen=True)
 class Choice:
-    """A value on an axis: the variant's name, its non-default parameters, and where its data lies
-    (no part of its identity: a path on one machine)."""
+    """A value on an axis: a variant with its parameters."""
 
     name: str
+    """Name of the variant, which is the name of its file."""
+
     params: dict[str, Any] = field(default_factory=dict)
+    """Parameters that differ from the variant's defaults."""
+
     where: dict[str, Any] = field(default_factory=dict)
+    """Where the data lies on this machine. Not part of the identity of the choice."""
 
     def __hash__(self) -> int:
-        return hash((self.label, _plain(self.where)))
+        return hash((self.label, _shown(self.where)))
 
     @property
     def label(self) -> str:
-        """`wgan_fdgp[pairs=independent]`: the name everywhere, group key and colour key."""
-        inside = ",".join(f"{key}={_plain(value)}" for key, value in sorted(self.params.items()))
-        return f"{self.name}[{inside}]" if inside else self.name
+        """`wgan_fdgp[pairs=independent]`: the name of the choice in every table and figure."""
+        shown = [f"{key}={_shown(value)}" for key, value in sorted(self.params.items())]
+        return f"{self.name}[{','.join(shown)}]" if shown else self.name
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Objective x architecture x dataset x seed with the options it is trained and measured
-    under."""
+    """Objective × architecture × dataset × seed, and the options of training and evaluation."""
 
     objective: Choice
     architecture: Choice
     dataset: Choice
     seed: int
-    training: dict[str, Any]
-    evaluation: dict[str, Any] = field(default_factory=dict)
-    norm: str = "auto"  # the critic's normalisation once `auto` is resolved against the objective
+    training: Training
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+    norm: str = "auto"
+    """Normalisation of the critic, once `auto` is resolved against the objective."""
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What the key is made of: everything that changes the training. Device and evaluation do
-        not."""
-        choices = {
-            "objective": self.objective,
-            "architecture": self.architecture,
-            "dataset": self.dataset,
+        """What the key is made of: all that changes the training. Device and evaluation do not."""
+        return {
+            "objective": _named(self.objective),
+            "architecture": _named(self.architecture),
+            "dataset": _named(self.dataset),
+            "seed": self.seed,
+            "training": self.training.plain(),
         }
-        named = {
-            axis: {"name": choice.name, "params": choice.params} for axis, choice in choices.items()
-        }
-        return {**named, "seed": self.seed, "training": self.training}
 
     @property
     def key(self) -> str:
-        """A readable name and 8 hex digits of the sha256 of the canonical spec."""
-        names = [
-            self.objective.label,
-            self.architecture.label,
-            self.dataset.label,
-            f"seed{self.seed}",
-        ]
-        readable = "-".join(
-            "".join(c if c.isalnum() or c in "_=." else "_" for c in name) for name in names
-        )
-        return f"{readable[:120]}-{digest(self.spec)}"
+        """The cell's name and the name of its folder: see `key_of`."""
+        return key_of(self.spec)
+
+    @property
+    def evaluation_hash(self) -> str:
+        """8 hex digits of the sha256 of the evaluation options."""
+        return digest(self.evaluation.plain())
 
     def stream(self, *names: object) -> int:
-        """The seed of a random stream, from (seed, dataset, architecture, names) and not from the
-        objective, nor from another architecture's critic, so that all objectives, and all critics
-        of one generator, start from the same weights and see the same batches and latents."""
-        own = {key: value for key, value in self.architecture.params.items() if key != "critic"}
-        return stream_seed(
-            self.seed, self.dataset.label, Choice(self.architecture.name, own).label, *names
-        )
+        """The seed of a random stream, from (seed, dataset, architecture, names).
+
+        Neither the objective nor the choice of another architecture's critic changes a stream.
+        So all objectives, and all critics of one generator, start from the same weights and see
+        the same batches and latents."""
+        params = {key: v for key, v in self.architecture.params.items() if key != "critic"}
+        architecture = Choice(self.architecture.name, params)
+        return stream_seed(self.seed, self.dataset.label, architecture.label, *names)
 
 
 def stream_seed(*names: object) -> int:
@@ -88,29 +88,41 @@ def digest(value: Any, length: int = 8) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:length]
 
 
+def key_of(spec: dict[str, Any]) -> str:
+    """A readable name and 8 hex digits of the sha256 of the canonical spec."""
+    names = [Choice(**spec[axis]).label for axis in ("objective", "architecture", "dataset")]
+    readable = "-".join(_file_name(name) for name in [*names, f"seed{spec['seed']}"])
+    return f"{readable[:120]}-{digest(spec)}"
+
+
 def cell_from_spec(spec: dict[str, Any]) -> Cell:
-    """The cell a spec.json describes."""
-    objective, architecture, dataset = (
-        Choice(**spec[axis]) for axis in ("objective", "architecture", "dataset")
-    )
+    """The cell that a spec.json describes.
+
+    Raises KeyError, TypeError or ValueError for a table that is not the spec of a cell."""
     return Cell(
-        objective,
-        architecture,
-        dataset,
+        Choice(**spec["objective"]),
+        Choice(**spec["architecture"]),
+        Choice(**spec["dataset"]),
         spec["seed"],
-        spec["training"],
-        spec.get("evaluation", {}),
+        Training.model_validate(spec["training"]),
+        Evaluation.model_validate(spec.get("evaluation", {})),
         spec["norm"],
     )
 
 
-def _plain(value: Any) -> str:
-    """A parameter's value in a label; a choice within a choice by its own label. Without blanks, as
-    --only asks."""
+def _named(choice: Choice) -> dict[str, Any]:
+    return {"name": choice.name, "params": choice.params}
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "_=." else "_" for c in text)
+
+
+def _shown(value: Any) -> str:
+    """A parameter's value in a label, without blanks, so that `--only` can name it."""
     if isinstance(value, dict) and "name" in value:
-        return Choice(value["name"], {key: v for key, v in value.items() if key != "name"}).label
-    return (
-        json.dumps(value, separators=(",", ":"))
-        if isinstance(value, dict | list | bool)
-        else str(value)
-    )
+        params = {key: v for key, v in value.items() if key != "name"}
+        return Choice(value["name"], params).label
+    if isinstance(value, dict | list | bool):
+        return json.dumps(value, separators=(",", ":"))
+    return str(value)

@@ -157,8 +157,8 @@ def cell(
         architecture[0],
         dataset[0],
         seed,
-        training.model_dump(mode="json"),
-        matrix.evaluation.model_dump(mode="json"),
+        training,
+        matrix.evaluation,
         critic_norm(objective[0], architecture[0], dataset[0]),
     )
 

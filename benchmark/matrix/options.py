@@ -2,7 +2,7 @@
 line."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,7 +20,17 @@ TAG = re.compile(
 
 
 class Strict(BaseModel):
+    """A table of a matrix file: immutable, with neither unknown keys nor other types."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def plain(self) -> dict[str, Any]:
+        """The options as JSON values: what a cell's key and the stored files are made of."""
+        return self.model_dump(mode="json")
+
+    def replaced(self, **changes: Any) -> Self:
+        """These options with some of them changed, validated."""
+        return self.model_validate(self.plain() | changes)
 
 
 class Optimiser(Strict):

@@ -1,19 +1,19 @@
-"""…"""
+"""Open the instrument of a dataset, and measure a snapshot with it."""
 
-import json
 from functools import lru_cache
-from typing import Any
 
 from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.options import Evaluation
 from benchmark.measure.protocol import Instrument, Reading
 from benchmark.train.data import make_dataset
 from benchmark.train.snapshot import Snapshot
 
 
-def open_instrument(choice: Choice, evaluation: dict[str, Any], device: str) -> Instrument:
+def open_instrument(choice: Choice, evaluation: Evaluation, device: str) -> Instrument:
     """The instrument of a dataset under an evaluation, opened at most once per process and
-    device."""
-    return _open(choice, json.dumps(evaluation, sort_keys=True), device)
+    device. Raises ValueError for data that is too small, UserError for an extractor that cannot be
+    had."""
+    return _open(choice, evaluation.model_dump_json(), device)
 
 
 @lru_cache(maxsize=4)
@@ -22,7 +22,7 @@ def _open(choice: Choice, evaluation: str, device: str) -> Instrument:
 
     dataset = make_dataset(choice)
     module = {"images": images, "points": points}[dataset.modality]
-    return module.Instrument(dataset, json.loads(evaluation), device)
+    return module.Instrument(dataset, Evaluation.model_validate_json(evaluation), device)
 
 
 def measure(snapshot: Snapshot, device: str) -> dict[str, Reading]:

@@ -1,9 +1,6 @@
 """What a run needs before the first cell starts: its data, instruments and noise floors, which
 cells are pending, and what they may cost."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +20,7 @@ from benchmark.store.result_set import FINISHED, SETTLED, read_protocols
 from benchmark.train.build import make_objective
 from benchmark.train.data import make_dataset
 from benchmark.train.loop import train
+from variants.datasets import no_downloads
 
 
 def prepare(
@@ -87,7 +85,7 @@ def prepare(
             "dataset": cell.dataset.label,
             "modality": variants.load("datasets", cell.dataset.name).Dataset.modality,
             "seed": cell.seed,
-            "evaluation_hash": digest(cell.evaluation),
+            "evaluation_hash": cell.evaluation_hash,
             "spec": cell.spec,
         }
         for cell in listed
@@ -135,12 +133,11 @@ def estimate(
 
 def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
     options = cell.training
-    trial = options | {"steps": steps, "samples": None, "seconds": None}
-    short = replace(
-        cell, training=trial, evaluation=cell.evaluation | {"schedule": [1.0], "log_every": 1}
-    )
+    trial = options.replaced(steps=steps, samples=None, seconds=None)
+    evaluation = cell.evaluation.replaced(schedule=[1.0], log_every=1)
+    short = replace(cell, training=trial, evaluation=evaluation)
     try:
-        with _offline():
+        with no_downloads():
             make_dataset(cell.dataset).splits  # noqa: B018  loaded here, where nothing may be downloaded
         clock = [s.train_seconds for s in train(short, device)]
     except OSError:
@@ -151,21 +148,8 @@ def _time_steps(cell: Cell, device: str, steps: int = 3) -> float | None:
         if reason := out_of_memory(error, device):
             raise UserError(f"{cell.key}: {reason}") from error
         raise
-    if options["seconds"]:
-        return options["seconds"]
-    per_step = options["batch_size"] * make_objective(cell.objective).d_steps(1000)
+    if options.seconds:
+        return options.seconds
+    per_step = options.batch_size * make_objective(cell.objective).d_steps(1000)
     quickest = min(after - before for before, after in pairwise(clock))
-    return quickest * (options["steps"] or options["samples"] / per_step)
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    before = os.environ.get("GANBENCH_OFFLINE")
-    os.environ["GANBENCH_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["GANBENCH_OFFLINE"]
-        else:
-            os.environ["GANBENCH_OFFLINE"] = before
+    return quickest * (options.steps or (options.samples or 0) / per_step)

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmark.machine.environment import environment
 from benchmark.machine.workload import reference_workload
-from benchmark.matrix.cell import Cell, digest
+from benchmark.matrix.cell import Cell
 from benchmark.run.checkpoint import cut_rows, load_checkpoint, row_lengths, save_checkpoint
 from benchmark.store.clocks import CLOCKS, spent
 from benchmark.store.code import code_hash
@@ -31,7 +31,7 @@ class Attempt:
     def __init__(
         self, cell: Cell, path: Path, device: str, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        set_precision(cell.training["precision"])  # before the environment is looked at
+        set_precision(cell.training.precision)  # before the environment is looked at
         self.cell, self.path, self.device, self.clock, self.entered = (
             cell,
             path,
@@ -42,7 +42,7 @@ class Attempt:
         self.made_by = {
             "format": SCHEMA,
             "code": code_hash(cell),
-            "evaluation options": digest(cell.evaluation),
+            "evaluation options": cell.evaluation_hash,
         }
         self.continued, passed = load_checkpoint(path, self.made_by)
         warnings = [f"{name} {why}" for name, why in passed.items()]
@@ -66,7 +66,11 @@ class Attempt:
             elif entry.name != ".lock":
                 entry.unlink()
         cell, self.continued = self.cell, None
-        spec = cell.spec | {"evaluation": cell.evaluation, "norm": cell.norm, "key": cell.key}
+        spec = cell.spec | {
+            "evaluation": cell.evaluation.plain(),
+            "norm": cell.norm,
+            "key": cell.key,
+        }
         write_json(self.path / "spec.json", spec)
         write_json(self.path / "environment.json", environment(self.device) | {"resumes": []})
         self.status: dict[str, Any] = {
@@ -77,8 +81,8 @@ class Attempt:
             "g_steps": 0,
             **dict.fromkeys(CLOCKS, 0.0),
             "peak_memory_mb": 0.0,
-            "precision": cell.training["precision"],
-            "layout": cell.training["layout"],
+            "precision": cell.training.precision,
+            "layout": cell.training.layout,
             "norm": cell.norm,
             "code": self.made_by["code"],
             "evaluation_hash": self.made_by["evaluation options"],

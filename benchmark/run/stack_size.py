@@ -32,7 +32,7 @@ def stack_size(
     cell's, in trainable weights of generator and critic times batch size, for smaller ones gain
     more; stacks of other sizes, kinds of device, modes or networks than were measured are not made.
     A budget in seconds is no stack's."""
-    if cell.training["seconds"] or waiting < 2:
+    if cell.training.seconds or waiting < 2:
         return 1
     if asked != "auto":
         return min(int(asked), waiting)
@@ -46,7 +46,7 @@ def stack_size(
     if not rows:
         return 1
     net, weights = networks(cell.architecture, cell.dataset, cell.norm)
-    work = weights * cell.training["batch_size"]
+    work = weights * cell.training.batch_size
     ratios: dict[int, float] = {}  # by stack
     for row in sorted(rows, key=lambda row: row["work"]):
         if row["kind"] == net and row["work"] >= work:

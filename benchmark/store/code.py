@@ -77,10 +77,7 @@ def is_stale(
         variants = (cell.objective, cell.architecture, cell.dataset)
         if variants not in hashes:
             hashes[variants] = code_hash(cell)
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-    ):  # its variant's file, or its spec, is gone; a field of a later version
+    except (OSError, KeyError, TypeError, ValueError):
+        # The file of a variant is gone, or another version wrote the spec
         return True
     return status.get("code") != hashes[variants]

@@ -1,14 +1,12 @@
 """…"""
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from benchmark.errors import DamagedError, UserError
+from variants._files import whole_file
 
 SCHEMA = 1
 
@@ -27,24 +25,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: a reader sees the old content or the new one, never a part."""
     with whole_file(path) as file:
         file.write(content)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under its name, in the place of one that may be there, once it
-    is closed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
-    )  # two machines share a cache
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path) -> bytes | None:

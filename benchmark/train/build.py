@@ -37,7 +37,8 @@ def make_networks(cell: Cell) -> tuple[nn.Module, nn.Module]:
 def make_recipe(cell: Cell) -> Recipe:
     """The optimiser of a cell: under recipe="paper" its objective's, as far as the matrix does not
     set it for that objective; else the one the matrix gives to all."""
-    if cell.training["recipe"] != "paper":
-        return Recipe(**cell.training["recipe"])
+    shared = cell.training.recipe
+    if shared != "paper":
+        return Recipe(**shared.plain())
     own = {key: value for key, value in cell.objective.params.items() if key in RECIPE}
     return replace(make_objective(cell.objective).recipe, **own)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import variants
 from benchmark.matrix.cell import Choice
+from benchmark.matrix.options import Training
 
 SHARE = 0.25  # of a GPU's free memory that a dataset may take, for several cells may share the GPU
 Draw = Callable[[torch.Generator, int], Tensor]
@@ -24,9 +25,9 @@ def make_dataset(choice: Choice) -> Any:
     return variants.load("datasets", choice.name).Dataset(**choice.params, **choice.where)
 
 
-def memory_format(training: dict[str, Any]) -> torch.memory_format:
+def memory_format(training: Training) -> torch.memory_format:
     """That of images and convolution weights, by training.layout."""
-    return torch.channels_last if training["layout"] == "channels_last" else torch.contiguous_format
+    return torch.channels_last if training.layout == "channels_last" else torch.contiguous_format
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.matrix.cell import stream_seed
+from benchmark.matrix.options import Training
 from benchmark.train.data import Draw, Resident
 from benchmark.train.snapshot import seed_default
 
@@ -45,12 +46,12 @@ def draw_inputs(
     draw: Draw,
     g_step: int,
     latent_dim: int,
-    options: dict[str, Any],
+    options: Training,
 ) -> Iterator[Inputs]:
     """What the critic steps of an iteration take and then the generator step, from every cell's own
     streams. Those are functions of (seed, g_step, d_step): nothing of them has to be saved. Seeds
     torch's default stream, too."""
-    batch_size, device = options["batch_size"], streams[0].generator.device
+    batch_size, device = options.batch_size, streams[0].generator.device
     seed_default(device.type, stream_seed(streams[0].base, g_step, "default"))
 
     def latents(n: int) -> Tensor:
@@ -71,9 +72,7 @@ def draw_inputs(
         yield _inputs(objective, streams, real, latents(batch_size))
     for stream in streams:
         stream.generator.manual_seed(stream_seed(stream.base, g_step, "generator"))
-    yield _inputs(
-        objective, streams, real, latents(batch_size * options["generator_batch_multiple"])
-    )
+    yield _inputs(objective, streams, real, latents(batch_size * options.generator_batch_multiple))
 
 
 def _inputs(objective: Any, streams: list[Streams], real: Tensor, z: Tensor) -> Inputs:

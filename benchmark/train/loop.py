@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from benchmark.machine.clock import synchronised_time
 from benchmark.machine.memory import peak_memory_mb
 from benchmark.matrix.cell import Cell, stream_seed
+from benchmark.matrix.options import Training
 from benchmark.train.build import make_networks, make_objective, make_recipe
 from benchmark.train.data import (
     Draw,
@@ -88,14 +89,12 @@ def train_stack(
     before. Every cell's numbers are those of its own run to float rounding; a stack's clocks are
     divided by its cells. Raises StackRefused, before anything is yielded, where that cannot be."""
     options = cells[0].training
-    set_precision(options["precision"])
+    set_precision(options.precision)
     mode = resolve(execution, device)
-    with open_batches(
-        cells[0].dataset, options["batch_size"], device, memory_format(options)
-    ) as draw:
+    with open_batches(cells[0].dataset, options.batch_size, device, memory_format(options)) as draw:
         if len(cells) > 1 and not isinstance(draw, Resident):
             raise StackRefused("the data does not lie on the device")
-        if len(cells) > 1 and options["seconds"]:
+        if len(cells) > 1 and options.seconds:
             raise StackRefused("the budget is in seconds, which a stack's cells share")
         snapshots = _train(cells, device, draw, list(states) or [None] * len(cells), pause, mode)
         del states  # their tensors are no part of what the training takes
@@ -111,15 +110,15 @@ def _train(
     mode: str,
 ) -> Generator[list[Snapshot | None], None, None]:
     cell, num, entered = cells[0], len(cells), synchronised_time(device)
-    options, log_every = cell.training, cell.evaluation["log_every"]
-    batch_size, layout = options["batch_size"], memory_format(options)
+    options, log_every = cell.training, cell.evaluation.log_every
+    batch_size, layout = options.batch_size, memory_format(options)
 
     # Build
     objective, recipe = make_objective(cell.objective), make_recipe(cell)
     runs = []
     for each in cells:
         G, D = (network.to(device).to(memory_format=layout) for network in make_networks(each))
-        average = copy.deepcopy(G).requires_grad_(False) if options["ema"] else None
+        average = copy.deepcopy(G).requires_grad_(False) if options.ema else None
         trace = torch.empty(log_every, len(TRACE), device=device)
         runs.append(
             Run(each, G, D, average, Streams(each.stream("steps"), torch.Generator(device)), trace)
@@ -138,7 +137,7 @@ def _train(
         run.forwards = forwards
 
     g_step, first, samples_seen, progress = 0, 0, 0, 0.0  # the trace begins at `first`
-    due = cell.evaluation["schedule"][0] == 0
+    due = cell.evaluation.schedule[0] == 0
 
     # Continue where a state was taken
     for run, state in zip(runs, states, strict=True):
@@ -151,7 +150,7 @@ def _train(
             *run.clocks, run.compiling = state["clocks"]
             run.trace[: len(state["trace"])] = state["trace"]
     iteration = Iteration(
-        objective, [(run.G, run.D) for run in runs], recipe, options["precision"], mode, device
+        objective, [(run.G, run.D) for run in runs], recipe, options.precision, mode, device
     )
     if states[0] is not None:
         iteration.load_states([state["parts"][-2:] for state in states if state is not None])
@@ -200,18 +199,18 @@ def _train(
             return
 
         # Train to the end of a log interval, to where an evaluation is due, or to a pause
-        target = min(share for share in [*cell.evaluation["schedule"], 1.0] if share > progress)
+        target = min(share for share in [*cell.evaluation.schedule, 1.0] if share > progress)
         before = iteration.compile_seconds
         started, paused = synchronised_time(device), False
         while not paused:
-            if options["lr_decay"] == "linear":
+            if options.lr_decay == "linear":
                 set_lr(iteration.optimizers, recipe.lr * (1 - progress))
             rows = iteration(
                 draw_inputs(objective, streams, draw, g_step, runs[0].G.latent_dim, options)
             ).view(num, -1)
             for run, row in zip(runs, rows, strict=True):
                 if run.average is not None:
-                    move_average(run.average, run.G, options["ema"])
+                    move_average(run.average, run.G, options.ema)
                 run.trace[g_step - first] = row
             samples_seen += batch_size * objective.d_steps(g_step)
             g_step += 1
@@ -247,7 +246,7 @@ def _train(
 
 
 def _count(
-    objective: Any, recipe: Any, run: Run, draw: Draw, options: dict[str, Any]
+    objective: Any, recipe: Any, run: Run, draw: Draw, options: Training
 ) -> tuple[float, float]:
     """What a critic step and a generator step cost, by taking each on copies."""
     copies: list[Any] = [copy.deepcopy(network) for network in (run.G, run.D)]
@@ -255,7 +254,7 @@ def _count(
     seed = stream_seed(run.streams.base, 0, 0)
     real = draw(run.streams.generator.manual_seed(seed), seed)
     z = torch.randn(
-        options["batch_size"], G.latent_dim, device=real.device, generator=run.streams.generator
+        options.batch_size, G.latent_dim, device=real.device, generator=run.streams.generator
     )
     return count_forwards(
         objective,
@@ -263,9 +262,9 @@ def _count(
         D,
         [make_optimizer(recipe, network) for network in copies],
         real,
-        (z, z.repeat(options["generator_batch_multiple"], 1)),
+        (z, z.repeat(options.generator_batch_multiple, 1)),
         objective.draw(real, run.streams.generator),
-        options["precision"],
+        options.precision,
     )
 
 
@@ -278,12 +277,12 @@ def _log(
     g_step: int,
     steps: int,
     samples_seen: int,
-    options: dict[str, Any],
+    options: Training,
 ) -> None:
     """Log the `steps` iterations up to generator step g_step, in one copy from the device: the
     cell's row, its layers and its onset. The probes see fresh batches of both splits, the batch of
     the last critic step, and latents."""
-    device, batch_size = run.trace.device, options["batch_size"]
+    device, batch_size = run.trace.device, options.batch_size
     apart = torch.Generator().manual_seed(stream_seed(run.streams.base, g_step, "splits"))
     fresh, held = (
         as_floats(
@@ -314,12 +313,12 @@ def _log(
     run.row |= dict(zip(PROBES, probed, strict=True))
 
 
-def share_spent(options: dict[str, Any], g_steps: int, samples_seen: int, seconds: float) -> float:
+def share_spent(options: Training, g_steps: int, samples_seen: int, seconds: float) -> float:
     """How much of the budget is spent: of generator steps, of samples seen, or of training
     seconds."""
     for spent, budget in ((g_steps, "steps"), (samples_seen, "samples"), (seconds, "seconds")):
-        if options[budget]:
-            return spent / options[budget]
+        if getattr(options, budget):
+            return spent / getattr(options, budget)
     raise AssertionError("a matrix sets exactly one budget")
 
 

@@ -61,7 +61,7 @@ class Snapshot:
             device=device,
             generator=generator,
         )
-        self.G.train(self.cell.evaluation["sampling_statistics"] == "batch")
+        self.G.train(self.cell.evaluation.sampling_statistics == "batch")
         try:
             with full_precision(z):
                 return torch.cat([_finished(self.G(batch)) for batch in z])[:n].contiguous()

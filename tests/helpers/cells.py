@@ -1,32 +1,37 @@
 """Small cells for tests."""
 
 from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.options import Evaluation, Training
 from benchmark.matrix.values import critic_norm
 
-EVALUATION = {
-    "schedule": [0.0, 1.0],
-    "n": {"points": 200, "images": 100},
-    "n_real": 0,
-    "metrics": [],
-    "extractor": "classifier",
-    "extractor_weights": None,
-    "kid_subsets": 5,
-    "kid_subset_size": 50,
-    "sampling_statistics": "batch",
-    "log_every": 1,
-}
-TRAINING = {
-    "batch_size": 16,
-    "steps": 20,
-    "samples": None,
-    "seconds": None,
-    "recipe": "paper",
-    "lr_decay": "none",
-    "generator_batch_multiple": 1,
-    "ema": 0.0,
-    "precision": "float32",
-    "layout": "contiguous",
-}
+EVALUATION = Evaluation.model_validate(
+    {
+        "schedule": [0.0, 1.0],
+        "n": {"points": 200, "images": 100},
+        "n_real": 0,
+        "metrics": [],
+        "extractor": "classifier",
+        "extractor_weights": None,
+        "kid_subsets": 5,
+        "kid_subset_size": 50,
+        "sampling_statistics": "batch",
+        "log_every": 1,
+    }
+)
+TRAINING = Training.model_validate(
+    {
+        "batch_size": 16,
+        "steps": 20,
+        "samples": None,
+        "seconds": None,
+        "recipe": "paper",
+        "lr_decay": "none",
+        "generator_batch_multiple": 1,
+        "ema": 0.0,
+        "precision": "float32",
+        "layout": "contiguous",
+    }
+)
 PLACES = {
     "points": (Choice("mlp", {"width": 32}), Choice("gaussians8")),
     "images": (Choice("dcgan", {"width": 8}), Choice("digits")),
@@ -44,7 +49,7 @@ def small_cell(
         architecture,
         dataset,
         seed,
-        TRAINING | training,
-        EVALUATION | (evaluation or {}),
+        TRAINING.replaced(**training),
+        EVALUATION.replaced(**(evaluation or {})),
         norm,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.cell import Choice, key_of
 from benchmark.store.files import append_rows, write_json
 
 OBJECTIVES = (
@@ -159,12 +159,15 @@ def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[s
         "steps": 600,
         "recipe": "paper" if dataset == "digits" else {"optimizer": "rmsprop", "lr": 1e-3},
     }
-    cell = Cell(
-        _choice(objective), _choice(architecture), _choice(dataset), seed, training, {"n": 750}
-    )
+    chosen = {"objective": objective, "architecture": architecture, "dataset": dataset}
+    spec: dict[str, Any] = {
+        axis: {"name": choice.name, "params": choice.params}
+        for axis, choice in ((axis, _choice(label)) for axis, label in chosen.items())
+    }
+    spec |= {"seed": seed, "training": training}
     return {
-        "key": cell.key, "objective": objective, "architecture": architecture, "dataset": dataset, "seed": seed,
-        "modality": "images" if dataset == "digits" else "points", "evaluation_hash": "e0", "spec": cell.spec,
+        "key": key_of(spec), "objective": objective, "architecture": architecture, "dataset": dataset, "seed": seed,
+        "modality": "images" if dataset == "digits" else "points", "evaluation_hash": "e0", "spec": spec,
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.matrix import expand as matrix
 from benchmark.matrix.cell import Cell, Choice, cell_from_spec
+from benchmark.matrix.options import Training
 from benchmark.store.code import ROOT, code_hash
 from benchmark.train.build import make_recipe
 from tests.conftest import Ended, matrix_text
@@ -104,12 +105,12 @@ def test_training_of_a_dataset_overrides_the_matrix(cells: Callable[..., list[Ce
     plain, special = cells(
         datasets='datasets = ["gaussians8", { name = "swissroll", training = { batch_size = 32, ema = 0.5 } }]'
     )
-    assert (plain.training["batch_size"], plain.training["ema"], plain.training["steps"]) == (
+    assert (plain.training.batch_size, plain.training.ema, plain.training.steps) == (
         8,
         0.0,
         20,
     )
-    assert (special.training["batch_size"], special.training["ema"], special.training["steps"]) == (
+    assert (special.training.batch_size, special.training.ema, special.training.steps) == (
         32,
         0.5,
         20,
@@ -122,12 +123,12 @@ def test_a_budget_of_a_dataset_replaces_the_budget_of_the_matrix(
     plain, special = cells(
         datasets='datasets = ["gaussians8", { name = "swissroll", training = { samples = 999 } }]'
     )
-    assert [plain.training[budget] for budget in ("steps", "samples", "seconds")] == [
+    assert [plain.training.plain()[budget] for budget in ("steps", "samples", "seconds")] == [
         20,
         None,
         None,
     ]
-    assert [special.training[budget] for budget in ("steps", "samples", "seconds")] == [
+    assert [special.training.plain()[budget] for budget in ("steps", "samples", "seconds")] == [
         None,
         999,
         None,
@@ -211,8 +212,8 @@ def test_set_overrides_before_validation(cells: Callable[..., list[Cell]]) -> No
         "training.lr_decay=linear",
     )
     (only,) = cells(overrides=overrides)
-    assert (only.objective.label, only.seed, only.training["steps"]) == ("lsgan", 4, 7)
-    assert only.training["lr_decay"] == "linear"
+    assert (only.objective.label, only.seed, only.training.steps) == ("lsgan", 4, 7)
+    assert only.training.lr_decay == "linear"
 
 
 @pytest.mark.parametrize(
@@ -310,28 +311,27 @@ def test_training_of_an_architecture_goes_over_the_datasets(
         datasets=f'datasets = ["gaussians8", {own}]', architectures=f"architectures = [{mlp}]"
     )
     assert [
-        (c.training["steps"], c.training["samples"], c.training["batch_size"])
-        for c in (plain, special)
+        (c.training.steps, c.training.samples, c.training.batch_size) for c in (plain, special)
     ] == [
         (7, None, 4),
         (7, None, 4),
     ]
-    assert (plain.training["ema"], special.training["ema"]) == (0.0, 0.5)
+    assert (plain.training.ema, special.training.ema) == (0.0, 0.5)
     (set_,) = cells(architectures=f"architectures = [{mlp}]", overrides=("training.steps=3",))
-    assert (set_.training["steps"], set_.training["batch_size"]) == (3, 4)
+    assert (set_.training.steps, set_.training.batch_size) == (3, 4)
 
 
 def test_set_of_a_recipe_goes_over_a_datasets_own(cells: Callable[..., list[Cell]]) -> None:
     own = '{ name = "swissroll", training = { recipe = { lr = 1e-3 }, ema = 0.5 } }'
     (found,) = cells(datasets=f"datasets = [{own}]", overrides=("training.recipe.lr=0.5",))
-    assert (found.training["recipe"]["lr"], found.training["ema"]) == (0.5, 0.5)
+    assert (found.training.recipe.lr, found.training.ema) == (0.5, 0.5)
 
 
 def test_set_reaches_the_training_of_included_cells(cells: Callable[..., list[Cell]]) -> None:
     own = '{ name = "mlp", training = { steps = 9 } }'
     rule = f'[[include]]\nobjective = "wgan"\narchitecture = {own}\ndataset = "swissroll"'
-    assert [c.training["steps"] for c in cells(rules=rule)] == [20, 9]
-    assert [c.training["steps"] for c in cells(rules=rule, overrides=("training.steps=3",))] == [
+    assert [c.training.steps for c in cells(rules=rule)] == [20, 9]
+    assert [c.training.steps for c in cells(rules=rule, overrides=("training.steps=3",))] == [
         3,
         3,
     ]
@@ -371,10 +371,10 @@ def test_set_has_the_last_word_over_a_datasets_own_training(tmp_path: Path) -> N
     own = '{ name = "swissroll", training = { samples = 999, ema = 0.5 } }'
     path.write_text(matrix_text(datasets=f'datasets = ["gaussians8", {own}]'))
     found = matrix.expand(matrix.read(path, ["training.steps=7"])[0])
-    assert [(c.training["steps"], c.training["samples"]) for c in found] == [(7, None), (7, None)]
-    assert [c.training["ema"] for c in found] == [0.0, 0.5]
+    assert [(c.training.steps, c.training.samples) for c in found] == [(7, None), (7, None)]
+    assert [c.training.ema for c in found] == [0.0, 0.5]
     found = matrix.expand(matrix.read(path, ["training.seconds=1.5"])[0])
-    assert [(c.training["steps"], c.training["seconds"]) for c in found] == [
+    assert [(c.training.steps, c.training.seconds) for c in found] == [
         (None, 1.5),
         (None, 1.5),
     ]
@@ -382,9 +382,11 @@ def test_set_has_the_last_word_over_a_datasets_own_training(tmp_path: Path) -> N
 
 # Keys
 
+STEPS = Training(steps=1)
+
 
 def example(**params: object) -> Cell:
-    return Cell(Choice("lsgan", params), Choice("mlp"), Choice("gaussians8"), 0, {"steps": 1})
+    return Cell(Choice("lsgan", params), Choice("mlp"), Choice("gaussians8"), 0, STEPS)
 
 
 def test_values_that_read_alike_have_different_keys() -> None:
@@ -401,7 +403,8 @@ def test_values_that_read_alike_have_different_keys() -> None:
 def test_keys_and_streams_are_the_same_in_every_process() -> None:
     code = """
 from benchmark.matrix.cell import Cell, Choice
-c = Cell(Choice("lsgan", {"b": 2.0, "a": [0.1]}), Choice("mlp"), Choice("gaussians8"), 0, {"steps": 1, "ema": 0.0})
+from benchmark.matrix.options import Training
+c = Cell(Choice("lsgan", {"b": 2.0, "a": [0.1]}), Choice("mlp"), Choice("gaussians8"), 0, Training(steps=1))
 print(c.key, c.stream("weights", 3))
 """
     runs = [
@@ -414,7 +417,7 @@ print(c.key, c.stream("weights", 3))
         ).stdout.strip()
         for seed in ("1", "2")
     ]
-    assert runs == ["lsgan_a=_0.1__b=2.0_-mlp-gaussians8-seed0-b2b4594f 1112293261076192431"] * 2
+    assert runs == ["lsgan_a=_0.1__b=2.0_-mlp-gaussians8-seed0-72304b16 1112293261076192431"] * 2
 
 
 @pytest.mark.parametrize(
@@ -435,14 +438,14 @@ def test_the_code_hash_is_of_all_that_a_variant_imports(
 ) -> None:
     found: list[tuple[Path, ...]] = []
     monkeypatch.setattr("benchmark.store.code._hash_files", found.append)
-    code_hash(Cell(Choice("wgan"), architecture, Choice("stacked_mnist"), 0, {}))
+    code_hash(Cell(Choice("wgan"), architecture, Choice("stacked_mnist"), 0, STEPS))
     assert ROOT / f"variants/{file}.py" in found[0]
     assert ROOT / "variants/architectures/resnet.py" not in found[0], "nor of what it does not"
 
 
 def test_critics_of_one_generator_share_its_streams() -> None:
     plain, other = (
-        Cell(Choice("wgan"), Choice("dcgan", p), Choice("digits"), 0, {})
+        Cell(Choice("wgan"), Choice("dcgan", p), Choice("digits"), 0, STEPS)
         for p in ({}, {"critic": "mlp"})
     )
     assert plain.key != other.key
@@ -457,7 +460,9 @@ def test_streams_differ_by_seed_dataset_architecture_and_name_but_not_by_objecti
         seed: int = 0,
         name: str = "d",
     ) -> int:
-        return Cell(Choice(objective), Choice(architecture), Choice(dataset), seed, {}).stream(name)
+        return Cell(Choice(objective), Choice(architecture), Choice(dataset), seed, STEPS).stream(
+            name
+        )
 
     base = stream()
     assert stream(objective="other") == base
@@ -472,7 +477,7 @@ def test_streams_differ_by_seed_dataset_architecture_and_name_but_not_by_objecti
 
 def test_a_cell_is_found_again_in_its_spec(cells: Callable[..., list[Cell]]) -> None:
     (only,) = cells(objectives='objectives = [{ name = "wgan", clip = 0.1 }]')
-    again = cell_from_spec(only.spec | {"evaluation": only.evaluation, "norm": only.norm})
+    again = cell_from_spec(only.spec | {"evaluation": only.evaluation.plain(), "norm": only.norm})
     assert again.key == only.key
     assert (again.evaluation, again.norm) == (only.evaluation, only.norm)
 

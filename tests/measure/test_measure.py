@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,8 @@ from benchmark.matrix.expand import find, read
 from benchmark.measure import extractors, images, points
 from benchmark.measure.extractors import classifier_weights
 from benchmark.measure.instrument import measure, open_instrument
-from benchmark.measure.protocol import protocol_id
+from benchmark.measure.protocol import FUNCTIONS, metric, metric_names, protocol_id
+from benchmark.metrics import METRICS
 from benchmark.store.files import read_json
 from benchmark.train.data import make_dataset
 from benchmark.train.loop import train
@@ -288,23 +288,63 @@ def test_real_statistics_are_cached_under_everything_they_depend_on(
     again = by_name(images.Instrument(dataset, EVALUATION, "cpu"), generated)
     assert {path.name for path in (tmp_path / "measure").iterdir()} == files
     assert first == pytest.approx(again, rel=1e-12)
-    by_name(images.Instrument(dataset, EVALUATION | {"n_real": 500}, "cpu"), generated)
+    by_name(images.Instrument(dataset, EVALUATION.replaced(**{"n_real": 500}), "cpu"), generated)
     assert len(list((tmp_path / "measure").iterdir())) == len(files) + 2
+
+
+@pytest.mark.parametrize("modality", ["points", "images"])
+def test_every_row_has_a_function_and_the_reverse(modality):
+    rows = {name for name, row in METRICS.items() if modality in row.modality}
+    assert set(FUNCTIONS[modality]) == rows
+    module = {"points": points, "images": images}[modality]
+    for name, function in FUNCTIONS[modality].items():
+        assert function.compute is getattr(module, name)
+
+
+def test_every_modality_of_a_row_is_measured():
+    assert {modality for row in METRICS.values() for modality in row.modality} == set(FUNCTIONS)
+
+
+def test_a_function_without_a_row_is_refused():
+    def no_such_metric(fake, reference):
+        return 0.0
+
+    def fid(fake, reference):
+        return 0.0
+
+    with pytest.raises(AssertionError, match="METRICS has no row 'no_such_metric'"):
+        metric("points")(no_such_metric)
+    with pytest.raises(AssertionError, match="the row 'fid' of METRICS is not of points"):
+        metric("points")(fid)
+
+
+def test_metrics_are_those_wanted_whose_needs_are_met_in_the_order_of_the_rows():
+    assert metric_names("points", [], {"modes"}) == [
+        "swd", "modes_covered", "high_quality", "reverse_kl", "js_grid"
+    ]  # fmt: skip
+    assert metric_names("points", [], set()) == ["swd", "js_grid"]
+    assert metric_names("points", ["js_grid", "reverse_kl", "fid"], {"modes"}) == [
+        "reverse_kl", "js_grid"
+    ]  # fmt: skip
+    without_logits = metric_names("images", [], {"modes"})
+    assert "is_mean" not in without_logits
+    assert "modes_covered" in without_logits
 
 
 def test_protocols_differ_with_what_numbers_depend_on():
     base = protocol_id(open_instrument(DIGITS, EVALUATION, "cpu"))
     ema = {"sampling_statistics": "ema"}
     for change in ({"n_real": 500}, {"n": {"points": 200, "images": 90}}, {"kid_subsets": 6}, ema):
-        assert protocol_id(open_instrument(DIGITS, EVALUATION | change, "cpu")) != base
+        assert protocol_id(open_instrument(DIGITS, EVALUATION.replaced(**change), "cpu")) != base
     assert (
         protocol_id(
-            open_instrument(DIGITS, EVALUATION | {"schedule": [1.0], "metrics": ["fid"]}, "cpu")
+            open_instrument(DIGITS, EVALUATION.replaced(schedule=[1.0], metrics=["fid"]), "cpu")
         )
         == base
     )
     points_of = [
-        open_instrument(Choice("gaussians8"), EVALUATION | change, "cpu") for change in ({}, ema)
+        open_instrument(Choice("gaussians8"), EVALUATION.replaced(**change), "cpu")
+        for change in ({}, ema)
     ]
     assert protocol_id(points_of[0]) != protocol_id(points_of[1])
 
@@ -312,7 +352,7 @@ def test_protocols_differ_with_what_numbers_depend_on():
 def test_protocols_are_those_of_the_committed_baseline():
     """Else `check` refuses every comparison: a change of protocol needs a new baseline."""
     matrix, _ = read(find("quick"))
-    evaluation = matrix.evaluation.model_dump(mode="json")
+    evaluation = matrix.evaluation
     for group in read_json(BASELINES / "quick.json")["groups"]:
         assert (
             protocol_id(open_instrument(Choice(group["dataset"]), evaluation, "cpu"))
@@ -355,7 +395,7 @@ def test_a_collapse_shows_among_real_copies_too():
 def test_planted_copies_show_as_duplicates():
     """On the digits' own features: 420 distinct training images, and 280 more copies of one of
     them."""
-    evaluation = EVALUATION | {"n": {"points": 200, "images": 700}, "metrics": ["duplicates"]}
+    evaluation = EVALUATION.replaced(n={"points": 200, "images": 700}, metrics=["duplicates"])
     instrument, real = (
         images.Instrument(make_dataset(DIGITS), evaluation, "cpu"),
         make_dataset(DIGITS).train(),
@@ -390,7 +430,7 @@ def test_modes_of_images_by_hand():
 
 def test_image_modes_need_a_dataset_with_modes_and_its_classifier(monkeypatch):
     dataset = make_dataset(DIGITS)
-    evaluation = EVALUATION | {"metrics": ["modes_covered", "reverse_kl"]}
+    evaluation = EVALUATION.replaced(metrics=["modes_covered", "reverse_kl"])
     assert images.Instrument(dataset, evaluation, "cpu").columns == {}
     monkeypatch.setattr(type(dataset), "num_modes", 10)
     instrument = images.Instrument(dataset, evaluation, "cpu")
@@ -406,7 +446,7 @@ def test_image_modes_need_a_dataset_with_modes_and_its_classifier(monkeypatch):
     )
     other = dataclasses.replace(instrument.extractor, name="another")
     monkeypatch.setattr(images, "open_extractor", lambda *arguments: other)
-    monkeypatch.setattr(images.Instrument, "_cached", lambda *arguments: (None, Path("real.npz")))
+    monkeypatch.setattr(images, "real_features", lambda *arguments, **options: None)
     assert images.Instrument(dataset, evaluation, "cpu").columns == {}
 
 
@@ -459,11 +499,13 @@ def write_inception(path):
 
 def test_inception_agrees_with_a_whole_call(inception_weights, generated):
     """One channel is repeated three times, as every user of Inception on grey images does."""
-    evaluation = EVALUATION | {
-        "extractor": "inception-v3-compat",
-        "extractor_weights": str(inception_weights),
-    }
-    evaluation |= {"n": {"points": 10, "images": 20}, "n_real": 20, "kid_subset_size": 10}
+    evaluation = EVALUATION.replaced(
+        extractor="inception-v3-compat",
+        extractor_weights=str(inception_weights),
+        n={"points": 10, "images": 20},
+        n_real=20,
+        kid_subset_size=10,
+    )
     instrument = open_instrument(DIGITS, evaluation, "cpu")
     assert instrument.columns["fid"] == "fid_inception_20"
     real = make_dataset(DIGITS).train()[:20].expand(-1, 3, -1, -1)
@@ -573,4 +615,4 @@ def test_a_trained_snapshot_is_measured_without_disturbing_it():
 def test_more_samples_than_held_out_ones_are_refused(n):
     choice = DIGITS if n["images"] == 800 else Choice("gaussians8")
     with pytest.raises(ValueError, match="held out"):
-        open_instrument(choice, EVALUATION | {"n": n}, "cpu")
+        open_instrument(choice, EVALUATION.replaced(**{"n": n}), "cpu")

@@ -755,7 +755,7 @@ def listened(folder: Path, flag: Callable[[], bool]) -> Event:
     """The last event of a cell that asks this flag."""
     listener, last = ray_node.Listener(flag), None
     events = run_cell(
-        replace(SHORT, training=SHORT.training | {"steps": 10**6}), folder, "cpu", listener.stop
+        replace(SHORT, training=SHORT.training.replaced(steps=10**6)), folder, "cpu", listener.stop
     )
     while event := listener.next(events):
         last = event

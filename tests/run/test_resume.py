@@ -347,7 +347,7 @@ def test_a_checkpoint_of_something_else_is_not_continued(
         if other == "format":
             patch.setattr(attempt, "SCHEMA", 0)
         schedule = {"schedule": [0, 1]} if other == "evaluation options" else {}
-        cut_at(replace(cell, evaluation=cell.evaluation | schedule), tmp_path, 4)
+        cut_at(replace(cell, evaluation=cell.evaluation.replaced(**schedule)), tmp_path, 4)
     status = end(run_cell(cell, tmp_path, "cpu"))
     assert status["resumes"] == 0
     assert status["warnings"] == [

@@ -85,13 +85,15 @@ def ours(
     from benchmark.measure import images
 
     dataset, fake = pictures(name, n)
-    evaluation = EVALUATION | {
-        "n": {"images": n},
-        "n_real": n_real,
-        "kid_subsets": 100,
-        "kid_subset_size": size,
-    }
-    evaluation |= {"extractor": extractor, "extractor_weights": weights, "metrics": list(THEIRS)}
+    evaluation = EVALUATION.replaced(
+        n={"images": n},
+        n_real=n_real,
+        kid_subsets=100,
+        kid_subset_size=size,
+        extractor=extractor,
+        extractor_weights=weights,
+        metrics=list(THEIRS),
+    )
     instrument = images.Instrument(dataset, evaluation, device)
     fake = fake.to(device)
 

@@ -10,6 +10,7 @@ import numpy as np
 from benchmark import metrics
 from benchmark.analysis import tables
 from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.options import Training
 from benchmark.store.code import code_hash
 
 OBJECTIVES = ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp", "hinge")
@@ -59,7 +60,7 @@ def write(
     )  # FID from 400 down to 20, the others below 1 or above
     axes = [[Choice(names[i % len(names)], {"variant": i}) for i in range(n)] for names, n in
             ((OBJECTIVES, objectives), (("dcgan", "resnet"), architectures), (("digits",), datasets))]  # fmt: skip
-    training = {"batch_size": 64, "steps": 1000, "recipe": "paper"}
+    training = Training(batch_size=64, steps=1000)
     entries, code = [], {}
     for k, (dataset, architecture, objective, seed) in enumerate(
         product(axes[2], axes[1], axes[0], range(seeds))

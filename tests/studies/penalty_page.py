@@ -117,8 +117,8 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from benchmark.drawing.layout import log_axis
-    from benchmark.drawing.style import LOOK, grid
+    from benchmark.drawing.layout import grid, log_axis
+    from benchmark.drawing.style import LOOK
 
     table = table.assign(
         how=table["execution"].where(

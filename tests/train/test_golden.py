@@ -16,7 +16,7 @@ import variants
 from benchmark.train.loop import train
 from tests.helpers.cells import PLACES, small_cell
 
-FILE = Path(__file__).parent / "golden" / "traces.json"
+FILE = Path(__file__).parent.parent / "golden" / "traces.json"
 GOLDEN = json.loads(FILE.read_text()) if FILE.exists() else {}
 
 

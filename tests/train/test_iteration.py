@@ -261,7 +261,7 @@ def test_clocks_of_a_stack_are_shared():
 
 def test_what_cannot_be_stacked_is_refused(monkeypatch):
     timed = [
-        replace(cell, training=cell.training | {"steps": None, "seconds": 1.0})
+        replace(cell, training=cell.training.replaced(steps=None, seconds=1.0))
         for cell in seeds("wgan", "points")
     ]
     with pytest.raises(StackRefused, match="seconds"):

@@ -1,5 +1,6 @@
 """Every loss against its closed form in float64 (SCIENCE: s is a score, σ the sigmoid)."""
 
+import dataclasses
 import math
 
 import pytest
@@ -55,7 +56,7 @@ def sigma(s):
         (wgan_fdgp.Objective(), lambda s: -1.0),
         (hinge.Objective(), lambda s: -1.0),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 def test_generator_gradient(objective, gradient):
     expected = torch.tensor([gradient(s) for s in SCORES], dtype=torch.float64)
@@ -87,7 +88,7 @@ def test_generator_gradient(objective, gradient):
         (hinge.Objective(), 0.0, 1.0),
         (hinge.Objective(margin=3), (3 - 2) + (3 - 1), 1.0),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 def test_loss_at_scores_2_and_minus_1(objective, d_loss, g_loss):
     real, fake = (
@@ -124,6 +125,13 @@ def test_the_hinge_teaches_the_critic_only_inside_the_margin():
 
 
 # Clipping
+
+
+def test_only_the_clipped_objective_says_a_bound_and_only_there_a_matrix_sets_it():
+    for module in (hinge, lsgan, minimax, nonsaturating, wgan_fdgp, wgan_gp):
+        assert module.Objective().clip is None
+        assert "clip" not in {field.name for field in dataclasses.fields(module.Objective)}
+    assert wgan.Objective(clip=0.02).clip == 0.02
 
 
 def test_clipping_reaches_every_parameter():

@@ -35,7 +35,7 @@ CLIPS = (0.1, 0.01, 0.001)
 
 def cases(full: bool) -> list[dict[str, Any]]:
     size = {"steps": 10_000, "batch_size": 256} if full else {"steps": 150, "batch_size": 64}
-    values = [value for value in bounding() if not hasattr(make_objective(choice(value)), "clip")]
+    values = [value for value in bounding() if make_objective(choice(value)).clip is None]
     return [
         {"value": value, **size}
         for value in [*({"name": "wgan", "clip": clip} for clip in CLIPS), *values]
@@ -51,7 +51,7 @@ def measure(value: dict[str, Any], steps: int, batch_size: int, width: int = 512
     D, draw = make_critic(value, (2,), width=width, depth=12), noised("swissroll", batch_size)
     probe = noised("swissroll", 512)(torch.Generator().manual_seed(1))
     label = (
-        f"{chosen.name}[clip={objective.clip:g}]" if hasattr(objective, "clip") else chosen.label
+        f"{chosen.name}[clip={objective.clip:g}]" if objective.clip else chosen.label
     )  # c is the point
     frames = []
     for step in train_critic(objective, D, draw, steps, objective.recipe):

@@ -77,11 +77,7 @@ def measure(
         d_loss = objective.d_loss(D, real, fake, objective.draw(real, generator)).item()
         slope = slopes_between(D, real, fake, generator).max().item()
         estimate = (
-            gap / slope
-            if hasattr(objective, "clip")
-            else gap
-            if objective.per_sample_penalty
-            else math.nan
+            gap / slope if objective.clip else gap if objective.per_sample_penalty else math.nan
         )
         rows.append({
             **{"objective": chosen.label, "theta": theta, "js": math.log(2) if theta else 0.0, "w1": abs(theta)},

@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from benchmark.drawing.style import one_line, style
+from benchmark.drawing.style import style, wrap_long
 from benchmark.explain.setup import choice, final, objectives, run
 from benchmark.measure.points import MODE_SHARE
 from benchmark.train.build import make_objective
@@ -99,7 +99,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             ax.fill_between(
                 of.index, of["min"], of["max"], color=look["color"], alpha=0.1, linewidth=0
             )
-            ax.plot(of.index, of["mean"], label=one_line(str(name)), **look | {"markersize": 3})
+            ax.plot(of.index, of["mean"], label=wrap_long(str(name)), **look | {"markersize": 3})
         ax.set(xlabel="critic steps", ylabel=label)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

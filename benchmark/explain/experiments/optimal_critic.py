@@ -120,7 +120,7 @@ def separable(objective: Any) -> bool:
     """Whether the critic's loss is a mean over scores of real samples plus one over scores of
     generated ones, and has a minimum: no penalty, no pairs, nothing that only a bound on the critic
     holds."""
-    if objective.per_sample_penalty or hasattr(objective, "clip"):
+    if objective.per_sample_penalty or objective.clip:
         return False
 
     def loss(real: float, fake: float) -> float:

@@ -221,9 +221,9 @@ def sweep(value: dict[str, Any], seed: int, steps: int, width: int) -> list[dict
     form = choice({k: v for k, v in value.items() if k != "penalty_weight"}).label
     row = {"form": form, "penalty_weight": value["penalty_weight"], "seed": seed}
     fid = measured(snapshot, "cpu")["fid_classifier_750"][0]
-    return [
-        row | {"slope": snapshot.row["slope"], "slope_std": snapshot.row["slope_std"], "fid": fid}
-    ]  # type: ignore
+    assert snapshot.row is not None
+    slopes = {name: snapshot.row[name] for name in ("slope", "slope_std")}
+    return [row | slopes | {"fid": fid}]
 
 
 def draw(frame: pd.DataFrame) -> Figure:

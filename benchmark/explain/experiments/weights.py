@@ -39,9 +39,7 @@ def cases(full: bool) -> list[dict[str, Any]]:
     steps = 20_000 if full else 400
     found = []
     for value in bounding():
-        starts = (
-            ("usual", "inside") if hasattr(make_objective(choice(value)), "clip") else ("usual",)
-        )
+        starts = ("usual", "inside") if make_objective(choice(value)).clip else ("usual",)
         found += [{"value": value, "start": start, "steps": steps} for start in starts]
     return found
 

@@ -312,7 +312,7 @@ def cancel(stream: Any, force: bool = False) -> None:
 
 def measured_like(cell: Cell) -> str:
     """Equal for cells that a node measures with the same instrument."""
-    return digest([cell.dataset.label, cell.dataset.where, cell.evaluation])
+    return digest([cell.dataset.label, cell.dataset.where, cell.evaluation.plain()])
 
 
 def measured_with(cell: Cell, device: str) -> list[Path]:
@@ -325,7 +325,7 @@ def measured_with(cell: Cell, device: str) -> list[Path]:
     ):
         return []
     found = [radii, radii.with_name(f"{radii.stem.partition('-')[2]}.npz")]
-    if cell.evaluation["extractor"] == "classifier" and not cell.evaluation["extractor_weights"]:
+    if cell.evaluation.extractor == "classifier" and not cell.evaluation.extractor_weights:
         found.append(classifier_weights(make_dataset(cell.dataset)))
     return [path for path in found if path.parent == cache_folder() and path.exists()]
 

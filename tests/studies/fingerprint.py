@@ -1,0 +1,143 @@
+"""The suite's behaviour as one line of hashes per part: `python -m tests.studies.fingerprint` prints
+all lines, `… --write` stores them for tests/test_fingerprint.py.
+
+A refactoring changes no line. The parts `matrix`, `tables` and `figures` are the same on every
+machine; `train` and `measure` are equal to the bit only on the processor and the torch version that
+stand in the stored file.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import variants
+from benchmark.analysis import tables
+from benchmark.check.baseline import measured
+from benchmark.machine.environment import environment
+from benchmark.matrix.expand import expand, find, names, read
+from benchmark.measure.instrument import open_instrument
+from benchmark.measure.protocol import protocol_id
+from benchmark.report import report
+from benchmark.train.loop import train
+from tests.helpers import synthetic
+from tests.helpers.cells import PLACES, small_cell
+
+FILE = Path(__file__).parent.parent / "golden" / "fingerprint.json"
+DIGITS = 10  # significant digits of a figure's numbers: what a plotting library rounds may differ
+
+
+def matrix() -> Iterator[tuple[str, object]]:
+    """Keys, specs, normalisations and one random stream of every cell of every shipped matrix."""
+    for name in names():
+        cells = expand(read(find(name))[0])
+        facts = [
+            (cell.key, cell.norm, cell.stream("weights"), cell.spec, cell.evaluation.plain())
+            for cell in cells
+        ]
+        yield name, [len(cells), sha(facts)]
+
+
+def training() -> Iterator[tuple[str, object]]:
+    """Twenty steps of every objective on both modalities: rows, final weights and samples."""
+    for objective in variants.names("objectives"):
+        for place in PLACES:
+            rows = []
+            for snapshot in train(small_cell(objective, place), "cpu", execution="eager"):
+                row = {name: repr(value) for name, value in (snapshot.row or {}).items()}
+                rows.append([snapshot.g_steps, snapshot.samples_seen, row])
+            tensors = [*snapshot.G.state_dict().values(), *snapshot.D.state_dict().values()]
+            state = b"".join(tensor.numpy().tobytes() for tensor in tensors)
+            samples = snapshot.sample(50).numpy().tobytes()
+            forwards = list(snapshot.forwards)
+            yield f"{objective} {place}", [sha(rows), sha(state), sha(samples), forwards]
+
+
+def measuring() -> Iterator[tuple[str, object]]:
+    """Protocol id and noise floor of both modalities."""
+    for place in PLACES:
+        cell = small_cell("wgan", place)
+        instrument = open_instrument(cell.dataset, cell.evaluation, "cpu")
+        floor = {name: repr(tuple(reading)) for name, reading in instrument.floor().items()}
+        yield place, [protocol_id(instrument), sha(floor)]
+
+
+def results() -> Iterator[tuple[str, object]]:
+    """Tables, gate, report and the numbers behind the figures of a synthetic result set."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "runs" / "synthetic"
+        synthetic.write(folder)
+        loaded = tables.load(folder)
+        tables.write(loaded, folder)
+        for path in sorted((folder / "tables").glob("*.csv")):
+            yield f"table {path.stem}", sha(path.read_bytes())
+        yield "gate", sha([asdict(row) for row in measured(loaded)])
+        report.write(folder, loaded)
+        yield "report", sha((folder / "report/report.md").read_bytes())
+        for path in sorted((folder / "figures").glob("*.csv")):
+            yield f"figure {path.stem}", sha(rounded(path.read_text()))
+
+
+PARTS: dict[str, Callable[[], Iterator[tuple[str, object]]]] = {
+    "matrix": matrix,
+    "training": training,
+    "measuring": measuring,
+    "results": results,
+}
+
+
+def sha(value: Any) -> str:
+    """16 hex digits of the sha256 of bytes, or of a value's canonical JSON."""
+    data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(data if isinstance(data, bytes) else data.encode()).hexdigest()[:16]
+
+
+def rounded(text: str) -> list[list[str]]:
+    """The fields of a CSV, its numbers to DIGITS significant digits."""
+    return [[_rounded(field) for field in row] for row in csv.reader(io.StringIO(text))]
+
+
+def _rounded(field: str) -> str:
+    try:
+        number = float(field)
+    except ValueError:
+        return field
+    return f"{number:.{DIGITS}g}" if math.isfinite(number) else field
+
+
+def machine() -> dict[str, object]:
+    """What float32 arithmetic depends on."""
+    facts = environment("cpu")
+    return {"torch": facts["versions"]["torch"], "processor": facts["processor"]}
+
+
+def lines(part: str) -> dict[str, object]:
+    """The lines of a part, by name, as JSON holds them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return json.loads(json.dumps(dict(PARTS[part]())))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def main() -> None:
+    found = {"machine": machine(), **{part: lines(part) for part in PARTS}}
+    text = json.dumps(found, indent=1) + "\n"
+    if "--write" in sys.argv[1:]:
+        FILE.write_text(text)
+    else:
+        print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
