@@ -16,7 +16,8 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from benchmark.analysis import convergence, stability
-from benchmark.analysis.scores import AXES, PLACE, RUN_VALUES, summarise
+from benchmark.analysis.published import with_axes, with_parameters, with_whole_numbers
+from benchmark.analysis.scores import AXES, PLACE, RUN_VALUES, scores, summarise
 from benchmark.errors import UserError
 from benchmark.metrics import metric, rank
 from benchmark.store.clocks import CLOCKS
@@ -64,7 +65,7 @@ TEXTS = ["metric", "protocol", "network", "layer"]
 STATUS = ["onset", "resumes", "samples_seen", "g_steps", *CLOCKS, "peak_memory_mb"]
 STATUS += ["forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb"]
 STEPS_OF = ["best_g_step", "final_g_step"]
-TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence"]
+TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence", "scores"]
 
 
 @dataclass
@@ -91,6 +92,19 @@ class Tables:
         """The column each dataset is ranked by: its first measured primary metric, in the order of
         METRICS."""
         return _primary(self.evals, self.cells)
+
+    def published(self) -> dict[str, pd.DataFrame]:
+        """The tables by name, as they are written: with axes, parameters and whole numbers."""
+        frames = {
+            "cells": with_parameters(self.cells, [cell["spec"] for cell in self.matrix["cells"]]),
+            "evals": with_axes(self.evals, self.cells),
+            "steps": with_axes(self.steps, self.cells),
+            "layers": with_axes(self.layers, self.cells),
+            "summary": self.summary,
+            "convergence": self.convergence,
+            "scores": scores(self.cells),
+        }
+        return {name: with_whole_numbers(frame) for name, frame in frames.items()}
 
     def floor(self, dataset: str, column: str) -> float:
         """The noise floor, real against held-out real; NaN where none was measured."""
@@ -132,8 +146,8 @@ def load(folder: Path) -> Tables:
 def write(tables: Tables, folder: Path) -> None:
     """Write each table to `folder`/tables as parquet and CSV."""
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
-        table = pa.Table.from_pandas(getattr(tables, name), preserve_index=False)
+    for name, frame in tables.published().items():
+        table = pa.Table.from_pandas(frame, preserve_index=False)
         parquet.write_table(table, folder / f"tables/{name}.parquet")
         csv.write_csv(table, folder / f"tables/{name}.csv")
 
