@@ -26,6 +26,8 @@ TARGET_CLOCKS = {
     "forwards": "forwards",
     "seconds": "train_seconds",
 }
+KAPLAN_MEIER = ["objective", "architecture", "dataset", "clock", "n", "reached", "target"]
+KAPLAN_MEIER += ["median", "ci_low", "ci_high"]
 # AlgoPerf: a time over this many times the best scores nothing
 LIMIT = 4.0
 
@@ -229,18 +231,10 @@ def kaplan_meier(cells: pd.DataFrame) -> pd.DataFrame:
             reached = np.isfinite(costs[clock][known])
             times = np.where(reached, costs[clock][known], ends[clock][known])
             median = time_to_target(times, reached)
-            names = {"objective": objective, "architecture": architecture, "dataset": dataset}
-            row = names | {
-                "clock": clock,
-                "n": len(known),
-                "reached": int(reached.sum()),
-                "target": target[runs[0]],
-                "median": median.median,
-                "ci_low": median.low,
-                "ci_high": median.high,
-            }
-            rows.append(row)
-    return pd.DataFrame(rows)
+            names = (objective, architecture, dataset, clock)
+            counts = (len(known), int(reached.sum()))
+            rows.append((*names, *counts, target[runs[0]], *median))
+    return pd.DataFrame(rows, columns=KAPLAN_MEIER)
 
 
 def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -128,8 +128,8 @@ def leaders(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
             "reference": _reference(tables, wide) or "",
             "comparisons": int(is_family.sum()),
             "first": ranked[0],
-            **{"second": "", "n": 0, "verdict": "", "why": ""},
         }
+        row |= {"second": "", "n": 0, "verdict": "", "why": ""}
         if len(ranked) > 1:
             first, second = ranked[:2]
             row |= {"second": second} | _difference(wide, first, second)
@@ -146,12 +146,9 @@ def overall(tables: Tables) -> pd.DataFrame:
     95 % BCa intervals, seeds resampled within each place (stratified bootstrap). A place without a
     noise floor is left out, and so is a metric of which more is better, whose floor is its best."""
     places = _on_common_scale(tables)
-    names = [
-        name
-        for name in tables.cells["objective"].unique()
-        if all(name in wide.index for wide in places)
-    ]
-    reference = tables.matrix.get("reference")
+    objectives = tables.cells["objective"].unique()
+    names = [name for name in objectives if all(name in wide.index for wide in places)]
+    reference = tables.matrix.reference
     rows: list[dict[str, Any]] = []
     for name in names if len(places) > 1 else []:
         strata = [wide.loc[name].dropna().to_numpy() for wide in places]
@@ -233,7 +230,7 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
 
 def _reference(tables: Tables, wide: pd.DataFrame) -> str | None:
     """The matrix's reference objective, where it runs in this place."""
-    named = tables.matrix.get("reference")
+    named = tables.matrix.reference
     return named if named in wide.index else None
 
 
@@ -297,7 +294,5 @@ def _seed_sd(ranked: pd.DataFrame) -> float:
 def _seeds_for_top_two(ranked: pd.DataFrame, direction: int, level: float) -> int | None:
     """The seeds that separate the first two objectives if they differ as they did here."""
     first, second = (-direction * seeds[~np.isnan(seeds)] for seeds in ranked.to_numpy()[:2])
-    # the interval is not used
-    rng = np.random.default_rng(0)
-    improvement = probability_of_improvement(first, second, rng=rng, resamples=1)
-    return seeds_needed(effect_size(improvement.p), level)
+    p = probability_of_improvement(first, second, rng=np.random.default_rng(0), resamples=1).p
+    return seeds_needed(effect_size(p), level)

@@ -3,12 +3,13 @@
 The analysis itself works on the plain frames of tables.py, whose numbers are all float64."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from benchmark.analysis.scores import AXES
+from benchmark.store.schema import Spec
 
 # swept parameters of these are columns of `cells`
 PARAMETRISED = ("objective", "architecture", "dataset")
@@ -33,7 +34,7 @@ def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**columns)
 
 
-def with_parameters(cells: pd.DataFrame, specs: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def with_parameters(cells: pd.DataFrame, specs: Iterable[Spec]) -> pd.DataFrame:
     """`cells` with one column per swept parameter, as the last columns: `architecture.width`.
 
     specs: the spec of each cell, in the order of `cells`. There is a column where at least one cell
@@ -41,7 +42,7 @@ def with_parameters(cells: pd.DataFrame, specs: Iterable[Mapping[str, Any]]) -> 
     values: dict[str, list[Any]] = {}
     for position, spec in enumerate(specs):
         for axis in PARAMETRISED:
-            for name, value in spec[axis]["params"].items():
+            for name, value in getattr(spec, axis).params.items():
                 column = values.setdefault(f"{axis}.{name}", [None] * len(cells))
                 column[position] = value
     columns = {}

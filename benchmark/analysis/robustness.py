@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED
 
 LOSSES = [verdict for verdict in VERDICTS if verdict != "ok"]
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.metrics import rank, sign
 from benchmark.stats.bootstrap import iqm_by_group
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED
 
 AXES = ["objective", "architecture", "dataset", "seed"]
 # a place: objectives are compared within it

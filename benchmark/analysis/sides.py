@@ -195,7 +195,7 @@ def _matrix_notes(name: str, first: Tables, other_name: str, other: Tables) -> l
     """How the matrix of a set differs from the first one's, and what is not measured there."""
     notes = [
         f"{other_name} is of another matrix than {name}: {option}."
-        for option in differing(first.matrix["config"], other.matrix["config"])
+        for option in differing(first.matrix.config, other.matrix.config)
     ]
     for dataset, column in first.primary.items():
         rows = other.cells[other.cells["dataset"] == dataset]
@@ -266,9 +266,9 @@ def _require_same_training(name: str, first: Tables, other_name: str, other: Tab
 def _training_options(tables: Tables) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The training options by objective, architecture and dataset."""
     options = {}
-    for cell in tables.matrix["cells"]:
-        group = (cell["objective"], cell["architecture"], cell["dataset"])
-        options[group] = cell["spec"]["training"]
+    for entry in tables.matrix.cells:
+        group = (entry.objective, entry.architecture, entry.dataset)
+        options[group] = entry.spec.training
     return options
 
 

@@ -5,7 +5,6 @@ become the traces that the rules read, all cells at once. What older cells did n
 what needs it is then never found."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from benchmark.analysis.thresholds import value
 from benchmark.analysis.verdicts import GRADIENT_NORMS, LOGGED, ROLES, RULES, Trace
 from benchmark.metrics import metric
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED, Protocol
 
 INDICES = {
     "regret": (
@@ -56,7 +55,7 @@ def judge(
     cells: pd.DataFrame,
     evals: pd.DataFrame,
     steps: pd.DataFrame,
-    protocols: Mapping[str, Any],
+    protocols: Mapping[str, Protocol],
     primary: Mapping[str, str],
 ) -> pd.DataFrame:
     """verdict, verdict_onset (generator step), verdict_reason and INDICES of every cell, by key.
@@ -103,13 +102,14 @@ def _trace(
     cells: pd.DataFrame,
     evals: pd.DataFrame,
     steps: pd.DataFrame,
-    protocols: Mapping[str, Any],
+    protocols: Mapping[str, Protocol],
     primary: Mapping[str, str],
 ) -> Trace:
     dataset = cells["dataset"].astype(object)
-    floors, modes = {}, {}
+    floors: dict[str, float | None] = {}
+    modes: dict[str, float] = {}
     for name in dataset.unique():
-        floor = protocols.get(name, {}).get("floor", {})
+        floor = protocols[name].floor if name in protocols else {}
         floors[name] = floor.get(primary.get(name, ""))
         for column, covered in floor.items():
             if metric(column).name == "modes_covered":

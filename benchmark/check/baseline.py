@@ -27,7 +27,7 @@ from benchmark.matrix.cell import digest
 from benchmark.metrics import metric
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_json
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED
 
 BASELINES = ROOT / "results" / "baselines"
 GROUP = ["objective", "architecture", "dataset"]
@@ -52,7 +52,7 @@ def measured(tables: Tables) -> list[RerunRow]:
     ÷ those of the reference workload in the same process; memory has no value on a CPU."""
     start = tables.evals[tables.evals["g_steps"] == 0]
     untrained = start.pivot_table(index="cell", columns="metric", values="value")
-    training = {cell["key"]: cell["spec"]["training"] for cell in tables.matrix["cells"]}
+    training = {entry.key: entry.spec.training for entry in tables.matrix.cells}
     gated = _gated_columns(tables)
     rows = []
     for _, group in tables.cells.groupby(GROUP, sort=False):

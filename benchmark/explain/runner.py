@@ -29,8 +29,9 @@ import pandas as pd
 from benchmark.errors import UserError
 from benchmark.explain.entries import read
 from benchmark.matrix.cell import digest
-from benchmark.store.code import ROOT, SOURCES
+from benchmark.store.code import ROOT
 from benchmark.store.files import whole_file, write_json
+from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
 
 
@@ -128,7 +129,11 @@ def code_of(name: str) -> str:
     files = [
         path for path in sorted(folder.glob("[!_]*.py")) if f"explain.{path.stem} import" in source
     ]
-    files += [path for part in SOURCES for path in sorted((ROOT / "benchmark" / part).glob("*.py"))]
+    files += [
+        path
+        for part in ("train", "train/execution", "measure")
+        for path in sorted((ROOT / "benchmark" / part).glob("*.py"))
+    ]
     files += sorted((ROOT / "variants").rglob("*.py"))
     _, *body = ast.parse(source).body  # without the docstring
     words = ("def draw(", "def finding(", "CAPTION = ")
@@ -154,7 +159,10 @@ def _measure(name: str, case: dict[str, Any], file: Path) -> pd.DataFrame:
 
     started = time.perf_counter()
     frame = import_module(f"benchmark.explain.experiments.{name}").measure(**case)
-    frame.attrs |= {"seconds": time.perf_counter() - started, "environment": environment("cpu")}
+    frame.attrs |= {
+        "seconds": time.perf_counter() - started,
+        "environment": environment("cpu").plain(),
+    }
     with whole_file(file) as opened:
         frame.to_parquet(opened, index=False)
     return frame
@@ -189,6 +197,6 @@ def _finish(name: str, module: Any, frames: list[Any], folder: Path, full: bool)
         "seconds": round(seconds, 1),
         "environment": environment,
     }
-    with alone(folder):
+    with alone(ResultSet(folder)):
         write_json(folder / "explain.json", {"experiments": read(folder) | {name: entry}})
     return entry

@@ -132,7 +132,9 @@ def run(
         **{"training": training, "evaluation": {**evaluation, "extractor": "classifier"}},
     }
     (cell,) = expand(validated(Matrix, raw, "explain"))
-    return (snapshot for snapshot in train(cell, "cpu", execution="eager") if snapshot.due)
+    return (
+        snapshot for snapshot in train(cell, "cpu", execution="eager") if snapshot.evaluation_due
+    )
 
 
 def final(frame: pd.DataFrame) -> pd.DataFrame:

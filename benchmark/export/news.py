@@ -21,9 +21,10 @@ from benchmark.errors import DamagedError, UserError
 from benchmark.export.trackers import AXES, News, Tracker
 from benchmark.matrix.cell import Choice, digest
 from benchmark.store.files import read_rows
-from benchmark.store.locks import taken
+from benchmark.store.layout import ResultSet
+from benchmark.store.locks import is_locked
 from benchmark.store.overview import GONE
-from benchmark.store.result_set import SETTLED, cell_status, read_matrix, read_stored
+from benchmark.store.schema import SETTLED
 
 EVERY = 5.0  # seconds between two looks at a running matrix
 Value = tuple[int, str, float | None]  # generator step, series, value
@@ -41,10 +42,13 @@ def export(
         try:
             while True:
                 wrote, left = Counter[str](), 0
-                for entry in _chosen(read_matrix(folder)["cells"], only):
+                for entry in _chosen([e.plain() for e in ResultSet(folder).matrix.cells], only):
                     if stop.is_set():
                         break
-                    held, status = taken(folder, entry["key"]), cell_status(folder, entry["key"])
+                    files = ResultSet(folder).cell(entry["key"])
+                    held = is_locked(files)
+                    status = files.status.plain()
+                    status = {} if status["status"] == "missing" else status
                     settled = status.get("status") in SETTLED
                     left += held or not settled
                     if status.get("status") == "running" and not held:
@@ -118,8 +122,11 @@ def _news(
     )  # before steps: what has been evaluated is in steps by then
     steps = _rows(path / "steps.jsonl", g_step=int)
     sheets = {int(sheet.stem): sheet for sheet in sorted((path / "samples").glob("*.png"))}
-    spec, environment = (read_stored(path / f"{name}.json") for name in ("spec", "environment"))
-    if (cell_status(folder, key).get("started") or "") != started:
+    spec, environment = (
+        record.plain() if record else {}
+        for record in (ResultSet(folder).cell(key).spec, ResultSet(folder).cell(key).environment)
+    )
+    if (ResultSet(folder).cell(key).status.started or "") != started:
         return None  # it started anew while it was read
 
     values, last_eval = _unseen(

@@ -16,10 +16,10 @@ from PIL import Image
 import variants
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Cell, cell_from_spec, stream_seed
-from benchmark.run.run_cell import load_snapshot
-from benchmark.store.code import code_hash
+from benchmark.run.cell.samples import load_snapshot
+from benchmark.store.code import training_code
 from benchmark.store.files import read_json, whole_file
-from benchmark.store.result_set import FINISHED, cell_status, read_matrix
+from benchmark.store.layout import ResultSet
 from benchmark.train.snapshot import Snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
@@ -58,7 +58,7 @@ def export(
 def find(folder: Path, name: str) -> str:
     """The key of a cell by its key, by how it begins (labels as they are written elsewhere will
     do), or by a pattern with * and ?. Raises UserError where that names no cell, or several."""
-    keys = [cell["key"] for cell in read_matrix(folder)["cells"]]
+    keys = [entry.key for entry in ResultSet(folder).matrix.cells]
     written = "".join(c if c.isalnum() or c in "_=.-*?" else "_" for c in name)
     found = [key for key in keys if fnmatch.fnmatchcase(key, f"{written}*")]
     if len(found) == 1:
@@ -76,10 +76,10 @@ def find(folder: Path, name: str) -> str:
 def is_stale(folder: Path, key: str) -> bool:
     """Whether other code than the present trained a cell: the architecture that its weights fill
     may be another."""
-    status = cell_status(folder, key)
-    if status.get("status") not in FINISHED:
+    files = ResultSet(folder).cell(key)
+    if not files.status.status.is_finished:
         return False
-    return status.get("code") != code_hash(_cell(folder / "cells" / key / "spec.json"))
+    return files.status.code != training_code(_cell(files.spec_file))
 
 
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
@@ -98,20 +98,20 @@ def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.
 
 
 def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
-    path = folder / "cells" / key
-    state = cell_status(folder, key).get("status", "missing")
-    if state not in FINISHED:
+    files = ResultSet(folder).cell(key)
+    state = files.status.status
+    if not state.is_finished:
         raise UserError(f"{key} is {state}: samples are those of a finished cell")
-    if not (path / "generator.pt").exists():
+    if not files.generator.exists():
         hint = (
             "was made before generators were kept: run it with --force"
             if state == "done"
             else state
         )
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
-    cell = _cell(path / "spec.json")
+    cell = _cell(files.spec_file)
     try:
-        return load_snapshot(cell, path, device)
+        return load_snapshot(cell, files, device)
     except UserError:
         raise
     except (
@@ -121,7 +121,7 @@ def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
         if isinstance(error, UnpicklingError):  # torch's advice is to load it without its safeguard
             reason = "not weights alone"
         raise UserError(
-            f"{path / 'generator.pt'} cannot be read: {type(error).__name__}: {reason}"
+            f"{files.generator} cannot be read: {type(error).__name__}: {reason}"
         ) from error
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import digest
 from benchmark.store.files import read_json, write_json
-from benchmark.store.result_set import FINISHED, SETTLED
+from benchmark.store.schema import FINISHED, SETTLED
 
 AXES = ("objective", "architecture", "dataset", "seed")
 # one file per run, without the host's name that a writer would put there

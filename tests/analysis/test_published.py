@@ -9,6 +9,7 @@ import pytest
 from benchmark.analysis import tables
 from benchmark.analysis.published import with_parameters, with_whole_numbers
 from benchmark.analysis.scores import AXES, scores
+from benchmark.store.schema import Named, Spec
 from tests.helpers import synthetic
 
 
@@ -23,7 +24,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tables.Tables:
 
 
 def test_every_table_of_cells_has_their_axes(found: tables.Tables) -> None:
-    frames = found.published()
+    frames = found.published
     axes = found.cells.set_index("key")[AXES]
     for name in ("evals", "steps", "layers"):
         frame = frames[name]
@@ -37,9 +38,14 @@ def test_every_table_of_cells_has_their_axes(found: tables.Tables) -> None:
 def test_a_parameter_is_a_column_where_a_cell_sets_it() -> None:
     cells = pd.DataFrame({"key": ["a", "b", "c"]})
 
-    def spec(objective: dict, architecture: dict) -> dict:
-        axes = {"objective": objective, "architecture": architecture, "dataset": {}}
-        return {axis: {"name": axis, "params": params} for axis, params in axes.items()}
+    def spec(objective: dict, architecture: dict) -> Spec:
+        return Spec(
+            objective=Named(name="wgan_gp", params=objective),
+            architecture=Named(name="mlp", params=architecture),
+            dataset=Named(name="gaussians8", params={}),
+            seed=0,
+            training={},
+        )
 
     specs = [
         spec({"penalty_weight": 1}, {"width": 64, "norm": "batch"}),

@@ -22,7 +22,7 @@ VALUES = [8.0, 2.0, 4.0]  # per evaluation, plus the seed
 
 @pytest.fixture(autouse=True)
 def fresh_code(monkeypatch):
-    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+    monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
 
 
 def write(folder: Path, **options) -> Path:
@@ -145,7 +145,9 @@ def test_a_stale_cell_of_an_older_protocol_is_a_hole(tmp_path):
 def test_edited_code_is_stale_but_kept(tmp_path, monkeypatch):
     write(tmp_path)
     code = {"lsgan": "edited", "nonsaturating": "c0de"}
-    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: code[cell.objective.name])
+    monkeypatch.setattr(
+        "benchmark.store.code.training_code", lambda cell: code[cell.objective.name]
+    )
     found = tables.load(tmp_path)
     assert found.cells.groupby("objective")["stale"].sum().to_dict() == {
         "lsgan": 5,

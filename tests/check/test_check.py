@@ -52,7 +52,7 @@ def write(folder, value=flat, **options):
 @pytest.fixture(autouse=True)
 def current_code(monkeypatch):
     # what synthetic cells were made with
-    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+    monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def accepted(tmp_path_factory):
     """A baseline of 30 seeds, and what was said when it was accepted."""
     folder = tmp_path_factory.mktemp("baselines")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         patch.setattr(check, "BASELINES", folder)
         patch.setattr(gate, "RERUNS", 40)
         return check.accept(load(write(folder / "runs", seeds=range(30))), "quick")
@@ -559,7 +559,7 @@ def test_another_protocol_is_refused_by_name(baseline):
 
 def test_stale_results_are_neither_a_pass_nor_a_baseline(baseline, monkeypatch):
     now = write(baseline / "now")
-    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "edited")
+    monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "edited")
     found = verdicts(now)
     assert gate.exit_code(found) == 2
     assert {v.note for v in found} == {"5 of 5 seeds stale: run with --force"}
