@@ -49,12 +49,19 @@ class CodeHashes:
 
     def __init__(self) -> None:
         self._training: dict[object, str | None] = {}
+        self._measuring: dict[str, str] = {}  # by modality
 
     def is_stale(self, status: Status, entry: Entry, spec: Spec) -> bool:
         """Whether other code or other evaluation options trained a cell than the present ones."""
         if status.evaluation_hash != entry.evaluation_hash:
             return True
         return status.code != self.training(spec)
+
+    def is_measured_by_other_code(self, status: Status, entry: Entry) -> bool:
+        """Whether other code measured a cell than the present one."""
+        if entry.modality not in self._measuring:
+            self._measuring[entry.modality] = measuring_code(entry.modality)
+        return status.measuring_code != self._measuring[entry.modality]
 
     def is_stale_for(self, status: Status, cell: Cell) -> bool:
         """Whether other code or other evaluation options trained a cell than it would have now."""

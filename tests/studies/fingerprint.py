@@ -117,7 +117,7 @@ def machine() -> dict[str, object]:
     """What float32 arithmetic depends on."""
     facts = environment("cpu")
     names = ("processor", "cpu_capability", "instruction_sets")
-    return {"torch": facts["versions"]["torch"], **{name: facts[name] for name in names}}
+    return {"torch": facts.versions["torch"], **{name: getattr(facts, name) for name in names}}
 
 
 def lines(part: str) -> dict[str, object]:
