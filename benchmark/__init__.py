@@ -3,7 +3,7 @@
 The folders are the pipeline. A folder imports only what stands above it:
 
     errors text stats metrics   words and numbers that everything else uses
-    matrix store machine        what is asked; the files of results; what a number depends on besides
+    matrix store machine        what is asked; the files of results; what else a number depends on
     train measure               a cell is trained; its samples become numbers
     analysis check drawing      results become tables and claims; the gate; how figures look
     run explain export report   who runs which cell when; experiments; trackers; pages
