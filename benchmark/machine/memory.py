@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from benchmark.text import one_line
+
 # words of CUDA and MPS; of the CPU's allocator on Windows, and elsewhere; of cuBLAS and cuDNN
 LACKING = re.compile(r"out of memory|not enough memory|allocate memory|ALLOC_FAILED")
 SIZE = r"([\d.]+ \w+)"
@@ -69,7 +71,7 @@ def peak_memory_mb(device: str) -> float:
 def out_of_memory(error: BaseException, device: str) -> str | None:
     """One line for an error that comes from lack of memory: how much was asked for, is in use and
     exists, and what to change. None for any other error."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not LACKING.search(text):
         return None
     facts = []

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from benchmark.errors import UserError, unknown
-from benchmark.matrix.expand import expand, find, read
+from benchmark.matrix.expand import expand
+from benchmark.matrix.files import find, read
 from benchmark.matrix.options import Matrix
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
@@ -260,7 +261,7 @@ class Session:
         for key, cell in self.cells.items():
             status = self.known[key]
             if key not in self.todo and status.status.is_finished:
-                stale += hashes.is_stale_for(status, cell)
+                stale += hashes.is_stale(status, cell.evaluation_hash, cell)
         return stale
 
     def run(self, reporter: Reporter) -> Summary:

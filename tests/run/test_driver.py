@@ -23,8 +23,9 @@ from typing import Any
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files
 from benchmark.matrix.cell import Choice
+from benchmark.matrix.expand import expand
 from benchmark.run import driver, prepare
 from benchmark.run import run_cell as runner
 from benchmark.run import run_stack as stacked_runner
@@ -647,7 +648,7 @@ def test_a_forced_run_that_was_interrupted_is_continued_without_force(
     tmp_path: Path,
 ) -> None:
     path = matrix_file(seeds="seeds = 3")
-    cells = matrix.expand(matrix.read(path)[0])
+    cells = expand(files.read(path)[0])
     for cell in cells:
         done(tmp_path / "tiny", Task(cell))
 
@@ -1506,7 +1507,7 @@ def test_stale_cells_are_kept_and_said_and_no_data_is_loaded_for_them(
     tmp_path: Path,
 ) -> None:
     path = matrix_file()
-    (cell,) = matrix.expand(matrix.read(path)[0])
+    (cell,) = expand(files.read(path)[0])
     folder = tmp_path / "tiny"
     status = {"key": cell.key, "status": "done", "samples_seen": 160, "code": "of before"}
     write_json(folder / "cells" / cell.key / "status.json", status)
