@@ -26,8 +26,9 @@ from benchmark.store.result_set import cell_status
 from benchmark.cli import main as cli
 from benchmark.errors import UserError
 from benchmark.machine import devices, memory
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files
 from benchmark.matrix.cell import Cell, cell_from_spec
+from benchmark.matrix.expand import expand
 from benchmark.run import prepare as prepare_module
 from benchmark.run import run_cell as runner
 from benchmark.run.prepare import estimate, pending, prepare
@@ -214,7 +215,7 @@ def test_seeds_trained_as_a_stack_are_those_trained_alone(
         found = [*read_rows(folder / "steps.jsonl"), *read_rows(folder / "evals.jsonl")]
         return [row | {"train_seconds": 0.0} for row in found]
 
-    for cell in matrix.expand(matrix.read(path)[0]):
+    for cell in expand(files.read(path)[0]):
         assert list(runner.run_cell(cell, tmp_path / "alone", "cpu"))[-1]["execution"]["stack"] == 1
         alone, stacked = (
             tmp_path / "alone" / "cells" / cell.key,
@@ -493,7 +494,7 @@ def cell(tmp_path: Path) -> Cell:
     """A cell that trains in a moment."""
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text())
-    (cell,) = matrix.expand(matrix.read(path)[0])
+    (cell,) = expand(files.read(path)[0])
     return cell
 
 
@@ -520,10 +521,10 @@ def test_samples_that_are_not_finite_are_divergence(
 def test_what_cannot_be_measured_is_refused_before_training(tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text(evaluation="[evaluation]\nn = { points = 20_001 }"))
-    config, description = matrix.read(path)
+    config, description = files.read(path)
     with pytest.raises(UserError, match="20001, but only 20000 points are held out") as caught:
         prepare(
-            tmp_path / "results", "tiny", description, config, *[matrix.expand(config)] * 2, "cpu"
+            tmp_path / "results", "tiny", description, config, *[expand(config)] * 2, "cpu"
         )
     assert "gaussians8" in str(caught.value)
     assert not (tmp_path / "results").exists()
@@ -539,7 +540,7 @@ def test_images_that_were_left_out_are_counted_and_named(
     )
     dataset = SimpleNamespace(splits=splits, shape=(2,), source="", licence="", split="", note="")
     monkeypatch.setattr(prepare_module, "make_dataset", lambda choice: dataset)
-    config, description = matrix.read(tmp_path / "tiny.toml")
+    config, description = files.read(tmp_path / "tiny.toml")
     prepare(tmp_path / "results", "tiny", description, config, [cell], [cell], "cpu")
     (entry,) = [
         v

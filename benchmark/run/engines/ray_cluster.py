@@ -64,7 +64,8 @@ def connect(address: str, code: Path) -> None:
     if address.startswith("ray://"):
         raise UserError(
             f"--address {address}: Ray Client hands no results back as they come; run it on the "
-            "cluster instead: ray job submit --address http://HEAD:8265 -- ganbench run --engine ray --address auto"
+            "cluster instead: ray job submit --address http://HEAD:8265 -- ganbench run --engine "
+            "ray --address auto"
         )
     if address not in ("auto", "local"):
         answers(address)
