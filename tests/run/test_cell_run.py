@@ -384,88 +384,104 @@ def gone(process: int) -> bool:
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-class TestUnhappyCells:
-    """One story, told in order: interrupted twice, then to its end, then mended."""
+@pytest.fixture(scope="module")
+def interrupted(planted: Planted) -> Planted:
+    """The matrix, run until Ctrl-C. Tests only read its results."""
+    driver = planted.start()
+    worker = planted.until_waiting(driver)
+    # As a terminal does: to the driver and its workers
+    os.killpg(driver.pid, signal.SIGINT)
+    _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert err.splitlines()[-1].startswith("ganbench: interrupted; run again")
+    assert "Traceback" not in err
+    assert gone(worker)
+    assert statuses(planted.folder) == {
+        "exploding 0": "diverged",
+        "raising 0": "error",
+        "vanishing 0": "error",
+        "lsgan 0": "done",
+        "waiting 0": "interrupted",
+        "nonsaturating 0": "missing",
+    }
+    return planted
 
-    def test_ctrl_c_stops_the_run_and_its_workers(self, planted: Planted) -> None:
-        driver = planted.start()
-        worker = planted.until_waiting(driver)
-        # As a terminal does: to the driver and its workers
-        os.killpg(driver.pid, signal.SIGINT)
-        _, err = driver.communicate(timeout=60)
-        assert driver.returncode == 130
-        assert err.splitlines()[-1].startswith("ganbench: interrupted; run again")
-        assert "Traceback" not in err
-        assert gone(worker)
-        assert statuses(planted.folder) == {
-            "exploding 0": "diverged",
-            "raising 0": "error",
-            "vanishing 0": "error",
-            "lsgan 0": "done",
-            "waiting 0": "interrupted",
-            "nonsaturating 0": "missing",
-        }
 
-    def test_a_diverging_cell_ends_at_its_onset(self, planted: Planted) -> None:
-        status = planted.status("exploding")
-        assert (status["status"], status["onset"]) == ("diverged", 7)
-        assert status["reason"]
-        (path,) = planted.folder.glob("cells/exploding-*")
-        assert [row["g_step"] for row in read_rows(path / "steps.jsonl")] == [5, 10]
-        assert {row["g_steps"] for row in read_rows(path / "evals.jsonl")} == {0}
+def test_a_diverging_cell_ends_at_its_onset(interrupted: Planted) -> None:
+    status = interrupted.status("exploding")
+    assert (status["status"], status["onset"]) == ("diverged", 7)
+    assert status["reason"]
+    (path,) = interrupted.folder.glob("cells/exploding-*")
+    assert [row["g_step"] for row in read_rows(path / "steps.jsonl")] == [5, 10]
+    assert {row["g_steps"] for row in read_rows(path / "evals.jsonl")} == {0}
 
-    def test_a_raising_cell_keeps_its_reason_and_its_traceback(self, planted: Planted) -> None:
-        assert planted.status("raising")["reason"] == "RuntimeError: planted fault"
-        (path,) = planted.folder.glob("cells/raising-*")
-        assert "variants/objectives/raising.py" in (path / "traceback.txt").read_text()
 
-    def test_a_killed_worker_ends_its_cell_and_not_the_run(self, planted: Planted) -> None:
-        reason = planted.status("vanishing")["reason"]
-        assert reason.startswith("the worker was killed (signal 9): most often for lack of memory")
-        # The next cell, by a new worker
-        assert planted.status("lsgan")["status"] == "done"
+def test_a_raising_cell_keeps_its_reason_and_its_traceback(interrupted: Planted) -> None:
+    assert interrupted.status("raising")["reason"] == "RuntimeError: planted fault"
+    (path,) = interrupted.folder.glob("cells/raising-*")
+    assert "variants/objectives/raising.py" in (path / "traceback.txt").read_text()
 
-    def test_only_interrupted_and_missing_cells_are_pending(self, planted: Planted) -> None:
-        listed = [read_json(path) for path in planted.folder.glob("cells/*/spec.json")]
-        cells = {spec["key"]: cell_from_spec(spec) for spec in listed}
-        known = {key: ResultSet(planted.folder).cell(key).status for key in cells}
 
-        def names(force: bool = False, retry_errors: bool = False) -> set[str]:
-            chosen = pending(cells, known, force=force, retry_errors=retry_errors)
-            return {cell.objective.name for cell in chosen.values()}
+def test_a_killed_worker_ends_its_cell_and_not_the_run(interrupted: Planted) -> None:
+    reason = interrupted.status("vanishing")["reason"]
+    assert reason.startswith("the worker was killed (signal 9): most often for lack of memory")
+    # The next cell, by a new worker
+    assert interrupted.status("lsgan")["status"] == "done"
 
-        assert names() == {"waiting"}
-        assert names(retry_errors=True) == {"waiting", "raising", "vanishing"}
-        assert names(force=True) == {"waiting", "raising", "vanishing", "exploding", "lsgan"}
 
-    def test_sigterm_stops_the_run_and_its_workers(self, planted: Planted) -> None:
-        driver = planted.start()
-        worker = planted.until_waiting(driver)
-        driver.terminate()
-        out, _ = driver.communicate(timeout=60)
-        assert driver.returncode == 130
-        assert "6 cells, 2 to run" in out
-        assert gone(worker)
-        assert planted.status("waiting")["status"] == "interrupted"
+def test_only_interrupted_and_missing_cells_are_pending(interrupted: Planted) -> None:
+    listed = [read_json(path) for path in interrupted.folder.glob("cells/*/spec.json")]
+    cells = {spec["key"]: cell_from_spec(spec) for spec in listed}
+    known = {key: ResultSet(interrupted.folder).cell(key).status for key in cells}
 
-    def test_the_next_run_finishes_and_fails_for_the_errors(self, planted: Planted) -> None:
-        driver = planted.start(MENDED="1")
-        out, err = driver.communicate(timeout=120)
-        assert driver.returncode == 1, err
-        assert "6 cells, 2 to run" in out
-        found = statuses(planted.folder)
-        assert found["waiting 0"] == found["nonsaturating 0"] == "done"
-        assert found["raising 0"] == found["vanishing 0"] == "error"
+    def names(force: bool = False, retry_errors: bool = False) -> set[str]:
+        chosen = pending(cells, known, force=force, retry_errors=retry_errors)
+        return {cell.objective.name for cell in chosen.values()}
 
-    def test_errors_are_retried_on_request_and_divergence_is_no_failure(
-        self, planted: Planted
-    ) -> None:
-        driver = planted.start("--retry-errors", MENDED="1")
-        out, err = driver.communicate(timeout=120)
-        assert driver.returncode == 0, err
-        assert "6 cells, 2 to run" in out
-        assert "5 done, 1 diverged" in out
-        assert not list(planted.folder.glob("cells/*/traceback.txt"))
+    assert names() == {"waiting"}
+    assert names(retry_errors=True) == {"waiting", "raising", "vanishing"}
+    assert names(force=True) == {"waiting", "raising", "vanishing", "exploding", "lsgan"}
+
+
+def test_an_interrupted_matrix_is_interrupted_again_run_to_its_end_and_mended(
+    interrupted: Planted, tmp_path: Path
+) -> None:
+    root = tmp_path / "planted"
+    shutil.copytree(interrupted.root, root)
+    planted = Planted(root)
+    sigterm_stops_the_run_and_its_workers(planted)
+    the_next_run_finishes_and_fails_for_the_errors(planted)
+    errors_are_retried_on_request_and_divergence_is_no_failure(planted)
+
+
+def sigterm_stops_the_run_and_its_workers(planted: Planted) -> None:
+    driver = planted.start()
+    worker = planted.until_waiting(driver)
+    driver.terminate()
+    out, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "6 cells, 2 to run" in out
+    assert gone(worker)
+    assert planted.status("waiting")["status"] == "interrupted"
+
+
+def the_next_run_finishes_and_fails_for_the_errors(planted: Planted) -> None:
+    driver = planted.start(MENDED="1")
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 1, err
+    assert "6 cells, 2 to run" in out
+    found = statuses(planted.folder)
+    assert found["waiting 0"] == found["nonsaturating 0"] == "done"
+    assert found["raising 0"] == found["vanishing 0"] == "error"
+
+
+def errors_are_retried_on_request_and_divergence_is_no_failure(planted: Planted) -> None:
+    driver = planted.start("--retry-errors", MENDED="1")
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, err
+    assert "6 cells, 2 to run" in out
+    assert "5 done, 1 diverged" in out
+    assert not list(planted.folder.glob("cells/*/traceback.txt"))
 
 
 # A worker by itself
