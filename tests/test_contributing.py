@@ -175,6 +175,4 @@ def test_the_matrix_in_the_readme_expands(tmp_path):
     config, description = files.read(path)
     assert description
     assert len(expand(config)) == 15
-    assert tomllib.loads(block)["reference"] in {
-        cell.objective.label for cell in expand(config)
-    }
+    assert tomllib.loads(block)["reference"] in {cell.objective.label for cell in expand(config)}
