@@ -60,7 +60,7 @@ type: $(READY)
 	$(PY) -m mypy $(ARGS)
 
 speed: $(READY)
-	$(PY) -m pytest tests/speed --ignore= --benchmark-only -s $(ARGS)
+	$(PY) -m pytest tests/speed -m speed --benchmark-only -s $(ARGS)
 
 ci:
 	bash .ci/run

@@ -10,7 +10,7 @@ from benchmark.analysis.compare import Sides, cost, ordered, reliability
 from benchmark.metrics import metric
 from benchmark.report.page import TARGET_CLOCKS, place, records, templates, with_values
 from benchmark.store.files import write_bytes
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED
 from benchmark.text import Record, escaped, interval, number
 
 RUN_VALUES = {

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmark.store.result_set import cell_status
 
 from benchmark.cli import main as cli
 from benchmark.errors import UserError
@@ -32,7 +33,6 @@ from benchmark.run import run_cell as runner
 from benchmark.run.prepare import estimate, pending, prepare
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, read_rows, write_bytes
-from benchmark.store.result_set import cell_status
 from benchmark.train import loop as train_module
 from benchmark.train.loop import train
 from benchmark.train.snapshot import Snapshot

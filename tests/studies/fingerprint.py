@@ -57,7 +57,7 @@ def training() -> Iterator[tuple[str, object]]:
             tensors = [*snapshot.G.state_dict().values(), *snapshot.D.state_dict().values()]
             state = b"".join(tensor.numpy().tobytes() for tensor in tensors)
             samples = snapshot.sample(50).numpy().tobytes()
-            forwards = list(snapshot.forwards)
+            forwards = list(snapshot.counters.forwards)
             yield f"{objective} {place}", [sha(rows), sha(state), sha(samples), forwards]
 
 
@@ -116,7 +116,8 @@ def _rounded(field: str) -> str:
 def machine() -> dict[str, object]:
     """What float32 arithmetic depends on."""
     facts = environment("cpu")
-    return {"torch": facts["versions"]["torch"], "processor": facts["processor"]}
+    names = ("processor", "cpu_capability", "instruction_sets")
+    return {"torch": facts.versions["torch"], **{name: getattr(facts, name) for name in names}}
 
 
 def lines(part: str) -> dict[str, object]:

@@ -14,7 +14,7 @@ from benchmark.report.page import (
     places,
     tags_of,
 )
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED
 from benchmark.text import listed, place_name, plural, span, text
 
 COMPLETE = "Yes: every cell ran to its end, or to its divergence."
@@ -91,8 +91,8 @@ def held_equal(tables: Tables) -> list[Item]:
     """What was held equal in each place: each paper's own optimiser or one for all, and the
     training budget. Architectures that share it share a line."""
     architectures: dict[tuple[str, str], list[str]] = {}  # by (dataset, sentence)
-    for cell in tables.matrix["cells"]:
-        training = cell["spec"]["training"]
+    for entry in tables.matrix.cells:
+        training = entry.spec.training
         budgets = {}
         for name, label in TRAINING_BUDGETS.items():
             if training.get(name):
@@ -100,9 +100,9 @@ def held_equal(tables: Tables) -> list[Item]:
         recipe = training.get("recipe", "paper")
         optimiser = OWN_RECIPES if recipe == "paper" else ONE_RECIPE.format(text(recipe))
         sentence = f"{optimiser}. Equal budgets: {text(budgets)}."
-        names = architectures.setdefault((cell["dataset"], sentence), [])
-        if cell["architecture"] not in names:
-            names.append(cell["architecture"])
+        names = architectures.setdefault((entry.dataset, sentence), [])
+        if entry.architecture not in names:
+            names.append(entry.architecture)
     items = []
     for (dataset, sentence), names in architectures.items():
         items.append(Item(place_name(listed(names), dataset), [sentence], {"dataset": [dataset]}))

@@ -19,8 +19,8 @@ from benchmark.report.page import (
     tags_of,
     with_values,
 )
-from benchmark.store.clocks import CLOCKS as WALL_CLOCKS
-from benchmark.store.result_set import cell_status
+from benchmark.store.clocks import WALL_CLOCKS
+from benchmark.store.layout import ResultSet
 from benchmark.text import Record, number
 
 COSTS = {
@@ -48,7 +48,7 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
     groups = by_place(cells).groupby([*PLACE, "objective"], sort=False)
     medians = groups[list(shown)].median().reset_index()
     for row, key in zip(records(medians), groups["key"].first(), strict=True):
-        parameters = cell_status(folder, key).get("parameters", {})
+        parameters = ResultSet(folder).cell(key).status.parameters
         texts = [number(row[name]) for name in shown]
         for network in ("generator", "discriminator"):
             texts.append(number(parameters.get(network, np.nan)))

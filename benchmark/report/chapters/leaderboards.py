@@ -163,7 +163,7 @@ def _against(compared: pd.DataFrame, name: str, reference: str) -> str:
 
 def over_places(evidence: Evidence) -> Table:
     """Every objective over all places together."""
-    reference = evidence.tables.matrix.get("reference")
+    reference = evidence.tables.matrix.reference
     table = Table("Over all places", ["objective", "runs", "final ÷ noise floor"], note=OVERALL)
     if reference:
         table.columns.append(f"P(better than {reference})")

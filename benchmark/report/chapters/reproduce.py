@@ -1,24 +1,22 @@
 """How to reproduce it? Commands, commits, environments, recipes, data, licences and protocols."""
 
-from typing import Any
-
 import pandas as pd
 
 from benchmark.analysis.convergence import GROUP as PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.report.page import Chapter, Listing, Row, Table, records, tags_of
+from benchmark.store.schema import Protocol
 from benchmark.text import text
 
 
 def chapter(tables: Tables) -> Chapter:
     """The matrix and its commands; tables of what the numbers depend on."""
     matrix = tables.matrix
-    summary = f"Matrix {matrix['name']}, hash {matrix.get('hash', '–')}."
+    summary = f"Matrix {matrix.name}, hash {matrix.hash}."
     result = Chapter("reproduce", "How to reproduce it?", [summary])
     result.listings.append(Listing("Commands", "\n".join(_commands(tables)), open=True))
-    description = matrix.get("description")
-    if description:
-        result.listings.append(Listing("The matrix in its own words", description))
+    if matrix.description:
+        result.listings.append(Listing("The matrix in its own words", matrix.description))
     result.tables += [_data(tables), environments(tables), recipes(tables)]
     for dataset, entry in tables.protocols.items():
         result.tables.append(protocol(dataset, entry))
@@ -26,7 +24,7 @@ def chapter(tables: Tables) -> Chapter:
 
 
 def _commands(tables: Tables) -> list[str]:
-    name = tables.matrix["name"]
+    name = tables.matrix.name
     commits = tables.cells["git_commit"].dropna().unique()
     checkout = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
     return [
@@ -41,10 +39,9 @@ def _data(tables: Tables) -> Table:
     """Where every dataset is from, and the protocol it is measured by."""
     table = Table("Data", ["dataset", "source", "licence", "split", "protocol", "extractor"])
     for dataset, entry in tables.protocols.items():
-        source = entry.get("dataset", {})
-        extractor = entry.get("extractor") or {}
-        cells = [dataset, *(text(source.get(key)) for key in ("source", "licence", "split"))]
-        cells += [text(entry.get("protocol")), text(extractor.get("name"))]
+        data, extractor = entry.dataset, entry.extractor
+        cells = [dataset, *(text(part) for part in (data.source, data.licence, data.split))]
+        cells += [text(entry.protocol), text(extractor.name if extractor else None)]
         table.add(cells, {"dataset": [dataset]})
     return table
 
@@ -64,16 +61,16 @@ def recipes(tables: Tables) -> Table:
     return Table("Recipes", columns, _rows(used), folded=True)
 
 
-def protocol(dataset: str, entry: dict[str, Any]) -> Table:
+def protocol(dataset: str, entry: Protocol) -> Table:
     """A dataset's source, licence, split, hash and note; its extractor and accuracy; what its eval
     rows depend on."""
-    extractor = entry.get("extractor") or {}
+    extractor = entry.extractor.plain() if entry.extractor else {}
     fields = {
-        "protocol": entry.get("protocol"),
-        **entry.get("dataset", {}),
+        "protocol": entry.protocol,
+        **entry.dataset.plain(),
         **{f"extractor {key}": value for key, value in extractor.items()},
-        "measured with": entry.get("parts"),
-        "noise floor": entry.get("floor"),
+        "measured with": entry.parts,
+        "noise floor": entry.floor,
     }
     tags = {"dataset": [dataset]}
     table = Table(f"Protocol of {dataset}", ["field", "value"], folded=True, tags=tags)

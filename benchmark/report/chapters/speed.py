@@ -66,8 +66,8 @@ def _target(tables: Tables, rows: pd.DataFrame, dataset: str) -> str:
     label = ""
     if dataset in tables.primary:
         label = metric(tables.primary[dataset]).label
-    source = f"the median best of {tables.matrix.get('reference')}"
-    if dataset in tables.matrix.get("targets", {}):
+    source = f"the median best of {tables.matrix.reference}"
+    if dataset in tables.matrix.targets:
         source = "given in the matrix"
     return f"target {label} {number(rows['target'].iloc[0])}, {source}"
 

@@ -54,7 +54,7 @@ def chapter(evidence: Evidence) -> Chapter:
 
 
 def _how_tested(tables: Tables) -> str:
-    reference = tables.matrix.get("reference")
+    reference = tables.matrix.reference
     tested = "all pairs of objectives are tested"
     if reference:
         tested = (
@@ -145,9 +145,9 @@ def _budget(evidence: Evidence, leader: Record) -> str:
         seconds = tables.equal_seconds[leader["dataset"], leader["architecture"]]
         return f"At equal training time ({number(seconds)} s)"
     budgets = set()
-    for cell in tables.matrix["cells"]:
-        if place(cell) == place(leader):
-            training = cell["spec"]["training"]
+    for entry in tables.matrix.cells:
+        if place(vars(entry)) == place(leader):
+            training = entry.spec.training
             budgets |= {(name, training[name]) for name in TRAINING_BUDGETS if training.get(name)}
     if len(budgets) != 1:
         return "At the end of training (budgets differ)"

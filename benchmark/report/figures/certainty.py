@@ -47,7 +47,7 @@ def differences(evidence: Evidence, folder: Path) -> list[Figure]:
     rows = evidence.compared.dropna(subset=["difference", "p_improvement"], how="all")
     if rows.empty:
         return []
-    reference = evidence.tables.matrix.get("reference")
+    reference = evidence.tables.matrix.reference
     figures = []
     for part, page in pages(rows):
         is_against_reference = page["second"] == reference

@@ -14,7 +14,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import dots, lists, not_recorded, pages
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import VERDICT_LOOKS, Look, inches, plain, wrap
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED
 
 MOST_COLUMNS = 4
 """Places side by side; more places stand below one another."""
