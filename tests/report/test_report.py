@@ -29,7 +29,7 @@ SVG = (
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         yield
 
 
