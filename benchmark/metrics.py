@@ -1,8 +1,9 @@
-"""Every metric's name, unit, direction, label and tolerance: the only place that knows.
+"""Every metric's name, unit, direction, label and tolerance; no other file repeats them.
 
 A column is the metric's name followed by its protocol: `fid_classifier_750` is `fid`, measured with
 the `classifier` extractor on 750 samples; `swd_2k` is `swd` on 2,000. A function of the same name
-in `benchmark/measure/` computes it. To add a metric, add a row here and that function there."""
+in `benchmark/measure/` computes the metric. To add a metric, add a row here and a function there.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,81 +13,82 @@ from benchmark.errors import unknown
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of METRICS. The band of the regression check is the largest of `absolute`, `relative`
-    x the baseline, and twice the robust spread of the baseline's seeds: what a loss must exceed to
-    be worth a red mark. False alarms are its test's concern, so the first two can be narrow."""
+    """One row of METRICS.
+
+    The regression check compares a loss of quality with a band: the largest of `absolute`,
+    `relative` x the baseline, and twice the robust spread of the baseline's seeds. The band says
+    which loss is worth reporting. A statistical test guards against false alarms, so `absolute` and
+    `relative` can be narrow."""
 
     name: str
-    modality: tuple[
-        str, ...
-    ]  # points, images or both: the files of benchmark/measure/ that compute it
+    modality: tuple[str, ...]
+    """points, images or both: the files of benchmark/measure/ that compute the metric."""
     label: str
+    """The metric's name in tables and figures."""
     unit: str
+    """Empty for a metric without a unit."""
     direction: Literal["min", "max"]
+    """Whether smaller (min) or larger (max) values are better."""
     absolute: float
+    """The least width of the regression check's band, in the metric's unit."""
     relative: float
+    """The least width of the band as a share of the baseline."""
     primary: bool = False
+    """Whether objectives are ranked by the metric."""
     gate: bool = True
+    """Whether the regression check judges the metric."""
 
 
-POINTS, IMAGES = ("points",), ("images",)
+POINTS = ("points",)
+IMAGES = ("images",)
 BOTH = POINTS + IMAGES
+NEAREST = "Distance to nearest training image / held-out's"
+NEAR_COPIES = "Share of near duplicates"
+IS_STD = "Inception score, std over splits"
+CLOSE = "High-quality share (within 3 σ)"
+GRID = "Jensen–Shannon divergence on a grid"
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("fid", IMAGES, "FID", "", "min", 0.1, 0.10, primary=True),
-        Metric("is_mean", IMAGES, "Inception score", "", "max", 0.1, 0.03),
-        Metric(
-            "is_std", IMAGES, "Inception score, std over splits", "", "min", 0.2, 0.5, gate=False
-        ),
-        Metric("kid", IMAGES, "KID", "", "min", 0.005, 0.10),
-        Metric("precision", IMAGES, "Precision", "share", "max", 0.02, 0.0),
-        Metric("recall", IMAGES, "Recall", "share", "max", 0.02, 0.0),
-        Metric(
-            "nn_ratio",
-            IMAGES,
-            "Distance to nearest training image / held-out's",
-            "",
-            "max",
-            0.1,
-            0.1,
-            gate=False,
-        ),
-        Metric(
-            "duplicates", IMAGES, "Share of near duplicates", "share", "min", 0.05, 0.0, gate=False
-        ),
-        Metric("swd", POINTS, "Sliced Wasserstein distance", "", "min", 0.01, 0.10, primary=True),
-        Metric("modes_covered", BOTH, "Modes covered", "modes", "max", 0.5, 0.02),
-        Metric(
-            "high_quality", POINTS, "High-quality share (within 3 σ)", "share", "max", 0.02, 0.0
-        ),
-        Metric("reverse_kl", BOTH, "Reverse KL to the mode weights", "nats", "min", 0.02, 0.10),
-        Metric("js_grid", POINTS, "Jensen–Shannon divergence on a grid", "bits", "min", 0.01, 0.05),
-    )
-}
+ROWS = (
+    Metric("fid", IMAGES, "FID", "", "min", 0.1, 0.10, primary=True),
+    Metric("is_mean", IMAGES, "Inception score", "", "max", 0.1, 0.03),
+    Metric("is_std", IMAGES, IS_STD, "", "min", 0.2, 0.5, gate=False),
+    Metric("kid", IMAGES, "KID", "", "min", 0.005, 0.10),
+    Metric("precision", IMAGES, "Precision", "share", "max", 0.02, 0.0),
+    Metric("recall", IMAGES, "Recall", "share", "max", 0.02, 0.0),
+    Metric("nn_ratio", IMAGES, NEAREST, "", "max", 0.1, 0.1, gate=False),
+    Metric("duplicates", IMAGES, NEAR_COPIES, "share", "min", 0.05, 0.0, gate=False),
+    Metric("swd", POINTS, "Sliced Wasserstein distance", "", "min", 0.01, 0.10, primary=True),
+    Metric("modes_covered", BOTH, "Modes covered", "modes", "max", 0.5, 0.02),
+    Metric("high_quality", POINTS, CLOSE, "share", "max", 0.02, 0.0),
+    Metric("reverse_kl", BOTH, "Reverse KL to the mode weights", "nats", "min", 0.02, 0.10),
+    Metric("js_grid", POINTS, GRID, "bits", "min", 0.01, 0.05),
+)
+METRICS = {row.name: row for row in ROWS}
 
 
 def column(name: str, n: int, extractor: str | None = None) -> str:
     """The column of metric `name` at `n` samples: `fid_classifier_750`, `swd_2k`."""
-    size = f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
-    return "_".join([name, *([extractor.replace("-", "_")] if extractor else []), size])
+    is_thousands = n >= 1000 and n % 1000 == 0
+    size = f"{n // 1000}k" if is_thousands else str(n)
+    if extractor is None:
+        return f"{name}_{size}"
+    return f"{name}_{extractor.replace('-', '_')}_{size}"
 
 
 def metric(column_name: str) -> Metric:
-    """The metric a column belongs to: the longest name that begins it. Raises UserError for
-    none."""
-    found = [name for name in METRICS if column_name == name or column_name.startswith(f"{name}_")]
-    if not found:
+    """The metric of a column: the longest metric name that the column begins with. Raises UserError
+    where there is none."""
+    names = [name for name in METRICS if f"{column_name}_".startswith(f"{name}_")]
+    if not names:
         raise unknown("metric", column_name, METRICS)
-    return METRICS[max(found, key=len)]
+    return METRICS[max(names, key=len)]
 
 
-def rank(column: str) -> tuple[int, str]:
-    """Sorts columns by the order of METRICS."""
-    return list(METRICS).index(metric(column).name), column
+def rank(column_name: str) -> tuple[int, str]:
+    """A key that sorts columns in the order of METRICS."""
+    return list(METRICS).index(metric(column_name).name), column_name
 
 
-def sign(column: str) -> int:
-    """1 where smaller is better, -1 where larger is."""
-    return 1 if metric(column).direction == "min" else -1
+def sign(column_name: str) -> int:
+    """1 where smaller is better, -1 where larger is better."""
+    return 1 if metric(column_name).direction == "min" else -1

@@ -1,63 +1,117 @@
-"""…"""
+"""Numbers, names and errors as text for people: pages, figures and the terminal use the same."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import ArrayLike
 
-Record = dict[Any, Any]
+Record = dict[Any, Any]  # a row of a frame: column -> value
+
+MARKDOWN = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\\": "\\\\"}
+)
 
 
 def number(value: float) -> str:
-    """Three digits, a whole number from a thousand on, – for NaN, ∞."""
-    if not np.isfinite(value):
-        return "–" if np.isnan(value) else "∞" if value > 0 else "−∞"
+    """`0.123`, `1,235`, `−2.5`: three digits, or a whole number from a thousand on. `–` for NaN."""
+    if np.isnan(value):
+        return "–"
+    sign = "−" if value < 0 else ""
     size = abs(value)
-    return ("−" if value < 0 else "") + (f"{size:,.0f}" if size >= 1000 else f"{size:.3g}")
+    if np.isinf(size):
+        return f"{sign}∞"
+    if size >= 1000:
+        return f"{sign}{size:,.0f}"
+    return f"{sign}{size:.3g}"
 
 
 def interval(row: Record, value: str = "iqm", low: str = "ci_low", high: str = "ci_high") -> str:
-    """`1.2 [1.0, 1.5]`, without the interval where there is none, or where P(better) has one of no
-    width: a bootstrap of seeds that are separated wholly shows no doubt, which is more than they
-    know."""
-    known = row[low] < row[high] or (row[low] == row[high] and value != "p_improvement")
-    return number(row[value]) + (f" [{number(row[low])}, {number(row[high])}]" if known else "")
+    """`1.2 [1.0, 1.5]` from three columns of a row; `1.2` where there is no interval.
+
+    A probability of improvement (`p_improvement`) is also shown without an interval of width zero.
+    Seeds that are separated completely give such an interval in every bootstrap sample, but so few
+    seeds are not certain."""
+    is_known = row[low] <= row[high]
+    if value == "p_improvement":
+        is_known = row[low] < row[high]
+    ends = f" [{number(row[low])}, {number(row[high])}]" if is_known else ""
+    return number(row[value]) + ends
 
 
 def text(value: Any) -> str:
-    """Any value of a status, an environment or a protocol."""
+    """Any value of a stored file: dicts as `key value, key value`; None and NaN as `–`."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {text(inner)}" for key, inner in value.items())
-    missing = value is None or (isinstance(value, float) and np.isnan(value))
-    return "–" if missing else number(value) if isinstance(value, float) else str(value)
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return number(value)
+    return str(value)
 
 
-def listed(names: list[str]) -> str:
+def duration(seconds: float | None, digits: int = 0) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`; `unknown time` for None.
+
+    digits: one unit with so many significant digits instead, `3.4 min`, from two minutes on in
+    minutes and from two hours on in hours."""
+    if seconds is None:
+        return "unknown time"
+    if digits:
+        return _in_one_unit(seconds, digits)
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _in_one_unit(seconds: float, digits: int) -> str:
+    if seconds < 120:
+        return f"{seconds:.{digits}g} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.{digits}g} min"
+    return f"{seconds / 3600:.{digits}g} h"
+
+
+def listed(names: Sequence[str]) -> str:
     """`a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def plural(n: int, noun: str) -> str:
     """`1 run`, `2 runs`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    ending = "" if n == 1 else "s"
+    return f"{n:,} {noun}{ending}"
 
 
-def span(values: pd.Series) -> str:
-    """`3`, or `3 to 5`: the least and the greatest finite value."""
-    finite = values[np.isfinite(values)]
-    ends = dict.fromkeys([number(finite.min()), number(finite.max())]) if len(finite) else ["–"]
-    return " to ".join(ends)
+def span(values: ArrayLike) -> str:
+    """`3`, or `3 to 5`: the smallest and the largest finite value. `–` where there is none."""
+    numbers = np.asarray(values, dtype=float)
+    finite = numbers[np.isfinite(numbers)]
+    if not len(finite):
+        return "–"
+    least, greatest = number(finite.min()), number(finite.max())
+    return least if least == greatest else f"{least} to {greatest}"
 
 
-def escaped(text: object) -> str:
-    """Text in Markdown: on one line, names as they are, never as markup."""
-    special: Any = {
-        "&": "&amp;",
-        "<": "&lt;",
-        ">": "&gt;",
-        "|": "\\|",
-        "*": "\\*",
-        "`": "\\`",
-        "\\": "\\\\",
-    }
-    return " ".join(str(text).splitlines()).translate(str.maketrans(special)).replace("](", "]\\(")
+def place_name(architecture: str, dataset: str) -> str:
+    """`dcgan on digits`: how a place is called everywhere."""
+    return f"{architecture} on {dataset}"
+
+
+def one_line(error: object) -> str:
+    """The text of an error, or of anything else, on one line with single spaces."""
+    return " ".join(str(error).split())
+
+
+def escaped(value: object) -> str:
+    """Text as Markdown shows it: on one line, and without a character that is read as markup."""
+    line = " ".join(str(value).splitlines())
+    return line.translate(MARKDOWN).replace("](", "]\\(")

@@ -88,7 +88,7 @@ def of_sets(sets: dict[str, Tables]) -> Sides:
     for name, other in zip(names[1:], tables[1:], strict=True):
         _same_protocols(names[0], first, name, other)
         _same_training(names[0], first, name, other)
-        options = list(differing(first.matrix["config"], other.matrix["config"]))
+        options = list(differing(first.matrix.config, other.matrix.config))
         notes += [f"{name} is of another matrix than {names[0]}: {option}." for option in options]
         for dataset, column in first.primary.items():
             there = other.cells[other.cells["dataset"] == dataset]
@@ -341,7 +341,10 @@ def _same_training(name: str, first: Tables, other_name: str, other: Tables) -> 
     """An option that only one side knows (a later version's) is let through at its default."""
     axes = ("objective", "architecture", "dataset")
     ours, theirs = (
-        {tuple(cell[axis] for axis in axes): cell["spec"]["training"] for cell in t.matrix["cells"]}
+        {
+            tuple(getattr(entry, axis) for axis in axes): entry.spec.training
+            for entry in t.matrix.cells
+        }
         for t in (first, other)
     )
     common = [group for group in ours if group in theirs]

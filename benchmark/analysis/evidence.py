@@ -200,7 +200,7 @@ def overall(tables: Tables) -> pd.DataFrame:
             "ci_high": high,
         }
         row["iqm"] = stats.iqm(np.concatenate(strata))
-        if (reference := tables.matrix.get("reference")) in names and name != reference:
+        if (reference := tables.matrix.reference) in names and name != reference:
             against = [
                 (-own, -wide.loc[reference].dropna())
                 for own, wide in zip(strata, found, strict=True)
@@ -288,7 +288,7 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reference(tables: Tables, wide: pd.DataFrame) -> str | None:
-    named = tables.matrix.get("reference")
+    named = tables.matrix.reference
     return named if named in wide.index else None
 
 

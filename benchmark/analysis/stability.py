@@ -5,15 +5,13 @@ The verdicts' rules and thresholds are in verdicts.py; here a matrix's tables be
 at, all cells at once. What older cells did not log is NaN, and what needs it is then never
 found."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.analysis.verdicts import NORMS, ROLES, ROWS, RULES, THRESHOLDS, VERDICTS, Trace
 from benchmark.metrics import metric
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED, Protocol
 
 __all__ = ["INDICES", "THRESHOLDS", "VERDICTS", "judge"]
 
@@ -40,7 +38,7 @@ def judge(
     cells: pd.DataFrame,
     evals: pd.DataFrame,
     steps: pd.DataFrame,
-    protocols: dict[str, Any],
+    protocols: dict[str, Protocol],
     primary: dict[str, str],
 ) -> pd.DataFrame:
     """verdict, verdict_onset (generator step), verdict_reason and INDICES of every cell, by key.
@@ -75,11 +73,13 @@ def _trace(
     cells: pd.DataFrame,
     evals: pd.DataFrame,
     steps: pd.DataFrame,
-    protocols: dict[str, Any],
+    protocols: dict[str, Protocol],
     primary: dict[str, str],
 ) -> Trace:
     dataset = cells["dataset"].astype(object).reset_index(drop=True)
-    floors = {name: dict(protocols.get(name, {}).get("floor", {})) for name in dataset.unique()}
+    floors: dict[str, dict[str, float]] = {}
+    for name in dataset.unique():
+        floors[name] = protocols[name].floor if name in protocols else {}
     modes = {
         name: v
         for name, values in floors.items()

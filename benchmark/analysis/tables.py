@@ -20,16 +20,11 @@ from benchmark.analysis.convergence import GROUP
 from benchmark.errors import UserError
 from benchmark.metrics import metric, rank, sign
 from benchmark.stats import comparisons as stats
-from benchmark.store.clocks import CLOCKS
-from benchmark.store.code import is_stale
+from benchmark.store.clocks import WALL_CLOCKS
+from benchmark.store.code import CodeHashes
 from benchmark.store.frames import is_wanted, read_frame
-from benchmark.store.result_set import (
-    FINISHED,
-    cell_status,
-    read_matrix,
-    read_protocols,
-    read_stored,
-)
+from benchmark.store.layout import ResultSet
+from benchmark.store.schema import FINISHED, Entry, Environment, MatrixFile, Protocol, RunStatus
 
 EVALS = ["samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol"]
 STEPS = [
@@ -63,7 +58,7 @@ REQUIRED = (
     "layer",
 )  # a row of a file with them has them
 TEXTS = ["metric", "protocol", "network", "layer"]
-STATUS = ["onset", "resumes", "samples_seen", "g_steps", *CLOCKS, "peak_memory_mb"]
+STATUS = ["onset", "resumes", "samples_seen", "g_steps", *WALL_CLOCKS, "peak_memory_mb"]
 STATUS += ["forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb"]
 AXES = ["objective", "architecture", "dataset", "seed"]
 OF = ["final", "best", "area", "equal_time"]
@@ -86,8 +81,8 @@ class Tables:
     layers: pd.DataFrame
     summary: pd.DataFrame
     convergence: pd.DataFrame
-    matrix: dict[str, Any]
-    protocols: dict[str, Any]
+    matrix: MatrixFile
+    protocols: dict[str, Protocol]
     equal_seconds: dict[tuple[str, str], float]
 
     @cached_property
@@ -98,22 +93,24 @@ class Tables:
 
     def floor(self, dataset: str, column: str) -> float:
         """The noise floor, real against held-out real; NaN where none was measured."""
-        return float(self.protocols.get(dataset, {}).get("floor", {}).get(column, np.nan))
+        if dataset not in self.protocols:
+            return np.nan
+        return self.protocols[dataset].floor.get(column, np.nan)
 
 
 def load(folder: Path) -> Tables:
     """The tables of results/runs/MATRIX. Raises UserError without matrix.json, for files that are
     damaged, and for two protocols in one dataset."""
-    matrix, protocols = read_matrix(folder), read_protocols(folder)
-    if not matrix["cells"]:
-        raise UserError(f"{folder / 'matrix.json'} lists no cells")
-    hashes: dict[Any, str] = {}
-    cells = pd.DataFrame([_cell(folder, entry, hashes) for entry in matrix["cells"]])
+    results, hashes = ResultSet(folder), CodeHashes()
+    matrix, protocols = results.matrix, results.protocols
+    if not matrix.cells:
+        raise UserError(f"{results.matrix_file} lists no cells")
+    cells = pd.DataFrame([_cell(results, entry, hashes) for entry in matrix.cells])
     cells["forwards"] = convergence.forwards(cells, cells)
-    evals = _current(cells, _long(folder, cells, "evals.jsonl", EVALS))
+    evals = _current(cells, _long(results, cells, "evals", EVALS))
     steps, layers = (
-        _long(folder, cells, "steps.jsonl", STEPS),
-        _long(folder, cells, "layers.jsonl", LAYERS),
+        _long(results, cells, "steps", STEPS),
+        _long(results, cells, "layers", LAYERS),
     )
     primary = _primary(evals, cells)
     values = convergence.measured(evals).join(convergence.at_equal_time(cells, evals))
@@ -123,9 +120,7 @@ def load(folder: Path) -> Tables:
         for of in [*OF, *STEPS_OF]
     ]
     cells = cells.join(values[names], on="key")
-    targets = convergence.find_targets(
-        cells, primary, matrix.get("reference"), matrix.get("targets", {})
-    )
+    targets = convergence.find_targets(cells, primary, matrix.reference, matrix.targets)
     cells = cells.join(convergence.to_target(cells, evals, primary, targets))
     cells = cells.join(stability.judge(cells, evals, steps, protocols, primary), on="key")
     summary, reached = summarise(cells), convergence.kaplan_meier(cells)
@@ -142,43 +137,43 @@ def write(tables: Tables, folder: Path) -> None:
         csv.write_csv(table, folder / f"tables/{name}.csv")
 
 
-def _cell(folder: Path, entry: dict[str, Any], hashes: dict[Any, str]) -> dict[str, Any]:
-    path = folder / "cells" / entry["key"]
-    status, environment = cell_status(folder, entry["key"]), read_stored(path / "environment.json")
-    row = {name: entry[name] for name in ("key", *AXES, "modality")}
-    row |= {"status": status.get("status", "missing")}
-    row |= {
-        "stale": bool(status) and is_stale(status, entry, read_stored(path / "spec.json"), hashes)
-    }
-    row |= {"reason": status.get("reason")}
-    row |= {name: _number(status.get(name)) for name in STATUS}
-    row["compile_seconds"] = _number(
-        status.get("compile_seconds", 0.0 if status else None)
-    )  # older: nothing compiled
-    row |= {"batch_size": _number(entry["spec"]["training"].get("batch_size"))}
-    row |= {name: status.get(name) for name in ("protocol", "code", "precision", "layout", "norm")}
-    how = status.get("execution") or {}
-    row |= {
-        "execution": how.get("mode"),
-        "stack": _number(how.get("stack")),
-        "fallback": how.get("fallback"),
-    }
-    row |= {
-        "recipe": " ".join(f"{name}={value}" for name, value in status.get("recipe", {}).items())
-        or None
-    }
-    parts = [environment, *environment.get("resumes", [])]
-    row |= {"device": _all([part.get("device") for part in parts])}
-    ways = [
-        how.get("mode", "eager"),
-        *([f"stack of {how['stack']}"] if how.get("stack", 1) > 1 else []),
-    ]
-    if row["device"] and ways != [
-        "eager"
-    ]:  # its seconds are not those of an eager cell on the same device
+def _cell(results: ResultSet, entry: Entry, hashes: CodeHashes) -> dict[str, Any]:
+    """The row of a cell: its status, environment and spec."""
+    files = results.cell(entry.key)
+    status, environment = files.status, files.environment or Environment()
+    row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *AXES, "modality")}
+    is_there = status.status != RunStatus.MISSING
+    row["status"] = str(status.status)
+    # Without a spec.json: the spec of matrix.json, which the key is made of
+    spec = files.spec or entry.spec
+    row["stale"] = is_there and hashes.is_stale(status, entry, spec)
+    row["reason"] = status.reason
+    for name in STATUS:
+        row[name] = _number(getattr(status, name)) if name in status.model_fields_set else np.nan
+    if is_there and "compile_seconds" not in status.model_fields_set:
+        # An older version: nothing was compiled
+        row["compile_seconds"] = 0.0
+    row["batch_size"] = _number(entry.spec.training.get("batch_size"))
+    for name in ("protocol", "code", "precision", "layout", "norm"):
+        row[name] = getattr(status, name)
+    execution = status.execution
+    row["execution"] = execution.mode if execution else None
+    row["stack"] = _number(execution.stack) if execution else np.nan
+    row["fallback"] = execution.fallback if execution else None
+    recipe = [f"{name}={value}" for name, value in status.recipe.items()]
+    row["recipe"] = " ".join(recipe) or None
+    parts = [environment, *environment.resumes]
+    row["device"] = _all([part.device for part in parts])
+    mode = (execution.mode if execution else None) or "eager"
+    ways = [mode]
+    if execution and execution.stack > 1:
+        ways.append(f"stack of {execution.stack}")
+    if row["device"] and ways != ["eager"]:
+        # Its seconds are not those of an eager cell on the same device
         row["device"] += f" ({', '.join(ways)})"
-    row |= {"torch": _all([part.get("versions", {}).get("torch") for part in parts])}
-    return row | {"git_commit": (environment.get("git") or {}).get("commit")}
+    row["torch"] = _all([part.versions.get("torch") for part in parts])
+    row["git_commit"] = environment.git.commit if environment.git else None
+    return row
 
 
 def _all(names: list[str | None]) -> str | None:
@@ -191,12 +186,12 @@ def _number(value: Any) -> float:
     return np.nan if value is None else float(value)
 
 
-def _long(folder: Path, cells: pd.DataFrame, file: str, columns: list[str]) -> pd.DataFrame:
+def _long(results: ResultSet, cells: pd.DataFrame, file: str, columns: list[str]) -> pd.DataFrame:
     texts = [name for name in columns if name in TEXTS]
     keys = cells["key"][
         cells["status"] != "missing"
     ]  # what lies in the folder of a missing cell is none of its own
-    files = {key: folder / "cells" / key / file for key in keys}
+    files = {key: getattr(results.cell(key), file) for key in keys}
     numbers, required = (
         [name for name in columns if name not in TEXTS],
         [name for name in columns if name in REQUIRED],

@@ -41,7 +41,7 @@ from benchmark.matrix.cell import digest
 from benchmark.metrics import metric
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_json
-from benchmark.store.result_set import FINISHED
+from benchmark.store.schema import FINISHED
 from benchmark.text import escaped
 
 __all__ = [
@@ -71,7 +71,7 @@ def measured(tables: Tables) -> list[Row]:
     dataset = evals["cell"].map(cells.set_index("key")["dataset"])
     measured_columns = evals["metric"].groupby(dataset).unique().to_dict()
     start = evals[evals["g_steps"] == 0].pivot_table(index="cell", columns="metric", values="value")
-    training = {cell["key"]: digest(cell["spec"]["training"]) for cell in tables.matrix["cells"]}
+    training = {entry.key: digest(entry.spec.training) for entry in tables.matrix.cells}
     for names, group in cells.groupby(list(GROUP), sort=False):
         seeds, key = group.set_index("seed"), group["key"]
         done = seeds["status"] == "done"

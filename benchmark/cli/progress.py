@@ -1,8 +1,7 @@
-"""What a run says: its options and plan, and its progress, on a terminal a line per cell and an
-overall bar."""
+"""What a run prints: its options, its plan and its progress; on a terminal a line per cell and a
+bar for all."""
 
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,137 +15,147 @@ from rich.progress import (
 )
 from rich.text import Text
 
-LINES = 16  # of running cells, at most
+from benchmark.cli.options import note
+from benchmark.text import duration, place_name
+
+if TYPE_CHECKING:
+    from benchmark.matrix.cell import Cell
+    from benchmark.run.events import News
+    from benchmark.run.session import Session
+    from benchmark.store.schema import Status
+
+MOST_LINES = 16  # of running cells
 
 
 class Display:
-    """A context manager; `event` takes what the driver reports. `ended` has the status of every
-    cell that did."""
+    """Shows how a run goes: the Reporter of the command line."""
 
-    def __init__(self, total: int, workers: int) -> None:
-        self.console, self.total = Console(stderr=True), total
-        self.most, self.ended = min(workers, LINES), dict[str, str]()
-        self.lines: dict[str, TaskID] = {}
-        self.partial: dict[str, float] = {}  # key -> progress of a running cell
+    progress: Progress
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.num_ended = 0
+        self.lines: dict[str, TaskID] = {}  # by key
+        self.partial: dict[str, float] = {}  # key → progress of a running cell
+
+    def note(self, text: str) -> None:
+        note.print(text)
+
+    def begin(self, num_cells: int, num_workers: int) -> None:
+        self.num_cells, self.most_lines = num_cells, min(num_workers, MOST_LINES)
+        percent = TextColumn("{task.percentage:>3.0f}%")
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn() if total == 1 else TextColumn("{task.percentage:>3.0f}%"),
-            Left(),
+            MofNCompleteColumn() if num_cells == 1 else percent,
+            TimeLeft(),
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.overall = self.progress.add_task(f"0/{total} cells", total=total, left="")
-
-    def event(self, event: dict[str, Any]) -> None:
-        key, status = event["key"], event["status"]
-        if status == "running":
-            self.partial[key] = event["progress"]
-            if key in self.lines:
-                self.progress.update(self.lines[key], completed=event["progress"])
-            elif len(self.lines) < self.most:
-                self.lines[key] = self.progress.add_task(
-                    key[:70], total=1.0, completed=event["progress"]
-                )
-        else:
-            self.partial.pop(key, None)
-            if key in self.lines:
-                self.progress.remove_task(self.lines.pop(key))
-            self._say(event)
-        self.progress.update(self.overall, completed=len(self.ended) + sum(self.partial.values()))
-
-    def _say(self, event: dict[str, Any]) -> None:
-        key, status = event["key"], event["status"]
-        if status == "taken":
-            line = f"{key}: another run has it now"
-        elif status == "lost":
-            line = f"{key}: {event['reason']}; it is started again"
-        else:
-            self.ended[key] = status
-            left = duration(event["left"])
-            self.progress.update(
-                self.overall, description=f"{len(self.ended)}/{self.total} cells", left=left
-            )
-            reason = f": {event['reason']}" if event["reason"] else ""
-            line = f"[{len(self.ended)}/{self.total}] {key} {status}{reason}"
-            if not self.console.is_terminal:
-                line += f" ({event.get('train_seconds') or 0:.1f} s training, {left} left)"
-            elif status == "done":
-                return
-        self.console.print(
-            line, markup=False, highlight=False, soft_wrap=not self.console.is_terminal
-        )
-
-    def __enter__(self) -> "Display":
+        self.overall = self.progress.add_task(f"0/{num_cells} cells", total=num_cells, left="")
         self.progress.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def end(self) -> None:
         self.progress.stop()
 
+    def news(self, news: "News") -> None:
+        from benchmark.run.events import Ended, Lost, Running, Taken
 
-class Left(TimeRemainingColumn):
-    """The time left: of the run as the driver has it, of a cell by its own pace."""
+        match news.event:
+            case Running(key, status):
+                self._show_running(key, status.progress or 0.0)
+            case Taken(key):
+                self._remove(key)
+                self._print(f"{key}: another process is running it")
+            case Lost(key, reason):
+                self._remove(key)
+                self._print(f"{key}: {reason}; it is started again")
+            case Ended(key, status):
+                self._remove(key)
+                self._show_end(key, status, duration(news.seconds_left))
+        completed = self.num_ended + sum(self.partial.values())
+        self.progress.update(self.overall, completed=completed)
+
+    def _show_running(self, key: str, progress: float) -> None:
+        self.partial[key] = progress
+        if key in self.lines:
+            self.progress.update(self.lines[key], completed=progress)
+        elif len(self.lines) < self.most_lines:
+            self.lines[key] = self.progress.add_task(key[:70], total=1.0, completed=progress)
+
+    def _remove(self, key: str) -> None:
+        self.partial.pop(key, None)
+        if key in self.lines:
+            self.progress.remove_task(self.lines.pop(key))
+
+    def _show_end(self, key: str, status: "Status", left: str) -> None:
+        self.num_ended += 1
+        counted = f"{self.num_ended}/{self.num_cells}"
+        self.progress.update(self.overall, description=f"{counted} cells", left=left)
+        line = f"[{counted}] {key} {status.status}"
+        if status.reason:
+            line += f": {status.reason}"
+        if not self.console.is_terminal:
+            line += f" ({status.train_seconds or 0:.1f} s training, {left} left)"
+        elif status.status == "done":
+            return
+        self._print(line)
+
+    def _print(self, line: str) -> None:
+        soft_wrap = not self.console.is_terminal
+        self.console.print(line, markup=False, highlight=False, soft_wrap=soft_wrap)
+
+
+class TimeLeft(TimeRemainingColumn):
+    """The time left: of the run as the driver has it, of a cell at its own pace."""
 
     def render(self, task: Task) -> Text:
-        return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
+        if "left" in task.fields:
+            return Text(task.fields["left"])
+        return super().render(task)
 
 
-def duration(seconds: float | None) -> str:
-    """`3 min 07 s`, `2 h 14 min`."""
-    if seconds is None:
-        return "unknown time"
-    minutes = int(seconds) // 60
-    return (
-        f"{minutes // 60} h {minutes % 60:02} min"
-        if minutes >= 60
-        else f"{minutes} min {int(seconds) % 60:02} s"
-    )
-
-
-def option_lines(cells: list[Any]) -> list[str]:
-    """Every option in force: evaluation once, training per dataset, and architecture where it has
-    its own."""
-    shown: dict[str, dict[str, list[str]]] = {}  # dataset -> options -> architectures
+def option_lines(cells: "list[Cell]") -> list[str]:
+    """Every option in force: evaluation once, training per dataset, and per architecture if an
+    architecture has options of its own."""
+    shown: dict[str, dict[str, list[str]]] = {}  # dataset → options → architectures
     for cell in cells:
-        kinds = shown.setdefault(cell.dataset.label, {})
-        kinds.setdefault(_listed(cell.training.plain()), []).append(cell.architecture.label)
+        by_options = shown.setdefault(cell.dataset.label, {})
+        names = by_options.setdefault(_listed(cell.training.plain()), [])
+        if cell.architecture.label not in names:
+            names.append(cell.architecture.label)
     lines = []
-    for dataset, kinds in shown.items():
-        for options, architectures in kinds.items():
-            whose = (
-                f"{', '.join(dict.fromkeys(architectures))} on {dataset}"
-                if len(kinds) > 1
-                else dataset
-            )
+    for dataset, by_options in shown.items():
+        for options, names in by_options.items():
+            whose = dataset
+            if len(by_options) > 1:
+                whose = place_name(", ".join(names), dataset)
             lines.append(f"[training of {whose}] {options}")
-    return [*lines, f"[evaluation] {_listed(cells[0].evaluation.plain())}"] if cells else []
+    if cells:
+        lines.append(f"[evaluation] {_listed(cells[0].evaluation.plain())}")
+    return lines
 
 
-def plan_lines(
-    cells: list[Any], seconds: dict[str, float | None], workers: int | None
-) -> list[str]:
-    """Every cell with its estimated cost, and the sum; shared by so many workers here, or by those
-    of a cluster."""
+def plan_lines(session: "Session") -> list[str]:
+    """Every cell with its estimated cost, and the sum."""
+    estimates = session.estimates
     lines = []
-    for cell in cells:
-        cost = seconds[cell.key]
-        lines.append(f"{'unknown' if cost is None else f'{cost:8.1f} s'}  {cell.key}")
-    known = [cost for cost in seconds.values() if cost is not None]
+    for key in session.cells:
+        seconds = estimates[key]
+        cost = "unknown" if seconds is None else f"{seconds:8.1f} s"
+        lines.append(f"{cost}  {key}")
+    known = [seconds for seconds in estimates.values() if seconds is not None]
     minutes = sum(known) / 60
-    here = f", about {minutes / max(1, min(workers, len(cells))):.1f} min here" if workers else ""
+    here = ""
+    if session.options.engine == "local":
+        workers = max(1, min(len(session.devices), len(session.cells)))
+        here = f", about {minutes / workers:.1f} min here"
     lines.append(
         f"estimated: {minutes:.1f} worker-minutes{here} (training only for what has never run here)"
     )
-    if len(known) < len(cells):
-        lines.append(
-            f"{len(cells) - len(known)} cells have no estimate: their data is not on this machine"
-        )
+    num_unknown = len(estimates) - len(known)
+    if num_unknown:
+        lines.append(f"{num_unknown} cells have no estimate: their data is not on this machine")
     return lines
 
 

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,32 +12,37 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.store.code import State
-from benchmark.store.overview import GONE, Reader, counted
-from benchmark.store.result_set import FINISHED, SETTLED
+from benchmark.store.overview import GONE, CellState, Overview, Reader, counted
+from benchmark.store.schema import RunStatus
+from benchmark.text import duration
 
-LISTED = 20  # cells of one state and reason that are listed one by one
-COLOURS = {"done": "green", "diverged": "yellow", "error": "red", "timeout": "red"}
+LISTED = 20  # cells of one status and reason that are listed one by one
+COLOURS: dict[str, str] = {"done": "green", "diverged": "yellow", "error": "red", "timeout": "red"}
+# In the order of a list: what runs and what failed first, what has not started last
+ORDER = ("running", "error", "timeout", "diverged", "interrupted", "done", "missing")
+STALE = "stale: different code or evaluation options made them; `run --force` runs them again"
+FIXED_LINES = 11  # of a screen: heads, counts and blank lines
 
 
-def lines(now: dict[str, Any]) -> Iterator[str]:
+def lines(now: Overview) -> Iterator[str]:
     """What `status` prints: counts, time left, and every cell that is not done, with its reason."""
-    cells = now["cells"]
-    yield f"{now['matrix']}: {len(cells)} cells: {counted(now['counts'])}"
+    yield f"{now.matrix}: {len(now.cells)} cells: {counted(now.counts)}"
     yield from _outlook(now)
-    kinds = defaultdict(list)
-    for cell in cells:
-        if cell["status"] != "done":
-            kinds[cell["status"], cell["reason"]].append(cell)
-    for (status, reason), alike in sorted(kinds.items(), key=lambda kind: _place(kind[0][0])):
-        said = f": {reason}" if reason and reason != status else ""
-        for cell in alike[:LISTED]:
-            yield f"  {status:12} {cell['key']}{said}{_details(cell)}"
-        if more := alike[LISTED:]:
-            yield f"  {status:12} and {len(more):,} more{said}"
-    for cell in cells:
-        for text in cell["warnings"]:
-            yield f"  {'warning':12} {cell['key']}: {text}"
+    alike: dict[tuple[RunStatus, str | None], list[CellState]] = defaultdict(list)
+    for cell in now.cells:
+        if cell.status != RunStatus.DONE:
+            alike[cell.status, cell.reason].append(cell)
+    for status, reason in sorted(alike, key=lambda kind: ORDER.index(kind[0])):
+        cells = alike[status, reason]
+        because = f": {reason}" if reason and reason != status else ""
+        for cell in cells[:LISTED]:
+            yield f"  {status:12} {cell.key}{because}{_details(cell)}"
+        num_more = len(cells) - LISTED
+        if num_more > 0:
+            yield f"  {status:12} and {num_more:,} more{because}"
+    for cell in now.cells:
+        for text in cell.warnings:
+            yield f"  {'warning':12} {cell.key}: {text}"
 
 
 def watch(folder: Path, console: Console, every: float = 2.0) -> None:
@@ -48,46 +52,56 @@ def watch(folder: Path, console: Console, every: float = 2.0) -> None:
         while True:
             now = reader.overview()
             live.update(frame(now, console.height), refresh=True)
-            if all(status in SETTLED for status in now["counts"]):
+            if now.is_settled:
                 return
             time.sleep(every)
 
 
-def frame(now: dict[str, Any], height: int) -> RenderableType:
+def frame(now: Overview, height: int) -> RenderableType:
     """A screen of `height` lines: running cells with progress, speed and time left; failures;
     counts and finish."""
-    running = [cell for cell in now["cells"] if cell["status"] == "running"]
-    given_up = {*SETTLED} - {*FINISHED}
-    failed = [cell for cell in now["cells"] if cell["status"] in given_up or cell["reason"] == GONE]
-    failed.sort(key=lambda cell: cell["updated"] or "", reverse=True)  # the latest first
-    room = max(2, height - 11)  # beside heads, counts and blank lines
-    shown = failed[: max(room // 3, room - len(running))]
+    running = [cell for cell in now.cells if cell.is_running]
+    failed = [cell for cell in now.cells if _has_failed(cell)]
+    failed.sort(key=lambda cell: cell.updated or "", reverse=True)  # the latest first
+    room = max(2, height - FIXED_LINES)
+    num_failed = min(len(failed), max(room // 3, room - len(running)))
     parts: list[RenderableType] = []
     if running:
-        parts.append(_running(running[: room - len(shown)]))
-        if more := len(running[room - len(shown) :]):
-            parts.append(_row((f"and {more:,} more", "dim")))
+        num_running = room - num_failed
+        parts.append(_running(running[:num_running]))
+        parts += _more(len(running) - num_running)
         parts.append(Text())
-    for cell in shown:
-        status = (f"{cell['status']:12} ", COLOURS.get(cell["status"], ""))
-        parts.append(_row(status, f"{cell['key']}: {cell['reason']}"))
-    if more := len(failed) - len(shown):
-        parts.append(_row((f"and {more:,} more", "dim")))
+    for cell in failed[:num_failed]:
+        status = (f"{cell.status:12} ", COLOURS.get(cell.status, ""))
+        parts.append(_row(status, f"{cell.key}: {cell.reason}"))
+    parts += _more(len(failed) - num_failed)
     if failed:
         parts.append(Text())
-    total, ended = (
-        len(now["cells"]),
-        sum(n for status, n in now["counts"].items() if status in SETTLED),
-    )
-    bar = Table.grid(padding=(0, 1))
-    whole = _bar(total, ended + sum(cell["progress"] for cell in running), 40)
-    bar.add_row(Text(now["matrix"], "bold"), whole, f"{ended:,} of {total:,} cells")
-    counts = [
-        part
-        for status, n in now["counts"].items()
-        for part in (f"{n:,} ", (status, COLOURS.get(status, "")), "  ")
-    ]
-    return Group(*parts, bar, _row(*counts), *map(_row, _outlook(now)))
+    return Group(*parts, _overall(now, running), _counts(now), *map(_row, _outlook(now)))
+
+
+def _has_failed(cell: CellState) -> bool:
+    return cell.status in (RunStatus.ERROR, RunStatus.TIMEOUT) or cell.reason == GONE
+
+
+def _more(num_cells: int) -> list[RenderableType]:
+    return [_row((f"and {num_cells:,} more", "dim"))] if num_cells > 0 else []
+
+
+def _overall(now: Overview, running: list[CellState]) -> Table:
+    num_settled = sum(cell.status.is_settled for cell in now.cells)
+    completed = num_settled + sum(cell.progress for cell in running)
+    table = Table.grid(padding=(0, 1))
+    counted_cells = f"{num_settled:,} of {len(now.cells):,} cells"
+    table.add_row(Text(now.matrix, "bold"), _bar(len(now.cells), completed, 40), counted_cells)
+    return table
+
+
+def _counts(now: Overview) -> Text:
+    parts: list[str | tuple[str, str]] = []
+    for status, n in now.counts.items():
+        parts += [f"{n:,} ", (status, COLOURS.get(status, "")), "  "]
+    return _row(*parts)
 
 
 def _row(*parts: str | tuple[str, str]) -> Text:
@@ -102,80 +116,72 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _running(cells: list[State]) -> Table:
+def _running(cells: list[CellState]) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    # Columns without a width give way on a narrow terminal
     for name in ("objective", "architecture", "dataset"):
-        table.add_column(name)  # of no fixed width: these give way on a narrow terminal
-    for name, width in (("seed", 4), ("progress", 12), ("", 5), ("steps/s", 7), ("left", 11)):
-        table.add_column(
-            name, no_wrap=True, width=width, justify="left" if name == "progress" else "right"
-        )
+        table.add_column(name)
+    table.add_column("seed", no_wrap=True, width=4, justify="right")
+    table.add_column("progress", no_wrap=True, width=12)
+    for name, width in (("", 5), ("steps/s", 7), ("left", 11)):
+        table.add_column(name, no_wrap=True, width=width, justify="right")
     for cell in cells:
-        axes = (_row(str(cell[name])) for name in ("objective", "architecture", "dataset", "seed"))
-        speed, left = cell["steps_per_second"], cell["seconds_left"]
+        speed, left = cell.steps_per_second, cell.seconds_left
         table.add_row(
-            *axes,
-            _bar(1.0, cell["progress"]),
-            _percent(cell["progress"]),
+            _row(cell.objective),
+            _row(cell.architecture),
+            _row(cell.dataset),
+            _row(str(cell.seed)),
+            _bar(1.0, cell.progress),
+            _percent(cell.progress),
             f"{speed:.3g}" if speed else "–",
-            "–" if left is None else span(left),
+            "–" if left is None else duration(left),
         )
     return table
 
 
-def _outlook(now: dict[str, Any]) -> Iterator[str]:
+def _outlook(now: Overview) -> Iterator[str]:
     """The work left and when it is done; how many cells are stale, or were resumed."""
-    total = now["seconds_left"]
-    if any(status not in SETTLED for status in now["counts"]):
-        said = f"{now['running']:,} running" if now["running"] else "nothing is running"
-        said += (
-            "; the time left is not known yet"
-            if total is None
-            else f"; about {span(total)} of work left"
-        )
-        if now["finish"]:
-            said += f", done {_when(now['finish'])}"
-        if now["guessed"] and total is not None:
-            said += f" (with a guess for {now['guessed']:,} cells of a kind that has not run yet)"
-        yield said
-    if resumed := [cell["resumes"] for cell in now["cells"] if cell["resumes"]]:
-        yield f"cells resumed: {len(resumed):,} ({sum(resumed):,} times in all)"
-    if now["stale"]:
-        yield f"{now['stale']:,} stale: other code or evaluation options made them; `run --force` makes them anew"
+    if not now.is_settled:
+        yield _work_left(now)
+    resumes = [cell.resumes for cell in now.cells if cell.resumes]
+    if resumes:
+        yield f"cells resumed: {len(resumes):,} ({sum(resumes):,} times in all)"
+    if now.stale:
+        yield f"{now.stale:,} {STALE}"
 
 
-def _place(status: str) -> int:
-    """Where a status stands in a list: what runs and what failed first, what has not started
-    last."""
-    known = ("running", "error", "timeout", "diverged", "interrupted")
-    return known.index(status) if status in known else len(known) + (status == "missing")
+def _work_left(now: Overview) -> str:
+    sentence = f"{now.running:,} running" if now.running else "nothing is running"
+    if now.seconds_left is None:
+        sentence += "; the time left is not known yet"
+    else:
+        sentence += f"; about {duration(now.seconds_left)} of work left"
+    if now.finish:
+        sentence += f", done {_when(now.finish)}"
+    if now.guessed and now.seconds_left is not None:
+        sentence += f" (with a guess for {now.guessed:,} cells of a kind that has not run yet)"
+    return sentence
 
 
-def _details(cell: State) -> str:
+def _details(cell: CellState) -> str:
     """What is known of a cell that is running or waits with a checkpoint."""
-    if cell["status"] != "running":
-        return f" (continues at {_percent(cell['progress'])})" if cell["checkpoint"] else ""
-    said = f": {_percent(cell['progress'])}"
-    if cell["steps_per_second"]:
-        said += f", {cell['steps_per_second']:.3g} steps/s"
-    return said if cell["seconds_left"] is None else f"{said}, {span(cell['seconds_left'])} left"
+    if not cell.is_running:
+        return f" (resumes at {_percent(cell.progress)})" if cell.checkpoint else ""
+    details = f": {_percent(cell.progress)}"
+    if cell.steps_per_second:
+        details += f", {cell.steps_per_second:.3g} steps/s"
+    if cell.seconds_left is not None:
+        details += f", {duration(cell.seconds_left)} left"
+    return details
 
 
 def _when(finish: str) -> str:
-    """`at about 14:32`, with the day where it is another."""
-    at = datetime.fromisoformat(finish)
-    days = (at.date() - datetime.now().date()).days
-    return f"at about {at:{'%H:%M' if days == 0 else '%a %H:%M' if days < 7 else '%d %b %Y'}}"
-
-
-def span(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
+    """`at about 14:32`, with the day if it is not today."""
+    end = datetime.fromisoformat(finish)
+    days = (end.date() - datetime.now().date()).days
+    if days == 0:
+        return f"at about {end:%H:%M}"
+    if days < 7:
+        return f"at about {end:%a %H:%M}"
+    return f"at about {end:%d %b %Y}"

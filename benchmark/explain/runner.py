@@ -2,10 +2,10 @@
 
 Every case is seeded, runs on one thread, and is kept in a file once it is measured."""
 
-import ast
 import inspect
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -23,15 +23,20 @@ from typing import Any
 
 import pandas as pd
 
+import variants
 from benchmark.errors import UserError
 from benchmark.explain.entries import Entry, read
 from benchmark.matrix.cell import digest
-from benchmark.store.code import ROOT, SOURCES
+from benchmark.store.code import ROOT, definitions
 from benchmark.store.files import whole_file, write_json
+from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
 
-# parts of an experiment that change no number
-WORDING = ("def draw(", "def finding(", "CAPTION = ")
+# a definition as `definitions` writes it: its own name, and the names that it uses
+DEFINED = re.compile(
+    r"(?:FunctionDef|ClassDef)\(name='(\w+)'|(?:Ann)?Assign\(targets?=\[?Name\(id='(\w+)'"
+)
+USED = re.compile(r"Name\(id='(\w+)'")
 
 
 @dataclass(frozen=True)
@@ -157,18 +162,36 @@ def _no_interrupts() -> Iterator[None]:
 
 
 def code_of(name: str) -> str:
-    """The hash of the code that an experiment's numbers come from. What draws and words them is not
-    part of it: another wording needs no new measurement."""
+    """The hash of the code that an experiment's numbers come from. What only draws and words them
+    is not part of it: another wording needs no new measurement."""
     folder = Path(__file__).parent
-    source = (folder / f"experiments/{name}.py").read_text()
+    experiment = folder / f"experiments/{name}.py"
+    source = experiment.read_text()
     modules = sorted(folder.glob("[!_]*.py"))
     files = [path for path in modules if f"explain.{path.stem} import" in source]
-    for part in SOURCES:
-        files += sorted((ROOT / "benchmark" / part).glob("*.py"))
-    files += sorted((ROOT / "variants").rglob("*.py"))
-    _, *body = ast.parse(source).body  # without the docstring
-    measuring = [node for node in body if not ast.unparse(node).startswith(WORDING)]
-    return digest([*map(ast.dump, measuring), *(path.read_text() for path in files)])
+    files += sorted((ROOT / "benchmark/train").rglob("*.py"))
+    files += sorted((ROOT / "benchmark/measure").glob("*.py"))
+    for package in (variants.SHIPPED, *variants.folders()):
+        files += sorted(package.rglob("*.py"))
+    code = measuring(definitions(experiment))
+    for file in files:
+        code += definitions(file)
+    return digest(sorted(code))
+
+
+def measuring(code: list[str]) -> list[str]:
+    """The definitions of an experiment that `cases` and `measure` use, directly or through
+    others."""
+    by_name = {}
+    for text in code:
+        found = DEFINED.match(text)
+        assert found, f"neither a definition nor an import: {text[:100]}"
+        by_name[found[1] or found[2]] = text
+    needed = ["cases", "measure"]
+    for name in needed:  # grows while it is read
+        used = dict.fromkeys(USED.findall(by_name[name]))
+        needed += [other for other in used if other in by_name and other not in needed]
+    return [by_name[name] for name in needed]
 
 
 # In a worker
@@ -199,7 +222,7 @@ def _measure(case: Case) -> pd.DataFrame:
     started = time.perf_counter()
     frame = _experiment(case.experiment).measure(**case.arguments)
     frame.attrs["seconds"] = time.perf_counter() - started
-    frame.attrs["environment"] = environment("cpu")
+    frame.attrs["environment"] = environment("cpu").plain()
     with whole_file(case.file) as opened:
         frame.to_parquet(opened, index=False)
     return frame
@@ -227,7 +250,7 @@ def _finish(
         seconds=round(seconds, 1),
         environment=environment,
     ).model_dump()
-    with alone(folder):
+    with alone(ResultSet(folder)):
         write_json(folder / "explain.json", {"experiments": read(folder) | {name: entry}})
     return entry
 
@@ -243,7 +266,8 @@ def _draw(name: str, title: str, module: ModuleType, frame: pd.DataFrame, folder
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from benchmark.drawing.style import LOOK, Figure, save
+    from benchmark.drawing.save import Figure, save
+    from benchmark.drawing.style import LOOK
 
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     with sns.axes_style("whitegrid"), plt.rc_context(LOOK):

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from benchmark.errors import UserError
 from benchmark.export.base import News, Seen, Tracker, one_line
+from benchmark.store.schema import RunStatus
 
 # tags of a run: which start of the cell it is, and what was exported of it
 STARTED, EXPORTED = "ganbench.started", "ganbench.exported"
@@ -24,10 +25,10 @@ PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
 # status of a cell -> status of a run; every other one is FAILED
 STATES = {
-    "done": "FINISHED",
-    "diverged": "FINISHED",
-    "interrupted": "KILLED",
-    "running": "RUNNING",
+    RunStatus.DONE: "FINISHED",
+    RunStatus.DIVERGED: "FINISHED",
+    RunStatus.INTERRUPTED: "KILLED",
+    RunStatus.RUNNING: "RUNNING",
 }
 
 

@@ -19,9 +19,10 @@ from benchmark.errors import DamagedError, UserError
 from benchmark.export.base import AXES, Clock, News, Position, Seen, Tracker, one_line
 from benchmark.matrix.cell import Choice, digest
 from benchmark.store.files import read_rows
-from benchmark.store.locks import taken
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.locks import is_locked
 from benchmark.store.overview import GONE
-from benchmark.store.result_set import SETTLED, cell_status, read_matrix, read_stored
+from benchmark.store.schema import Entry, Environment, RunStatus, Spec, Status
 
 EVERY = 5.0  # seconds between two looks at a running matrix
 # names of a status, and of an environment, that are tags of a run
@@ -47,16 +48,17 @@ def export(
     look. Ctrl-C ends the export after the cell that is being written, so that nothing is written
     twice; without `follow` the end is a KeyboardInterrupt. Raises UserError for what the tracker's
     library refuses."""
-    ended: dict[str, Any] = {}
+    results = ResultSet(folder)
+    ended: dict[str, Status] = {}
     with _stopped() as stop:
         try:
             while True:
                 wrote = Counter[str]()
                 left = 0
-                for entry in _chosen(read_matrix(folder)["cells"], only):
+                for entry in _chosen(results.matrix.cells, only):
                     if stop.is_set():
                         break
-                    left += _export_cell(folder, entry, tracker, ended, wrote)
+                    left += _export_cell(results.cell(entry.key), entry, tracker, ended, wrote)
                 yield wrote
                 if stop.is_set() and not follow:
                     raise KeyboardInterrupt
@@ -69,25 +71,27 @@ def export(
 
 
 def _export_cell(
-    folder: Path, entry: Row, tracker: Tracker, ended: dict[str, Any], wrote: Counter[str]
+    files: CellFolder,
+    entry: Entry,
+    tracker: Tracker,
+    ended: dict[str, Status],
+    wrote: Counter[str],
 ) -> bool:
     """Write what is new of a cell, and count it in `wrote`. True where more may come: the cell is
     running, or has not ended. `ended` holds, by key, the settled statuses that were exported."""
-    key = entry["key"]
-    held = taken(folder, key)
-    status = cell_status(folder, key)
-    settled = status.get("status") in SETTLED
-    if status.get("status") == "running" and not held:
-        status |= {"status": "interrupted", "reason": GONE}
-    if ended.get(key) != status:
-        news = _news(folder, entry, status, tracker)
+    is_running = is_locked(files)
+    status = files.status
+    if status.status == RunStatus.RUNNING and not is_running:
+        status = status.model_copy(update={"status": RunStatus.INTERRUPTED, "reason": GONE})
+    if ended.get(entry.key) != status:
+        news = _news(files, entry, status, tracker)
         if news:
             tracker.write(news)
             num_values = sum(map(len, news.points.values()))
             wrote += Counter(cells=1, values=num_values, sheets=len(news.sheets))
-        if settled:
-            ended[key] = status
-    return held or not settled
+        if status.status.is_settled:
+            ended[entry.key] = status
+    return is_running or not status.status.is_settled
 
 
 @contextmanager
@@ -107,48 +111,50 @@ def _stopped() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _chosen(entries: list[Row], only: str) -> list[Row]:
+def _chosen(entries: list[Entry], only: str) -> list[Entry]:
     """The entries of matrix.json that --only asks for, in the words of `ganbench run`."""
     if not only:
         return entries
     from benchmark.matrix.expand import selected
 
-    cells = []
-    for entry in entries:
-        spec = entry["spec"]
-        objective, architecture, dataset = (Choice(**spec[axis]) for axis in AXES[:3])
-        cells.append((objective, architecture, dataset, spec["seed"]))
+    cells = [_choices(entry.spec) for entry in entries]
     found = [entry for entry, taken in zip(entries, selected(cells, only), strict=True) if taken]
     if not found:
         raise UserError(f"--only {only!r}: no cell of the matrix is left to export")
     return found
 
 
+def _choices(spec: Spec) -> tuple[Choice, Choice, Choice, int]:
+    """Objective, architecture, dataset and seed of a cell."""
+    named = (spec.objective, spec.architecture, spec.dataset)
+    objective, architecture, dataset = (Choice(value.name, value.params) for value in named)
+    return objective, architecture, dataset, spec.seed
+
+
 # What is new of a cell
 
 
-def _news(folder: Path, entry: Row, status: Row, tracker: Tracker) -> News | None:
+def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> News | None:
     """None where nothing is new, or where the cell is not built and its recipe is not known."""
-    if not status or (status["status"] not in SETTLED and "recipe" not in status):
+    is_built = status.status.is_settled or "recipe" in status.model_fields_set
+    if status.status == RunStatus.MISSING or not is_built:
         return None
-    key = entry["key"]
-    path = folder / "cells" / key
-    started = status.get("started") or ""
-    before = tracker.seen(key, started)
+    started = status.started or ""
+    before = tracker.seen(entry.key, started)
     # evals are read before steps: all that was evaluated is then among the steps
-    evals = _rows(path / "evals.jsonl", g_steps=int, metric=str)
-    steps = _rows(path / "steps.jsonl", g_step=int)
-    sheets = {int(sheet.stem): sheet for sheet in sorted((path / "samples").glob("*.png"))}
-    spec = read_stored(path / "spec.json")
-    environment = read_stored(path / "environment.json")
-    if (cell_status(folder, key).get("started") or "") != started:
+    evals = _rows(files.evals, g_steps=int, metric=str)
+    steps = _rows(files.steps, g_step=int)
+    sheets = {int(sheet.stem): sheet for sheet in sorted(files.samples.glob("*.png"))}
+    spec = files.spec
+    environment = files.environment
+    if (files.status.started or "") != started:
         return None  # the cell was restarted while it was read
 
     logged = {row["g_step"] for row in steps}
     new_evals = _unseen(list(_eval_values(evals, logged)), before.evals)
     new_steps = _unseen(list(_step_values(steps)), before.steps)
     new_sheets = {step: sheet for step, sheet in sheets.items() if step > before.sheet}
-    axes = {axis: str(entry[axis]) for axis in AXES}
+    axes = {axis: str(getattr(entry, axis)) for axis in AXES}
     params = _params(entry, spec, status)
     facts = _facts(status, environment)
     seen = Seen(
@@ -163,15 +169,15 @@ def _news(folder: Path, entry: Row, status: Row, tracker: Tracker) -> News | Non
     if seen == before:
         return None
     return News(
-        key=key,
+        key=entry.key,
         started=started,
         axes=axes,
-        status=status["status"],
+        status=status.status,
         params=params if seen.params != before.params else {},
         facts=facts if seen.facts != before.facts else {},
         points=_points(new_evals.values + new_steps.values),
         sheets=new_sheets,
-        clock=_clock(path, status),
+        clock=_clock(files, status),
         seen=seen,
     )
 
@@ -237,11 +243,13 @@ def _points(values: Iterable[Value]) -> dict[int, dict[str, float]]:
     return points
 
 
-def _params(entry: Row, spec: Row, status: Row) -> dict[str, Any]:
+def _params(entry: Entry, spec: Spec | None, status: Status) -> dict[str, Any]:
     """The options of a cell: its entry in matrix.json, then its spec.json, then its recipe."""
-    own = {name: value for name, value in spec.items() if name != "key"}
-    recipe = status.get("recipe", {})
-    return dict(_flat(entry["spec"] | own)) | dict(_flat({"recipe": recipe}))
+    options = entry.spec.plain()
+    if spec:
+        options |= spec.plain()
+        options.pop("key", None)
+    return dict(_flat(options)) | dict(_flat({"recipe": status.recipe}))
 
 
 def _flat(table: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -255,22 +263,23 @@ def _flat(table: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _facts(status: Row, environment: Row) -> dict[str, str]:
+def _facts(status: Status, environment: Environment | None) -> dict[str, str]:
     """State and provenance of a cell. Its reason is empty where there is none."""
-    facts = {name: status.get(name) for name in STATUS_FACTS}
-    facts |= {name: environment.get(name) for name in ENVIRONMENT_FACTS}
-    facts |= environment.get("versions", {})
-    git = environment.get("git") or {}
+    state = status.plain()
+    machine = environment.plain() if environment else {}
+    facts = {name: state.get(name) for name in STATUS_FACTS}
+    facts |= {name: machine.get(name) for name in ENVIRONMENT_FACTS}
+    facts |= machine.get("versions", {})
+    git = machine.get("git") or {}
     facts |= {f"git_{name}": value for name, value in git.items()}
     known = {name: str(value) for name, value in facts.items() if value is not None}
     return known | {"reason": facts["reason"] or ""}
 
 
-def _clock(path: Path, status: Row) -> Clock:
+def _clock(files: CellFolder, status: Status) -> Clock:
     """The clock of a cell. Without a start in its status, the time of its last status."""
-    if status.get("started"):
-        started = datetime.fromisoformat(status["started"])
+    if status.started:
+        started = datetime.fromisoformat(status.started)
     else:
-        started = datetime.fromtimestamp((path / "status.json").stat().st_mtime, UTC)
-    train_seconds = status.get("train_seconds") or 0.0
-    return Clock(started.timestamp(), train_seconds / (status.get("g_steps") or 1))
+        started = datetime.fromtimestamp(files.status_file.stat().st_mtime, UTC)
+    return Clock(started.timestamp(), (status.train_seconds or 0.0) / (status.g_steps or 1))

@@ -14,10 +14,11 @@ from PIL import Image
 import variants
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Cell, cell_from_spec, stream_seed
-from benchmark.run.run_cell import load_snapshot
-from benchmark.store.code import code_hash
+from benchmark.run.cell.samples import load_snapshot
+from benchmark.store.code import training_code
 from benchmark.store.files import read_json, whole_file
-from benchmark.store.result_set import FINISHED, cell_status, read_matrix
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.schema import RunStatus
 from benchmark.train.snapshot import Snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
@@ -40,7 +41,7 @@ def export(
     measured, on the same kind of device. Raises UserError for an unknown cell, for a cell that is
     not finished, and where the generator's weights are missing."""
     key = find(folder, name)
-    snapshot = _snapshot(folder, key, device)
+    snapshot = _snapshot(ResultSet(folder).cell(key), device)
     stem = f"{key}-{n}" if seed is None else f"{key}-{n}-seed{seed}"
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def find(folder: Path, name: str) -> str:
     """The key of the cell that a name means: a key, the beginning of a key, or a pattern with * and
     ?. Labels may be written as in reports. Raises UserError where the name fits no cell, or
     several."""
-    keys = [cell["key"] for cell in read_matrix(folder)["cells"]]
+    keys = [entry.key for entry in ResultSet(folder).matrix.cells]
     pattern = "".join(c if c.isalnum() or c in "_=.-*?" else "_" for c in name)
     found = [key for key in keys if fnmatch.fnmatchcase(key, f"{pattern}*")]
     if len(found) == 1:
@@ -73,10 +74,9 @@ def find(folder: Path, name: str) -> str:
 
 def is_stale(folder: Path, key: str) -> bool:
     """Whether different code trained a cell; its weights may then belong to another network."""
-    status = cell_status(folder, key)
-    if status.get("status") not in FINISHED:
-        return False
-    return status.get("code") != code_hash(_cell(folder / "cells" / key / "spec.json"))
+    files = ResultSet(folder).cell(key)
+    status = files.status
+    return status.status.is_finished and status.code != training_code(_cell(files.spec_file))
 
 
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
@@ -105,20 +105,20 @@ def _stream(cell: Cell, seed: int | None, chunk: int) -> int | None:
     return other.stream("evaluation")
 
 
-def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
+def _snapshot(files: CellFolder, device: str) -> Snapshot:
     """A finished cell with its generator on a device. Raises UserError where it cannot be had."""
-    path = folder / "cells" / key
-    status = cell_status(folder, key).get("status", "missing")
-    if status not in FINISHED:
+    key = files.key
+    status = files.status.status
+    if not status.is_finished:
         raise UserError(f"{key} is {status}: samples are those of a finished cell")
-    if not (path / "generator.pt").exists():
-        hint = status
-        if status == "done":
+    if not files.generator.exists():
+        hint: str = status
+        if status == RunStatus.DONE:
             hint = "was made before generators were kept: run it with --force"
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
-    cell = _cell(path / "spec.json")
+    cell = _cell(files.spec_file)
     try:
-        return load_snapshot(cell, path, device)
+        return load_snapshot(cell, files, device)
     except UserError:
         raise
     # the file may have any content, for which torch raises many kinds of error
@@ -127,7 +127,7 @@ def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
         if isinstance(error, UnpicklingError):
             reason = "not weights alone"  # torch's message advises to load the file unsafely
         kind = type(error).__name__
-        raise UserError(f"{path / 'generator.pt'} cannot be read: {kind}: {reason}") from error
+        raise UserError(f"{files.generator} cannot be read: {kind}: {reason}") from error
 
 
 def _cell(path: Path) -> Cell:

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmark import __version__
 from benchmark.store.code import ROOT
+from benchmark.store.schema import GitFacts, Surroundings
 
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy")
 CODE = ("benchmark", "variants")
@@ -27,37 +28,38 @@ SETS = (
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def environment(device: str) -> dict[str, Any]:
+def environment(device: str) -> Surroundings:
     """What a number depends on beside the spec: versions, processor, GPU, threads, flags, commit.
     No host or user names, no paths. Takes milliseconds after the first time."""
     import torch
 
     cuda = device.startswith("cuda")
     cudnn = torch.backends.cudnn
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "versions": _versions(),
-        "device": torch.cuda.get_device_name(device) if cuda else _processor(),
-        "num_gpus": torch.cuda.device_count() if cuda else 0,
-        "driver": _driver() if cuda else None,
-        "cuda": torch.version.cuda if cuda else None,
-        "cudnn": cudnn.version() if cuda else None,
-        "processor": _processor(),
-        "num_cores": os.cpu_count(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "instruction_sets": _instruction_sets(),
-        "threads": torch.get_num_threads(),
-        "interop_threads": torch.get_num_interop_threads(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "deterministic_warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
-        "cudnn_deterministic": cudnn.deterministic,
-        "cudnn_benchmark": cudnn.benchmark,
-        "cudnn_allow_tf32": cudnn.allow_tf32,
-        "matmul_allow_tf32": torch.backends.cuda.matmul.allow_tf32,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "git": git_facts(),
-    }
+    facts = git_facts()
+    return Surroundings(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        versions=_versions(),
+        device=torch.cuda.get_device_name(device) if cuda else _processor(),
+        num_gpus=torch.cuda.device_count() if cuda else 0,
+        driver=_driver() if cuda else None,
+        cuda=torch.version.cuda if cuda else None,
+        cudnn=cudnn.version() if cuda else None,
+        processor=_processor(),
+        num_cores=os.cpu_count(),
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        instruction_sets=_instruction_sets(),
+        threads=torch.get_num_threads(),
+        interop_threads=torch.get_num_interop_threads(),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+        deterministic_warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+        cudnn_deterministic=cudnn.deterministic,
+        cudnn_benchmark=cudnn.benchmark,
+        cudnn_allow_tf32=cudnn.allow_tf32,
+        matmul_allow_tf32=torch.backends.cuda.matmul.allow_tf32,
+        float32_matmul_precision=torch.get_float32_matmul_precision(),
+        git=GitFacts(**facts) if facts else None,
+    )
 
 
 @cache

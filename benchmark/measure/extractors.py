@@ -1,5 +1,5 @@
-"""Feature extractors: torch-fidelity's own under their names, and `classifier`, trained on a
-dataset's labels."""
+"""Feature extractors: torch-fidelity's own under their names, and `classifier`, trained on the
+labels of a dataset."""
 
 import io
 import sys
@@ -19,12 +19,16 @@ from benchmark.matrix.cell import digest
 from benchmark.measure.protocol import cache_folder, content_hash
 from benchmark.store.files import write_bytes
 
-SHIPPED = (
-    Path(__file__).parent / "weights"
-)  # so that the quick matrix has one protocol on every machine
-EPOCHS, BATCH, LR = 30, 50, 1e-3
-MOST = 150_000  # images it is trained on, all passes together, but for two whole passes at least
-# in its key
+# classifiers shipped with the suite: the quick matrix has one protocol on every machine
+SHIPPED = Path(__file__).parent / "weights"
+
+# how a classifier is trained
+EPOCHS = 30
+BATCH = 50
+LR = 1e-3
+MOST = 150_000  # images in all epochs together, but two whole epochs at least
+
+# in the key of a classifier
 RECIPE = (
     f"3 convolutions, 64 features; Adam {LR}, cosine, {EPOCHS} passes of {BATCH}, {MOST} at most"
 )
@@ -32,7 +36,7 @@ RECIPE = (
 
 @dataclass
 class Extractor:
-    """An extractor resident on a device: uint8 images (n, C, H, W) -> features (n, d), logits (n,
+    """An extractor on a device: uint8 images (n, C, H, W) -> features (n, d), and logits (n,
     classes) or None."""
 
     name: str
@@ -46,83 +50,102 @@ class Extractor:
 
     @property
     def short_name(self) -> str:
+        """The name in a metric's column."""
         return "inception" if self.name == "inception-v3-compat" else self.name
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.name != "classifier" and images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
-        found = self.network.convert_features_tuple_to_dict(self.network(images))
-        return found[self.feature_layer], found[self.logits_layer] if self.logits_layer else None
+        layers = self.network.convert_features_tuple_to_dict(self.network(images))
+        logits = layers[self.logits_layer] if self.logits_layer else None
+        return layers[self.feature_layer], logits
 
 
 def open_extractor(name: str, weights: str | None, dataset: Any, device: str) -> Extractor:
-    """The extractor of a name, with weights from a path, else trained (classifier) or downloaded
-    (torch-fidelity's)."""
+    """The extractor of a name. Its weights are read from the path `weights` where one is given,
+    else trained (classifier) or downloaded (torch-fidelity's). Raises UserError for an unknown name
+    and for weights that cannot be had or do not fit."""
     if name not in FEATURE_EXTRACTORS_REGISTRY:
         raise unknown("extractor", name, FEATURE_EXTRACTORS_REGISTRY)
-    layers = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric
-    feature_layer = layers("fid")
-    logits_layer = (
-        layers("isc") if layers("isc") != feature_layer else None
-    )  # CLIP and DINOv2 have no classes
-    path = (
-        Path(weights).expanduser()
-        if weights
-        else classifier_weights(dataset)
-        if name == "classifier"
-        else None
+    default_layer = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric
+    feature_layer = default_layer("fid")
+    # CLIP and DINOv2 have no classes
+    logits_layer = default_layer("isc") if default_layer("isc") != feature_layer else None
+    path = _weights_file(name, weights, dataset)
+    layers = [feature_layer] if logits_layer is None else [feature_layer, logits_layer]
+    network = _create_network(name, layers, path).to(device)
+    extractor = Extractor(
+        name,
+        network,
+        feature_layer,
+        logits_layer,
+        weights_sha256=_hash_weights(network),
+        resize=_resize(network),
+        accuracy=network.accuracy if isinstance(network, Classifier) else None,
     )
-    if path and not path.exists():
+    # the fastest on a CPU; the classifier stays as its published numbers were made
+    if device == "cpu" and name != "classifier":
+        network.to(memory_format=torch.channels_last)
+        extractor.batch = 25
+    return extractor
+
+
+def _weights_file(name: str, weights: str | None, dataset: Any) -> Path | None:
+    """The file that an extractor's weights are read from; None where torch-fidelity downloads
+    them. Raises UserError for a file that does not exist or holds other things than tensors."""
+    if weights:
+        path = Path(weights).expanduser()
+    elif name == "classifier":
+        path = classifier_weights(dataset)
+    else:
+        return None
+    if not path.exists():
         raise UserError(f"evaluation.extractor_weights: no file {str(path)!r}")
-    if path and name != "classifier":
+    if name != "classifier":
         _refuse_unsafe(path)
+    return path
+
+
+def _create_network(name: str, layers: list[str], path: Path | None) -> FeatureExtractorBase:
+    """torch-fidelity's network. Raises UserError for weights that cannot be had or do not fit."""
     try:
-        network = create_feature_extractor(
+        return create_feature_extractor(
             name,
-            [feature_layer, *([logits_layer] if logits_layer else [])],
+            layers,
             cuda=False,
-            feature_extractor_weights_path=str(path) if path else None,
+            feature_extractor_weights_path=None if path is None else str(path),
             verbose=False,
-        ).to(device)
+        )
     except OSError as error:
         raise UserError(
-            f"extractor {name!r}: its weights could not be downloaded ({error}); put the file on this machine and set "
-            "evaluation.extractor_weights to its path, or use extractor = 'classifier'"
+            f"extractor {name!r}: its weights could not be downloaded ({error}); put the file on "
+            "this machine and set evaluation.extractor_weights to its path, or use "
+            "extractor = 'classifier'"
         ) from error
     except NotImplementedError as error:
         raise UserError(
             f"extractor {name!r} takes no evaluation.extractor_weights: torch-fidelity downloads"
         ) from error
     except RuntimeError as error:
-        raise UserError(
-            f"extractor {name!r}: {path} does not fit: {str(error).splitlines()[0]}"
-        ) from error
-    resize = (
-        f"torch-fidelity, {network.INPUT_IMAGE_SIZE}"
-        if hasattr(network, "INPUT_IMAGE_SIZE")
-        else "none"
-    )
-    accuracy = network.accuracy if isinstance(network, Classifier) else None
-    extractor = Extractor(
-        name, network, feature_layer, logits_layer, _hash_weights(network), resize, accuracy
-    )
-    if (
-        device == "cpu" and name != "classifier"
-    ):  # the fastest there; the classifier's numbers stay those of old
-        network.to(memory_format=torch.channels_last)
-        extractor.batch = 25
-    return extractor
+        reason = str(error).splitlines()[0]
+        raise UserError(f"extractor {name!r}: {path} does not fit: {reason}") from error
+
+
+def _resize(network: nn.Module) -> str:
+    """How a network resizes images, for the protocol."""
+    size = getattr(network, "INPUT_IMAGE_SIZE", None)
+    return "none" if size is None else f"torch-fidelity, {size}"
 
 
 class Classifier(FeatureExtractorBase):
     """A small convolutional classifier of a dataset's own labels, for data unlike ImageNet: the
-    practice of TF-GAN for MNIST. Three 3×3 convolutions, halving while the side is above 4, 64
-    features of root mean square 1 over the training images (KID's kernel is not scale-free),
-    logits.
+    practice of TF-GAN for MNIST. It has three 3×3 convolutions, which halve the side while it is
+    above 4, then 64 features, then logits. The features have root mean square 1 over the training
+    images: KID's kernel is not scale-free.
 
-    One trained on one channel is applied to each channel of images that have several (stacked
-    digits): the features side by side, and as logits the log probabilities of all combinations, the
-    first channel's class counting most."""
+    A classifier that is trained on one channel is applied to each channel of images that have
+    several (stacked digits). The features are put side by side. The logits are the log
+    probabilities of all combinations of classes, where the first channel's class counts most."""
 
     def __init__(
         self,
@@ -136,11 +159,8 @@ class Classifier(FeatureExtractorBase):
             self.body, self.out = _layers(tuple(arrays["shape"]), len(arrays["out.bias"]))
             self.accuracy = float(arrays["accuracy"])
             self.register_buffer("scale", torch.ones(()))
-            state = {
-                key: torch.from_numpy(arrays[key])
-                for key in arrays
-                if key not in ("shape", "accuracy")
-            }
+            names = set(arrays) - {"shape", "accuracy"}
+            state = {name: torch.from_numpy(arrays[name]) for name in names}
         self.load_state_dict(state)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -148,16 +168,16 @@ class Classifier(FeatureExtractorBase):
         stacked = self.body[0].in_channels == 1 and channels > 1
         if stacked:
             images = images.flatten(0, 1).unsqueeze(1)
-        features = self.body(images.float() / 127.5 - 1)
+        features = self.body(_scaled(images))
         logits = self.out(features)
         if stacked:
-            first, *others = logits.log_softmax(1).unflatten(0, (n, channels)).unbind(1)
-            logits = first
-            for other in others:
+            by_channel = logits.log_softmax(1).unflatten(0, (n, channels)).unbind(1)
+            logits = by_channel[0]
+            for other in by_channel[1:]:
                 logits = (logits.unsqueeze(2) + other.unsqueeze(1)).flatten(1)
             features = features.reshape(n, -1)
-        found = {"features": features / self.scale, "logits": logits}
-        return tuple(found[name] for name in self.features_list)
+        layers = {"features": features / self.scale, "logits": logits}
+        return tuple(layers[name] for name in self.features_list)
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
@@ -176,70 +196,83 @@ register_feature_extractor("classifier", Classifier)
 
 
 def classifier_weights(dataset: Any) -> Path:
-    """The weights file of a dataset's classifier: shipped, cached, or trained now and cached by
-    content hash."""
+    """The weights file of a dataset's classifier: shipped, cached, or trained now and cached under
+    a hash of the images. Raises UserError for a dataset without labels."""
     train, held = dataset.classified()
     if train.labels is None:
         raise UserError(
-            f"extractor 'classifier' needs labels, and {dataset.source} has none; use another extractor"
+            f"extractor 'classifier' needs labels, and {dataset.source} has none; "
+            "use another extractor"
         )
-    key = digest([RECIPE, content_hash(train.samples, train.labels, held.samples, held.labels)], 16)
+    content = content_hash(train.samples, train.labels, held.samples, held.labels)
+    name = f"classifier-{digest([RECIPE, content], 16)}.npz"
     for folder in (SHIPPED, cache_folder()):
-        if (folder / f"classifier-{key}.npz").exists():
-            return folder / f"classifier-{key}.npz"
-    path = cache_folder() / f"classifier-{key}.npz"
+        if (folder / name).exists():
+            return folder / name
+    path = cache_folder() / name
     print(
         f"training a classifier on {len(train.samples)} images, once; kept in {path.parent}",
         file=sys.stderr,
     )
-    buffer = io.BytesIO()
     arrays: dict[str, Any] = dict(train_classifier(train, held))
+    buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
     return path
 
 
 def train_classifier(train: Any, held: Any) -> dict[str, np.ndarray]:
-    """Train on (train.samples, train.labels) for EPOCHS passes, fewer where that is over MOST
-    images. Returns the state by name, the images' shape, and the accuracy on held-out images."""
+    """Train on (train.samples, train.labels) for EPOCHS epochs, or fewer where these would be more
+    than MOST images. Returns the state by name, the images' shape, and the accuracy on held-out
+    images."""
+    shape = train.samples.shape[1:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        body, out = _layers(tuple(train.samples.shape[1:]), int(train.labels.max()) + 1)
-        network = nn.Sequential(body, out)
-        epochs = max(2, min(EPOCHS, MOST // len(train.samples)))
-        optimizer = torch.optim.Adam(network.parameters(), LR, weight_decay=1e-4)
-        steps = epochs * (len(train.samples) // BATCH)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(epochs):
-            for index in torch.randperm(len(train.samples)).split(BATCH)[
-                : len(train.samples) // BATCH
-            ]:
-                optimizer.zero_grad(set_to_none=True)
-                images = train.samples[index].float() / 127.5 - 1
-                nn.functional.cross_entropy(network(images), train.labels[index].long()).backward()
-                optimizer.step()
-                schedule.step()
+        body, out = _layers(tuple(shape), int(train.labels.max()) + 1)
+        _fit(nn.Sequential(body, out), train)
     with torch.no_grad():
-        guesses = torch.cat(
-            [network(part.float() / 127.5 - 1).argmax(1) for part in held.samples.split(BATCH)]
-        )
-        features = torch.cat(
-            [body(part.float() / 127.5 - 1) for part in train.samples.split(BATCH)]
-        )
-    state = {"scale": features.square().mean().sqrt()}
-    state |= {f"body.{name}": value for name, value in body.state_dict().items()}
-    state |= {f"out.{name}": value for name, value in out.state_dict().items()}
-    arrays = {name: value.numpy() for name, value in state.items()}
-    accuracy = (guesses == held.labels).double().mean().item()
-    return arrays | {"shape": np.array(train.samples.shape[1:]), "accuracy": np.array(accuracy)}
+        features = torch.cat([body(_scaled(part)) for part in train.samples.split(BATCH)])
+        scores = torch.cat([out(body(_scaled(part))) for part in held.samples.split(BATCH)])
+    accuracy = (scores.argmax(1) == held.labels).double().mean().item()
+    arrays = {"scale": features.square().mean().sqrt().numpy()}
+    for prefix, module in (("body", body), ("out", out)):
+        for name, value in module.state_dict().items():
+            arrays[f"{prefix}.{name}"] = value.numpy()
+    return arrays | {"shape": np.array(shape), "accuracy": np.array(accuracy)}
+
+
+def _fit(network: nn.Module, train: Any) -> None:
+    """Train a classifier; batches are drawn from torch's default generator."""
+    batches = len(train.samples) // BATCH
+    epochs = max(2, min(EPOCHS, MOST // len(train.samples)))
+    optimizer = torch.optim.Adam(network.parameters(), LR, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
+    for _ in range(epochs):
+        for index in torch.randperm(len(train.samples)).split(BATCH)[:batches]:
+            optimizer.zero_grad(set_to_none=True)
+            scores = network(_scaled(train.samples[index]))
+            nn.functional.cross_entropy(scores, train.labels[index].long()).backward()
+            optimizer.step()
+            schedule.step()
+
+
+def _scaled(images: Tensor) -> Tensor:
+    """uint8 images as floats in [−1, 1]."""
+    return images.float() / 127.5 - 1
 
 
 def _layers(shape: tuple[int, ...], classes: int) -> tuple[nn.Sequential, nn.Linear]:
-    channels, side, layers, width = int(shape[0]), int(shape[1]), [], 32
+    """The layers up to the features, and from features to logits, for images of a shape (C, H,
+    W)."""
+    channels, side = int(shape[0]), int(shape[1])
+    width = 32
+    layers: list[nn.Module] = []
     for index in range(3):
         stride = 2 if index and side > 4 else 1
         layers += [nn.Conv2d(channels, width, 3, stride, padding=1), nn.ReLU()]
-        channels, side, width = width, -(-side // stride), min(64, width * 2)
+        channels = width
+        side = -(-side // stride)
+        width = min(64, width * 2)
     body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, 64), nn.ReLU())
     return body, nn.Linear(64, classes)
 
@@ -249,10 +282,10 @@ def _refuse_unsafe(path: Path) -> None:
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(
-            f"{path} is not a file of plain tensors: {str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a file of plain tensors: {reason}") from error
 
 
 def _hash_weights(network: nn.Module) -> str:
-    return content_hash(*(value for _, value in sorted(network.state_dict().items())))
+    state = network.state_dict()
+    return content_hash(*(state[name] for name in sorted(state)))

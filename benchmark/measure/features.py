@@ -1,21 +1,35 @@
-"""What an extractor finds in images, and the moments of it: float64, on the device where it has
-float64."""
+"""The features that an extractor takes from images, and their statistics.
 
+All in float64, on a CUDA device or on the CPU. Features of real images are kept between runs."""
+
+import io
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch_fidelity.metric_isc import isc_features_to_metric
 
+from benchmark.matrix.cell import digest
 from benchmark.measure.extractors import Extractor
-from benchmark.measure.pairwise import neighbours
+from benchmark.measure.pairwise import Neighbours, neighbours
+from benchmark.measure.protocol import cache_folder, content_hash
+from benchmark.store.files import write_bytes
 from variants.objectives import full_precision
 
 SPLITS = 10  # of the Inception score
 NEIGHBOURHOOD = 3  # of precision and recall
 RNG_SEED = 2020  # torch-fidelity's default
+
+
+class InceptionScore(NamedTuple):
+    """Mean and standard deviation over the splits."""
+
+    mean: float
+    std: float
 
 
 @dataclass(eq=False)
@@ -33,60 +47,102 @@ class Features:
 
     @cached_property
     def mean(self) -> np.ndarray:
+        """(d,)."""
         return self.features.mean(0).cpu().numpy()
 
     @cached_property
     def covariance(self) -> np.ndarray:
+        """(d, d)."""
         if self.features.is_cuda:
             return torch.cov(self.features.T).cpu().numpy()
         return np.cov(self.features.numpy(), rowvar=False)
 
     @cached_property
     def root(self) -> np.ndarray:
-        """The symmetric square root of the covariance."""
+        """The symmetric square root of the covariance, (d, d)."""
         values, vectors = np.linalg.eigh(self.covariance)
         return (vectors * np.sqrt(values.clip(0))) @ vectors.T
 
     @cached_property
     def radii(self) -> Tensor:
-        """The distance of each image to the NEIGHBOURHOOD-th nearest other one (n,): balls that
-        make up a manifold."""
-        return self._neighbours[0][:, -1]
+        """The distance of each image to its NEIGHBOURHOOD-th nearest other image (n,): the radii of
+        balls that make up a manifold."""
+        return self._neighbours.distances[:, -1]
 
     @cached_property
     def nearest_other(self) -> Tensor:
-        """The distance of each image to the nearest other one (n,): the neighbour by matrix
-        product, then their distance by difference, so that equal images are at 0."""
-        return (self.features - self.features[self._neighbours[1]]).norm(dim=1)
+        """The distance of each image to its nearest other image (n,). A matrix product finds the
+        neighbour, a difference the distance, so that equal images are at distance 0."""
+        return (self.features - self.features[self._neighbours.nearest]).norm(dim=1)
 
     @cached_property
-    def _neighbours(self) -> tuple[Tensor, Tensor]:
+    def _neighbours(self) -> Neighbours:
         return neighbours(self.features, NEIGHBOURHOOD)
 
     @cached_property
-    def inception_score(self) -> tuple[float, float]:
-        """Mean and standard deviation over SPLITS."""
+    def inception_score(self) -> InceptionScore:
+        """The score over SPLITS parts of the images."""
         assert self.logits is not None
-        found = isc_features_to_metric(self.logits, splits=SPLITS, shuffle=True, rng_seed=RNG_SEED)
-        return found["inception_score_mean"], found["inception_score_std"]
+        score = isc_features_to_metric(self.logits, splits=SPLITS, shuffle=True, rng_seed=RNG_SEED)
+        return InceptionScore(score["inception_score_mean"], score["inception_score_std"])
 
 
 @torch.no_grad()
 def extract(
     extractor: Extractor, images: Tensor, device: str, with_logits: bool = True
 ) -> Features:
-    """Features and logits of uint8 images (n, C, H, W), in float32 whatever precision the training
-    has; then float64, on the CPU but for CUDA: another device may have none."""
-    features, logits = [], []
+    """Features and logits of uint8 images (n, C, H, W): computed in float32, whatever precision the
+    training has, then float64, on a CUDA device or on the CPU (another device may have none)."""
+    features = []
+    logits = []
     with full_precision(torch.empty(0, device=device)):
         for batch in images.split(extractor.batch):
-            of_batch, classes = extractor(batch.to(device))
-            features.append(of_batch)
-            if with_logits and classes is not None:
-                logits.append(classes)
+            batch_features, batch_logits = extractor(batch.to(device))
+            features.append(batch_features)
+            if with_logits and batch_logits is not None:
+                logits.append(batch_logits)
     return Features(_float64(features), _float64(logits) if logits else None)
 
 
-def _float64(parts: list[Tensor]) -> Tensor:
-    whole = torch.cat(parts)
+def features_file(extractor: Extractor, images: Tensor, device: str, part: str) -> Path:
+    """The file that the features of real images are kept in between runs, under a key of
+    everything that they depend on."""
+    depends_on = [
+        content_hash(images),
+        extractor.name,
+        extractor.weights_sha256,
+        extractor.resize,
+        device.partition(":")[0],
+    ]
+    return cache_folder() / f"{part}-{digest(depends_on, 16)}.npz"
+
+
+def real_features(
+    extractor: Extractor, images: Tensor, device: str, file: Path, with_logits: bool
+) -> Features:
+    """The features of real images, on the CPU: read from their file, or extracted and written
+    there."""
+    if file.exists():
+        return _read(file)
+    features = extract(extractor, images, device, with_logits)
+    arrays = {"features": features.features.float().numpy(force=True)}
+    if features.logits is not None:
+        arrays["logits"] = features.logits.float().numpy(force=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(file, buffer.getvalue())
+    return features.to("cpu")
+
+
+def _read(file: Path) -> Features:
+    logits = None
+    with np.load(file, allow_pickle=False) as arrays:
+        features = torch.from_numpy(arrays["features"]).double()
+        if "logits" in arrays:
+            logits = torch.from_numpy(arrays["logits"]).double()
+    return Features(features, logits)
+
+
+def _float64(batches: list[Tensor]) -> Tensor:
+    whole = torch.cat(batches)
     return (whole if whole.is_cuda else whole.cpu()).double()

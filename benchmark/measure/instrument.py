@@ -1,4 +1,4 @@
-"""…"""
+"""Open the instrument of a dataset, and measure a snapshot with it."""
 
 from functools import lru_cache
 
@@ -11,7 +11,8 @@ from benchmark.train.snapshot import Snapshot
 
 def open_instrument(choice: Choice, evaluation: Evaluation, device: str) -> Instrument:
     """The instrument of a dataset under an evaluation, opened at most once per process and
-    device."""
+    device. Raises ValueError for data that is too small, UserError for an extractor that cannot be
+    had."""
     return _open(choice, evaluation.model_dump_json(), device)
 
 

@@ -1,13 +1,14 @@
-"""Snapshot -> numbers, one file per modality.
+"""What every modality's file provides: an `Instrument` that measures samples, and metrics.
 
-An instrument is what a dataset is measured with: it holds the reference statistics, and its
-protocol names everything its numbers depend on. It is opened once per process and stays resident. A
-metric is a function of its own name in the modality's file: (fake, reference) -> a value, or a
-value and its standard error."""
+An instrument holds the reference statistics of one dataset, and its protocol names everything that
+its numbers depend on. A metric is a function of samples and reference statistics, registered by
+`@metric` in the modality's file under the name of its row in METRICS.
+"""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -16,7 +17,15 @@ from benchmark.matrix.cell import digest
 from benchmark.metrics import METRICS
 from variants import datasets
 
-Reading = tuple[float, float | None]  # a value and its standard error, where one is known
+Need = Literal["modes", "logits"]
+
+
+class Reading(NamedTuple):
+    """What a metric says of samples."""
+
+    value: float
+    error: float | None = None
+    """The value's standard error, where one is known."""
 
 
 class Instrument(Protocol):
@@ -31,30 +40,71 @@ class Instrument(Protocol):
         """Every metric of samples (n, *shape), by column."""
 
     def floor(self) -> dict[str, Reading]:
-        """Every metric of real held-out samples in the place of generated ones: the noise floor."""
+        """Every metric of real samples that take the place of generated ones, by column: the noise
+        floor."""
+
+
+class MetricFunction(NamedTuple):
+    """A registered metric."""
+
+    compute: Callable[[Any, Any], float | Reading]
+    """(samples or their features, reference) -> the value, or the value and its error."""
+    needs: Need | None
+    """What the dataset or the extractor must have: known modes, or logits."""
+
+
+FUNCTIONS: dict[str, dict[str, MetricFunction]] = {"points": {}, "images": {}}
+
+Function = TypeVar("Function", bound=Callable[[Any, Any], float | Reading])
+
+
+def metric(modality: str, needs: Need | None = None) -> Callable[[Function], Function]:
+    """Register a function as the metric of its name on samples of a modality."""
+
+    def register(function: Function) -> Function:
+        name = function.__name__
+        assert name in METRICS, f"METRICS has no row {name!r}"
+        assert modality in METRICS[name].modality, (
+            f"the row {name!r} of METRICS is not of {modality}"
+        )
+        FUNCTIONS[modality][name] = MetricFunction(function, needs)
+        return function
+
+    return register
+
+
+def metric_names(modality: str, wanted: list[str], available: set[Need]) -> list[str]:
+    """The metrics of a modality among those wanted (all of them where none is named), without those
+    that need what is not available. In the order of METRICS."""
+    names = []
+    for name in METRICS:
+        function = FUNCTIONS[modality].get(name)
+        if function is None or (wanted and name not in wanted):
+            continue
+        if function.needs is None or function.needs in available:
+            names.append(name)
+    return names
+
+
+def read_metrics(
+    modality: str, columns: dict[str, str], samples: Any, reference: Any
+) -> dict[str, Reading]:
+    """Every metric of `columns` (name -> column), by column."""
+    readings = {}
+    for name, column in columns.items():
+        answer = FUNCTIONS[modality][name].compute(samples, reference)
+        readings[column] = answer if isinstance(answer, Reading) else Reading(answer)
+    return readings
 
 
 def protocol_id(instrument: Instrument) -> str:
-    """The id that stands on every row: rows of different protocols are never compared."""
+    """The id of an instrument's protocol, which every row carries: rows of different protocols are
+    never compared."""
     return digest(instrument.parts)
 
 
-def metric_names(modality: str, wanted: list[str]) -> list[str]:
-    """The metrics of a modality among those wanted; all of them where none is named."""
-    return [
-        name
-        for name, m in METRICS.items()
-        if modality in m.modality and (not wanted or name in wanted)
-    ]
-
-
-def with_error(value: float | Reading) -> Reading:
-    """A metric function's answer as a value and its standard error."""
-    return value if isinstance(value, tuple) else (value, None)
-
-
 def content_hash(*tensors: Tensor | None) -> str:
-    """The first 16 hex digits of the sha256 of the tensors' bytes and shapes."""
+    """The first 16 hex digits of the sha256 of the tensors' bytes, shapes and types."""
     total = hashlib.sha256()
     for tensor in tensors:
         if tensor is not None:
@@ -64,5 +114,5 @@ def content_hash(*tensors: Tensor | None) -> str:
 
 
 def cache_folder() -> Path:
-    """Where classifiers and real statistics are kept between runs."""
+    """Where classifiers and the features of real images are kept between runs."""
     return datasets.cache_folder() / "measure"

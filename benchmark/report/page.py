@@ -1,10 +1,11 @@
-"""What pages are made of: chapters of sentences, tables and traces, all plain text; the templates
-escape it.
+"""What a report consists of, and how it becomes HTML and Markdown.
 
-Everything is `of` objectives, architectures and datasets, by which the page's filters hide it."""
+A report is a list of chapters of sentences, tables and figures. All of it is plain text; the
+templates escape it. The filters of the HTML page hide what its tags name."""
 
 import base64
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,18 +13,29 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.text import Record
+from benchmark.analysis.convergence import GROUP as PLACE
+from benchmark.text import Record, place_name
 
-AXES = ("objective", "architecture", "dataset")
-CLOCKS = {
+FILTERS = ("objective", "architecture", "dataset")
+"""The axes that the page can be filtered by."""
+
+TARGET_CLOCKS = {
     "samples": "samples",
     "g_steps": "generator steps",
     "forwards": "critic forwards",
     "seconds": "seconds",
 }
-Tags = dict[
-    str, list[str]
-]  # axis -> the labels that something is about; hidden as soon as one of them is
+"""What the target costs, and the head of its column."""
+
+TRAINING_BUDGETS = {
+    "steps": "generator steps",
+    "samples": "samples seen by the critic",
+    "seconds": "training seconds",
+}
+"""The training budgets that a cell's spec may have, and how sentences name them."""
+
+Tags = Mapping[str, list[str]]
+"""One of FILTERS -> the labels that something is about. It is hidden once one of them is."""
 
 
 @dataclass
@@ -31,79 +43,89 @@ class Row:
     """A row of a table."""
 
     cells: list[str]
-    of: Tags = field(default_factory=dict)
+    tags: Tags = field(default_factory=dict)
 
 
 @dataclass
 class Table:
-    """Rows under their heads, and a note. folded: secondary, shown on demand. column_of: tags of
-    the columns."""
+    """Rows under their heads, and a note."""
 
     title: str
     columns: list[str]
     rows: list[Row] = field(default_factory=list)
     note: str = ""
     folded: bool = False
-    of: Tags = field(default_factory=dict)
-    column_of: list[Tags] = field(default_factory=list)
+    """Of secondary interest: shown on demand."""
+    tags: Tags = field(default_factory=dict)
+    column_tags: list[Tags] = field(default_factory=list)
+    """Tags of every column; empty where no column has any."""
+
+    def add(self, cells: list[str], tags: Tags) -> None:
+        """Append a row."""
+        self.rows.append(Row(cells, tags))
 
 
 @dataclass
 class Item:
-    """Sentences about what its lead names."""
+    """Sentences about what the lead names."""
 
     lead: str
     lines: list[str]
-    of: Tags = field(default_factory=dict)
+    tags: Tags = field(default_factory=dict)
 
 
 @dataclass
-class Trace:
-    """Lines of text as they are, under a summary; shown on demand, or at once."""
+class Listing:
+    """Lines of text as they are, for example a traceback, under a summary."""
 
     summary: str
     text: str
-    of: Tags = field(default_factory=dict)
+    tags: Tags = field(default_factory=dict)
     open: bool = False
+    """Shown at once, not on demand."""
 
 
 @dataclass
 class Chapter:
-    """A question and its answer, in reading order. name: its anchor, and the `section` of the
-    figures in it."""
+    """A question and its answer, in reading order."""
 
     name: str
+    """The chapter's anchor, and the `section` of its figures."""
     question: str
     answers: list[str] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    traces: list[Trace] = field(default_factory=list)
+    listings: list[Listing] = field(default_factory=list)
 
 
-def tags(row: Record) -> Tags:
-    """The tags of a row of a frame: of AXES, those it has."""
-    return {axis: [row[axis]] for axis in AXES if axis in row}
+def tags_of(row: Record) -> Tags:
+    """The tags of a row of a frame: its labels on FILTERS, as far as it has them."""
+    return {axis: [row[axis]] for axis in FILTERS if axis in row}
 
 
 def place(row: Record) -> str:
-    """`dcgan on digits`."""
-    return f"{row['architecture']} on {row['dataset']}"
+    """The name of a row's place: `dcgan on digits`."""
+    return place_name(row["architecture"], row["dataset"])
+
+
+def places(frame: pd.DataFrame) -> list[Record]:
+    """The places of a frame, in the order in which they come first: dataset and architecture."""
+    return records(frame[PLACE].drop_duplicates())
 
 
 def by_place(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows place by place, in the order in which places come first."""
-    return frame.sort_values(
-        ["dataset", "architecture"],
-        kind="stable",
-        key=lambda labels: pd.Series(pd.factorize(labels)[0], labels.index),
-    )
+    return frame.sort_values(["dataset", "architecture"], kind="stable", key=_first_order)
+
+
+def _first_order(labels: pd.Series) -> pd.Series:
+    return pd.Series(pd.factorize(labels)[0], labels.index)
 
 
 def at_place(frame: pd.DataFrame, row: Record) -> pd.DataFrame:
     """The rows of a frame with the dataset and the architecture of `row`."""
-    return frame[
-        (frame["dataset"] == row["dataset"]) & (frame["architecture"] == row["architecture"])
-    ]
+    is_there = frame["dataset"] == row["dataset"]
+    return frame[is_there & (frame["architecture"] == row["architecture"])]
 
 
 def records(frame: pd.DataFrame) -> list[Record]:
@@ -111,20 +133,53 @@ def records(frame: pd.DataFrame) -> list[Record]:
     return frame.to_dict("records")
 
 
+def with_values(names: Mapping[str, str], frame: pd.DataFrame) -> dict[str, str]:
+    """Of columns and their heads or labels, those with a value in the frame."""
+    return {name: label for name, label in names.items() if frame[name].notna().any()}
+
+
+def tags_of_figure(folder: Path, stem: str, axes: Mapping[str, list[str]]) -> Tags:
+    """The tags of a figure, by figures/STEM.csv, the numbers it shows: the axes with several labels
+    in the matrix (`axes`) of which the figure shows one."""
+    path = folder / f"figures/{stem}.csv"
+    available = pd.read_csv(path, nrows=0).columns
+    columns = [axis for axis in FILTERS if axis in available and len(axes[axis]) > 1]
+    shown = pd.read_csv(path, usecols=columns, dtype=str)
+    return {axis: [shown[axis].iloc[0]] for axis in columns if shown[axis].nunique() == 1}
+
+
 def image(folder: Path, name: str) -> Markup:
-    """src, the smaller of NAME.svg and NAME.png as a data URI, and width, a fifth above what it was
-    drawn for."""
-    stem = folder / name
-    svg, png = stem.with_suffix(".svg").read_bytes(), stem.with_suffix(".png").read_bytes()
-    kind, content = ("svg+xml", svg) if len(svg) < len(png) else ("png", png)
+    """The attributes of an <img>: src, the smaller of NAME.svg and NAME.png as a data URI, and
+    width, a fifth more than the figure was drawn for."""
+    svg = (folder / f"{name}.svg").read_bytes()
+    png = (folder / f"{name}.png").read_bytes()
+    uri = _data_uri("svg+xml", svg) if len(svg) < len(png) else _data_uri("png", png)
     points = re.search(rb'<svg [^>]*?width="([\d.]+)pt"', svg)
-    width = round(float(points[1]) * 1.2 * 96 / 72) if points else ""
-    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    width = str(round(float(points[1]) * 1.2 * 96 / 72)) if points else ""
     return Markup('src="{}" width="{}"').format(uri, width)
 
 
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def attributes(axes: Mapping[str, list[str]]) -> Callable[[Tags], Markup]:
+    """A filter that writes tags as data-AXIS="numbers of the labels", which the page's script
+    reads. axes: all labels of each axis, in the order of their numbers."""
+
+    def write(tags: Tags) -> Markup:
+        written = Markup("")
+        for axis in FILTERS:
+            if axis in tags:
+                numbers = " ".join(str(axes[axis].index(label)) for label in tags[axis])
+                written += Markup(' data-{}="{}"').format(axis, numbers)
+        return written
+
+    return write
+
+
 def templates() -> Environment:
-    """The templates beside this file; text in HTML is escaped by itself."""
+    """The templates in templates/; the text in HTML is escaped without being asked."""
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=lambda name: name is not None and ".html" in name,

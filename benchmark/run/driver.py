@@ -1,266 +1,328 @@
-"""Hands cells to a pool, the longest first, and sees every one of them through: time limits, lost
-workers, cells of other runners, signals."""
+"""The driver hands cells to a pool, the longest first, and runs each one to its end: time limits,
+lost workers, cells of other runs, signals."""
 
-import resource
-import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
-from benchmark.run.engines.base import Event, Pool, Task
-from benchmark.run.ownership import mark
+from benchmark.run.engines.base import Pool
+from benchmark.run.events import (
+    Ended,
+    Event,
+    Fatal,
+    Limits,
+    Lost,
+    News,
+    Running,
+    Started,
+    Taken,
+    Task,
+)
+from benchmark.run.ownership import write_end
 from benchmark.run.queue import Queue
-from benchmark.store.clocks import spent
-from benchmark.store.locks import taken
-from benchmark.store.result_set import FINISHED
+from benchmark.run.signals import allow_open_files, collected_signals
+from benchmark.store.clocks import seconds_spent
+from benchmark.store.layout import ResultSet
+from benchmark.store.locks import is_locked
+from benchmark.store.schema import RunStatus
 
-TICK = 0.25  # seconds a signal waits at most to be heeded
-LOOK = 1.5  # seconds between two looks at the cells of other runners
+TICK = 0.25  # longest delay before a signal is handled, in seconds
+LOOK_EVERY = 1.5  # seconds between two looks at the cells of other runs
 GRACE = 20.0  # seconds that cells have to save a checkpoint when the run ends early
 RETRIES = 3  # of a cell whose node was lost
+FAILURES = (RunStatus.ERROR, RunStatus.TIMEOUT)
+
+StackSize = Callable[[Cell, int, int], int]
 
 
 @dataclass
-class Running:
+class InFlight:
     """A cell that was handed out."""
 
     task: Task
     group: str
-    slot: int  # of the pool; the cells of a stack take the same one
-    shared: int  # by how many cells
-    since: float | None = None  # from when on its time counts
-    begun: bool = False  # whether there was news of it, so that its folder may have changed
+
+    place: int
+    """Number of the place in the pool; the cells of a stack share one."""
+
+    num_stacked: int
+    """Number of cells in the stack."""
+
+    since: float | None = None
+    """When the time of the cell began to count."""
+
+    has_begun: bool = False
+    """Whether the cell was heard of, so that its folder may have changed."""
+
     progress: float = 0.0
+    """Share of the training budget that is spent."""
 
 
-def drive(
-    tasks: list[Task],
-    pool: Pool,
-    folder: Path,
-    on_event: Callable[
-        [Event], None
-    ],  # every event, those of ended cells with the run's seconds `left`, or None
-    *,
-    timeout: float = 0.0,  # seconds a cell may take; 0: no limit
-    fail_fast: bool = False,  # start no cell after the first error
-    # for cells that another runner has, to run them if it leaves them unfinished
-    wait: bool = True,
-    known: dict[str, float] | None = None,  # seconds by group, as `schedule.learned`
-    stack: Callable[[Cell, int, int], int] = lambda cell, waiting, share: (
-        1
-    ),  # how many cells to train as one stack, of
-    # so many of its group that wait, given a worker's share of all that wait
-) -> None:
-    """Run the cells, and close the pool. A worker that dies or takes too long ends its cell, not
-    the run; a stack has the time of all its cells.
-
-    The first SIGINT or SIGTERM asks the running cells to save a checkpoint and end, then
-    KeyboardInterrupt passes through; a second ends all at once. Raises UserError where nothing more
-    can be written."""
-    queue = Queue(tasks, known or {})
-    running: dict[str, Running] = {}
-    elsewhere: dict[str, Task] = {}  # another runner has them
-    losses: Counter[str] = Counter()
-    news: deque[Event] = deque()
-    fatal = ""
-    handing_out, deadline, looked, slot = True, 0.0, time.monotonic(), 0
-
-    def left() -> float | None:
-        total = queue.remaining()
-        for run in running.values():
-            expected = queue.expected(run.group)
-            total = (
-                None if total is None or expected is None else total + expected * (1 - run.progress)
-            )
-        return None if total is None else total / max(1, pool.capacity())
-
-    def ended(run: Running, event: Event) -> None:
-        nonlocal handing_out
-        if event["status"] in FINISHED:
-            queue.learn(run.group, spent(event))
-        elif fail_fast and event["status"] in ("error", "timeout"):
-            handing_out = False
-        on_event(event | {"left": left()})
-
-    def end(run: Running) -> list[Running]:
-        """End a worker at once. Returns what ran there."""
-        pool.kill(run.task.cell.key)
-        return [running.pop(key) for key, its in [*running.items()] if its.slot == run.slot]
-
-    def give_up(run: Running, status: str, reason: str) -> None:
-        """End a cell whose worker is gone."""
-        nonlocal fatal
-        key = run.task.cell.key
-        try:
-            event = mark(folder, key, status, reason, run.task)
-        except UserError as error:
-            fatal = fatal or str(error)
-            return
-        if event:
-            ended(run, event)
-        else:  # another runner was quicker
-            elsewhere[key] = run.task
-
-    def heed(event: Event) -> None:
-        nonlocal fatal
-        key, status = event["key"], event["status"]
-        if key not in running:
-            return
-        if status in ("started", "running"):
-            run = running[key]
-            run.since = time.monotonic() if run.since is None else run.since
-            if status == "running":
-                run.begun, run.progress = True, event.get("progress", 0.0)
-                on_event(event)
-            return
-        run = running.pop(key)
-        if status == "taken":
-            elsewhere[key] = run.task
-            on_event(event)
-        elif status == "fatal":
-            fatal = fatal or event["reason"]
-        elif status != "lost":
-            ended(run, event)
-        elif received or fatal:  # it may be that which ended the worker
-            if run.begun:
-                give_up(run, "interrupted", event["reason"])
-        elif event["retry"] and losses[key] < RETRIES:
-            losses[key] += 1
-            queue.push(run.task)
-            on_event(event)
-        else:
-            give_up(run, "error", event["reason"])
-
-    _allow_open_files()
-    with _signals() as received, _closing(pool, running, news):
-        while running or (handing_out and (queue or (elsewhere and wait))):
-            # Hand out
-            if handing_out:
-                for _ in range(pool.capacity() - len({run.slot for run in running.values()})):
-                    if not queue:
-                        break
-                    group, task = queue.pop()
-                    share = -(-(1 + len(queue)) // pool.capacity())
-                    beside = queue.more(group, stack(task.cell, 1 + queue.count(group), share) - 1)
-                    slot += 1
-                    try:
-                        pool.start(replace(task, beside=tuple(beside)))
-                        for each in (task, *beside):
-                            running[each.cell.key] = Running(each, group, slot, 1 + len(beside))
-                    except (UserError, OSError) as error:
-                        fatal = fatal or _line("a worker cannot be started", error)
-                        break
-
-            # What happened
-            if running:
-                try:
-                    news.extend(pool.wait(TICK))
-                except (UserError, OSError) as error:
-                    fatal = fatal or _line("workers cannot be heard", error)
-                    time.sleep(TICK)
-                while news:
-                    heed(news.popleft())
-            else:
-                time.sleep(TICK)
-            now = time.monotonic()
-
-            # Time limits
-            for run in [*running.values()] if timeout else []:
-                limit = timeout * run.shared
-                if (
-                    run.task.cell.key not in running
-                    or run.since is None
-                    or now - run.since <= limit
-                ):
-                    continue
-                ended_early = end(run)
-                if not any(
-                    its.begun for its in ended_early
-                ):  # nor would what does not answer let the next cell begin
-                    fatal = (
-                        fatal
-                        or f"{run.task.cell.key}: its worker said nothing for {limit:g} s (--timeout)"
-                    )
-                    continue
-                took = f"took longer than {timeout:g} s (--timeout)"
-                if run.shared > 1:
-                    took = f"its stack of {run.shared} took longer than {timeout:g} s (--timeout) for each"
-                for its in ended_early:
-                    give_up(its, "timeout", took)
-
-            # Cells that other runners had
-            if elsewhere and wait and now - looked > LOOK:
-                looked = now
-                for key in [key for key in elsewhere if not taken(folder, key)]:
-                    queue.push(elsewhere.pop(key))  # whoever takes it sees whether it is settled
-
-            # The end, if it comes early
-            if (received or fatal) and not deadline:
-                handing_out, deadline = False, now + GRACE
-                pool.stop()
-            if deadline and now > deadline:
-                while running:
-                    for its in end(next(iter(running.values()))):
-                        if its.begun:
-                            give_up(its, "interrupted", f"did not end within {GRACE:g} s")
-    if fatal:
-        raise UserError(fatal)
-    if received:
-        raise KeyboardInterrupt
+def no_stacks(cell: Cell, waiting: int, share: int) -> int:
+    return 1
 
 
-def _allow_open_files() -> None:
-    """Locks and pipes take a file each: allow as many as the system does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(ValueError, OSError):  # macOS does not allow all it names
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+class Driver:
+    """Runs tasks on a pool, and closes the pool.
 
+    on_news: called for every event. known: seconds by group, as `learned` gives them. stack_size:
+    how many cells to train as one stack, from (cell, number of waiting cells of its group with the
+    cell, number of waiting cells per worker)."""
 
-def _line(what: str, error: UserError | OSError) -> str:
-    return str(error) if isinstance(error, UserError) else f"{what}: {error.strerror or error}"
+    def __init__(
+        self,
+        tasks: list[Task],
+        pool: Pool,
+        folder: Path,
+        on_news: Callable[[News], None],
+        *,
+        limits: Limits | None = None,
+        known: dict[str, float] | None = None,
+        stack_size: StackSize = no_stacks,
+    ) -> None:
+        self.pool, self.results, self.on_news = pool, ResultSet(folder), on_news
+        self.limits, self.stack_size = limits or Limits(), stack_size
+        self.queue = Queue(tasks, known or {})
+        self.in_flight: dict[str, InFlight] = {}  # by key
+        self.elsewhere: dict[str, Task] = {}  # another run has the cell
+        self.losses: Counter[str] = Counter()
+        self.events: deque[Event] = deque()  # not yet handled
+        self.fatal = ""  # why the run ends
+        self.signals: list[int] = []
+        self.accepts = True  # new cells may start
+        self.deadline: float | None = None  # by when running cells must have ended
+        self.looked_at = time.monotonic()
+        self.num_places = 0
 
+    def run(self) -> None:
+        """Run all tasks. A worker that dies or takes too long ends its cell, not the run.
 
-@contextmanager
-def _closing(pool: Pool, running: dict[str, Running], news: deque[Event]) -> Iterator[None]:
-    """Closes the pool: after a failure of ours, such as saying how it goes, once running cells had
-    the time to save."""
-    try:
-        yield
-    except (Exception, SystemExit):  # which is what rich makes of a terminal that is gone
-        with suppress(Exception):  # the first one passes
-            pool.stop()
-            deadline = time.monotonic() + GRACE
-            while running and time.monotonic() < deadline:
-                while news:
-                    event = news.popleft()
-                    if event["status"] not in ("started", "running"):
-                        running.pop(event["key"], None)
-                news.extend(pool.wait(TICK) if running else ())
-        raise
-    finally:
-        pool.close()
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals to end that came so far, one at most: the second raises KeyboardInterrupt."""
-    received: list[int] = []
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        if received:
+        The first SIGINT or SIGTERM asks the running cells to save a checkpoint and end, then
+        KeyboardInterrupt passes through; a second one ends all at once. Raises UserError if nothing
+        more can be run or written."""
+        allow_open_files()
+        with collected_signals(self.signals), self._closing():
+            while self.in_flight or (self.accepts and self._has_work()):
+                self.hand_out()
+                for event in self.wait():
+                    self.handle(event)
+                self.enforce_time_limit()
+                self.take_over_from_others()
+                self.wind_down()
+        if self.fatal:
+            raise UserError(self.fatal)
+        if self.signals:
             raise KeyboardInterrupt
-        received.append(signum)
 
-    before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+    def _has_work(self) -> bool:
+        return bool(self.queue) or (self.limits.wait and bool(self.elsewhere))
+
+    def hand_out(self) -> None:
+        """Fill the free places of the pool."""
+        if not self.accepts:
+            return
+        used = len({cell.place for cell in self.in_flight.values()})
+        for _ in range(self.pool.capacity() - used):
+            if not self.queue or self.fatal:
+                return
+            self._start_next()
+
+    def _start_next(self) -> None:
+        group, task = self.queue.pop()
+        # Divided by the workers and rounded up
+        share = -(-(1 + len(self.queue)) // self.pool.capacity())
+        size = self.stack_size(task.cell, 1 + self.queue.num_waiting(group), share)
+        task = replace(task, stacked_with=tuple(self.queue.more(group, size - 1)))
+        self.num_places += 1
+        try:
+            self.pool.start(task)
+        except (UserError, OSError) as error:
+            self._end_run(_reason("a worker cannot be started", error))
+            return
+        for member in task.members:
+            cell = InFlight(member, group, self.num_places, len(task.members))
+            self.in_flight[member.key] = cell
+
+    def wait(self) -> Iterator[Event]:
+        """The next events, at most TICK later. An event leaves `events` as it is handled."""
+        if not self.in_flight:
+            time.sleep(TICK)
+            return
+        try:
+            self.events.extend(self.pool.wait(TICK))
+        except (UserError, OSError) as error:
+            self._end_run(_reason("workers cannot be heard", error))
+            time.sleep(TICK)
+        while self.events:
+            yield self.events.popleft()
+
+    def handle(self, event: Event) -> None:
+        """Update what is known of a cell."""
+        cell = self.in_flight.get(event.key)
+        if cell is None:
+            return
+        if not isinstance(event, Started | Running):
+            del self.in_flight[event.key]
+        match event:
+            case Started():
+                self._start_clock(cell)
+            case Running():
+                self._start_clock(cell)
+                cell.has_begun, cell.progress = True, event.status.progress or 0.0
+                self.on_news(News(event))
+            case Ended():
+                self._finish(cell, event)
+            case Taken():
+                self.elsewhere[event.key] = cell.task
+                self.on_news(News(event))
+            case Fatal():
+                self._end_run(event.reason)
+            case Lost():
+                self._handle_loss(cell, event)
+
+    def _start_clock(self, cell: InFlight) -> None:
+        if cell.since is None:
+            cell.since = time.monotonic()
+
+    def _finish(self, cell: InFlight, event: Ended) -> None:
+        if event.status.status.is_finished:
+            self.queue.learn(cell.group, seconds_spent(event.status))
+        elif self.limits.fail_fast and event.status.status in FAILURES:
+            self.accepts = False
+        self.on_news(News(event, self.seconds_left()))
+
+    def _handle_loss(self, cell: InFlight, event: Lost) -> None:
+        if self.signals or self.fatal:
+            # The end of the run may have ended the worker
+            if cell.has_begun:
+                self.give_up(cell, RunStatus.INTERRUPTED, event.reason)
+        elif event.retry and self.losses[event.key] < RETRIES:
+            self.losses[event.key] += 1
+            self.queue.push(cell.task)
+            self.on_news(News(event))
+        else:
+            self.give_up(cell, RunStatus.ERROR, event.reason)
+
+    def give_up(self, cell: InFlight, end: RunStatus, reason: str) -> None:
+        """Write the end of a cell whose worker is gone."""
+        try:
+            status = write_end(self.results.path, cell.task, end, reason)
+        except UserError as error:
+            self._end_run(str(error))
+            return
+        if status is None:
+            # Another run was quicker
+            self.elsewhere[cell.task.key] = cell.task
+        else:
+            self._finish(cell, Ended(cell.task.key, status))
+
+    def kill(self, cell: InFlight) -> list[InFlight]:
+        """End the worker of a cell at once. Returns the cells that ran there."""
+        self.pool.kill(cell.task.key)
+        killed = [other for other in self.in_flight.values() if other.place == cell.place]
+        for other in killed:
+            del self.in_flight[other.task.key]
+        return killed
+
+    def enforce_time_limit(self) -> None:
+        """End cells that take longer than the limit."""
+        if not self.limits.timeout:
+            return
+        now = time.monotonic()
+        for cell in [*self.in_flight.values()]:
+            limit = self.limits.timeout * cell.num_stacked
+            is_late = cell.since is not None and now - cell.since > limit
+            if is_late and cell.task.key in self.in_flight:
+                self._time_out(cell, limit)
+
+    def _time_out(self, cell: InFlight, limit: float) -> None:
+        killed = self.kill(cell)
+        if not any(other.has_begun for other in killed):
+            # A worker that never answers would not let the next cell begin either
+            key = cell.task.key
+            self._end_run(f"{key}: its worker said nothing for {limit:g} s (--timeout)")
+            return
+        reason = f"took longer than {self.limits.timeout:g} s (--timeout)"
+        if cell.num_stacked > 1:
+            reason = f"its stack of {cell.num_stacked} {reason} for each"
+        for other in killed:
+            self.give_up(other, RunStatus.TIMEOUT, reason)
+
+    def take_over_from_others(self) -> None:
+        """Queue the cells that other runs had and have released."""
+        now = time.monotonic()
+        if not (self.limits.wait and self.elsewhere) or now - self.looked_at <= LOOK_EVERY:
+            return
+        self.looked_at = now
+        free = [key for key in self.elsewhere if not is_locked(self.results.cell(key))]
+        for key in free:
+            # The worker that takes the cell sees whether it is settled
+            self.queue.push(self.elsewhere.pop(key))
+
+    def wind_down(self) -> None:
+        """After a signal or a fatal error: let the running cells save, then end them."""
+        if not (self.signals or self.fatal):
+            return
+        now = time.monotonic()
+        if self.deadline is None:
+            self.accepts, self.deadline = False, now + GRACE
+            self.pool.stop()
+        if now <= self.deadline:
+            return
+        while self.in_flight:
+            for cell in self.kill(next(iter(self.in_flight.values()))):
+                if cell.has_begun:
+                    reason = f"did not end within {GRACE:g} s"
+                    self.give_up(cell, RunStatus.INTERRUPTED, reason)
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the run ends; None if unknown."""
+        total = self.queue.remaining()
+        if total is None:
+            return None
+        for cell in self.in_flight.values():
+            expected = self.queue.expected(cell.group)
+            if expected is None:
+                return None
+            total += expected * (1 - cell.progress)
+        return total / max(1, self.pool.capacity())
+
+    def _end_run(self, reason: str) -> None:
+        """The first reason is the one that is reported."""
+        self.fatal = self.fatal or reason
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Close the pool at the end. After an error in this process, for example while printing
+        progress, running cells first have the time to save."""
+        try:
+            yield
+        except (Exception, SystemExit):
+            # rich raises SystemExit when the terminal has gone away. The error passes, others don't
+            with suppress(Exception):
+                self._let_cells_end()
+            raise
+        finally:
+            self.pool.close()
+
+    def _let_cells_end(self) -> None:
+        self.pool.stop()
+        deadline = time.monotonic() + GRACE
+        while self.in_flight and time.monotonic() < deadline:
+            while self.events:
+                event = self.events.popleft()
+                if not isinstance(event, Started | Running):
+                    self.in_flight.pop(event.key, None)
+            if self.in_flight:
+                self.events.extend(self.pool.wait(TICK))
+
+
+def _reason(what: str, error: UserError | OSError) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{what}: {error.strerror or error}"

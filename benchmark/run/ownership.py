@@ -1,64 +1,60 @@
-"""…"""
+"""Who may write a cell: what other runs have settled, and the end of cells whose process is gone."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from benchmark.run.engines.base import Event, Task
-from benchmark.store.files import write_json
-from benchmark.store.locks import _held
-from benchmark.store.result_set import FINISHED, SETTLED, cell_status
+from benchmark.run.events import Task
+from benchmark.store.clocks import timestamp
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.locks import held
+from benchmark.store.schema import RunStatus, Status
 
 
-def superseded(folder: Path, task: Task) -> Event | None:
-    """The status of a cell that another runner has settled since the run was planned. To be asked
-    under the lock."""
-    status = cell_status(folder, task.cell.key)
-    if status.get("status") not in SETTLED or status.get("attempt") == task.attempt:
+def superseded(folder: Path, task: Task) -> Status | None:
+    """The status of a cell that another run has settled since this run was planned; None if there
+    is none. Call it while holding the lock of the cell."""
+    status = ResultSet(folder).cell(task.key).status
+    if not status.status.is_settled or status.attempt == task.attempt:
         return None
-    return status | {"key": task.cell.key}
+    status.key = task.key
+    return status
 
 
-def mark(
-    folder: Path, key: str, status: str, reason: str, task: Task | None = None
-) -> Event | None:
-    """Write how a cell ended whose process is gone; its checkpoint stays. Returns its status: that
-    which is on disk where the cell is finished, or, with a task, was settled since. None where
-    another process has the cell. Raises UserError."""
-    with _held(folder, key) as held:
-        if not held:
+def write_end(folder: Path, task: Task, end: RunStatus, reason: str) -> Status | None:
+    """Write how a cell ended whose process is gone; its checkpoint stays.
+
+    Returns the status of the cell: the one on disk if the cell is finished or another run has
+    settled it; None if another process has the cell. Raises UserError."""
+    files = ResultSet(folder).cell(task.key)
+    with held(files) as has_lock:
+        if not has_lock:
             return None
-        found = cell_status(folder, key)
-        if found.get("status") in FINISHED or (task and superseded(folder, task)):
-            return found | {"key": key}
-        return _write(folder, key, found, {"status": status, "reason": reason})
+        status = files.status
+        if status.status.is_finished or superseded(folder, task):
+            status.key = task.key
+            return status
+        status.status, status.reason = end, reason
+        _write(files, status)
+        return status
 
 
-def renew(folder: Path, task: Task) -> None:
-    """Have a cell run anew, whatever there is of it: its checkpoints go now, its rows and samples
-    when it starts. Not where another process has it, or has settled it since the run was planned.
-    Raises UserError."""
-    from benchmark.run.checkpoint import drop_checkpoints  # imports torch
+def restart(folder: Path, task: Task) -> None:
+    """Reset a cell so that it starts from nothing: its checkpoints go now, its rows and samples
+    when it starts. Does nothing if another process has the cell, or has settled it since the run
+    was planned. Raises UserError."""
+    from benchmark.run.cell.checkpoint import drop_checkpoints  # imports torch
 
-    key = task.cell.key
-    if (folder / "cells" / key).exists():
-        with _held(folder, key) as held:
-            if held and not superseded(folder, task):
-                drop_checkpoints(folder / "cells" / key)
-                changed = {
-                    "status": "interrupted",
-                    "reason": "to be run anew (--force)",
-                    "progress": 0.0,
-                }
-                _write(folder, key, cell_status(folder, key), changed)
+    files = ResultSet(folder).cell(task.key)
+    if not files.path.exists():
+        return
+    with held(files) as has_lock:
+        if has_lock and not superseded(folder, task):
+            drop_checkpoints(files)
+            status = files.status
+            status.status, status.progress = RunStatus.INTERRUPTED, 0.0
+            status.reason = "to be run from the start (--force)"
+            _write(files, status)
 
 
-def _write(folder: Path, key: str, status: dict[str, Any], changed: dict[str, Any]) -> Event:
-    value = (
-        status
-        | {"key": key}
-        | changed
-        | {"updated": datetime.now(UTC).isoformat(timespec="seconds")}
-    )
-    write_json(folder / "cells" / key / "status.json", value)
-    return value
+def _write(files: CellFolder, status: Status) -> None:
+    status.key, status.updated = files.key, timestamp()
+    files.write_status(status)

@@ -1,10 +1,12 @@
-"""…"""
+"""The wall clocks of a cell, and the group a cell belongs to."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from benchmark.matrix.cell import digest
+from benchmark.store.schema import Status
 
-CLOCKS = (
+WALL_CLOCKS = (
     "train_seconds",
     "eval_seconds",
     "probe_seconds",
@@ -14,11 +16,16 @@ CLOCKS = (
 )
 
 
-def group(spec: dict[str, Any]) -> str:
-    """The digest of what cells share that differ in their seed alone."""
+def timestamp() -> str:
+    """The present time, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def group_of(spec: dict[str, Any]) -> str:
+    """The digest of what cells of one group share: all but the seed."""
     return digest([spec[part] for part in ("objective", "architecture", "dataset", "training")])
 
 
-def spent(status: dict[str, Any]) -> float:
-    """Seconds that a cell took, over all its attempts."""
-    return sum(status.get(clock) or 0.0 for clock in CLOCKS)
+def seconds_spent(status: Status) -> float:
+    """Seconds that a cell took: the sum of its wall clocks."""
+    return sum(getattr(status, clock) or 0.0 for clock in WALL_CLOCKS)

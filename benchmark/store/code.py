@@ -1,83 +1,153 @@
-"""…"""
+"""The hash of the code that a cell's numbers come from: of its meaning, not of its wording."""
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from benchmark.matrix.cell import Cell, cell_from_spec
+import variants
+from benchmark.matrix.cell import Cell
+from benchmark.store.schema import Entry, Spec, Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/pairs.py")
+MEASURING = ROOT / "benchmark/measure"
+EMPTY: tuple[object, ...] = (
+    None,
+    [],
+    "",
+)  # fields that some versions of Python write and others leave out
 
 
-# Provenance
+def training_code(cell: Cell) -> str:
+    """12 hex digits of the sha256 of the code that trains a cell: the folder train/, the files of
+    its variants, and the files of variants/ that these import.
 
-
-SOURCES = ("train", "train/execution", "measure")  # the folders that a cell's numbers come from
-
-
-def code_hash(cell: Cell) -> str:
-    """The hash of the code a cell's numbers come from: its variants' files with the variants they
-    import, and the step, train and measure modules.
-
-    It stands beside the key, not in it: edited code shows as stale and throws no result away."""
-    files = [ROOT / "benchmark/matrix/values.py"]
-    files += [
-        path for folder in SOURCES for path in sorted((ROOT / "benchmark" / folder).glob("*.py"))
-    ]
+    The hash stands beside the key and is no part of it: results of other code are marked as stale
+    and never thrown away. Raises OSError for a variant whose file is gone."""
     critic = cell.architecture.params.get("critic", cell.architecture.name)
-    for folder, name in (
-        ("objectives", cell.objective.name),
-        ("architectures", cell.architecture.name),
-        ("architectures", critic["name"] if isinstance(critic, dict) else critic),
-        ("datasets", cell.dataset.name),
-    ):
-        files += _with_imports(ROOT / f"variants/{folder}/{name}.py")
-    return _hash_files(tuple(dict.fromkeys(files)))
+    critic_name = critic["name"] if isinstance(critic, dict) else critic
+    chosen = {
+        variants.origin("objectives", cell.objective.name),
+        variants.origin("architectures", cell.architecture.name),
+        variants.origin("architectures", critic_name),
+        variants.origin("datasets", cell.dataset.name),
+    }
+    return _hash((*_training_files(), *_with_imports(tuple(sorted(chosen)), "variants")))
+
+
+def measuring_code(modality: str) -> str:
+    """12 hex digits of the sha256 of the code that measures a modality: its file in measure/, the
+    instrument, and the files of measure/ that these import."""
+    first = (MEASURING / f"{modality}.py", MEASURING / "instrument.py")
+    return _hash(_with_imports(first, "benchmark.measure"))
+
+
+class CodeHashes:
+    """The code hashes of the present code, each computed once per combination of variants."""
+
+    def __init__(self) -> None:
+        self._training: dict[object, str | None] = {}
+
+    def is_stale(self, status: Status, entry: Entry, spec: Spec) -> bool:
+        """Whether other code or other evaluation options trained a cell than the present ones."""
+        if status.evaluation_hash != entry.evaluation_hash:
+            return True
+        return status.code != self.training(spec)
+
+    def is_stale_for(self, status: Status, cell: Cell) -> bool:
+        """Whether other code or other evaluation options trained a cell than it would have now."""
+        if status.evaluation_hash != cell.evaluation_hash:
+            return True
+        return status.code != training_code(cell)
+
+    def training(self, spec: Spec) -> str | None:
+        """The hash of the code that would train a cell now; None for a spec of another version and
+        where the file of a variant is gone."""
+        try:
+            cell = spec.cell()
+            chosen = (cell.objective, cell.architecture, cell.dataset)
+            if chosen not in self._training:
+                self._training[chosen] = training_code(cell)
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+        return self._training[chosen]
 
 
 @cache
-def _with_imports(file: Path) -> list[Path]:
-    """A variant's file and those of variants/ that it imports, and they import."""
-    found = [file]
-    for path in found:  # grows as it is read
-        for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and node.module
-                and node.module.startswith("variants.")
-            ):
-                stem = ROOT / node.module.replace(
-                    ".", "/"
-                )  # a module, or a folder and modules in it
-                named = [stem / f"{alias.name}.py" for alias in node.names]
-                candidates = [stem.with_suffix(".py"), stem / "__init__.py", *named]
-                found += [file for file in candidates if file.exists() and file not in found]
-    return found
+def definitions(file: Path) -> list[str]:
+    """The statements of a module as text that depends neither on comments, docstrings, imports and
+    layout nor on the version of Python."""
+    tree = ast.parse(file.read_bytes())
+    return [_meaning(statement) for statement in tree.body if not _is_silent(statement)]
+
+
+def _meaning(node: object) -> str:
+    """A syntax tree as text."""
+    if isinstance(node, list):
+        return f"[{' '.join(_meaning(item) for item in node if not _is_silent(item))}]"
+    if isinstance(node, ast.Constant):
+        return f"Constant({node.value!r})"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [
+        f"{name}={_meaning(value)}" for name, value in ast.iter_fields(node) if value not in EMPTY
+    ]
+    return f"{type(node).__name__}({' '.join(fields)})"
+
+
+def _is_silent(node: object) -> bool:
+    """Whether a statement has no meaning of its own: an import, or a string such as a docstring."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return True
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return isinstance(node.value.value, str)
+    return False
 
 
 @cache
-def _hash_files(files: tuple[Path, ...]) -> str:
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+def _hash(files: tuple[Path, ...]) -> str:
+    """The hash of all definitions in sorted order: a definition may move from file to file."""
+    found = sorted(text for file in files for text in definitions(file))
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:12]
 
 
-State = dict[str, Any]
+@cache
+def _training_files() -> tuple[Path, ...]:
+    files: list[Path] = []
+    for name in TRAINING:
+        place = ROOT / name
+        files += sorted(place.glob("*.py")) if place.is_dir() else [place]
+    return tuple(files)
 
 
-def is_stale(
-    status: State, entry: dict[str, Any], spec: dict[str, Any], hashes: dict[Any, str]
-) -> bool:
-    """Whether other code or evaluation options than the present made a cell. `hashes` keeps the
-    code's, by variants."""
-    if status.get("evaluation_hash") != entry.get("evaluation_hash"):
-        return True
-    try:
-        cell = cell_from_spec({"norm": "auto", **spec})
-        variants = (cell.objective, cell.architecture, cell.dataset)
-        if variants not in hashes:
-            hashes[variants] = code_hash(cell)
-    except (OSError, KeyError, TypeError, ValueError):
-        # The file of a variant is gone, or another version wrote the spec
-        return True
-    return status.get("code") != hashes[variants]
+@cache
+def _with_imports(first: tuple[Path, ...], package: str) -> tuple[Path, ...]:
+    """Files, and the files of a package that they import, and that these import."""
+    files = list(first)
+    for file in files:  # grows while it is read
+        for found in _imported(file, package):
+            if found not in files:
+                files.append(found)
+    return tuple(files)
+
+
+def _imported(file: Path, package: str) -> Iterator[Path]:
+    """The files of a package that a module imports anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}."):
+            for place in _places(str(node.module)):
+                # A module, a package, or a module of a package
+                named = [place / f"{alias.name}.py" for alias in node.names]
+                for candidate in (place.with_suffix(".py"), place / "__init__.py", *named):
+                    if candidate.exists():
+                        yield candidate
+
+
+def _places(module: str) -> list[Path]:
+    """Where a module or package may lie, without its suffix: variants lie in several folders."""
+    first, *rest = module.split(".")
+    if first == "variants" and rest:
+        return [Path(folder).joinpath(*rest[1:]) for folder in variants.search_path(rest[0])]
+    return [ROOT.joinpath(first, *rest)]

@@ -1,103 +1,118 @@
-"""Who runs a cell now: a lock per cell folder, so that no two processes ever run or commit the same
-cell. The kernel frees the lock of a process that ends, however it ends."""
+"""Which process runs a cell now: one lock per cell folder, so that no two processes run or commit
+the same cell. The kernel frees the lock of a process that ends, however it ends."""
 
 import errno
+import os
 import sys
-import warnings
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout
-
 from benchmark.errors import UserError
+from benchmark.store.layout import CellFolder, ResultSet
 
-LOCKLESS = (
-    errno.ENOSYS,
-    errno.ENOLCK,
-    errno.EOPNOTSUPP,
-)  # what a file system says that has no locks
-warnings.filterwarnings("ignore", "flock not supported")  # `lock_file` says it
+# Errors of a file system that has no locks
+LOCKLESS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+POLL = 0.02  # seconds between two attempts to get a lock
 
 
-def take(folder: Path, key: str, seconds: float = 0.2) -> FileLock | None:
-    """The lock of a cell, to be released; None where another process keeps it for that long. Raises
+class Locked(Exception):
+    """Another process holds the lock."""
+
+
+class Lock:
+    """A locked file, held until `release`. Raises Locked if another process holds it for `seconds`,
+    OSError, and UserError on a file system without locks. seconds = None waits without limit."""
+
+    def __init__(self, path: Path, seconds: float | None) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._acquire(path, seconds)
+        except BaseException:
+            self.release()
+            raise
+
+    def _acquire(self, path: Path, seconds: float | None) -> None:
+        import fcntl  # not on Windows, where results can be read but not made
+
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise Locked from None
+            except OSError as error:
+                if error.errno in LOCKLESS:
+                    raise UserError(
+                        f"the file system of {path.parent} has no locks, which tell runs of each "
+                        "other: use --results on a file system that has them, such as a local "
+                        "disk; `ganbench merge` joins the results of several folders"
+                    ) from error
+                raise
+            time.sleep(POLL)
+
+    def release(self) -> None:
+        """Free the lock. A second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def take(files: CellFolder, seconds: float = 0.2) -> Lock | None:
+    """The lock of a cell; None if another process holds it for that long. Makes the folder. Raises
     UserError for a folder that cannot be written to."""
-    path = folder / "cells" / key
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        return lock_file(path / ".lock", seconds)
-    except Timeout:
+        files.path.mkdir(parents=True, exist_ok=True)
+        return Lock(files.lock, seconds)
+    except Locked:
         return None
     except OSError as error:
-        raise UserError(f"{path} cannot be written to: {error.strerror}") from error
+        raise UserError(f"{files.path} cannot be written to: {error.strerror}") from error
 
 
-def lock_file(path: Path, seconds: float) -> FileLock:
-    """A locked file; seconds < 0 waits for ever. Raises Timeout (an OSError) or OSError, and
-    UserError for a file system without locks, where filelock would have the file's presence be the
-    lock: that of a dead process holds."""
-    lock = FileLock(path, thread_local=False)
-    try:
-        lock.acquire(timeout=seconds, poll_interval=0.02)
-        lockless = isinstance(lock, SoftFileLock)  # what filelock made of it
-    except (OSError, NotImplementedError) as error:
-        lockless = (
-            isinstance(lock, SoftFileLock)
-            or isinstance(error, NotImplementedError)
-            or error.errno in LOCKLESS
-        )
-        if not lockless:
-            raise
-    if lockless:
-        lock.release()
-        raise UserError(
-            f"the file system of {path.parent} has no locks, by which runs know of each other: use --results on one "
-            "that has, such as a local disk; `ganbench merge` joins the results of several"
-        )
-    return lock
-
-
-def taken(folder: Path, key: str) -> bool:
-    """Whether some process holds the lock of a cell now. Writes nothing."""
-    import fcntl  # not on Windows, where results can be read all the same
+def is_locked(files: CellFolder) -> bool:
+    """Whether a process holds the lock of a cell now. Writes nothing."""
+    import fcntl
 
     try:
-        with (folder / "cells" / key / ".lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # freed as the file is closed
+        with files.lock.open("rb") as file:
+            # Closing the file frees the lock
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:  # held, or nobody can know
+    except OSError:
+        # The lock is held, or the file system does not say
         return True
     return False
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Waits until no other run prepares this results folder, and keeps others waiting."""
-    folder.mkdir(parents=True, exist_ok=True)
+def held(files: CellFolder) -> Iterator[bool]:
+    """Whether this process got the lock of a cell, for the time of the block. Raises UserError if
+    the block cannot write to the folder."""
+    lock = take(files)
     try:
-        lock = lock_file(folder / ".lock", 0)
-    except Timeout:
-        print(f"waiting for another run, which prepares {folder}", file=sys.stderr)
-        lock = lock_file(folder / ".lock", -1)
+        yield lock is not None
+    except OSError as error:
+        raise UserError(f"{files.path} cannot be written to: {error.strerror}") from error
+    finally:
+        if lock:
+            lock.release()
+
+
+@contextmanager
+def alone(results: ResultSet) -> Iterator[None]:
+    """Wait until no other run prepares a result set, and keep others waiting during the block."""
+    results.path.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = Lock(results.lock, 0)
+    except Locked:
+        print(f"waiting for another run, which prepares {results.path}", file=sys.stderr)
+        lock = Lock(results.lock, None)
     try:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _held(folder: Path, key: str) -> Iterator[bool]:
-    """Whether this process has the cell for now, to write to its folder. Raises UserError where it
-    cannot."""
-    lock = take(folder, key)
-    try:
-        yield lock is not None
-    except OSError as error:
-        raise UserError(
-            f"{folder / 'cells' / key} cannot be written to: {error.strerror}"
-        ) from error
-    finally:
-        if lock:
-            lock.release()

@@ -1,199 +1,297 @@
-"""The state of a result set, live and after the fact: every cell's progress, speed, time left and
-failure, and when the matrix will be done. Reads only, and takes no file at its word: it may be
-damaged, cut short or someone else's."""
+"""The state of a result set, live and after the run: progress, speed, time left and failure of
+every cell. Read-only. Any file may be damaged, truncated or written by another version; none is
+trusted."""
 
 import os
 from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmark.errors import UserError
-from benchmark.store.clocks import CLOCKS, group, spent
-from benchmark.store.code import State, is_stale
-from benchmark.store.locks import taken
-from benchmark.store.result_set import FINISHED, SETTLED, cell_status, read_matrix
+from benchmark.store.clocks import WALL_CLOCKS, group_of, seconds_spent
+from benchmark.store.code import CodeHashes
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.locks import is_locked
+from benchmark.store.schema import Entry, MatrixFile, RunStatus, Status
 
 GONE = "its process is gone"
-CENTURIES = 1e10  # seconds; a calendar ends
-EARLY = (
-    0.1  # of the budget: up to here a cell's own pace tells less than what others of its group took
-)
+LONGEST = 1e10  # seconds; dates end
+# Share of the budget from which on a cell's own pace tells more than other cells of its group
+EARLY = 0.1
+Signature = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class CellState:
+    """What `status` says of a cell. Every number is finite and not negative; every text is one
+    line."""
+
+    key: str
+    objective: str
+    architecture: str
+    dataset: str
+    seed: int
+    status: RunStatus
+    reason: str | None
+    warnings: list[str]
+    stale: bool
+    progress: float
+    checkpoint: bool
+    resumes: int
+    g_steps: float | None
+    steps_per_second: float | None
+    seconds: float | None
+    train_seconds: float | None
+    eval_seconds: float | None
+    probe_seconds: float | None
+    warmup_seconds: float | None
+    compile_seconds: float | None
+    other_seconds: float | None
+    seconds_left: float | None
+    execution: str | None
+    stack: int
+    started: str | None
+    updated: str | None
+    device: str | None
+
+    @property
+    def is_running(self) -> bool:
+        return self.status == RunStatus.RUNNING
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The state of a result set, as `status --json` prints it."""
+
+    matrix: str
+    """Name of the result set."""
+
+    counts: dict[str, int]
+    """Number of cells by status."""
+
+    running: int
+    """Number of running cells."""
+
+    stale: int
+    """Number of stale cells."""
+
+    seconds_left: float | None
+    """Worker-seconds of the cells to run; None if nothing tells."""
+
+    guessed: int
+    """Cells of groups that have never run: counted with the median of the other groups."""
+
+    finish: str | None
+    """Local time (ISO 8601) of the end with as many workers as now; None if nothing runs."""
+
+    cells: list[CellState]
+    """State of every cell."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no cell is left to run."""
+        return all(cell.status.is_settled for cell in self.cells)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
 
 
 class Reader:
-    """Reads a result set again and again; what has not changed since is not read again."""
+    """Reads a result set again and again. A file that has not changed is not read again."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.matrix: tuple[Any, dict[str, Any]] = (None, {})  # signature of the file, content
-        self.files: dict[str, tuple[Any, State]] = {}  # key -> signature of its status.json, state
-        self.groups: dict[str, str] = {}  # by key
-        self.hashes: dict[Any, str] = {}
+        self.results = ResultSet(folder)
+        self.hashes = CodeHashes()
+        self._matrix: MatrixFile | None = None
+        self._matrix_signature: Signature | None = None
+        self._groups: dict[str, str] = {}  # by key
+        self._signatures: dict[str, Signature | None] = {}  # of status.json, by key
+        self._states: dict[str, CellState] = {}  # by key
 
-    def overview(self) -> dict[str, Any]:
-        """What `status --json` prints: matrix, counts, running, stale, seconds_left, guessed,
-        finish, cells.
-
-        seconds_left: worker-seconds of what is to run; None where nothing tells. guessed: cells of
-        a group that has never run, counted with the median of the other groups. finish: local time,
-        ISO 8601, with as many workers as now; None while nothing runs. No NaN, no infinities.
-        Raises UserError without a sound matrix.json."""
-        entries = self._matrix()["cells"]
-        cells = [self._state(entry) for entry in entries]
-        whole = self._expected(cells)
-        typical = median(whole.values()) if whole else None
-        guessed, left = 0, []
+    def overview(self) -> Overview:
+        """The present state. Raises UserError without a sound matrix.json."""
+        cells = [self._state(entry) for entry in self._read_matrix().cells]
+        expected = self._expected(cells)
+        typical = median(expected.values()) if expected else None
+        shown, guessed = [], 0
         for cell in cells:
-            if cell["status"] not in SETTLED:
-                expected = whole.get(self.groups[cell["key"]])
-                guessed += expected is None
-                cell["seconds_left"] = _left(cell, typical if expected is None else expected)
-                left.append(cell["seconds_left"])
-        running = [cell for cell in cells if cell["status"] == "running"]
-        workers = sum(1 / cell["stack"] for cell in running)
-        total = None if None in left else sum(left)
-        finish = None
-        if running and total is not None:
-            longest = max(cell["seconds_left"] * cell["stack"] for cell in running)
-            ahead = timedelta(seconds=min(max(total / workers, longest), CENTURIES))
-            finish = (datetime.now().astimezone() + ahead).isoformat(timespec="seconds")
-        return {
-            "matrix": self.folder.name,
-            "counts": dict(Counter(cell["status"] for cell in cells).most_common()),
-            "running": len(running),
-            "stale": sum(cell["stale"] for cell in cells),
-            "seconds_left": total,
-            "guessed": guessed,
-            "finish": finish,
-            "cells": cells,
-        }
+            if not cell.status.is_settled:
+                whole = expected.get(self._groups[cell.key])
+                guessed += whole is None
+                cell = replace(cell, seconds_left=_left(cell, typical if whole is None else whole))
+            shown.append(cell)
+        running = [cell for cell in shown if cell.is_running]
+        seconds_left = _total([cell for cell in shown if not cell.status.is_settled])
+        return Overview(
+            matrix=self.results.path.name,
+            counts=dict(Counter(str(cell.status) for cell in shown).most_common()),
+            running=len(running),
+            stale=sum(cell.stale for cell in shown),
+            seconds_left=seconds_left,
+            guessed=guessed,
+            finish=_finish(running, seconds_left),
+            cells=shown,
+        )
 
-    def _matrix(self) -> dict[str, Any]:
-        signature = _signature(self.folder / "matrix.json")
-        if signature is None or signature != self.matrix[0]:
-            self.matrix = (signature, read_matrix(self.folder))
-            self.groups = {entry["key"]: group(entry["spec"]) for entry in self.matrix[1]["cells"]}
-            self.files = {}
-        return self.matrix[1]
+    def _read_matrix(self) -> MatrixFile:
+        signature = _signature(self.results.matrix_file)
+        if self._matrix is None or signature is None or signature != self._matrix_signature:
+            self._matrix, self._matrix_signature = self.results.matrix, signature
+            self._groups = {entry.key: group_of(entry.spec.plain()) for entry in self._matrix.cells}
+            self._signatures.clear()
+        return self._matrix
 
-    def _state(self, entry: dict[str, Any]) -> State:
-        """A cell as it is: what the file calls running is so only while a process holds the cell's
-        lock."""
-        state = self._read(entry)
-        if state["status"] in FINISHED:
-            return {**state}
-        if taken(self.folder, entry["key"]):
-            return {**state, "status": "running", "reason": None}
-        if (
-            state["status"] == "running" and (state := self._read(entry))["status"] == "running"
-        ):  # not ended meanwhile
-            state = {**state, "status": "interrupted", "reason": GONE}
-        waits = state["status"] == "interrupted" and not state["stale"]
-        return {
-            **state,
-            "checkpoint": waits
-            and os.path.exists(self.folder / "cells" / entry["key"] / "checkpoint.pt"),
-        }
+    def _state(self, entry: Entry) -> CellState:
+        """The state of a cell. A cell that its file calls running is running only while a process
+        holds its lock."""
+        files = self.results.cell(entry.key)
+        state = self._read(entry, files)
+        if state.status.is_finished:
+            return state
+        if is_locked(files):
+            return replace(state, status=RunStatus.RUNNING, reason=None)
+        if state.is_running:
+            # The cell may have ended since
+            state = self._read(entry, files)
+        if state.is_running:
+            state = replace(state, status=RunStatus.INTERRUPTED, reason=GONE)
+        waits = state.status == RunStatus.INTERRUPTED and not state.stale
+        return replace(state, checkpoint=waits and os.path.exists(files.checkpoint))
 
-    def _read(self, entry: dict[str, Any]) -> State:
+    def _read(self, entry: Entry, files: CellFolder) -> CellState:
         """What the files of a cell say."""
-        path = self.folder / "cells" / entry["key"] / "status.json"
-        signature = _signature(path)
-        if signature is None or self.files.get(entry["key"], (None,))[0] != signature:
-            status: dict[str, Any] = {}
-            if signature is not None:
-                try:
-                    status = cell_status(self.folder, entry["key"])
-                    status = status or {
-                        "reason": "its files are damaged or cut short, it will run again"
-                    }
-                except UserError as error:  # unreadable, or of another version
-                    status = {"reason": str(error)}
-            stale = "status" in status and is_stale(status, entry, entry["spec"], self.hashes)
-            self.files[entry["key"]] = (signature, _shown(entry, status, stale))
-        return self.files[entry["key"]][1]
+        signature = _signature(files.status_file)
+        known = self._signatures.get(entry.key)
+        if signature is None or signature != known:
+            self._states[entry.key] = self._shown(entry, files, is_there=signature is not None)
+            self._signatures[entry.key] = signature
+        return self._states[entry.key]
 
-    def _expected(self, cells: list[State]) -> dict[str, float]:
-        """Seconds of a whole cell by group: what finished cells of it took, else what running ones
-        are heading for."""
-        took, heading = defaultdict(list), defaultdict(list)
+    def _shown(self, entry: Entry, files: CellFolder, is_there: bool) -> CellState:
+        status = Status(status=RunStatus.MISSING)
+        if is_there:
+            try:
+                status = files.status
+                if status.status == RunStatus.MISSING:
+                    status.reason = "its files are damaged or truncated, it will run again"
+            except UserError as error:
+                # The file cannot be read, or another version wrote it
+                status.reason = str(error)
+        stale = False
+        if status.status != RunStatus.MISSING:
+            stale = self.hashes.is_stale(status, entry, entry.spec)
+        return _state_of(entry, status, stale)
+
+    def _expected(self, cells: list[CellState]) -> dict[str, float]:
+        """Seconds of a whole cell by group: the median of its finished cells, otherwise of what its
+        running cells will take at their own pace."""
+        took: dict[str, list[float]] = defaultdict(list)
+        will_take: dict[str, list[float]] = defaultdict(list)
         for cell in cells:
-            if cell["status"] in FINISHED and cell["seconds"] is not None:
-                took[self.groups[cell["key"]]].append(cell["seconds"])
-            elif cell["status"] == "running" and (left := _own_pace(cell)) is not None:
-                heading[self.groups[cell["key"]]].append(cell["seconds"] + left)
-        return {name: median(seconds) for name, seconds in {**heading, **took}.items()}
+            group, left = self._groups[cell.key], _own_pace(cell)
+            if cell.status.is_finished and cell.seconds is not None:
+                took[group].append(cell.seconds)
+            elif cell.is_running and cell.seconds is not None and left is not None:
+                will_take[group].append(cell.seconds + left)
+        return {group: median(seconds) for group, seconds in {**will_take, **took}.items()}
 
 
 def counted(counts: dict[str, int]) -> str:
     """`68 done, 2 diverged`."""
-    return ", ".join(f"{n} {status}" for status, n in Counter(counts).most_common()) or "no cells"
+    parts = [f"{n} {status}" for status, n in Counter(counts).most_common()]
+    return ", ".join(parts) or "no cells"
 
 
-def _shown(entry: dict[str, Any], status: dict[str, Any], stale: bool) -> State:
-    """What `status` says of a cell; every field is there, of a type and a size to be expected."""
-    clocks = {name: _number(status.get(name)) for name in CLOCKS}
-    steps, seconds = _number(status.get("g_steps")), clocks["train_seconds"]
-    return {
-        **{name: entry[name] for name in ("key", "objective", "architecture", "dataset", "seed")},
-        "status": _line(status.get("status")) or "missing",
-        "reason": _line(status.get("reason")),
-        "warnings": [_line(text) for text in status.get("warnings", [])],
-        "stale": stale,
-        "progress": 1.0
-        if status.get("status") == "done"
-        else min(_number(status.get("progress")) or 0.0, 1.0),
-        "checkpoint": False,
-        "resumes": status.get("resumes", 0),
-        "g_steps": steps,
-        "steps_per_second": steps / seconds if steps and seconds else None,
-        "seconds": _number(spent(status)),
+def _state_of(entry: Entry, status: Status, stale: bool) -> CellState:
+    """The state that a status describes; what no clock or counter can be is left out."""
+    clocks = {name: _number(getattr(status, name)) for name in WALL_CLOCKS}
+    g_steps, train_seconds = _number(status.g_steps), clocks["train_seconds"]
+    speed = g_steps / train_seconds if g_steps and train_seconds else None
+    progress = min(_number(status.progress) or 0.0, 1.0)
+    execution = status.execution
+    return CellState(
+        key=entry.key,
+        objective=entry.objective,
+        architecture=entry.architecture,
+        dataset=entry.dataset,
+        seed=entry.seed,
+        status=status.status,
+        reason=_line(status.reason),
+        warnings=[_line(text) or "" for text in status.warnings],
+        stale=stale,
+        progress=1.0 if status.status == RunStatus.DONE else progress,
+        checkpoint=False,
+        resumes=status.resumes,
+        g_steps=g_steps,
+        steps_per_second=speed,
+        seconds=_number(seconds_spent(status)),
         **clocks,
-        "seconds_left": None,
-        "execution": _line((status.get("execution") or {}).get("mode")),
-        "stack": (status.get("execution") or {}).get("stack", 1),
-        "started": _line(status.get("started")),
-        "updated": _line(status.get("updated")),
-        "device": _line(status.get("device")),
-    }
+        seconds_left=None,
+        execution=_line(execution.mode) if execution else None,
+        stack=execution.stack if execution else 1,
+        started=_line(status.started),
+        updated=_line(status.updated),
+        device=_line(status.device),
+    )
 
 
-def _left(cell: State, whole: float | None) -> float | None:
-    """Seconds until a cell has ended, of the seconds of a whole one."""
-    if cell["status"] == "running" and (left := _own_pace(cell)) is not None:
-        return left
-    kept = cell["progress"] if cell["status"] == "running" or cell["checkpoint"] else 0.0
+def _left(cell: CellState, whole: float | None) -> float | None:
+    """Seconds until a cell ends, from the seconds of a whole cell."""
+    own = _own_pace(cell)
+    if cell.is_running and own is not None:
+        return own
+    kept = cell.progress if cell.is_running or cell.checkpoint else 0.0
     return None if whole is None else whole * (1 - kept)
 
 
-def _own_pace(cell: State) -> float | None:
-    """Seconds left at the pace a cell has had so far; None as long as that tells little."""
-    if cell["progress"] < EARLY or not cell["seconds"]:
+def _own_pace(cell: CellState) -> float | None:
+    """Seconds left at the pace of the cell so far; None while that says little."""
+    if cell.progress < EARLY or not cell.seconds:
         return None
-    once = (cell["warmup_seconds"] or 0.0) + (cell["compile_seconds"] or 0.0)
-    return max(0.0, cell["seconds"] - once) * (1 - cell["progress"]) / cell["progress"]
+    once = (cell.warmup_seconds or 0.0) + (cell.compile_seconds or 0.0)
+    return max(0.0, cell.seconds - once) * (1 - cell.progress) / cell.progress
 
 
-def _signature(path: Path) -> Any:
-    """What differs once a file is written anew; None where there is none."""
+def _total(cells: list[CellState]) -> float | None:
+    """Worker-seconds left in all; None if one is not known."""
+    total = 0.0
+    for cell in cells:
+        if cell.seconds_left is None:
+            return None
+        total += cell.seconds_left
+    return total
+
+
+def _finish(running: list[CellState], seconds_left: float | None) -> str | None:
+    """When the last cell ends, with as many workers as now."""
+    if not running or seconds_left is None:
+        return None
+    workers = sum(1 / cell.stack for cell in running)
+    longest = max((cell.seconds_left or 0.0) * cell.stack for cell in running)
+    ahead = timedelta(seconds=min(max(seconds_left / workers, longest), LONGEST))
+    return (datetime.now().astimezone() + ahead).isoformat(timespec="seconds")
+
+
+def _signature(path: Path) -> Signature | None:
+    """What changes when a file is written again; None if there is no file."""
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _number(value: Any) -> float | None:
-    """A number a time or a count can be; None for anything else, NaN and infinities among it."""
+    """A number that a time or a count can be; None for NaN, infinities and negative numbers."""
     return value if isinstance(value, int | float) and 0 <= value < 1e18 else None
 
 
-def _line(value: Any) -> str | None:
-    """A text in one line, without what would steer a terminal."""
-    return (
-        " ".join("".join(c if c.isprintable() else " " for c in value).split())
-        if isinstance(value, str)
-        else None
-    )
+def _line(text: str | None) -> str | None:
+    """A text in one line, without characters that control a terminal."""
+    if text is None:
+        return None
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,11 +1,103 @@
-"""What the JSON files of a results folder must hold to be read: the fields that are used, with
-their types. A file may hold more, and may come from someone else or from another version."""
+"""The records of a result set: what its JSON files hold, with the meaning of every field under it.
 
+A record is what is written and what a reader gets. A file may hold more fields than its record
+(they are kept when the record is written again) and may lack those that have a default."""
+
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from benchmark.matrix.cell import Cell, cell_from_spec
+
 Table = dict[str, Any]
+
+
+class RunStatus(StrEnum):
+    """What became of a run. `DIVERGED` is a finding: kept, counted and never retried."""
+
+    MISSING = "missing"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    DONE = "done"
+    DIVERGED = "diverged"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run is a result."""
+        return self in FINISHED
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the next run leaves the cell alone."""
+        return self in SETTLED
+
+
+FINISHED = (RunStatus.DONE, RunStatus.DIVERGED)
+SETTLED = (*FINISHED, RunStatus.ERROR, RunStatus.TIMEOUT)
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
+
+    def plain(self) -> Table:
+        """The fields that were set, as they are written."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Named(Record):
+    """A value on an axis."""
+
+    name: str
+    """Name of the variant."""
+
+    params: Table
+    """Parameters that differ from the variant's defaults."""
+
+
+def _used_options(training: Table) -> Table:
+    """Training options of this version or of another one: the types of those that tables use."""
+    batch_size, recipe = training.get("batch_size"), training.get("recipe", "paper")
+    if not isinstance(batch_size, int | float | None):
+        raise ValueError(f"batch_size: Input should be a valid number, not {batch_size!r}")
+    if not isinstance(recipe, str | dict):
+        raise ValueError(f"recipe: Input should be a valid string or table, not {recipe!r}")
+    return training
+
+
+class Spec(Record):
+    """spec.json: what makes a cell. In matrix.json the last three fields are absent."""
+
+    objective: Named
+    """Objective and its parameters."""
+
+    architecture: Named
+    """Architecture and its parameters."""
+
+    dataset: Named
+    """Dataset and its parameters."""
+
+    seed: int
+    """Seed of all random streams."""
+
+    training: Annotated[Table, AfterValidator(_used_options)]
+    """Training options."""
+
+    evaluation: Table = {}
+    """Evaluation options."""
+
+    norm: str | None = None
+    """Normalisation of the critic in force."""
+
+    key: str | None = None
+    """Key of the cell."""
+
+    def cell(self) -> Cell:
+        """The cell. Raises KeyError, TypeError or ValueError for the spec of another version."""
+        return cell_from_spec({"norm": "auto", **self.plain()})
 
 
 def _file_name(key: str) -> str:
@@ -14,141 +106,361 @@ def _file_name(key: str) -> str:
     return key
 
 
-def _distinct(entries: list["Entry"]) -> list["Entry"]:
+class Entry(Record):
+    """A cell in matrix.json."""
+
+    key: Annotated[str, AfterValidator(_file_name)]
+    """Key of the cell and name of its folder."""
+
+    objective: str
+    """Label of the objective: its name and its parameters that differ from the defaults."""
+
+    architecture: str
+    """Label of the architecture."""
+
+    dataset: str
+    """Label of the dataset."""
+
+    modality: str
+    """points or images."""
+
+    seed: int
+    """Seed of all random streams."""
+
+    evaluation_hash: str | None = None
+    """Hash of the evaluation options."""
+
+    spec: Spec
+    """Spec of the cell."""
+
+
+def _distinct(entries: list[Entry]) -> list[Entry]:
     seen: set[str] = set()
-    for key in (entry.key for entry in entries):
-        if key in seen:
-            raise ValueError(f"{key!r} occurs twice")
-        seen.add(key)
+    for entry in entries:
+        if entry.key in seen:
+            raise ValueError(f"{entry.key!r} occurs twice")
+        seen.add(entry.key)
     return entries
 
 
-class Stored(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class Trained(Stored):
-    batch_size: float | None = None
-    recipe: str | Table = "paper"
-
-
-class Named(Stored):
-    name: str
-    params: Table
-
-
-class Spec(Stored):
-    """spec.json, and what matrix.json says of a cell."""
-
-    objective: Named
-    architecture: Named
-    dataset: Named
-    seed: int
-    training: Trained
-    evaluation: Table = {}
-    norm: str | None = None
-
-
-class Entry(Stored):
-    key: Annotated[str, AfterValidator(_file_name)]
-    objective: str
-    architecture: str
-    dataset: str
-    modality: str
-    seed: int
-    evaluation_hash: str | None = None
-    spec: Spec
-
-
-class Matrix(Stored):
-    """matrix.json."""
+class MatrixFile(Record):
+    """matrix.json: the matrix that was run."""
 
     name: str
+    """Name of the matrix."""
+
     description: str = ""
+    """Comment at the head of the matrix file, and the options that were overridden."""
+
     hash: str
+    """Hash of `config`."""
+
     config: Table
+    """Options of the matrix file."""
+
     reference: str | None = None
+    """Objective that all others are tested against."""
+
     targets: dict[str, float] = {}
+    """Dataset → value that a run has to reach in the primary metric."""
+
     cells: Annotated[list[Entry], AfterValidator(_distinct)]
+    """Every cell of the matrix, run or not."""
 
 
-class Protocol(Stored):
-    """An entry of protocols.json, which has one for each dataset."""
+class CorruptImages(Record):
+    """Images that could not be read."""
+
+    n: int = 0
+    """Number of images."""
+
+    names: list[str] = []
+    """Names of the first 20."""
+
+
+class DatasetFacts(Record):
+    """The data of a dataset."""
+
+    source: str = ""
+    """Where the data comes from."""
+
+    licence: str = ""
+    """Licence of the data."""
+
+    split: str = ""
+    """How training and held-out samples were split."""
+
+    note: str = ""
+    """Limits of comparisons, such as lossy compression."""
+
+    content_hash: str | None = None
+    """Hash of the samples of both splits."""
+
+    n_train: int | None = None
+    """Number of training samples."""
+
+    n_holdout: int | None = None
+    """Number of held-out samples."""
+
+    shape: list[int] = []
+    """Shape of one sample."""
+
+    corrupt: CorruptImages = CorruptImages()
+    """Images that were left out."""
+
+
+class ExtractorFacts(Record):
+    """The network whose features images are compared by."""
+
+    name: str | None = None
+    """Name of the extractor."""
+
+    weights_sha256: str | None = None
+    """Hash of its weights."""
+
+    accuracy: float | None = None
+    """Accuracy of a classifier on held-out images."""
+
+
+class Protocol(Record):
+    """An entry of protocols.json, which has one per dataset."""
 
     protocol: str
-    floor: dict[str, float]
+    """Protocol id: values of different protocols are never compared."""
+
     parts: Table = {}
-    dataset: Table = {}
-    extractor: Table | None = None
+    """What the id is a hash of."""
+
+    dataset: DatasetFacts = DatasetFacts()
+    """The data."""
+
+    extractor: ExtractorFacts | None = None
+    """The feature extractor; none for points."""
+
+    floor: dict[str, float]
+    """Noise floor by metric column: the value of held-out real samples."""
 
 
-class Execution(Stored):
-    """How a cell was trained."""
+class Execution(Record):
+    """How the training steps of a cell were executed."""
 
-    mode: str | None = None
+    mode: str = "eager"
+    """eager, compiled, graphed (a CUDA graph) or compiled_graphed."""
+
     stack: Annotated[int, Field(ge=1, le=10**6)] = 1
+    """Number of seeds trained as one model."""
+
     fallback: str | None = None
+    """Why the mode or the stack is not the one asked for."""
+
+    optimizer: str = "loop"
+    """Implementation of the optimiser: loop, fused or capturable."""
+
+    fakes_at_once: bool = False
+    """Whether one generator pass makes the fakes of all critic steps of an iteration."""
+
+    matmul: str = "default"
+    """Library that computes float32 matrix products: default or onednn."""
 
 
-class Status(Stored):
-    """status.json."""
+class Status(Record):
+    """status.json: how far a cell is, and how it ended."""
 
     key: str | None = None
-    status: str
+    """Key of the cell."""
+
+    status: Annotated[RunStatus, Field(strict=False)]
+    """done, diverged, error, timeout, interrupted or running; missing is never written."""
+
     reason: str | None = None
+    """Why the run diverged, failed or stopped."""
+
     warnings: list[str] = []
+    """What the run went on without, such as a damaged checkpoint."""
+
     attempt: str | None = None
+    """Random id, a new one at every start and resume."""
+
     started: str | None = None
+    """Time of the first start (ISO 8601, UTC)."""
+
     updated: str | None = None
+    """Time of the last write (ISO 8601, UTC)."""
+
     resumes: int = 0
+    """Number of resumes from a checkpoint."""
+
     progress: float | None = None
-    recipe: Table = {}
-    execution: Execution | None = None
-    parameters: dict[str, int] = {}
-    onset: float | None = None
-    samples_seen: float | None = None
-    g_steps: float | None = None
+    """Share of the training budget that is spent."""
+
+    onset: int | None = None
+    """Generator step of the first loss, or sample, that was not finite."""
+
+    samples_seen: int | None = None
+    """Real samples passed through the critic."""
+
+    g_steps: int | None = None
+    """Generator steps."""
+
     train_seconds: float | None = None
+    """Training clock: it stands still while a snapshot is measured."""
+
     eval_seconds: float | None = None
+    """Seconds of generating, measuring and saving samples."""
+
     probe_seconds: float | None = None
+    """Seconds of the probes and of the reference workload."""
+
     warmup_seconds: float | None = None
+    """Seconds of building the networks and warming up, at the start and at every resume."""
+
     compile_seconds: float | None = None
+    """Seconds of compiling, capturing CUDA graphs and checking against an eager iteration."""
+
     other_seconds: float | None = None
+    """All other seconds: loading data, checkpoints, writing."""
+
     peak_memory_mb: float | None = None
+    """Peak memory of training in MiB: allocated on the GPU, or resident on a CPU."""
+
+    parameters: dict[str, int] = {}
+    """Trainable weights of the generator and the discriminator."""
+
+    recipe: Table = {}
+    """Optimiser in force."""
+
+    execution: Execution | None = None
+    """How the training steps were executed."""
+
     forwards_per_d_step: float | None = None
+    """Cost of a critic step in critic forward-equivalents."""
+
     forwards_per_g_step: float | None = None
+    """Cost of a generator step in critic forward-equivalents."""
+
     reference_ms: float | None = None
+    """Time of the reference workload in milliseconds, the mean over starts and ends."""
+
     reference_mb: float | None = None
-    protocol: str | None = None
-    code: str | None = None
-    precision: str | None = None
-    layout: str | None = None
-    norm: str | None = None
-    evaluation_hash: str | None = None
-
-
-class Commit(Stored):
-    commit: str | None = None
-
-
-class Surroundings(Stored):
-    """What a cell ran on, from its start or from a resume on."""
+    """Peak memory of the reference workload in MiB."""
 
     device: str | None = None
-    versions: dict[str, str | None] = {}
-    git: Commit | None = None
+    """Device that trained the cell, such as cpu or cuda:0."""
+
+    protocol: str | None = None
+    """Protocol id of the measurements."""
+
+    code: str | None = None
+    """Hash of the code the cell was trained with."""
+
+    measuring_code: str | None = None
+    """Hash of the code the cell was measured with."""
+
+    precision: str | None = None
+    """float32, tf32 or bf16."""
+
+    layout: str | None = None
+    """Memory layout of images and convolution weights: contiguous or channels_last."""
+
+    norm: str | None = None
+    """Normalisation of the critic in force."""
+
+    evaluation_hash: str | None = None
+    """Hash of the evaluation options."""
+
+
+class GitFacts(Record):
+    """The checkout that the code ran from."""
+
+    commit: str | None = None
+    """Commit."""
+
+    dirty: str | None = None
+    """Hash of what was not committed."""
+
+
+class Surroundings(Record):
+    """What the numbers of a run depend on besides its spec. No host or user names, no paths."""
+
+    python: str | None = None
+    """Python version."""
+
+    platform: str | None = None
+    """Operating system and machine type."""
+
+    versions: Mapping[str, str | None] = {}
+    """Versions of ganbench, torch, torchvision, torch-fidelity, numpy and scipy."""
+
+    device: str | None = None
+    """Model of the processor or GPU that trained."""
+
+    num_gpus: int | None = None
+    """GPUs of the machine."""
+
+    driver: str | None = None
+    """Version of the GPU driver."""
+
+    cuda: str | None = None
+    """Version of CUDA."""
+
+    cudnn: int | None = None
+    """Version of cuDNN."""
+
+    processor: str | None = None
+    """Model of the processor."""
+
+    num_cores: int | None = None
+    """Processor cores of the machine."""
+
+    cpu_capability: str | None = None
+    """Instruction set that torch uses."""
+
+    instruction_sets: list[str] = []
+    """Instruction sets of the processor that the speed of float32 and bf16 depends on."""
+
+    threads: int | None = None
+    """Threads of one operation."""
+
+    interop_threads: int | None = None
+    """Operations that may run at the same time."""
+
+    deterministic: bool | None = None
+    """torch.use_deterministic_algorithms."""
+
+    deterministic_warn_only: bool | None = None
+    """Whether nondeterministic operations only warn."""
+
+    cudnn_deterministic: bool | None = None
+    """torch.backends.cudnn.deterministic."""
+
+    cudnn_benchmark: bool | None = None
+    """torch.backends.cudnn.benchmark."""
+
+    cudnn_allow_tf32: bool | None = None
+    """torch.backends.cudnn.allow_tf32."""
+
+    matmul_allow_tf32: bool | None = None
+    """torch.backends.cuda.matmul.allow_tf32."""
+
+    float32_matmul_precision: str | None = None
+    """torch.get_float32_matmul_precision()."""
+
+    git: GitFacts | None = None
+    """The checkout; none for an installed package."""
+
+
+class Resume(Surroundings):
+    """The surroundings of a resume."""
+
+    g_steps: int | None = None
+    """Generator steps at the resume."""
 
 
 class Environment(Surroundings):
-    """environment.json."""
+    """environment.json: the surroundings of the first start and of every resume."""
 
-    resumes: list[Surroundings] = []
+    resumes: list[Resume] = []
+    """The surroundings of every resume."""
 
 
-FILES: dict[str, TypeAdapter[Any]] = {
-    "matrix": TypeAdapter(Matrix),
-    "protocols": TypeAdapter(dict[str, Protocol]),
-    "spec": TypeAdapter(Spec),
-    "status": TypeAdapter(Status),
-    "environment": TypeAdapter(Environment),
-}
+PROTOCOLS = TypeAdapter(dict[str, Protocol])

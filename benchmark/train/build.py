@@ -1,7 +1,6 @@
-"""From a cell's words to objects: its objective, its networks with their initial weights, its
-optimiser's recipe."""
+"""The objects that a cell names: dataset, objective, networks with initial weights, optimiser."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,30 +14,49 @@ from variants.architectures import build, initialise
 from variants.objectives import RECIPE, Recipe
 
 
+@dataclass(frozen=True)
+class Workbench:
+    """The opened variants of a cell, which are handed down. Cells that differ only in their seed
+    share one."""
+
+    dataset: Any
+    objective: Any
+    recipe: Recipe
+
+
+def open_workbench(cell: Cell) -> Workbench:
+    """Load the dataset of a cell, make its objective and choose its optimiser. Raises OSError or
+    ValueError for data that cannot be read."""
+    dataset = make_dataset(cell.dataset)
+    dataset.splits  # noqa: B018  loads the data
+    return Workbench(dataset, make_objective(cell.objective), make_recipe(cell))
+
+
 def make_objective(choice: Choice) -> Any:
-    """The objective with its parameters set, but for those of its optimiser. Raises ValueError for
-    a combination it refuses."""
-    params = {key: value for key, value in choice.params.items() if key not in RECIPE}
+    """The objective with its parameters; those of its optimiser are left out. Raises ValueError for
+    parameters that the objective refuses."""
+    params = {key: v for key, v in choice.params.items() if key not in RECIPE}
     return variants.load("objectives", choice.name).Objective(**params)
 
 
-def make_networks(cell: Cell) -> tuple[nn.Module, nn.Module]:
-    """Generator and critic with their initial weights, drawn by (network, parameter name)."""
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # for layers that bring no initial standard deviation of their own
+def make_networks(cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[nn.Module, nn.Module]:
+    """Generator and critic with their initial weights, drawn by (network, parameter name). shape:
+    of one sample, if the dataset is open already."""
+    shape = shape or make_dataset(cell.dataset).shape
+    # torch's own initialisation stays for layers without an initial standard deviation of ours
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.stream("weights"))
-        networks = build(cell.architecture, make_dataset(cell.dataset).shape, cell.norm)
+        networks = build(cell.architecture, shape, cell.norm)
     for role, network in zip(("generator", "critic"), networks, strict=True):
         initialise(network, partial(cell.stream, role))
     return networks
 
 
 def make_recipe(cell: Cell) -> Recipe:
-    """The optimiser of a cell: under recipe="paper" its objective's, as far as the matrix does not
-    set it for that objective; else the one the matrix gives to all."""
+    """The optimiser of a cell. Under recipe="paper": the objective's own, with the values that the
+    matrix sets for this objective. Otherwise: the one that the matrix gives to all objectives."""
     shared = cell.training.recipe
     if shared != "paper":
         return Recipe(**shared.plain())
-    own = {key: value for key, value in cell.objective.params.items() if key in RECIPE}
-    return replace(make_objective(cell.objective).recipe, **own)
+    changed = {key: v for key, v in cell.objective.params.items() if key in RECIPE}
+    return replace(make_objective(cell.objective).recipe, **changed)

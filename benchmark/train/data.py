@@ -15,7 +15,8 @@ import variants
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.options import Training
 
-SHARE = 0.25  # of a GPU's free memory that a dataset may take, for several cells may share the GPU
+# The share of a GPU's free memory that a dataset may take: several cells may share the GPU
+SHARE = 0.25
 Draw = Callable[[torch.Generator, int], Tensor]
 
 
@@ -26,49 +27,48 @@ def make_dataset(choice: Choice) -> Any:
 
 
 def memory_format(training: Training) -> torch.memory_format:
-    """That of images and convolution weights, by training.layout."""
+    """Memory format of images and convolution weights, from training.layout."""
     return torch.channels_last if training.layout == "channels_last" else torch.contiguous_format
 
 
 @contextmanager
 def open_batches(
-    choice: Choice,
+    dataset: Any,
     batch_size: int,
     device: str,
     layout: torch.memory_format = torch.contiguous_format,
 ) -> Iterator[Draw]:
-    """A function draw(generator, following) -> float32 batch (batch_size, *shape) on the device;
-    `Resident` where the data lies there.
+    """A function draw(generator, following) → float32 batch (batch_size, *shape) on the device; a
+    `Resident` if the data lies on the device.
 
-    The batch is that of the seed the generator has just been set to; its index is the first thing
-    drawn. `following` is the seed of the next batch, which data in host memory is asked for ahead,
-    by a thread that ends with the context. Where the data lies changes no number, of the batches or
-    of what the generator gives afterwards."""
-    data = device_data(choice, device)
+    The seed of the generator, just set, decides the batch: its index is the first thing drawn.
+    `following` is the seed of the next batch: from host memory that batch is fetched ahead, by a
+    thread that ends with the context. Where the data lies changes no number, neither of the batches
+    nor of what the generator gives afterwards."""
+    data = device_data(dataset, device)
     if data is not None:
         yield Resident(data, batch_size, layout)
     else:
-        with ThreadPoolExecutor(1, "prefetch", lambda: _enter(device)) as thread:
-            fetch = Prefetch(thread, make_dataset(choice).train(), batch_size, device)
+        with ThreadPoolExecutor(1, "prefetch", lambda: _set_device(device)) as thread:
+            fetch = Prefetch(thread, dataset.train(), batch_size, device)
             yield lambda generator, following: as_floats(fetch(generator, following), layout)
 
 
-def _enter(device: str) -> None:
-    """A thread's own CUDA device is the first one until it is set."""
+def _set_device(device: str) -> None:
+    """New threads start on CUDA device 0."""
     if torch.device(device).type == "cuda":
         torch.cuda.set_device(device)
 
 
-def device_data(choice: Choice, device: str) -> Tensor | None:
-    """The training split on the device, images as uint8 (n, C, H, W), points as float32 (n, 2);
-    None where it would take more than SHARE of a GPU's free memory. Not kept between cells: there
-    it would count as the next one's."""
-    data = make_dataset(choice).train()
-    if (
-        torch.device(device).type == "cuda"
-        and data.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]
-    ):
-        return None
+def device_data(dataset: Any, device: str) -> Tensor | None:
+    """The training split on the device: images as uint8 (n, C, H, W), points as float32 (n, 2).
+    None if the data would take more than SHARE of the free memory of a GPU. Not kept between
+    cells: the next cell's memory would include it."""
+    data = dataset.train()
+    if torch.device(device).type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if data.nbytes > SHARE * free:
+            return None
     return data.to(device)
 
 
@@ -116,50 +116,42 @@ def as_floats(batch: Tensor, layout: torch.memory_format) -> Tensor:
 
 
 class Prefetch:
-    """Batches of data in host memory: while the device works on one, a thread gathers the next into
-    pinned memory and copies it on a stream of its own.
+    """Batches of data in host memory. While the device works on a batch, a thread gathers the next
+    one into pinned memory and copies it on a stream of its own.
 
-    Every batch gets a pinned buffer of its own from torch's caching host allocator: that hands a
-    buffer out again only once the copies from it have ended, so none is overwritten in flight, and
+    Every batch gets its own pinned buffer from torch's caching host allocator. The allocator reuses
+    a buffer only after the copies from it have ended, so no buffer is overwritten in flight, and
     after two or three batches nothing new is allocated."""
 
     def __init__(
         self, thread: ThreadPoolExecutor, data: Tensor, batch_size: int, device: str
     ) -> None:
-        self.thread, self.data, self.batch_size, self.device = (
-            thread,
-            data,
-            batch_size,
-            torch.device(device),
-        )
+        self.thread, self.data, self.batch_size = thread, data, batch_size
+        self.device = torch.device(device)
         self.stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
-        self.coming: dict[int, Future[Any]] = {}  # the batch asked for ahead, by its seed
+        self.ahead: dict[int, Future[Any]] = {}  # the batch fetched ahead, by its seed
 
     def __call__(self, generator: torch.Generator, following: int) -> Tensor:
-        """The batch of the generator's seed; that of seed `following` is begun. Raises what the
-        thread raised."""
+        """The batch of the generator's seed; the batch of seed `following` is begun. Raises what
+        the thread raised."""
         seed = generator.initial_seed()
-        draw_index(
-            len(self.data), self.batch_size, generator
-        )  # the thread has its own: here only to move on as far
-        asked = self.coming.get(seed) or self.thread.submit(
-            self._fetch, seed
-        )  # none: the first, or after a warm-up
-        batch, copied = asked.result()
-        self.coming = {following: self.thread.submit(self._fetch, following)}
+        # The thread draws with a generator of its own; this draw only moves the caller's as far
+        draw_index(len(self.data), self.batch_size, generator)
+        # Nothing was fetched ahead for the first batch, nor after a warm-up
+        fetched = self.ahead.get(seed) or self.thread.submit(self._fetch, seed)
+        batch, copied = fetched.result()
+        self.ahead = {following: self.thread.submit(self._fetch, following)}
         if copied is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(copied)
-            batch.record_stream(
-                current
-            )  # allocated on the other stream: kept until this one has used it
+            # The batch was allocated on the other stream: keep it until this stream has used it
+            batch.record_stream(current)
         return batch
 
     def _fetch(self, seed: int) -> tuple[Tensor, torch.cuda.Event | None]:
         generator = torch.Generator(self.device).manual_seed(seed)
-        with torch.cuda.stream(
-            self.stream
-        ):  # waits for nothing the training has queued; no stream on a CPU
+        # The stream waits for nothing that the training has queued; on a CPU there is none
+        with torch.cuda.stream(self.stream):
             index = draw_index(len(self.data), self.batch_size, generator).cpu()
             shape = (self.batch_size, *self.data.shape[1:])
             buffer = torch.empty(shape, dtype=self.data.dtype, pin_memory=self.stream is not None)

@@ -1,10 +1,9 @@
-"""Cells: a generator of snapshots of one, or of several seeds trained as a stack. The training
-clock stands still while a snapshot is out."""
+"""Training of one cell, or of several seeds as one stack: a generator of snapshots. The training
+clock stops while a snapshot is handed out."""
 
 import copy
 import math
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,319 +12,366 @@ from torch import Tensor, nn
 from benchmark.machine.clock import synchronised_time
 from benchmark.machine.memory import peak_memory_mb
 from benchmark.matrix.cell import Cell, stream_seed
-from benchmark.matrix.options import Training
-from benchmark.train.build import make_networks, make_objective, make_recipe
-from benchmark.train.data import (
-    Draw,
-    Resident,
-    as_floats,
-    draw_index,
-    make_dataset,
-    memory_format,
-    open_batches,
-)
+from benchmark.matrix.options import Training as Options
+from benchmark.train.build import Workbench, make_networks, open_workbench
+from benchmark.train.data import Draw, Resident, as_floats, draw_index, memory_format, open_batches
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.modes import resolve
 from benchmark.train.flops import count_forwards
-from benchmark.train.inputs import Streams, draw_inputs
+from benchmark.train.inputs import Inputs, Streams, draw_inputs
 from benchmark.train.probes import PROBES, layer_norms, probe
-from benchmark.train.snapshot import Snapshot, State
+from benchmark.train.snapshot import CellState, Counters, Progress, Snapshot
 from benchmark.train.step import CRITIC, GENERATOR, make_optimizer, set_precision
 
 TRACE = (*CRITIC, *GENERATOR)
 
 
-@dataclass
-class Run:
-    """What of a training is one cell's own."""
-
-    cell: Cell
-    G: Any
-    D: nn.Module
-    average: nn.Module | None  # the generator's moving average, where the training keeps one
-    streams: Streams
-    trace: Tensor  # of every step since the last log, (log_every, TRACE)
-    seconds: float = 0.0
-    row: dict[str, float] | None = None
-    layers: dict[str, dict[str, float]] = field(default_factory=dict)
-    forwards: tuple[float, float] = (math.nan, math.nan)
-    peak: float = 0.0
-    onset: int | None = None
-    clocks: list[float] = field(default_factory=lambda: [0.0, 0.0])  # warm-up, probes
-    compiling: float = 0.0
-    out: bool = True  # whether its snapshots are handed out: not after the one with the onset
+def never() -> bool:
+    return False
 
 
 def train(
     cell: Cell,
     device: str,
-    state: State | None = None,
-    pause: Callable[[], bool] = lambda: False,
+    state: CellState | None = None,
+    pause: Callable[[], bool] = never,
     execution: str = "auto",
+    bench: Workbench | None = None,
 ) -> Generator[Snapshot, None, None]:
-    """Train one cell, yielding a snapshot at the start, at every log interval, when an evaluation
-    is due, and where `pause`, asked after every generator step, says so: such a snapshot has no row
-    and is not due.
+    """Train one cell. Yields a snapshot at the start, at every log interval, when an evaluation is
+    due, and when `pause`, called after every generator step, returns True; a snapshot of a pause
+    has no row and no evaluation is due.
 
-    Given a snapshot's `state`, it begins by yielding that snapshot again and goes on from there:
-    eagerly on a CPU with the same numbers, bit for bit, as if it had never ended. Ends with the
-    budget, or with the snapshot whose `onset` is set. execution is one of stacking.MODES, or auto:
-    eager on a CPU, graphed on CUDA. What a variant raises passes through."""
-    for (snapshot,) in train_stack([cell], device, [state], pause, execution):
+    From a snapshot's `state` the training first yields that snapshot again, then continues: eagerly
+    on a CPU with the same numbers, bit for bit, as without the interruption. It ends with the
+    budget, or with the snapshot whose `onset` is set. execution: one of modes.MODES, or auto (eager
+    on a CPU, graphed on CUDA). bench: the opened variants of the cell. Errors of a variant pass
+    through."""
+    for (snapshot,) in train_stack([cell], device, [state], pause, execution, bench):
         assert snapshot is not None
         yield snapshot
-        del snapshot  # its tensors are no part of what the training takes
+        del snapshot  # or its tensors would count as training memory
 
 
 def train_stack(
     cells: Sequence[Cell],
     device: str,
-    states: Sequence[State | None] = (),
-    pause: Callable[[], bool] = lambda: False,
+    states: Sequence[CellState | None] = (),
+    pause: Callable[[], bool] = never,
     execution: str = "auto",
+    bench: Workbench | None = None,
 ) -> Generator[list[Snapshot | None], None, None]:
-    """Train cells that differ in their seed alone as one stack, from states at the same generator
-    step: what `train` yields for each of them, at the same moments; None for one that has diverged
-    before. Every cell's numbers are those of its own run to float rounding; a stack's clocks are
-    divided by its cells. Raises StackRefused, before anything is yielded, where that cannot be."""
+    """Train cells that differ only in their seed as one stack, from states at the same generator
+    step. Yields what `train` would yield for each of the cells, at the same moments; None for a
+    cell that has diverged.
+
+    The numbers of a cell are those of its own run up to float rounding; the clocks of a stack are
+    divided by the number of its cells. Raises StackRefused, before the first snapshot, if the cells
+    cannot be stacked."""
     options = cells[0].training
     set_precision(options.precision)
-    mode = resolve(execution, device)
-    with open_batches(cells[0].dataset, options.batch_size, device, memory_format(options)) as draw:
+    bench = bench or open_workbench(cells[0])
+    layout = memory_format(options)
+    with open_batches(bench.dataset, options.batch_size, device, layout) as draw:
         if len(cells) > 1 and not isinstance(draw, Resident):
             raise StackRefused("the data does not lie on the device")
         if len(cells) > 1 and options.seconds:
-            raise StackRefused("the budget is in seconds, which a stack's cells share")
-        snapshots = _train(cells, device, draw, list(states) or [None] * len(cells), pause, mode)
-        del states  # their tensors are no part of what the training takes
-        yield from snapshots
+            raise StackRefused("the budget is in seconds, which the cells of a stack share")
+        training = Training(cells, bench, device, draw, pause)
+        training.start(list(states) or [None] * len(cells), resolve(execution, device))
+        del states  # or their tensors would count as training memory
+        yield from training.snapshots()
 
 
-def _train(
-    cells: Sequence[Cell],
-    device: str,
-    draw: Draw,
-    states: list[State | None],
-    pause: Callable[[], bool],
-    mode: str,
-) -> Generator[list[Snapshot | None], None, None]:
-    cell, num, entered = cells[0], len(cells), synchronised_time(device)
-    options, log_every = cell.training, cell.evaluation.log_every
-    batch_size, layout = options.batch_size, memory_format(options)
+class CellTraining:
+    """What belongs to one cell of a training: networks, random streams, trace and counters."""
 
-    # Build
-    objective, recipe = make_objective(cell.objective), make_recipe(cell)
-    runs = []
-    for each in cells:
-        G, D = (network.to(device).to(memory_format=layout) for network in make_networks(each))
-        average = copy.deepcopy(G).requires_grad_(False) if options.ema else None
-        trace = torch.empty(log_every, len(TRACE), device=device)
-        runs.append(
-            Run(each, G, D, average, Streams(each.stream("steps"), torch.Generator(device)), trace)
+    def __init__(self, cell: Cell, bench: Workbench, device: str) -> None:
+        layout = memory_format(cell.training)
+        G, D = make_networks(cell, bench.dataset.shape)
+        self.cell, self.bench, self.options = cell, bench, cell.training
+        self.G: Any = G.to(device).to(memory_format=layout)
+        self.D: nn.Module = D.to(device).to(memory_format=layout)
+        self.average: nn.Module | None = None
+        if self.options.ema:
+            self.average = copy.deepcopy(self.G).requires_grad_(False)
+        self.streams = Streams(cell.stream("steps"), torch.Generator(device))
+        # The losses and norms of every step since the last log
+        self.trace = torch.empty(cell.evaluation.log_every, len(TRACE), device=device)
+        self.counters = Counters()
+        self.is_live = True  # no snapshot with an onset has been handed out
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        found = {"generator": self.G, "critic": self.D}
+        if self.average is not None:
+            found["average"] = self.average
+        return found
+
+    def count_forwards(self, draw: Draw) -> tuple[float, float]:
+        """Cost of a critic step and of a generator step in critic forward-equivalents. Takes both
+        steps on copies, which also warms up the allocator and lazy imports."""
+        G: Any = copy.deepcopy(self.G)
+        D = copy.deepcopy(self.D)
+        seed, generator = stream_seed(self.streams.base, 0, 0), self.streams.generator
+        real = draw(generator.manual_seed(seed), seed)
+        batch_size = self.options.batch_size
+        z = torch.randn(batch_size, G.latent_dim, device=real.device, generator=generator)
+        return count_forwards(
+            self.bench.objective,
+            G,
+            D,
+            [make_optimizer(self.bench.recipe, network) for network in (G, D)],
+            real,
+            (z, z.repeat(self.options.generator_batch_multiple, 1)),
+            self.bench.objective.draw(real, generator),
+            self.options.precision,
         )
-    streams = [run.streams for run in runs]
-    dataset = make_dataset(cell.dataset)
-    splits = (
-        dataset.train(),
-        dataset.holdout(),
-    )  # stay where they are: a batch of each is looked at per log interval
 
-    # Warm up on copies: allocator, autotuning and lazy imports stay out of the training clock.
-    # Count the cost there
-    forwards = _count(objective, recipe, runs[0], draw, options)
-    for run in runs:
-        run.forwards = forwards
+    def restore(self, state: CellState) -> None:
+        """Networks, trace and counters as they were."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state.networks[name])
+        self.trace[: len(state.trace)] = state.trace
+        self.counters = state.counters
 
-    g_step, first, samples_seen, progress = 0, 0, 0, 0.0  # the trace begins at `first`
-    due = cell.evaluation.schedule[0] == 0
+    def state(self, progress: Progress, optimizers: list[dict[str, Any]]) -> CellState:
+        """What the training can be resumed from. The tensors are those of the training."""
+        networks = {name: network.state_dict() for name, network in self.networks.items()}
+        trace = self.trace[: progress.g_steps - progress.logged_at]
+        return CellState(progress, self.counters, trace, networks, optimizers).shallow_copy()
 
-    # Continue where a state was taken
-    for run, state in zip(runs, states, strict=True):
-        if state is not None:
-            networks = [run.G, run.D, *([run.average] if run.average else [])]
-            for network, saved in zip(networks, state["parts"], strict=False):
-                network.load_state_dict(saved)
-            (g_step, samples_seen, progress, *own), first = state["at"]
-            run.seconds, run.row, run.layers, run.forwards, run.peak, due, run.onset = own
-            *run.clocks, run.compiling = state["clocks"]
-            run.trace[: len(state["trace"])] = state["trace"]
-    iteration = Iteration(
-        objective, [(run.G, run.D) for run in runs], recipe, options.precision, mode, device
-    )
-    if states[0] is not None:
-        iteration.load_states([state["parts"][-2:] for state in states if state is not None])
-    iteration.warm_up(
-        lambda: list(draw_inputs(objective, streams, draw, g_step, runs[0].G.latent_dim, options))
-    )
-    del states
-    warmed = synchronised_time(device) - entered - iteration.compile_seconds
-    for run in runs:
-        run.clocks[0] += warmed / num
-    counted = 0.0  # of the seconds of compiling and capturing
+    def record_step(self, index: int, row: Tensor) -> None:
+        """After a generator step: move the average of the generator, keep the row (TRACE,)."""
+        if self.average is not None:
+            move_average(self.average, self.G, self.options.ema)
+        self.trace[index] = row
 
-    while True:
-        # Hand out a snapshot
-        spent, counted = iteration.compile_seconds - counted, iteration.compile_seconds
-        optimizers = iteration.states()
+    def log(
+        self, progress: Progress, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
+    ) -> None:
+        """Fill row, layers and onset from the log interval that ends now, with one copy from the
+        device. real (batch, *shape) is the batch of the last critic step, z (batch, latent_dim)
+        latents; the probes also see fresh batches of both splits."""
+        num_steps = progress.g_steps - progress.logged_at
+        probes = self._probe(progress.g_steps, real, z, splits)
+        norms = {"G": layer_norms(self.G), "D": layer_norms(self.D)}
+        parts = [self.trace[:num_steps].flatten(), torch.stack(probes)]
+        for by_layer in norms.values():
+            parts.append(torch.stack(list(by_layer.values())))
+        copied = torch.cat(parts).cpu().split([len(part) for part in parts])
+        trace, probed, *layers = (part.tolist() for part in copied)
+        self.counters.layers = {
+            role: dict(zip(by_layer, values, strict=True))
+            for (role, by_layer), values in zip(norms.items(), layers, strict=True)
+        }
+        columns = {name: trace[i :: len(TRACE)] for i, name in enumerate(TRACE)}
+        first_bad = first_not_finite(columns["d_loss"], columns["g_loss"])
+        if first_bad is not None:
+            self.counters.onset = progress.logged_at + first_bad + 1
+        row = {"g_step": progress.g_steps, "samples_seen": progress.samples_seen}
+        means = {name: sum(column) / num_steps for name, column in columns.items()}
+        self.counters.row = row | means | dict(zip(PROBES, probed, strict=True))
+
+    def _probe(
+        self, g_step: int, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
+    ) -> list[Tensor]:
+        device, layout = self.trace.device, memory_format(self.options)
+        base, generator = self.streams.base, self.streams.generator
+        # A stream of its own, on the CPU: the splits may lie there
+        split_stream = torch.Generator().manual_seed(stream_seed(base, g_step, "splits"))
+        batches = []
+        for split in splits:
+            index = draw_index(len(split), self.options.batch_size, split_stream)
+            batches.append(as_floats(split[index].to(device), layout))
+        generator.manual_seed(stream_seed(base, g_step, "probe"))
+        fresh, held = batches
+        return probe(self.bench.objective, self.G, self.D, real, (fresh, held), z, generator)
+
+
+class Training:
+    """One or several seeds of a cell, trained together. `snapshots` is the whole story."""
+
+    iteration: Iteration
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        bench: Workbench,
+        device: str,
+        draw: Draw,
+        pause: Callable[[], bool],
+    ) -> None:
+        self._entered = synchronised_time(device)
+        self.bench, self.device, self.draw, self.pause = bench, device, draw, pause
+        self.options, self.evaluation = cells[0].training, cells[0].evaluation
+        self.members = [CellTraining(cell, bench, device) for cell in cells]
+        self.streams = [member.streams for member in self.members]
+        # Of these stay where they are: a batch of each is probed per log interval
+        self.splits = bench.dataset.train(), bench.dataset.holdout()
+        self.progress = Progress(evaluation_due=self.evaluation.schedule[0] == 0)
+
+    def start(self, states: list[CellState | None], mode: str) -> None:
+        """Restore the states, choose how to execute, and warm up: outside the training clock."""
+        forwards = self.members[0].count_forwards(self.draw)
+        optimizers = []
+        for member, state in zip(self.members, states, strict=True):
+            if state is None:
+                member.counters.forwards = forwards
+            else:
+                member.restore(state)
+                self.progress = state.progress
+                optimizers.append(state.optimizers)
+        networks = [(member.G, member.D) for member in self.members]
+        precision, recipe = self.options.precision, self.bench.recipe
+        self.iteration = Iteration(
+            self.bench.objective, networks, recipe, precision, mode, self.device
+        )
+        if optimizers:
+            self.iteration.load_states(optimizers)
+        states.clear()  # or their tensors would count as training memory
+        self.iteration.warm_up(lambda: list(self.inputs()))
+        self._compile_seconds_counted = 0.0
+        compile_seconds = self.iteration.compile_seconds
+        warmed_up = synchronised_time(self.device) - self._entered - compile_seconds
+        for member in self.members:
+            member.counters.warmup_seconds += warmed_up / len(self.members)
+
+    def snapshots(self) -> Iterator[list[Snapshot | None]]:
+        """The snapshots of all cells, from now to the end of the budget."""
+        while True:
+            yield self.hand_out()
+            if self.progress.share >= 1 or not self.live:
+                return
+            if self.advance():
+                self.log()
+
+    @property
+    def live(self) -> list[CellTraining]:
+        return [member for member in self.members if member.is_live]
+
+    def inputs(self) -> Iterator[Inputs]:
+        """What the steps of the next iteration take."""
+        latent_dim = self.members[0].G.latent_dim
+        return draw_inputs(
+            self.bench.objective,
+            self.streams,
+            self.draw,
+            self.progress.g_steps,
+            latent_dim,
+            self.options,
+        )
+
+    def hand_out(self) -> list[Snapshot | None]:
+        """A snapshot of every cell that is live. A cell with an onset is live no longer."""
+        compile_seconds = self.iteration.compile_seconds - self._compile_seconds_counted
+        self._compile_seconds_counted = self.iteration.compile_seconds
         snapshots: list[Snapshot | None] = []
-        for index, run in enumerate(runs):
-            run.compiling += spent / num
-            if not run.out:
+        for member, optimizers in zip(self.members, self.iteration.states(), strict=True):
+            member.counters.compile_seconds += compile_seconds / len(self.members)
+            if not member.is_live:
                 snapshots.append(None)
                 continue
-            own = (
-                run.seconds,
-                run.row,
-                run.layers,
-                run.forwards,
-                run.peak,
-                due and run.onset is None,
-                run.onset,
-            )
-            at = (g_step, samples_seen, progress, *own)
-            clocks = (run.clocks[0], run.clocks[1], run.compiling)
-            state = {"at": (at, first), "clocks": clocks, "trace": run.trace[: g_step - first]}
-            networks = [run.G, run.D, *([run.average] if run.average else [])]
-            state["parts"] = [*(network.state_dict() for network in networks), *optimizers[index]]
-            average = run.average or run.G
+            member.is_live = member.counters.onset is None
             snapshots.append(
-                Snapshot(*at, average, run.D, run.cell, *clocks, iteration.facts(), state)
+                Snapshot.of(
+                    member.cell,
+                    member.average or member.G,
+                    member.D,
+                    member.state(self.progress, optimizers),
+                    self.iteration.execution,
+                )
             )
-            run.out = run.onset is None
-        del state, optimizers
-        yield snapshots
-        del snapshots
-        if progress >= 1 or not any(run.out for run in runs):
-            return
+        return snapshots
 
-        # Train to the end of a log interval, to where an evaluation is due, or to a pause
-        target = min(share for share in [*cell.evaluation.schedule, 1.0] if share > progress)
-        before = iteration.compile_seconds
-        started, paused = synchronised_time(device), False
+    def advance(self) -> bool:
+        """Train to the end of the log interval, to the next evaluation or to a pause: the only part
+        that the training clock counts. Returns False for a pause."""
+        target = self._next_evaluation()
+        compile_seconds = self.iteration.compile_seconds
+        started = synchronised_time(self.device)
+        paused = False
         while not paused:
-            if options.lr_decay == "linear":
-                set_lr(iteration.optimizers, recipe.lr * (1 - progress))
-            rows = iteration(
-                draw_inputs(objective, streams, draw, g_step, runs[0].G.latent_dim, options)
-            ).view(num, -1)
-            for run, row in zip(runs, rows, strict=True):
-                if run.average is not None:
-                    move_average(run.average, run.G, options.ema)
-                run.trace[g_step - first] = row
-            samples_seen += batch_size * objective.d_steps(g_step)
-            g_step += 1
-            progress = share_spent(options, g_step, samples_seen, runs[0].seconds)
-            if g_step % log_every == 0 or progress >= target:
+            self.step()
+            if self.progress.g_steps % self.evaluation.log_every == 0:
                 break
-            paused = pause()
-        ended = synchronised_time(device)
-        due = False
-        peak = (
-            peak_memory_mb(device) + iteration.graph_memory_mb
-        )  # before the probes, which are no part of the training
-        for run in runs:
-            run.seconds += (ended - started - (iteration.compile_seconds - before)) / num
-            run.peak, run.row = peak, None
-        if paused:
-            continue
-        progress = share_spent(options, g_step, samples_seen, runs[0].seconds)
+            if self.progress.share >= target:
+                break
+            paused = self.pause()
+        seconds = synchronised_time(self.device) - started
+        seconds -= self.iteration.compile_seconds - compile_seconds
+        # Read before the probes, which are no part of the training
+        peak = peak_memory_mb(self.device) + self.iteration.graph_memory_mb
+        for member in self.members:
+            member.counters.train_seconds += seconds / len(self.members)
+            member.counters.peak_memory_mb = peak
+            member.counters.row = None
+        self.progress.evaluation_due = False
+        if not paused:
+            self._update_share()
+            self.progress.evaluation_due = self.progress.share >= target
+        return not paused
 
-        # Log
-        iteration.hand_down_gradients()
-        real, z = (
-            t.unsqueeze(0) if num == 1 else t for t in (iteration.last.real, iteration.last.z)
-        )
-        for index, run in enumerate(runs):
-            if run.out:
-                batch = real[index], z[index][:batch_size]
-                _log(run, objective, splits, *batch, g_step, g_step - first, samples_seen, options)
-        first, due = g_step, progress >= target
-        probed = (synchronised_time(device) - ended) / num
-        for run in runs:
-            run.clocks[1] += probed
+    def step(self) -> None:
+        """One iteration: the critic steps and the generator step."""
+        progress, options = self.progress, self.options
+        if options.lr_decay == "linear":
+            set_lr(self.iteration.optimizers, self.bench.recipe.lr * (1 - progress.share))
+        rows = self.iteration(self.inputs()).view(len(self.members), -1)
+        for member, row in zip(self.members, rows, strict=True):
+            member.record_step(progress.g_steps - progress.logged_at, row)
+        d_steps = self.bench.objective.d_steps(progress.g_steps)
+        progress.samples_seen += options.batch_size * d_steps
+        progress.g_steps += 1
+        self._update_share()
 
+    def log(self) -> None:
+        """Probe and log the interval that ends now, in the probe clock."""
+        began = synchronised_time(self.device)
+        self.iteration.hand_down_gradients()
+        real, z = self.iteration.last.real, self.iteration.last.z
+        if len(self.members) == 1:
+            real, z = real.unsqueeze(0), z.unsqueeze(0)
+        for index, member in enumerate(self.members):
+            if member.is_live:
+                latents = z[index][: self.options.batch_size]
+                member.log(self.progress, real[index], latents, self.splits)
+        self.progress.logged_at = self.progress.g_steps
+        probe_seconds = synchronised_time(self.device) - began
+        for member in self.members:
+            member.counters.probe_seconds += probe_seconds / len(self.members)
 
-def _count(
-    objective: Any, recipe: Any, run: Run, draw: Draw, options: Training
-) -> tuple[float, float]:
-    """What a critic step and a generator step cost, by taking each on copies."""
-    copies: list[Any] = [copy.deepcopy(network) for network in (run.G, run.D)]
-    G, D = copies
-    seed = stream_seed(run.streams.base, 0, 0)
-    real = draw(run.streams.generator.manual_seed(seed), seed)
-    z = torch.randn(
-        options.batch_size, G.latent_dim, device=real.device, generator=run.streams.generator
-    )
-    return count_forwards(
-        objective,
-        G,
-        D,
-        [make_optimizer(recipe, network) for network in copies],
-        real,
-        (z, z.repeat(options.generator_batch_multiple, 1)),
-        objective.draw(real, run.streams.generator),
-        options.precision,
-    )
+    def _next_evaluation(self) -> float:
+        later = [share for share in self.evaluation.schedule if share > self.progress.share]
+        return min([*later, 1.0])
 
-
-def _log(
-    run: Run,
-    objective: Any,
-    splits: tuple[Tensor, Tensor],
-    real: Tensor,
-    z: Tensor,
-    g_step: int,
-    steps: int,
-    samples_seen: int,
-    options: Training,
-) -> None:
-    """Log the `steps` iterations up to generator step g_step, in one copy from the device: the
-    cell's row, its layers and its onset. The probes see fresh batches of both splits, the batch of
-    the last critic step, and latents."""
-    device, batch_size = run.trace.device, options.batch_size
-    apart = torch.Generator().manual_seed(stream_seed(run.streams.base, g_step, "splits"))
-    fresh, held = (
-        as_floats(
-            split[draw_index(len(split), batch_size, apart)].to(device), memory_format(options)
-        )
-        for split in splits
-    )
-    run.streams.generator.manual_seed(stream_seed(run.streams.base, g_step, "probe"))
-    probes = probe(objective, run.G, run.D, real, (fresh, held), z, run.streams.generator)
-    norms = {"G": layer_norms(run.G), "D": layer_norms(run.D)}
-    parts = [
-        run.trace[:steps].flatten(),
-        *map(torch.stack, (probes, *(list(of.values()) for of in norms.values()))),
-    ]
-    taken, probed, *normed = (
-        part.tolist() for part in torch.cat(parts).cpu().split(list(map(len, parts)))
-    )
-    run.layers = {
-        role: dict(zip(norms[role], of, strict=True))
-        for role, of in zip(norms, normed, strict=True)
-    }
-    columns = {name: taken[i :: len(TRACE)] for i, name in enumerate(TRACE)}
-    losses = zip(columns["d_loss"], columns["g_loss"], strict=True)
-    bad = [i for i, pair in enumerate(losses) if not all(map(math.isfinite, pair))]
-    run.onset = g_step - steps + bad[0] + 1 if bad else None
-    run.row = {"g_step": g_step, "samples_seen": samples_seen}
-    run.row |= {name: sum(column) / steps for name, column in columns.items()}
-    run.row |= dict(zip(PROBES, probed, strict=True))
+    def _update_share(self) -> None:
+        progress, seconds = self.progress, self.members[0].counters.train_seconds
+        progress.share = share_spent(self.options, progress.g_steps, progress.samples_seen, seconds)
 
 
-def share_spent(options: Training, g_steps: int, samples_seen: int, seconds: float) -> float:
-    """How much of the budget is spent: of generator steps, of samples seen, or of training
-    seconds."""
-    for spent, budget in ((g_steps, "steps"), (samples_seen, "samples"), (seconds, "seconds")):
-        if getattr(options, budget):
-            return spent / getattr(options, budget)
-    raise AssertionError("a matrix sets exactly one budget")
+def first_not_finite(*columns: list[float]) -> int | None:
+    """The first index at which one of the columns is not finite."""
+    for index, values in enumerate(zip(*columns, strict=True)):
+        if not all(math.isfinite(value) for value in values):
+            return index
+    return None
+
+
+def share_spent(options: Options, g_steps: int, samples_seen: int, seconds: float) -> float:
+    """The share of the training budget that is spent: of generator steps, samples or seconds."""
+    if options.steps:
+        return g_steps / options.steps
+    if options.samples:
+        return samples_seen / options.samples
+    assert options.seconds, "a matrix sets exactly one budget"
+    return seconds / options.seconds
 
 
 @torch.no_grad()
 def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average = decay · average + (1 − decay) · network, parameter by parameter; buffers (batch
-    norm's own moving averages) are copied."""
+    """average = decay · average + (1 − decay) · network, parameter by parameter; buffers (the
+    moving averages of batch norm) are copied."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
     for mean, now in zip(average.buffers(), network.buffers(), strict=True):
         mean.copy_(now)
@@ -335,7 +381,8 @@ def set_lr(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
     """Set the learning rate of every parameter group."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):  # where a CUDA graph reads it
+            if isinstance(group["lr"], Tensor):
+                # A CUDA graph reads the tensor
                 group["lr"].fill_(lr)
             else:
                 group["lr"] = lr

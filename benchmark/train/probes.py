@@ -62,7 +62,7 @@ def probe(
         slopes.std(),
         *(score.std() for score in scores),
         near.float().mean() if objective.sigmoid else nothing,
-        _share_clipped(D, objective.clip) if hasattr(objective, "clip") else nothing,
+        _share_clipped(D, objective.clip) if objective.clip is not None else nothing,
         *losses,
     ]
 

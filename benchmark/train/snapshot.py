@@ -1,48 +1,161 @@
-"""What training hands out: a run at one generator step, and the samples it generates there."""
+"""A snapshot: a training at one generator step, what it is resumed from, and its samples."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmark.matrix.cell import Cell
+from benchmark.store.schema import Execution
 from variants.objectives import full_precision
 
-State = dict[str, Any]  # tensors and plain values, as torch.load(weights_only=True) takes them
-SAMPLING_BATCH = (
-    250  # the batch whose statistics batch norm uses in sampling; part of every protocol
-)
+# The batch whose statistics batch norm uses in sampling; part of every protocol
+SAMPLING_BATCH = 250
+
+
+@dataclass
+class Progress:
+    """Where the training stands: the same for all cells of a stack."""
+
+    g_steps: int = 0
+    """Generator steps."""
+
+    samples_seen: int = 0
+    """Real samples passed through the critic."""
+
+    share: float = 0.0
+    """Share of the training budget that is spent."""
+
+    logged_at: int = 0
+    """Generator step at which the current log interval began."""
+
+    evaluation_due: bool = False
+    """Whether an evaluation is due now."""
+
+
+@dataclass
+class Counters:
+    """What is counted and recorded of one cell during training."""
+
+    train_seconds: float = 0.0
+    """Training clock."""
+
+    warmup_seconds: float = 0.0
+    """Seconds of building and warming up, at the start and at every resume."""
+
+    probe_seconds: float = 0.0
+    """Seconds of the probes."""
+
+    compile_seconds: float = 0.0
+    """Seconds of compiling and capturing, at the start and at every resume."""
+
+    peak_memory_mb: float = 0.0
+    """Peak memory of the training in MiB since the counter was reset."""
+
+    forwards: tuple[float, float] = (math.nan, math.nan)
+    """Cost of a critic step and of a generator step in critic forward-equivalents."""
+
+    onset: int | None = None
+    """Generator step of the first loss that was not finite."""
+
+    row: dict[str, float] | None = None
+    """The log interval that ends now, as a row of steps.jsonl."""
+
+    layers: dict[str, dict[str, float]] = field(default_factory=dict)
+    """G and D → norm of the last gradient by parameter; empty at the start."""
+
+
+@dataclass
+class CellState:
+    """What a training is resumed from, exactly: what a checkpoint holds."""
+
+    progress: Progress
+    counters: Counters
+
+    trace: Tensor
+    """Losses and gradient norms of every step of the current log interval (steps, 6)."""
+
+    networks: dict[str, dict[str, Any]]
+    """generator, critic and, if the training keeps one, average → state_dict."""
+
+    optimizers: list[dict[str, Any]]
+    """State_dicts of the optimisers of generator and critic."""
+
+    def shallow_copy(self) -> "CellState":
+        """With progress and counters of its own, and the same tensors."""
+        return replace(self, progress=replace(self.progress), counters=replace(self.counters))
+
+    def plain(self) -> dict[str, Any]:
+        """As tensors and plain values, which torch.load(weights_only=True) reads."""
+        counters, progress = asdict(self.counters), asdict(self.progress)
+        return {**vars(self), "progress": progress, "counters": counters}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "CellState":
+        """The state that `plain` gave."""
+        counters, progress = Counters(**plain["counters"]), Progress(**plain["progress"])
+        return cls(**(plain | {"progress": progress, "counters": counters}))
 
 
 @dataclass
 class Snapshot:
-    """A run at one generator step."""
+    """A training at one generator step."""
 
-    g_steps: int
-    samples_seen: int  # real samples passed through the critic
-    progress: float  # share of the budget
-    train_seconds: float
-    row: dict[str, float] | None  # the log interval that ends here, a row of steps.jsonl
-    layers: dict[
-        str, dict[str, float]
-    ]  # "G", "D" -> the last gradient's norm by parameter; empty at the start
-    forwards: tuple[
-        float, float
-    ]  # what a critic and a generator step cost, in critic forward-equivalents
-    peak_memory_mb: float  # of the training since the counter was reset
-    due: bool  # an evaluation is due
-    onset: int | None  # the generator step whose loss was the first that is not finite
-    G: Any  # the generator that samples: its moving average where the training keeps one
-    D: nn.Module
     cell: Cell
-    warmup_seconds: float = 0.0  # building and warming up, at the start and at every resume
-    probe_seconds: float = 0.0
-    compile_seconds: float = 0.0  # compiling and capturing, likewise
-    execution: dict[str, Any] = field(default_factory=dict)  # how: see iteration.Execution
-    state: State | None = (
-        None  # what `train` continues from, exactly; valid while the snapshot is out
-    )
+    G: Any
+    """The generator that samples: its moving average if the training keeps one."""
+
+    D: nn.Module
+    progress: Progress
+    counters: Counters
+    execution: Execution
+    """How the training is executed."""
+
+    state: CellState | None = None
+    """What `train` resumes from; valid until the training moves on."""
+
+    @classmethod
+    def of(
+        cls, cell: Cell, G: nn.Module, D: nn.Module, state: CellState, execution: Execution
+    ) -> "Snapshot":
+        """The snapshot of a state."""
+        return cls(cell, G, D, state.progress, state.counters, execution.model_copy(), state)
+
+    @property
+    def g_steps(self) -> int:
+        return self.progress.g_steps
+
+    @property
+    def samples_seen(self) -> int:
+        return self.progress.samples_seen
+
+    @property
+    def train_seconds(self) -> float:
+        return self.counters.train_seconds
+
+    @property
+    def row(self) -> dict[str, float] | None:
+        return self.counters.row
+
+    @property
+    def layers(self) -> dict[str, dict[str, float]]:
+        return self.counters.layers
+
+    @property
+    def onset(self) -> int | None:
+        return self.counters.onset
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether this snapshot is to be measured: not after a loss that was not finite."""
+        return self.progress.evaluation_due and self.onset is None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the training ends with this snapshot."""
+        return self.progress.share >= 1 or self.onset is not None
 
     @torch.no_grad()
     def sample(self, n: int, stream: int | None = None) -> Tensor:

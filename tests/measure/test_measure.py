@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,8 @@ from benchmark.matrix.expand import find, read
 from benchmark.measure import extractors, images, points
 from benchmark.measure.extractors import classifier_weights
 from benchmark.measure.instrument import measure, open_instrument
-from benchmark.measure.protocol import protocol_id
+from benchmark.measure.protocol import FUNCTIONS, metric, metric_names, protocol_id
+from benchmark.metrics import METRICS
 from benchmark.store.files import read_json
 from benchmark.train.data import make_dataset
 from benchmark.train.loop import train
@@ -292,6 +292,45 @@ def test_real_statistics_are_cached_under_everything_they_depend_on(
     assert len(list((tmp_path / "measure").iterdir())) == len(files) + 2
 
 
+@pytest.mark.parametrize("modality", ["points", "images"])
+def test_every_row_has_a_function_and_the_reverse(modality):
+    rows = {name for name, row in METRICS.items() if modality in row.modality}
+    assert set(FUNCTIONS[modality]) == rows
+    module = {"points": points, "images": images}[modality]
+    for name, function in FUNCTIONS[modality].items():
+        assert function.compute is getattr(module, name)
+
+
+def test_every_modality_of_a_row_is_measured():
+    assert {modality for row in METRICS.values() for modality in row.modality} == set(FUNCTIONS)
+
+
+def test_a_function_without_a_row_is_refused():
+    def no_such_metric(fake, reference):
+        return 0.0
+
+    def fid(fake, reference):
+        return 0.0
+
+    with pytest.raises(AssertionError, match="METRICS has no row 'no_such_metric'"):
+        metric("points")(no_such_metric)
+    with pytest.raises(AssertionError, match="the row 'fid' of METRICS is not of points"):
+        metric("points")(fid)
+
+
+def test_metrics_are_those_wanted_whose_needs_are_met_in_the_order_of_the_rows():
+    assert metric_names("points", [], {"modes"}) == [
+        "swd", "modes_covered", "high_quality", "reverse_kl", "js_grid"
+    ]  # fmt: skip
+    assert metric_names("points", [], set()) == ["swd", "js_grid"]
+    assert metric_names("points", ["js_grid", "reverse_kl", "fid"], {"modes"}) == [
+        "reverse_kl", "js_grid"
+    ]  # fmt: skip
+    without_logits = metric_names("images", [], {"modes"})
+    assert "is_mean" not in without_logits
+    assert "modes_covered" in without_logits
+
+
 def test_protocols_differ_with_what_numbers_depend_on():
     base = protocol_id(open_instrument(DIGITS, EVALUATION, "cpu"))
     ema = {"sampling_statistics": "ema"}
@@ -407,7 +446,7 @@ def test_image_modes_need_a_dataset_with_modes_and_its_classifier(monkeypatch):
     )
     other = dataclasses.replace(instrument.extractor, name="another")
     monkeypatch.setattr(images, "open_extractor", lambda *arguments: other)
-    monkeypatch.setattr(images.Instrument, "_cached", lambda *arguments: (None, Path("real.npz")))
+    monkeypatch.setattr(images, "real_features", lambda *arguments, **options: None)
     assert images.Instrument(dataset, evaluation, "cpu").columns == {}
 
 

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from benchmark.run.run_cell import Interrupted, run_cell
+from benchmark.store.result_set import cell_status
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.run import record as attempt
 from benchmark.run import run_cell as runner
-from benchmark.run.run_cell import Interrupted, run_cell
 from benchmark.store.clocks import CLOCKS
 from benchmark.store.files import read_json, read_rows
-from benchmark.store.result_set import cell_status
 from benchmark.train.loop import train
 from benchmark.train.snapshot import Snapshot
 from tests.helpers.cells import small_cell

@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("ray")
 
+from benchmark.store.result_set import cell_status
+
 from benchmark.matrix import expand as matrix
 from benchmark.matrix.cell import Cell
 from benchmark.run import prepare
@@ -25,7 +27,6 @@ from benchmark.run.engines import ray
 from benchmark.run.engines.base import Event, Task
 from benchmark.run.engines.ray_node import Sent, states
 from benchmark.store.files import read_json
-from benchmark.store.result_set import cell_status
 
 CELLS = int(os.environ.get("GANBENCH_SIMULATED", "100000"))
 GPUS = 1000

@@ -57,7 +57,7 @@ def training() -> Iterator[tuple[str, object]]:
             tensors = [*snapshot.G.state_dict().values(), *snapshot.D.state_dict().values()]
             state = b"".join(tensor.numpy().tobytes() for tensor in tensors)
             samples = snapshot.sample(50).numpy().tobytes()
-            forwards = list(snapshot.forwards)
+            forwards = list(snapshot.counters.forwards)
             yield f"{objective} {place}", [sha(rows), sha(state), sha(samples), forwards]
 
 
@@ -66,7 +66,7 @@ def measuring() -> Iterator[tuple[str, object]]:
     for place in PLACES:
         cell = small_cell("wgan", place)
         instrument = open_instrument(cell.dataset, cell.evaluation, "cpu")
-        floor = {name: repr(reading) for name, reading in instrument.floor().items()}
+        floor = {name: repr(tuple(reading)) for name, reading in instrument.floor().items()}
         yield place, [protocol_id(instrument), sha(floor)]
 
 
@@ -116,7 +116,8 @@ def _rounded(field: str) -> str:
 def machine() -> dict[str, object]:
     """What float32 arithmetic depends on."""
     facts = environment("cpu")
-    return {"torch": facts["versions"]["torch"], "processor": facts["processor"]}
+    names = ("processor", "cpu_capability", "instruction_sets")
+    return {"torch": facts.versions["torch"], **{name: getattr(facts, name) for name in names}}
 
 
 def lines(part: str) -> dict[str, object]:

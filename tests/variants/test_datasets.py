@@ -23,7 +23,7 @@ from PIL import Image
 from benchmark.measure import extractors
 from tests.conftest import Ended
 from variants import load
-from variants.datasets import Split, _decoded
+from variants.datasets import Split, _decoded, download, no_downloads
 from variants.datasets._idx import load_idx_pair
 from variants.datasets._images import read_images
 
@@ -324,6 +324,24 @@ def test_a_download_that_leaves_nothing_is_an_error(
     monkeypatch.setattr(torchvision.datasets, "MNIST", lambda *arguments, **options: None)
     with pytest.raises(OSError, match="left no IDX files"):
         dataset("mnist", root=str(tmp_path)).train()
+
+
+def test_downloads_can_be_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the variable for a process, by no_downloads for a block; a failed block allows them
+    again."""
+    fetched: list[Path] = []
+    monkeypatch.setattr(
+        torchvision.datasets, "MNIST", lambda folder, **options: fetched.append(folder)
+    )
+    monkeypatch.setenv("GANBENCH_OFFLINE", "1")
+    with pytest.raises(OSError, match=f"MNIST is not in {tmp_path}, and GANBENCH_OFFLINE forbids"):
+        download("MNIST", tmp_path)
+    monkeypatch.delenv("GANBENCH_OFFLINE")
+    with pytest.raises(OSError, match="nothing is downloaded here"), no_downloads():
+        download("MNIST", tmp_path)
+    assert fetched == []
+    download("MNIST", tmp_path)
+    assert fetched == [tmp_path, tmp_path]
 
 
 # Folders and zips of images

@@ -1,5 +1,6 @@
 """Every loss against its closed form in float64 (SCIENCE: s is a score, σ the sigmoid)."""
 
+import dataclasses
 import math
 
 import pytest
@@ -124,6 +125,13 @@ def test_the_hinge_teaches_the_critic_only_inside_the_margin():
 
 
 # Clipping
+
+
+def test_only_the_clipped_objective_says_a_bound_and_only_there_a_matrix_sets_it():
+    for module in (hinge, lsgan, minimax, nonsaturating, wgan_fdgp, wgan_gp):
+        assert module.Objective().clip is None
+        assert "clip" not in {field.name for field in dataclasses.fields(module.Objective)}
+    assert wgan.Objective(clip=0.02).clip == 0.02
 
 
 def test_clipping_reaches_every_parameter():

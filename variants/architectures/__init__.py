@@ -22,7 +22,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
-from variants import load
+from variants import load, search_path
+
+# the shipped folder and the user's
+__path__[:] = search_path("architectures")
 
 Norm = Literal["auto", "batch", "layer", "none", "spectral"]  # of a critic
 NormLayer = Literal["batch", "layer", "none"]  # of a generator

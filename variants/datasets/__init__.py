@@ -1,20 +1,28 @@
-"""The contract of a dataset, its provenance, and where data and caches lie.
+"""The contract of a dataset, its provenance, and where data and caches are.
 
-A file defines a dataclass `Dataset(Base)`. Images are uint8 (n, C, H, W) tensors and stand for [−1,
-1]; points are float32 (n, 2). Fields with `compare=False` (such as `root`) say where the data lies
-and are no part of its identity. Loaders raise ValueError for bad content and OSError for what
-cannot be had."""
+A file defines a dataclass `Dataset(Base)`. Images are uint8 tensors (n, C, H, W) and stand for
+[−1, 1]; points are float32 tensors (n, 2). Fields with `compare=False` (such as `root`) say where
+the data is and are no part of the dataset's identity. Loaders raise ValueError for bad content and
+OSError for data that cannot be had.
+"""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
+
+from variants import search_path
+
+# the shipped folder and the user's
+__path__[:] = search_path("datasets")
+
+_downloads: ContextVar[bool] = ContextVar("downloads", default=True)
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,12 @@ class Modes:
 @dataclass(frozen=True)
 class Split:
     """Samples (n, *shape) and, where there are any, their class labels (n,) and the names of the
-    classes."""
+    classes. `corrupt` names the files that could not be read and were left out."""
 
     samples: Tensor
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
-    corrupt: tuple[str, ...] = ()  # files that could not be read and were left out
+    corrupt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,59 +103,54 @@ class Base:
 
 
 def data_folder(root: str | None, name: str) -> Path:
-    """Where a dataset is looked for and downloaded to: `root`, else $GANBENCH_DATA/name, else the
-    user's cache."""
+    """The folder of a dataset, where it is read from and downloaded to: `root`, else
+    $GANBENCH_DATA/name, else a folder in the user's cache. Raises OSError for a `root` that does
+    not exist."""
     if root:
-        if not Path(root).expanduser().exists():
+        folder = Path(root).expanduser()
+        if not folder.exists():
             raise OSError(f"root {root!r} does not exist")
-        return Path(root).expanduser()
+        return folder
     return Path(os.environ.get("GANBENCH_DATA", _user_cache() / "datasets")) / name
 
 
 def cache_folder() -> Path:
-    """Where what was computed from data is kept between runs: $GANBENCH_CACHE, else the user's
-    cache. It may be deleted at any time."""
+    """The folder for what is computed from data and kept between runs: $GANBENCH_CACHE, else the
+    user's cache. The folder may be deleted at any time."""
     return Path(os.environ.get("GANBENCH_CACHE", _user_cache()))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name once it is whole: readers and other writers see the old one or the
-    new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
-    )  # two machines share a cache
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ganbench"
 
 
+@contextmanager
+def no_downloads() -> Iterator[None]:
+    """Within the block a dataset that would have to be downloaded raises OSError."""
+    token = _downloads.set(False)
+    try:
+        yield
+    finally:
+        _downloads.reset(token)
+
+
 def download(torchvision_class: str, folder: Path) -> None:
-    """Download through torchvision, unless $GANBENCH_OFFLINE is set. Raises OSError that says what
-    to do where that fails."""
+    """Download through torchvision. Raises OSError that says what to do where the download fails,
+    where $GANBENCH_OFFLINE forbids it, and within `no_downloads`."""
+    missing = f"{torchvision_class} is not in {folder}"
     if os.environ.get("GANBENCH_OFFLINE"):
-        raise OSError(
-            f"{torchvision_class} is not in {folder}, and GANBENCH_OFFLINE forbids to download it"
-        )
+        raise OSError(f"{missing}, and GANBENCH_OFFLINE forbids to download it")
+    if not _downloads.get():
+        raise OSError(f"{missing}, and nothing is downloaded here")
     import torchvision
 
+    dataset_class = getattr(torchvision.datasets, torchvision_class)
     try:
         for train in (True, False):
-            getattr(torchvision.datasets, torchvision_class)(folder, train=train, download=True)
-    except (
-        Exception
-    ) as error:  # torchvision raises RuntimeError, URLError, HTTPError… for a failed download
+            dataset_class(folder, train=train, download=True)
+    # torchvision raises RuntimeError, URLError, HTTPError and others for a failed download
+    except Exception as error:
         raise OSError(
-            f"{torchvision_class} is not in {folder} and could not be downloaded ({error}); "
+            f"{missing} and could not be downloaded ({error}); "
             "put the files there, or give their folder as the dataset's root"
         ) from error

@@ -21,7 +21,8 @@ from PIL import __version__ as pillow
 from rich.console import Console
 from rich.progress import track
 
-from variants.datasets import cache_folder, replacing
+from variants._files import whole_file
+from variants.datasets import cache_folder
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ def hash_files(folder: Path, names: list[str]) -> str:
         lambda name: _sha256((folder / name).read_bytes()), names, 4096, f"reading {folder.name}"
     )
     content = digest(list(zip(names, hashes, strict=True)))
-    with replacing(memory) as file:
+    with whole_file(memory) as file:
         file.write(json.dumps({"seen": seen, "content": content}).encode())
     return content
 
@@ -163,7 +164,7 @@ def _store(stem: Path, source: Source, size: int) -> None:
             )
 
     pixels, batch = stem.with_suffix(".npy"), max(1, BATCH_BYTES // (3 * size * size))
-    with replacing(
+    with whole_file(
         pixels
     ) as file:  # written, not mapped: a full disk is then an OSError and no bus error
         np.lib.format.write_array_header_1_0(
@@ -186,7 +187,7 @@ def _store(stem: Path, source: Source, size: int) -> None:
         "state": source.state,
         "corrupt": corrupt,
     }
-    with replacing(stem.with_suffix(".json")) as file:
+    with whole_file(stem.with_suffix(".json")) as file:
         file.write(json.dumps(info).encode())
 
 

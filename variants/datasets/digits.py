@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variants.datasets import Base, Split, cache_folder, replacing
+from variants._files import whole_file
+from variants.datasets import Base, Split, cache_folder
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Dataset(Base):
                 )
         except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             images, labels, order = _stratified()
-            with suppress(OSError), replacing(path) as file:
+            with suppress(OSError), whole_file(path) as file:
                 np.savez(file, images=images.numpy(), labels=labels.numpy(), order=order.numpy())
         train, held = order[:1000], order[1000:]
         return Split(images[train], labels[train]), Split(images[held], labels[held])

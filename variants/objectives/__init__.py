@@ -1,9 +1,10 @@
 """The contract of an objective, and its defaults: one critic step per generator step, nothing
 random, no penalty.
 
-D maps samples (batch, *shape) to one unbounded score each, (batch,); every loss is a scalar to be
-minimised, every expectation a batch mean. What is random in a loss is drawn by `draw` and passed in
-as `noise`, so that a step is a pure function; `noise=None` draws from torch's default generator.
+D maps samples (batch, *shape) to one unbounded score each, (batch,). Every loss is a scalar to be
+minimised, every expectation a mean over the batch. All that is random in a loss is drawn by `draw`
+and passed in as `noise`, so that a step is a pure function; `noise=None` draws from torch's default
+generator.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+
+from variants import search_path
+
+# the shipped folder and the user's
+__path__[:] = search_path("objectives")
 
 Critic = Callable[[Tensor], Tensor]
 Noise = tuple[Tensor, ...] | None
@@ -35,18 +41,22 @@ class Base:
     """What every objective has unless it says otherwise."""
 
     recipe: ClassVar[Recipe]
-    per_sample_penalty: ClassVar[bool] = (
-        False  # such a critic must not couple the samples of a batch
-    )
-    float32_penalty: ClassVar[bool] = (
-        False  # it is a small difference, which bf16 and TF32 would drown
-    )
-    critic_norm: ClassVar[str | None] = (
-        None  # what an open norm (auto) is under it; None: the network's own
-    )
-    sigmoid: ClassVar[bool] = (
-        False  # the loss takes scores as log-odds, which saturate; a bound of weights is `clip`
-    )
+
+    # a critic under such a penalty must not couple the samples of a batch
+    per_sample_penalty: ClassVar[bool] = False
+
+    # the penalty is a small difference, too small for bf16 and TF32
+    float32_penalty: ClassVar[bool] = False
+
+    # what an open norm (auto) of the critic is under this objective; None: the network's own
+    critic_norm: ClassVar[str | None] = None
+
+    # whether the loss takes scores as log-odds, which saturate
+    sigmoid: ClassVar[bool] = False
+
+    # the bound c of the critic's parameters, where they are clipped to [−c, c]; a dataclass field
+    # where a matrix may set it
+    clip: float | None = None
 
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> Noise:
         """Everything random in d_loss and g_loss for a batch like `real` (batch, *shape)."""
@@ -65,19 +75,20 @@ class Base:
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Autocast and TF32 off on the tensor's device, for what small differences decide. What
-    torch.compile traces keeps its TF32: it can only be set around all of it."""
+    """Autocast and TF32 off on the tensor's device, for results that small differences decide.
+
+    TF32 stays as it is in code that torch.compile traces: it can be set only around all of that
+    code."""
     without_autocast = torch.autocast(tensor.device.type, enabled=False)
-    return (
-        _without_tf32(without_autocast)
-        if tensor.is_cuda and not torch.compiler.is_compiling()
-        else without_autocast
-    )
+    if tensor.is_cuda and not torch.compiler.is_compiling():
+        return _without_tf32(without_autocast)
+    return without_autocast
 
 
 @contextmanager
 def _without_tf32(without_autocast: AbstractContextManager[Any]) -> Iterator[None]:
-    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    matmul = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -89,13 +100,17 @@ def _without_tf32(without_autocast: AbstractContextManager[Any]) -> Iterator[Non
 
 
 def differentiate(D: Critic, x: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
-    """The scores D(x), (batch,), and their gradient in x, (batch, *shape). Scores, and with
-    create_graph the gradient, are differentiable in the critic's parameters; neither is in x.
+    """The scores D(x), (batch,), and their gradient in x, (batch, *shape). The scores, and with
+    create_graph the gradient too, are differentiable in the critic's parameters; neither is
+    differentiable in x.
 
-    By torch.func where torch.compile or vmap is at work: neither follows torch.autograd.grad."""
+    The gradient is taken by torch.func under torch.compile and under vmap: neither of them follows
+    torch.autograd.grad."""
     if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
         gradient, scores = torch.func.grad(lambda x: _sum(D(x)), has_aux=True)(x.detach())
-        return scores, gradient if create_graph else gradient.detach()
+        if not create_graph:
+            gradient = gradient.detach()
+        return scores, gradient
     x = x.detach().requires_grad_()
     scores = D(x)
     (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=create_graph, retain_graph=True)
@@ -108,7 +123,7 @@ def _sum(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
     """x̂ = x + α(x̃ − x) with one α per sample; real and fake (batch, *shape), alpha (batch,)."""
-    return real + alpha.view(-1, *[1] * (real.dim() - 1)) * (fake - real)
+    return real + along(real, alpha) * (fake - real)
 
 
 def norms(tensor: Tensor) -> Tensor:
@@ -117,5 +132,5 @@ def norms(tensor: Tensor) -> Tensor:
 
 
 def along(tensor: Tensor, length: Tensor) -> Tensor:
-    """A length per sample, (batch,), in a shape that multiplies `tensor` (batch, *shape)."""
+    """One number per sample, (batch,), in a shape that multiplies `tensor` (batch, *shape)."""
     return length.view(-1, *[1] * (tensor.dim() - 1))

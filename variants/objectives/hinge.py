@@ -1,5 +1,4 @@
-"""Hinge GAN with spectral norm in the critic (SNGAN): scores beyond the margin no longer teach the
-critic."""
+"""Hinge GAN with spectral norm in the critic (SNGAN): scores beyond the margin teach no more."""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,4 @@
-"""Non-saturating GAN (NS-GAN): the minimax critic with the generator loss that does not vanish on
-rejection."""
+"""Non-saturating GAN (NS-GAN): the minimax critic; rejected samples still teach the generator."""
 
 from dataclasses import dataclass
 
@@ -16,8 +15,7 @@ class Objective(Base):
     min over D:  E softplus(−D(x)) + E softplus(D(x̃))
     min over G:  E softplus(−D(x̃))
 
-    The optimiser is DCGAN's (Radford et al. 2016, arXiv:1511.06434).
-    """
+    The optimiser is DCGAN's (Radford et al. 2016, arXiv:1511.06434)."""
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
     sigmoid = True

@@ -37,11 +37,9 @@ class Objective(Base):
         return -D(fake).mean()
 
     def d_steps(self, g_step: int) -> int:
-        return (
-            100
-            if self.long_critic_phases and (g_step < 25 or g_step % 500 == 0)
-            else self.critic_steps
-        )
+        if self.long_critic_phases and (g_step < 25 or g_step % 500 == 0):
+            return 100
+        return self.critic_steps
 
     @torch.no_grad()
     def after_d_step(self, D: nn.Module) -> None:

@@ -29,17 +29,19 @@ class Objective(Base):
     min over D:   E D(x̃) − E D(x) + λ E(|D(x̂₁) − D(x̂₂)| / ‖x̂₁ − x̂₂‖₂ − 1)²
     min over G:  −E D(x̃)
 
-    `pairs` says where the two points come from, x̂ = x + α(x̃ − x), α ~ U[0, 1]:
-    gradient     x̂₂ = x̂₁ + ε ∇D(x̂₁)/‖∇D(x̂₁)‖, the direction held constant: sees the whole slope, first order only;
-                 the exact penalty's parameter gradient up to O(ε) for a smooth critic (envelope theorem), and exactly
-                 inside one linear region of a ReLU critic
-    independent  two draws, each from its own real–fake pair (the form first proposed)
+    `pairs` says where the two points come from, with x̂ = x + α(x̃ − x), α ~ U[0, 1]:
+    gradient     x̂₂ = x̂₁ + ε ∇D(x̂₁)/‖∇D(x̂₁)‖, the direction held constant: sees the whole slope
+                 in the first order; the exact penalty's parameter gradient up to O(ε) for a smooth
+                 critic (envelope theorem), and exactly so inside one linear region of a ReLU critic
+    independent  two draws, each from a real–fake pair of its own (the form first proposed)
     segment      two α on the same pair: the mean slope between them
     local        x̂₂ = x̂₁ + ε · a random direction
     endpoint     the real and the fake sample themselves, whose scores are known: nearly free
-    Except along the gradient the quotient is only a lower bound of the slope. `sided`: two (above), one
-    (max(0, q − 1)²), or signed (segment and endpoint: q oriented from fake to real, so a slope of the wrong sign does
-    not satisfy it). Optimiser and λ as WGAN-GP's.
+    Except along the gradient the quotient q is only a lower bound of the slope.
+
+    `sided`: two (above), one (max(0, q − 1)²), or signed (segment and endpoint: q oriented from
+    fake to real, so that a slope of the wrong sign does not satisfy it). Optimiser and λ are those
+    of WGAN-GP.
     """
 
     penalty_weight: float = 10.0  # λ
@@ -75,11 +77,14 @@ class Objective(Base):
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         if self.pairs == "endpoint":
-            with full_precision(real):  # the scores of the loss are the penalty's, too
-                d_real, d_fake = D(real), D(fake)
+            # the penalty uses the scores of the loss
+            with full_precision(real):
+                d_real = D(real)
+                d_fake = D(fake)
             penalty = self._penalise(d_real - d_fake, norms(real - fake))
         else:
-            d_real, d_fake = D(real), D(fake)
+            d_real = D(real)
+            d_fake = D(fake)
             penalty = self.penalty(D, real, fake, noise)
         return d_fake.mean() - d_real.mean() + self.penalty_weight * penalty
 
@@ -97,13 +102,15 @@ class Objective(Base):
                 return self._along_gradient(D, x1)
             if self.pairs == "independent":
                 x2 = interpolate(real, fake, second).roll(1, 0)
-            elif self.pairs == "segment":  # x1 the one nearer to the real sample
+            elif self.pairs == "segment":
+                # x1 is the point nearer to the real sample
                 x1 = interpolate(real, fake, torch.minimum(alpha, second))
                 x2 = interpolate(real, fake, torch.maximum(alpha, second))
             elif self.pairs == "local":
                 x2 = x1 + self.epsilon * direction[0]
             else:
-                x1, x2 = real, fake
+                x1 = real
+                x2 = fake
             return self._penalise(D(x1) - D(x2), norms(x1 - x2))
 
     def _along_gradient(self, D: Critic, x1: Tensor) -> Tensor:
@@ -112,10 +119,13 @@ class Objective(Base):
         return self._penalise(D(x2) - d_x1, norms(x2 - x1))
 
     def _penalise(self, difference: Tensor, distance: Tensor) -> Tensor:
-        """The mean penalty of the quotients difference / distance, each (batch,); the distance is
-        floored."""
-        quotient = difference.to(
-            torch.promote_types(difference.dtype, torch.float32)
-        ) / distance.clamp_min(FLOOR)
-        excess = (quotient if self.sided == "signed" else quotient.abs()) - 1
-        return (excess.relu() if self.sided == "one" else excess).square().mean()
+        """The mean penalty of the quotients difference / distance, both (batch,), in float32 or
+        better; the distance is at least FLOOR."""
+        precise = torch.promote_types(difference.dtype, torch.float32)
+        quotient = difference.to(precise) / distance.clamp_min(FLOOR)
+        if self.sided != "signed":
+            quotient = quotient.abs()
+        excess = quotient - 1
+        if self.sided == "one":
+            excess = excess.relu()
+        return excess.square().mean()

@@ -23,8 +23,8 @@ class Objective(Base):
     """Wasserstein GAN with gradient penalty (WGAN-GP), Gulrajani et al. 2017 (arXiv:1704.00028),
     eq. 3, algorithm 1.
 
-    min over D:   E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖₂ − K)²,   x̂ = x + α(x̃ − x), α ~ U[0, 1] per
-    sample min over G:  −E D(x̃)
+    min over D:   E D(x̃) − E D(x) + λ E(‖∇D(x̂)‖₂ − K)², x̂ = x + α(x̃ − x), α ~ U[0, 1] per sample
+    min over G:  −E D(x̃)
 
     The norm runs over all non-batch dimensions, with no ε under the root. `sided`: two (above), one
     (max(0, ‖∇‖ − K)²) or linear (max(0, ‖∇‖ − K)). `method`: double_backward differentiates the
@@ -52,11 +52,8 @@ class Objective(Base):
         return (torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator),)
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        return (
-            D(fake).mean()
-            - D(real).mean()
-            + self.penalty_weight * self.penalty(D, real, fake, noise)
-        )
+        gap = D(fake).mean() - D(real).mean()
+        return gap + self.penalty_weight * self.penalty(D, real, fake, noise)
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()
@@ -69,7 +66,9 @@ class Objective(Base):
         excess = self.slopes(D, interpolate(real, fake, alpha)) - self.target
         if self.sided == "two":
             return excess.square().mean()
-        return excess.relu().square().mean() if self.sided == "one" else excess.relu().mean()
+        if self.sided == "one":
+            return excess.relu().square().mean()
+        return excess.relu().mean()
 
     def slopes(self, D: Critic, x: Tensor) -> Tensor:
         """‖∇D(x)‖₂ per sample, (batch,), differentiable in the critic's parameters."""

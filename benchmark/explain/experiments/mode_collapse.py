@@ -22,7 +22,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmark.drawing.style import one_line, style
+from benchmark.drawing.style import style, wrap_long
 from benchmark.explain.setup import choice, final, label, objectives, run
 from benchmark.measure.points import MODE_SHARE
 from benchmark.train.build import make_objective
@@ -98,7 +98,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             look = style(str(name)) | {"markersize": 3}
             band = {"color": look["color"], "alpha": 0.1, "linewidth": 0}
             ax.fill_between(seeds.index, seeds["min"], seeds["max"], **band)
-            ax.plot(seeds.index, seeds["mean"], label=one_line(str(name)), **look)
+            ax.plot(seeds.index, seeds["mean"], label=wrap_long(str(name)), **look)
         ax.set(xlabel="critic steps", ylabel=SHOWN[column])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

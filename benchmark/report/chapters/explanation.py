@@ -1,52 +1,63 @@
-"""The report's chapter on why objectives behave as they do: the findings and figures of `ganbench
-explain`."""
+"""Why do they behave so? The findings and the figures of the experiments (`ganbench explain`)."""
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmark.drawing.style import Figure
+from benchmark.drawing.save import Figure
 from benchmark.explain.entries import SUFFIXES, names, read
 from benchmark.report.page import Chapter, Item
 from benchmark.store.code import ROOT
 
 REFERENCE = ROOT / "results" / "reference" / "explain"
+NOT_RUN = "No experiment has run: `ganbench explain` runs them, in minutes."
+FOUND = (
+    "Not from these results: {} small exact experiments, {} of them run beside these results, the "
+    "others as they come with the suite. `ganbench explain` repeats them and writes a page that "
+    "says of each what was argued, by whom, and what was done."
+)
 
 
-def why(folder: Path) -> Chapter:
+class Experiment(NamedTuple):
+    """An experiment that has run."""
+
+    folder: Path
+    """The folder of its explain.json."""
+    entry: dict[str, Any]
+
+
+def chapter(folder: Path) -> Chapter:
     """What the experiments found."""
-    chapter, found = Chapter("why", "Why do they behave so?"), explained(folder)
+    result = Chapter("why", "Why do they behave so?")
+    found = experiments(folder)
     if not found:
-        chapter.answers.append("No experiment has run: `ganbench explain` runs them, in minutes.")
-        return chapter
-    own = sum(source != REFERENCE for source, _ in found.values())
-    chapter.answers.append(
-        f"Not from these results: {len(found)} small exact experiments, {own} of them run beside these results, "
-        "the others as they come with the suite. `ganbench explain` repeats them and writes a page that says of each "
-        "what was argued, by whom, and what was done."
-    )
-    chapter.items += [Item(one["title"], [one["finding"]]) for _, one in found.values()]
-    return chapter
+        result.answers.append(NOT_RUN)
+        return result
+    num_own = sum(experiment.folder != REFERENCE for experiment in found.values())
+    result.answers.append(FOUND.format(len(found), num_own))
+    for _, entry in found.values():
+        result.items.append(Item(entry["title"], [entry["finding"]]))
+    return result
 
 
-def why_figures(folder: Path) -> list[Figure]:
+def figures(folder: Path) -> list[Figure]:
     """The figures of the experiments, copied to folder/figures."""
-    figures = []
-    for name, (source, one) in explained(folder).items():
+    copied = []
+    for name, (source, entry) in experiments(folder).items():
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for suffix in SUFFIXES:
-            shutil.copyfile(
-                source / f"figures/{name}{suffix}", folder / f"figures/why_{name}{suffix}"
-            )
-        figures.append(Figure(f"why_{name}", one["title"], one["caption"], "why"))
-    return figures
+            file = f"{name}{suffix}"
+            shutil.copyfile(source / "figures" / file, folder / "figures" / f"why_{file}")
+        copied.append(Figure(f"why_{name}", entry["title"], entry["caption"], "why"))
+    return copied
 
 
-def explained(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """By experiment the folder it lies in and its entry: run beside a result set (results/explain
-    beside results/runs/MATRIX), else of the reference."""
+def experiments(folder: Path) -> dict[str, Experiment]:
+    """The experiments by name in reading order: those in results/explain, next to the result set
+    results/runs/MATRIX; where an experiment is not there, that of the reference results."""
     own = folder.absolute().parent.parent / "explain"
-    found = {
-        name: (source, one) for source in (REFERENCE, own) for name, one in read(source).items()
-    }
+    found = {}
+    for source in (REFERENCE, own):
+        for name, entry in read(source).items():
+            found[name] = Experiment(source, entry)
     return {name: found[name] for name in names() if name in found}

@@ -1,1 +1,47 @@
-"""…"""
+"""The figures of a report, a file per topic; `draw_all` draws them in reading order."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+from benchmark.analysis.evidence import Evidence, gather
+from benchmark.analysis.tables import Tables
+from benchmark.drawing.save import Figure
+from benchmark.drawing.style import LOOK
+from benchmark.report.figures import (
+    certainty,
+    overview,
+    robustness,
+    samples,
+    speed,
+    stability,
+    traces,
+)
+
+
+def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> list[Figure]:
+    """Draw every figure that the results so far allow, and write it to `folder`/figures.
+
+    evidence: as gathered from `tables`; gathered here where it is not given."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    if evidence is None:
+        evidence = gather(tables)
+    with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
+        return [
+            *robustness.draw(tables, folder),
+            *overview.heatmap(tables, folder),
+            *samples.draw(tables, folder),
+            *traces.learning_curves(tables, folder),
+            *speed.time_to_target(tables, folder),
+            *speed.profiles(tables, folder),
+            *stability.verdicts(tables, folder),
+            *traces.gradient_norms(tables, folder),
+            *traces.layers(tables, folder),
+            *traces.scores(tables, folder),
+            *stability.critic_loss(tables, folder),
+            *overview.cost(tables, folder),
+            *certainty.differences(evidence, folder),
+            *certainty.rank_stability(evidence, folder),
+            *certainty.power(evidence, folder),
+        ]

@@ -1,24 +1,33 @@
 """The figure of a comparison: learning curves of its sides, a panel per group."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import EngFormatter
 
 from benchmark.analysis.compare import Sides, curves
+from benchmark.drawing.layout import grid
+from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import (
     DASHES,
     LOOK,
     MARKERS,
-    Figure,
+    Look,
+    darker,
     described,
-    grid,
     plain,
-    save,
     style,
+)
+from benchmark.text import place_name
+
+NO_OBJECTIVE = "0.4"  # the colour of a side in the legend, where no objective gives it one
+CAPTION = (
+    "Median over seeds; the band runs from the lowest seed to the highest, the dashed line is the "
+    "noise floor. Where a run diverged, the median goes on over the seeds that are left."
 )
 
 
@@ -29,47 +38,45 @@ def draw(sides: Sides, folder: Path) -> Figure:
     groups = data.groupby(sides.by, sort=False)
     with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
         figure, axes = grid(len(groups), 3, 4.6, 3.6)
-        for ax, (_, of_group) in zip(axes, groups, strict=True):
-            first = of_group.iloc[0]
-            dataset, title = first["dataset"], f"{first['architecture']} on {first['dataset']}"
-            ax.set_title(
-                plain(f"{first['objective']}\n{title}" if "objective" in sides.by else title)
-            )
-            for name in sides.names:
-                line, look = (
-                    of_group[of_group["side"] == name],
-                    _style(sides, name, first.get("objective")),
-                )
-                ax.fill_between(
-                    line["samples_seen"],
-                    line["low"],
-                    line["high"],
-                    color=look["color"],
-                    alpha=0.12,
-                    lw=0,
-                )
-                ax.plot(line["samples_seen"], line["median"], linewidth=1.6, markersize=4, **look)
-            ax.axhline(sides.floors[dataset], color="0.35", linestyle="--", linewidth=1)
-            ax.set_yscale("log" if of_group["low"].min() > 0 else "linear")
-            ax.set(xlabel="samples seen by the critic", ylabel=described(sides.primary[dataset]))
-            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-        looks = {name: _style(sides, name, None) for name in sides.names}
-        lines = [
-            plt.Line2D([], [], label=plain(name), markersize=5, **look)
-            for name, look in looks.items()
-        ]
-        figure.legend(handles=lines, loc="outside lower center", ncols=4, frameon=False)
-        caption = "Median over seeds; the band runs from the lowest seed to the highest, the dashed line is the noise "
-        caption += "floor. Where a run diverged, the median goes on over the seeds that are left."
-        return save(figure, data, folder, Figure("curves", "Learning curves", caption))
+        for ax, (_, group) in zip(axes, groups, strict=True):
+            _panel(ax, sides, group)
+        handles = []
+        for name in sides.names:
+            look = _style(sides, name, None)
+            handles.append(plt.Line2D([], [], label=plain(name), markersize=5, **look))
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+        return save(figure, data, folder, Figure("curves", "Learning curves", CAPTION))
 
 
-def _style(sides: Sides, side: str, objective: str | None) -> dict[str, Any]:
-    """An objective's own look; a result set's line and marker, in the colour of the panel's
-    objective, the first's lighter than the others'."""
+def _panel(ax: Axes, sides: Sides, group: pd.DataFrame) -> None:
+    """The curves of one group, and the noise floor."""
+    first = group.iloc[0]
+    dataset = first["dataset"]
+    title = place_name(first["architecture"], dataset)
+    if "objective" in sides.by:
+        title = f"{first['objective']}\n{title}"
+    ax.set_title(plain(title))
+    for name in sides.names:
+        line = group[group["side"] == name]
+        look = _style(sides, name, first.get("objective"))
+        band: Look = {"color": look["color"], "alpha": 0.12, "lw": 0}
+        ax.fill_between(line["samples_seen"], line["low"], line["high"], **band)
+        ax.plot(line["samples_seen"], line["median"], linewidth=1.6, markersize=4, **look)
+    ax.axhline(sides.floors[dataset], color="0.35", linestyle="--", linewidth=1)
+    ax.set_yscale("log" if group["low"].min() > 0 else "linear")
+    ax.set(xlabel="samples seen by the critic", ylabel=described(sides.primary[dataset]))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _style(sides: Sides, side: str, objective: str | None) -> Look:
+    """An objective's own look. A result set has its own line and marker, in the colour of the
+    panel's objective: lighter for the first result set than for the others."""
     if "objective" not in sides.by:
         return style(side)
     i = sides.names.index(side)
-    colour = to_rgb(style(objective)["color"] if objective else "0.4")
-    shade = colour if i == 0 else tuple(0.6 * channel for channel in colour)
-    return {"color": shade, "linestyle": ["-", *DASHES][i % 6], "marker": ["o", *MARKERS][i % 7]}
+    colour = style(objective)["color"] if objective else NO_OBJECTIVE
+    return {
+        "color": to_rgb(colour) if i == 0 else darker(colour),
+        "linestyle": ["-", *DASHES][i % 6],
+        "marker": ["o", *MARKERS][i % 7],
+    }

@@ -1,168 +1,120 @@
-"""Every figure of a report, in reading order, and the first of them: where each objective ends, and
-what it costs. The others: robustness_plots, sample_plots, trace_plots, speed_plots,
-stability_plots, certainty_plots."""
+"""Where each objective ends, and what a generator step costs."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
+import pandas as pd
+from matplotlib.axes import Axes
 
-from benchmark.analysis.convergence import GROUP
-from benchmark.analysis.evidence import Evidence, gather
+from benchmark.analysis.convergence import GROUP as PLACE
 from benchmark.analysis.tables import Tables, crossed
-from benchmark.drawing.layout import lists, log_axis, not_recorded, pages
-from benchmark.drawing.style import (
-    LOOK,
-    Figure,
-    described,
-    heat,
-    inches,
-    log_values,
-    plain,
-    save,
-    short,
-    style,
-    wrap,
+from benchmark.drawing.layout import Lines, heat, lists, log_axis, not_recorded, pages
+from benchmark.drawing.save import Figure, save
+from benchmark.drawing.style import described, inches, log_values, plain, short, style, wrap
+from benchmark.report.page import with_values
+from benchmark.text import Record
+
+MOST_COLUMNS = 4
+"""Places side by side; more places stand below one another."""
+
+COST_LABELS = {
+    "ms_per_g_step": "training ms per generator step",
+    "references_per_g_step": "the same ÷ a reference workload",
+}
+HEATMAP = (
+    "IQM of the final value over the seeds that finished. Light is good; each place has its own "
+    "scale, the log of the ratio to its best. Grey: no finished seed."
 )
-from benchmark.report.figures import certainty as certainty_plots
-from benchmark.report.figures import speed as speed_plots
-from benchmark.report.figures import stability as stability_plots
-from benchmark.report.figures import traces as trace_plots
-from benchmark.report.figures.robustness import robustness_figures
-from benchmark.report.figures.samples import sample_grids
-
-
-def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> list[Figure]:
-    """Every figure the results so far allow, written to `folder`/figures, in reading order.
-    evidence: as gathered from `tables`; gathered here unless given."""
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    evidence = gather(tables) if evidence is None else evidence
-    with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
-        figures = [
-            *robustness_figures(tables, folder),
-            *heatmap(tables, folder),
-            *sample_grids(tables, folder),
-        ]
-        figures += [
-            *trace_plots.learning_curves(tables, folder),
-            *speed_plots.time_to_target(tables, folder),
-        ]
-        figures += [
-            *speed_plots.profiles(tables, folder),
-            *stability_plots.verdicts(tables, folder),
-        ]
-        figures += [
-            *trace_plots.gradient_norms(tables, folder),
-            *trace_plots.layers(tables, folder),
-        ]
-        figures += [
-            *trace_plots.scores(tables, folder),
-            *stability_plots.critic_loss(tables, folder),
-        ]
-        figures += cost(tables, folder)
-        figures += [
-            *certainty_plots.differences(evidence, folder),
-            *certainty_plots.rank_stability(evidence, folder),
-        ]
-        figures += certainty_plots.power(evidence, folder)
-    return figures
+COST = (
+    "One mark per seed, a stroke at the median. The training clock only, without measuring; a "
+    "generator step includes its critic steps. Cells that shared a machine with other work are "
+    "slower"
+)
+COST_IN_WORKLOADS = "; a reference workload, timed before each cell, was slowed as well"
 
 
 def heatmap(tables: Tables, folder: Path) -> list[Figure]:
-    """Objective x (architecture on dataset): IQM of the primary metric's final value. Without the
-    datasets that have a robustness figure, which shows the same."""
-    rows = tables.summary[
-        (tables.summary["of"] == "final") & ~tables.summary["dataset"].isin(crossed(tables.cells))
-    ]
+    """Objective x place: IQM of the primary metric's final value. Without the datasets that have a
+    robustness figure, which shows the same."""
+    rows = tables.summary[tables.summary["of"] == "final"]
+    rows = rows[~rows["dataset"].isin(crossed(tables.cells))]
     rows = rows[rows["metric"] == rows["dataset"].map(tables.primary)]
     if rows["iqm"].isna().all():
         return []
-    text = [short(iqm) if n else "–" for iqm, n in zip(rows["iqm"], rows["n"], strict=True)]
-    text = [
-        f"{cell}\n{d}/{n} diverged" if d else cell
-        for cell, d, n in zip(text, rows["diverged"], rows["n_expected"], strict=True)
-    ]
     column = rows["metric"].map(lambda name: described(name).replace(" (", "\n("))
     place = rows["architecture"].map(wrap) + "\non " + rows["dataset"].map(plain) + "\n" + column
+    text = [_final(row) for row in rows.to_dict("records")]
     long = rows.assign(place=place, text=text, log=log_values(rows["iqm"], rows["metric"]))
-    order: dict[str, Any] = {
-        "index": list(rows["objective"].unique()),
-        "columns": list(place.unique()),
-    }
-    texts, logs = (
-        long.pivot(index="objective", columns="place", values=of).reindex(**order)
-        for of in ("text", "log")
-    )
-    worse, turned = logs - logs.min(), logs.shape[1] > 4  # many places grow downwards, not sideways
-    if turned:
-        worse, texts = worse.T, texts.T
-    tall, heads = (
-        (order["columns"], map(wrap, order["index"]))
-        if turned
-        else (map(wrap, order["index"]), list(place))
-    )
-    height = 0.4 + inches(heads) + len(worse) * max(0.45, 0.1 + inches(tall))
-    figure, ax = plt.subplots(figsize=(2.2 + (1.6 if turned else 1.95) * worse.shape[1], height))
-    heat(ax, worse, texts)
-    if turned:
-        ax.set_xticks(ax.get_xticks(), [wrap(name) for name in worse.columns], rotation=0)
+    objectives = list(rows["objective"].unique())
+    places = list(place.unique())
+    names = [wrap(name) for name in objectives]
+    is_turned = len(places) > MOST_COLUMNS
+    texts = _objectives_by_places(long, "text", objectives, places)
+    logs = _objectives_by_places(long, "log", objectives, places)
+    worse = logs - logs.min()
+    if is_turned:
+        height = 0.4 + inches(names) + len(places) * max(0.45, 0.1 + inches(places))
+        figure, ax = plt.subplots(figsize=(2.2 + 1.6 * len(objectives), height))
+        heat(ax, worse.T, texts.T)
+        ax.set_xticks(ax.get_xticks(), names, rotation=0)
         ax.xaxis.tick_top()
-    caption = "IQM of the final value over the seeds that finished. Light is good; each place has its own scale, "
-    caption += "the log of the ratio to its best. Grey: no finished seed."
-    return [
-        save(figure, rows, folder, Figure("heatmap", "Where each objective ends", caption, "where"))
-    ]
+    else:
+        height = 0.4 + inches(places) + len(objectives) * max(0.45, 0.1 + inches(names))
+        figure, ax = plt.subplots(figsize=(2.2 + 1.95 * len(places), height))
+        heat(ax, worse, texts)
+    saved = Figure("heatmap", "Where each objective ends", HEATMAP, "where")
+    return [save(figure, rows, folder, saved)]
+
+
+def _final(row: Record) -> str:
+    """The text of a cell: `24.1`, and `1/5 diverged` below it."""
+    value = short(row["iqm"]) if row["n"] else "–"
+    if not row["diverged"]:
+        return value
+    return f"{value}\n{row['diverged']}/{row['n_expected']} diverged"
+
+
+def _objectives_by_places(
+    long: pd.DataFrame, values: str, objectives: list[str], places: list[str]
+) -> pd.DataFrame:
+    wide = long.pivot(index="objective", columns="place", values=values)
+    return wide.reindex(index=objectives, columns=places)
 
 
 def cost(tables: Tables, folder: Path) -> list[Figure]:
     """Training milliseconds per generator step, critic steps included, and the same in reference
     workloads."""
     rows = tables.cells[tables.cells["g_steps"] > 0]
-    rows = rows.assign(ms_per_g_step=1000 * rows["train_seconds"] / rows["g_steps"])
-    rows = rows.assign(references_per_g_step=rows["ms_per_g_step"] / rows["reference_ms"])
-    labels = {
-        "ms_per_g_step": "training ms per generator step",
-        "references_per_g_step": "the same ÷ a reference workload",
-    }
-    labels = {name: label for name, label in labels.items() if rows[name].notna().any()}
+    ms = 1000 * rows["train_seconds"] / rows["g_steps"]
+    rows = rows.assign(ms_per_g_step=ms, references_per_g_step=ms / rows["reference_ms"])
+    labels = with_values(COST_LABELS, rows)
+    if not labels:
+        return []
+    caption = f"{COST}{COST_IN_WORKLOADS if len(labels) > 1 else ''}."
     figures = []
-    for of, of_page in pages(rows) if labels else ():
-        figure, found = lists(of_page, labels, 3.0 + 3.0 * len(labels))
-        for dataset, (axes, ys) in found.items():
-            of_dataset = of_page[of_page["dataset"] == dataset]
-            for ax, (column, label) in zip(axes, labels.items(), strict=True):
-                for (architecture, name), values in of_dataset.groupby(
-                    ["architecture", "objective"]
-                )[column]:
-                    y, look = (
-                        ys[architecture, name],
-                        style(str(name)) | {"linestyle": "", "markersize": 3.5},
-                    )
-                    ax.plot(values, np.full(len(values), y), **look, alpha=0.6)
-                    ax.plot([values.median()] * 2, [y - 0.35, y + 0.35], color="k", linewidth=1.5)
+    for part, page in pages(rows):
+        figure, datasets = lists(page, labels, 3.0 + 3.0 * len(labels))
+        for dataset, lines in datasets.items():
+            per_dataset = page[page["dataset"] == dataset]
+            for ax, (column, label) in zip(lines.axes, labels.items(), strict=True):
                 ax.set_xlabel(label)
-                if of_dataset[column].isna().all():
-                    not_recorded(ax)
-                else:
-                    ax.set_xscale("log")
-                    log_axis(ax.xaxis)
-        caption = "One mark per seed, a stroke at the median. The training clock only, without measuring; a "
-        caption += "generator step includes its critic steps. Cells that shared a machine with other work are slower"
-        caption += (
-            "; a reference workload, timed before each cell, was slowed as well."
-            if len(labels) > 1
-            else "."
-        )
-        data = of_page[["key", "objective", *GROUP, "seed", *labels]]
-        figures.append(
-            save(
-                figure,
-                data,
-                folder,
-                Figure("cost", "Cost of a generator step", caption, "cost"),
-                of,
-            )
-        )
+                _marks(ax, lines, per_dataset, column)
+        data = page[["key", "objective", *PLACE, "seed", *labels]]
+        saved = Figure("cost", "Cost of a generator step", caption, "cost")
+        figures.append(save(figure, data, folder, saved, part))
     return figures
+
+
+def _marks(ax: Axes, lines: Lines, rows: pd.DataFrame, column: str) -> None:
+    """A mark per seed and a stroke at the median, for every objective of a dataset."""
+    for item, values in rows.groupby(["architecture", "objective"])[column]:
+        y = lines.heights[item]
+        look = style(item[1]) | {"linestyle": "", "markersize": 3.5}
+        ax.plot(values, np.full(len(values), y), **look, alpha=0.6)
+        ax.plot([values.median()] * 2, [y - 0.35, y + 0.35], color="k", linewidth=1.5)
+    if rows[column].isna().all():
+        not_recorded(ax)
+    else:
+        ax.set_xscale("log")
+        log_axis(ax.xaxis)

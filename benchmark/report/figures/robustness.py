@@ -1,220 +1,278 @@
-"""Which objective trains which architecture: the grid of Gulrajani et al. 2017 (arXiv:1704.00028),
-figure 2, with numbers. Per image dataset with two architectures or more: the final values, samples
-at equal generator steps, and samples at equal training time. What diverged or collapsed is framed
-in all three, every other verdict but ok named."""
+"""Which objective trains which architecture: figure 2 of Gulrajani et al. 2017 (arXiv:1704.00028),
+with numbers.
+
+Every image dataset with two architectures or more has three figures: the final values, samples at
+equal generator steps, and samples at equal training time. In all three a frame marks what diverged
+or collapsed; the samples also name every other verdict but ok."""
 
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from benchmark.analysis.tables import Tables, crossed, lost, robustness
-from benchmark.drawing.style import (
-    Figure,
-    described,
-    heat,
-    inches,
-    log_values,
-    plain,
-    save,
-    short,
-    stem,
-    wrap,
-)
+from benchmark.drawing.layout import heat
+from benchmark.drawing.save import Figure, save, stem
+from benchmark.drawing.style import Look, described, inches, log_values, plain, short, wrap
 from benchmark.report.figures.samples import saved_samples
+from benchmark.text import Record, duration
 
 TILE = 4  # a pane shows TILE x TILE images
-BYTES = 1e6  # of the images of a figure; with more, the panes show fewer
-FRAMES: Any = {  # verdict -> frame; told apart by the line as well
+BYTES = 1e6  # of the images in a figure; with more, the panes show fewer images
+WIDTH = 1.06  # from the left of a pane, whose side is 1, to the left of the next
+HEIGHT = 1.24  # from the top of a pane to the top of the next, with the texts below it
+
+# verdict -> frame; frames differ in the line too, so that they can be told apart without colour
+COLLAPSED: Look = {"edgecolor": "#6A3D9A", "linewidth": 2.5, "linestyle": (0, (3, 3))}
+FRAMES: dict[str, Look] = {
     "diverged": {"edgecolor": "#B2182B", "linewidth": 2.5, "linestyle": "-"},
-    "collapsed": {"edgecolor": "#6A3D9A", "linewidth": 2.5, "linestyle": (0, (3, 3))},
+    "collapsed": COLLAPSED,
+    "late collapse": COLLAPSED,
 }
-FRAMES["late collapse"] = FRAMES["collapsed"]
-HALO: Any = {
-    "edgecolor": "white",
-    "linewidth": 5.5,
-}  # below a frame, which then stands out from any colour
-MARKS = "Solid frame: diverged. Dashed frame: collapsed, or late collapse. Other verdicts are named, without a frame."
+HALO: Look = {"edgecolor": "white", "linewidth": 5.5}
+"""Below a frame, so that the frame stands out from every colour."""
+
+MARKS = (
+    "Solid frame: diverged. Dashed frame: collapsed, or late collapse. Other verdicts are named, "
+    "without a frame."
+)
+FINAL = (
+    "IQM of the final value over the seeds that finished, and how many seeds were lost. Light is "
+    f"good, on one logarithmic scale. {MARKS} Diverged runs do not count in the IQM, all others "
+    "do. Grey: no finished seed."
+)
+EQUAL_STEPS = (
+    "After {} generator steps: the most that all finished runs have saved samples of, or, where "
+    "they share none, those of the run that ended first. A run that has none of that step shows "
+    "its last before it, with the step below."
+)
+EQUAL_TIME = (
+    "Within a row, each run's last saved samples at or before the training time on the left, the "
+    "least that a finished run of that architecture took; below them the generator step and the "
+    "time they are of. The training clock only, without measuring."
+)
+FIRST_SAMPLES = "The first {} samples, not picked."
 
 
-def robustness_figures(tables: Tables, folder: Path) -> list[Figure]:
+class Sheet(NamedTuple):
+    """The texts of a figure of samples."""
+
+    name: str
+    title: str
+    caption: str
+    labels: pd.Series
+    """The text below every pane; NaN for none."""
+    times: dict[str, str] = {}
+    """architecture -> its training time."""
+
+
+def draw(tables: Tables, folder: Path) -> list[Figure]:
     """The figures of every dataset with two architectures or more, as far as there are results."""
     samples = saved_samples(tables, folder)
     figures = []
     for dataset in crossed(tables.cells):
-        figures.append(final_values(tables, folder, dataset))
+        figures += final_values(tables, folder, dataset)
         rows = samples[samples["dataset"] == dataset]
-        if len(rows):
-            seed = (
-                rows.groupby("seed", sort=False)["cell"].nunique().idxmax()
-            )  # the first with the most panes
-            cells = tables.cells[
-                (tables.cells["dataset"] == dataset) & (tables.cells["seed"] == seed)
-            ]
-            rows = rows[rows["seed"] == seed]
-            figures += [at_equal_steps(cells, rows, folder), at_equal_time(cells, rows, folder)]
-    return [figure for figure in figures if figure]
+        if rows.empty:
+            continue
+        # the first of the seeds with the most panes
+        seed = rows.groupby("seed", sort=False)["cell"].nunique().idxmax()
+        is_shown = (tables.cells["dataset"] == dataset) & (tables.cells["seed"] == seed)
+        cells = tables.cells[is_shown]
+        rows = rows[rows["seed"] == seed]
+        figures += [at_equal_steps(cells, rows, folder), at_equal_time(cells, rows, folder)]
+    return figures
 
 
-def final_values(tables: Tables, folder: Path, dataset: str) -> Figure | None:
+def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
     """Architecture x objective: IQM over seeds of the primary metric's final value, and how many
-    seeds were lost."""
+    seeds were lost. No figure where no run has finished."""
     rows = robustness(tables, dataset)
     if not rows["n"].any():
-        return None
+        return []
     column = tables.primary[dataset]
-    text = [
-        "\n".join([*([short(row["iqm"])] if row["n"] > 0 else []), *lost(row)])
-        for row in rows.to_dict("records")
-    ]
-    rows = rows.assign(log=log_values(rows["iqm"], pd.Series(column, rows.index)), text=text)
-    order: dict[str, Any] = {
-        "index": rows["architecture"].unique(),
-        "columns": rows["objective"].unique(),
-    }
-    wide: Any = {
-        name: rows.pivot(index="architecture", columns="objective", values=name).reindex(**order)
-        for name in rows
-    }
-    height = max(0.75, 0.25 + inches(text), 0.1 + inches(map(wrap, order["index"])))
-    height = 0.6 + inches(map(wrap, order["columns"])) + height * len(order["index"])
-    figure, ax = plt.subplots(figsize=(2.2 + 1.5 * len(order["columns"]), height))
-    heat(ax, wide["log"] - wide["log"].min(axis=None), wide["text"].fillna("not in\nthe matrix"))
-    ax.set_xticks(ax.get_xticks(), [wrap(name) for name in order["columns"]], rotation=0)
+    logs = log_values(rows["iqm"], pd.Series(column, rows.index))
+    texts = [_final(row) for row in rows.to_dict("records")]
+    rows = rows.assign(log=logs, text=texts)
+    architectures = list(rows["architecture"].unique())
+    objectives = list(rows["objective"].unique())
+    wide: dict[str, pd.DataFrame] = {}
+    for name in ("log", "text", *FRAMES):
+        by_place = rows.pivot(index="architecture", columns="objective", values=name)
+        wide[name] = by_place.reindex(index=architectures, columns=objectives)
+    heads = [wrap(name) for name in objectives]
+    height = max(0.75, 0.25 + inches(texts), 0.1 + inches(map(wrap, architectures)))
+    size = (2.2 + 1.5 * len(heads), 0.6 + inches(heads) + height * len(architectures))
+    figure, ax = plt.subplots(figsize=size)
+    worse = wide["log"] - wide["log"].min(axis=None)
+    heat(ax, worse, wide["text"].fillna("not in\nthe matrix"))
+    ax.set_xticks(ax.get_xticks(), heads, rotation=0)
     ax.xaxis.tick_top()
-    for i, j in np.ndindex(wide["seeds"].shape):
-        for inset, marks in ((0.05, ["diverged"]), (0.1, ["collapsed", "late collapse"])):
-            if any(wide[mark].iloc[i, j] > 0 for mark in marks):
-                look = FRAMES[marks[0]]
-                corner, size = (j + inset, i + inset), 1 - 2 * inset
-                for line in (HALO, look):
-                    ax.add_patch(plt.Rectangle(corner, size, size, fill=False, **line))
+    for i, j in np.ndindex(worse.shape):
+        if wide["diverged"].iloc[i, j] > 0:
+            _frame(ax, (j, i), 0.05, FRAMES["diverged"])
+        if wide["collapsed"].iloc[i, j] > 0 or wide["late collapse"].iloc[i, j] > 0:
+            _frame(ax, (j, i), 0.1, COLLAPSED)
     title = f"Robustness, {dataset}: final {described(column)}"
     figure.suptitle(plain(title), fontsize=10)
-    caption = "IQM of the final value over the seeds that finished, and how many seeds were lost. Light is good, on "
-    caption += f"one logarithmic scale. {MARKS} Diverged runs do not count in the IQM, all others do. Grey: no "
-    caption += "finished seed."
     data = rows.drop(columns=["log", "text"])
-    return save(
-        figure, data, folder, Figure(stem("robustness_final", dataset), title, caption, "where")
-    )
+    saved = Figure(stem("robustness_final", dataset), title, FINAL, "where")
+    return [save(figure, data, folder, saved)]
+
+
+def _final(row: Record) -> str:
+    """The text of a cell: `24.1`, and a line for every way in which seeds were lost."""
+    value = [short(row["iqm"])] if row["n"] > 0 else []
+    return "\n".join([*value, *lost(row)])
+
+
+def _frame(ax: Axes, corner: tuple[int, int], inset: float, look: Look) -> None:
+    """A frame within the unit square at a corner, on a halo."""
+    x, y = corner
+    side = 1 - 2 * inset
+    for line in (HALO, look):
+        square = plt.Rectangle((x + inset, y + inset), side, side, fill=False, **line)
+        ax.add_patch(square)
 
 
 def at_equal_steps(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
     """Samples of one seed after the most generator steps that all finished runs have saved samples
-    of; where they have none in common, after those of the run that ended first. `rows`: the saved
-    samples of `cells`."""
-    of_run = _finished(rows, "dataset").groupby("cell")["g_steps"]
-    steps = max(set.intersection(*of_run.agg(set)), default=0) or of_run.max().min()
+    of; where they share none, after those of the run that ended first. rows: the saved samples of
+    `cells`."""
+    per_run = _finished(rows, "dataset").groupby("cell")["g_steps"]
+    steps = max(set.intersection(*per_run.agg(set)), default=0) or per_run.max().min()
     panes = _panes(cells, rows[rows["g_steps"] <= steps]).assign(equal_steps=steps)
-    labels = panes["g_steps"].where(panes["g_steps"] < steps).map(_steps, na_action="ignore")
-    title = f"Robustness, {cells['dataset'].iloc[0]}: samples after {steps:,.0f} generator steps"
-    caption = f"After {steps:,.0f} generator steps: the most that all finished runs have saved samples of, or, where "
-    caption += "they share none, those of the run that ended first. A run that has none of that step shows its last "
-    caption += "before it, with the step below."
-    return _draw(panes, labels, {}, folder, "robustness_steps", title, caption)
+    earlier = panes["g_steps"].where(panes["g_steps"] < steps)
+    sheet = Sheet(
+        "robustness_steps",
+        f"Robustness, {cells['dataset'].iloc[0]}: samples after {steps:,.0f} generator steps",
+        EQUAL_STEPS.format(f"{steps:,.0f}"),
+        earlier.map(_steps, na_action="ignore"),
+    )
+    return _draw(panes, sheet, folder)
 
 
 def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
     """Samples of one seed at or before an equal training time within each architecture: the least
-    that a finished run of it took. `rows`: the saved samples of `cells`."""
-    ends = _finished(rows, "architecture").groupby(["architecture", "cell"])["train_seconds"].max()
-    least = ends.groupby("architecture").min()
-    panes = _panes(cells, rows[rows["train_seconds"] <= rows["architecture"].map(least)])
-    panes = panes.assign(equal_seconds=panes["architecture"].map(least))
-    title = f"Robustness, {cells['dataset'].iloc[0]}: samples at equal training time"
-    caption = "Within a row, each run's last saved samples at or before the training time on the left, the least "
-    caption += "that a finished run of that architecture took; below them the generator step and the time they are "
-    caption += "of. The training clock only, without measuring."
-    times = least.map(_seconds).to_dict()
-    labels = (
-        panes["g_steps"].map(_steps, na_action="ignore")
-        + ", "
-        + panes["train_seconds"].map(_seconds)
+    that a finished run of it took. rows: the saved samples of `cells`."""
+    finished = _finished(rows, "architecture")
+    ends = finished.groupby(["architecture", "cell"])["train_seconds"].max()
+    limits = ends.groupby("architecture").min()
+    in_time = rows["train_seconds"] <= rows["architecture"].map(limits)
+    panes = _panes(cells, rows[in_time])
+    panes = panes.assign(equal_seconds=panes["architecture"].map(limits))
+    steps = panes["g_steps"].map(_steps, na_action="ignore")
+    sheet = Sheet(
+        "robustness_time",
+        f"Robustness, {cells['dataset'].iloc[0]}: samples at equal training time",
+        EQUAL_TIME,
+        steps + ", " + panes["train_seconds"].map(_time),
+        limits.map(_time).to_dict(),
     )
-    return _draw(panes, labels, times, folder, "robustness_time", title, caption)
+    return _draw(panes, sheet, folder)
 
 
-def _finished(rows: pd.DataFrame, of: str) -> pd.DataFrame:
-    """The samples of the runs that are done; of all runs of an `of` where none is."""
+def _steps(steps: float) -> str:
+    return f"{steps:,.0f} steps"
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds, digits=3)
+
+
+def _finished(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """The samples of the runs that are done; of all runs with a label of `axis` where none is."""
     done = rows["status"] == "done"
-    return rows[done | ~done.groupby(rows[of]).transform("any")]
+    return rows[done | ~done.groupby(rows[axis]).transform("any")]
 
 
 def _panes(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, with the last of its samples among `rows` and its mark."""
-    last = (
-        rows.sort_values("g_steps", kind="stable")
-        .drop_duplicates("cell", keep="last")
-        .set_index("cell")
-    )
+    ordered = rows.sort_values("g_steps", kind="stable")
+    last = ordered.drop_duplicates("cell", keep="last").set_index("cell")
     names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "verdict"]
     panes = cells[names].join(last[["g_steps", "samples_seen", "train_seconds", "file"]], on="key")
     return panes.assign(mark=[_mark(pane) for pane in panes.to_dict("records")])
 
 
-def _mark(pane: dict[Any, Any]) -> str:
+def _mark(pane: Record) -> str:
+    """What a pane says of its run: nothing where the run is done and ok."""
     if pane["status"] == "diverged":
         return f"diverged at step {pane['onset']:,.0f}"
     if pane["status"] != "done":
         return str(pane["status"])
-    return "" if pd.isna(pane["verdict"]) or pane["verdict"] == "ok" else str(pane["verdict"])
+    if pd.isna(pane["verdict"]) or pane["verdict"] == "ok":
+        return ""
+    return str(pane["verdict"])
 
 
-def _draw(
-    panes: pd.DataFrame,
-    labels: pd.Series,
-    times: dict[Any, str],
-    folder: Path,
-    name: str,
-    title: str,
-    caption: str,
-) -> Figure:
-    """Architectures (rows) x objectives (columns) of panes, by architecture with a time, by pane
-    with a label. All on one axes: a pane is a square of side 1, and an axes for each would take
-    most of the time."""
-    rows, columns = list(panes["architecture"].unique()), list(panes["objective"].unique())
-    figure, ax = plt.subplots(figsize=(1.5 + 1.5 * len(columns), 0.8 + 1.75 * len(rows)))
-    records = panes.assign(label=labels.fillna("")).to_dict("records")
-    found = {(pane["architecture"], pane["objective"]): pane for pane in records}
-    images = {
-        place: np.load(pane["file"])["samples"]
-        for place, pane in found.items()
-        if not pd.isna(pane["file"])
-    }
+def _draw(panes: pd.DataFrame, sheet: Sheet, folder: Path) -> Figure:
+    """Architectures (rows) x objectives (columns) of panes. All are on one axes, on which a pane is
+    a square of side 1: an axes for each would take most of the time."""
+    rows = list(panes["architecture"].unique())
+    columns = list(panes["objective"].unique())
+    by_place: dict[Any, Record] = {}
+    for pane in panes.assign(label=sheet.labels.fillna("")).to_dict("records"):
+        by_place[pane["architecture"], pane["objective"]] = pane
+    images = _images(by_place)
     side = _side(len(images), next(iter(images.values()))) if images else TILE
+    figure, ax = plt.subplots(figsize=(1.5 + 1.5 * len(columns), 0.8 + 1.75 * len(rows)))
     for (i, architecture), (j, objective) in product(enumerate(rows), enumerate(columns)):
-        x, y, pane = 1.06 * j, 1.24 * i, found.get((architecture, objective))
-        if pane and (architecture, objective) in images:
-            picture = _tile(images[architecture, objective], side)
-            ax.imshow(picture, extent=(x, x + 1, y + 1, y), interpolation="none")
-            text = "\n".join(filter(None, (pane["mark"], pane["label"])))
-            ax.text(x + 0.5, y + 1.03, text, ha="center", va="top", size=7)
+        place = (architecture, objective)
+        corner = (WIDTH * j, HEIGHT * i)
+        if place in images:
+            _show(ax, corner, by_place[place], _tile(images[place], side))
         else:
-            text = (
-                "not in\nthe matrix"
-                if pane is None
-                else pane["mark"].replace(" at", "\nat") or "no samples"
-            )
-            ax.add_patch(plt.Rectangle((x, y), 1, 1, facecolor="0.92", edgecolor="0.8"))
-            ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", size=8)
-        if pane and (look := FRAMES.get(pane["verdict"])):
-            ax.add_patch(plt.Rectangle((x, y), 1, 1, fill=False, clip_on=False, **look))
+            _show_empty(ax, corner, by_place.get(place))
+        verdict = by_place[place]["verdict"] if place in by_place else None
+        if verdict in FRAMES:
+            look = {"fill": False, "clip_on": False, **FRAMES[verdict]}
+            ax.add_patch(plt.Rectangle(corner, 1, 1, **look))
     for j, objective in enumerate(columns):
-        ax.text(1.06 * j + 0.5, -0.05, wrap(objective), ha="center", va="bottom", size=8)
+        ax.text(WIDTH * j + 0.5, -0.05, wrap(objective), ha="center", va="bottom", size=8)
     for i, architecture in enumerate(rows):
-        time = f"\n\n{times[architecture]}" if architecture in times else ""
-        ax.text(-0.08, 1.24 * i + 0.5, wrap(architecture) + time, ha="right", va="center", size=8)
-    ax.set(xlim=(-0.02, 1.06 * len(columns)), ylim=(1.24 * len(rows), -0.02), aspect="equal")
+        head = wrap(architecture)
+        if architecture in sheet.times:
+            head += f"\n\n{sheet.times[architecture]}"
+        ax.text(-0.08, HEIGHT * i + 0.5, head, ha="right", va="center", size=8)
+    ax.set(xlim=(-0.02, WIDTH * len(columns)), ylim=(HEIGHT * len(rows), -0.02), aspect="equal")
     ax.set_axis_off()
-    title += f", seed {panes['seed'].iloc[0]}"
+    title = f"{sheet.title}, seed {panes['seed'].iloc[0]}"
     figure.suptitle(plain(title), fontsize=10)
-    caption += f" The first {side**2} samples, not picked. {MARKS}"
-    saved = Figure(stem(name, panes["dataset"].iloc[0]), title, caption, "where")
+    caption = f"{sheet.caption} {FIRST_SAMPLES.format(side**2)} {MARKS}"
+    saved = Figure(stem(sheet.name, panes["dataset"].iloc[0]), title, caption, "where")
     return save(figure, panes.drop(columns="file"), folder, saved)
+
+
+def _images(by_place: dict[Any, Record]) -> dict[Any, np.ndarray]:
+    """The saved images (n, C, H, W) of every pane that has some."""
+    images = {}
+    for place, pane in by_place.items():
+        if not pd.isna(pane["file"]):
+            images[place] = np.load(pane["file"])["samples"]
+    return images
+
+
+def _show(ax: Axes, corner: tuple[float, float], pane: Record, picture: np.ndarray) -> None:
+    """A pane's samples, with its mark and its label below."""
+    x, y = corner
+    ax.imshow(picture, extent=(x, x + 1, y + 1, y), interpolation="none")
+    text = "\n".join(filter(None, (pane["mark"], pane["label"])))
+    ax.text(x + 0.5, y + 1.03, text, ha="center", va="top", size=7)
+
+
+def _show_empty(ax: Axes, corner: tuple[float, float], pane: Record | None) -> None:
+    """A grey pane that says why there are no samples."""
+    x, y = corner
+    text = "not in\nthe matrix"
+    if pane is not None:
+        text = pane["mark"].replace(" at", "\nat") or "no samples"
+    ax.add_patch(plt.Rectangle(corner, 1, 1, facecolor="0.92", edgecolor="0.8"))
+    ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", size=8)
 
 
 def _side(panes: int, images: np.ndarray) -> int:
@@ -224,16 +282,7 @@ def _side(panes: int, images: np.ndarray) -> int:
 
 def _tile(images: np.ndarray, side: int) -> np.ndarray:
     """The first side x side of uint8 images (n, C, H, W) as one picture (side H, side W, 3)."""
-    sheet = images[: side**2].reshape(side, side, *images.shape[1:]).transpose(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(side * images.shape[2], side * images.shape[3], images.shape[1])
-    return sheet.repeat(3 // images.shape[1], axis=-1)
-
-
-def _steps(steps: float) -> str:
-    return f"{steps:,.0f} steps"
-
-
-def _seconds(seconds: float) -> str:
-    """`12 s`, `3.4 min`, `2.1 h`."""
-    size, unit = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
-    return f"{seconds / size:.3g} {unit}"
+    _, channels, height, width = images.shape
+    sheet = images[: side**2].reshape(side, side, channels, height, width)
+    sheet = sheet.transpose(0, 3, 1, 4, 2).reshape(side * height, side * width, channels)
+    return sheet.repeat(3 // channels, axis=-1)

@@ -1,21 +1,26 @@
-"""Figures of quantities over a run: learning curves, gradient norms, gradient norms by layer,
-scores. A line is the median over seeds, its band runs from the lowest seed to the highest."""
+"""Quantities over a run: learning curves, gradient norms, gradient norms by layer, scores.
+
+A line is the median over seeds, its band runs from the lowest seed to the highest."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from benchmark.analysis.convergence import GROUP
+from benchmark.analysis.convergence import GROUP as PLACE
 from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import log_axis, not_recorded, pages, panels
-from benchmark.drawing.style import Figure, described, save, style
+from benchmark.drawing.save import Figure, save
+from benchmark.drawing.style import Look, described, style
 
-BAND = "Median over seeds; the band runs from the lowest seed to the highest."
-POINTS = 120  # a line has no more: enough for its width
+MOST_POINTS = 120  # on a line; more would not be seen at its width
+SHARES = ("saturation", "clipped")  # quantities between 0 and 1
+CLOCKS = {"samples_seen": "samples seen by the critic", "train_seconds": "training seconds"}
+NETWORKS = {"D": "critic", "G": "generator"}
 NORMS = {
     "d_grad_norm": "critic's gradient norm",
     "g_grad_norm": "generator's gradient norm",
@@ -27,66 +32,99 @@ SCORES = {
     "saturation": "share of σ(D) saturated",
     "clipped": "share of weights at ±c",
 }
-NETWORKS = {"D": "critic", "G": "generator"}
+BAND = "Median over seeds; the band runs from the lowest seed to the highest."
+LEARNING_CAPTION = (
+    f"{BAND} Dashed line: the noise floor, real against held-out real; dotted: the target, where "
+    "there is one; dash-dotted: the equal training time. Seconds are those of training alone, "
+    "without measuring. ✕: the last measurement of a run that diverged; the median goes on over "
+    "the seeds that are left."
+)
+NORMS_CAPTION = f"{BAND} A gradient penalty pulls the slope to 1."
+LAYERS_CAPTION = (
+    f"At each run's last evaluation. {BAND} Weights only, without biases and normalisation. A line "
+    "that falls or rises by orders of magnitude towards the input is a gradient that vanishes or "
+    "explodes."
+)
+SCORES_CAPTION = (
+    f"{BAND} First the mean score of real samples less that of fake ones, in standard deviations "
+    "within a batch: at 0 the critic does not tell them apart, far above it there is little "
+    "overlap left. σ(D) is saturated within 0.001 of 0 or 1; only losses with a sigmoid have it, "
+    "only clipping has weights at ±c."
+)
+LEARNING_FIGURE = Figure("learning_curves", "Learning curves", LEARNING_CAPTION, "speed")
+NORMS_FIGURE = Figure("gradient_norms", "Gradient norms", NORMS_CAPTION, "stability")
+LAYERS_FIGURE = Figure("layers", "Gradient norm of every layer", LAYERS_CAPTION, "stability")
+SCORES_FIGURE = Figure("scores", "Scores of the critic", SCORES_CAPTION, "stability")
+
+
+class Quantities(NamedTuple):
+    """What a figure of traces shows."""
+
+    labels: dict[str, str]
+    """column of `steps` -> the label of its axes."""
+    logarithmic: list[str]
+    """The columns on a logarithmic axis. A run without a finite value of any of them is left
+    out."""
 
 
 def learning_curves(tables: Tables, folder: Path) -> list[Figure]:
     """The primary metric against samples seen and against training seconds."""
     rows = joined(tables.evals, tables.cells)
     rows = rows[rows["metric"].astype(str) == rows["dataset"].map(tables.primary)]
-    return [_learning(tables, folder, of, of_page) for of, of_page in pages(rows) if len(of_page)]
+    figures = []
+    for part, page in pages(rows):
+        if page.empty:
+            continue
+        data = over_seeds(page, "samples_seen", ["value"])
+        key = [*PLACE, "objective", "samples_seen"]
+        seconds = page.groupby(key, sort=False, observed=True)["train_seconds"].median()
+        data = data.join(seconds, on=key)
+        figure, axes = panels(data, CLOCKS, width=9, height=2.3, sharey="row")
+        ends = _diverged_ends(page)
+        for place, per_place in data.groupby(PLACE, sort=False):
+            _learning(axes[place], tables, per_place, ends)
+        figures.append(save(figure, data, folder, LEARNING_FIGURE, part))
+    return figures
 
 
-def _learning(tables: Tables, folder: Path, of: str, rows: pd.DataFrame) -> Figure:
-    data = over_seeds(rows, "samples_seen", ["value"])
-    clock = rows.groupby([*GROUP, "objective", "samples_seen"], sort=False, observed=True)[
-        "train_seconds"
-    ].median()
-    data = data.join(clock, on=[*GROUP, "objective", "samples_seen"])
-    clocks = {"samples_seen": "samples seen by the critic", "train_seconds": "training seconds"}
-    figure, axes = panels(data, clocks, width=9, height=2.3, sharey="row")
-    last = rows.sort_values("samples_seen", kind="stable").drop_duplicates("cell", keep="last")
-    last = last[last["status"] == "diverged"]
-    primary, targets = tables.primary, tables.cells.groupby(GROUP)["target"].first().to_dict()
-    for place, of_place in data.groupby(GROUP, sort=False):
-        dataset, architecture = map(str, place)
-        column = primary[dataset]
-        ends = last[(last["dataset"] == dataset) & (last["architecture"] == architecture)]
-        for ax, (name, label) in zip(axes[place], clocks.items(), strict=True):
-            lines(ax, of_place, name, markersize=3)
-            ax.axhline(tables.floor(dataset, column), color="0.35", linestyle="--", linewidth=1)
-            ax.axhline(targets[place], color="0.35", linestyle=":", linewidth=1.2)
-            for end in ends.to_dict("records"):
-                look = {
-                    "color": style(end["objective"])["color"],
-                    "markeredgecolor": "k",
-                    "markersize": 8,
-                }
-                ax.plot(end[name], end["value"], "X", **look)
-            ax.set_xlabel(label)
-            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-            ax.xaxis.set_major_locator(MaxNLocator(4))
-        if place in tables.equal_seconds:
-            axes[place][1].axvline(
-                tables.equal_seconds[place], color="0.35", linestyle="-.", linewidth=1
-            )
-        axes[place][0].set_ylabel(described(column))
-        if of_place["low"].min() > 0:
-            axes[place][0].set_yscale("log")
-            log_axis(axes[place][0].yaxis)
-    caption = f"{BAND} Dashed line: the noise floor, real against held-out real; dotted: the target, where there is "
-    caption += "one; dash-dotted: the equal training time. Seconds are those of training alone, without measuring. "
-    caption += "✕: the last measurement of a run that diverged; the median goes on over the seeds that are left."
-    return save(
-        figure, data, folder, Figure("learning_curves", "Learning curves", caption, "speed"), of
-    )
+def _diverged_ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """The last evaluation of every run that diverged."""
+    ordered = rows.sort_values("samples_seen", kind="stable")
+    last = ordered.drop_duplicates("cell", keep="last")
+    return last[last["status"] == "diverged"]
+
+
+def _learning(axes: Any, tables: Tables, data: pd.DataFrame, ends: pd.DataFrame) -> None:
+    """The curves of one place, an axes per clock, with the noise floor, target and equal time."""
+    dataset = str(data["dataset"].iloc[0])
+    architecture = str(data["architecture"].iloc[0])
+    is_here = (tables.cells["dataset"] == dataset) & (tables.cells["architecture"] == architecture)
+    target = tables.cells[is_here]["target"].iloc[0]
+    ends = ends[(ends["dataset"] == dataset) & (ends["architecture"] == architecture)]
+    column = tables.primary[dataset]
+    for ax, (clock, label) in zip(axes, CLOCKS.items(), strict=True):
+        lines(ax, data, clock, markersize=3)
+        ax.axhline(tables.floor(dataset, column), color="0.35", linestyle="--", linewidth=1)
+        ax.axhline(target, color="0.35", linestyle=":", linewidth=1.2)
+        for end in ends.to_dict("records"):
+            look = {"color": style(end["objective"])["color"], "markeredgecolor": "k"}
+            ax.plot(end[clock], end["value"], "X", **look, markersize=8)
+        ax.set_xlabel(label)
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+    equal_seconds = tables.equal_seconds.get((dataset, architecture))
+    if equal_seconds is not None:
+        axes[1].axvline(equal_seconds, color="0.35", linestyle="-.", linewidth=1)
+    axes[0].set_ylabel(described(column))
+    if data["low"].min() > 0:
+        axes[0].set_yscale("log")
+        log_axis(axes[0].yaxis)
 
 
 def gradient_norms(tables: Tables, folder: Path) -> list[Figure]:
     """Traces of both networks' gradient norms and of the critic's slope at x̂."""
-    caption = f"{BAND} A gradient penalty pulls the slope to 1."
     rows = joined(tables.steps, tables.cells)
-    return _traces(rows, NORMS, list(NORMS), folder, "gradient_norms", "Gradient norms", caption)
+    return _traces(rows, Quantities(NORMS, list(NORMS)), NORMS_FIGURE, folder)
 
 
 def scores(tables: Tables, folder: Path) -> list[Figure]:
@@ -95,114 +133,121 @@ def scores(tables: Tables, folder: Path) -> list[Figure]:
     rows = joined(tables.steps, tables.cells)
     spread = np.sqrt((rows["d_real_std"] ** 2 + rows["d_fake_std"] ** 2) / 2)
     rows = rows.assign(separation=(rows["d_real"] - rows["d_fake"]) / spread.where(spread > 0))
-    caption = f"{BAND} First the mean score of real samples less that of fake ones, in standard deviations within a "
-    caption += "batch: at 0 the critic does not tell them apart, far above it there is little overlap left. σ(D) is "
-    caption += "saturated within 0.001 of 0 or 1; only losses with a sigmoid have it, only clipping has weights at "
-    caption += "±c."
-    return _traces(rows, SCORES, ["d_real_std"], folder, "scores", "Scores of the critic", caption)
+    return _traces(rows, Quantities(SCORES, ["d_real_std"]), SCORES_FIGURE, folder)
 
 
 def _traces(
-    rows: pd.DataFrame,
-    labels: dict[str, str],
-    log: list[str],
-    folder: Path,
-    name: str,
-    title: str,
-    caption: str,
+    rows: pd.DataFrame, quantities: Quantities, saved: Figure, folder: Path
 ) -> list[Figure]:
-    finite = np.isfinite(rows[[*labels]].astype(float))
-    labels = {column: label for column, label in labels.items() if finite[column].any()}
-    seen = rows[[*GROUP, "objective"]].assign(seen=pd.Series(finite[log].any(axis=1), rows.index))
-    rows = rows[seen.groupby([*GROUP, "objective"])["seen"].transform("any").astype(bool)]
+    """Quantities against generator steps, an axes per quantity that was recorded."""
+    finite = np.isfinite(rows[list(quantities.labels)].astype(float))
+    labels = {name: label for name, label in quantities.labels.items() if finite[name].any()}
+    if not labels:
+        return []
+    group = [*PLACE, "objective"]
+    has_value = finite[quantities.logarithmic].any(axis=1)
+    known = rows[group].assign(known=has_value).groupby(group)["known"].transform("any")
+    rows = rows[known.astype(bool)]
+    width = max(6.0, 3.0 * len(labels))
     figures = []
-    for of, of_page in pages(rows) if labels else ():
-        data = over_seeds(of_page, "g_step", list(labels))
-        width, sharex = max(6.0, 3.0 * len(labels)), "all" if of else "row"
+    for part, page in pages(rows):
+        data = over_seeds(page, "g_step", list(labels))
+        sharex = "all" if part else "row"
         figure, axes = panels(data, labels, width=width, height=1.7, sharex=sharex)
-        for place, of_place in data.groupby(GROUP, sort=False, observed=True):
-            for ax, (column, label) in zip(axes[place], labels.items(), strict=True):
-                traces = of_place[of_place["quantity"] == column].dropna(subset="median")
-                lines(ax, traces, "g_step", marker="", linewidth=1.2)
+        for place, per_place in data.groupby(PLACE, sort=False, observed=True):
+            for ax, (name, label) in zip(axes[place], labels.items(), strict=True):
                 ax.set_ylabel(label, size=8)
-                if column in log and (traces["median"] > 0).any():
-                    ax.set_yscale("log")
-                    log_axis(ax.yaxis)
-                elif traces.empty:
-                    not_recorded(ax)
-                elif column in ("saturation", "clipped"):
-                    ax.set_ylim(-0.03, 1.03)
-        for line in axes.values():
-            plt.setp(line, xlabel="generator steps" if line is list(axes.values())[-1] else "")
-            line[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        figures.append(save(figure, data, folder, Figure(name, title, caption, "stability"), of))
+                traces = per_place[per_place["quantity"] == name].dropna(subset="median")
+                _trace(ax, traces, name, name in quantities.logarithmic)
+        axes_lines = list(axes.values())
+        for axes_line in axes_lines:
+            axes_line[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        plt.setp(axes_lines[-1], xlabel="generator steps")
+        figures.append(save(figure, data, folder, saved, part))
     return figures
+
+
+def _trace(ax: Axes, traces: pd.DataFrame, name: str, is_logarithmic: bool) -> None:
+    """One quantity of one place."""
+    lines(ax, traces, "g_step", marker="", linewidth=1.2)
+    if is_logarithmic and (traces["median"] > 0).any():
+        ax.set_yscale("log")
+        log_axis(ax.yaxis)
+    elif traces.empty:
+        not_recorded(ax)
+    elif name in SHARES:
+        ax.set_ylim(-0.03, 1.03)
 
 
 def layers(tables: Tables, folder: Path) -> list[Figure]:
     """Gradient norm of every weight tensor against its depth, at the last evaluation of each
     run."""
-    rows = joined(tables.layers, tables.cells)
-    rows = rows[rows["g_step"] == rows.groupby("cell", observed=True)["g_step"].transform("max")]
-    weights = ~rows["layer"].astype(str).str.contains(r"bias$|norm")
-    rows = rows[
-        weights
-        | ~weights.groupby([rows["cell"].astype(str), rows["network"].astype(str)]).transform("any")
-    ]
-    depth = rows.groupby(["cell", "network"], observed=True)["depth"].rank("dense")
-    rows = rows.assign(layer_number=depth, network=rows["network"].astype(str))
-    networks = {name: label for name, label in NETWORKS.items() if name in set(rows["network"])}
+    rows = _last_weights(joined(tables.layers, tables.cells))
+    present = rows["network"].unique()
+    networks = {name: label for name, label in NETWORKS.items() if name in present}
+    if not networks:
+        return []
     figures = []
-    for of, of_page in pages(rows) if networks else ():
-        parts = [of_page[of_page["network"] == name] for name in networks]
-        parts = [
-            over_seeds(part, "layer_number", ["grad_norm"]).assign(network=part["network"].iloc[0])
-            for part in parts
-        ]
-        data = pd.concat(parts, ignore_index=True)
+    for part, page in pages(rows):
+        frames = []
+        for network in networks:
+            frame = over_seeds(page[page["network"] == network], "layer_number", ["grad_norm"])
+            frames.append(frame.assign(network=network))
+        data = pd.concat(frames, ignore_index=True)
         figure, axes = panels(data, networks, width=max(6.0, 4.5 * len(networks)), height=1.9)
-        for place, of_place in data.groupby(GROUP, sort=False, observed=True):
+        for place, per_place in data.groupby(PLACE, sort=False, observed=True):
             for ax, (network, label) in zip(axes[place], networks.items(), strict=True):
-                traces = of_place[(of_place["network"] == network) & (of_place["median"] > 0)]
-                lines(ax, traces, "layer_number", markersize=3)
-                ax.set(
-                    ylabel=f"{label}: gradient norm",
-                    xlabel="weight tensor, from the input to the output",
-                )
-                ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-                if len(traces):
-                    ax.set_yscale("log")
-                    log_axis(ax.yaxis)
-        caption = f"At each run's last evaluation. {BAND} Weights only, without biases and normalisation. A line "
-        caption += "that falls or rises by orders of magnitude towards the input is a gradient that vanishes or "
-        caption += "explodes."
-        saved = Figure("layers", "Gradient norm of every layer", caption, "stability")
-        figures.append(save(figure, data, folder, saved, of))
+                ax.set_ylabel(f"{label}: gradient norm")
+                _norms_by_layer(ax, per_place[per_place["network"] == network])
+        figures.append(save(figure, data, folder, LAYERS_FIGURE, part))
     return figures
+
+
+def _last_weights(rows: pd.DataFrame) -> pd.DataFrame:
+    """The weights at the last evaluation of each run, numbered by depth (`layer_number`). Biases
+    and normalisation are left out, except in a network that has nothing else."""
+    rows = rows[rows["g_step"] == rows.groupby("cell", observed=True)["g_step"].transform("max")]
+    rows = rows.assign(network=rows["network"].astype(str))
+    is_weight = ~rows["layer"].astype(str).str.contains(r"bias$|norm")
+    has_weights = is_weight.groupby([rows["cell"].astype(str), rows["network"]]).transform("any")
+    rows = rows[is_weight | ~has_weights]
+    depth = rows.groupby(["cell", "network"], observed=True)["depth"].rank("dense")
+    return rows.assign(layer_number=depth)
+
+
+def _norms_by_layer(ax: Axes, rows: pd.DataFrame) -> None:
+    """The gradient norms of one network in one place."""
+    shown = rows[rows["median"] > 0]
+    lines(ax, shown, "layer_number", markersize=3)
+    ax.set_xlabel("weight tensor, from the input to the output")
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if len(shown):
+        ax.set_yscale("log")
+        log_axis(ax.yaxis)
 
 
 def over_seeds(rows: pd.DataFrame, x: str, columns: list[str]) -> pd.DataFrame:
     """Long: dataset, architecture, objective, quantity, x, median, low, high and the n seeds behind
-    them; about POINTS values of x in each place where there are more, the last among them."""
-    distinct = rows[[*GROUP, x]].drop_duplicates().sort_values(x)
-    by_place = distinct.groupby(GROUP, observed=True)[x]
-    number, count = by_place.cumcount(), by_place.transform("size")
-    every = np.ceil(count / POINTS)
-    kept = distinct[(number % every == 0) | (number == count - 1)]
+    them. A place with more than MOST_POINTS values of x keeps about as many, the last among
+    them."""
+    distinct = rows[[*PLACE, x]].drop_duplicates().sort_values(x)
+    by_place = distinct.groupby(PLACE, observed=True)[x]
+    position = by_place.cumcount()
+    count = by_place.transform("size")
+    every = np.ceil(count / MOST_POINTS)
+    kept = distinct[(position % every == 0) | (position == count - 1)]
     if len(kept) < len(distinct):
-        rows = rows.merge(kept, on=[*GROUP, x])
-    long = rows.melt([*GROUP, "objective", x], columns, "quantity", "y").replace(
-        [np.inf, -np.inf], np.nan
-    )
-    group = long.groupby([*GROUP, "objective", "quantity", x], sort=False, observed=True)["y"]
+        rows = rows.merge(kept, on=[*PLACE, x])
+    long = rows.melt([*PLACE, "objective", x], columns, "quantity", "y")
+    long = long.replace([np.inf, -np.inf], np.nan)
+    group = long.groupby([*PLACE, "objective", "quantity", x], sort=False, observed=True)["y"]
     return group.agg(median="median", low="min", high="max", n="count").reset_index()
 
 
-def lines(ax: Any, data: pd.DataFrame, x: str, **look: Any) -> None:
+def lines(ax: Axes, data: pd.DataFrame, x: str, **look: Any) -> None:
     """A line and a band for each objective."""
     for name, rows in data.sort_values(x, kind="stable").groupby("objective", sort=False):
-        line = {"linewidth": 1.4, "markersize": 4, **style(str(name)), **look}
-        ax.fill_between(
-            rows[x], rows["low"], rows["high"], color=line["color"], alpha=0.12, linewidth=0
-        )
+        line: Look = {"linewidth": 1.4, "markersize": 4, **style(str(name)), **look}
+        band: Look = {"color": line["color"], "alpha": 0.12, "linewidth": 0}
+        ax.fill_between(rows[x], rows["low"], rows["high"], **band)
         ax.plot(rows[x], rows["median"], **line)

@@ -1,46 +1,30 @@
-"""Where a cell runs, and nothing else: a pool starts cells, says what happened to them, and ends
-them."""
+"""The interface of an engine: a pool starts cells, reports what happens to them, and ends them."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-from benchmark.matrix.cell import Cell
-
-Event = dict[str, Any]  # of a cell: its `key`, its `status`, and what is known beside
-
-
-@dataclass(frozen=True)
-class Task:
-    """A cell to run."""
-
-    cell: Cell
-    attempt: str | None = None  # that of its status.json when the run was planned
-    beside: tuple[
-        "Task", ...
-    ] = ()  # to be trained with it as one stack: cells that differ in their seed alone
+from benchmark.run.events import Event, Task
 
 
 class Pool(Protocol):
-    """The places where cells run, or stacks of cells, each of which has events of its own.
+    """The places where cells run, or stacks of cells. Every cell of a stack has events of its own.
 
-    Statuses of its events: `started` (its time counts from now; else from its first status, as a
-    cell may have to wait for room); `running` (a running status); `done`, `diverged`, `error`,
-    `interrupted`, `timeout` (the cell has ended, its folder is committed); `taken` (another runner
-    has the cell now); `lost` (its worker died: `reason`, and `retry` where that was not the cell's
-    fault); `fatal` (`reason`: nothing more can be written)."""
+    A cell is `Started`, then `Running` again and again, and last `Ended`; or `Taken`, `Lost` or
+    `Fatal`. Without `Started` the time of a cell counts from its first `Running`, because a cell
+    may have to wait for a place."""
 
     def capacity(self) -> int:
-        """How many cells, or stacks, may run at once, now."""
+        """Number of cells, or stacks, that may run at the same time now."""
 
     def start(self, task: Task) -> None:
-        """Start a cell, or a stack; there is room for it."""
+        """Start a cell, or a stack. There is a free place."""
 
-    def wait(self, seconds: float) -> list[Event]:
-        """What happened, at most `seconds` later."""
+    def wait(self, seconds: float) -> Sequence[Event]:
+        """What happened, after at most `seconds`."""
 
     def kill(self, key: str) -> None:
-        """End the worker of a cell at once. There are no more events of it and of those in its
-        stack, and room for another."""
+        """End the worker of a cell at once. The cell, and the others of its stack, have no more
+        events, and their place is free."""
 
     def stop(self) -> None:
         """Ask every running cell to save a checkpoint and to end as interrupted."""

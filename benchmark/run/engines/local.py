@@ -1,38 +1,49 @@
-"""Worker processes on this machine (spawned, as CUDA asks), each with a device and its own
-threads."""
+"""Worker processes on this machine (spawned, as CUDA requires), each with a device and threads."""
 
 import multiprocessing
 import os
 import signal
 from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing import connection as pipes
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-from benchmark.run.engines.base import Event, Task
-from benchmark.run.engines.local_worker import PATIENCE, work
-from benchmark.store.result_set import FINISHED
+from benchmark.run.engines.local_worker import work
+from benchmark.run.engines.patience import PATIENCE
+from benchmark.run.events import Ended, Event, Fatal, Lost, Running, Started, Taken, Task
+from benchmark.store.schema import RunStatus
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What every worker of a pool runs with."""
+
+    folder: Path
+    """Folder of the result set."""
+
+    threads: int
+    """Threads of one operation."""
+
+    checkpoint_every: float
+    """Seconds between two checkpoints of a cell."""
+
+    execution: str = "auto"
+    """How training steps are executed."""
 
 
 class Pool:
-    """A worker per device named, started at once: it loads what it needs while the run is
+    """One worker per named device. All start at once, and load what they need while the run is
     prepared."""
 
-    def __init__(
-        self,
-        folder: Path,
-        devices: list[str],
-        threads: int,
-        checkpoint_every: float,
-        execution: str = "auto",
-    ) -> None:
-        self.options = folder, threads, checkpoint_every, execution
+    def __init__(self, devices: list[str], options: WorkerOptions) -> None:
+        self.options = options
         self.size = len(devices)
-        self.idle = [Worker(device, *self.options) for device in devices[::-1]]
-        self.free: list[str] = []  # devices whose worker has ended
-        self.busy: dict[str, Worker] = {}  # key -> the worker that runs the cell
+        self.idle = [Worker(device, options) for device in reversed(devices)]
+        self.free_devices: list[str] = []  # their workers have ended
+        self.busy: dict[str, Worker] = {}  # by the key of the cell
         self.started: list[Event] = []
-        self.stopping = False
+        self.is_stopping = False
 
     def capacity(self) -> int:
         return self.size
@@ -40,101 +51,125 @@ class Pool:
     def start(self, task: Task) -> None:
         if self.idle:
             worker = self.idle.pop()
-            worker.unheard = task
+            worker.unanswered = task
         else:
-            worker = Worker(self.free.pop(), *self.options)
-        with suppress(OSError):  # a worker that is gone is noticed where its answer is awaited
+            worker = Worker(self.free_devices.pop(), self.options)
+        # A worker that is gone is noticed when its answer is awaited
+        with suppress(OSError):
             worker.connection.send(task)
-        for each in (task, *task.beside):
-            self.busy[each.cell.key] = worker
-            self.started.append({"key": each.cell.key, "status": "started"})
+        for member in task.members:
+            self.busy[member.key] = worker
+            self.started.append(Started(member.key))
 
     def wait(self, seconds: float) -> list[Event]:
         if self.started:
             events, self.started = self.started, []
             return events
-        workers = {worker.connection: worker for worker in self.busy.values()}  # of a stack the one
-        ready = pipes.wait(list(workers), seconds)
-        return [event for each in ready for event in self._receive(workers[each])]  # type: ignore[index]
+        workers = {worker.connection: worker for worker in self.busy.values()}
+        events = []
+        for connection in pipes.wait(list(workers), seconds):
+            assert isinstance(connection, pipes.Connection)
+            events += self._receive(workers[connection])
+        return events
 
     def _receive(self, worker: "Worker") -> list[Event]:
-        keys = [key for key, its in self.busy.items() if its is worker]
+        """The events that follow from the next message of a worker."""
+        keys = [key for key, other in self.busy.items() if other is worker]
         try:
             event = worker.connection.recv()
-            worker.unheard, worker.proven = None, True
-        except (EOFError, OSError):  # its end is closed, or a message is cut short
-            worker.process.join(PATIENCE)
-            why = _why_died(worker.process.exitcode, len(keys))
-            self.kill(keys[0])
-            if worker.unheard and not self.stopping:  # it had died before
-                self.start(worker.unheard)
-                return []
-            events = [_lost(key, why) for key in keys]
-            if not worker.proven and not self.stopping:  # the next cell's would fare no better
-                events[0] |= {
-                    "status": "fatal",
-                    "reason": f"no worker starts on {worker.device}: {why}",
-                }
-            return events
-        if event["status"] == "fatal":
-            self.kill(event["key"])
-            return [event, *(_lost(key, event["reason"]) for key in keys if key != event["key"])]
-        reusable = (
-            *FINISHED,
-            "taken",
-            *(["error"] if worker.device == "cpu" else []),
-        )  # an error may spoil a GPU's
-        if event["status"] != "running":
-            del self.busy[event["key"]]
-            worker.spoiled |= event["status"] not in reusable
-            if len(keys) > 1:  # others of its stack go on
-                pass
-            elif worker.spoiled:
-                self._end(worker)
-            else:
-                self.idle.append(worker)
+        except (EOFError, OSError):
+            # The other end is closed, or a message is incomplete
+            return self._handle_death(worker, keys)
+        worker.unanswered, worker.has_answered = None, True
+        if isinstance(event, Fatal):
+            self.kill(event.key)
+            others = [key for key in keys if key != event.key]
+            return [event, *(Lost(key, event.reason, retry=False) for key in others)]
+        if not isinstance(event, Running):
+            del self.busy[event.key]
+            worker.is_reusable &= leaves_worker_sound(event, worker.device)
+            if keys == [event.key]:
+                self._release(worker)
         return [event]
+
+    def _handle_death(self, worker: "Worker", keys: list[str]) -> list[Event]:
+        worker.process.join(PATIENCE)
+        reason = why_died(worker.process.exitcode, len(keys))
+        self.kill(keys[0])
+        if worker.unanswered and not self.is_stopping:
+            # It had died before it got the task
+            self.start(worker.unanswered)
+            return []
+        lost: list[Event] = [Lost(key, reason, retry=False) for key in keys]
+        if not worker.has_answered and not self.is_stopping:
+            # The next cell would end in the same way
+            lost[0] = Fatal(keys[0], f"no worker starts on {worker.device}: {reason}")
+        return lost
+
+    def _release(self, worker: "Worker") -> None:
+        """A worker without a cell takes the next one, or ends."""
+        if worker.is_reusable:
+            self.idle.append(worker)
+        else:
+            self._end(worker)
 
     def kill(self, key: str) -> None:
         worker = self.busy[key]
-        self.busy = {other: its for other, its in self.busy.items() if its is not worker}
+        self.busy = {other: w for other, w in self.busy.items() if w is not worker}
         self._end(worker)
 
     def _end(self, worker: "Worker") -> None:
         worker.process.kill()
-        worker.process.join(PATIENCE)  # one that waits for a disk may not even be killed
+        # A process that waits for a disk may not even be killed
+        worker.process.join(PATIENCE)
         worker.connection.close()
-        self.free.append(worker.device)
+        self.free_devices.append(worker.device)
 
     def stop(self) -> None:
-        self.stopping = True
-        for worker in {id(worker): worker for worker in self.busy.values()}.values():
+        self.is_stopping = True
+        for worker in set(self.busy.values()):
             worker.process.terminate()
 
     def close(self) -> None:
-        for worker in [*self.idle, *self.busy.values()]:
+        for worker in {*self.idle, *self.busy.values()}:
             self._end(worker)
         self.idle, self.busy = [], {}
 
 
+@dataclass(eq=False)
 class Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, device: str, *options: object) -> None:
+    device: str
+    options: WorkerOptions
+
+    unanswered: Task | None = field(default=None, init=False)
+    """A task that was sent to an idle worker, and nothing has come back yet."""
+
+    has_answered: bool = field(default=False, init=False)
+    """Whether anything ever came back."""
+
+    is_reusable: bool = field(default=True, init=False)
+    """Whether the worker may run another cell."""
+
+    def __post_init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.device = device
-        self.unheard: Task | None = (
-            None  # sent to a worker that had waited, and nothing has come back yet
+        options = self.options
+        arguments = (
+            theirs,
+            self.device,
+            options.folder,
+            options.threads,
+            options.checkpoint_every,
+            options.execution,
         )
-        self.proven = False  # whether anything ever came back
-        self.spoiled = False  # whether it should run no other cell
-        self.process = context.Process(target=work, args=(theirs, device, *options), daemon=True)
+        self.process = context.Process(target=work, args=arguments, daemon=True)
         _start_tracker()
-        # A worker inherits the mask. A terminal's Ctrl-C goes to it, too, but the driver decides;
-        # SIGTERM waits until
-        # the worker can handle it
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        # A worker inherits the mask. The Ctrl-C of a terminal reaches it too, but the driver
+        # decides; SIGTERM waits until the worker can handle it
+        blocked = {signal.SIGINT, signal.SIGTERM}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
         try:
             self.process.start()
         finally:
@@ -142,9 +177,33 @@ class Worker:
         theirs.close()
 
 
+def leaves_worker_sound(event: Event, device: str) -> bool:
+    """Whether the worker of a cell that ended may run another one: an error may leave a GPU in an
+    unknown state."""
+    if isinstance(event, Taken):
+        return True
+    if not isinstance(event, Ended):
+        return False
+    status = event.status.status
+    return status.is_finished or (status == RunStatus.ERROR and device == "cpu")
+
+
+def why_died(exit_code: int | None, num_cells: int) -> str:
+    """Why a worker with so many cells died, in one line."""
+    if exit_code is None:
+        return "the worker hung as it ended"
+    if exit_code != -signal.SIGKILL:
+        return f"the worker died (exit code {exit_code})"
+    change = "a smaller batch, a smaller evaluation.n_real or fewer --jobs"
+    if num_cells > 1:
+        change += ", or --stack 1"
+    return f"the worker was killed (signal 9): most often for lack of memory; try {change}"
+
+
 def _start_tracker() -> None:
-    """Start multiprocessing's resource tracker, apart from a worker, where it would unblock the
-    signal, and without its warnings about what killed workers leave, which it removes."""
+    """Start multiprocessing's resource tracker in this process, because a worker that starts it
+    would unblock the signals. Without its warnings about what killed workers leave: it removes
+    that."""
     before = os.environ.get("PYTHONWARNINGS")
     quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
     os.environ["PYTHONWARNINGS"] = f"{before},{quiet}" if before else quiet
@@ -155,17 +214,3 @@ def _start_tracker() -> None:
             del os.environ["PYTHONWARNINGS"]
         else:
             os.environ["PYTHONWARNINGS"] = before
-
-
-def _lost(key: str, reason: str) -> Event:
-    return {"key": key, "status": "lost", "reason": reason, "retry": False}
-
-
-def _why_died(code: int | None, cells: int) -> str:
-    if code is None:
-        return "the worker hung as it ended"
-    if code == -signal.SIGKILL:
-        change = "a smaller batch, a smaller evaluation.n_real or fewer --jobs"
-        change += ", or --stack 1" if cells > 1 else ""
-        return f"the worker was killed (signal 9): most often for lack of memory; try {change}"
-    return f"the worker died (exit code {code})"

@@ -1,5 +1,4 @@
-"""What of the local engine runs in a worker process: one cell after the other, until it is told to
-end."""
+"""The worker process of the local engine: one cell after the other, until it has to end."""
 
 import math
 import multiprocessing
@@ -8,18 +7,34 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
+from enum import Enum, auto
 from multiprocessing import connection as pipes
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
-from benchmark.run.engines.base import Event, Task
+from benchmark.run.engines.patience import PATIENCE
+from benchmark.run.events import Ended, Event, Fatal, Running, Taken, Task
+from benchmark.store.layout import ResultSet
+from benchmark.store.schema import RunStatus
+from benchmark.text import one_line
 
-HEARD = 0.5  # seconds between two reports of a running cell, at least
-PATIENCE = 5.0  # seconds that a step or a measurement may still take once the cell has to end
+if TYPE_CHECKING:
+    from benchmark.run.cell.cell_run import CellEvent
+    from benchmark.store.locks import Lock
+
+REPORT_EVERY = 0.5  # seconds between two reports of a running cell, at least
+
+
+class Doing(Enum):
+    """What a worker is doing, which decides what a signal does."""
+
+    NOTHING = auto()
+    RUNNING = auto()
+    REPORTING = auto()
 
 
 def work(
@@ -30,152 +45,203 @@ def work(
     checkpoint_every: float,
     execution: str,
 ) -> None:
-    """What a worker does: runs one cell, or stack, after the other, until it is told to end or its
-    driver is gone.
-
-    SIGTERM ends it at once where it has no cell; else the cell saves a checkpoint after its step,
-    or ends without a new one where that takes too long."""
-    doing, stopping = "nothing", False
-    left: dict[str, Task] = {}  # of the task, those that have not ended
-    heard: dict[str, float] = {}  # key -> when it was last heard of
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if doing == "nothing":
-            sys.exit()
-        if not stopping:
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        stopping = True
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        if doing == "reporting":  # half a message would be worse
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-        elif doing == "running":
-            from benchmark.run.run_cell import Interrupted
-
-            raise Interrupted
-
-    def ends() -> bool:
-        """What a cell asks where it can be saved, and it is given the time to."""
-        if not stopping:
-            return False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        return True
-
-    def report(event: Event) -> None:
-        nonlocal doing
-        doing, key, status = "reporting", event["key"], event["status"]
-        if status == "fatal":
-            left.clear()
-        elif status != "running":
-            del left[key]
-        if status != "running" or time.monotonic() - heard.get(key, -math.inf) >= HEARD:
-            heard[key] = time.monotonic()
-            with suppress(OSError):  # the driver is gone, as `_end_with_driver` has seen
-                connection.send(event)
-        doing = "running" if left else "nothing"
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGALRM, interrupt)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_with_driver, args=(threading.get_ident(),), daemon=True).start()
-
+    """The body of a worker process: run one cell, or stack, after the other, until SIGTERM or until
+    the driver is gone."""
+    worker = CellWorker(connection, device, folder, checkpoint_every, execution)
+    worker.listen_to_signals()
     broken = ""
     try:
-        _load(device, threads)
-    except (
-        Exception
-    ) as error:  # a library that is not there, a GPU that is taken: no cell is to blame
-        broken = f"no worker starts on {device}: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
-
-    while not stopping:
+        load(device, threads)
+    except Exception as error:
+        # A library is missing, or a GPU is taken: no cell is at fault
+        reason = f"{type(error).__name__}: {one_line(error)[:500]}"
+        broken = f"no worker starts on {device}: {reason}"
+    while not worker.has_to_stop:
         try:
             task = connection.recv()
-        except (EOFError, OSError):  # the driver is gone
+        except (EOFError, OSError):
+            # The driver is gone
             return
-        left, heard = {each.cell.key: each for each in (task, *task.beside)}, {}
         if broken:
-            report({"key": task.cell.key, "status": "fatal", "reason": broken})
+            worker.report(Fatal(task.key, broken))
             return
-        doing = "running"
-        _run(left, folder, device, report, ends, checkpoint_every, execution)
+        worker.run(task)
 
 
-def _load(device: str, threads: int) -> None:
+def load(device: str, threads: int) -> None:
     """Import what cells need, and take the device."""
     import torch
     from threadpoolctl import threadpool_limits
 
-    import benchmark.run.run_cell  # noqa: F401
+    import benchmark.run.cell.stack_run  # noqa: F401
     from benchmark.machine.memory import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(threads)
-    threadpool_limits(threads)  # NumPy's linear algebra has a pool of its own
+    # The linear algebra of NumPy has threads of its own
+    threadpool_limits(threads)
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
 
 
-def _run(
-    left: dict[str, Task],  # by key; who has been reported as ended is no longer in it
-    folder: Path,
-    device: str,
-    report: Callable[[Event], None],
-    *options: Any,  # of `run_cell`
-) -> None:
-    """Run a cell, or several as a stack, under their locks, and report what happens."""
-    from benchmark.run.ownership import mark, superseded
-    from benchmark.run.run_cell import Interrupted, run_cell
-    from benchmark.run.run_stack import run_stack
-    from benchmark.store.locks import take
+class CellWorker:
+    """Runs tasks in this process and reports to the driver.
 
-    locks: dict[str, Any] = {}
+    SIGTERM ends a worker without a cell at once. A cell saves a checkpoint after its step; if the
+    step takes longer than PATIENCE, the cell is interrupted and keeps its last checkpoint."""
 
-    def settle(event: Event) -> None:
-        """Report how a cell goes; the lock of one that has ended is free then."""
-        report(event)
-        if event["status"] != "running" and event["key"] in locks:
-            locks.pop(event["key"]).release()
+    def __init__(
+        self,
+        connection: pipes.Connection,
+        device: str,
+        folder: Path,
+        checkpoint_every: float,
+        execution: str,
+    ) -> None:
+        self.connection, self.device, self.folder = connection, device, folder
+        self.checkpoint_every, self.execution = checkpoint_every, execution
+        self.doing = Doing.NOTHING
+        self.has_to_stop = False
+        self.tasks: dict[str, Task] = {}  # of the present task, those that have not ended
+        self.locks: dict[str, Lock] = {}
+        self.reported_at: dict[str, float] = {}
 
-    try:
+    # Signals
+
+    def listen_to_signals(self) -> None:
+        """Handle SIGTERM, and end with the driver."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGALRM, self._interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        main_thread = threading.get_ident()
+        threading.Thread(target=end_with_driver, args=(main_thread,), daemon=True).start()
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        if self.doing == Doing.NOTHING:
+            sys.exit()
+        if not self.has_to_stop:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        self.has_to_stop = True
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self.doing == Doing.REPORTING:
+            # Half a message would break the pipe: try again later
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+        elif self.doing == Doing.RUNNING:
+            from benchmark.run.cell.cell_run import Interrupted
+
+            raise Interrupted
+
+    def cell_has_to_end(self) -> bool:
+        """What a cell asks where it can be saved. It then has the time to save."""
+        if not self.has_to_stop:
+            return False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return True
+
+    # Tasks
+
+    def run(self, task: Task) -> None:
+        """Run a cell, or several as a stack, under their locks, and report what happens."""
+        from benchmark.run.cell.cell_run import Interrupted
+
+        self.tasks = {member.key: member for member in task.members}
+        self.reported_at = {}
+        self.doing = Doing.RUNNING
         try:
-            for key, task in [*left.items()]:
-                lock = take(folder, key)
-                if lock is None:
-                    settle({"key": key, "status": "taken"})
-                    continue
-                locks[key] = lock
-                if found := superseded(folder, task):
-                    settle(found)
-            cells = [task.cell for task in left.values()]
-            if not cells:
-                return
-            if len(cells) == 1:
-                events = run_cell(cells[0], folder, device, *options)
-            else:
-                events = run_stack(cells, folder, device, *options)
-            event = next(events, None)
-            while event:
-                try:
-                    settle(event)
-                    event = next(events, None)
-                except Interrupted:  # it struck between two events
-                    event = events.throw(Interrupted)
-        except Interrupted:  # before the first event, or as a cell was committed
-            for key, task in [*left.items()]:
-                if key in locks:
-                    locks.pop(key).release()
-                ended = mark(folder, key, "interrupted", "asked to end, it took too long", task)
-                settle(ended or {"key": key, "status": "taken"})
-    except UserError as error:
-        report({"key": next(iter(left)), "status": "fatal", "reason": str(error)})
-    finally:
-        for lock in locks.values():
-            lock.release()
+            try:
+                self._take_locks()
+                self._run_cells()
+            except Interrupted:
+                # Before the first event, or while a cell was committed
+                self._write_interruptions()
+        except UserError as error:
+            self.report(Fatal(next(iter(self.tasks)), str(error)))
+        finally:
+            for lock in self.locks.values():
+                lock.release()
+            self.locks = {}
+
+    def _take_locks(self) -> None:
+        """Lock the cells. Cells that another process has, or has settled, end here."""
+        from benchmark.run.ownership import superseded
+        from benchmark.store.locks import take
+
+        results = ResultSet(self.folder)
+        for key, task in [*self.tasks.items()]:
+            lock = take(results.cell(key))
+            if lock is None:
+                self.settle(Taken(key))
+                continue
+            self.locks[key] = lock
+            status = superseded(self.folder, task)
+            if status is not None:
+                self.settle(Ended(key, status))
+
+    def _run_cells(self) -> None:
+        from benchmark.run.cell.cell_run import Interrupted
+
+        if not self.tasks:
+            return
+        events: Any = self._events()
+        event = next(events, None)
+        while event:
+            try:
+                self.settle(event)
+                event = next(events, None)
+            except Interrupted:
+                # The signal arrived between two events
+                event = events.throw(Interrupted)
+
+    def _events(self) -> "Iterator[CellEvent]":
+        from benchmark.run.cell.cell_run import run_cell
+        from benchmark.run.cell.stack_run import run_stack
+
+        cells = [task.cell for task in self.tasks.values()]
+        options = (self.cell_has_to_end, self.checkpoint_every, self.execution)
+        if len(cells) == 1:
+            return run_cell(cells[0], self.folder, self.device, *options)
+        return run_stack(cells, self.folder, self.device, *options)
+
+    def _write_interruptions(self) -> None:
+        from benchmark.run.ownership import write_end
+
+        for key, task in [*self.tasks.items()]:
+            self._release(key)
+            reason = "asked to end, it took too long"
+            status = write_end(self.folder, task, RunStatus.INTERRUPTED, reason)
+            self.settle(Taken(key) if status is None else Ended(key, status))
+
+    # Reports
+
+    def settle(self, event: Event) -> None:
+        """Report an event. The lock of a cell that has ended is free afterwards."""
+        self.report(event)
+        if not isinstance(event, Running):
+            self._release(event.key)
+
+    def report(self, event: Event) -> None:
+        """Send an event to the driver; of a running cell only now and then."""
+        self.doing = Doing.REPORTING
+        if isinstance(event, Fatal):
+            self.tasks.clear()
+        elif not isinstance(event, Running):
+            del self.tasks[event.key]
+        since = time.monotonic() - self.reported_at.get(event.key, -math.inf)
+        if not isinstance(event, Running) or since >= REPORT_EVERY:
+            self.reported_at[event.key] = time.monotonic()
+            # Without a driver `end_with_driver` ends this process
+            with suppress(OSError):
+                self.connection.send(event)
+        self.doing = Doing.RUNNING if self.tasks else Doing.NOTHING
+
+    def _release(self, key: str) -> None:
+        if key in self.locks:
+            self.locks.pop(key).release()
 
 
-def _end_with_driver(main_thread: int) -> None:
-    """End this worker as SIGTERM does once its driver has died, and by force where that does not
+def end_with_driver(main_thread: int) -> None:
+    """End this worker as SIGTERM does when its driver has died, and by force if that does not
     help."""
     driver = multiprocessing.parent_process()
     if driver is None:

@@ -1,20 +1,61 @@
-"""A Ray cluster: connecting to it, and what its nodes have room for. Imported once Ray is known to
-be there."""
+"""A Ray cluster: connecting to it, the room on its nodes, tasks and their failures. Import this
+module only if Ray is installed."""
 
 import json
 import logging
 import os
 import shutil
 import socket
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import ray
 from ray import exceptions
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, unknown
 from benchmark.machine.environment import git_facts
+from benchmark.run.events import Ended, Event, Fatal, Lost
 from benchmark.store.code import ROOT
+from benchmark.store.schema import RunStatus, Status
+from benchmark.text import one_line
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run asks of a cluster."""
+
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda if the cluster has GPUs."""
+
+    jobs: int = 0
+    """Cells that are handed out at the same time, with or without room for them; 0: as many as fit
+    now."""
+
+    cpus: float = 1.0
+    """CPUs of a cell, and its threads."""
+
+    gpus: float = 0.0
+    """Share of a GPU of a cell; 0: a whole one."""
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise unknown("device of a Ray cluster", self.device, ["auto", "cpu", "cuda"])
+        if self.jobs < 0:
+            raise UserError(f"--jobs must not be negative, not {self.jobs}")
+        if self.cpus <= 0 or (self.cpus > 1 and self.cpus % 1):
+            raise UserError(
+                "--cpus-per-cell must be a share of one CPU or a number of whole ones, not "
+                f"{self.cpus:g}"
+            )
+        if not 0 <= self.gpus <= 1 or (self.gpus and self.device == "cpu"):
+            raise UserError(
+                "--gpus-per-cell must be a share of one GPU (and --device not cpu), not "
+                f"{self.gpus:g}"
+            )
 
 
 def connect(address: str, code: Path) -> None:
@@ -66,3 +107,40 @@ def slots(resources: dict[str, float], cpus: float, gpus: float) -> int:
     if gpus:
         room = min(room, int(resources.get("GPU", 0)) * int(1 / gpus + 1e-6))
     return int(room + 1e-6)
+
+
+def send(task: Any, avoid: Collection[str], **arguments: Any) -> Any:
+    """Start a Ray task on any node but these."""
+    selector = {"ray.io/node-id": f"!in({','.join(avoid)})"} if avoid else None
+    return task.options(label_selector=selector).remote(**arguments)
+
+
+def cancel(stream: Any, force: bool = False) -> None:
+    """End a Ray task; one that is gone already is fine."""
+    with suppress(exceptions.RayError):
+        ray.cancel(stream, force=force)
+
+
+def what_failed(key: str, error: exceptions.RayError) -> Event:
+    """What an exception of a task says of its cell."""
+    if isinstance(error, exceptions.TaskCancelledError):
+        return Ended(key, Status(key=key, status=RunStatus.INTERRUPTED))
+    cause = getattr(error, "cause", None) or error
+    reason = f"{type(cause).__name__}: {one_line(cause)[:500]}"
+    if isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError):
+        return Lost(key, "its node was lost", retry=True)
+    if isinstance(error, exceptions.OutOfMemoryError):
+        change = "a smaller batch, a smaller evaluation.n_real or more --cpus-per-cell"
+        reason = f"the worker was killed: its node is short of memory; try {change}"
+        return Lost(key, reason, retry=False)
+    if isinstance(error, exceptions.WorkerCrashedError):
+        reason = (
+            "the worker died on its node: most often for lack of memory, or because the node went"
+        )
+        return Lost(key, reason, retry=True)
+    if isinstance(cause, UserError | OSError):
+        # The disk of the node
+        return Lost(key, f"its node: {cause}", retry=True)
+    if isinstance(cause, ImportError) or isinstance(error, exceptions.RuntimeEnvSetupError):
+        return Fatal(key, f"a node cannot run cells ({reason}); install ganbench there")
+    return Lost(key, f"the worker failed: {reason}", retry=False)

@@ -1,5 +1,4 @@
-"""What of the Ray engine runs on a node of the cluster: a cell in a scratch folder, and what ends
-it early."""
+"""What the Ray engine runs on a node of the cluster: a cell in a scratch folder."""
 
 import math
 import os
@@ -9,29 +8,40 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
-from filelock import FileLock
 from ray import exceptions
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
-from benchmark.run.engines.base import Event
+from benchmark.run.engines.patience import PATIENCE
+from benchmark.run.events import Ended, Running
 from benchmark.store.files import read_bytes, write_bytes
-from benchmark.store.locks import lock_file
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.locks import Lock, Locked
+from benchmark.text import one_line
 
 EVENT_SECONDS = 1.0  # between two events of a cell, and between two looks at the flag
 ANSWER_SECONDS = 10.0  # that the flag may take to answer
-PATIENCE = 5.0  # seconds that a step or a measurement may still take once the cell has to end
 UNLOCKED_SECONDS = 60.0  # that a scratch folder may be there without its lock
 
-Sent = tuple[
-    Event, dict[str, bytes], list[str]
-]  # an event, the files that changed, the names of all there are
+Signature = tuple[int, int, int]
+
+
+class Sent(NamedTuple):
+    """What a node sends to the driver."""
+
+    event: Running | Ended
+
+    contents: dict[str, bytes]
+    """The files of the cell that changed, by name."""
+
+    names: list[str]
+    """All files of the cell; empty if only the event is sent."""
 
 
 class Flag:
@@ -49,53 +59,54 @@ class Flag:
 
 
 class UnfitError(Exception):
-    """This node cannot run a cell that others may be able to: its id, and why in one line."""
+    """This node cannot run a cell that other nodes may be able to run. Its arguments: id of the
+    node, reason in one line."""
 
 
 class Listener:
-    """Hears beside the training when cells have to end: `stop` tells the training, and what does
-    not ask within some seconds, a long step or measurement, is interrupted. To be made in the main
-    thread, where the cell runs."""
+    """Asks the flag in a thread, and interrupts the cell.
+
+    `stop` tells the training to end; a step or a measurement that does not call `stop` within
+    PATIENCE is interrupted. Make a listener in the main thread, where the cell runs."""
 
     def __init__(self, flag: Callable[[], bool]) -> None:
         self.asked, self.ended = threading.Event(), threading.Event()
         self.interruptible = False  # the cell is at work and has not been told yet
         signal.signal(signal.SIGALRM, self._interrupt)
-        threading.Thread(
-            target=self._listen, args=(flag, threading.get_ident()), daemon=True
-        ).start()
+        arguments = (flag, threading.get_ident())
+        threading.Thread(target=self._listen, args=arguments, daemon=True).start()
 
     def stop(self) -> bool:
-        """Whether the cell has to end; it is then left to save its checkpoint."""
+        """Whether the cell has to end. From then on it is left to save its checkpoint."""
         if self.asked.is_set():
             self.interruptible = False
             return True
         return False
 
-    def next(self, events: Generator[Event, None, None]) -> Event | None:
-        """The cell's next event, None after its last."""
-        from benchmark.run.run_cell import Interrupted
+    def next(self, events: Any) -> Running | Ended | None:
+        """The next event of a cell; None after the last one."""
+        from benchmark.run.cell.cell_run import Interrupted
 
         try:
             self.interruptible = True
             return next(events, None)
-        except Interrupted:  # it struck between two events
+        except Interrupted:
+            # The signal arrived between two events
             return events.throw(Interrupted)
         finally:
             self.interruptible = False
 
     def _listen(self, flag: Callable[[], bool], thread: int) -> None:
         while not self.asked.is_set() and not self.ended.wait(EVENT_SECONDS):
-            with suppress(
-                exceptions.RayError
-            ):  # its process is gone, for a while: nobody has asked
+            # Without the process of the flag nobody has asked
+            with suppress(exceptions.RayError):
                 if flag():
                     self.asked.set()
         while not self.ended.wait(PATIENCE):
             signal.pthread_kill(thread, signal.SIGALRM)
 
     def _interrupt(self, signum: int, frame: Any) -> None:
-        from benchmark.run.run_cell import Interrupted
+        from benchmark.run.cell.cell_run import Interrupted
 
         if self.interruptible:
             self.interruptible = False
@@ -104,72 +115,101 @@ class Listener:
 
 def run_remotely(
     cell: Cell,
-    files: dict[str, bytes],  # of the cell's folder, if it is to go on from there
-    measuring: dict[str, Any],  # name -> reference to a file of the measuring cache
-    protocol: str,  # under which the driver measures the cell's dataset
+    contents: dict[str, bytes],
+    measuring: dict[str, Any],
+    protocol: str,
     flag: Any,
     device: str,
     threads: int,
     checkpoint_every: float,
     execution: str = "auto",
 ) -> Iterator[Sent]:
-    """Run a cell, yielding its events about once a second: its files with the first, with that of
-    every checkpoint, and with the last; else no names. The checkpoint before the last is not sent:
-    the other side has it. Raises UnfitError before the cell is begun."""
-    import torch
-    from threadpoolctl import threadpool_limits
+    """Run a cell, and send its events about once a second. The files come with the first event,
+    with the event of every checkpoint, and with the last one.
 
+    contents: files of the cell's folder, if the cell is to be resumed. measuring: name → Ray
+    reference of a file of the measuring cache. protocol: under which the driver measures the
+    dataset of the cell. The former checkpoint is never sent: the driver has it. Raises UnfitError
+    before the cell begins."""
     from benchmark.measure.protocol import cache_folder
-    from benchmark.run.checkpoint import NAMES
-    from benchmark.run.run_cell import run_cell
+    from benchmark.run.cell.cell_run import run_cell
 
-    torch.set_num_threads(threads)
-    threadpool_limits(threads)  # NumPy's linear algebra has a pool of its own
+    _set_threads(threads)
     for name, reference in measuring.items():
         keep(cache_folder() / name, reference)
-    if reason := unfit(cell, protocol, device):
-        raise UnfitError(
-            ray.get_runtime_context().get_node_id(), f"node {socket.gethostname()}: {reason}"
-        )
-    said = -math.inf
+    reason = unfit(cell, protocol, device)
+    if reason:
+        node = ray.get_runtime_context().get_node_id()
+        raise UnfitError(node, f"node {socket.gethostname()}: {reason}")
     folder, lock = scratch_folder()
-    path = folder / "cells" / cell.key
+    files = ResultSet(folder).cell(cell.key)
     listener = Listener(lambda: ray.get(flag.get.remote(), timeout=ANSWER_SECONDS))
     try:
-        for name, content in files.items():
-            write_bytes(path / name, content)
-        before = states(path)
+        for name, content in contents.items():
+            write_bytes(files.path / name, content)
+        outbox = Outbox(files)
         events = run_cell(cell, folder, device, listener.stop, checkpoint_every, execution)
         while event := listener.next(events):
-            if said < 0 or event.get("checkpoint") or event["status"] != "running":
-                now = states(path)
-                changed = [
-                    name for name in now if now[name] != before.get(name) and name != NAMES[1]
-                ]
-                yield event, {name: (path / name).read_bytes() for name in changed}, list(now)
-                before, said = now, time.monotonic()
-            elif time.monotonic() - said >= EVENT_SECONDS:
-                yield event, {}, []
-                said = time.monotonic()
+            sent = outbox.pack(event)
+            if sent:
+                yield sent
     finally:
         listener.ended.set()
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
+def _set_threads(threads: int) -> None:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    # The linear algebra of NumPy has threads of its own
+    threadpool_limits(threads)
+
+
+class Outbox:
+    """Chooses what goes to the driver with an event."""
+
+    def __init__(self, files: CellFolder) -> None:
+        self.files, self.sent_at = files, -math.inf
+        self.has_sent_files = False
+        self.known = signatures(files)
+
+    def pack(self, event: Running | Ended) -> Sent | None:
+        """What to send with an event; None if the last event is not yet old enough."""
+        if not self.has_sent_files or isinstance(event, Ended) or event.checkpoint:
+            sent = self._with_files(event)
+        elif time.monotonic() - self.sent_at >= EVENT_SECONDS:
+            sent = Sent(event, {}, [])
+        else:
+            return None
+        self.sent_at = time.monotonic()
+        return sent
+
+    def _with_files(self, event: Running | Ended) -> Sent:
+        present, contents = signatures(self.files), {}
+        for name, signature in present.items():
+            is_former = name == self.files.former_checkpoint.name
+            if signature != self.known.get(name) and not is_former:
+                contents[name] = (self.files.path / name).read_bytes()
+        self.known, self.has_sent_files = present, True
+        return Sent(event, contents, list(present))
+
+
 def unfit(cell: Cell, protocol: str, device: str) -> str | None:
-    """Why this node cannot run a cell whose dataset the driver has opened and measures under
-    `protocol`. What else is wrong here `run_cell` finds."""
+    """Why this node cannot run a cell that the driver measures under `protocol`; None if it can.
+    Other faults of the node are left to `run_cell`."""
     from benchmark.measure.instrument import open_instrument
     from benchmark.measure.protocol import protocol_id
-    from benchmark.train.data import make_dataset
+    from benchmark.train.build import open_workbench
 
     with suppress(Exception):
         try:
-            make_dataset(cell.dataset).splits  # noqa: B018  loads it
+            open_workbench(cell)
             here = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
         except (OSError, ValueError, UserError) as error:
-            return f"dataset {cell.dataset.label}: {' '.join(str(error).split())}"
+            return f"dataset {cell.dataset.label}: {one_line(error)}"
         if here != protocol:
             other = f"dataset {cell.dataset.label} or its extractor is another one there"
             return f"{other}, measured under protocol {here} and not {protocol}"
@@ -177,37 +217,37 @@ def unfit(cell: Cell, protocol: str, device: str) -> str | None:
 
 
 def keep(path: Path, reference: Any) -> None:
-    """Fetch a file of the measuring cache that is not here. A classifier's name says what it was
-    trained on, not what came of it: one trained on this node gives way to the driver's, so that all
-    nodes measure with the same one."""
+    """Fetch a file of the measuring cache that is not here. The name of a classifier says what it
+    was trained on, not how it turned out: the driver's classifier replaces one that was trained on
+    this node, so that all nodes measure with the same one."""
     if path.name.startswith("classifier") or not path.exists():
         content = ray.get(reference)
         if read_bytes(path) != content:
             write_bytes(path, content)
 
 
-def scratch_folder() -> tuple[Path, FileLock]:
-    """An empty folder of this process, and its lock; folders whose processes were killed are
-    removed."""
+def scratch_folder() -> tuple[Path, Lock]:
+    """An empty folder of this process, and its lock. Folders of killed processes are removed."""
     temporary = Path(tempfile.gettempdir())
     for folder in temporary.glob("ganbench-cell-*"):
-        with suppress(OSError):  # a lock that is held is one, too
+        with suppress(OSError, Locked):
             if time.time() - folder.stat().st_mtime > UNLOCKED_SECONDS:
-                lock_file(folder / ".lock", 0).release()
+                Lock(ResultSet(folder).lock, 0).release()
                 shutil.rmtree(folder)
-    folder = (
-        temporary / f"ganbench-cell-{ray.get_runtime_context().get_node_id()[:16]}-{os.getpid()}"
-    )
+    node = ray.get_runtime_context().get_node_id()[:16]
+    folder = temporary / f"ganbench-cell-{node}-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    return folder, lock_file(folder / ".lock", 0)
+    return folder, Lock(ResultSet(folder).lock, 0)
 
 
-def states(path: Path) -> dict[str, tuple[int, int, int]]:
-    """The files of a cell's folder by name, `/` between parts, with what changes when one is
-    written; without the lock and what a writer has left that was killed."""
-    files = [
-        file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")
-    ]
-    stats = {file.relative_to(path).as_posix(): file.stat() for file in files}
-    return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+def signatures(files: CellFolder) -> dict[str, Signature]:
+    """The files of a cell by name (`/` between parts) → what changes when a file is written. The
+    lock and unfinished files are left out."""
+    found = {}
+    for file in sorted(files.path.rglob("*")):
+        if file.is_file() and not file.name.startswith("."):
+            stat = file.stat()
+            name = file.relative_to(files.path).as_posix()
+            found[name] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return found

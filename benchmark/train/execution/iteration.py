@@ -5,13 +5,14 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmark.store.schema import Execution
 from benchmark.train.execution.cuda_graph import Graph, undone
 from benchmark.train.execution.stack import Stack, join_states, split_state
 from benchmark.train.inputs import Inputs
@@ -31,18 +32,6 @@ TOLERANCE = {"float32": 1e-2, "tf32": 5e-2, "bf16": 0.2}  # between two modes' i
 
 class StackRefused(ValueError):
     """These seeds cannot train as a stack: they have to run alone."""
-
-
-@dataclass
-class Execution:
-    """How iterations are executed."""
-
-    mode: str  # of stacking.MODES
-    stack: int  # seeds trained as one
-    fallback: str | None = None  # why not as it was asked for
-    optimizer: str = "loop"  # see make_optimizer
-    fakes_at_once: bool = False  # those of an iteration's critic steps in one generator pass
-    matmul: str = "default"  # or onednn: by whom float32 products are computed
 
 
 class Iteration:
@@ -89,7 +78,14 @@ class Iteration:
 
     def _choose(self, mode: str, at_once: bool = True) -> None:
         """Set how steps are taken, and make the optimisers that go with it."""
-        self.execution = Execution(mode, len(self.networks))
+        self.execution = Execution(
+            mode=mode,
+            stack=len(self.networks),
+            fallback=None,
+            optimizer="loop",
+            fakes_at_once=False,
+            matmul="default",
+        )
         self.graphs: dict[int, Graph] | None = (
             {} if "graphed" in mode else None
         )  # by the number of inputs
@@ -273,10 +269,6 @@ class Iteration:
         """Continue from what `states` gave, under any mode, of cells alone or in a stack."""
         for optimizer, own in zip(self.optimizers, zip(*states, strict=True), strict=True):
             load_optimizer(optimizer, join_states(list(own)) if self.stacked else own[0])
-
-    def facts(self) -> dict[str, Any]:
-        """How iterations are executed, for the records."""
-        return asdict(self.execution)
 
 
 def iterate(

@@ -1,0 +1,58 @@
+"""Options and consoles that several verbs share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmark.errors import UserError
+
+RESULTS = Path("results/runs")
+
+out = Console(highlight=False, markup=False, soft_wrap=True)
+note = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def _add_variants(folders: list[Path] | None) -> list[Path] | None:
+    """Add folders of variants before the verb begins."""
+    import variants
+
+    for folder in folders or []:
+        variants.add_folder(folder)
+    return folders
+
+
+MatrixOption = Annotated[
+    str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")
+]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of all result sets.")]
+VariantsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--variants",
+        help="Folder with objectives/, architectures/ or datasets/ of your own; may be repeated. "
+        "GANBENCH_VARIANTS names such folders, too.",
+        callback=_add_variants,
+        is_eager=True,
+    ),
+]
+OnlyOption = Annotated[str, typer.Option(help='Cells, such as "objective=wgan_gp seed=0".')]
+
+
+def result_set(results: Path, matrix: str) -> Path:
+    """The result set of a matrix, named or by its file. Raises UserError if there is none."""
+    from benchmark.store.layout import ResultSet
+
+    folder = results / stem(matrix)
+    if not ResultSet(folder).exists:
+        known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
+        raise UserError(
+            f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}"
+        )
+    return folder
+
+
+def stem(matrix: str) -> str:
+    """The name of a matrix, from its name or its file."""
+    return Path(matrix).name.removesuffix(".toml")

@@ -1,0 +1,200 @@
+"""The verbs that train or measure: run, measure, explain."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import (
+    RESULTS,
+    MatrixOption,
+    OnlyOption,
+    ResultsOption,
+    VariantsOption,
+    note,
+    out,
+    result_set,
+)
+from benchmark.errors import unknown
+
+
+def run(
+    matrix: MatrixOption = "quick",
+    results: ResultsOption = RESULTS,
+    only: Annotated[
+        str, typer.Option(help='Cells to run, such as "objective=wgan_gp architecture=dcgan".')
+    ] = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override, such as training.steps=200.")
+    ] = None,
+    variants: VariantsOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print cells, options and estimated cost; stop.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Run all cells from the start; if that is interrupted, continue without --force.",
+        ),
+    ] = False,
+    retry_errors: Annotated[
+        bool,
+        typer.Option("--retry-errors", help="Run cells that ended in an error or took too long."),
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start no cell after the first error.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds that each cell may take; 0: no limit.")
+    ] = 0,
+    no_wait: Annotated[
+        bool,
+        typer.Option(
+            "--no-wait",
+            help="Skip cells that another process is running (exit code 1 if there are any).",
+        ),
+    ] = False,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between two checkpoints of a cell.")
+    ] = 60,
+    jobs: Annotated[
+        int, typer.Option(help="Cells at a time; 0: one per GPU, or one per CPU core.")
+    ] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a local worker.")] = 1,
+    shard: Annotated[
+        str, typer.Option(help="i/n: the i-th of n parts of the cells, i from 1.")
+    ] = "1/1",
+    engine: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray: the cluster, such as auto; default: one started here."),
+    ] = None,
+    cpus: Annotated[
+        float | None, typer.Option("--cpus-per-cell", help="Ray: CPUs of a cell; default 1.")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option("--gpus-per-cell", help="Ray: share of a GPU; default 1.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1, or mps (untested).")
+    ] = "auto",
+    execution: Annotated[
+        str,
+        typer.Option(
+            help="How cells train: auto, eager, compiled, graphed or compiled_graphed; auto: eager "
+            "on a CPU, graphed on CUDA."
+        ),
+    ] = "auto",
+    stack: Annotated[
+        str,
+        typer.Option(
+            help="Seeds trained as one model: auto (if measured to pay) or a number; 1: none (local "
+            "engine)."
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, tf32 or bf16; default: the matrix's.")
+    ] = "",
+) -> None:
+    """Run the cells of a matrix that are not finished; unfinished ones resume from their
+    checkpoints."""
+    from benchmark.cli.progress import Display, option_lines, plan_lines
+    from benchmark.run.session import RunOptions, Session
+
+    options = RunOptions(
+        only=only,
+        overrides=tuple(overrides or ()),
+        force=force,
+        retry_errors=retry_errors,
+        fail_fast=fail_fast,
+        timeout=timeout,
+        wait=not no_wait,
+        checkpoint_every=checkpoint_every,
+        jobs=jobs,
+        threads=threads,
+        shard=shard,
+        engine=engine,
+        address=address,
+        cpus_per_cell=cpus,
+        gpus_per_cell=gpus,
+        device=device,
+        execution=execution,
+        stack=stack,
+        precision=precision,
+    )
+    session = Session(matrix, options, results)
+    out.print(session.headline)
+    print_lines(option_lines([*session.cells.values()]))
+    if dry_run:
+        print_lines(plan_lines(session))
+        return
+    summary = session.run(Display())
+    if summary.interrupted:
+        again = "again without --force" if force else "again"
+        print(
+            f"ganbench: interrupted; run {again} to continue: {summary.num_finished} of "
+            f"{len(summary.statuses)} cells are committed, the others resume from their checkpoints",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    out.print(summary.line)
+    if not summary.is_complete:
+        raise typer.Exit(1)
+
+
+def measure(
+    matrix: MatrixOption = "quick",
+    results: ResultsOption = RESULTS,
+    only: OnlyOption = "",
+    variants: VariantsOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Measure every finished cell again.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps (untested).")
+    ] = "auto",
+) -> None:
+    """Measure finished cells again whose measurements are stale or incomplete, from their stored
+    final generators. Earlier evaluations keep the values they have."""
+    from benchmark.machine.devices import devices_of
+    from benchmark.run.measure_again import measure_again
+
+    folder = result_set(results, matrix)
+    done = measure_again(folder, devices_of(device, 1)[0], only=only, force=force, note=note.print)
+    print_lines(done.lines)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def explain(
+    name: Annotated[str | None, typer.Argument(help="An experiment; none: all of them.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="At the literature's size: hours.")] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Cases at a time; 0: one per CPU core.")] = 0,
+    results: Annotated[
+        Path, typer.Option("--results", help="Folder for tables, figures and the page.")
+    ] = Path("results/explain"),
+    variants: VariantsOption = None,
+) -> None:
+    """Run small exact experiments that show why an objective behaves as it does; writes one
+    page."""
+    from benchmark.explain import entries, runner
+    from benchmark.report import explain_page
+    from benchmark.store.files import check_writable
+
+    names = entries.names()
+    if name is not None and name not in names:
+        raise unknown("experiment", name, names)
+    chosen = names if name is None else [name]
+    folder = check_writable(results, "--results")
+    page = folder
+    for experiment, entry in runner.run(chosen, folder, full, jobs):
+        out.print(f"{experiment} ({entry['seconds']:.0f} s of a core): {entry['finding']}")
+        page = explain_page.write(folder)
+    out.print(f"{page}")
+
+
+def print_lines(lines: list[str]) -> None:
+    for line in lines:
+        out.print(line)

@@ -1,0 +1,109 @@
+"""Did everything run? The report's first line, counts by status, and what was held equal."""
+
+from benchmark.analysis.convergence import GROUP as PLACE
+from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.tables import Tables
+from benchmark.analysis.verdicts import VERDICTS
+from benchmark.report.page import (
+    TRAINING_BUDGETS,
+    Chapter,
+    Item,
+    Table,
+    at_place,
+    place,
+    places,
+    tags_of,
+)
+from benchmark.store.schema import FINISHED
+from benchmark.text import listed, place_name, plural, span, text
+
+COMPLETE = "Yes: every cell ran to its end, or to its divergence."
+INCOMPLETE = "No: what has not finished is a hole, and shows as n below the number of seeds."
+OWN_RECIPES = (
+    "each objective with its own paper's optimiser, unless its label names another: recipes are "
+    "compared, not losses alone"
+)
+ONE_RECIPE = "one optimiser for all objectives ({}): losses are compared, at no paper's settings"
+
+
+def headline(tables: Tables) -> str:
+    """`70/70 cells finished, 2 diverged`, then other verdicts, what is missing, failed or stale."""
+    cells = tables.cells
+    statuses = cells["status"].value_counts().to_dict()
+    diverged = statuses.pop("diverged", 0)
+    finished = statuses.pop("done", 0) + diverged
+    parts = [f"{finished}/{len(cells)} cells finished", f"{diverged} diverged"]
+    verdicts = cells["verdict"].value_counts()
+    for name in VERDICTS:
+        if name in verdicts and name not in ("ok", "diverged"):
+            parts.append(f"{verdicts[name]} {name}")
+    parts += [f"{count} {status}" for status, count in statuses.items()]
+    stale = int(cells["stale"].sum())
+    if stale:
+        parts.append(f"{stale} stale")
+    return ", ".join(parts)
+
+
+def chapter(evidence: Evidence) -> Chapter:
+    """Cells by place and status, and what was held equal in each place."""
+    tables = evidence.tables
+    return Chapter(
+        "ran",
+        "Did everything run?",
+        [_answer(tables), _size(tables)],
+        held_equal(tables),
+        [_statuses(tables)],
+    )
+
+
+def _answer(tables: Tables) -> str:
+    answer = COMPLETE if tables.cells["status"].isin(FINISHED).all() else INCOMPLETE
+    stale = int(tables.cells["stale"].sum())
+    if stale:
+        count = plural(stale, "cell")
+        answer += (
+            f" Stale, made by other code or evaluation options than the present ones: {count}."
+        )
+    return answer
+
+
+def _size(tables: Tables) -> str:
+    cells = tables.cells
+    objectives = plural(cells["objective"].nunique(), "objective")
+    count = plural(len(places(cells)), "place")
+    seeds = span(cells.groupby([*PLACE, "objective"])["seed"].nunique())
+    return f"Compared: {objectives} in {count} (an architecture on a dataset), {seeds} seeds each."
+
+
+def _statuses(tables: Tables) -> Table:
+    cells = tables.cells
+    statuses = list(cells["status"].value_counts().index)
+    table = Table("Cells by status", ["where", "cells", *statuses, "stale"])
+    for row in places(cells):
+        here = at_place(cells, row)
+        counts = [(here["status"] == status).sum() for status in statuses]
+        numbers = [len(here), *counts, here["stale"].sum()]
+        table.add([place(row), *map(str, numbers)], tags_of(row))
+    return table
+
+
+def held_equal(tables: Tables) -> list[Item]:
+    """What was held equal in each place: each paper's own optimiser or one for all, and the
+    training budget. Architectures that share it share a line."""
+    architectures: dict[tuple[str, str], list[str]] = {}  # by (dataset, sentence)
+    for entry in tables.matrix.cells:
+        training = entry.spec.training
+        budgets = {}
+        for name, label in TRAINING_BUDGETS.items():
+            if training.get(name):
+                budgets[label] = training[name]
+        recipe = training.get("recipe", "paper")
+        optimiser = OWN_RECIPES if recipe == "paper" else ONE_RECIPE.format(text(recipe))
+        sentence = f"{optimiser}. Equal budgets: {text(budgets)}."
+        names = architectures.setdefault((entry.dataset, sentence), [])
+        if entry.architecture not in names:
+            names.append(entry.architecture)
+    items = []
+    for (dataset, sentence), names in architectures.items():
+        items.append(Item(place_name(listed(names), dataset), [sentence], {"dataset": [dataset]}))
+    return items

@@ -1,0 +1,214 @@
+"""The tables of the chapter `winners`: robustness, leaderboards, all comparisons, other metrics."""
+
+import pandas as pd
+
+from benchmark.analysis.evidence import ALPHA, Evidence
+from benchmark.analysis.evidence import BUDGETS as COMPARED_AT
+from benchmark.analysis.tables import Tables, lost, robustness
+from benchmark.analysis.verdicts import VERDICTS
+from benchmark.metrics import metric
+from benchmark.report.page import Table, Tags, at_place, place, records, tags_of
+from benchmark.text import Record, interval, number
+
+Summary = dict[tuple[str, ...], Record]
+"""Rows of the table `summary` by `summary_key`."""
+
+HEADS = {"final": "final", "equal_time": "at equal time", "best": "best, at step", "area": "area"}
+"""What the leaderboard shows of a run, and the heads of its columns."""
+
+UNCLEAR = "not separated"
+ROBUSTNESS = (
+    "{}: IQM of the final value over the seeds that finished [95 % BCa interval, from five seeds "
+    "on]. Lost seeds count in it unless they diverged."
+)
+LEADERBOARD = (
+    "{}: IQM over the n seeds that finished [95 % BCa interval, from five seeds on], in the order "
+    "of the final value, a diverged seed being the worst. Noise floor, real against held-out: {}."
+)
+OVERALL = (
+    "IQM over the runs of all places that every objective has finished runs in, each value divided "
+    "by its place's noise floor; P: the chance that a run is better than one of the reference in "
+    "the same place, averaged over places [95 % intervals, stratified bootstrap: seeds resampled "
+    "within each place]."
+)
+COMPARED = (
+    "A family is all comparisons of a place and a budget. Difference: IQM over the paired seeds "
+    "that finished [95 % BCa interval]; P: over all seeds, a diverged one being the worst; p: "
+    "Mann–Whitney, exact, corrected by Holm over the family. Better or worse: "
+    f"p ≤ {ALPHA:g} and an interval on one side of 0."
+)
+COMPARED_HEADS = [
+    "where", "budget", "first", "second", "pairs", "first − second", "P(first better)", "p, Holm",
+    "verdict", "why not separated",
+]  # fmt: skip
+
+
+def summary_by_key(tables: Tables) -> Summary:
+    """The table `summary` for look-ups."""
+    return {summary_key(row, row["objective"]): row for row in records(tables.summary)}
+
+
+def summary_key(row: Record, objective: str) -> tuple[str, ...]:
+    """The key of an objective at the place, metric and `of` of a row."""
+    return (row["dataset"], row["architecture"], objective, row["metric"], row["of"])
+
+
+def robustness_table(tables: Tables, dataset: str) -> Table:
+    """Architecture x objective: the primary metric's final value, and how many seeds were lost and
+    how."""
+    rows = robustness(tables, dataset)
+    objectives = list(rows["objective"].unique())
+    table = Table(
+        f"{dataset}: which objective trains which architecture?",
+        ["architecture", *objectives],
+        note=ROBUSTNESS.format(tables.primary.get(dataset) or "Nothing measured yet"),
+        tags={"dataset": [dataset]},
+        column_tags=[{}, *({"objective": [name]} for name in objectives)],
+    )
+    texts = {}
+    for row in records(rows):
+        texts[row["architecture"], row["objective"]] = "\n".join([interval(row), *lost(row)])
+    for name in rows["architecture"].unique():
+        values = [texts.get((name, objective), "not in the matrix") for objective in objectives]
+        table.add([name, *values], {"architecture": [name]})
+    failures = [name for name in VERDICTS if name != "ok"]
+    none_lost = rows[[*failures, "unfinished"]].sum(axis=1) == 0
+    counts = none_lost.groupby(rows["objective"], sort=False).agg(["sum", "size"])
+    shares = [f"{n} of {total}" for n, total in counts.to_numpy().tolist()]
+    table.add(["no seed lost", *shares], {})
+    return table
+
+
+def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
+    """The primary metric's final, equal-time, best and area side by side, the noise floor, and what
+    is separated."""
+    tables = evidence.tables
+    leaders = at_place(evidence.leaders, at)
+    if leaders.empty:
+        return Table(place(at), ["objective"], tags=tags_of(at))
+    column = tables.primary[at["dataset"]]
+    reference = leaders["reference"].iloc[0]
+    floor = tables.floor(at["dataset"], column)
+    rows = _runs(evidence, at, column, summary)
+    has_diverged = any(row["final"]["diverged"] for row in rows.values())
+    against = f"against {reference}" if reference else "better than"
+    table = Table(
+        f"{place(at)}: {metric(column).label}",
+        ["objective", "n"],
+        note=LEADERBOARD.format(column, number(floor)),
+        tags=tags_of(at),
+    )
+    if has_diverged:
+        table.columns.append("diverged")
+    table.columns += [*HEADS.values(), "final ÷ floor"]
+    table.columns += [f"{against}, {HEADS[budget]}" for budget in COMPARED_AT]
+    steps = _best_steps(at_place(tables.cells, at), column)
+    compared = at_place(evidence.compared, at)
+    for name, values in rows.items():
+        final = values["final"]
+        cells = [name, f"{final['n']}/{final['n_expected']}"]
+        if has_diverged:
+            cells.append(str(final["diverged"]))
+        cells += [_value(of, row, steps.get(name)) for of, row in values.items()]
+        cells.append(number(final["iqm"] / floor))
+        for budget in COMPARED_AT:
+            cells.append(_against(compared[compared["of"] == budget], name, reference))
+        table.add(cells, {"objective": [name]})
+    return table
+
+
+def _runs(
+    evidence: Evidence, at: Record, column: str, summary: Summary
+) -> dict[str, dict[str, Record]]:
+    """Of every objective of a place, the best first, the rows of `summary` by HEADS."""
+    ranked = at_place(evidence.ranks, at)["objective"]
+    known = at_place(evidence.tables.cells, at)["objective"]
+    rows = {}
+    for name in dict.fromkeys([*ranked, *known]):
+        keys = {of: (at["dataset"], at["architecture"], name, column, of) for of in HEADS}
+        rows[name] = {of: summary[key] for of, key in keys.items()}
+    return rows
+
+
+def _best_steps(cells: pd.DataFrame, column: str) -> dict[str, float]:
+    """The median generator step of the best evaluation, by objective, of the runs that are done."""
+    done = cells[cells["status"] == "done"]
+    return done.groupby("objective")[f"{column}:best_g_step"].median().to_dict()
+
+
+def _value(of: str, row: Record, best_step: float | None) -> str:
+    """A value with its interval on a line of its own; of the best value also its step."""
+    value = interval(row).replace(" [", "\n[")
+    if of == "best" and best_step is not None:
+        value = value.replace("\n", f" at {number(best_step)}\n", 1)
+    return value
+
+
+def _against(compared: pd.DataFrame, name: str, reference: str) -> str:
+    """What the comparisons of one place and budget say of an objective: its verdict against the
+    reference, or the objectives that it is better than."""
+    if reference:
+        if name == reference:
+            return "reference"
+        for row in records(compared[compared["first"] == name]):
+            return f"{row['verdict']}\n{interval(row, 'difference')}"
+        return "–"
+    is_better = (compared["first"] == name) & (compared["verdict"] == "better")
+    is_worse = (compared["second"] == name) & (compared["verdict"] == "worse")
+    behind = [*compared[is_better]["second"], *compared[is_worse]["first"]]
+    return ", ".join(behind) or "–"
+
+
+def over_places(evidence: Evidence) -> Table:
+    """Every objective over all places together."""
+    reference = evidence.tables.matrix.reference
+    table = Table("Over all places", ["objective", "runs", "final ÷ noise floor"], note=OVERALL)
+    if reference:
+        table.columns.append(f"P(better than {reference})")
+    for row in records(evidence.overall):
+        cells = [row["objective"], str(row["n"]), interval(row)]
+        if reference:
+            cells.append(interval(row, "p_improvement", "p_low", "p_high"))
+        table.add(cells, {"objective": [row["objective"]]})
+    return table
+
+
+def comparisons(evidence: Evidence) -> Table:
+    """Every comparison of every family."""
+    table = Table("All comparisons", COMPARED_HEADS, note=COMPARED, folded=True)
+    for row in records(evidence.compared):
+        cells = [place(row), HEADS[row["of"]], row["first"], row["second"], str(row["n"])]
+        cells += [interval(row, "difference"), interval(row, "p_improvement", "p_low", "p_high")]
+        cells += [number(row["p_holm"]), row["verdict"], row["why"]]
+        tags: Tags = {**tags_of(row), "objective": [row["first"], row["second"]]}
+        table.add(cells, tags)
+    return table
+
+
+def other_metrics(tables: Tables) -> list[Table]:
+    """A table per dataset: the final values of the metrics that do not rank, and the noise floor of
+    each metric."""
+    rows = tables.summary[tables.summary["of"] == "final"]
+    rows = rows[rows["metric"] != rows["dataset"].map(tables.primary)]
+    return [
+        _other_metrics(tables, str(dataset), per_dataset)
+        for dataset, per_dataset in rows.groupby("dataset", sort=False)
+    ]
+
+
+def _other_metrics(tables: Tables, dataset: str, rows: pd.DataFrame) -> Table:
+    columns = list(rows["metric"].unique())
+    floors = ", ".join(f"{name} {number(tables.floor(dataset, name))}" for name in columns)
+    table = Table(
+        f"{dataset}: other metrics, final",
+        ["architecture", "objective", *columns],
+        note=f"IQM [95 % BCa interval]. Noise floors: {floors}.",
+        folded=True,
+        tags={"dataset": [dataset]},
+    )
+    for _, group in rows.groupby(["architecture", "objective"], sort=False):
+        first = records(group)[0]
+        values = {row["metric"]: interval(row) for row in records(group)}
+        texts = [values.get(name, "–") for name in columns]
+        table.add([first["architecture"], first["objective"], *texts], tags_of(first))
+    return table

@@ -1,0 +1,131 @@
+"""How reliable? Verdicts, the spread over seeds, and what the critic's loss says about quality."""
+
+import numpy as np
+import pandas as pd
+
+from benchmark.analysis.convergence import GROUP as PLACE
+from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.stopping import stopping
+from benchmark.analysis.tables import Tables
+from benchmark.analysis.verdicts import THRESHOLDS, VERDICTS
+from benchmark.metrics import metric
+from benchmark.report.page import (
+    Chapter,
+    Item,
+    Table,
+    by_place,
+    place,
+    places,
+    records,
+    tags_of,
+)
+from benchmark.stats import comparisons as stats
+from benchmark.text import Record, interval, listed, number, plural, span
+
+HEADS = [
+    "where", "objective", "runs by verdict", "seed SD, % of median", "regret",
+    "oscillation, decades", "loss against quality", "overfitting gap",
+]  # fmt: skip
+RELIABILITY = (
+    "Verdicts with the steps from which they hold. Seed SD: robust, of the final values. Regret: "
+    "final ÷ best; oscillation: noise of log₁₀ of the metric from one evaluation to the next, in "
+    "the second half; medians over seeds. Loss against quality: rank correlation of the critic's "
+    "loss with the metric over a run, −1: the loss rises whenever quality improves. Overfitting "
+    "gap: the critic's loss on held-out − on training samples; a small offset that all objectives "
+    "share is that of the batches, the same for all. Both: IQM over seeds [95 % BCa interval]."
+)
+
+
+def chapter(evidence: Evidence) -> Chapter:
+    """Verdicts, spread over seeds, regret, oscillation; is the loss a stopping criterion?"""
+    tables = evidence.tables
+    finished = tables.cells[tables.cells["verdict"].notna()]
+    result = Chapter("stability", "How reliable?", [_failures_seen(finished)])
+    quantities = records(stopping(tables.cells))
+    for at in places(tables.cells):
+        rows = [row for row in quantities if place(row) == place(at)]
+        sentence = loss_sentence(tables.primary.get(at["dataset"]), rows)
+        if sentence:
+            result.items.append(Item(place(at), [sentence], tags_of(at)))
+    result.tables += [_reliability(tables, finished, quantities), thresholds()]
+    return result
+
+
+def _failures_seen(finished: pd.DataFrame) -> str:
+    ok = int((finished["verdict"] == "ok").sum())
+    runs = plural(len(finished), "finished run")
+    return f"No failure was seen in {ok} of {runs}, which does not say that their samples are good."
+
+
+def _reliability(tables: Tables, finished: pd.DataFrame, quantities: list[Record]) -> Table:
+    """A row per objective and place. quantities: the rows of `stopping`."""
+    by_key = {}
+    for quantity in quantities:
+        by_key[place(quantity), quantity["objective"], quantity["quantity"]] = quantity
+    table = Table("Reliability", HEADS, note=RELIABILITY)
+    for _, group in by_place(finished).groupby([*PLACE, "objective"], sort=False):
+        row = {axis: str(group[axis].iloc[0]) for axis in (*PLACE, "objective")}
+        objective = row["objective"]
+        spread = _spread(group, tables.primary.get(row["dataset"]))
+        cells = [place(row), objective, _verdicts(group), number(spread)]
+        cells += [number(group[name].median()) for name in ("regret", "oscillation")]
+        for name in ("loss_correlation", "overfit_gap"):
+            known = by_key.get((place(row), objective, name))
+            cells.append(interval(known) if known else "–")
+        table.add(cells, tags_of(row))
+    return table
+
+
+def _spread(group: pd.DataFrame, column: str | None) -> float:
+    """Robust standard deviation over seeds of the final value, in percent of its median."""
+    if column is None:
+        return np.nan
+    finals = group[group["status"] == "done"][f"{column}:final"].dropna()
+    if len(finals) < 2:
+        return np.nan
+    return 100 * stats.robust_spread(finals) / finals.median()
+
+
+def _verdicts(group: pd.DataFrame) -> str:
+    """`4 ok`, `1 vanishing from step 400`: a line per verdict."""
+    lines = []
+    for name in VERDICTS:
+        onsets = group[group["verdict"] == name]["verdict_onset"]
+        if onsets.empty:
+            continue
+        has_onset = name != "ok" and onsets.notna().any()
+        since = f" from step {span(onsets)}" if has_onset else ""
+        lines.append(f"{len(onsets)} {name}{since}")
+    return "\n".join(lines)
+
+
+def loss_sentence(column: str | None, rows: list[Record]) -> str:
+    """The objectives whose critic's loss moves with the metric, either way, where the interval
+    excludes 0. rows: those of `stopping` for one place; "" where nothing can be said."""
+    rows = [row for row in rows if row["quantity"] == "loss_correlation"]
+    if not rows or column is None:
+        return ""
+    label = metric(column).label
+    rising = [row["objective"] for row in rows if row["iqm"] < 0 and row["ci_high"] < 0]
+    falling = [row["objective"] for row in rows if row["iqm"] > 0 and row["ci_low"] > 0]
+    parts = []
+    if rising:
+        parts.append(f"rises as {label} falls for {listed(rising)}")
+    if falling:
+        parts.append(f"falls with {label} for {listed(falling)}")
+    if not parts:
+        return ""
+    sentence = f"over a run the critic's loss {'; it '.join(parts)}."
+    left = len(rows) - len(rising) - len(falling)
+    if left:
+        sentence += f" For {left} of {len(rows)} objectives the seeds do not tell."
+    return sentence
+
+
+def thresholds() -> Table:
+    """Every threshold of a verdict with its reason."""
+    heads = ["name", "value", "compared with it", "reason"]
+    table = Table("Thresholds of the verdicts", heads, folded=True)
+    for row in THRESHOLDS.values():
+        table.add([row.name, number(row.value), row.compared, row.reason], {})
+    return table

@@ -1,0 +1,331 @@
+"""One cell from its start to its end: what the training hands out is written, measured, saved."""
+
+import errno
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import UserError
+from benchmark.machine.memory import out_of_memory, release_memory, reset_peak_memory
+from benchmark.matrix.cell import Cell
+from benchmark.measure.instrument import open_instrument
+from benchmark.measure.protocol import Instrument, protocol_id
+from benchmark.run.cell.checkpoint import Checkpoint, drop_checkpoints, row_lengths
+from benchmark.run.cell.record import CellRecord
+from benchmark.run.cell.samples import save_generator, save_samples
+from benchmark.run.events import Ended, Running
+from benchmark.store.files import append_rows, write_bytes
+from benchmark.store.layout import ResultSet
+from benchmark.store.schema import RunStatus, Status
+from benchmark.text import one_line
+from benchmark.train.build import Workbench, make_networks, open_workbench
+from benchmark.train.loop import never, train
+from benchmark.train.snapshot import CellState, Snapshot
+from benchmark.train.step import set_precision
+
+REPORT_EVERY = 1.0  # seconds between two events of a cell in training, at most
+# Errors of a disk that takes no more
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+CellEvent = Running | Ended
+
+
+class Interrupted(BaseException):
+    """The cell has to end now. Raised anywhere in the process that runs the cell."""
+
+
+def run_cell(
+    cell: Cell,
+    folder: Path,
+    device: str,
+    stop: Callable[[], bool] = never,
+    checkpoint_every: float = 60.0,
+    execution: str = "auto",
+) -> Generator[CellEvent, None, None]:
+    """Train and measure one cell into its folder of a result set, and commit its status. The caller
+    holds the lock of the cell.
+
+    Resumes from the last checkpoint if the same code and evaluation options made it; rows written
+    after the checkpoint are dropped. stop: whether to save a checkpoint and end. checkpoint_every:
+    seconds between checkpoints; 0 saves one after every generator step. Yields `Running` after
+    every snapshot, at least about once a second, and last `Ended`. Divergence and errors are
+    findings: they end the cell, not the run. Raises UserError if nothing more can be written."""
+    run = CellRun(cell, folder, device, stop, checkpoint_every)
+    run.open()
+    with run.guarded():
+        yield run.event()
+        run.prepare()
+        training = train(cell, device, run.take_state(), run.pause, execution, run.bench)
+        with closing(training) as snapshots:
+            for snapshot in snapshots:
+                run.receive(snapshot)
+                yield run.event()
+                run.release()
+        run.finish()
+    yield run.event()
+
+
+class CellRun:
+    """A cell while it runs. `receive` takes what the training hands out; folder, status and
+    checkpoints follow. Call all methods but `open` and `event` inside `guarded`."""
+
+    bench: Workbench
+    instrument: Instrument
+    record: CellRecord
+
+    def __init__(
+        self,
+        cell: Cell,
+        folder: Path,
+        device: str,
+        stop: Callable[[], bool],
+        checkpoint_every: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.cell, self.device, self.stop = cell, device, stop
+        self.files = ResultSet(folder).cell(cell.key)
+        self.checkpoint_every, self.clock = checkpoint_every, clock
+        self.reported_at = time.monotonic()
+        self.is_running = True
+        self.has_saved = False  # a checkpoint of the last snapshot
+        self.handed_out: Snapshot | None = None  # while the training stands between two steps
+        self.last: Snapshot | None = None
+
+    def open(self) -> None:
+        """Start or resume the cell's folder."""
+        # Before the environment is recorded
+        set_precision(self.cell.training.precision)
+        self.record = CellRecord(self.cell, self.files, self.device, self.clock)
+        with self._writing():
+            self._continue_from(self.record.open())
+
+    def _continue_from(self, checkpoint: Checkpoint | None) -> None:
+        self.state: CellState | None = None
+        self.resumed_mode: str | None = None
+        self.handled = False  # the rows of the handed-out snapshot are written
+        self.reference_seconds = self.status.probe_seconds or 0.0
+        if checkpoint:
+            self.state = CellState.from_plain(checkpoint.training)
+            execution = self.status.execution
+            self.resumed_mode = execution.mode if execution else None
+            self.handled = checkpoint.handled
+            self.reference_seconds -= self.state.counters.probe_seconds
+
+    @property
+    def status(self) -> Status:
+        return self.record.status
+
+    def event(self) -> CellEvent:
+        """The present status."""
+        status = self.status.model_copy()
+        if self.is_running:
+            return Running(self.cell.key, status, self.has_saved)
+        return Ended(self.cell.key, status)
+
+    def take_state(self) -> CellState | None:
+        """What the training resumes from. Not kept here: its tensors would count as training
+        memory."""
+        state, self.state = self.state, None
+        return state
+
+    def prepare(self) -> None:
+        """Load the data, open the instrument, time the reference workload."""
+        release_memory(self.device)
+        try:
+            # Apart from the instrument, so that loading is no measuring time
+            self.bench = open_workbench(self.cell)
+            began = time.perf_counter()
+            cell = self.cell
+            self.instrument = open_instrument(cell.dataset, cell.evaluation, self.device)
+            protocol = protocol_id(self.instrument)
+        except (OSError, ValueError) as error:
+            # The data was there when the run was prepared
+            reason = f"dataset {self.cell.dataset.label}: {one_line(error)}"
+            raise Interrupted(reason) from error
+        eval_seconds = time.perf_counter() - began
+        self.status.eval_seconds = (self.status.eval_seconds or 0.0) + eval_seconds
+        if self.state and self.status.protocol != protocol:
+            former = self.status.protocol
+            self.record.start(
+                [f"the checkpoint was measured under protocol {former}, now it is {protocol}"]
+            )
+            self._continue_from(None)
+        self.reference_seconds += self.record.time_reference()
+        self.record.measured_by(protocol, self.bench.dataset.modality)
+        self.status.recipe = asdict(self.bench.recipe)
+        G, D = make_networks(self.cell, self.bench.dataset.shape)
+        self.status.parameters = {
+            "generator": sum(p.numel() for p in G.parameters()),
+            "discriminator": sum(p.numel() for p in D.parameters()),
+        }
+
+    def pause(self) -> bool:
+        """What the training asks after every generator step."""
+        if self.stop():
+            return True
+        interval = min(REPORT_EVERY, self.checkpoint_every)
+        return time.monotonic() - self.reported_at >= interval
+
+    def receive(self, snapshot: Snapshot, save: bool | None = None) -> None:
+        """Write what a snapshot brings, and save a checkpoint if one is due. save: whether to save
+        one, if that is decided elsewhere."""
+        self.handed_out = self.last = snapshot
+        self._copy_counters(snapshot)
+        if not self.handled:
+            self._write_rows(snapshot)
+        if self.stop():
+            raise Interrupted
+        self.record.write_if_due()
+        if save is None:
+            save = self.record.is_checkpoint_due(self.checkpoint_every)
+        self.has_saved = save
+        if save:
+            self.record.save(snapshot, self.handled)
+
+    def _copy_counters(self, snapshot: Snapshot) -> None:
+        mode = snapshot.execution.mode
+        if self.resumed_mode and self.resumed_mode != mode:
+            self.status.warnings = [
+                *self.status.warnings,
+                f"the checkpoint is of execution {self.resumed_mode}, and from there on it is {mode}",
+            ]
+        self.resumed_mode = None
+        status, counters = self.status, snapshot.counters
+        status.execution = snapshot.execution
+        status.samples_seen, status.g_steps = snapshot.samples_seen, snapshot.g_steps
+        status.progress = snapshot.progress.share
+        status.forwards_per_d_step, status.forwards_per_g_step = counters.forwards
+        status.peak_memory_mb = max(status.peak_memory_mb or 0.0, counters.peak_memory_mb)
+        status.train_seconds = counters.train_seconds
+        status.warmup_seconds = counters.warmup_seconds
+        status.compile_seconds = counters.compile_seconds
+        status.probe_seconds = counters.probe_seconds + self.reference_seconds
+
+    def _write_rows(self, snapshot: Snapshot) -> None:
+        if snapshot.evaluation_due and self.stop():
+            # Measuring may take long
+            raise Interrupted
+        if snapshot.row:
+            append_rows(self.files.steps, [snapshot.row])
+        if snapshot.evaluation_due:
+            began = time.perf_counter()
+            append_rows(self.files.evals, eval_rows(snapshot, self.instrument))
+            append_rows(self.files.layers, layer_rows(snapshot))
+            save_samples(self.files, snapshot, self.bench.dataset.modality)
+            eval_seconds = time.perf_counter() - began
+            self.status.eval_seconds = (self.status.eval_seconds or 0.0) + eval_seconds
+        self.record.lengths = row_lengths(self.files)
+        self.handled = True
+
+    def release(self) -> None:
+        """The training moves on: the last snapshot can no longer be saved."""
+        self.reported_at = time.monotonic()
+        self.handed_out, self.handled, self.has_saved = None, False, False
+        # Neither the warm-up nor measuring counts as memory of the training
+        reset_peak_memory(self.device)
+
+    def finish(self) -> None:
+        """Commit the cell after its last snapshot."""
+        assert self.last is not None
+        self.handed_out, self.handled = self.last, True
+        self.status.status, self.status.onset = RunStatus.DONE, self.last.onset
+        if self.last.onset is None:
+            save_generator(self.files, self.last)
+        else:
+            self.status.status = RunStatus.DIVERGED
+            self.status.reason = "a loss is not finite"
+        reference_seconds = self.record.time_reference()
+        self.status.probe_seconds = (self.status.probe_seconds or 0.0) + reference_seconds
+        self._commit()
+
+    def interrupt(self, reason: str = "") -> None:
+        """End before the budget is spent: the next run resumes from here."""
+        self.is_running = self.has_saved = False
+        with self._writing():
+            if self.handed_out is not None and self.handed_out.state is not None:
+                self.record.save(self.handed_out, self.handled)
+            self.status.status = RunStatus.INTERRUPTED
+            self.status.reason = reason or None
+            self.record.write()
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Whatever ends the cell inside this block becomes its status."""
+        try:
+            with self._writing():
+                yield
+        except (Interrupted, GeneratorExit) as end:
+            self.interrupt(str(end))
+            if isinstance(end, GeneratorExit):
+                raise
+        except UserError:
+            raise
+        except FloatingPointError as error:
+            self.status.onset = self.status.g_steps
+            self._end(RunStatus.DIVERGED, str(error))
+        except Exception as error:
+            with self._writing():
+                write_bytes(self.files.traceback, traceback.format_exc().encode())
+            self._end(RunStatus.ERROR, out_of_memory(error, self.device) or described(error))
+
+    def _end(self, status: RunStatus, reason: str) -> None:
+        self.status.status, self.status.reason = status, reason
+        with self._writing():
+            self._commit()
+
+    def _commit(self) -> None:
+        self.is_running = self.has_saved = False
+        self.record.commit()
+        if self.status.status.is_finished:
+            drop_checkpoints(self.files)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full disk, and a folder that has changed, end the run and not only the cell."""
+        try:
+            yield
+        except OSError as error:
+            path = self.files.path
+            if error.errno not in DISK_FULL and not str(error.filename).startswith(str(path)):
+                raise
+            raise UserError(
+                f"{error.filename or path}: {error.strerror}; what is committed stays, and the "
+                "next run continues from there"
+            ) from error
+
+
+def described(error: BaseException) -> str:
+    """The type and the text of an error in one line."""
+    return f"{type(error).__name__}: {one_line(error)[:500]}"
+
+
+def eval_rows(snapshot: Snapshot, instrument: Instrument) -> list[dict[str, Any]]:
+    """Measure a snapshot: rows of evals.jsonl. No random stream of the training is used."""
+    readings = instrument.measure(snapshot.sample(instrument.n))
+    return [
+        {
+            "samples_seen": snapshot.samples_seen,
+            "g_steps": snapshot.g_steps,
+            "train_seconds": snapshot.train_seconds,
+            "metric": column,
+            "value": value,
+            "stderr": stderr,
+            "n": instrument.n,
+            "protocol": protocol_id(instrument),
+        }
+        for column, (value, stderr) in readings.items()
+    ]
+
+
+def layer_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Rows of layers.jsonl: one per network and parameter tensor, counted from the input."""
+    rows = []
+    for network, norms in snapshot.layers.items():
+        for depth, (layer, norm) in enumerate(norms.items()):
+            names = {"network": network, "layer": layer, "depth": depth}
+            rows.append({"g_step": snapshot.g_steps, **names, "grad_norm": norm})
+    return rows

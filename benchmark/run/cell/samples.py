@@ -1,0 +1,55 @@
+"""The samples and the generator that a cell leaves behind."""
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmark.matrix.cell import Cell
+from benchmark.store.files import write_bytes
+from benchmark.store.layout import CellFolder
+from benchmark.store.schema import Execution
+from benchmark.train.build import make_networks
+from benchmark.train.snapshot import Counters, Progress, Snapshot
+
+SHEET_SIDE = 8  # a sheet shows SHEET_SIDE × SHEET_SIDE images
+NUM_POINTS = 1000
+
+
+def save_samples(files: CellFolder, snapshot: Snapshot, modality: str) -> None:
+    """Save SHEET_SIDE² images or NUM_POINTS points as npz, and images as a PNG sheet too."""
+    num_samples = SHEET_SIDE**2 if modality == "images" else NUM_POINTS
+    samples = snapshot.sample(num_samples).cpu().numpy()
+    stem, buffer = f"{snapshot.g_steps:06d}", io.BytesIO()
+    np.savez_compressed(buffer, samples=samples)
+    write_bytes(files.samples / f"{stem}.npz", buffer.getvalue())
+    if modality == "images":
+        buffer = io.BytesIO()
+        Image.fromarray(_sheet(samples)).save(buffer, "PNG")
+        write_bytes(files.samples / f"{stem}.png", buffer.getvalue())
+
+
+def _sheet(images: np.ndarray) -> np.ndarray:
+    """Images (SHEET_SIDE², C, H, W) as one picture (SHEET_SIDE · H, SHEET_SIDE · W[, C])."""
+    _, channels, height, width = images.shape
+    grid = images.reshape(SHEET_SIDE, SHEET_SIDE, channels, height, width)
+    rows = grid.transpose(0, 3, 1, 4, 2)
+    return rows.reshape(SHEET_SIDE * height, SHEET_SIDE * width, channels).squeeze()
+
+
+def save_generator(files: CellFolder, snapshot: Snapshot) -> None:
+    """Save the weights of the generator that samples: for more samples than were measured."""
+    # The clone holds the weights of this cell alone, not those of its stack
+    weights = {name: value.cpu().clone() for name, value in snapshot.G.state_dict().items()}
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    write_bytes(files.generator, buffer.getvalue())
+
+
+def load_snapshot(cell: Cell, files: CellFolder, device: str) -> Snapshot:
+    """The end of a training, from the weights of its generator. It can sample and no more: its
+    critic is untrained. Raises OSError without a file, RuntimeError if the weights do not fit."""
+    G, D = (network.to(device) for network in make_networks(cell))
+    G.load_state_dict(torch.load(files.generator, map_location=device, weights_only=True))
+    return Snapshot(cell, G, D, Progress(share=1.0), Counters(), Execution())

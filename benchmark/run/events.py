@@ -1,0 +1,107 @@
+"""What the driver and the engines tell each other: tasks one way, events the other."""
+
+from dataclasses import dataclass
+
+from benchmark.matrix.cell import Cell
+from benchmark.store.schema import Status
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell to run."""
+
+    cell: Cell
+
+    attempt: str | None = None
+    """The attempt in the status of the cell when the run was planned."""
+
+    stacked_with: tuple["Task", ...] = ()
+    """Cells to train with this one as one stack: they differ only in their seed."""
+
+    @property
+    def key(self) -> str:
+        return self.cell.key
+
+    @property
+    def members(self) -> tuple["Task", ...]:
+        """The tasks of the stack; this one comes first."""
+        return (self, *self.stacked_with)
+
+
+@dataclass(frozen=True)
+class Started:
+    """The cell has a worker: its time counts from now on."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """The cell goes on."""
+
+    key: str
+    status: Status
+
+    checkpoint: bool = False
+    """Whether a checkpoint was just saved."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The cell has ended and its status is written."""
+
+    key: str
+    status: Status
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Another process is running the cell."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker of the cell died."""
+
+    key: str
+    reason: str
+
+    retry: bool
+    """Whether the cell was not at fault and may run again."""
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """Nothing more can be run or written: the run ends."""
+
+    key: str
+    reason: str
+
+
+Event = Started | Running | Ended | Taken | Lost | Fatal
+
+
+@dataclass(frozen=True)
+class News:
+    """What a run reports of a cell."""
+
+    event: Event
+
+    seconds_left: float | None = None
+    """Seconds until the run ends, with the event of a cell that has ended; None if unknown."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a run goes."""
+
+    timeout: float = 0.0
+    """Seconds that a cell may take; 0: no limit. A stack has the time of all its cells."""
+
+    fail_fast: bool = False
+    """Start no cell after the first that fails."""
+
+    wait: bool = True
+    """Wait for cells that another run has, and run those that it leaves unfinished."""

@@ -1,0 +1,371 @@
+"""One run of a matrix: plan, prepare, drive, and what came of it."""
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Protocol
+
+from benchmark.errors import UserError, unknown
+from benchmark.matrix.expand import expand, find, read
+from benchmark.matrix.options import Matrix
+from benchmark.run.driver import Driver
+from benchmark.run.engines.base import Pool
+from benchmark.run.events import Ended, Limits, News, Task
+from benchmark.run.ownership import restart
+from benchmark.run.plan import estimate, pending
+from benchmark.run.prepare import matrix_file, prepare
+from benchmark.run.queue import learned
+from benchmark.run.stack_size import stack_size
+from benchmark.store.code import CodeHashes
+from benchmark.store.files import check_writable
+from benchmark.store.layout import ResultSet
+from benchmark.store.locks import alone
+from benchmark.store.overview import counted
+from benchmark.store.schema import MatrixFile, RunStatus
+from benchmark.train.execution.modes import MODES
+
+ENGINES = ("local", "ray")
+RESULTS = Path("results/runs")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a matrix is run. Raises UserError for values that no run can have."""
+
+    only: str = ""
+    """Cells to run, such as "objective=wgan_gp seed=0"; all without it."""
+
+    overrides: tuple[str, ...] = ()
+    """Options of the matrix that are changed, such as "training.steps=200"."""
+
+    force: bool = False
+    """Run all cells from the start."""
+
+    retry_errors: bool = False
+    """Run cells again that ended in an error or at the time limit."""
+
+    fail_fast: bool = False
+    """Start no cell after the first that fails."""
+
+    timeout: float = 0.0
+    """Seconds that each cell may take; 0: no limit."""
+
+    wait: bool = True
+    """Wait for cells that another process is running; otherwise skip them."""
+
+    checkpoint_every: float = 60.0
+    """Seconds between two checkpoints of a cell."""
+
+    jobs: int = 0
+    """Cells at a time; 0: one per GPU, or one per CPU core."""
+
+    threads: int = 1
+    """Threads of a local worker."""
+
+    shard: str = "1/1"
+    """i/n: the i-th of n parts of the cells, i from 1."""
+
+    engine: str = "local"
+    """Where cells run: local or ray."""
+
+    address: str | None = None
+    """Ray: address of the cluster, such as auto; None starts one here."""
+
+    cpus_per_cell: float | None = None
+    """Ray: CPUs of a cell; None: 1."""
+
+    gpus_per_cell: float | None = None
+    """Ray: share of a GPU of a cell; None: a whole one."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, a list such as cuda:0,cuda:1, or mps (untested)."""
+
+    execution: str = "auto"
+    """How cells train: one of modes.MODES, or auto (eager on a CPU, graphed on CUDA)."""
+
+    stack: str = "auto"
+    """Seeds trained as one model: auto, or a number; 1: none (local engine)."""
+
+    precision: str = ""
+    """float32, tf32 or bf16; empty: the matrix's."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
+        if self.engine == "local":
+            self._refuse_options_of_ray()
+        elif self.threads != 1:
+            raise UserError(
+                f"--threads {self.threads} is for --engine local; on Ray a cell has as many as "
+                "--cpus-per-cell"
+            )
+        if self.execution not in ("auto", *MODES):
+            raise unknown("execution mode", self.execution, ["auto", *MODES])
+        if self.stack != "auto" and not (self.stack.isdecimal() and int(self.stack)):
+            raise unknown("stack", self.stack, ["auto", "a number of seeds from 1"])
+        if self.engine == "ray" and self.stack not in ("auto", "1"):
+            raise UserError(
+                f"--stack {self.stack} is for --engine local; on Ray every seed trains by itself"
+            )
+        self.part  # noqa: B018  raises for a shard that cannot be
+
+    def _refuse_options_of_ray(self) -> None:
+        for name in ("address", "cpus_per_cell", "gpus_per_cell"):
+            value = getattr(self, name)
+            if value is not None:
+                raise UserError(f"--{name.replace('_', '-')} {value} is for --engine ray")
+
+    @property
+    def part(self) -> slice:
+        """The cells of the shard, in the list of all cells."""
+        text, _, total = self.shard.partition("/")
+        is_valid = text.isdecimal() and total.isdecimal() and 1 <= int(text) <= int(total)
+        if not is_valid:
+            raise UserError(f"--shard takes i/n with 1 ≤ i ≤ n, such as 2/8, not {self.shard!r}")
+        return slice(int(text) - 1, None, int(total))
+
+    @property
+    def all_overrides(self) -> list[str]:
+        precision = [f"training.precision={self.precision}"] if self.precision else []
+        return [*self.overrides, *precision]
+
+
+class Reporter(Protocol):
+    """Who hears how a run goes."""
+
+    def note(self, text: str) -> None:
+        """A remark in one line."""
+
+    def begin(self, num_cells: int, num_workers: int) -> None:
+        """The first cell is about to start."""
+
+    def news(self, news: News) -> None:
+        """Something happened to a cell."""
+
+    def end(self) -> None:
+        """No cell runs any more."""
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def note(self, text: str) -> None: ...
+
+    def begin(self, num_cells: int, num_workers: int) -> None: ...
+
+    def news(self, news: News) -> None: ...
+
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run."""
+
+    name: str
+    """Name of the matrix."""
+
+    folder: Path
+    """Folder of the result set."""
+
+    statuses: dict[str, RunStatus] = field(default_factory=dict)
+    """Status of every cell that was asked for, by key."""
+
+    interrupted: bool = False
+    """Whether a signal ended the run."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of cells by status."""
+        return Counter(str(status) for status in self.statuses.values())
+
+    @property
+    def line(self) -> str:
+        """`quick: 68 done, 2 diverged`."""
+        return f"{self.name}: {counted(self.counts)}"
+
+    @property
+    def num_finished(self) -> int:
+        return sum(status.is_finished for status in self.statuses.values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell is finished."""
+        return self.num_finished == len(self.statuses)
+
+
+def run_matrix(
+    matrix: str | Path | Matrix,
+    options: RunOptions | None = None,
+    results: Path = RESULTS,
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Run the cells of a matrix that are not settled yet; unfinished ones are resumed. Raises
+    UserError."""
+    return Session(matrix, options or RunOptions(), results).run(reporter or Silent())
+
+
+class Session:
+    """One run of a matrix: the name of a shipped one, the path of a file, or a Matrix (its result
+    set is called `matrix`)."""
+
+    def __init__(self, matrix: str | Path | Matrix, options: RunOptions, results: Path) -> None:
+        self.options = options
+        self.config, self.name, self.description = _open_matrix(matrix, options.all_overrides)
+        # The tables know the whole matrix, whatever part of it runs here
+        self.all_cells = expand(self.config)
+        chosen = expand(self.config, options.only) if options.only else self.all_cells
+        self.cells = {cell.key: cell for cell in chosen[options.part]}
+        self.devices = self._devices()
+        self.results = ResultSet(check_writable(results / self.name, "--results"))
+        self.known = {key: self.results.cell(key).status for key in self.cells}
+        self.todo = pending(
+            self.cells, self.known, force=options.force, retry_errors=options.retry_errors
+        )
+
+    def _devices(self) -> list[str]:
+        """One device per worker; on Ray the device of this process."""
+        from benchmark.machine.devices import devices_of
+
+        is_local = self.options.engine == "local" or self.options.device == "cpu"
+        return devices_of(self.options.device if is_local else "auto", self.options.jobs)
+
+    @property
+    def headline(self) -> str:
+        """What will run where, in one line."""
+        where = "Ray"
+        if self.options.engine == "local":
+            named = ", ".join(dict.fromkeys(self.devices))
+            where = f"{len(self.devices)} workers on {named}"
+        return (
+            f"{self.name}: {len(self.cells)} cells, {len(self.todo)} to run, {where}, "
+            f"{self.results.path}"
+        )
+
+    @cached_property
+    def estimates(self) -> dict[str, float | None]:
+        """Seconds per cell, by key; None if unknown."""
+        return estimate(self.cells, self.known, self.devices[0])
+
+    @property
+    def matrix_file(self) -> MatrixFile:
+        return matrix_file(self.name, self.description, self.config, self.all_cells)
+
+    def num_stale(self) -> int:
+        """Finished cells that are kept although other code or evaluation options made them."""
+        hashes = CodeHashes()
+        stale = 0
+        for key, cell in self.cells.items():
+            status = self.known[key]
+            if key not in self.todo and status.status.is_finished:
+                stale += hashes.is_stale_for(status, cell)
+        return stale
+
+    def run(self, reporter: Reporter) -> Summary:
+        """Prepare, and run what is to run."""
+        stale = self.num_stale()
+        if stale:
+            reporter.note(
+                f"{stale} committed cells are stale (different code or evaluation options): kept; "
+                "--force runs them again"
+            )
+        with closing(self._pool()) as pool:
+            reporter.note("preparing datasets, extractors and noise floors …")
+            self._prepare()
+            tasks = [Task(cell, self.known[key].attempt) for key, cell in self.todo.items()]
+            if self.options.force:
+                for task in tasks:
+                    restart(self.results.path, task)
+            return self._drive(tasks, pool, reporter)
+
+    def _pool(self) -> Pool:
+        options = self.options
+        if options.engine == "ray" and self.todo:
+            from benchmark.run.engines import ray
+
+            cpus = 1.0 if options.cpus_per_cell is None else options.cpus_per_cell
+            gpus = options.gpus_per_cell or 0.0
+            resources = ray.Resources(options.device, options.jobs, cpus, gpus)
+            return ray.Pool(
+                self.results.path,
+                options.address,
+                resources,
+                options.checkpoint_every,
+                options.execution,
+            )
+        from benchmark.run.engines import local
+
+        worker_options = local.WorkerOptions(
+            self.results.path, options.threads, options.checkpoint_every, options.execution
+        )
+        return local.Pool(self.devices[: len(self.todo)], worker_options)
+
+    def _prepare(self) -> None:
+        with alone(self.results):
+            protocols = self.results.protocols
+            needed = [
+                cell
+                for key, cell in self.cells.items()
+                if key in self.todo or cell.dataset.label not in protocols
+            ]
+            prepare(self.results, self.matrix_file, needed, self.devices[0])
+
+    def _drive(self, tasks: list[Task], pool: Pool, reporter: Reporter) -> Summary:
+        ended: dict[str, RunStatus] = {}
+
+        def on_news(news: News) -> None:
+            if isinstance(news.event, Ended):
+                ended[news.event.key] = news.event.status.status
+            reporter.news(news)
+
+        options = self.options
+        # On Ray every seed trains by itself
+        asked = "1" if options.engine == "ray" else options.stack
+        driver = Driver(
+            tasks,
+            pool,
+            self.results.path,
+            on_news,
+            limits=Limits(options.timeout, options.fail_fast, options.wait),
+            known=learned((cell.spec, self.known[key]) for key, cell in self.cells.items()),
+            stack_size=partial(
+                stack_size, device=self.devices[0], execution=options.execution, asked=asked
+            ),
+        )
+        interrupted = False
+        reporter.begin(len(tasks), pool.capacity())
+        try:
+            driver.run()
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            reporter.end()
+        return Summary(self.name, self.results.path, self._statuses(ended), interrupted)
+
+    def _statuses(self, ended: dict[str, RunStatus]) -> dict[str, RunStatus]:
+        """The statuses after the run. A cell that was to run and did not end here has the status on
+        disk: another run has it, or nobody."""
+        statuses = {}
+        for key in self.cells:
+            if key in ended:
+                statuses[key] = ended[key]
+            elif key in self.todo:
+                statuses[key] = self.results.cell(key).status.status
+            else:
+                statuses[key] = self.known[key].status
+        return statuses
+
+
+def _open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> tuple[Matrix, str, str]:
+    """The matrix, its name and its description."""
+    if isinstance(matrix, Matrix):
+        if overrides:
+            raise UserError("overrides are for a matrix file; change the Matrix itself")
+        return matrix, "matrix", ""
+    path = find(str(matrix))
+    config, description = read(path, overrides)
+    if overrides:
+        description += f"\nOverridden: {', '.join(overrides)}."
+    return config, path.stem, description
