@@ -403,13 +403,13 @@ def test_ctrl_c_is_how_following_ends(
     tensorboard: Export, ganbench: Callable[..., Any], monkeypatch: Any
 ) -> None:
     running(tensorboard.cell(0))
-    find = module.read_matrix
+    chosen = module._chosen
 
-    def looked(folder: Path) -> Any:
+    def interrupted(*arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
-        return find(folder)
+        return chosen(*arguments)
 
-    monkeypatch.setattr(module, "read_matrix", looked)
+    monkeypatch.setattr(module, "_chosen", interrupted)
     at = ("--results", tensorboard.folder.parent, "--matrix", "tiny")
     assert ganbench("export", "tensorboard", "--follow", *at).code == 0
     assert ganbench("export", "tensorboard", *at).code == 130

@@ -17,7 +17,8 @@ from benchmark.errors import UserError
 from benchmark.export import samples as sample
 from benchmark.matrix import expand as matrix
 from benchmark.run import prepare
-from benchmark.run import run_cell as runner
+from benchmark.run.cell.cell_run import run_cell
+from benchmark.store.layout import ResultSet
 from tests.conftest import Ended, matrix_text
 from tests.helpers import synthetic
 
@@ -34,10 +35,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluation += "n = { points = 200, images = 300 }"
     (root / "tiny.toml").write_text(matrix_text(**parts, evaluation=evaluation))
     config, description = matrix.read(root / "tiny.toml")
-    cells, folder = matrix.expand(config), root / "runs" / "tiny"
-    prepare.prepare(folder, "tiny", description, config, cells, cells, "cpu")
+    cells = matrix.expand(config)
+    folder = root / "runs" / "tiny"
+    record = prepare.matrix_file("tiny", description, config, cells)
+    prepare.prepare(ResultSet(folder), record, cells, "cpu")
     for cell in cells:
-        assert list(runner.run_cell(cell, folder, "cpu"))[-1]["status"] == "done"
+        *_, last = run_cell(cell, folder, "cpu")
+        assert last.status.status == "done"
     return folder
 
 
