@@ -81,7 +81,8 @@ class Display:
         if key in self.lines:
             self.progress.update(self.lines[key], completed=progress)
         elif len(self.lines) < self.most_lines:
-            self.lines[key] = self.progress.add_task(key[:70], total=1.0, completed=progress)
+            self.lines[key] = self.progress.add_task(key[:70], total=1.0)
+            self.progress.update(self.lines[key], completed=progress)
 
     def _remove(self, key: str) -> None:
         self.partial.pop(key, None)

@@ -1,36 +1,39 @@
-"""`ganbench new`: the first file of a variant of one's own, and a test for it."""
+"""`ganbench new`: the first file of a variant, and a test for it."""
 
-OBJECTIVE = '''"""NAME: say in one line what it is."""
+import keyword
+from pathlib import Path
 
-from dataclasses import dataclass
-from typing import Any
+import variants
+from benchmark.errors import UserError, unknown
+from benchmark.store.files import check_writable, write_bytes
 
-from torch import Tensor, nn
+AXES = {"objective": "objectives", "architecture": "architectures", "dataset": "datasets"}
+TEMPLATES = Path(__file__).parent / "templates"
 
-from variants.objectives import Base, Recipe
 
+def scaffold(axis: str, name: str, folder: Path) -> list[Path]:
+    """Write FOLDER/objectives/NAME.py (or architectures, datasets) and FOLDER/tests/test_NAME.py.
 
-@dataclass(frozen=True)
-class Objective(Base):
-    """Authors, "Title", year, arXiv:…, eq. …
-
-    min over D   −mean min(0, D(x) − margin) − mean min(0, −D(x̃) − margin)
-    min over G   −mean D(x̃)
-
-    This is the hinge loss with a margin: change both losses to yours. Every field is a parameter
-    that a matrix may sweep."""
-
-    recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
-
-    margin: float = 1.0
-
-    def d_loss(self, D: nn.Module, real: Tensor, fake: Tensor, noise: Any = None) -> Tensor:
-        """Scalar loss of the critic. real, fake: (batch, *shape); D(x): (batch,)."""
-        on_real = (self.margin - D(real)).relu().mean()
-        on_fake = (self.margin + D(fake)).relu().mean()
-        return on_real + on_fake
-
-    def g_loss(self, D: nn.Module, real: Tensor, fake: Tensor, noise: Any = None) -> Tensor:
-        """Scalar loss of the generator."""
-        return -D(fake).mean()
-'''
+    Returns both paths. Raises UserError for a name that is taken or that Python cannot import, and
+    replaces no file."""
+    if axis not in AXES:
+        raise unknown("axis", axis, AXES)
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+        raise UserError(
+            f"{name!r} cannot be the name of a variant: use letters, digits and _, such as my_loss"
+        )
+    check_writable(folder, "--variants")
+    if (folder / AXES[axis]).is_dir():
+        variants.add_folder(folder)
+    if name in variants.names(AXES[axis]):
+        origin = variants.origin(AXES[axis], name)
+        raise UserError(f"there is a variant {name!r} already: {origin}")
+    variant = folder / AXES[axis] / f"{name}.py"
+    test = folder / "tests" / f"test_{name}.py"
+    for path, template in ((variant, f"{axis}.py.txt"), (test, f"{axis}_test.py.txt")):
+        if path.exists():
+            raise UserError(f"{path} exists already")
+        text = (TEMPLATES / template).read_text(encoding="utf-8")
+        filled = text.replace("NAME", name).replace("FOLDER", str(folder))
+        write_bytes(path, filled.encode())
+    return [variant, test]

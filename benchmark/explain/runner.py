@@ -27,7 +27,7 @@ import variants
 from benchmark.errors import UserError
 from benchmark.explain.entries import Entry, read
 from benchmark.matrix.cell import digest
-from benchmark.store.code import ROOT, definitions
+from benchmark.store.code import MEASURING, TRAINING, definitions, files_of
 from benchmark.store.files import whole_file, write_json
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
@@ -169,8 +169,7 @@ def code_of(name: str) -> str:
     source = experiment.read_text()
     modules = sorted(folder.glob("[!_]*.py"))
     files = [path for path in modules if f"explain.{path.stem} import" in source]
-    files += sorted((ROOT / "benchmark/train").rglob("*.py"))
-    files += sorted((ROOT / "benchmark/measure").glob("*.py"))
+    files += [*files_of(TRAINING), *files_of(MEASURING)]
     for package in (variants.SHIPPED, *variants.folders()):
         files += sorted(package.rglob("*.py"))
     code = measuring(definitions(experiment))

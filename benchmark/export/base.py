@@ -160,8 +160,3 @@ def open_tracker(name: str, place: Path | str, project: str) -> Tracker:
         raise UserError(
             f"export {name} needs {library}, which is missing: pip install 'ganbench[track]'"
         ) from error
-
-
-def one_line(error: Exception) -> str:
-    """The message of a library's error as one line."""
-    return " ".join(str(error).split())[:REASON_LENGTH]

@@ -13,8 +13,9 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from benchmark.errors import UserError
-from benchmark.export.base import News, Seen, Tracker, one_line
+from benchmark.export.base import REASON_LENGTH, News, Seen, Tracker
 from benchmark.store.schema import RunStatus
+from benchmark.text import one_line
 
 # tags of a run: which start of the cell it is, and what was exported of it
 STARTED, EXPORTED = "ganbench.started", "ganbench.exported"
@@ -60,7 +61,7 @@ class Mlflow(Tracker):
             else:
                 self.experiment = self.client.create_experiment(project, artifacts)
         except MlflowException as error:
-            raise UserError(f"export: {uri}: {one_line(error)}") from error
+            raise UserError(f"export: {uri}: {one_line(error)[:REASON_LENGTH]}") from error
 
     @cached_property
     def runs(self) -> dict[tuple[str, str], Seen]:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.export.base import AXES, Clock, News, Position, Seen, Tracker, one_line
+from benchmark.export.base import AXES, REASON_LENGTH, Clock, News, Position, Seen, Tracker
 from benchmark.matrix.cell import Choice, digest
 from benchmark.store.files import read_rows
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.overview import GONE
 from benchmark.store.schema import Entry, Environment, RunStatus, Spec, Status
+from benchmark.text import one_line
 
 EVERY = 5.0  # seconds between two looks at a running matrix
 # names of a status, and of an environment, that are tags of a run
@@ -65,7 +66,7 @@ def export(
                 if not follow or not left or stop.wait(EVERY):
                     return
         except tracker.errors as error:
-            raise UserError(f"export: {one_line(error)}") from error
+            raise UserError(f"export: {one_line(error)[:REASON_LENGTH]}") from error
         finally:
             tracker.close()
 

@@ -19,8 +19,10 @@ from benchmark.store.code import training_code
 from benchmark.store.files import read_json, whole_file
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import RunStatus
+from benchmark.text import one_line
 from benchmark.train.snapshot import Snapshot
 
+REASON_LENGTH = 300  # characters of torch's error that the user sees
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
 
 
@@ -123,7 +125,7 @@ def _snapshot(files: CellFolder, device: str) -> Snapshot:
         raise
     # the file may have any content, for which torch raises many kinds of error
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:REASON_LENGTH]
         if isinstance(error, UnpicklingError):
             reason = "not weights alone"  # torch's message advises to load the file unsafely
         kind = type(error).__name__

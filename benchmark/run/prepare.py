@@ -11,6 +11,7 @@ from benchmark.matrix.cell import Cell, digest
 from benchmark.matrix.options import Matrix
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
+from benchmark.store.code import measuring_code
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import (
     CorruptImages,
@@ -77,7 +78,8 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         dataset = make_dataset(cell.dataset)
         dataset.splits  # noqa: B018  loads the data
         instrument = open_instrument(cell.dataset, cell.evaluation, device)
-        if known and _is_current(known, instrument):
+        code = measuring_code(dataset.modality)
+        if known and known.code == code and _is_current(known, instrument):
             return known
         floor = {column: value for column, (value, _) in instrument.floor().items()}
     except Exception as error:
@@ -90,6 +92,7 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         parts=instrument.parts,
         dataset=_dataset_facts(dataset),
         extractor=_extractor_facts(instrument),
+        code=code,
         floor=floor,
     )
 

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.expand import expand, find, read
@@ -213,7 +213,7 @@ class Session:
 
     def __init__(self, matrix: str | Path | Matrix, options: RunOptions, results: Path) -> None:
         self.options = options
-        self.config, self.name, self.description = _open_matrix(matrix, options.all_overrides)
+        self.config, self.name, self.description = open_matrix(matrix, options.all_overrides)
         # The tables know the whole matrix, whatever part of it runs here
         self.all_cells = expand(self.config)
         chosen = expand(self.config, options.only) if options.only else self.all_cells
@@ -358,14 +358,23 @@ class Session:
         return statuses
 
 
-def _open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> tuple[Matrix, str, str]:
-    """The matrix, its name and its description."""
+class OpenMatrix(NamedTuple):
+    """A matrix that was read."""
+
+    config: Matrix
+    name: str
+    description: str
+
+
+def open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> OpenMatrix:
+    """A matrix by the name of a shipped one, by the path of a file, or as it is. Raises
+    UserError."""
     if isinstance(matrix, Matrix):
         if overrides:
             raise UserError("overrides are for a matrix file; change the Matrix itself")
-        return matrix, "matrix", ""
+        return OpenMatrix(matrix, "matrix", "")
     path = find(str(matrix))
     config, description = read(path, overrides)
     if overrides:
         description += f"\nOverridden: {', '.join(overrides)}."
-    return config, path.stem, description
+    return OpenMatrix(config, path.stem, description)

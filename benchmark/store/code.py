@@ -12,7 +12,7 @@ from benchmark.store.schema import Entry, Spec, Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/pairs.py")
-MEASURING = ROOT / "benchmark/measure"
+MEASURING = ("benchmark/measure",)
 EMPTY: tuple[object, ...] = (
     None,
     [],
@@ -34,13 +34,14 @@ def training_code(cell: Cell) -> str:
         variants.origin("architectures", critic_name),
         variants.origin("datasets", cell.dataset.name),
     }
-    return _hash((*_training_files(), *_with_imports(tuple(sorted(chosen)), "variants")))
+    return _hash((*files_of(TRAINING), *_with_imports(tuple(sorted(chosen)), "variants")))
 
 
 def measuring_code(modality: str) -> str:
     """12 hex digits of the sha256 of the code that measures a modality: its file in measure/, the
     instrument, and the files of measure/ that these import."""
-    first = (MEASURING / f"{modality}.py", MEASURING / "instrument.py")
+    folder = ROOT / MEASURING[0]
+    first = (folder / f"{modality}.py", folder / "instrument.py")
     return _hash(_with_imports(first, "benchmark.measure"))
 
 
@@ -49,12 +50,19 @@ class CodeHashes:
 
     def __init__(self) -> None:
         self._training: dict[object, str | None] = {}
+        self._measuring: dict[str, str] = {}  # by modality
 
     def is_stale(self, status: Status, entry: Entry, spec: Spec) -> bool:
         """Whether other code or other evaluation options trained a cell than the present ones."""
         if status.evaluation_hash != entry.evaluation_hash:
             return True
         return status.code != self.training(spec)
+
+    def is_measured_by_other_code(self, status: Status, entry: Entry) -> bool:
+        """Whether other code measured a cell than the present one."""
+        if entry.modality not in self._measuring:
+            self._measuring[entry.modality] = measuring_code(entry.modality)
+        return status.measuring_code != self._measuring[entry.modality]
 
     def is_stale_for(self, status: Status, cell: Cell) -> bool:
         """Whether other code or other evaluation options trained a cell than it would have now."""
@@ -114,9 +122,10 @@ def _hash(files: tuple[Path, ...]) -> str:
 
 
 @cache
-def _training_files() -> tuple[Path, ...]:
+def files_of(places: tuple[str, ...]) -> tuple[Path, ...]:
+    """The modules of folders and files of the checkout."""
     files: list[Path] = []
-    for name in TRAINING:
+    for name in places:
         place = ROOT / name
         files += sorted(place.glob("*.py")) if place.is_dir() else [place]
     return tuple(files)

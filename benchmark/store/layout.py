@@ -48,6 +48,11 @@ class CellFolder:
         return self.path / "evals.jsonl"
 
     @property
+    def former_evals(self) -> Path:
+        """Evaluations that `measure` has set aside."""
+        return self.path / "evals.former.jsonl"
+
+    @property
     def steps(self) -> Path:
         return self.path / "steps.jsonl"
 

@@ -89,9 +89,9 @@ def _check_target(target: ResultSet, sources: Sequence[Path]) -> None:
                 f"--into {into} lies in {source}, one of the folders to merge; name a folder "
                 "outside of it"
             )
-    if into.exists() and not target.matrix_file.exists():
-        if not into.is_dir() or any(into.iterdir()):
-            raise UserError(f"--into {into} is neither empty nor the results of a matrix")
+    is_new = not into.exists() or (into.is_dir() and not any(into.iterdir()))
+    if not is_new and not target.matrix_file.exists():
+        raise UserError(f"--into {into} is neither empty nor the results of a matrix")
 
 
 def _check_same_matrix(

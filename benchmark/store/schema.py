@@ -237,6 +237,9 @@ class Protocol(Record):
     extractor: ExtractorFacts | None = None
     """The feature extractor; none for points."""
 
+    code: str | None = None
+    """Hash of the code that measured the noise floor."""
+
     floor: dict[str, float]
     """Noise floor by metric column: the value of held-out real samples."""
 

@@ -451,7 +451,7 @@ def test_mlflow_has_options_tags_and_how_it_ended(each: Export) -> None:
     assert ends == ["FINISHED", "FINISHED", "FINISHED", "FAILED"]
     diverged = runs[each.keys[1]]
     assert diverged.data.params["training.batch_size"] == "64"
-    assert diverged.data.params["evaluation.n"] == "750"
+    assert diverged.data.params["evaluation.n.images"] == "750"
     expected = {
         "status": "diverged",
         "reason": "d_loss is NaN",

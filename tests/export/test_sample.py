@@ -207,7 +207,7 @@ def test_sample_on_the_command_line(
     ended = ganbench("sample", key, "--n", 3, *where)
     assert (ended.code, ended.err) == (
         0,
-        f"{key} is stale: other code than the present trained it, which sampled it now\n",
+        f"{key} is stale: different code trained it than the code that sampled it now\n",
     )
     for state in ("running", "interrupted", "error"):
         synthetic.edit(folder / "status.json", status=state)

@@ -178,7 +178,7 @@ def _finish(
     spec = {
         **entry["spec"],
         "key": entry["key"],
-        "evaluation": {"n": 750},
+        "evaluation": {"n": {"images": 750}},
         "norm": "batch",
         "code": "c0de",
     }

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from benchmark.run.run_cell import Event, Interrupted, run_cell
+from benchmark.run.run_stack import run_stack
 
 from benchmark.matrix.cell import Cell
 from benchmark.run import record as attempt
 from benchmark.run import run_cell as runner
 from benchmark.run import run_stack as stacked_runner
-from benchmark.run.run_cell import Event, Interrupted, run_cell
-from benchmark.run.run_stack import run_stack
 from benchmark.store.clocks import CLOCKS
 from benchmark.store.files import read_json, read_rows
 from benchmark.train.execution.iteration import StackRefused

@@ -263,11 +263,9 @@ class Pool:
         nodes. If there is no other node, and none could so far, the run ends."""
         unfit = self.unfit.setdefault(cell.measured, set())
         unfit.add(node)
-        for other in ray.nodes():
-            if other["Alive"] and other["NodeID"] not in unfit:
-                if slots(other["Resources"], self.cpus, self.gpus):
-                    return Lost(key, reason, retry=True)
-        if cell.measured in self.fit:
+        others = [n for n in ray.nodes() if n["Alive"] and n["NodeID"] not in unfit]
+        has_room = any(slots(other["Resources"], self.cpus, self.gpus) for other in others)
+        if has_room or cell.measured in self.fit:
             return Lost(key, reason, retry=True)
         return Fatal(key, f"no node of the cluster can run {key}; {reason}")
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import ray
 from ray import exceptions
 
+import variants
 from benchmark.errors import UserError, unknown
 from benchmark.machine.environment import git_facts
 from benchmark.run.events import Ended, Event, Fatal, Lost
@@ -68,12 +69,12 @@ def connect(address: str, code: Path) -> None:
     if address not in ("auto", "local"):
         answers(address)
     for package in ("benchmark", "variants"):
-        shutil.copytree(
-            ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        _copy(ROOT / package, code / package)
     variables = {"GANBENCH_GIT": json.dumps(git_facts())}
     if os.environ.get("GANBENCH_OFFLINE"):
         variables["GANBENCH_OFFLINE"] = os.environ["GANBENCH_OFFLINE"]
+    if variants.folders():
+        variables[variants.VARIABLE] = _copy_own_variants(code)
     try:
         ray.init(
             address,
@@ -89,6 +90,23 @@ def connect(address: str, code: Path) -> None:
             else " (a cluster that asks for a token: set RAY_AUTH_MODE=token)"
         )
         raise UserError(f"--address {address}: {' '.join(str(error).split())}{token}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _copy_own_variants(code: Path) -> str:
+    """Copy the user's folders of variants. Returns what GANBENCH_VARIANTS is on a node, where a
+    worker starts in the copy of the code."""
+    names = []
+    for index, folder in enumerate(variants.folders()):
+        name = f"own_variants/{index}"
+        for axis in variants.AXES:
+            if (folder / axis).is_dir():
+                _copy(folder / axis, code / name / axis)
+        names.append(name)
+    return os.pathsep.join(names)
 
 
 def answers(address: str) -> None:

@@ -1,0 +1,141 @@
+"""ganbench from Python: the public names, imported as `ganbench`.
+
+    import ganbench
+
+    cells = ganbench.cells("quick", only="objective=wgan_gp seed=0")
+    for snapshot in ganbench.train(cells[0]):
+        print(snapshot.g_steps, snapshot.train_seconds)
+
+    summary = ganbench.run("quick", only="seed=0", jobs=2)
+    results = ganbench.load(summary.folder)
+    print(results.scores)
+    print(results.compare("wgan_gp", "wgan_fdgp"))
+
+All names are resolved when they are used: `import ganbench` loads neither torch nor pandas. A script
+that calls `run` needs the guard `if __name__ == "__main__":`, because worker processes import the
+script again.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import __version__
+from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.api.results import Results
+    from benchmark.matrix.cell import Cell
+    from benchmark.matrix.options import Matrix
+    from benchmark.run.measure_again import Measured
+    from benchmark.run.session import Reporter, RunOptions, Summary
+    from benchmark.train.snapshot import Snapshot
+
+__all__ = [
+    "Cell",
+    "Matrix",
+    "Results",
+    "RunOptions",
+    "Snapshot",
+    "Summary",
+    "UserError",
+    "__version__",
+    "add_variants",
+    "cells",
+    "load",
+    "measure",
+    "run",
+    "train",
+]
+
+# Public classes → the modules that define them
+_CLASSES = {
+    "Cell": "benchmark.matrix.cell",
+    "Matrix": "benchmark.matrix.options",
+    "Results": "benchmark.api.results",
+    "RunOptions": "benchmark.run.session",
+    "Snapshot": "benchmark.train.snapshot",
+    "Summary": "benchmark.run.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _CLASSES:
+        return getattr(import_module(_CLASSES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def add_variants(folder: str | Path) -> None:
+    """Add a folder with objectives/, architectures/ or datasets/ of your own, for this process and
+    all that it starts. Raises UserError for a folder that cannot be used."""
+    import variants
+
+    try:
+        variants.add_folder(folder)
+    except variants.VariantError as error:
+        raise UserError(str(error)) from error
+
+
+def cells(
+    matrix: "str | Path | Matrix", only: str = "", overrides: Sequence[str] = ()
+) -> "list[Cell]":
+    """The cells of a matrix: the name of a shipped one, the path of a TOML file, or a Matrix.
+
+    only: conditions such as "objective=wgan_gp seed=0". overrides: options of the matrix file that
+    are changed, such as "training.steps=200". Raises UserError."""
+    from benchmark.matrix.expand import expand
+    from benchmark.run.session import open_matrix
+
+    return expand(open_matrix(matrix, list(overrides)).config, only)
+
+
+def train(cell: "Cell", device: str = "cpu", execution: str = "auto") -> "Iterator[Snapshot]":
+    """Train one cell and measure nothing. Yields a snapshot at the start, at every log interval and
+    when an evaluation is due; the training clock stops while a snapshot is handed out."""
+    from benchmark.train.loop import train as train_cell
+
+    return train_cell(cell, device, execution=execution)
+
+
+def run(
+    matrix: "str | Path | Matrix",
+    results: str | Path = "results/runs",
+    reporter: "Reporter | None" = None,
+    **options: Any,
+) -> "Summary":
+    """Run a matrix as `ganbench run` does, into results/MATRIX. Returns the status of every cell.
+
+    options: the fields of RunOptions, such as only="seed=0", jobs=4, device="cuda", force=True.
+    reporter: hears how the run goes; nothing is printed without one. Raises UserError."""
+    from benchmark.run.session import RunOptions, run_matrix
+
+    return run_matrix(matrix, RunOptions(**options), Path(results), reporter)
+
+
+def measure(
+    folder: str | Path,
+    device: str = "cpu",
+    *,
+    only: str = "",
+    force: bool = False,
+    note: Callable[[str], object] = lambda text: None,
+) -> "Measured":
+    """Measure the finished cells of a result set again whose measurements are stale or incomplete,
+    as `ganbench measure` does. Raises UserError."""
+    from benchmark.run.measure_again import measure_again
+
+    return measure_again(Path(folder), device, only=only, force=force, note=note)
+
+
+def load(folder: str | Path) -> "Results":
+    """The results of a matrix: the folder of its result set, such as results/runs/quick. Raises
+    UserError."""
+    from benchmark.api.results import Results
+
+    return Results(Path(folder))

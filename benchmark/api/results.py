@@ -1,0 +1,97 @@
+"""The results of a matrix as tables."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from benchmark.analysis.tables import Tables, load, write
+
+if TYPE_CHECKING:
+    from benchmark.analysis.evidence import Evidence
+    from benchmark.check.rule import Verdict
+
+
+class Results:
+    """The tables of a result set, read once and when they are first used.
+
+    The columns of every table are documented in results/README.md. A method that writes, writes
+    into the folder of the result set."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Results({str(self.folder)!r})"
+
+    @cached_property
+    def tables(self) -> Tables:
+        """All tables. Raises UserError for a folder without results, and for damaged files."""
+        return load(self.folder)
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """One row per cell."""
+        return self.tables.cells
+
+    @property
+    def evals(self) -> pd.DataFrame:
+        """One row per cell, evaluation and metric."""
+        return self.tables.evals
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """One row per cell and log interval."""
+        return self.tables.steps
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """One row per cell, evaluation, network and parameter tensor."""
+        return self.tables.layers
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row per finished cell and metric: final, best, area, equal_time."""
+        return self.tables.scores
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row per objective, architecture, dataset, metric and value of a run."""
+        return self.tables.summary
+
+    @property
+    def convergence(self) -> pd.DataFrame:
+        """One row per objective, architecture, dataset and target clock."""
+        return self.tables.convergence
+
+    def evidence(self) -> "Evidence":
+        """What the seeds can tell apart: leaders, comparisons, ranks, power."""
+        from benchmark.analysis.evidence import gather
+
+        return gather(self.tables)
+
+    def compare(self, *objectives: str, of: str = "final") -> pd.DataFrame:
+        """Every objective against the first one, place by place: one row per comparison, with
+        difference, interval and corrected p. of: final, best, area or equal_time. Raises
+        UserError."""
+        from benchmark.analysis.compare import differences, of_labels
+
+        return differences(of_labels(self.tables, list(objectives)), [of])
+
+    def write(self) -> None:
+        """Write every table as parquet and CSV."""
+        write(self.tables, self.folder)
+
+    def report(self) -> Path:
+        """Write tables, figures, report.md and index.html. Returns index.html."""
+        from benchmark.report.report import write as write_report
+
+        return write_report(self.folder, self.tables)
+
+    def check(self) -> "list[Verdict]":
+        """Every gated metric against the committed baseline. Raises UserError if the two cannot be
+        compared."""
+        from benchmark.check.baseline import compare
+
+        return compare(self.tables, self.folder.name)

@@ -1,0 +1,222 @@
+"""Measure finished cells again, from the final generators that they left: after a metric was added
+or changed, no training has to be repeated."""
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.expand import selected
+from benchmark.matrix.options import Evaluation
+from benchmark.measure.instrument import open_instrument
+from benchmark.measure.protocol import Instrument, protocol_id
+from benchmark.run.cell.cell_run import described, eval_rows
+from benchmark.run.cell.samples import load_snapshot
+from benchmark.run.prepare import prepare
+from benchmark.store.clocks import timestamp
+from benchmark.store.code import CodeHashes, measuring_code
+from benchmark.store.files import SCHEMA, append_rows, read_rows, write_bytes
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.locks import alone, held
+from benchmark.store.schema import Entry, MatrixFile, RunStatus, Status
+
+SAME = 1e-6  # relative difference up to which two values of one metric are equal
+SCHEDULE_OPTIONS = ("schedule", "log_every")  # they take effect during training alone
+
+
+@dataclass
+class Measured:
+    """What `measure_again` did."""
+
+    measured: int = 0
+    """Cells that were measured."""
+
+    current: int = 0
+    """Cells whose measurements are those of the present code."""
+
+    set_aside: Counter[str] = field(default_factory=Counter)
+    """Metric column → cells whose earlier evaluations were set aside, because the final value
+    changed."""
+
+    impossible: dict[str, list[str]] = field(default_factory=dict)
+    """Reason → keys of the cells that cannot be measured again."""
+
+    failed: dict[str, str] = field(default_factory=dict)
+    """Key → why measuring failed."""
+
+    @property
+    def lines(self) -> list[str]:
+        """What to tell the user."""
+        lines = [f"{self.measured} cells measured again, {self.current} were up to date"]
+        for column, n in sorted(self.set_aside.items()):
+            lines.append(
+                f"{column}: the final value of {n} cells changed; their earlier evaluations cannot "
+                "be redone and were set aside (evals.former.jsonl): best and area of these cells "
+                "are those of the final value"
+            )
+        for reason, keys in self.impossible.items():
+            lines.append(f"{len(keys)} cells cannot be measured again: {reason}")
+        lines += [f"{key}: {reason}" for key, reason in self.failed.items()]
+        return lines
+
+
+def measure_again(
+    folder: Path,
+    device: str,
+    *,
+    only: str = "",
+    force: bool = False,
+    note: Callable[[str], object] = print,
+) -> Measured:
+    """Measure the finished cells of a result set whose measurements are stale or incomplete; with
+    `force` all of them. Only final values can be measured: earlier snapshots were not kept.
+
+    A cell is measured under the evaluation options of matrix.json. Raises UserError."""
+    results, hashes, done = ResultSet(folder), CodeHashes(), Measured()
+    matrix = results.matrix
+    todo: dict[str, Cell] = {}
+    for entry in _chosen(matrix, only):
+        files = results.cell(entry.key)
+        status = files.status
+        if status.status != RunStatus.DONE:
+            continue
+        reason, cell = _cell_to_measure(matrix, entry, files, hashes)
+        if cell is None:
+            done.impossible.setdefault(reason, []).append(entry.key)
+        elif force or _is_outdated(cell, entry, files, hashes, device):
+            todo[entry.key] = cell
+        else:
+            done.current += 1
+    if todo:
+        note(f"measuring {len(todo)} cells …")
+        with alone(results):
+            prepare(results, matrix, [*todo.values()], device)
+    for key, cell in todo.items():
+        try:
+            _measure(results.cell(key), cell, device, done)
+        except (OSError, RuntimeError, ValueError, FloatingPointError) as error:
+            done.failed[key] = described(error)
+    return done
+
+
+def _chosen(matrix: MatrixFile, only: str) -> list[Entry]:
+    if not only:
+        return matrix.cells
+    specs = [entry.spec for entry in matrix.cells]
+    named = [
+        (
+            Choice(spec.objective.name, spec.objective.params),
+            Choice(spec.architecture.name, spec.architecture.params),
+            Choice(spec.dataset.name, spec.dataset.params),
+            spec.seed,
+        )
+        for spec in specs
+    ]
+    wanted = selected(named, only)
+    return [entry for entry, is_wanted in zip(matrix.cells, wanted, strict=True) if is_wanted]
+
+
+def _cell_to_measure(
+    matrix: MatrixFile, entry: Entry, files: CellFolder, hashes: CodeHashes
+) -> tuple[str, Cell | None]:
+    """The cell under the evaluation options of the matrix, or why it cannot be measured again."""
+    spec = files.spec
+    if spec is None or not files.generator.exists():
+        return "the final generator was not kept; `run --force` trains the cell again", None
+    if files.status.code != hashes.training(spec):
+        return "different code trained the cell; `run --force` trains it again", None
+    cell = spec.cell()
+    evaluation = Evaluation.model_validate(matrix.config["evaluation"])
+    for option in SCHEDULE_OPTIONS:
+        if getattr(cell.evaluation, option) != getattr(evaluation, option):
+            return f"evaluation.{option} takes effect during training alone", None
+    return "", replace(cell, evaluation=evaluation)
+
+
+def _is_outdated(
+    cell: Cell, entry: Entry, files: CellFolder, hashes: CodeHashes, device: str
+) -> bool:
+    """Whether a cell was measured by other code, under another protocol, or without a metric."""
+    status = files.status
+    if hashes.is_measured_by_other_code(status, entry):
+        return True
+    if status.evaluation_hash != cell.evaluation_hash:
+        return True
+    instrument = open_instrument(cell.dataset, cell.evaluation, device)
+    if status.protocol != protocol_id(instrument):
+        return True
+    final = {row["metric"] for row in read_rows(files.evals) if row["g_steps"] == status.g_steps}
+    return not set(instrument.columns.values()) <= final
+
+
+def _measure(files: CellFolder, cell: Cell, device: str, done: Measured) -> None:
+    """Measure one cell and replace its final values."""
+    with held(files) as has_lock:
+        if not has_lock:
+            done.failed[files.key] = "another process is running it"
+            return
+        began = time.perf_counter()
+        instrument = open_instrument(cell.dataset, cell.evaluation, device)
+        status = files.status
+        new_rows = _final_rows(files, cell, status, instrument, device)
+        changed = _replace_final_rows(files, status, new_rows)
+        done.set_aside.update(changed)
+        status.protocol = protocol_id(instrument)
+        status.measuring_code = measuring_code(instrument.parts["modality"])
+        status.evaluation_hash = cell.evaluation_hash
+        status.eval_seconds = (status.eval_seconds or 0.0) + time.perf_counter() - began
+        status.updated = timestamp()
+        files.commit(status)
+        done.measured += 1
+
+
+def _final_rows(
+    files: CellFolder, cell: Cell, status: Status, instrument: Instrument, device: str
+) -> list[dict[str, Any]]:
+    """Rows of evals.jsonl for the end of the training, from the stored generator."""
+    snapshot = load_snapshot(cell, files, device)
+    snapshot.progress.g_steps = status.g_steps or 0
+    snapshot.progress.samples_seen = status.samples_seen or 0
+    snapshot.counters.train_seconds = status.train_seconds or 0.0
+    return eval_rows(snapshot, instrument)
+
+
+def _replace_final_rows(
+    files: CellFolder, status: Status, new_rows: list[dict[str, Any]]
+) -> list[str]:
+    """Put new rows in the place of the final ones. Earlier rows of another protocol, and of a
+    column whose final value changed, move to evals.former.jsonl. Returns these columns."""
+    rows = list(read_rows(files.evals))
+    new = {row["metric"]: row for row in new_rows}
+    changed: set[str] = set()
+    for row in rows:
+        replacement = new.get(row["metric"]) if row["g_steps"] == status.g_steps else None
+        if replacement and not _is_same(row, replacement):
+            changed.add(row["metric"])
+    kept: list[dict[str, Any]] = []
+    former: list[dict[str, Any]] = []
+    for row in rows:
+        is_final = row["g_steps"] == status.g_steps
+        if is_final and row["metric"] in new:
+            continue
+        is_former = row["protocol"] != new_rows[0]["protocol"] or row["metric"] in changed
+        (former if is_former else kept).append(row)
+    if former:
+        append_rows(files.former_evals, former)
+    lines = [json.dumps({"schema": SCHEMA, **row}) for row in [*kept, *new_rows]]
+    write_bytes(files.evals, ("\n".join(lines) + "\n").encode())
+    return sorted(changed)
+
+
+def _is_same(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    if old["protocol"] != new["protocol"]:
+        return False
+    a, b = old["value"], new["value"]
+    if math.isnan(a) or math.isnan(b):
+        return math.isnan(a) and math.isnan(b)
+    return math.isclose(a, b, rel_tol=SAME, abs_tol=1e-12)
