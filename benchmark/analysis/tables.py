@@ -146,7 +146,7 @@ def _cell(results: ResultSet, entry: Entry, hashes: CodeHashes) -> dict[str, Any
     row["status"] = str(status.status)
     # Without a spec.json: the spec of matrix.json, which the key is made of
     spec = files.spec or entry.spec
-    row["stale"] = is_there and hashes.is_stale(status, entry, spec)
+    row["stale"] = is_there and hashes.is_stale(status, entry.evaluation_hash, spec)
     row["reason"] = status.reason
     for name in STATUS:
         row[name] = _number(getattr(status, name)) if name in status.model_fields_set else np.nan

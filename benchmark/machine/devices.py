@@ -37,12 +37,14 @@ def _named(device: str, gpus: list[str], available: list[str]) -> list[str]:
         return gpus or ["cpu"]
     if device == "cuda":
         if not gpus:
-            valid = ", ".join(available)
-            raise UserError(f"--device cuda: there is no CUDA device here; valid: auto, {valid}")
+            names = ", ".join(available)
+            raise UserError(f"--device cuda: there is no CUDA device here; valid: auto, {names}")
         return gpus
     devices = device.split(",")
     for name in devices:
         if name not in available:
-            groups = ["cuda"] if gpus else []
-            raise unknown("device", name, ["auto", *available, *groups])
+            valid = ["auto", *available]
+            if gpus:
+                valid.append("cuda")
+            raise unknown("device", name, valid)
     return devices

@@ -28,18 +28,12 @@ def environment(device: str) -> Surroundings:
     It has no host or user names and no paths. It takes milliseconds after the first time."""
     import torch
 
-    cuda = device.startswith("cuda")
     cudnn = torch.backends.cudnn
     facts = git_facts()
     return Surroundings(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         versions=_versions(),
-        device=torch.cuda.get_device_name(device) if cuda else _processor(),
-        num_gpus=torch.cuda.device_count() if cuda else 0,
-        driver=_driver() if cuda else None,
-        cuda=torch.version.cuda if cuda else None,
-        cudnn=cudnn.version() if cuda else None,
         processor=_processor(),
         num_cores=os.cpu_count(),
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
@@ -54,7 +48,23 @@ def environment(device: str) -> Surroundings:
         matmul_allow_tf32=torch.backends.cuda.matmul.allow_tf32,
         float32_matmul_precision=torch.get_float32_matmul_precision(),
         git=GitFacts(**facts) if facts else None,
+        **_device(device),
     )
+
+
+def _device(device: str) -> dict[str, Any]:
+    """The facts that differ between a CPU and a GPU."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return {"device": _processor(), "num_gpus": 0, "driver": None, "cuda": None, "cudnn": None}
+    return {
+        "device": torch.cuda.get_device_name(device),
+        "num_gpus": torch.cuda.device_count(),
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
 
 
 @cache

@@ -83,7 +83,7 @@ def folder(tmp_path_factory) -> Path:
     status = {("minimax", "gaussians8", 1): "diverged"}
     synthetic.write(path, objectives=OBJECTIVES, groups=PLACES, status=status)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         loaded = tables.load(path)
         tables.write(loaded, path)
         figures = plant(path)

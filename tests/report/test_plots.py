@@ -43,7 +43,7 @@ LABELS = [
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         yield
 
 

@@ -26,7 +26,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><rect 
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         yield
 
 

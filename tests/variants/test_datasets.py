@@ -246,7 +246,9 @@ def test_damaged_idx_files_are_named(damage: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(IMAGES)[:-9], b"not gzip", gzip.compress(IMAGES)[:60] + b"?" * 20]
+    "content",
+    [gzip.compress(IMAGES)[:-9], b"not gzip", gzip.compress(IMAGES)[:60] + b"?" * 20],
+    ids=["truncated", "not gzip", "damaged"],
 )
 def test_damaged_gzip_is_named(content: bytes, tmp_path: Path) -> None:
     write_idx(tmp_path, zipped=True)
