@@ -31,8 +31,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cell on points and one on grey images, two seeds, each trained for a moment."""
     root = tmp_path_factory.mktemp("sample")
     parts = {"datasets": DATASETS, "architectures": ARCHITECTURES, "seeds": "seeds = 2"}
-    evaluation = '[evaluation]\nschedule = [0, 1]\nlog_every = 5\nmetrics = ["swd", "fid"]\nextractor = "classifier"\n'
-    evaluation += "n = { points = 200, images = 300 }"
+    evaluation = """[evaluation]
+schedule = [0, 1]
+log_every = 5
+metrics = ["swd", "fid"]
+extractor = "classifier"
+n = { points = 200, images = 300 }"""
     (root / "tiny.toml").write_text(matrix_text(**parts, evaluation=evaluation))
     config, description = matrix.read(root / "tiny.toml")
     cells = matrix.expand(config)
