@@ -11,7 +11,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.store.schema import Spec, Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/pairs.py")
+TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/values.py")
 MEASURING = ("benchmark/measure",)
 EMPTY: tuple[object, ...] = (
     None,

@@ -14,6 +14,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def results() -> Iterator[tuple[str, object]]:
         tables.write(loaded, folder)
         for path in sorted((folder / "tables").glob("*.csv")):
             yield f"table {path.stem}", sha(path.read_bytes())
-        yield "gate", sha(measured(loaded))
+        yield "gate", sha([asdict(row) for row in measured(loaded)])
         report.write(folder, loaded)
         yield "report", sha((folder / "report/report.md").read_bytes())
         for path in sorted((folder / "figures").glob("*.csv")):
