@@ -25,10 +25,10 @@ import pandas as pd
 
 import variants
 from benchmark.errors import UserError
-from benchmark.explain.entries import Entry, read
+from benchmark.explain.entries import Entry, add, read
 from benchmark.matrix.cell import digest
 from benchmark.store.code import MEASURING, TRAINING, definitions, files_of
-from benchmark.store.files import whole_file, write_json
+from benchmark.store.files import whole_file
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
 
@@ -50,7 +50,7 @@ class Case:
 
 def run(
     chosen: list[str], folder: Path, full: bool = False, jobs: int = 0
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, Entry]]:
     """Run experiments, `jobs` cases at a time (0: one per CPU core), and yield each one's name and
     entry as it ends.
 
@@ -230,9 +230,7 @@ def _measure(case: Case) -> pd.DataFrame:
 # Once all cases of an experiment are measured
 
 
-def _finish(
-    name: str, module: ModuleType, frames: list[Any], folder: Path, full: bool
-) -> dict[str, Any]:
+def _finish(name: str, module: ModuleType, frames: list[Any], folder: Path, full: bool) -> Entry:
     """Draw an experiment from the rows of its cases, and write its entry."""
     seconds = sum(frame.attrs["seconds"] for frame in frames)
     environment = frames[0].attrs["environment"]
@@ -248,9 +246,9 @@ def _finish(
         cases=len(frames),
         seconds=round(seconds, 1),
         environment=environment,
-    ).model_dump()
+    )
     with alone(ResultSet(folder)):
-        write_json(folder / "explain.json", {"experiments": read(folder) | {name: entry}})
+        add(folder, name, entry)
     return entry
 
 

@@ -155,14 +155,14 @@ def test_the_committed_tables_show_what_the_page_says(name):
     frame = pd.read_csv(REFERENCE / f"figures/{name}.csv")
     CLAIMS[name](frame)
     entry = entries.read(REFERENCE)[name]
-    assert experiment(name).finding(frame) == entry["finding"]
+    assert experiment(name).finding(frame) == entry.finding
 
 
 @pytest.mark.slow
 def test_a_fresh_run_shows_it_too(tmp_path):
     for name, entry in runner.run(entries.names(), tmp_path):
         CLAIMS[name](pd.read_csv(tmp_path / f"figures/{name}.csv"))
-        assert entry["finding"]
+        assert entry.finding
 
 
 def test_full_sizes_are_the_literatures():

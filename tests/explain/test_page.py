@@ -19,12 +19,12 @@ def test_the_page_reads_from_top_to_bottom():
     assert list(found) == entries.names()
     markdown = (REFERENCE / "README.md").read_text()
     page = (REFERENCE / "index.html").read_text()
-    positions = [markdown.index(entry["title"]) for entry in found.values()]
+    positions = [markdown.index(entry.title) for entry in found.values()]
     assert positions == sorted(positions)
     for name, entry in found.items():
         assert (REFERENCE / f"figures/{name}.png").exists()
-        assert entry["text"], "the argument and its source"
-        assert re.search(r"\d{4}", entry["text"][0])
+        assert entry.text, "the argument and its source"
+        assert re.search(r"\d{4}", entry.text[0])
         assert f'id="{name}"' in page
     assert not re.search(r"(src|href)=\"?https?:", page)
     assert explain_page.losses("minimax")[1][1] == "min over G: −E softplus(D(x̃))"
@@ -35,17 +35,17 @@ def test_the_report_says_why(tmp_path):
     synthetic.write(folder)
     chapter = explanation.chapter(folder)
     assert "0 of them run beside these results" in chapter.answers[0]
-    titles = [entry["title"] for entry in entries.read(REFERENCE).values()]
+    titles = [entry.title for entry in entries.read(REFERENCE).values()]
     assert [item.lead for item in chapter.items] == titles
     figures = explanation.figures(folder)
     assert [figure.stem for figure in figures] == [f"why_{name}" for name in entries.names()]
     assert all((folder / f"figures/{figure.stem}.svg").exists() for figure in figures)
     own = tmp_path / "explain"
-    entry = entries.read(REFERENCE)["depth"] | {"finding": "Own finding."}
+    entry = entries.read(REFERENCE)["depth"].model_copy(update={"finding": "Own finding."})
     (own / "figures").mkdir(parents=True)
     for path in REFERENCE.glob("figures/depth.*"):
         shutil.copy(path, own / "figures")
-    write_json(own / "explain.json", {"experiments": {"depth": entry}})
+    write_json(own / "explain.json", {"experiments": {"depth": entry.model_dump()}})
     chapter = explanation.chapter(folder)
     assert [item.lines for item in chapter.items].count(["Own finding."]) == 1
     assert len(chapter.items) == len(entries.names()), "the others are the reference's"

@@ -2,10 +2,10 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmark.drawing.save import Figure
-from benchmark.explain.entries import SUFFIXES, names, read
+from benchmark.explain.entries import SUFFIXES, Entry, names, read
 from benchmark.report.page import Chapter, Item
 from benchmark.store.code import ROOT
 
@@ -23,7 +23,7 @@ class Experiment(NamedTuple):
 
     folder: Path
     """The folder of its explain.json."""
-    entry: dict[str, Any]
+    entry: Entry
 
 
 def chapter(folder: Path) -> Chapter:
@@ -36,7 +36,7 @@ def chapter(folder: Path) -> Chapter:
     num_own = sum(experiment.folder != REFERENCE for experiment in found.values())
     result.answers.append(FOUND.format(len(found), num_own))
     for _, entry in found.values():
-        result.items.append(Item(entry["title"], [entry["finding"]]))
+        result.items.append(Item(entry.title, [entry.finding]))
     return result
 
 
@@ -48,7 +48,7 @@ def figures(folder: Path) -> list[Figure]:
         for suffix in SUFFIXES:
             file = f"{name}{suffix}"
             shutil.copyfile(source / "figures" / file, folder / "figures" / f"why_{file}")
-        copied.append(Figure(f"why_{name}", entry["title"], entry["caption"], "why"))
+        copied.append(Figure(f"why_{name}", entry.title, entry.caption, "why"))
     return copied
 
 
