@@ -191,7 +191,7 @@ def explain(
     folder = check_writable(results, "--results")
     page = folder
     for experiment, entry in runner.run(chosen, folder, full, jobs):
-        out.print(f"{experiment} ({entry['seconds']:.0f} s of a core): {entry['finding']}")
+        out.print(f"{experiment} ({entry.seconds:.0f} s of a core): {entry.finding}")
         page = explain_page.write(folder)
     out.print(f"{page}")
 

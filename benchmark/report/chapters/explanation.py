@@ -27,7 +27,7 @@ class Experiment(NamedTuple):
 
 
 def chapter(folder: Path) -> Chapter:
-    """What the experiments known."""
+    """What the experiments found."""
     result = Chapter("why", "Why do they behave so?")
     known = experiments(folder)
     if not known:
@@ -36,7 +36,7 @@ def chapter(folder: Path) -> Chapter:
     num_own = sum(experiment.folder != REFERENCE for experiment in known.values())
     result.answers.append(FOUND.format(len(known), num_own))
     for _, entry in known.values():
-        result.items.append(Item(entry["title"], [entry["finding"]]))
+        result.items.append(Item(entry.title, [entry.finding]))
     return result
 
 
@@ -48,7 +48,7 @@ def figures(folder: Path) -> list[Figure]:
         for suffix in SUFFIXES:
             file = f"{name}{suffix}"
             shutil.copyfile(source / "figures" / file, folder / "figures" / f"why_{file}")
-        copied.append(Figure(f"why_{name}", entry["title"], entry["caption"], "why"))
+        copied.append(Figure(f"why_{name}", entry.title, entry.caption, "why"))
     return copied
 
 
