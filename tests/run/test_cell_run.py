@@ -571,20 +571,22 @@ def test_an_estimate_downloads_nothing(
 # Memory
 
 CUDA = (
-    "CUDA out of memory. Tried to allocate 1.95 GiB. GPU 0 has a total capacity of 14.57 GiB of which 1.58 GiB is free."
-    " Process 2493055 has 12.02 GiB memory in use. Including non-PyTorch memory, this process has 966.00 MiB memory in "
-    "use. Of the allocated memory 734.07 MiB is allocated by PyTorch, and 33.93 MiB is reserved by PyTorch but "
-    "unallocated. If reserved but unallocated memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True "
-    "to avoid fragmentation.  See documentation for Memory Management  "
+    "CUDA out of memory. Tried to allocate 1.95 GiB. GPU 0 has a total capacity of 14.57 GiB of "
+    "which 1.58 GiB is free. Process 2493055 has 12.02 GiB memory in use. Including non-PyTorch "
+    "memory, this process has 966.00 MiB memory in use. Of the allocated memory 734.07 MiB is "
+    "allocated by PyTorch, and 33.93 MiB is reserved by PyTorch but unallocated. If reserved but "
+    "unallocated memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True to avoid "
+    "fragmentation.  See documentation for Memory Management  "
     "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
 )
 
 
 def test_out_of_memory_names_the_sizes_and_what_to_change() -> None:
-    said = memory.out_of_memory(torch.OutOfMemoryError(CUDA), "cuda:0")
-    assert said == (
-        "out of memory on cuda:0: 1.95 GiB more asked for, 734.07 MiB in use by this process, 1.58 GiB of 14.57 GiB "
-        "free; try a smaller training.batch_size or width, precision = bf16, or fewer cells at a time (--jobs)"
+    message = memory.out_of_memory(torch.OutOfMemoryError(CUDA), "cuda:0")
+    assert message == (
+        "out of memory on cuda:0: 1.95 GiB more asked for, 734.07 MiB in use by this process, "
+        "1.58 GiB of 14.57 GiB free; try a smaller training.batch_size or width, precision = bf16, "
+        "or fewer cells at a time (--jobs)"
     )
     other = memory.out_of_memory(
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `f(h)`"), "cuda:0"
