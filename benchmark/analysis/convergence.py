@@ -1,34 +1,56 @@
-"""How far and how fast runs converged, from their evaluations: best, final, area, the value at
-equal training time, and what a target cost on four clocks. Pure functions on the frames of
-`tables`; a new one costs no training.
+"""How far and how fast runs converged: final, best, area, the value at equal time, cost to target.
 
-A run that diverged before its target never reaches it (∞); one that ended without reaching it is
-censored at its end: all that is known is that it would have taken longer."""
+Pure functions on the frames of `tables`: a new statistic needs no training. A run that diverged
+before its target never reaches it (∞). A run that ended without reaching it is censored at its end:
+it would have taken longer, and no more is known."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from benchmark.analysis.scores import PLACE
 from benchmark.metrics import metric, rank, sign
-from benchmark.stats import comparisons as stats
+from benchmark.stats.curves import performance_profile, time_to_target
 from benchmark.store.frames import is_wanted, of_cell
 
-GROUP = ["dataset", "architecture"]  # a place: objectives are compared within it
-CLOCKS = {
+Array = NDArray[Any]
+Place = tuple[str, str]  # dataset, architecture
+
+# target clock -> the column that counts it
+TARGET_CLOCKS = {
     "samples": "samples_seen",
     "g_steps": "g_steps",
     "forwards": "forwards",
     "seconds": "train_seconds",
 }
-LIMIT = 4.0  # AlgoPerf: a time over this many times the best scores nothing
+KAPLAN_MEIER = ["objective", "architecture", "dataset", "clock", "n", "reached", "target"]
+KAPLAN_MEIER += ["median", "ci_low", "ci_high"]
+# AlgoPerf: a time over this many times the best scores nothing
+LIMIT = 4.0
+
+
+class Runs(NamedTuple):
+    """Rows of `evals` by run (one metric of one cell), sorted by samples seen within a run."""
+
+    rows: pd.DataFrame
+    run: NDArray[np.int64]
+    """The number of each row's run: cell x number of metrics + metric."""
+    names: list[str]
+    """The metric columns, by number."""
+
+    def of_metric(self, values: Mapping[str, Any]) -> Array:
+        """A value by metric column -> the value of each row."""
+        return np.array([values[name] for name in self.names])[self.run % max(1, len(self.names))]
 
 
 def forwards(rows: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:
-    """Critic forward-equivalents after `rows` (samples_seen, g_steps): critic steps ·
-    forwards_per_d_step + generator steps · forwards_per_g_step of `rates`, which has the index of
-    `rows`. NaN where the rates are not known."""
+    """Critic forward-equivalents after `rows` (samples_seen, g_steps), with the rates of a run.
+
+    critic steps · forwards_per_d_step + generator steps · forwards_per_g_step. `rates` has the
+    index of `rows`. NaN where the rates are not known."""
     d_steps = rows["samples_seen"] / rates["batch_size"]
     return d_steps * rates["forwards_per_d_step"] + rows["g_steps"] * rates["forwards_per_g_step"]
 
@@ -41,74 +63,88 @@ def measured(evals: pd.DataFrame) -> pd.DataFrame:
     positive and minimised, the geometric mean 10 ** (mean of log10), so that the first evaluations,
     orders of magnitude above the last, do not decide alone. NaN where a value is NaN. best_g_step,
     final_g_step: the generator step of the first best evaluation, and of the last."""
-    names = evals["metric"].cat.categories
-    rows, run = _by_run(evals)
-    x, y = rows["samples_seen"].to_numpy(), rows["value"].to_numpy()
+    runs = _by_run(evals)
+    rows, run = runs.rows, runs.run
+    samples, values = rows["samples_seen"].to_numpy(), rows["value"].to_numpy()
+    g_steps = rows["g_steps"].to_numpy()
     first = np.flatnonzero(np.diff(run, prepend=-1))
     last = np.flatnonzero(np.diff(run, append=-1))
-    direction = np.array([sign(name) for name in names])[run % len(names)]
-    log = np.array([metric(name).primary for name in names], dtype=bool)[run % len(names)]
 
-    best = np.fmin.reduceat(direction * y, first)
-    is_best = direction * y == np.repeat(best, last - first + 1)
-    at = np.minimum.reduceat(np.where(is_best, np.arange(len(y)), len(y)), first)  # len(y): none is
-    with np.errstate(divide="ignore", invalid="ignore"):
-        height = np.where(log, np.log10(y), y)
-        trapezoids = np.diff(x, prepend=0) * (height + np.roll(height, 1)) / 2
-        trapezoids[first] = 0
-        mean = np.add.reduceat(trapezoids, first) / (x[last] - x[first])
-        mean = np.where(log[first], 10 ** np.where(log[first], mean, 0), mean)
-        area = np.where(x[last] > x[first], mean, y[last])
-    end = pd.Series(x[last]).groupby(run[last] // max(1, len(names))).transform("max").to_numpy()
-    found = {
-        "final": np.where(x[last] == end, y[last], np.nan),
+    direction = runs.of_metric({name: sign(name) for name in runs.names})
+    best = np.fmin.reduceat(direction * values, first)
+    is_best = direction * values == np.repeat(best, last - first + 1)
+    # one position behind the last row: no evaluation is best
+    none = len(values)
+    position = np.where(is_best, np.arange(none), none)
+    best_at = np.minimum.reduceat(position, first)
+
+    cell = run[last] // max(1, len(runs.names))
+    end = pd.Series(samples[last]).groupby(cell).transform("max").to_numpy()
+    by_value = {
+        "final": np.where(samples[last] == end, values[last], np.nan),
         "best": direction[first] * best,
-        "area": area,
-        "best_g_step": np.append(rows["g_steps"].to_numpy(), np.nan)[at],
-        "final_g_step": rows["g_steps"].to_numpy()[last],
+        "area": _area(runs, first, last),
+        "best_g_step": np.append(g_steps, np.nan)[best_at],
+        "final_g_step": g_steps[last],
     }
-    return _named(
-        pd.concat({of: _wide(evals, run[first], values) for of, values in found.items()}, axis=1)
-    )
+    frames = {name: _wide(evals, run[first], array) for name, array in by_value.items()}
+    return _named(pd.concat(frames, axis=1))
 
 
-def equal_seconds(cells: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Training seconds at which objectives are compared, by (dataset, architecture): the least over
-    objectives of the median over the runs that were done. Not there for a place whose cells ran on
-    more than one device."""
-    done = cells[_one_device(cells) & (cells["status"] == "done")]
-    median = done.groupby([*GROUP, "objective"])["train_seconds"].median()
-    least = median.groupby(GROUP).min()
+def _area(runs: Runs, first: Array, last: Array) -> Array:
+    """The mean of each run over samples seen, from the positions of its first and last row."""
+    samples, values = runs.rows["samples_seen"].to_numpy(), runs.rows["value"].to_numpy()
+    is_log = _is_log(runs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        height = np.where(is_log, np.log10(values), values)
+        trapezoids = np.diff(samples, prepend=0) * (height + np.roll(height, 1)) / 2
+        trapezoids[first] = 0
+        mean = np.add.reduceat(trapezoids, first) / (samples[last] - samples[first])
+        mean = _from_height(mean, is_log[first])
+    return np.where(samples[last] > samples[first], mean, values[last])
+
+
+def equal_seconds(cells: pd.DataFrame) -> dict[Place, float]:
+    """Training seconds at which objectives are compared, by (dataset, architecture).
+
+    The least over objectives of the median over the runs that were done. A place whose cells ran on
+    more than one device is left out."""
+    done = cells[is_on_one_device(cells) & (cells["status"] == "done")]
+    median = done.groupby([*PLACE, "objective"])["train_seconds"].median()
+    least = median.groupby(PLACE).min()
     return dict(zip(least.index.to_list(), least.to_list(), strict=True))
 
 
 def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
-    """METRIC:equal_time by cell: the value at `equal_seconds`, linear in training time between the
-    evaluations before and after it (the logarithm of a primary metric); a run that ended before has
-    its final. NaN where one of these is.
+    """METRIC:equal_time by cell: the value at `equal_seconds`.
 
-    Interpolated, because the last evaluation before that time would be a whole interval back for a
-    run that is slower by a hair."""
-    limits, places = equal_seconds(cells), zip(*(cells[name] for name in GROUP), strict=True)
-    limit = pd.Series([limits.get(place, np.nan) for place in places], pd.Index(cells["key"]))
-    rows, run = _by_run(evals[evals["train_seconds"].notna()])
-    t, y, t_limit = rows["train_seconds"].to_numpy(), rows["value"].to_numpy(), of_cell(rows, limit)
-    log = np.array([metric(name).primary for name in rows["metric"].cat.categories], dtype=bool)
-    log = log[rows["metric"].cat.codes]
-    passed = np.flatnonzero(t <= t_limit)
-    at = passed[
-        np.diff(run[passed], append=-1) != 0
-    ]  # the last evaluation of each run within the time
-    after = np.minimum(at + 1, len(t) - 1)
-    after = np.where((run[after] == run[at]) & (t[at] < t_limit[at]), after, at)
+    Linear in training time between the evaluations before and after (the logarithm of a primary
+    metric); a run that ended before has its final value. NaN where one of these is. Interpolated,
+    because the last evaluation before that time would be a whole interval back for a run that is
+    slower by a hair."""
+    limits = equal_seconds(cells)
+    limit = pd.Series([limits.get(place, np.nan) for place in _places(cells)], cells["key"])
+    runs = _by_run(evals[evals["train_seconds"].notna()])
+    run = runs.run
+    seconds = runs.rows["train_seconds"].to_numpy()
+    values = runs.rows["value"].to_numpy()
+    stop = of_cell(runs.rows, limit)
+    # the last evaluation of each run within the time, and the one after it
+    passed = np.flatnonzero(seconds <= stop)
+    before = passed[np.diff(run[passed], append=-1) != 0]
+    following = np.minimum(before + 1, len(seconds) - 1)
+    is_between = (run[following] == run[before]) & (seconds[before] < stop[before])
+    after = np.where(is_between, following, before)
+
+    is_log = _is_log(runs)
     with np.errstate(divide="ignore", invalid="ignore"):
-        height = np.where(log, np.log10(y), y)
-        share = np.where(after > at, (t_limit[at] - t[at]) / (t[after] - t[at]), 0.0)
-        values = height[at] + share * (height[after] - height[at])
-        values = np.where(
-            after > at, np.where(log[at], 10 ** np.where(log[at], values, 0), values), y[at]
-        )
-    return _named(pd.concat({"equal_time": _wide(evals, run[at], values)}, axis=1))
+        height = np.where(is_log, np.log10(values), values)
+        elapsed = stop[before] - seconds[before]
+        share = np.where(after > before, elapsed / (seconds[after] - seconds[before]), 0.0)
+        between = height[before] + share * (height[after] - height[before])
+        between = _from_height(between, is_log[before])
+    at_stop = np.where(after > before, between, values[before])
+    return _named(pd.concat({"equal_time": _wide(evals, run[before], at_stop)}, axis=1))
 
 
 def find_targets(
@@ -116,41 +152,44 @@ def find_targets(
     primary: Mapping[str, str],
     reference: str | None,
     given: Mapping[str, float],
-) -> dict[tuple[str, str], float]:
-    """The target by (dataset, architecture): as given for the dataset, else the median over seeds
-    of the reference objective's best, a diverged seed being the worst; NaN where there is none, and
-    until all its seeds in the place have finished and were measured: a target does not move with
-    the seeds that happen to be there."""
-    found = {}
-    places: dict[Any, Any] = cells.groupby(GROUP, sort=False).indices
-    for (dataset, architecture), rows in places.items():
+) -> dict[Place, float]:
+    """The target by (dataset, architecture).
+
+    It is the one `given` for the dataset, else the median over seeds of the reference objective's
+    best, where a diverged seed is the worst. NaN where there is none, and until all seeds of the
+    reference in the place have finished and were measured: a target does not move with the seeds
+    that happen to be finished."""
+    targets = {}
+    for dataset, architecture in dict.fromkeys(_places(cells)):
         target = float(given.get(dataset, np.nan))
         if dataset in primary and dataset not in given:
-            column = primary[dataset]
-            place = cells.iloc[rows]
-            runs = place[place["objective"] == reference]
-            best = runs[f"{column}:best"].where(runs["status"] == "done")
-            best = best.where(runs["status"] != "diverged", np.inf * sign(column))
-            target = float(best.median(skipna=False))
-        found[dataset, architecture] = target if np.isfinite(target) else np.nan
-    return found
+            place = (cells["dataset"] == dataset) & (cells["architecture"] == architecture)
+            runs = cells[place & (cells["objective"] == reference)]
+            target = _median_best(runs, primary[dataset])
+        targets[dataset, architecture] = target if np.isfinite(target) else np.nan
+    return targets
+
+
+def _median_best(runs: pd.DataFrame, column: str) -> float:
+    """The median best of a metric column over runs; NaN where a run has none."""
+    best = runs[f"{column}:best"].where(runs["status"] == "done")
+    best = best.where(runs["status"] != "diverged", np.inf * sign(column))
+    return float(best.median(skipna=False))
 
 
 def to_target(
     cells: pd.DataFrame,
     evals: pd.DataFrame,
     primary: Mapping[str, str],
-    targets: Mapping[tuple[str, str], float],
+    targets: Mapping[Place, float],
 ) -> pd.DataFrame:
-    """target and CLOCK_to_target on the index of `cells`: what the run had spent at its first
-    evaluation that is as good as the target; inf for a finished run without one; NaN for no target,
-    a run that is not finished, one that was done but has no finite evaluation (of the current
-    protocol), a cost that is not known, and for seconds where the cells of the place ran on more
-    than one device."""
-    target = pd.Series(
-        [targets[place] for place in zip(*(cells[name] for name in GROUP), strict=True)],
-        cells["key"],
-    )
+    """target and CLOCK_to_target on the index of `cells`.
+
+    What the run had spent at its first evaluation that is as good as the target; inf for a finished
+    run without one. NaN for no target, for a run that is not finished, for one that was done but
+    has no finite evaluation (of the current protocol), for a cost that is not known, and for
+    seconds where the cells of the place ran on more than one device."""
+    target = pd.Series([targets[place] for place in _places(cells)], cells["key"])
     column = cells.set_index("key")["dataset"].map(primary)
     rows = evals[is_wanted(evals, "metric", column)]
     direction = of_cell(rows, column.map(sign, na_action="ignore"))
@@ -158,83 +197,97 @@ def to_target(
     hits = hits.sort_values("samples_seen", kind="stable").drop_duplicates("cell")
     hits = hits.set_index(hits["cell"].astype(str))
     hits["forwards"] = forwards(hits, cells.set_index("key").loc[hits.index])
-    measured = cells["key"].isin(rows.loc[np.isfinite(rows["value"]), "cell"].unique())
-    judged = (
-        (cells["status"] == "diverged") | ((cells["status"] == "done") & measured)
-    ) & target.notna().to_numpy()
-    ends = {"target": target.set_axis(cells.index)}
-    for clock, spent in CLOCKS.items():
-        reached = cells["key"].map(hits[spent])
-        never = ~cells["key"].isin(hits.index)
-        known = judged & cells[spent].notna() & (_one_device(cells) if clock == "seconds" else True)
-        ends[f"{clock}_to_target"] = reached.mask(never, np.inf).where(known)
-    return pd.DataFrame(ends)
+
+    has_value = cells["key"].isin(rows.loc[np.isfinite(rows["value"]), "cell"].unique())
+    is_done = (cells["status"] == "done") & has_value
+    is_judged = ((cells["status"] == "diverged") | is_done) & target.notna().to_numpy()
+    never = ~cells["key"].isin(hits.index)
+    costs = {"target": target.set_axis(cells.index)}
+    for clock, spent in TARGET_CLOCKS.items():
+        known = is_judged & cells[spent].notna()
+        if clock == "seconds":
+            known &= is_on_one_device(cells)
+        cost = cells["key"].map(hits[spent]).mask(never, np.inf)
+        costs[f"{clock}_to_target"] = cost.where(known)
+    return pd.DataFrame(costs)
 
 
 def kaplan_meier(cells: pd.DataFrame) -> pd.DataFrame:
-    """objective x architecture x dataset x clock: n finished runs whose cost is known, how many of
-    them reached the target, and the median cost to it with its 95 % interval by Kaplan–Meier; inf =
-    not reached."""
-    groups: dict[Any, Any] = cells.groupby([*GROUP, "objective"], sort=False).indices
-    diverged, target = (cells["status"] == "diverged").to_numpy(), cells["target"].to_numpy()
-    costs = {clock: cells[f"{clock}_to_target"].to_numpy() for clock in CLOCKS}
-    ends = {
-        clock: cells[spent].mask(diverged, np.inf).to_numpy() for clock, spent in CLOCKS.items()
-    }
+    """objective x architecture x dataset x clock: the median cost to the target.
+
+    n: finished runs whose cost is known; reached: how many of them reached the target; median,
+    ci_low, ci_high: the cost by Kaplan–Meier with its 95 % interval; inf = not reached."""
+    diverged = cells["status"] == "diverged"
+    target = cells["target"].to_numpy()
+    costs = {clock: cells[f"{clock}_to_target"].to_numpy() for clock in TARGET_CLOCKS}
+    ends = {}
+    for clock, spent in TARGET_CLOCKS.items():
+        ends[clock] = cells[spent].astype(float).mask(diverged, np.inf).to_numpy()
+    groups: dict[Any, Any] = cells.groupby([*PLACE, "objective"], sort=False).indices
     rows = []
     for (dataset, architecture, objective), runs in groups.items():
-        for clock in CLOCKS:
+        for clock in TARGET_CLOCKS:
             known = runs[~np.isnan(costs[clock][runs])]
             reached = np.isfinite(costs[clock][known])
             times = np.where(reached, costs[clock][known], ends[clock][known])
-            median, low, high = (
-                stats.time_to_target(times, reached) if len(known) else (np.nan,) * 3
-            )
-            rows.append({
-                "objective": objective, "architecture": architecture, "dataset": dataset, "clock": clock,
-                "n": len(known), "reached": int(reached.sum()), "target": target[runs[0]],
-                "median": median, "ci_low": low, "ci_high": high,
-            })  # fmt: skip
-    return pd.DataFrame(rows)
+            median = time_to_target(times, reached)
+            names = (objective, architecture, dataset, clock)
+            counts = (len(known), int(reached.sum()))
+            rows.append((*names, *counts, target[runs[0]], *median))
+    return pd.DataFrame(rows, columns=KAPLAN_MEIER)
 
 
 def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """AlgoPerf's performance profile over the places (workloads) where every objective has a median
-    cost, ∞ included: the curve (objective, ratio, share of the workloads within ratio x the best
-    cost), and its integral over ratios 1 to LIMIT, 1 being always first (objective, score,
-    workloads). Empty where there is no such place."""
+    """AlgoPerf's performance profile over places, which are its workloads -> curve, scores.
+
+    Over the places where every objective has a median cost, ∞ included. curve: objective, ratio,
+    share of the workloads within ratio x the best cost. scores: objective, score (the integral of
+    the curve over ratios 1 to LIMIT, 1 being always first), workloads. Both are empty where there
+    is no such place."""
     rows = convergence[convergence["clock"] == clock]
-    costs = rows.pivot(index="objective", columns=GROUP, values="median").reindex(
-        rows["objective"].unique()
-    )
-    costs = costs.dropna(axis=1)
+    costs = rows.pivot(index="objective", columns=PLACE, values="median")
+    costs = costs.reindex(rows["objective"].unique()).dropna(axis=1)
     if costs.empty:
-        curve, scores = ["objective", "ratio", "share"], ["objective", "score", "workloads"]
-        return pd.DataFrame(columns=curve), pd.DataFrame(columns=scores)
+        curve = pd.DataFrame(columns=["objective", "ratio", "share"])
+        return curve, pd.DataFrame(columns=["objective", "score", "workloads"])
     ratios = np.linspace(1, LIMIT, 61)
-    share, score = stats.performance_profile(costs.to_numpy(), ratios, LIMIT)
+    share, score = performance_profile(costs.to_numpy(), ratios, LIMIT)
     wide = pd.DataFrame(share, costs.index, ratios).reset_index()
-    return wide.melt("objective", var_name="ratio", value_name="share"), pd.DataFrame(
-        {"objective": costs.index, "score": score, "workloads": costs.shape[1]}
-    )
+    curve = wide.melt("objective", var_name="ratio", value_name="share")
+    scores = {"objective": costs.index, "score": score, "workloads": costs.shape[1]}
+    return curve, pd.DataFrame(scores)
 
 
-def _one_device(cells: pd.DataFrame) -> pd.Series:
-    """Whether all cells of a cell's place that ran did so on one device, which is known."""
-    return cells.groupby(GROUP)["device"].transform("nunique") == 1
+def is_on_one_device(cells: pd.DataFrame) -> pd.Series:
+    """Whether all cells of a cell's place that ran did so on one known device."""
+    return cells.groupby(PLACE)["device"].transform("nunique") == 1
 
 
-def _by_run(evals: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows by cell, metric and samples seen, and the number of their (cell, metric)."""
-    run = evals["cell"].cat.codes.to_numpy(dtype=int) * len(evals["metric"].cat.categories)
+def _places(cells: pd.DataFrame) -> list[Place]:
+    """The place of each cell."""
+    return list(zip(cells["dataset"], cells["architecture"], strict=True))
+
+
+def _is_log(runs: Runs) -> Array:
+    """Whether each row is of a primary metric, which is averaged as its logarithm."""
+    return runs.of_metric({name: metric(name).primary for name in runs.names}).astype(bool)
+
+
+def _from_height(height: Array, is_log: Array) -> Array:
+    """Back from the logarithm, where it was taken."""
+    return np.where(is_log, 10 ** np.where(is_log, height, 0), height)
+
+
+def _by_run(evals: pd.DataFrame) -> Runs:
+    names = [str(name) for name in evals["metric"].cat.categories]
+    run = evals["cell"].cat.codes.to_numpy(dtype=int) * len(names)
     run += evals["metric"].cat.codes.to_numpy()
     order = np.lexsort((evals["samples_seen"], run))
-    return evals.iloc[order], run[order]
+    return Runs(evals.iloc[order], run[order].astype(np.int64), names)
 
 
-def _wide(evals: pd.DataFrame, run: np.ndarray, values: np.ndarray) -> pd.DataFrame:
-    """A value for each number of `_by_run` -> a row per cell, a column per metric in the order of
-    METRICS."""
+def _wide(evals: pd.DataFrame, run: Array, values: Sequence[Any] | Array) -> pd.DataFrame:
+    """A value for each run -> a row per cell, a column per metric in the order of METRICS."""
     cells, names = evals["cell"].cat.categories, evals["metric"].cat.categories
     wide = np.full((len(cells), len(names)), np.nan)
     wide[np.divmod(run, max(1, len(names)))] = values
@@ -243,5 +296,5 @@ def _wide(evals: pd.DataFrame, run: np.ndarray, values: np.ndarray) -> pd.DataFr
 
 
 def _named(wide: pd.DataFrame) -> pd.DataFrame:
-    """Columns (of, METRIC) -> METRIC:of."""
+    """Columns (value, METRIC) -> METRIC:value."""
     return wide.set_axis([":".join(reversed(name)) for name in wide.columns.to_list()], axis=1)

@@ -1,61 +1,53 @@
-"""Which objective leads in each place (architecture on dataset), what the seeds can tell apart, and
-how surely.
+"""Which objective leads in each place (architecture on dataset), and how surely.
 
-Compared is the primary metric at two budgets: `final`, at the end of equal generator steps, and
-`equal_time`. A family is all comparisons of one place and budget: every objective against the
-matrix's reference where it names one that runs there, else all pairs."""
+The primary metric is compared at two points: `final`, at the end of equal generator steps, and
+`equal_time`. A family is all comparisons of one place and point: every objective with the matrix's
+reference where it names one that runs there, else all pairs."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP
-from benchmark.analysis.tables import Tables, scores
+from benchmark.analysis.scores import PLACE, run_values
+from benchmark.analysis.tables import Tables
 from benchmark.metrics import sign
-from benchmark.stats import comparisons as stats
+from benchmark.stats.bootstrap import (
+    interval,
+    iqm,
+    probability_of_improvement,
+    robust_spread,
+    stratified_improvement,
+    stratified_interval,
+)
+from benchmark.stats.comparisons import Comparison, family, lowest_p, rank_stability, seeds_to_reach
+from benchmark.stats.power import effect_size, minimal_difference, seeds_needed
 
-BUDGETS = ("final", "equal_time")
+COMPARED_AT = ("final", "equal_time")
 ALPHA = 0.05
 OPPOSITE = {"better": "worse", "worse": "better", "not separated": "not separated"}
-AT = [*GROUP, "metric", "of"]
-COMPARISON = [field.name for field in fields(stats.Comparison)]
-LEADERS = [
-    "reference",
-    "comparisons",
-    "first",
-    "second",
-    "n",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "verdict",
-    "why",
-]
-OVERALL = [
-    "objective",
-    "places",
-    "n",
-    "iqm",
-    "ci_low",
-    "ci_high",
-    "p_improvement",
-    "p_low",
-    "p_high",
-]
-POWER = [
-    "n",
-    "comparisons",
-    "lowest_p",
-    "asked_p",
-    "seeds_asked",
-    "smallest_sd",
-    "seed_sd",
-    "smallest",
-]
-POWER += ["first", "second", "seeds_top_two"]
+# columns that name a family of comparisons
+FAMILY = [*PLACE, "metric", "of"]
+COMPARISON = [field.name for field in fields(Comparison)]
+LEADERS = ["reference", "comparisons", "first", "second", "n"]
+LEADERS += ["difference", "ci_low", "ci_high", "verdict", "why"]
+OVERALL = ["objective", "places", "n", "iqm", "ci_low", "ci_high"]
+OVERALL += ["p_improvement", "p_low", "p_high"]
+RANKS = [*PLACE, "objective", "rank", "probability"]
+POWER = ["n", "comparisons", "lowest_p", "asked_p", "seeds_asked", "smallest_sd", "seed_sd"]
+POWER += ["smallest", "first", "second", "seeds_top_two"]
+
+
+class Contest(NamedTuple):
+    """Where and when the objectives of a matrix are compared."""
+
+    dataset: str
+    architecture: str
+    of: str
+    """One of COMPARED_AT."""
 
 
 @dataclass
@@ -73,169 +65,132 @@ class Evidence:
 def gather(tables: Tables) -> Evidence:
     """All evidence of a matrix."""
     compared = families(tables)
-    return Evidence(
-        tables,
-        compared,
-        leaders(tables, compared),
-        overall(tables),
-        ranks(tables),
-        power(tables, compared),
-    )
+    leading = leaders(tables, compared)
+    sizes = power(tables, compared)
+    return Evidence(tables, compared, leading, overall(tables), ranks(tables), sizes)
 
 
-def values(tables: Tables) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """The primary metric by (dataset, architecture, of): objective x seed, ±inf diverged, NaN a
-    hole.
+def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
+    """The primary metric by contest: objective x seed, ±inf diverged, NaN a hole.
 
     The best objective by IQM comes first, a diverged seed being the worst value; those without a
-    finished seed are last. A place where nothing is measured is left out, and equal time where
-    there is none."""
-    long, primary = scores(tables.cells), tables.primary
-    long = long[(long["metric"] == long["dataset"].map(primary)) & long["of"].isin(BUDGETS)]
-    found = {}
-    for (dataset, architecture, of), rows in long.groupby([*GROUP, "of"], sort=False):
+    finished seed are last. A place where nothing is measured is left out, and so is equal time
+    where there is none."""
+    long = run_values(tables.cells)
+    is_primary = long["metric"] == long["dataset"].map(tables.primary)
+    long = long[is_primary & long["of"].isin(COMPARED_AT)]
+    by_contest = {}
+    for (dataset, architecture, of), rows in long.groupby([*PLACE, "of"], sort=False):
         if of == "equal_time" and (dataset, architecture) not in tables.equal_seconds:
             continue
-        wide = rows.pivot(index="objective", columns="seed", values="value").reindex(
-            rows["objective"].unique()
-        )
+        wide = rows.pivot(index="objective", columns="seed", values="value")
+        wide = wide.reindex(rows["objective"].unique())
         if wide.notna().any(axis=None):
-            direction = sign(primary[str(dataset)])
-            level = [direction * stats.iqm(row[~np.isnan(row)]) for row in wide.to_numpy()]
-            found[str(dataset), str(architecture), str(of)] = wide.iloc[
-                np.argsort(level, kind="stable")
-            ]
-    return found
+            direction = sign(tables.primary[str(dataset)])
+            level = [direction * iqm(row[~np.isnan(row)]) for row in wide.to_numpy()]
+            order = np.argsort(level, kind="stable")
+            by_contest[Contest(str(dataset), str(architecture), str(of))] = wide.iloc[order]
+    return by_contest
 
 
 def families(tables: Tables) -> pd.DataFrame:
-    """Every comparison that is made: AT and the fields of `stats.Comparison`.
+    """Every comparison that is made: FAMILY and the fields of `Comparison`.
 
     An objective that has not finished a run is compared too, without a verdict: it counts in Holm's
     correction."""
     rows: list[dict[str, Any]] = []
-    primary = tables.primary
-    for (dataset, architecture, of), wide in values(tables).items():
-        column = primary[dataset]
-        at = {"dataset": dataset, "architecture": architecture, "metric": column, "of": of}
-        found = stats.family(
+    for contest, wide in values(tables).items():
+        column = tables.primary[contest.dataset]
+        comparisons = family(
             {str(name): row.dropna().to_dict() for name, row in wide.iterrows()},
             minimise=sign(column) == 1,
             reference=_reference(tables, wide),
             alpha=ALPHA,
             rng=np.random.default_rng(0),
         )
-        rows += [at | asdict(comparison) for comparison in found]
-    return pd.DataFrame(rows, columns=[*AT, *COMPARISON])
+        names = _family_of(contest, column)
+        rows += [names | asdict(comparison) for comparison in comparisons]
+    return pd.DataFrame(rows, columns=[*FAMILY, *COMPARISON])
 
 
 def leaders(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
-    """The first and the second of every place and budget: AT and LEADERS. compared: `families`.
+    """The first and the second of every contest: FAMILY and LEADERS. compared: `families`.
 
     difference: first − second, the IQM over their n paired seeds that are finite, with its 95 % BCa
     interval. reference: of the family, "" for all pairs. verdict, why: of their comparison; ""
     where the two were not tested."""
-    tests = {
-        tuple(row[name] for name in [*AT, "first", "second"]): row
-        for row in compared.to_dict("records")
-    }
-    sizes, primary = compared.groupby(AT, sort=False).size().to_dict(), tables.primary
     rows = []
-    for (dataset, architecture, of), wide in values(tables).items():
-        at = (dataset, architecture, primary[dataset], of)
+    for contest, wide in values(tables).items():
         ranked = [str(name) for name in wide.index[wide.notna().any(axis=1)]]
-        row: dict[str, Any] = dict(zip(AT, at, strict=True)) | {
+        names = _family_of(contest, tables.primary[contest.dataset])
+        is_family = (compared[FAMILY] == pd.Series(names)).all(axis=1)
+        row = names | {
             "reference": _reference(tables, wide) or "",
+            "comparisons": int(is_family.sum()),
             "first": ranked[0],
         }
-        row |= {"comparisons": sizes.get(at, 0), "second": "", "n": 0, "verdict": "", "why": ""}
+        row |= {"second": "", "n": 0, "verdict": "", "why": ""}
         if len(ranked) > 1:
             first, second = ranked[:2]
-            both = wide.loc[[first, second]].to_numpy()
-            both = both[:, np.isfinite(both).all(axis=0)]
-            difference = both[0] - both[1]
-            low, high = stats.interval(difference, rng=np.random.default_rng(0))
-            row |= {
-                "second": second,
-                "n": len(difference),
-                "difference": float(stats.iqm(difference)),
-            }
-            row |= {"ci_low": float(low), "ci_high": float(high)}
-            if tested := tests.get((*at, first, second)):
-                row |= {"verdict": tested["verdict"], "why": tested["why"]}
-            elif tested := tests.get((*at, second, first)):
-                row |= {"verdict": OPPOSITE[tested["verdict"]], "why": tested["why"]}
+            row |= {"second": second} | _difference(wide, first, second)
+            row |= _tested(compared[is_family], first, second)
         rows.append(row)
-    return pd.DataFrame(rows, columns=[*AT, *LEADERS])
+    return pd.DataFrame(rows, columns=[*FAMILY, *LEADERS])
 
 
 def overall(tables: Tables) -> pd.DataFrame:
-    """OVERALL over the places that all objectives have finished runs in, two or more: of each
-    objective n runs, the IQM of final ÷ noise floor, the scale that places have in common, and the
-    probability of improvement over the reference, averaged over places. Both with 95 % BCa
-    intervals, seeds resampled within each place (stratified bootstrap).
+    """OVERALL over the places that all objectives have finished runs in, two or more.
 
-    A place without a noise floor is left out, and so is a metric of which more is better, whose
-    floor is its best."""
-    found = []
-    for (dataset, _, of), wide in values(tables).items():
-        column = tables.primary[dataset]
-        floor = tables.floor(dataset, column)
-        if of == "final" and floor > 0 and sign(column) == 1 and wide.notna().any(axis=1).all():
-            found.append(wide / floor)
-    names = [
-        name
-        for name in tables.cells["objective"].unique()
-        if all(name in wide.index for wide in found)
-    ]
+    Of each objective n runs, the IQM of final ÷ noise floor, which is a scale that places have in
+    common, and the probability of improvement over the reference, averaged over places. Both have
+    95 % BCa intervals, seeds resampled within each place (stratified bootstrap). A place without a
+    noise floor is left out, and so is a metric of which more is better, whose floor is its best."""
+    places = _on_common_scale(tables)
+    objectives = tables.cells["objective"].unique()
+    names = [name for name in objectives if all(name in wide.index for wide in places)]
+    reference = tables.matrix.reference
     rows: list[dict[str, Any]] = []
-    for name in names if len(found) > 1 else []:
-        strata = [wide.loc[name].dropna().to_numpy() for wide in found]
-        low, high = stats.stratified_interval(strata, rng=np.random.default_rng(0))
+    for name in names if len(places) > 1 else []:
+        strata = [wide.loc[name].dropna().to_numpy() for wide in places]
+        low, high = stratified_interval(strata, rng=np.random.default_rng(0))
         row = {
             "objective": name,
-            "places": len(found),
+            "places": len(places),
             "n": sum(map(len, strata)),
+            "iqm": iqm(np.concatenate(strata)),
             "ci_low": low,
             "ci_high": high,
         }
-        row["iqm"] = stats.iqm(np.concatenate(strata))
-        if (reference := tables.matrix.reference) in names and name != reference:
-            against = [
-                (-own, -wide.loc[reference].dropna())
-                for own, wide in zip(strata, found, strict=True)
-            ]
-            p = stats.stratified_improvement(against, rng=np.random.default_rng(0))
-            row |= dict(zip(("p_improvement", "p_low", "p_high"), p, strict=True))
+        if reference in names and name != reference:
+            baseline = [wide.loc[reference].dropna().to_numpy() for wide in places]
+            pairs = [(-x, -y) for x, y in zip(strata, baseline, strict=True)]
+            improvement = stratified_improvement(pairs, rng=np.random.default_rng(0))
+            row["p_improvement"] = improvement.p
+            row["p_low"], row["p_high"] = improvement.low, improvement.high
         rows.append(row)
     return pd.DataFrame(rows, columns=OVERALL).sort_values("iqm", kind="stable")
 
 
 def ranks(tables: Tables) -> pd.DataFrame:
-    """dataset, architecture, objective, rank (1: first), probability: of the final ranking under
-    resampled seeds.
+    """RANKS of the final ranking (rank 1: first), with their probability under resampled seeds.
 
     NaN for fewer than five seeds that all the ranked objectives have finished."""
-    rows, primary = [], tables.primary
-    for (dataset, architecture, of), wide in values(tables).items():
-        ranked = wide.dropna(how="all")
-        if of == "final" and len(ranked):
-            shares = stats.rank_stability(
-                ranked.to_numpy(),
-                minimise=sign(primary[dataset]) == 1,
-                rng=np.random.default_rng(0),
-            )
-            rows += [
-                (dataset, architecture, str(name), rank + 1, float(share))
-                for name, of_rank in zip(ranked.index, shares, strict=True)
-                for rank, share in enumerate(of_rank)
-            ]
-    return pd.DataFrame(rows, columns=[*GROUP, "objective", "rank", "probability"])
+    rows = []
+    for contest, ranked in _final_rankings(tables):
+        shares = rank_stability(
+            ranked.to_numpy(),
+            minimise=sign(tables.primary[contest.dataset]) == 1,
+            rng=np.random.default_rng(0),
+        )
+        place = contest[:2]
+        for name, of_objective in zip(ranked.index, shares, strict=True):
+            for rank, share in enumerate(of_objective, 1):
+                rows.append((*place, str(name), rank, float(share)))
+    return pd.DataFrame(rows, columns=RANKS)
 
 
 def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
-    """What the seeds of a place can tell at the end of training: dataset, architecture, metric and
-    POWER.
+    """What the seeds of a place can tell at the end of training: PLACE, metric and POWER.
 
     n: the fewest seeds that a finished objective has; comparisons: of the family. lowest_p: what n
     can reach; asked_p: what Holm's first step asks; seeds_asked: the seeds that can reach it.
@@ -243,57 +198,101 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
     seed_sd: the median over objectives of that deviation, robust, in the metric's unit; smallest:
     their product. seeds_top_two: seeds that separate the first two with power 0.8 if they differ as
     they did here, under the same number of comparisons; NaN for more than 100."""
-    sizes = compared[compared["of"] == "final"].groupby(GROUP, sort=False).size().to_dict()
-    rows, primary = [], tables.primary
-    for (dataset, architecture, of), wide in values(tables).items():
-        ranked = wide.dropna(how="all")
-        if of != "final" or ranked.empty:
-            continue
-        column, m = primary[dataset], max(1, sizes.get((dataset, architecture), 0))
+    finals = compared[compared["of"] == "final"]
+    sizes = finals.groupby(PLACE, sort=False).size().to_dict()
+    rows = []
+    for contest, ranked in _final_rankings(tables):
+        column = tables.primary[contest.dataset]
+        comparisons = max(1, sizes.get((contest.dataset, contest.architecture), 0))
+        level = ALPHA / comparisons
         n = int(ranked.notna().sum(axis=1).min())
-        finite = [row[np.isfinite(row)] for row in ranked.to_numpy()]
-        seed_sd = float(
-            np.median([stats.robust_spread(row) for row in finite if len(row) > 1] or [math.nan])
-        )
-        told = stats.minimal_difference(n, ALPHA / m)
+        smallest_sd, seed_sd = minimal_difference(n, level), _seed_sd(ranked)
         row = {
-            "dataset": dataset,
-            "architecture": architecture,
+            "dataset": contest.dataset,
+            "architecture": contest.architecture,
             "metric": column,
             "n": n,
-            "comparisons": m,
-        }
-        row |= {
-            "lowest_p": stats.lowest_p(n),
-            "asked_p": ALPHA / m,
-            "seeds_asked": _seeds_asked(ALPHA / m),
-        }
-        row |= {
-            "smallest_sd": told,
+            "comparisons": comparisons,
+            "lowest_p": lowest_p(n),
+            "asked_p": level,
+            "seeds_asked": seeds_to_reach(level),
+            "smallest_sd": smallest_sd,
             "seed_sd": seed_sd,
-            "smallest": told * seed_sd,
+            "smallest": smallest_sd * seed_sd,
             "first": str(ranked.index[0]),
         }
         if len(ranked) > 1:
-            x, y = (-sign(column) * seeds[~np.isnan(seeds)] for seeds in ranked.to_numpy()[:2])
-            p, _, _ = stats.probability_of_improvement(
-                x, y, rng=np.random.default_rng(0), resamples=1
-            )
-            row |= {
-                "second": str(ranked.index[1]),
-                "seeds_top_two": stats.seeds_needed(stats.effect_size(p), ALPHA / m),
-            }
+            row["second"] = str(ranked.index[1])
+            row["seeds_top_two"] = _seeds_for_top_two(ranked, sign(column), level)
         rows.append(row)
-    return pd.DataFrame(rows, columns=[*GROUP, "metric", *POWER])
+    return pd.DataFrame(rows, columns=[*PLACE, "metric", *POWER])
 
 
 def _reference(tables: Tables, wide: pd.DataFrame) -> str | None:
+    """The matrix's reference objective, where it runs in this place."""
     named = tables.matrix.reference
     return named if named in wide.index else None
 
 
-def _seeds_asked(threshold: float) -> int:
-    n = stats.MIN_SEEDS
-    while stats.lowest_p(n) > threshold:
-        n += 1
-    return n
+def _family_of(contest: Contest, column: str) -> dict[str, Any]:
+    """The values of FAMILY."""
+    values = (contest.dataset, contest.architecture, column, contest.of)
+    return dict(zip(FAMILY, values, strict=True))
+
+
+def _difference(wide: pd.DataFrame, first: str, second: str) -> dict[str, Any]:
+    """n, difference, ci_low, ci_high of two objectives over their finite pairs of seeds."""
+    both = wide.loc[[first, second]].to_numpy()
+    both = both[:, np.isfinite(both).all(axis=0)]
+    difference = both[0] - both[1]
+    low, high = interval(difference, rng=np.random.default_rng(0))
+    return {
+        "n": len(difference),
+        "difference": float(iqm(difference)),
+        "ci_low": float(low),
+        "ci_high": float(high),
+    }
+
+
+def _tested(comparisons: pd.DataFrame, first: str, second: str) -> dict[str, str]:
+    """verdict and why of the comparison of two objectives; empty where they were not tested."""
+    for row in comparisons.to_dict("records"):
+        if (row["first"], row["second"]) == (first, second):
+            return {"verdict": row["verdict"], "why": row["why"]}
+        if (row["first"], row["second"]) == (second, first):
+            return {"verdict": OPPOSITE[row["verdict"]], "why": row["why"]}
+    return {}
+
+
+def _on_common_scale(tables: Tables) -> list[pd.DataFrame]:
+    """Final ÷ noise floor, of the places in which every objective has a finished run."""
+    places = []
+    for contest, wide in values(tables).items():
+        column = tables.primary[contest.dataset]
+        floor = tables.floor(contest.dataset, column)
+        has_floor = floor > 0 and sign(column) == 1
+        if contest.of == "final" and has_floor and wide.notna().any(axis=1).all():
+            places.append(wide / floor)
+    return places
+
+
+def _final_rankings(tables: Tables) -> Iterator[tuple[Contest, pd.DataFrame]]:
+    """The finished objectives of every place at the end of training: objective x seed."""
+    for contest, wide in values(tables).items():
+        ranked = wide.dropna(how="all")
+        if contest.of == "final" and len(ranked):
+            yield contest, ranked
+
+
+def _seed_sd(ranked: pd.DataFrame) -> float:
+    """The median over objectives of the robust spread of their seeds; NaN for none with two."""
+    finite = [row[np.isfinite(row)] for row in ranked.to_numpy()]
+    spreads = [robust_spread(row) for row in finite if len(row) > 1]
+    return float(np.median(spreads or [math.nan]))
+
+
+def _seeds_for_top_two(ranked: pd.DataFrame, direction: int, level: float) -> int | None:
+    """The seeds that separate the first two objectives if they differ as they did here."""
+    first, second = (-direction * seeds[~np.isnan(seeds)] for seeds in ranked.to_numpy()[:2])
+    p = probability_of_improvement(first, second, rng=np.random.default_rng(0), resamples=1).p
+    return seeds_needed(effect_size(p), level)

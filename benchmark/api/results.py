@@ -33,37 +33,37 @@ class Results:
     @property
     def cells(self) -> pd.DataFrame:
         """One row per cell."""
-        return self.tables.cells
+        return self.tables.published["cells"]
 
     @property
     def evals(self) -> pd.DataFrame:
         """One row per cell, evaluation and metric."""
-        return self.tables.evals
+        return self.tables.published["evals"]
 
     @property
     def steps(self) -> pd.DataFrame:
         """One row per cell and log interval."""
-        return self.tables.steps
+        return self.tables.published["steps"]
 
     @property
     def layers(self) -> pd.DataFrame:
         """One row per cell, evaluation, network and parameter tensor."""
-        return self.tables.layers
+        return self.tables.published["layers"]
 
     @property
     def scores(self) -> pd.DataFrame:
         """One row per finished cell and metric: final, best, area, equal_time."""
-        return self.tables.scores
+        return self.tables.published["scores"]
 
     @property
     def summary(self) -> pd.DataFrame:
         """One row per objective, architecture, dataset, metric and value of a run."""
-        return self.tables.summary
+        return self.tables.published["summary"]
 
     @property
     def convergence(self) -> pd.DataFrame:
         """One row per objective, architecture, dataset and target clock."""
-        return self.tables.convergence
+        return self.tables.published["convergence"]
 
     def evidence(self) -> "Evidence":
         """What the seeds can tell apart: leaders, comparisons, ranks, power."""
@@ -75,7 +75,8 @@ class Results:
         """Every objective against the first one, place by place: one row per comparison, with
         difference, interval and corrected p. of: final, best, area or equal_time. Raises
         UserError."""
-        from benchmark.analysis.compare import differences, of_labels
+        from benchmark.analysis.compare import differences
+        from benchmark.analysis.sides import of_labels
 
         return differences(of_labels(self.tables, list(objectives)), [of])
 

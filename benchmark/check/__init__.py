@@ -1,1 +1,17 @@
-"""…"""
+"""The gate of `ganbench check`: results against a committed baseline.
+
+One verdict for each group (objective, architecture and dataset) and metric. Its mark:
+
+    +   not beyond its band of the baseline on the bad side
+    −   worse: beyond the band on the bad side, and the seeds tell the two apart
+    !   more seeds diverged than in the baseline, and more than chance explains
+    ~   suspect: beyond the band on the bad side, or more diverged, but not separated
+    ?   cannot see: the band reaches a generator that learned nothing, or one side has no reference
+        workload
+    x   cannot be compared: missing from one side, incomplete, stale, finished without a value,
+        trained with other options, or measured under another protocol
+
+Exit code 0 when every mark is +, ~ or ?; 1 for any − or !; 2 for any x, which is never a pass.
+
+rows.py says what is compared, rule.py how the marks are found, baseline.py reads results and
+writes the baseline, output.py prints verdicts."""

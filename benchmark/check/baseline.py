@@ -1,281 +1,258 @@
-"""Results against a committed baseline: a verdict per group and metric, and an exit code.
+"""Measure results for the gate, compare them with their baseline, and accept them as the next one.
 
-    +   not beyond its band of the baseline on the bad side
-    −   worse: beyond the band on the bad side, and the seeds tell the two apart
-    !   more seeds diverged than in the baseline, and more than chance explains
-    ~   suspect: beyond the band on the bad side, or more diverged, but not separated
-    ?   cannot see: the band reaches a generator that learned nothing, or one side has no reference workload
-    x   cannot be compared: missing from one side, incomplete, stale, finished without a value, trained with other
-        options, or measured under another protocol
+A baseline is results/baselines/MATRIX.json: the rows of rows.py and the rate of false alarms."""
 
-Exit code 0 when every comparison is +, ~ or ?; 1 for any − or !; 2 for any x, which is never a
-pass. How the marks are found: benchmark/gate.py."""
-
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 
+from benchmark.analysis.scores import ms_per_g_step
 from benchmark.analysis.tables import Tables
-from benchmark.check.rule import (
+from benchmark.check.rows import (
     COST,
-    GROUP,
-    MANY_SEEDS,
+    DIVERGED,
+    BaselineRow,
+    RerunRow,
     Row,
-    Verdict,
-    baseline,
-    exit_code,
-    false_alarms,
-    family_of,
-    judge,
-    key_of,
-    limits,
-    title,
+    baseline_rows,
     useless,
-    values_of,
 )
+from benchmark.check.rule import MANY_SEEDS, FalseAlarms, Verdict, false_alarms, judge
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_json
 from benchmark.store.schema import FINISHED
-from benchmark.text import escaped
 
-__all__ = [
-    "accept",
-    "compare",
-    "exit_code",
-    "limits",
-    "measured",
-    "summary",
-    "to_markdown",
-    "write_junit",
-]
 BASELINES = ROOT / "results" / "baselines"
-FIELDS: dict[str, Any] = dict.fromkeys(
-    (*GROUP, "metric", "training"), str
-)  # of a row of a baseline
-FIELDS |= {"protocol": str | None, "values": dict} | dict.fromkeys(
-    ("untrained", "band"), float | int | None
-)
+GROUP = ["objective", "architecture", "dataset"]
+# field of a row in the file -> its type
+FIELDS: dict[str, Any] = {
+    "objective": str,
+    "architecture": str,
+    "dataset": str,
+    "metric": str,
+    "training": str,
+    "protocol": str | None,
+    "values": dict,
+    "untrained": float | int | None,
+    "band": float | int | None,
+}
 
 
-def measured(tables: Tables) -> list[Row]:
-    """The rows of a rerun: per group every gated metric's final values, `diverged` (0 or 1), and
-    COST: milliseconds of a generator step and peak memory, both ÷ those of the reference workload
-    in the same process; of memory no value on a CPU."""
-    cells, evals, found = tables.cells, tables.evals, []
-    dataset = evals["cell"].map(cells.set_index("key")["dataset"])
-    measured_columns = evals["metric"].groupby(dataset).unique().to_dict()
-    start = evals[evals["g_steps"] == 0].pivot_table(index="cell", columns="metric", values="value")
-    training = {entry.key: digest(entry.spec.training) for entry in tables.matrix.cells}
-    for names, group in cells.groupby(list(GROUP), sort=False):
-        seeds, key = group.set_index("seed"), group["key"]
-        done = seeds["status"] == "done"
-        columns = {
-            column: seeds[f"{column}:final"].where(done)
-            for column in sorted(measured_columns.get(group["dataset"].iloc[0], ()))
-            if metric(column).gate
-        }
-        columns["diverged"] = (seeds["status"] == "diverged").astype(float)
-        step_ms = 1000 * seeds["train_seconds"] / seeds["g_steps"]
-        columns["relative speed"] = (step_ms / seeds["reference_ms"]).where(done)
-        columns["relative memory"] = (seeds["peak_memory_mb"] / seeds["reference_mb"]).where(done)
-        for column, values in columns.items():
-            found.append(
-                dict(zip(GROUP, names, strict=True))
-                | {
-                    "metric": column,
-                    "protocol": next(iter(group["protocol"].dropna()), None),
-                    "training": training[key.iloc[0]],
-                    "values": {str(seed): _plain(value) for seed, value in values.items()},
-                    "untrained": _plain(
-                        start.reindex(index=key, columns=[column])[column].median()
-                    ),
-                    "unfinished": int((~group["status"].isin(FINISHED)).sum()),
-                    "unmeasured": int((done & ~np.isfinite(values)).sum())
-                    if column not in COST
-                    else 0,
-                    "stale": int(group["stale"].sum()),
-                }
+def measured(tables: Tables) -> list[RerunRow]:
+    """The rows of a rerun: for each group every gated metric's final values, and three more.
+
+    `diverged` is 0 or 1. The two of COST are milliseconds of a generator step and peak memory, both
+    ÷ those of the reference workload in the same process; memory has no value on a CPU."""
+    start = tables.evals[tables.evals["g_steps"] == 0]
+    untrained = start.pivot_table(index="cell", columns="metric", values="value")
+    training = {entry.key: entry.spec.training for entry in tables.matrix.cells}
+    gated = _gated_columns(tables)
+    rows = []
+    for _, group in tables.cells.groupby(GROUP, sort=False):
+        first = group.iloc[0]
+        done = group["status"] == "done"
+        protocol = next(iter(group["protocol"].dropna()), None)
+        columns = gated.get(first["dataset"], [])
+        for column, values in _values(group, columns):
+            before = untrained.reindex(index=group["key"], columns=[column])[column].median()
+            unmeasured = 0
+            if column not in COST:
+                unmeasured = int((done & ~np.isfinite(values)).sum())
+            row = RerunRow(
+                objective=first["objective"],
+                architecture=first["architecture"],
+                dataset=first["dataset"],
+                metric=column,
+                protocol=protocol,
+                training=digest(training[first["key"]]),
+                values=_by_seed(group["seed"], values),
+                untrained=_finite_or_none(before),
+                unfinished=int((~group["status"].isin(FINISHED)).sum()),
+                unmeasured=unmeasured,
+                stale=int(group["stale"].sum()),
             )
-    return found
+            rows.append(row)
+    return rows
 
 
 def accept(tables: Tables, name: str) -> tuple[Path, list[str]]:
-    """Write results/baselines/NAME.json from finished results. Returns its path, and what to know
-    about it: what it replaces, groups without a value, metrics that are useless as a gate, and how
-    often unchanged code would go red. Raises UserError for results that are unfinished, stale or
-    without a value, OSError where it cannot be written."""
-    rows, path = measured(tables), BASELINES / f"{name}.json"
-    quality = [row for row in rows if family_of(row["metric"]) == "quality"]
+    """Write results/baselines/NAME.json from finished results. Returns its path and notes.
+
+    The notes say what the baseline replaces, which groups have no value, which metrics are useless
+    as a gate, and how often unchanged code would go red. Raises UserError for results that are
+    unfinished, stale or without a value, OSError where the file cannot be written."""
+    path = BASELINES / f"{name}.json"
     if path.exists() and not path.is_file():
         raise UserError(f"cannot accept {name}: {path} is not a file")
-    if not rows or any(row["unfinished"] for row in rows):
-        raise UserError(
-            f"cannot accept {name}: the results are incomplete; run the matrix to its end first"
-        )
-    if any(row["stale"] for row in rows):
-        raise UserError(
-            f"cannot accept {name}: other code or evaluation options made the results; run with --force"
-        )
-    for row in rows:
-        if row["unmeasured"]:
-            seeds = f"{row['unmeasured']} of {len(row['values'])} seeds finished without a value"
-            raise UserError(f"cannot accept {name}: {title(row)} {row['metric']}: {seeds}")
-    unseen = {title(row) for row in rows} - {title(row) for row in quality}
-    if unseen or not any(values_of(row) for row in quality):
-        where = f" of {min(unseen)}" if unseen else ""
-        raise UserError(
-            f"cannot accept {name}: the results{where} have no value of a metric to gate"
-        )
-    groups, alarms = baseline(rows), false_alarms(rows)
-    notes = [_replaced(path, name)] if path.exists() else []
-    lost = dict.fromkeys(title(row) for row in quality if not values_of(row))
-    notes += [f"no seed finished: {group}: its divergence alone is gated" for group in lost]
-    notes += [
-        f"useless as a gate: {title(row)} {row['metric']}: {reason}"
-        for row in groups
-        if (reason := useless(row))
-    ]
-    least = min(len(row["values"]) for row in rows)
-    if alarms:
-        notes.append(
-            f"false alarms: {alarms['red']} of {alarms['reruns']} reruns of unchanged code go red"
-        )
-        if alarms["red"] > alarms["reruns"] / 20:
-            notes[-1] += ", more than 1 in 20: the bands are too narrow"
-    else:
-        notes.append(
-            f"{least} seeds: too few to estimate false alarms and to tell small changes; {MANY_SEEDS} can"
-        )
-    write_json(path, {"matrix": name, "false_alarms": alarms, "groups": groups})
+    rows = measured(tables)
+    reason = _unacceptable(rows)
+    if reason:
+        raise UserError(f"cannot accept {name}: {reason}")
+    groups = baseline_rows(rows)
+    alarms = false_alarms(rows)
+    notes = []
+    if path.exists():
+        notes.append(_what_is_replaced(path, name))
+    without_value = [row.title for row in rows if _is_quality(row) and not row.finite_values]
+    for title in dict.fromkeys(without_value):
+        notes.append(f"no seed finished: {title}: its divergence alone is gated")
+    for row in groups:
+        reason = useless(row)
+        if reason:
+            notes.append(f"useless as a gate: {row.title} {row.metric}: {reason}")
+    fewest_seeds = min(len(row.values) for row in rows)
+    notes.append(_false_alarm_note(alarms, fewest_seeds))
+    write_json(path, baseline_file(name, alarms, groups))
     return path, notes
 
 
 def compare(tables: Tables, name: str) -> list[Verdict]:
-    """Results against the baseline of their matrix. Raises UserError where there is none, or none
-    of this version."""
+    """Results against the baseline of their matrix.
+
+    Raises UserError where there is none, or none of this version."""
     path = BASELINES / f"{name}.json"
     if not path.exists():
         known = sorted(file.stem for file in BASELINES.glob("*.json"))
         raise UserError(
-            f"no baseline for matrix {name!r}; there are: {', '.join(known) or 'none'} (ganbench accept)"
+            f"no baseline for matrix {name!r}; "
+            f"there are: {', '.join(known) or 'none'} (ganbench accept)"
         )
-    return judge(_groups(path, name), measured(tables))
+    return judge(read_baseline(path, name), measured(tables))
 
 
-def _groups(path: Path, name: str) -> list[Row]:
+def baseline_file(
+    name: str, alarms: FalseAlarms | None, rows: Sequence[BaselineRow]
+) -> dict[str, Any]:
+    """The content of results/baselines/NAME.json, without its schema number."""
+    return {"matrix": name, "false_alarms": alarms, "groups": [asdict(row) for row in rows]}
+
+
+def read_baseline(path: Path, name: str) -> list[BaselineRow]:
     """The rows of a baseline. Raises UserError for a file that is not one of this version."""
     try:
-        saved = read_json(path)
-        fault = _fault(saved, name)
+        return _parsed(read_json(path), name)
     except UserError as error:
         fault = str(error).removeprefix(f"{path} ")
-    if fault:
         raise UserError(
             f"{path} is not a baseline of this version ({fault}): make one with ganbench accept"
-        )
-    return list(saved["groups"])
+        ) from error
 
 
-def _fault(saved: Row, name: str) -> str:
-    """What keeps a file from being the baseline of a matrix; the empty string for a sound one."""
-    groups = saved.get("groups")
-    if saved.get("matrix") != name:
-        return f"matrix {saved.get('matrix')!r}"
-    if not isinstance(groups, list) or not all(isinstance(row, dict) for row in groups):
-        return "no list of groups"
-    for i, row in enumerate(groups):
-        if bad := [
-            field for field, kind in FIELDS.items() if not isinstance(row.get(field, ...), kind)
-        ]:
-            return f"{bad[0]} of group {i}"
-        family, numbers = (
-            family_of(row["metric"]),
-            [*row["values"].values(), row["untrained"], row["band"]],
-        )
-        if family == "quality":
-            metric(row["metric"])  # UserError for an unknown one
-        if not all(x is None or (isinstance(x, int | float) and np.isfinite(x)) for x in numbers):
-            return f"a value of group {i} is not a number"
-        if not row["values"] or (
-            family == "diverged" and not set(row["values"].values()) <= {0, 1}
-        ):
-            return f"values of group {i}"
-        if row["band"] is None and family != "diverged" and values_of(row):
-            return f"band of group {i}"
-    keys = [key_of(row) for row in groups]
-    if len(set(keys)) < len(keys):
-        return "a group occurs twice"
-    quality, diverged = (
-        {key[:-1] for key in keys if family_of(key[-1]) == name} for name in ("quality", "diverged")
-    )
-    return (
-        ""
-        if groups and quality == diverged
-        else "a group without a metric, or without its divergence"
-    )
+def _gated_columns(tables: Tables) -> dict[str, list[str]]:
+    """The metric columns that are gated, by dataset, sorted by name."""
+    dataset = tables.evals["cell"].map(tables.cells.set_index("key")["dataset"])
+    columns = tables.evals["metric"].groupby(dataset).unique().to_dict()
+    gated = {}
+    for name, measured_columns in columns.items():
+        gated[str(name)] = [column for column in sorted(measured_columns) if metric(column).gate]
+    return gated
 
 
-def _replaced(path: Path, name: str) -> str:
-    try:
-        return (
-            f"replaces a baseline of {max(len(row['values']) for row in _groups(path, name))} seeds"
-        )
-    except UserError:
-        return "replaces a file that is not a baseline of this version"
+def _values(group: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, pd.Series]]:
+    """The values of a group's cells by column: gated metrics, divergence, speed, memory."""
+    done = group["status"] == "done"
+    for column in columns:
+        yield column, group[f"{column}:final"].where(done)
+    yield DIVERGED, (group["status"] == "diverged").astype(float)
+    yield "relative speed", (ms_per_g_step(group) / group["reference_ms"]).where(done)
+    yield "relative memory", (group["peak_memory_mb"] / group["reference_mb"]).where(done)
 
 
-def summary(verdicts: list[Verdict]) -> str:
-    """`compared 113/113: 110 +, 1 ~, 2 ?`."""
-    marks = [verdict.mark for verdict in verdicts]
-    counted = ", ".join(f"{marks.count(mark)} {mark}" for mark in "+−!~?x" if mark in marks)
-    return f"compared {sum(mark != 'x' for mark in marks)}/{len(marks)}: {counted}"
+def _by_seed(seeds: pd.Series, values: pd.Series) -> dict[str, float | None]:
+    pairs = zip(seeds, values, strict=True)
+    return {str(seed): _finite_or_none(value) for seed, value in pairs}
 
 
-def to_markdown(verdicts: list[Verdict]) -> str:
-    """The check table for a CI summary, what is not + first."""
-    ordered = sorted(verdicts, key=lambda verdict: "x!−~?+".index(verdict.mark))
-    rows = [
-        (v.mark, v.group, v.metric, *map(_text, (v.baseline, v.current, v.band)), v.note)
-        for v in ordered
-    ]
-    cells = [f"| {' | '.join(map(escaped, row))} |" for row in rows]
-    head = "| | group | metric | baseline | now | band | note |\n|---|---|---|---:|---:|---:|---|"
-    said = [f"{text}\n" for text in (summary(verdicts), *limits(verdicts))]
-    return "\n".join(["### ganbench check\n", *said, head, *cells, ""])
-
-
-def write_junit(verdicts: list[Verdict], path: Path) -> None:
-    """JUnit XML: a test case per comparison; − and ! are failures, x an error, ? is skipped."""
-    failures, errors, skipped = (
-        sum(v.mark in marks for v in verdicts) for marks in ("−!", "x", "?")
-    )
-    counts: Any = {
-        "tests": len(verdicts),
-        "failures": failures,
-        "errors": errors,
-        "skipped": skipped,
-    }
-    suite = ElementTree.Element(
-        "testsuite", {name: str(n) for name, n in counts.items()}, name="ganbench check"
-    )
-    outcomes = {"−": "failure", "!": "failure", "x": "error", "?": "skipped"}
-    for v in verdicts:
-        case = ElementTree.SubElement(suite, "testcase", classname=v.group, name=v.metric)
-        if v.mark in outcomes:
-            ElementTree.SubElement(case, outcomes[v.mark], message=v.note).text = str(asdict(v))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
-
-
-def _plain(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+def _is_quality(row: Row) -> bool:
+    return row.family == "quality"
+
+
+def _unacceptable(rows: Sequence[RerunRow]) -> str:
+    """Why results cannot become a baseline; the empty string where they can."""
+    if not rows or any(row.unfinished for row in rows):
+        return "the results are incomplete; run the matrix to its end first"
+    if any(row.stale for row in rows):
+        return "other code or evaluation options made the results; run with --force"
+    for row in rows:
+        if row.unmeasured:
+            seeds = f"{row.unmeasured} of {len(row.values)} seeds finished without a value"
+            return f"{row.title} {row.metric}: {seeds}"
+    quality = [row for row in rows if _is_quality(row)]
+    unseen = {row.title for row in rows} - {row.title for row in quality}
+    if unseen:
+        return f"the results of {min(unseen)} have no value of a metric to gate"
+    if not any(row.finite_values for row in quality):
+        return "the results have no value of a metric to gate"
+    return ""
+
+
+def _what_is_replaced(path: Path, name: str) -> str:
+    try:
+        rows = read_baseline(path, name)
+    except UserError:
+        return "replaces a file that is not a baseline of this version"
+    return f"replaces a baseline of {max(len(row.values) for row in rows)} seeds"
+
+
+def _false_alarm_note(alarms: FalseAlarms | None, fewest_seeds: int) -> str:
+    if alarms is None:
+        return (
+            f"{fewest_seeds} seeds: too few to estimate false alarms and to tell small changes; "
+            f"{MANY_SEEDS} can"
+        )
+    red, reruns = alarms["red"], alarms["reruns"]
+    note = f"false alarms: {red} of {reruns} reruns of unchanged code go red"
+    if red > reruns / 20:
+        note += ", more than 1 in 20: the bands are too narrow"
+    return note
+
+
+def _parsed(saved: Mapping[str, Any], name: str) -> list[BaselineRow]:
+    """The rows of the baseline of a matrix. Raises UserError for content that is none."""
+    groups = saved.get("groups")
+    if saved.get("matrix") != name:
+        raise UserError(f"matrix {saved.get('matrix')!r}")
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        raise UserError("no list of groups")
+    rows = [_parsed_row(group, i) for i, group in enumerate(groups)]
+    if len({row.key for row in rows}) < len(rows):
+        raise UserError("a group occurs twice")
+    with_quality = {row.key[:-1] for row in rows if _is_quality(row)}
+    with_divergence = {row.key[:-1] for row in rows if row.metric == DIVERGED}
+    if not rows or with_quality != with_divergence:
+        raise UserError("a group without a metric, or without its divergence")
+    return rows
+
+
+def _parsed_row(group: Mapping[str, Any], i: int) -> BaselineRow:
+    """The i-th row of a baseline. Raises UserError for content that is none."""
+    for field, kind in FIELDS.items():
+        if not isinstance(group.get(field, ...), kind):
+            raise UserError(f"{field} of group {i}")
+    row = BaselineRow(**{field: group[field] for field in FIELDS})
+    if _is_quality(row):
+        # UserError for an unknown one
+        metric(row.metric)
+    if not all(_is_number_or_none(x) for x in (*row.values.values(), row.untrained, row.band)):
+        raise UserError(f"a value of group {i} is not a number")
+    is_flag = set(row.values.values()) <= {0, 1}
+    if not row.values or (row.metric == DIVERGED and not is_flag):
+        raise UserError(f"values of group {i}")
+    if row.band is None and row.metric != DIVERGED and row.finite_values:
+        raise UserError(f"band of group {i}")
+    return row
+
+
+def _is_number_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and bool(np.isfinite(value)))

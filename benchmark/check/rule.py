@@ -1,47 +1,43 @@
-"""A rerun's rows against a baseline's -> verdicts; how wide the bands are, how often unchanged code
-goes red. Pure.
+"""The rule of the gate: rows of a rerun against rows of a baseline -> verdicts. Pure functions.
 
-A rerun makes a hundred comparisons or so, so false alarms are controlled over all of them together:
+A rerun makes about a hundred comparisons, so false alarms are controlled over all of them together:
 one-sided tests, Holm's correction within each family (quality, divergence, cost), and the families
 share 1/20. Five seeds against five reach p = 0.004 at best, which no family of that size can use;
-five against 30 reach 3e-6. So a baseline holds many seeds, a rerun few, and neither has to have the
-other's. The unit is the seed: what all groups of one seed share (its initial weights, its batches)
-makes no test but that of its own group, and that of the whole matrix counts by seed.
+five against 30 reach 3e-6. So a baseline holds many seeds and a rerun few, and the two need not
+have the same seeds.
 
-A row is one group and metric: {objective, architecture, dataset, metric, protocol, training,
-values: {seed: value or None}, untrained: the median before the first step}; of a rerun with the
-number of `unfinished`, `unmeasured` (finished without a value) and `stale` seeds too, of a baseline
-with its `band`."""
+The unit is the seed. The groups of one seed share its initial weights and batches: so each test is
+within one group, and the test over the whole matrix counts by seed."""
 
-from bisect import bisect_left
-from collections.abc import Container
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import fisher_exact, rankdata
+from scipy.stats import fisher_exact
 
-from benchmark.metrics import metric, sign
+from benchmark.check.rows import (
+    COST,
+    DIVERGED,
+    BaselineRow,
+    RerunRow,
+    Row,
+    baseline_rows,
+    common_seeds,
+    family_of,
+    of_seeds,
+    sign_of,
+    useless,
+)
 from benchmark.stats.bootstrap import Array
-from benchmark.stats.comparisons import holm, robust_spread
+from benchmark.stats.comparisons import holm, p_larger, shift_bound
 
-GROUP = ("objective", "architecture", "dataset")
-# How often each family may go red in a rerun that changed nothing, 1/20 together. Divergence has
-# the largest share, for
-# its p is coarse: three of five seeds, where none of 30 did, is 0.0015.
+# How often each family may go red in a rerun that changed nothing: 1/20 together. Divergence has
+# the largest share, because its p is coarse: three of five seeds, where none of 30 did, is 0.0015.
 ALPHA = {"quality": 0.02, "diverged": 0.025, "cost": 0.005}
-# Bands ÷ median: loose, for a busy machine is no regression. Memory is a GPU's alone: what a
-# process takes on a CPU is
-# its libraries' and the earlier cells', so no reference is measured there.
-COST = {"relative speed": 1.0, "relative memory": 0.25}
-RERUNS, RERUN_SEEDS, MANY_SEEDS = 400, 5, 25  # of the estimate of false alarms
-
-Row = dict[str, Any]
-Samples = dict[
-    tuple[str, str], tuple[Array, Array]
-]  # (group, metric) -> the values of both sides, more being worse
+# of the estimate of false alarms
+RERUNS, RERUN_SEEDS, MANY_SEEDS = 400, 5, 25
 
 
 @dataclass
@@ -51,268 +47,78 @@ class Verdict:
     group: str
     metric: str
     mark: str
-    baseline: float | None = None  # medians over seeds; of `diverged` the share of seeds
+    """One of +−!~?x."""
+    baseline: float | None = None
+    """The median over seeds; of `diverged` the share of seeds."""
     current: float | None = None
     band: float | None = None
     note: str = ""
-    p: float | None = (
-        # that it is not worse: one-sided, of this comparison alone; None where it was not tested
-        None
-    )
-    seeds: tuple[int, int] = (0, 0)  # with a value: of the results, of the baseline
-    lowest: float | None = (
-        None  # the lowest p that so many seeds can reach; None where there is nothing to test
-    )
+    p: float | None = None
+    """One-sided, that it is not worse, of this comparison alone; None where it was not tested."""
+    seeds: tuple[int, int] = (0, 0)
+    """Seeds with a value: of the results, of the baseline."""
+    lowest: float | None = None
+    """The lowest p that so many seeds can reach; None where there is nothing to test."""
 
 
-def baseline(rows: list[Row]) -> list[Row]:
-    """Rows as a baseline holds them: with their bands, without what only a rerun needs."""
-    kept = [
-        {name: row[name] for name in row if name not in ("unfinished", "unmeasured", "stale")}
-        for row in rows
-    ]
-    return [row | {"band": band(row["metric"], values_of(row))} for row in kept]
+class Sides(NamedTuple):
+    """The values of both sides of a verdict, more being worse."""
+
+    new: Array
+    old: Array
 
 
-def band(column: str, values: list[float]) -> float | None:
-    """How much worse a group's median may be: max(absolute, relative x median, 2 x robust spread of
-    the seeds); of COST relative x median; None of `diverged`, which has a test alone."""
-    if column == "diverged" or (column in COST and not values):
-        return None
-    if column in COST:
-        return COST[column] * float(np.median(values))
-    m = metric(column)
-    if not values:
-        return m.absolute
-    return max(m.absolute, m.relative * abs(float(np.median(values))), 2 * robust_spread(values))
+class Pair(NamedTuple):
+    """The rows of one group and metric."""
+
+    old: BaselineRow
+    new: RerunRow
 
 
-def false_alarms(rows: list[Row], rng: np.random.Generator | None = None) -> dict[str, int] | None:
-    """How many of RERUNS reruns go red though nothing changed: RERUN_SEEDS of the rows' own seeds,
-    the same in every group, against the rest. None below MANY_SEEDS seeds."""
-    seeds = sorted(set.intersection(*(set(row["values"]) for row in rows)), key=int)
-    if len(seeds) < MANY_SEEDS:
-        return None
-    rng, red = rng or np.random.default_rng(0), 0
-    for _ in range(RERUNS):
-        drawn = set(rng.choice(seeds, RERUN_SEEDS, replace=False))
-        rest = set(seeds) - drawn
-        red += exit_code(judge(baseline(of_seeds(rows, rest)), of_seeds(rows, drawn))) == 1
-    return {"reruns": RERUNS, "seeds": RERUN_SEEDS, "red": red}
+class FalseAlarms(TypedDict):
+    """How many of so many reruns of unchanged code, of so many seeds each, go red."""
+
+    reruns: int
+    seeds: int
+    red: int
 
 
-def of_seeds(rows: list[Row], seeds: Container[str]) -> list[Row]:
-    """The rows with the values of these seeds alone."""
-    return [
-        row | {"values": {seed: v for seed, v in row["values"].items() if seed in seeds}}
-        for row in rows
-    ]
+def judge(old: Sequence[BaselineRow], new: Sequence[RerunRow]) -> list[Verdict]:
+    """A verdict for every row of either side, and one for the divergence of the whole matrix.
 
-
-def judge(old: list[Row], new: list[Row]) -> list[Verdict]:
-    """Every row of either side, compared: those of a baseline and those of `measured`. A cost that
-    neither side has is left out. One more for the divergence of the whole matrix."""
-    was, now = ({key_of(row): row for row in rows} for rows in (old, new))
+    A cost that neither side has is left out."""
+    old_rows = {row.key: row for row in old}
+    new_rows = {row.key: row for row in new}
     verdicts: list[Verdict] = []
-    samples: Samples = {}
-    diverged: list[tuple[Row, Row]] = []
-    for key in was | now:
-        before, after = was.get(key), now.get(key)
-        if key[-1] in COST and not any(values_of(row) for row in (before, after) if row):
+    sides: dict[tuple[str, str], Sides] = {}
+    diverged: list[Pair] = []
+    for key in old_rows | new_rows:
+        before, after = old_rows.get(key), new_rows.get(key)
+        if key.metric in COST and not _has_values(before) and not _has_values(after):
             continue
         if before is None or after is None:
-            note = f"not in the {'baseline' if before is None else 'results'}"
-            verdicts.append(Verdict(title((was | now)[key]), key[-1], "x", note=note))
-        elif note := _incomparable(before, after):
-            verdicts.append(Verdict(title(before), key[-1], "x", note=note))
-        elif key[-1] == "diverged":
-            diverged.append((before, after))
+            verdicts.append(_one_sided(before, after))
+            continue
+        reason = _incomparable(before, after)
+        if reason:
+            verdicts.append(Verdict(before.title, key.metric, "x", note=reason))
+        elif key.metric == DIVERGED:
+            diverged.append(Pair(before, after))
             verdicts.append(_diverged(before, after))
         else:
             verdicts.append(_worse(before, after))
-            x, y = (sign_of(key[-1]) * np.array(values_of(row)) for row in (after, before))
-            samples[title(before), key[-1]] = x, y
+            new_values = before.sign * np.array(after.finite_values)
+            old_values = before.sign * np.array(before.finite_values)
+            sides[before.title, key.metric] = Sides(new_values, old_values)
     if len(diverged) > 1:
         verdicts.append(_diverged_by_seed(diverged))
-    for family in ALPHA:
-        _separate(
-            [v for v in verdicts if family_of(v.metric) == family and v.lowest],
-            ALPHA[family],
-            samples,
-        )
+    for family, alpha in ALPHA.items():
+        tested = [v for v in verdicts if family_of(v.metric) == family and v.lowest]
+        _separate(tested, alpha, sides)
     return verdicts
 
 
-def _incomparable(old: Row, new: Row) -> str:
-    """Why two rows cannot be compared; the empty string where they can."""
-    if new["unfinished"]:
-        return f"{new['unfinished']} of {len(new['values'])} seeds unfinished"
-    if new["unmeasured"]:
-        return f"{new['unmeasured']} of {len(new['values'])} seeds finished without a value"
-    if new["stale"]:
-        return f"{new['stale']} of {len(new['values'])} seeds stale: run with --force"
-    if old["training"] != new["training"]:
-        return "other training options than the baseline's"
-    if old["protocol"] != new["protocol"]:
-        return f"protocol {new['protocol']} against {old['protocol']}"
-    return ""
-
-
-def _diverged(old: Row, new: Row) -> Verdict:
-    """The share of a group's seeds that diverged, by Fisher's exact test, one-sided."""
-    was, now = values_of(old), values_of(new)
-    a, b, n, m = int(sum(now)), int(sum(was)), len(now), len(was)
-    lowest = comb(b + n, n) / comb(n + m, n)  # all n
-    found = Verdict(title(old), "diverged", "+", b / m, a / n, seeds=(n, m), lowest=lowest)
-    if a / n > b / m:
-        found.mark, found.note = "~", f"{a} of {n} seeds diverged, {b} of {m} in the baseline"
-        found.p = float(fisher_exact(np.array([[a, n - a], [b, m - b]]), "greater").pvalue)
-    return found
-
-
-def _diverged_by_seed(pairs: list[tuple[Row, Row]]) -> Verdict:
-    """The runs that diverged, over all groups. The groups of a seed are not independent, for they
-    begin with the same weights where they share an architecture: what is compared is the count of
-    each seed, by `p_larger`."""
-    was, now = (_counts([pair[side] for pair in pairs]) for side in (0, 1))
-    if not (was and now):
-        return Verdict("whole matrix", "diverged", "?", note="no seed is in every group")
-    old, new = (float(np.mean(side)) / len(pairs) for side in (was, now))
-    lowest = p_larger([len(pairs)] * len(now), was)
-    found = Verdict(
-        "whole matrix", "diverged", "+", old, new, seeds=(len(now), len(was)), lowest=lowest
-    )
-    if new > old:
-        runs = [f"{sum(side)} of {len(side) * len(pairs)}" for side in (now, was)]
-        found.mark, found.p = "~", p_larger(now, was)
-        found.note = f"{runs[0]} runs diverged, {runs[1]} in the baseline, counted by seed"
-    return found
-
-
-def _counts(rows: list[Row]) -> list[int]:
-    """How many of the groups diverged, for every seed that all of them have."""
-    seeds = set.intersection(*(set(row["values"]) for row in rows))
-    return [int(sum(row["values"][seed] for row in rows)) for seed in seeds]
-
-
-def _worse(old: Row, new: Row) -> Verdict:
-    """One metric of a group, over the seeds that finished."""
-    name, column, sign = title(old), old["metric"], sign_of(old["metric"])
-    was, now = np.array(values_of(old)), np.array(values_of(new))
-    if column in COST and not (len(was) and len(now)):
-        side = "results" if len(was) else "baseline"
-        return Verdict(
-            name,
-            column,
-            "?",
-            note=f"not gated: not measured against a reference workload in the {side}",
-        )
-    if not len(was):
-        return Verdict(
-            name, column, "+", note="" if len(now) else "no seed finished, as in the baseline"
-        )
-    if not len(now):
-        return Verdict(
-            name, column, "~", float(np.median(was)), note="no seed finished: nothing to test"
-        )
-    before, after, limit = float(np.median(was)), float(np.median(now)), float(old["band"])
-    found = Verdict(name, column, "+", before, after, limit, seeds=(len(now), len(was)))
-    found.lowest = 1 / comb(sum(found.seeds), len(now))
-    worse = sign * (after - before)
-    if worse > limit:
-        found.mark, found.p = "~", p_larger(sign * now, sign * was)
-        found.note = f"{'higher' if sign > 0 else 'lower'} by {worse:.3g}"
-    elif worse < -limit:
-        found.note = "beyond the band on the good side, not tested"
-    elif reason := useless(old):
-        found.mark, found.note = "?", f"cannot see: {reason}"
-    return found
-
-
-def p_larger(x: ArrayLike, y: ArrayLike) -> float:
-    """The exact one-sided Mann–Whitney p that x (n,) is not larger than y (m,), ties included: the
-    share of all ways to draw n of the pooled mid-ranks with a sum as large as x's. SciPy's exact p
-    knows no ties."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    ranks = np.rint(2 * rankdata([*x, *y])).astype(int)  # twice a mid-rank is a whole number
-    ways = np.zeros((len(x) + 1, ranks.sum() + 1))  # (how many drawn, their sum)
-    ways[0, 0] = 1
-    for rank in ranks:
-        ways[1:, rank:] += ways[:-1, :-rank]
-    return float(ways[-1, ranks[: len(x)].sum() :].sum() / ways[-1].sum())
-
-
-def shift_bound(x: ArrayLike, y: ArrayLike, level: float) -> float:
-    """The one-sided lower confidence bound at 1 − `level` of the shift of x (n,) over y (m,): the
-    greatest difference of a pair up to which `p_larger` of x less the shift is <= level; −∞ where
-    so few values have none. It is above 0 where `p_larger` of x itself is <= level, else 0 or below
-    (but for ties at 0, where it may be 0 in either case)."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    edges = np.unique([*np.subtract.outer(x, y).ravel(), 0.0])
-    below = [edges[0] - 1, *(edges[1:] + edges[:-1]) / 2]  # a shift just below each edge
-    zero = int(np.searchsorted(edges, 0.0))
-    first, stop = (zero + 1, len(edges)) if p_larger(x, y) <= level else (0, zero + 1)
-    first += bisect_left(range(first, stop), True, key=lambda i: p_larger(x - below[i], y) > level)
-    return float(edges[first - 1]) if first else -np.inf
-
-
-def _separate(family: list[Verdict], alpha: float, samples: Samples) -> None:
-    """Turn what is suspect (~) into − or ! where Holm's correction over the whole family leaves p
-    <= alpha. Notes the shift (Hodges and Lehmann's) with its one-sided interval at the level at
-    which Holm's correction stopped, alpha ÷ the comparisons that are left: an interval excludes 0
-    where the correction rejects."""
-    adjusted = holm([1.0 if v.p is None else v.p for v in family])
-    level = alpha / max(1, len(family) - int((adjusted <= alpha).sum()))
-    for v, p in zip(family, adjusted, strict=True):
-        if v.p is None or v.lowest is None:
-            continue
-        if p <= alpha:
-            v.mark = "!" if v.metric == "diverged" else "−"
-        if (v.group, v.metric) in samples:
-            x, y = samples[v.group, v.metric]
-            shift, bound = float(np.median(np.subtract.outer(x, y))), shift_bound(x, y, level)
-            low, high = (bound, np.inf) if sign_of(v.metric) > 0 else (-np.inf, 0.0 - bound)
-            v.note += f", shift {sign_of(v.metric) * shift:.3g} [{low:.3g}, {high:.3g}]".replace(
-                "inf", "∞"
-            )
-        least = v.lowest * len(family)
-        reach = f", {least:.2g} at best with so few seeds" if least > alpha else ""
-        v.note += f" (p = {p:.2g} over {len(family)} comparisons{reach})"
-
-
-def limits(verdicts: list[Verdict]) -> list[str]:
-    """The families that cannot go red with so few seeds, whatever their values."""
-    found = []
-    for family, alpha in ALPHA.items():
-        members = [
-            (v.lowest, v.seeds) for v in verdicts if v.lowest and family_of(v.metric) == family
-        ]
-        p, (new, old) = min(members, default=(0.0, (0, 0)))
-        if (p := min(1.0, p * len(members))) > alpha:
-            seeds, name = f"{new} seeds against {old}", family.replace("diverged", "divergence")
-            found.append(
-                f"{name} cannot go red with {seeds}: lowest p {p:.2g} over {len(members)} comparisons"
-            )
-    return found
-
-
-def useless(row: Row) -> str:
-    """Why the band of a baseline's row hides the loss of everything learned; the empty string where
-    it does not. No skill is what the untrained generator had; where that was not measured, 0 if
-    more is better."""
-    column, values = row["metric"], values_of(row)
-    if column == "diverged" or column in COST or not values:
-        return ""
-    none = row.get("untrained")
-    if none is None and metric(column).direction == "max":
-        none = 0.0
-    middle = float(np.median(values))
-    if none is None or sign_of(column) * (none - middle) > row["band"]:
-        return ""
-    return f"the band {row['band']:.3g} around {middle:.3g} reaches the untrained generator's {none:.3g}"
-
-
-def exit_code(verdicts: list[Verdict]) -> int:
+def exit_code(verdicts: Sequence[Verdict]) -> int:
     """0, 1 or 2; no verdict at all is 2."""
     marks = {verdict.mark for verdict in verdicts}
     if not marks or "x" in marks:
@@ -320,24 +126,167 @@ def exit_code(verdicts: list[Verdict]) -> int:
     return 1 if marks & {"−", "!"} else 0
 
 
-def family_of(column: str) -> str:
-    return "diverged" if column == "diverged" else "cost" if column in COST else "quality"
+def false_alarms(
+    rows: Sequence[RerunRow], rng: np.random.Generator | None = None
+) -> FalseAlarms | None:
+    """How many of RERUNS reruns go red though nothing changed. None below MANY_SEEDS seeds.
+
+    A rerun is RERUN_SEEDS of the rows' own seeds, the same in every group, against the rest."""
+    seeds = sorted(common_seeds(rows), key=int)
+    if len(seeds) < MANY_SEEDS:
+        return None
+    rng = rng or np.random.default_rng(0)
+    red = 0
+    for _ in range(RERUNS):
+        drawn = set(rng.choice(seeds, RERUN_SEEDS, replace=False))
+        rest = baseline_rows(of_seeds(rows, set(seeds) - drawn))
+        red += exit_code(judge(rest, of_seeds(rows, drawn))) == 1
+    return {"reruns": RERUNS, "seeds": RERUN_SEEDS, "red": red}
 
 
-def sign_of(column: str) -> int:
-    """1 where more is worse, else −1."""
-    return 1 if column in COST else sign(column)
+def _has_values(row: Row | None) -> bool:
+    return row is not None and bool(row.finite_values)
 
 
-def values_of(row: Row) -> list[float]:
-    """The finite values, without their seeds."""
-    return [value for value in row["values"].values() if value is not None and np.isfinite(value)]
+def _one_sided(old: BaselineRow | None, new: RerunRow | None) -> Verdict:
+    """The verdict of a row that one side does not have."""
+    row = old or new
+    assert row is not None
+    side = "baseline" if old is None else "results"
+    return Verdict(row.title, row.metric, "x", note=f"not in the {side}")
 
 
-def key_of(row: Row) -> tuple[str, ...]:
-    """What a row is compared by: objective, architecture, dataset, metric."""
-    return (*(row[name] for name in GROUP), row["metric"])
+def _incomparable(old: BaselineRow, new: RerunRow) -> str:
+    """Why two rows cannot be compared; the empty string where they can."""
+    num_seeds = len(new.values)
+    if new.unfinished:
+        return f"{new.unfinished} of {num_seeds} seeds unfinished"
+    if new.unmeasured:
+        return f"{new.unmeasured} of {num_seeds} seeds finished without a value"
+    if new.stale:
+        return f"{new.stale} of {num_seeds} seeds stale: run with --force"
+    if old.training != new.training:
+        return "other training options than the baseline's"
+    if old.protocol != new.protocol:
+        return f"protocol {new.protocol} against {old.protocol}"
+    return ""
 
 
-def title(row: Row) -> str:
-    return f"{row['objective']} / {row['architecture']} / {row['dataset']}"
+def _diverged(old: BaselineRow, new: RerunRow) -> Verdict:
+    """The share of a group's seeds that diverged, by Fisher's exact test, one-sided."""
+    old_values, new_values = old.finite_values, new.finite_values
+    n, m = len(new_values), len(old_values)
+    num_new, num_old = int(sum(new_values)), int(sum(old_values))
+    verdict = Verdict(old.title, DIVERGED, "+", num_old / m, num_new / n, seeds=(n, m))
+    # all n
+    verdict.lowest = comb(num_old + n, n) / comb(n + m, n)
+    if num_new / n > num_old / m:
+        verdict.mark = "~"
+        verdict.note = f"{num_new} of {n} seeds diverged, {num_old} of {m} in the baseline"
+        table = np.array([[num_new, n - num_new], [num_old, m - num_old]])
+        verdict.p = float(fisher_exact(table, "greater").pvalue)
+    return verdict
+
+
+def _diverged_by_seed(pairs: Sequence[Pair]) -> Verdict:
+    """The runs that diverged, over all groups.
+
+    The groups of a seed are not independent, because they begin with the same weights where they
+    share an architecture. So the count of each seed is compared, by `p_larger`."""
+    old_counts = _counts_by_seed([pair.old for pair in pairs])
+    new_counts = _counts_by_seed([pair.new for pair in pairs])
+    if not (old_counts and new_counts):
+        return Verdict("whole matrix", DIVERGED, "?", note="no seed is in every group")
+    n, m = len(new_counts), len(old_counts)
+    old_share = float(np.mean(old_counts)) / len(pairs)
+    new_share = float(np.mean(new_counts)) / len(pairs)
+    verdict = Verdict("whole matrix", DIVERGED, "+", old_share, new_share, seeds=(n, m))
+    verdict.lowest = p_larger([len(pairs)] * n, old_counts)
+    if new_share > old_share:
+        verdict.mark = "~"
+        verdict.p = p_larger(new_counts, old_counts)
+        verdict.note = (
+            f"{sum(new_counts)} of {n * len(pairs)} runs diverged, "
+            f"{sum(old_counts)} of {m * len(pairs)} in the baseline, counted by seed"
+        )
+    return verdict
+
+
+def _counts_by_seed(rows: Sequence[Row]) -> list[int]:
+    """How many of the groups diverged, for every seed that all of them have."""
+    return [int(sum(row.values[seed] or 0 for row in rows)) for seed in common_seeds(rows)]
+
+
+def _worse(old: BaselineRow, new: RerunRow) -> Verdict:
+    """One metric of a group, over the seeds that finished."""
+    old_values, new_values = np.array(old.finite_values), np.array(new.finite_values)
+    verdict = Verdict(old.title, old.metric, "+")
+    if not len(old_values) or not len(new_values):
+        _note_no_value(verdict, old_values, new_values)
+        return verdict
+    assert old.band is not None
+    before, after = float(np.median(old_values)), float(np.median(new_values))
+    n, m = len(new_values), len(old_values)
+    verdict.baseline, verdict.current = before, after
+    verdict.band = float(old.band)
+    verdict.seeds = (n, m)
+    verdict.lowest = 1 / comb(n + m, n)
+    excess = old.sign * (after - before)
+    if excess > verdict.band:
+        verdict.mark = "~"
+        verdict.p = p_larger(old.sign * new_values, old.sign * old_values)
+        verdict.note = f"{'higher' if old.sign > 0 else 'lower'} by {excess:.3g}"
+    elif excess < -verdict.band:
+        verdict.note = "beyond the band on the good side, not tested"
+    else:
+        reason = useless(old)
+        if reason:
+            verdict.mark = "?"
+            verdict.note = f"cannot see: {reason}"
+    return verdict
+
+
+def _note_no_value(verdict: Verdict, old_values: Array, new_values: Array) -> None:
+    """Mark and note where one side or both have no value."""
+    if verdict.metric in COST:
+        side = "results" if len(old_values) else "baseline"
+        verdict.mark = "?"
+        verdict.note = f"not gated: not measured against a reference workload in the {side}"
+    elif len(old_values):
+        verdict.mark = "~"
+        verdict.baseline = float(np.median(old_values))
+        verdict.note = "no seed finished: nothing to test"
+    elif not len(new_values):
+        verdict.note = "no seed finished, as in the baseline"
+
+
+def _separate(family: Sequence[Verdict], alpha: float, sides: dict[tuple[str, str], Sides]) -> None:
+    """Turn ~ into − or ! where Holm's correction over the whole family leaves p <= alpha.
+
+    Notes the shift (Hodges and Lehmann's) with its one-sided interval. Its level is the one at
+    which Holm's correction stopped: alpha ÷ the comparisons that are left. So an interval excludes
+    0 where the correction rejects."""
+    adjusted = holm([1.0 if verdict.p is None else verdict.p for verdict in family])
+    level = alpha / max(1, len(family) - int((adjusted <= alpha).sum()))
+    for verdict, p in zip(family, adjusted, strict=True):
+        if verdict.p is None or verdict.lowest is None:
+            continue
+        if p <= alpha:
+            verdict.mark = "!" if verdict.metric == DIVERGED else "−"
+        values = sides.get((verdict.group, verdict.metric))
+        if values is not None:
+            verdict.note += f", shift {_shift(values, sign_of(verdict.metric), level)}"
+        reach = ""
+        least = verdict.lowest * len(family)
+        if least > alpha:
+            reach = f", {least:.2g} at best with so few seeds"
+        verdict.note += f" (p = {p:.2g} over {len(family)} comparisons{reach})"
+
+
+def _shift(sides: Sides, sign: int, level: float) -> str:
+    """The median shift of the results over the baseline, and its one-sided interval."""
+    shift = float(np.median(np.subtract.outer(sides.new, sides.old)))
+    bound = shift_bound(sides.new, sides.old, level)
+    # 0.0 - bound: no negative zero
+    low, high = (bound, np.inf) if sign > 0 else (-np.inf, 0.0 - bound)
+    return f"{sign * shift:.3g} [{low:.3g}, {high:.3g}]".replace("inf", "∞")

@@ -34,14 +34,9 @@ def check(
     """Compare results with the committed baseline. Exit code 0: fine, 1: a regression, 2: could not
     compare."""
     from benchmark.analysis.tables import load
-    from benchmark.check.baseline import (
-        compare,
-        exit_code,
-        limits,
-        summary,
-        to_markdown,
-        write_junit,
-    )
+    from benchmark.check.baseline import compare
+    from benchmark.check.output import limits, summary, to_markdown, write_junit
+    from benchmark.check.rule import exit_code
 
     folder = result_set(results, matrix)
     verdicts = compare(load(folder), folder.name)

@@ -78,8 +78,9 @@ def compare(
 ) -> None:
     """Compare objectives within a result set, or result sets of one matrix, with the first one.
     Prints Markdown."""
-    from benchmark.analysis.compare import differences, of_labels, of_sets, set_names
-    from benchmark.analysis.tables import OF as RUN_VALUES
+    from benchmark.analysis.compare import differences
+    from benchmark.analysis.scores import RUN_VALUES
+    from benchmark.analysis.sides import of_labels, of_sets, set_names
     from benchmark.analysis.tables import load
     from benchmark.report import compare_page
     from benchmark.store.files import check_writable

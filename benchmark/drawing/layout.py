@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from benchmark.analysis.convergence import GROUP as PLACE
+from benchmark.analysis.scores import PLACE
 from benchmark.drawing.style import Look, inches, plain, style, wrap, wrap_long
 from benchmark.text import place_name
 

@@ -122,7 +122,7 @@ def _load_datasets(cases: Iterable[Case]) -> None:
         from benchmark.train.data import make_dataset
 
         try:
-            make_dataset(choices("dataset", value)[0][0]).train()
+            make_dataset(choices("dataset", value)[0].choice).train()
         except ValueError as error:
             raise UserError(str(error)) from error
 

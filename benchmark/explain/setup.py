@@ -54,7 +54,7 @@ def clips(objective: Any) -> bool:
 
 def choice(value: Value, axis: str = "objective") -> Choice:
     """The choice that a value names."""
-    return choices(axis, value)[0][0]
+    return choices(axis, value)[0].choice
 
 
 def label(value: Value) -> str:

@@ -117,7 +117,7 @@ def _chosen(entries: list[Entry], only: str) -> list[Entry]:
     """The entries of matrix.json that --only asks for, in the words of `ganbench run`."""
     if not only:
         return entries
-    from benchmark.matrix.expand import selected
+    from benchmark.matrix.select import selected
 
     cells = []
     for entry in entries:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.analysis.compare import Sides, cost, ordered, reliability
+from benchmark.analysis.compare import cost, ordered, reliability
+from benchmark.analysis.sides import Sides
 from benchmark.metrics import metric
 from benchmark.report.page import TARGET_CLOCKS, place, records, templates, with_values
 from benchmark.store.files import write_bytes

@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.analysis.convergence import GROUP as PLACE
+from benchmark.analysis.scores import PLACE
 from benchmark.text import Record, place_name
 
 FILTERS = ("objective", "architecture", "dataset")

@@ -1,1 +1,1 @@
-"""…"""
+"""Statistics over training seeds: pure functions on arrays, which know nothing of GANs."""

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from benchmark.analysis import compare, tables
+from benchmark.analysis.scores import RUN_VALUES
+from benchmark.analysis.sides import Sides, of_labels, of_sets, set_names
 from benchmark.errors import UserError
 from benchmark.report import compare_page
 from tests.conftest import Ended
@@ -23,7 +25,7 @@ SCRIPT = "wgan_gp[note=<script>alert(1)</script>|x]"
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         yield
 
 
@@ -50,8 +52,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tables.Tables:
     return tables.load(two(tmp_path_factory.mktemp("plain") / "a"))
 
 
-def sets(first: tables.Tables, *folders: Path) -> compare.Sides:
-    return compare.of_sets({"a": first, **{folder.name: tables.load(folder) for folder in folders}})
+def sets(first: tables.Tables, *folders: Path) -> Sides:
+    return of_sets({"a": first, **{folder.name: tables.load(folder) for folder in folders}})
 
 
 def row(frame, **where: str) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def test_objectives_by_hand(tmp_path: Path) -> None:
     found = tables.load(
         two(tmp_path / "a", seeds=6, status={("lsgan", "gaussians8", 4): "diverged"})
     )
-    frame = compare.differences(compare.of_labels(found, BOTH), ["final", "best"])
+    frame = compare.differences(of_labels(found, BOTH), ["final", "best"])
     assert frame["metric"].iloc[0] == "swd_2k"  # the one that ranks is first
     final = row(frame, metric="swd_2k", of="final")
     assert (final["side"], final["n"], final["diverged"], final["against_diverged"]) == (
@@ -92,7 +94,7 @@ def test_every_further_objective_is_held_against_the_first(tmp_path: Path) -> No
     found = tables.load(
         two(tmp_path / "a", objectives=["wgan", "lsgan", "minimax"], curve=curve, seeds=5)
     )
-    frame = compare.differences(compare.of_labels(found, ["lsgan", "wgan", "minimax"]))
+    frame = compare.differences(of_labels(found, ["lsgan", "wgan", "minimax"]))
     frame = frame[frame["metric"] == "swd_2k"].set_index("side")
     assert frame["difference"].to_dict() == {"wgan": -100, "minimax": 200}
     assert frame["verdict"].to_dict() == {"wgan": "better", "minimax": "worse"}
@@ -114,7 +116,7 @@ def test_objectives_that_are_not_named_count_in_the_family(tmp_path: Path) -> No
             tmp_path / f"{n}{len(status)}", objectives=labels[:n], curve=curve, status=status
         )
         found = row(
-            compare.differences(compare.of_labels(tables.load(folder), ["minimax", "wgan_fdgp"])),
+            compare.differences(of_labels(tables.load(folder), ["minimax", "wgan_fdgp"])),
             metric="swd_2k",
         )
         assert found["p_holm"] == pytest.approx(
@@ -128,7 +130,7 @@ def test_stale_cells_are_counted_and_noted(tmp_path: Path) -> None:
     found = tables.load(
         two(tmp_path / "a", fields=lambda objective, seed: {"code": "0ld"} if seed == 1 else {})
     )
-    for sides in (compare.of_labels(found, BOTH), compare.of_sets({"a": found, "b": found})):
+    for sides in (of_labels(found, BOTH), of_sets({"a": found, "b": found})):
         table = compare_page.page(sides, compare.differences(sides)).sections[-1]
         assert table.columns["stale cells"] == (
             ["1", "1"] if sides.by == ["dataset", "architecture"] else ["2", "2"]
@@ -141,9 +143,7 @@ def test_stale_cells_are_counted_and_noted(tmp_path: Path) -> None:
 
 def test_what_diverged_throughout_is_not_called_equal(tmp_path: Path) -> None:
     status = {(name, "mlp", seed): "diverged" for name in BOTH for seed in range(5)}
-    found = compare.differences(
-        compare.of_labels(tables.load(two(tmp_path / "a", status=status)), BOTH)
-    )
+    found = compare.differences(of_labels(tables.load(two(tmp_path / "a", status=status)), BOTH))
     assert set(found["why"]) == {"every seed of both diverged"}
 
 
@@ -167,7 +167,7 @@ def test_a_set_without_the_metric_that_ranks_is_noted(plain: tables.Tables, tmp_
 def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> None:
     second = two(tmp_path / "b")
     sides = sets(plain, second)
-    assert set(compare.differences(sides, tables.OF)["of"]) == {
+    assert set(compare.differences(sides, RUN_VALUES)["of"]) == {
         "final",
         "best",
         "area",
@@ -178,12 +178,12 @@ def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> Non
     with pytest.raises(
         UserError, match=r"mlp on gaussians8 ran on several devices \((Another|Synthetic) CPU, "
     ):
-        compare.differences(compare.of_labels(tables.load(second), BOTH), ["equal_time"])
+        compare.differences(of_labels(tables.load(second), BOTH), ["equal_time"])
 
 
 def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
     found = tables.load(two(tmp_path / "a", status={("lsgan", "gaussians8", 4): "diverged"}))
-    sides = compare.of_labels(found, BOTH)
+    sides = of_labels(found, BOTH)
     lsgan = row(compare.cost(sides), side="lsgan")
     assert (lsgan["ms_per_g_step"], lsgan["ms_per_g_step_ratio"]) == (40, 2)
     assert (lsgan["workloads_per_g_step"], lsgan["peak_memory_mb_ratio"]) == (2, 1)
@@ -265,13 +265,13 @@ def test_any_number_of_sets(plain: tables.Tables, tmp_path: Path) -> None:
 
 def test_what_cannot_be_compared_is_named(plain: tables.Tables, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown objective 'lsgam' \(did you mean 'lsgan'\?\)"):
-        compare.of_labels(plain, ["nonsaturating", "lsgam"])
+        of_labels(plain, ["nonsaturating", "lsgam"])
     with pytest.raises(
         UserError, match="two objectives or more, got lsgan; valid: nonsaturating, lsgan"
     ):
-        compare.of_labels(plain, ["lsgan"])
+        of_labels(plain, ["lsgan"])
     with pytest.raises(UserError, match="lsgan is named twice"):
-        compare.of_labels(plain, ["lsgan", "nonsaturating", "lsgan"])
+        of_labels(plain, ["lsgan", "nonsaturating", "lsgan"])
     with pytest.raises(UserError, match="two result sets or more, got a"):
         sets(plain)
     protocol = {("gaussians8", seed): "bbbbbbbb" for seed in range(5)}
@@ -314,10 +314,10 @@ def test_other_training_options_are_refused_by_name(plain: tables.Tables, tmp_pa
 
 
 def test_sets_are_named_by_what_tells_them_apart() -> None:
-    assert compare.set_names(["runs/before/quick", "runs/after/quick"]) == ["before", "after"]
-    assert compare.set_names(["/tmp/quick", "runs/quick/"]) == ["/tmp", "runs"]
-    assert compare.set_names(["runs/quick", "runs/quick2", "runs/x"]) == ["quick", "quick2", "x"]
-    assert compare.set_names(["quick", "old/quick"]) == ["quick", "old/quick"]
+    assert set_names(["runs/before/quick", "runs/after/quick"]) == ["before", "after"]
+    assert set_names(["/tmp/quick", "runs/quick/"]) == ["/tmp", "runs"]
+    assert set_names(["runs/quick", "runs/quick2", "runs/x"]) == ["quick", "quick2", "x"]
+    assert set_names(["quick", "old/quick"]) == ["quick", "old/quick"]
 
 
 @pytest.mark.parametrize("again", ["runs/quick/", "runs/../runs/quick", "link"])
@@ -328,7 +328,7 @@ def test_one_set_under_two_names_is_no_comparison(
     Path("runs/quick").mkdir(parents=True)
     Path("link").symlink_to("runs/quick")
     with pytest.raises(UserError, match="is named twice"):
-        compare.set_names(["runs/quick", again])
+        set_names(["runs/quick", again])
 
 
 def test_names_stay_text_in_markdown() -> None:
@@ -352,8 +352,8 @@ def test_the_page_says_who_won_and_escapes_names(tmp_path: Path) -> None:
         reference="wgan_gp",
         status={(SCRIPT, "mlp", 1): "diverged"},
     )
-    sides = compare.of_labels(tables.load(folder), ["wgan_gp", SCRIPT])
-    written = compare_page.write(tmp_path / "out", sides, compare.differences(sides, tables.OF))
+    sides = of_labels(tables.load(folder), ["wgan_gp", SCRIPT])
+    written = compare_page.write(tmp_path / "out", sides, compare.differences(sides, RUN_VALUES))
     text, page = (tmp_path / "out/compare.md").read_text(), written.read_text()
     assert "<script" not in text
     assert "<script" not in page

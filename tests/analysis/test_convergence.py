@@ -181,7 +181,7 @@ def reached(*runs: dict, target: float = 5.0) -> pd.DataFrame:
 def test_what_a_target_costs_on_four_clocks():
     early = {"status": "diverged", "samples_seen": 250.0, "g_steps": 5.0, "train_seconds": 5.0}
     cells = reached({}, early, early, {}, {"status": "running"})
-    costs = cells[[f"{clock}_to_target" for clock in convergence.CLOCKS]]
+    costs = cells[[f"{clock}_to_target" for clock in convergence.TARGET_CLOCKS]]
     assert costs.iloc[0].to_list() == [500, 10, 50 * 40 + 10 * 30, 10]
     assert costs.iloc[1].to_list() == [250, 5, 25 * 40 + 5 * 30, 5]  # reached it, then diverged
     assert costs.iloc[2].to_list() == [INF] * 4  # diverged before
@@ -223,10 +223,10 @@ def test_kaplan_meier_by_hand():
     def median(*runs: tuple[float, float, str]) -> dict:
         cells = cells_of(*({"train_seconds": end, "status": status} for _, end, status in runs))
         cells["target"] = 1.0
-        for clock in convergence.CLOCKS:
+        for clock in convergence.TARGET_CLOCKS:
             cells[f"{clock}_to_target"] = [time for time, _, _ in runs]
         found = convergence.kaplan_meier(cells).set_index("clock")
-        assert list(found.index) == list(convergence.CLOCKS)
+        assert list(found.index) == list(convergence.TARGET_CLOCKS)
         return found.loc["seconds", ["n", "reached", "median"]].to_list()
 
     assert median(*times) == [4, 3, 20]

@@ -8,14 +8,17 @@ import pytest
 from scipy.stats import spearmanr
 
 from benchmark.analysis import stability, stopping
-from benchmark.stats import comparisons as stats
+from benchmark.analysis.verdicts import VERDICTS
+from benchmark.stats.bootstrap import interval
+from benchmark.store.schema import Protocol
 
 FID, SWD, COPIES = "fid_classifier_750", "swd_2k", "duplicates_classifier_750"
 PRIMARY = {"digits": FID, "gaussians8": SWD}
-PROTOCOLS = {
-    "digits": {"floor": {FID: 0.05, COPIES: 0.01}},
-    "gaussians8": {"floor": {SWD: 0.04, "modes_covered_2k": 8.0, "high_quality_2k": 0.99}},
+FLOORS = {
+    "digits": {FID: 0.05, COPIES: 0.01},
+    "gaussians8": {SWD: 0.04, "modes_covered_2k": 8.0, "high_quality_2k": 0.99},
 }
+PROTOCOLS = {name: Protocol(protocol="aaaaaaaa", floor=floor) for name, floor in FLOORS.items()}
 GOOD = [33.0, 18, 12, 6, 3, 2.1, 2]  # FID of a run that learns
 
 
@@ -174,7 +177,7 @@ def test_known_verdict(name, judged):
 
 
 def test_traces_show_every_verdict():
-    assert {verdict for _, verdict, _ in TRACES.values()} == {None, *stability.VERDICTS}
+    assert {verdict for _, verdict, _ in TRACES.values()} == {None, *VERDICTS}
 
 
 def test_a_cell_is_judged_alone_whatever_the_order_of_rows(judged):
@@ -300,7 +303,7 @@ def test_stopping_over_seeds():
     )  # the diverged run and the hole are left out
     assert row["iqm"] == pytest.approx(-0.8)  # −0.9, −0.8, −0.7
     assert [row["ci_low"], row["ci_high"]] == list(
-        stats.interval(values[:5], rng=np.random.default_rng(0))
+        interval(values[:5], rng=np.random.default_rng(0))
     )
     row = found.loc["overfit_gap"]
     assert (row["n"], row["median"]) == (3, 0.2)

@@ -1,23 +1,25 @@
-"""The regression check: verdicts, bands, exit codes, what may never pass, and how often unchanged
-code goes red."""
+"""The gate: verdicts, bands, exit codes, what may never pass, how often unchanged code goes red."""
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
 
 from benchmark.analysis.tables import load
 from benchmark.check import baseline as check
+from benchmark.check import output
 from benchmark.check import rule as gate
+from benchmark.check.rows import BaselineRow, RerunRow, band, baseline_rows, of_seeds, useless
 from benchmark.errors import UserError
+from benchmark.stats.comparisons import p_larger, shift_bound
+from benchmark.store.files import write_json
 from tests.helpers import synthetic
 
 OBJECTIVES = ("minimax", "wgan", "wgan_gp")
-COMPARISONS = (
-    3 * (4 + 3) + 3 * 2 * 3 + 1
-)  # gated metrics; divergence, speed, memory of 6 groups; the whole's divergence
+# gated metrics; divergence, speed, memory of 6 groups; the divergence of the whole matrix
+COMPARISONS = 3 * (4 + 3) + 3 * 2 * 3 + 1
 
 
 def factor(seed):
@@ -49,9 +51,8 @@ def write(folder, value=flat, **options):
 
 @pytest.fixture(autouse=True)
 def current_code(monkeypatch):
-    monkeypatch.setattr(
-        "benchmark.store.code.code_hash", lambda cell: "c0de"
-    )  # what synthetic cells were made with
+    # what synthetic cells were made with
+    monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def accepted(tmp_path_factory):
     """A baseline of 30 seeds, and what was said when it was accepted."""
     folder = tmp_path_factory.mktemp("baselines")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         patch.setattr(check, "BASELINES", folder)
         patch.setattr(gate, "RERUNS", 40)
         return check.accept(load(write(folder / "runs", seeds=range(30))), "quick")
@@ -85,25 +86,36 @@ def marks(found):
     return {(v.group.split(" / ")[0], v.metric): v.mark for v in found if v.mark != "+"}
 
 
-def row(values, metric="fid_classifier_750", group="a", **more):
-    """A row of a rerun."""
-    axes = {"objective": group, "architecture": "dcgan", "dataset": "digits", "metric": metric}
-    fixed = {
-        "protocol": "aa",
-        "training": "bb",
-        "untrained": None,
-        "unfinished": 0,
-        "unmeasured": 0,
-        "stale": 0,
-    }
-    return axes | fixed | {"values": {str(seed): value for seed, value in enumerate(values)}} | more
+def row(values, metric="fid_classifier_750", group="a", untrained=None):
+    """A row of a rerun, of seeds 0, 1, …"""
+    return RerunRow(
+        **{"objective": group, "architecture": "dcgan", "dataset": "digits", "metric": metric},
+        **{"protocol": "aa", "training": "bb", "untrained": untrained},
+        values={str(seed): value for seed, value in enumerate(values)},
+        **{"unfinished": 0, "unmeasured": 0, "stale": 0},
+    )
+
+
+def old_row(values, band, **names):
+    """A row of a baseline with a band of its own."""
+    (accepted_row,) = baseline_rows([row(values, **names)])
+    return replace(accepted_row, band=band)
+
+
+def test_the_committed_baseline_is_read_and_rewritten_identically(tmp_path):
+    path = check.BASELINES / "quick.json"
+    alarms = json.loads(path.read_text())["false_alarms"]
+    rows = check.read_baseline(path, "quick")
+    write_json(tmp_path / "quick.json", check.baseline_file("quick", alarms, rows))
+    assert (tmp_path / "quick.json").read_bytes() == path.read_bytes()
+    assert all(isinstance(row, BaselineRow) for row in rows)
 
 
 def test_the_same_results_pass(baseline):
     found = verdicts(write(baseline / "now"))
     assert {v.mark for v in found} == {"+"}
-    assert check.summary(found) == f"compared {COMPARISONS}/{COMPARISONS}: {COMPARISONS} +"
-    assert check.exit_code(found) == 0
+    assert output.summary(found) == f"compared {COMPARISONS}/{COMPARISONS}: {COMPARISONS} +"
+    assert gate.exit_code(found) == 0
 
 
 def test_other_and_fewer_seeds_than_the_baselines_are_compared(baseline):
@@ -113,11 +125,11 @@ def test_other_and_fewer_seeds_than_the_baselines_are_compared(baseline):
 
 
 def test_the_band_is_the_largest_of_absolute_relative_and_twice_the_spread():
-    assert gate.band("fid_classifier_750", [0.2] * 5) == 0.1  # absolute
-    assert gate.band("fid_classifier_750", [100.0] * 5) == pytest.approx(10.0)  # relative, 10 %
+    assert band("fid_classifier_750", [0.2] * 5) == 0.1  # absolute
+    assert band("fid_classifier_750", [100.0] * 5) == pytest.approx(10.0)  # relative, 10 %
     wide = [10.0, 20.0, 30.0, 40.0, 50.0]  # median 30, MAD 10
-    assert gate.band("fid_classifier_750", wide) == pytest.approx(2 * 1.4826 * 10, rel=1e-4)
-    assert gate.band("relative speed", [2.0, 4.0, 6.0]) == pytest.approx(4.0)  # twice as slow
+    assert band("fid_classifier_750", wide) == pytest.approx(2 * 1.4826 * 10, rel=1e-4)
+    assert band("relative speed", [2.0, 4.0, 6.0]) == pytest.approx(4.0)  # twice as slow
 
 
 @pytest.mark.parametrize(("times", "mark"), [(1.1, None), (1.5, "−"), (0.5, None)])
@@ -128,7 +140,7 @@ def test_a_change_of_fid(baseline, times, mark):
 
     found = verdicts(write(baseline / "now", changed))
     assert marks(found) == ({("wgan_gp", "fid_classifier_750"): mark} if mark else {})
-    assert check.exit_code(found) == (1 if mark else 0)
+    assert gate.exit_code(found) == (1 if mark else 0)
     if times == 0.5:
         assert [v.note for v in found if v.note] == ["beyond the band on the good side, not tested"]
 
@@ -151,7 +163,7 @@ def test_worse_but_not_separated_is_suspect(baseline):
 
     found = verdicts(write(baseline / "now", curve=curve))
     assert marks(found) == {("wgan", "swd_2k"): "~"}
-    assert check.exit_code(found) == 0
+    assert gate.exit_code(found) == 0
     # 60 of 150 pairs in the wrong order: more than half of all 324,632 draws are no more extreme
     assert next(v.note for v in found if v.note).startswith("higher by 0.1, shift 0.09")
 
@@ -159,12 +171,12 @@ def test_worse_but_not_separated_is_suspect(baseline):
 def test_separation_is_asked_over_the_whole_family():
     """5 values against 30, of whose 150 pairs 19 are in the wrong order: p = 0.00287 alone. One
     comparison of 6 may go red at that (0.02 / 6 = 0.0033), one of 7 may not (0.00286)."""
-    was = row(range(30), band=5.0)
+    was = old_row(range(30), band=5.0)
     now = row([10.5, 30, 31, 32, 33])
-    assert gate.p_larger([10.5, 30, 31, 32, 33], range(30)) == pytest.approx(0.002874, abs=1e-6)
+    assert p_larger([10.5, 30, 31, 32, 33], range(30)) == pytest.approx(0.002874, abs=1e-6)
     for others, mark in ((5, "−"), (6, "~")):
         same = [row([1.0] * 5, group=str(i)) for i in range(others)]
-        found = gate.judge([was, *gate.baseline(same)], [now, *same])
+        found = gate.judge([was, *baseline_rows(same)], [now, *same])
         assert [v.mark for v in found] == [mark, *"+" * others]
         assert f"over {others + 1} comparisons" in found[0].note
 
@@ -174,7 +186,7 @@ def test_unchanged_code_rarely_goes_red_over_all_comparisons_together():
     go red."""
     rng, red, each = np.random.default_rng(0), 0, 0
     for _ in range(100):
-        old = [row(rng.normal(size=25), group=str(i), band=0.0) for i in range(60)]
+        old = [old_row(rng.normal(size=25), band=0.0, group=str(i)) for i in range(60)]
         found = gate.judge(old, [row(rng.normal(size=5), group=str(i)) for i in range(60)])
         red += gate.exit_code(found)
         each += any(v.p is not None and v.p <= 0.01 for v in found)
@@ -188,19 +200,7 @@ def test_false_alarms_are_counted_over_reruns_of_the_baselines_own_seeds(monkeyp
     assert gate.false_alarms(rows) == {"reruns": 100, "seeds": 5, "red": pytest.approx(1, abs=1)}
     monkeypatch.setattr(gate, "ALPHA", {"quality": 1.0})  # no test, the bands alone
     assert gate.false_alarms(rows)["red"] > 5
-    assert gate.false_alarms(gate.of_seeds(rows, {str(seed) for seed in range(24)})) is None
-
-
-def test_the_exact_p_is_scipys_and_right_with_ties():
-    rng = np.random.default_rng(0)
-    for n, m in ((5, 30), (4, 4), (1, 9), (12, 11)):
-        x, y = rng.normal(0.5, 1, n), rng.normal(0, 1, m)
-        expected = mannwhitneyu(x, y, alternative="greater", method="exact").pvalue
-        assert gate.p_larger(x, y) == pytest.approx(expected, rel=1e-9)
-    # ranks 3 3 | 3 1: of the six pairs three sum to 6
-    assert gate.p_larger([1, 1], [1, 0]) == pytest.approx(1 / 2)
-    # six 7s among 35 values, five of them drawn: C(6, 5) of C(35, 5)
-    assert gate.p_larger([-7] * 5, [-8] * 29 + [-7]) == pytest.approx(6 / 324632)
+    assert gate.false_alarms(of_seeds(rows, {str(seed) for seed in range(24)})) is None
 
 
 @pytest.mark.parametrize(("seeds", "mark"), [(1, "~"), (2, "~"), (3, "!"), (5, "!")])
@@ -212,7 +212,7 @@ def test_diverged_seeds_against_a_baseline_without_any(baseline, seeds, mark):
     )
     found = verdicts(now)
     assert marks(found)["minimax", "diverged"] == mark
-    assert check.exit_code(found) == (1 if mark == "!" else 0)
+    assert gate.exit_code(found) == (1 if mark == "!" else 0)
     (verdict,) = (
         v
         for v in found
@@ -262,21 +262,21 @@ def test_seeds_that_diverge_in_every_group_at_once_are_no_false_alarm():
             [row(list(side.astype(float)), "diverged", str(i)) for i in range(10)]
             for side in (was, now)
         )
-        red += gate.judge(old, new)[-1].mark == "!"
+        red += gate.judge(baseline_rows(old), new)[-1].mark == "!"
     assert red <= 3
 
 
 @pytest.mark.parametrize("now", [0.0, 0.4, 0.6])
 def test_a_group_that_diverged_as_often_before_is_no_change(now):
-    was = row([1.0] * 18 + [0.0] * 12, "diverged")
-    (found,) = gate.judge(
-        [was], [row([1.0] * round(5 * now) + [0.0] * (5 - round(5 * now)), "diverged")]
-    )
+    was = baseline_rows([row([1.0] * 18 + [0.0] * 12, "diverged")])
+    num_diverged = round(5 * now)
+    values = [1.0] * num_diverged + [0.0] * (5 - num_diverged)
+    (found,) = gate.judge(was, [row(values, "diverged")])
     assert found.mark == "+"
 
 
 def test_where_no_seed_finished_there_is_no_value_to_compare():
-    old = gate.baseline([row([None] * 30), row([None] * 30, group="b"), row(range(30), group="c")])
+    old = baseline_rows([row([None] * 30), row([None] * 30, group="b"), row(range(30), group="c")])
     new = [row([None] * 5), row([1.0] * 5, group="b"), row([None] * 5, group="c")]
     assert [(v.mark, v.note, v.p) for v in gate.judge(old, new)] == [
         ("+", "no seed finished, as in the baseline", None),
@@ -285,41 +285,11 @@ def test_where_no_seed_finished_there_is_no_value_to_compare():
     ]
 
 
-@pytest.mark.parametrize("ties", [False, True])
-def test_the_shifts_interval_excludes_zero_where_the_test_rejects(ties):
-    """On 300 draws. Without ties the bound is the (k + 1)-th of the ordered differences, k the
-    largest with P(U <= k) <= the level."""
-    rng, rejected = np.random.default_rng(0), 0
-    k = max(k for k in range(50) if chance_at_most(k) <= 0.025)
-    for _ in range(300):
-        x, y = rng.normal(rng.uniform(0, 2), 1, 5), rng.normal(0, 1, 20)
-        x, y = (np.round(x), np.round(y)) if ties else (x, y)
-        bound, p = gate.shift_bound(x, y, 0.025), gate.p_larger(x, y)
-        rejected += p <= 0.025
-        assert bound >= 0 if p <= 0.025 else bound <= 0
-        if not ties:
-            assert bound == pytest.approx(np.sort(np.subtract.outer(x, y).ravel())[k])
-    assert 50 < rejected < 250
-    assert gate.shift_bound([5, 6], [1, 2], 0.1) == -np.inf  # two against two reach 1/6
-
-
-def chance_at_most(k):
-    """P(U <= k) of 5 against 20: the share of subsets of 25 ranks, by Gaussian binomial
-    coefficients."""
-    counts = np.zeros(101)
-    counts[0] = 1
-    for i in range(1, 6):  # times (1 − q^(20 + i)) ÷ (1 − q^i)
-        counts[20 + i :] = counts[20 + i :] - counts[: 101 - 20 - i]
-        for j in range(i, 101):
-            counts[j] += counts[j - i]
-    return counts[: k + 1].sum() / counts.sum()
-
-
 def test_the_interval_is_given_at_the_level_at_which_holms_correction_stopped():
     """Two groups 10 and 2 higher than 0 … 24, a third the same: the first is separated; the
     interval of the second is at 0.02 / 2 and holds zero. A metric of which less is worse has its
     bound above."""
-    was = [row(range(25), group=name, band=1.0) for name in "abc"]
+    was = [old_row(range(25), band=1.0, group=name) for name in "abc"]
     now = [
         row(np.arange(5) + shift, group=name)
         for name, shift in zip("abc", (30, 14, 10), strict=True)
@@ -327,12 +297,12 @@ def test_the_interval_is_given_at_the_level_at_which_holms_correction_stopped():
     first, second, third = gate.judge(was, now)
     assert [first.mark, second.mark, third.mark] == ["−", "~", "+"]
     for verdict, shift in ((first, 30), (second, 14)):
-        bound = gate.shift_bound(np.arange(5) + shift, np.arange(25), 0.02 / 2)
+        bound = shift_bound(np.arange(5) + shift, np.arange(25), 0.02 / 2)
         assert (bound > 0) == (verdict is first)
         assert f"higher by {shift - 10}, shift {shift - 10} [{bound:.3g}, ∞] (p = " in verdict.note
+    precision = "precision_classifier_750"
     fell = gate.judge(
-        [row(range(25), "precision_classifier_750", band=0.1)],
-        [row(np.arange(5) - 20, "precision_classifier_750")],
+        [old_row(range(25), band=0.1, metric=precision)], [row(np.arange(5) - 20, precision)]
     )
     assert fell[0].note.startswith("lower by 30, shift -30 [-∞, -")
 
@@ -359,7 +329,7 @@ def test_speed_and_memory_are_gated_as_ratios_to_the_reference_workload(baseline
     }
     found = verdicts(write(baseline / "larger", fields=cost(1, 1, 1.3)))
     assert marks(found) == {("wgan", "relative memory"): "−"}
-    assert check.exit_code(found) == 1
+    assert gate.exit_code(found) == 1
     ms = {v.baseline for v in found if v.metric == "relative speed"}
     assert ms == {1000 * 4 / 200 / 20}  # 2 evaluations of 2 s and 100 generator steps
 
@@ -370,11 +340,11 @@ def test_cost_without_a_reference_workload_on_one_side_is_not_gated_and_says_so(
     assert {v.note for v in found if v.mark == "?"} == {
         "not gated: not measured against a reference workload in the results"
     }
-    assert check.exit_code(found) == 0
+    assert gate.exit_code(found) == 0
 
 
 def test_a_cost_that_neither_side_has_is_left_out():
-    old = gate.baseline(
+    old = baseline_rows(
         [row(range(25)), row([None] * 25, "relative memory"), row([1.0] * 25, "relative speed")]
     )
     new = [row(range(5)), row([None] * 5, "relative memory"), row([1.0] * 5, "relative speed")]
@@ -393,44 +363,40 @@ def test_a_baseline_of_few_seeds_says_what_it_can_reach(tmp_path, monkeypatch):
     found = verdicts(write(tmp_path / "now", changed))
     assert marks(found) == {("wgan", "swd_2k"): "~"}
     assert "0.083 at best with so few seeds" in next(v.note for v in found if v.note)
-    assert check.limits(found) == [
+    assert output.limits(found) == [
         "quality cannot go red with 5 seeds against 5: lowest p 0.083 over 21 comparisons",
         "divergence cannot go red with 5 seeds against 5: lowest p 0.028 over 7 comparisons",
         "cost cannot go red with 5 seeds against 5: lowest p 0.048 over 12 comparisons",
     ]
-    assert check.limits(found)[0] in check.to_markdown(found)
-    assert check.exit_code(found) == 0
+    assert output.limits(found)[0] in output.to_markdown(found)
+    assert gate.exit_code(found) == 0
 
 
 def test_many_seeds_have_no_such_limits(baseline):
-    assert check.limits(verdicts(write(baseline / "now"))) == []
+    assert output.limits(verdicts(write(baseline / "now"))) == []
 
 
 @pytest.mark.parametrize(
-    ("metric", "values", "untrained", "useless"),
+    ("metric", "values", "untrained", "is_useless"),
     [
         ("fid_classifier_750", [10.0, 12.0, 14.0], 33.0, False),  # band 5.9
         ("fid_classifier_750", [10.0, 20.0, 30.0], 33.0, True),  # band 29.7: 49.7 > 33
         ("fid_classifier_750", [10.0, 20.0, 30.0], None, False),  # nothing is known of no skill
         ("modes_covered_2k", [0.0, 1.0, 2.0], None, True),  # 1 − 3.0 < 0
         ("modes_covered_2k", [7.0, 8.0, 8.0], 0.0, False),
-        (
-            "precision_classifier_750",
-            [0.3, 0.31, 0.32],
-            0.29,
-            True,
-        ),  # the untrained one does nearly as well
+        # the untrained one does nearly as well
+        ("precision_classifier_750", [0.3, 0.31, 0.32], 0.29, True),
     ],
 )
 def test_a_band_that_reaches_the_untrained_generator_sees_nothing(
-    metric, values, untrained, useless
+    metric, values, untrained, is_useless
 ):
     now = row(values, metric, untrained=untrained)
-    old = gate.baseline([now])
-    assert bool(gate.useless(old[0])) is useless
+    old = baseline_rows([now])
+    assert bool(useless(old[0])) is is_useless
     (found,) = gate.judge(old, [now])
-    assert found.mark == ("?" if useless else "+")
-    assert found.note.startswith("cannot see: the band" if useless else "")
+    assert found.mark == ("?" if is_useless else "+")
+    assert found.note.startswith("cannot see: the band" if is_useless else "")
     assert gate.exit_code([found]) == 0
 
 
@@ -449,18 +415,18 @@ def test_useless_metrics_are_named_when_accepted(tmp_path, monkeypatch):
 def test_an_unfinished_group_is_never_a_pass(baseline, status):
     found = verdicts(write(baseline / "now", status={("minimax", "digits", 3): status}))
     assert set(marks(found).values()) == {"x"}
-    assert check.exit_code(found) == 2
+    assert gate.exit_code(found) == 2
 
 
 def test_a_group_missing_from_either_side_is_never_a_pass(baseline):
     fewer = verdicts(write(baseline / "fewer", objectives=OBJECTIVES[:-1]))
-    assert check.exit_code(fewer) == 2
+    assert gate.exit_code(fewer) == 2
     assert {v.note for v in fewer if v.mark == "x"} == {"not in the results"}
     more = verdicts(write(baseline / "more", objectives=[*OBJECTIVES, "hinge"]))
-    assert check.exit_code(more) == 2
+    assert gate.exit_code(more) == 2
     assert {v.note for v in more if v.mark == "x"} == {"not in the baseline"}
     assert (
-        check.summary(more) == f"compared {COMPARISONS}/{COMPARISONS + 13}: {COMPARISONS} +, 13 x"
+        output.summary(more) == f"compared {COMPARISONS}/{COMPARISONS + 13}: {COMPARISONS} +, 13 x"
     )
 
 
@@ -478,7 +444,7 @@ def test_a_metric_that_is_no_number_in_a_finished_run_is_never_a_pass_nor_a_base
     found = verdicts(now)
     assert marks(found) == {("wgan", "swd_2k"): "x"}
     assert [v.note for v in found if v.note] == ["1 of 5 seeds finished without a value"]
-    assert check.exit_code(found) == 2
+    assert gate.exit_code(found) == 2
     monkeypatch.setattr(check, "BASELINES", baseline / "baselines")
     with pytest.raises(
         UserError, match="wgan / mlp / gaussians8 swd_2k: 1 of 5 seeds finished without a value"
@@ -523,7 +489,7 @@ def test_a_group_that_always_diverges_is_accepted_and_named_and_what_is_replaced
     path.write_text("[5]")
     _, notes = check.accept(found, "quick")
     assert notes[0] == "replaces a file that is not a baseline of this version"
-    assert check.exit_code(check.compare(found, "quick")) == 0
+    assert gate.exit_code(check.compare(found, "quick")) == 0
 
 
 def without(field):
@@ -587,15 +553,15 @@ def test_nor_is_what_is_not_a_table(loaded, tmp_path, monkeypatch, content):
 def test_another_protocol_is_refused_by_name(baseline):
     now = write(baseline / "now", protocol={("digits", seed): "bbbbbbbb" for seed in range(5)})
     found = verdicts(now)
-    assert check.exit_code(found) == 2
+    assert gate.exit_code(found) == 2
     assert {v.note for v in found if v.mark == "x"} == {"protocol bbbbbbbb against aaaaaaaa"}
 
 
 def test_stale_results_are_neither_a_pass_nor_a_baseline(baseline, monkeypatch):
     now = write(baseline / "now")
-    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "edited")
+    monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "edited")
     found = verdicts(now)
-    assert check.exit_code(found) == 2
+    assert gate.exit_code(found) == 2
     assert {v.note for v in found} == {"5 of 5 seeds stale: run with --force"}
     with pytest.raises(UserError, match="other code"):
         check.accept(load(now), "quick")
@@ -612,11 +578,11 @@ def test_other_training_options_are_refused(baseline):
     assert {v.note for v in found if v.mark == "x"} == {
         "other training options than the baseline's"
     }
-    assert check.exit_code(found) == 2
+    assert gate.exit_code(found) == 2
 
 
 def test_nothing_to_compare_is_not_a_pass():
-    assert check.exit_code([]) == 2
+    assert gate.exit_code([]) == 2
 
 
 def test_no_baseline_names_those_there_are(baseline):
@@ -660,9 +626,8 @@ def test_a_baseline_holds_values_per_seed_bands_and_its_false_alarms(accepted):
         if (g["objective"], g["metric"]) == ("wgan_gp", "fid_classifier_750")
     )
     assert group["values"] == pytest.approx({str(seed): 24 * factor(seed) for seed in range(30)})
-    assert group["band"] == pytest.approx(
-        2 * 24 * 1.4826 * 0.05172, rel=1e-3
-    )  # 7.5 of the steps of 0.2 / 29
+    # 7.5 of the steps of 0.2 / 29
+    assert group["band"] == pytest.approx(2 * 24 * 1.4826 * 0.05172, rel=1e-3)
     assert group["protocol"] == "aaaaaaaa"
     assert saved["false_alarms"] == {"reruns": 40, "seeds": 5, "red": 0}
     assert notes == ["false alarms: 0 of 40 reruns of unchanged code go red"]
@@ -671,10 +636,10 @@ def test_a_baseline_holds_values_per_seed_bands_and_its_false_alarms(accepted):
 def test_reports_for_ci(baseline, tmp_path):
     changed = lambda o, m: flat(o, m) * (2 if o == "wgan_gp" else 1)  # noqa: E731
     found = verdicts(write(baseline / "now", changed))
-    text = check.to_markdown(found)
+    text = output.to_markdown(found)
     assert f"compared {COMPARISONS}/{COMPARISONS}" in text
     assert text.index("| − | wgan_gp") < text.index("| + | minimax")
-    check.write_junit(found, tmp_path / "check.xml")
+    output.write_junit(found, tmp_path / "check.xml")
     suite = ElementTree.parse(tmp_path / "check.xml").getroot()
     failed = [case for case in suite if case.find("failure") is not None]
     assert suite.get("tests") == str(COMPARISONS)
@@ -692,7 +657,7 @@ def test_names_are_text_in_markdown_never_markup():
             note="not in\nthe results",
         )
     ]
-    line = check.to_markdown(found).splitlines()[-1]
+    line = output.to_markdown(found).splitlines()[-1]
     assert line == (
         "| x | a\\|b&lt;script&gt;x&lt;/script&gt; &amp; \\`c\\` \\\\ d | fid_classifier_750 "
         "|  |  |  | not in the results |"

@@ -15,7 +15,8 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.export import samples as sample
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files
+from benchmark.matrix.expand import expand
 from benchmark.run import prepare
 from benchmark.run.cell.cell_run import run_cell
 from tests.conftest import Ended, matrix_text
@@ -33,8 +34,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluation = '[evaluation]\nschedule = [0, 1]\nlog_every = 5\nmetrics = ["swd", "fid"]\nextractor = "classifier"\n'
     evaluation += "n = { points = 200, images = 300 }"
     (root / "tiny.toml").write_text(matrix_text(**parts, evaluation=evaluation))
-    config, description = matrix.read(root / "tiny.toml")
-    cells, folder = matrix.expand(config), root / "runs" / "tiny"
+    config, description = files.read(root / "tiny.toml")
+    cells, folder = expand(config), root / "runs" / "tiny"
     prepare.prepare(folder, "tiny", description, config, cells, cells, "cpu")
     for cell in cells:
         assert list(run_cell(cell, folder, "cpu"))[-1].status.status == "done"

@@ -140,9 +140,9 @@ def write(
                         _samples(path / f"samples/{step * (i + 1):06d}.npz", dataset, seed, i)
                 _finish(path, entry, how, done, pace, step, mark, older, fields(objective, seed))
     write_json(folder / "matrix.json", {
-        "name": folder.name, "description": "A synthetic matrix.", "hash": "0123abcd", "reference": reference,
-        "targets": dict(targets), "cells": cells,
+        "name": folder.name, "description": "A synthetic matrix.", "hash": "0123abcd",
         "config": {"training": {"batch_size": 64}, "evaluation": {"n": 750}},
+        "reference": reference, "targets": dict(targets), "cells": cells,
     })  # fmt: skip
     write_json(folder / "protocols.json", {dataset: _protocol(dataset) for dataset, _ in groups})
     return folder
@@ -166,8 +166,8 @@ def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[s
     }
     spec |= {"seed": seed, "training": training}
     return {
-        "key": key_of(spec), "objective": objective, "architecture": architecture, "dataset": dataset, "seed": seed,
-        "modality": "images" if dataset == "digits" else "points", "evaluation_hash": "e0", "spec": spec,
+        "key": key_of(spec), "objective": objective, "architecture": architecture, "dataset": dataset,
+        "modality": "images" if dataset == "digits" else "points", "seed": seed, "evaluation_hash": "e0", "spec": spec,
     }  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def _finish(
     spec = {
         **entry["spec"],
         "key": entry["key"],
-        "evaluation": {"n": {"images": 750}},
+        "evaluation": {"n": {"images": 750, "points": 2000}},
         "norm": "batch",
         "code": "c0de",
     }
@@ -235,8 +235,9 @@ def _protocol(dataset: str) -> dict[str, Any]:
     return {
         "protocol": "aaaaaaaa", "parts": {"n_real": 750, "n_fake": 750, "split": "holdout"},
         "dataset": {"source": "scikit-learn" if images else "generated", "licence": "CC BY 4.0",
-                    "split": "60/40 by seed 0", "content_hash": "feedbeef", "n_train": 1000, "n_holdout": 750,
-                    "shape": [1, 8, 8] if images else [2], "note": "https://example.org/digits" if images else ""},
+                    "split": "60/40 by seed 0", "note": "https://example.org/digits" if images else "",
+                    "content_hash": "feedbeef", "n_train": 1000, "n_holdout": 750,
+                    "shape": [1, 8, 8] if images else [2]},
         "extractor": {"name": "classifier", "weights_sha256": "abcd1234", "accuracy": 0.985} if images else None,
         "floor": dict(METRICS[dataset]),
     }  # fmt: skip

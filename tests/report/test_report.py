@@ -15,7 +15,7 @@ from benchmark.explain.entries import names
 from benchmark.report import report
 from benchmark.report.chapters import winners
 from benchmark.report.page import Chapter
-from benchmark.stats import comparisons as stats
+from benchmark.stats.power import minimal_difference
 from tests.helpers import synthetic
 
 SCRIPT = "wgan_gp[note=<script>alert(1)</script>]"
@@ -354,7 +354,7 @@ def test_ranks_and_power(tmp_path):
     assert row[["lowest_p", "asked_p", "seed_sd"]].to_list() == pytest.approx(
         [2 / 924, 0.025, 1.4826 * 0.15], rel=1e-4
     )
-    assert row["smallest_sd"] == stats.minimal_difference(6, 0.025)
+    assert row["smallest_sd"] == minimal_difference(6, 0.025)
     assert row["smallest"] == pytest.approx(row["smallest_sd"] * row["seed_sd"])
 
 

@@ -25,8 +25,9 @@ import torch
 from benchmark.cli import main as cli
 from benchmark.errors import UserError
 from benchmark.machine import devices, memory
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files as matrix_files
 from benchmark.matrix.cell import Cell, cell_from_spec
+from benchmark.matrix.expand import expand
 from benchmark.run import plan
 from benchmark.run import prepare as prepare_module
 from benchmark.run.cell import cell_run
@@ -215,7 +216,7 @@ def test_seeds_trained_as_a_stack_are_those_trained_alone(
         found = [*read_rows(folder / "steps.jsonl"), *read_rows(folder / "evals.jsonl")]
         return [row | {"train_seconds": 0.0} for row in found]
 
-    for cell in matrix.expand(matrix.read(path)[0]):
+    for cell in expand(matrix_files.read(path).matrix):
         assert last_status(run_cell(cell, tmp_path / "alone", "cpu")).execution.stack == 1
         alone = tmp_path / "alone" / "cells" / cell.key
         stacked = tmp_path / "tiny" / "cells" / cell.key
@@ -492,7 +493,7 @@ def cell(tmp_path: Path) -> Cell:
     """A cell that trains in a moment."""
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text())
-    (cell,) = matrix.expand(matrix.read(path)[0])
+    (cell,) = expand(matrix_files.read(path).matrix)
     return cell
 
 
@@ -521,8 +522,8 @@ def test_samples_that_are_not_finite_are_divergence(
 def test_what_cannot_be_measured_is_refused_before_training(tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text(evaluation="[evaluation]\nn = { points = 20_001 }"))
-    config, description = matrix.read(path)
-    cells = matrix.expand(config)
+    config, description = matrix_files.read(path)
+    cells = expand(config)
     record = matrix_record("tiny", description, config, cells)
     with pytest.raises(UserError, match="20001, but only 20000 points are held out") as caught:
         prepare(ResultSet(tmp_path / "results"), record, cells, "cpu")
@@ -541,7 +542,7 @@ def test_images_that_were_left_out_are_counted_and_named(
     texts = {"source": "", "licence": "", "split": "", "note": ""}
     dataset = SimpleNamespace(splits=splits, shape=(2,), modality="points", **texts)
     monkeypatch.setattr(prepare_module, "load_dataset", lambda choice: dataset)
-    config, description = matrix.read(tmp_path / "tiny.toml")
+    config, description = matrix_files.read(tmp_path / "tiny.toml")
     results = ResultSet(tmp_path / "results")
     prepare(results, matrix_record("tiny", description, config, [cell]), [cell], "cpu")
     (entry,) = [v for v in read_json(results.protocols_file).values() if isinstance(v, dict)]

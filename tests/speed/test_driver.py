@@ -18,8 +18,9 @@ pytest.importorskip("ray")
 
 from benchmark.store.result_set import cell_status
 
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files
 from benchmark.matrix.cell import Cell
+from benchmark.matrix.expand import expand
 from benchmark.run import prepare
 from benchmark.run import run_cell as runner
 from benchmark.run.driver import TICK, drive
@@ -86,16 +87,16 @@ class Simulated(ray.Pool):
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     """A cell that was trained and measured."""
-    config, _ = matrix.read(matrix.find("quick"), ["seeds=1", "training.steps=50"])
-    cell = next(cell for cell in matrix.expand(config) if cell.dataset.name == "gaussians8")
+    config, _ = files.read(files.find("quick"), ["seeds=1", "training.steps=50"])
+    cell = next(cell for cell in expand(config) if cell.dataset.name == "gaussians8")
     *_, last = runner.run_cell(cell, tmp_path, "cpu")
     assert last["status"] == "done"
     return tmp_path / "cells" / cell.key
 
 
 def test_a_thousand_gpus(recorded: Path, tmp_path: Path, benchmark: Any) -> None:
-    config, _ = matrix.read(matrix.find("quick"), [f"seeds={-(-CELLS // 14)}"])
-    cells = {cell.key: cell for cell in matrix.expand(config)[:CELLS]}
+    config, _ = files.read(files.find("quick"), [f"seeds={-(-CELLS // 14)}"])
+    cells = {cell.key: cell for cell in expand(config)[:CELLS]}
     folder = tmp_path / "many"
     ended: list[str] = []
 

@@ -14,6 +14,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ import variants
 from benchmark.analysis import tables
 from benchmark.check.baseline import measured
 from benchmark.machine.environment import environment
-from benchmark.matrix.expand import expand, find, names, read
+from benchmark.matrix.expand import expand
+from benchmark.matrix.files import find, names, read
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import protocol_id
 from benchmark.report import report
@@ -79,7 +81,7 @@ def results() -> Iterator[tuple[str, object]]:
         tables.write(loaded, folder)
         for path in sorted((folder / "tables").glob("*.csv")):
             yield f"table {path.stem}", sha(path.read_bytes())
-        yield "gate", sha(measured(loaded))
+        yield "gate", sha([asdict(row) for row in measured(loaded)])
         report.write(folder, loaded)
         yield "report", sha((folder / "report/report.md").read_bytes())
         for path in sorted((folder / "figures").glob("*.csv")):

@@ -1,7 +1,7 @@
 """Did everything run? The report's first line, counts by status, and what was held equal."""
 
-from benchmark.analysis.convergence import GROUP as PLACE
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.report.page import (

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP as PLACE
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import PLACE, ms_per_g_step
 from benchmark.report.page import (
     Chapter,
     Item,
@@ -63,7 +63,7 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
 def _with_costs(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells that have trained, with the columns of COSTS."""
     cells = cells[cells["g_steps"] > 0]
-    ms = 1000 * cells["train_seconds"] / cells["g_steps"]
+    ms = ms_per_g_step(cells)
     seconds = cells[list(WALL_CLOCKS)].sum(axis=1)
     return cells.assign(
         ms=ms,

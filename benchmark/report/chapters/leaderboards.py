@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.analysis.evidence import ALPHA, Evidence
-from benchmark.analysis.evidence import BUDGETS as COMPARED_AT
-from benchmark.analysis.tables import Tables, lost, robustness
+from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
+from benchmark.analysis.robustness import lost, robustness
+from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
 from benchmark.report.page import Table, Tags, at_place, place, records, tags_of

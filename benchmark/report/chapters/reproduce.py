@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP as PLACE
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.report.page import Chapter, Listing, Row, Table, records, tags_of
 from benchmark.store.schema import Protocol

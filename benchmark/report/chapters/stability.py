@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP as PLACE
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.stopping import stopping
 from benchmark.analysis.tables import Tables
-from benchmark.analysis.verdicts import THRESHOLDS, VERDICTS
+from benchmark.analysis.thresholds import THRESHOLDS
+from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
 from benchmark.report.page import (
     Chapter,
@@ -19,7 +20,7 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.stats import comparisons as stats
+from benchmark.stats.bootstrap import robust_spread
 from benchmark.text import Record, interval, listed, number, plural, span
 
 HEADS = [
@@ -83,7 +84,7 @@ def _spread(group: pd.DataFrame, column: str | None) -> float:
     finals = group[group["status"] == "done"][f"{column}:final"].dropna()
     if len(finals) < 2:
         return np.nan
-    return 100 * stats.robust_spread(finals) / finals.median()
+    return 100 * robust_spread(finals) / finals.median()
 
 
 def _verdicts(group: pd.DataFrame) -> str:

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from benchmark.analysis.evidence import BUDGETS as COMPARED_AT
-from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.tables import Tables, crossed
+from benchmark.analysis.evidence import COMPARED_AT, Evidence
+from benchmark.analysis.robustness import crossed
+from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.report.chapters.leaderboards import (
     UNCLEAR,

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmark.analysis.convergence import GROUP as PLACE
 from benchmark.analysis.evidence import ALPHA, Evidence
+from benchmark.analysis.scores import PLACE
 from benchmark.drawing.layout import Lines, dots, grid, lists, pages
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, described, plain, wrap
 from benchmark.metrics import sign
-from benchmark.stats import comparisons as stats
+from benchmark.stats.power import minimal_difference
 from benchmark.text import place_name
 
 COMPARED_AT = {"final": "at the end", "equal_time": "at equal training time"}
@@ -146,7 +146,7 @@ def power(evidence: Evidence, folder: Path) -> list[Figure]:
     rows = []
     for comparisons in families:
         for n in SEEDS:
-            smallest = stats.minimal_difference(n, ALPHA / comparisons)
+            smallest = minimal_difference(n, ALPHA / comparisons)
             rows.append((comparisons, n, smallest))
     data = pd.DataFrame(rows, columns=["comparisons", "n", "smallest_sd"])
     figure, ax = plt.subplots(figsize=(5.6, 3.4))

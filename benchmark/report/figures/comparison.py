@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import EngFormatter
 
-from benchmark.analysis.compare import Sides, curves
+from benchmark.analysis.compare import curves
+from benchmark.analysis.sides import Sides
 from benchmark.drawing.layout import grid
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import (

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmark.analysis.convergence import GROUP as PLACE
-from benchmark.analysis.tables import Tables, crossed
+from benchmark.analysis.robustness import crossed
+from benchmark.analysis.scores import PLACE, ms_per_g_step
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import Lines, heat, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import described, inches, log_values, plain, short, style, wrap
@@ -86,7 +87,7 @@ def cost(tables: Tables, folder: Path) -> list[Figure]:
     """Training milliseconds per generator step, critic steps included, and the same in reference
     workloads."""
     rows = tables.cells[tables.cells["g_steps"] > 0]
-    ms = 1000 * rows["train_seconds"] / rows["g_steps"]
+    ms = ms_per_g_step(rows)
     rows = rows.assign(ms_per_g_step=ms, references_per_g_step=ms / rows["reference_ms"])
     labels = with_values(COST_LABELS, rows)
     if not labels:

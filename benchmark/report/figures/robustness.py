@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmark.analysis.tables import Tables, crossed, lost, robustness
+from benchmark.analysis.robustness import crossed, lost, robustness
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import heat
 from benchmark.drawing.save import Figure, save, stem
 from benchmark.drawing.style import Look, described, inches, log_values, plain, short, wrap

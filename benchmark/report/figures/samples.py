@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.convergence import GROUP as PLACE
-from benchmark.analysis.tables import Tables, crossed, joined
+from benchmark.analysis.robustness import crossed
+from benchmark.analysis.scores import PLACE
+from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import grid
 from benchmark.drawing.save import Figure, save, stem
 from benchmark.drawing.style import plain, style, wrap

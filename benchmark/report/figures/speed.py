@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from benchmark.analysis.convergence import GROUP as PLACE
 from benchmark.analysis.convergence import LIMIT, profile
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import Lines, dots, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save

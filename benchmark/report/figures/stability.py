@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmark.analysis.convergence import GROUP as PLACE
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.stopping import stopping
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import dots, lists, not_recorded, pages

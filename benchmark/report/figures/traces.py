@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from benchmark.analysis.convergence import GROUP as PLACE
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import log_axis, not_recorded, pages, panels
 from benchmark.drawing.save import Figure, save

@@ -1,0 +1,87 @@
+"""Frames as they are written and handed to a notebook: axes in each, parameters, whole numbers.
+
+The analysis itself works on the plain frames of tables.py, whose numbers are all float64."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from benchmark.analysis.scores import AXES
+from benchmark.store.schema import Spec
+
+# swept parameters of these are columns of `cells`
+PARAMETRISED = ("objective", "architecture", "dataset")
+# columns that count something; METRIC:best_g_step and :final_g_step count as well
+WHOLE = {
+    "seed", "onset", "resumes", "samples_seen", "g_steps", "batch_size", "stack", "verdict_onset",
+    "g_step", "depth", "n",
+}  # fmt: skip
+WHOLE_SUFFIXES = (":best_g_step", ":final_g_step")
+
+
+def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `evals`, `steps` or `layers` with AXES of their cells, as the last columns."""
+    codes = rows["cell"].cat.codes.to_numpy()
+    by_key = cells.set_index("key")[AXES].reindex(rows["cell"].cat.categories)
+    columns: dict[str, Any] = {}
+    for axis in AXES:
+        values = by_key[axis]
+        if axis != "seed":
+            values = values.astype("category")
+        columns[axis] = values.take(codes).array
+    return rows.assign(**columns)
+
+
+def with_parameters(cells: pd.DataFrame, specs: Iterable[Spec]) -> pd.DataFrame:
+    """`cells` with one column per swept parameter, as the last columns: `architecture.width`.
+
+    specs: the spec of each cell, in the order of `cells`. There is a column where at least one cell
+    sets that parameter; the value is missing where a cell keeps the default."""
+    values: dict[str, list[Any]] = {}
+    for position, spec in enumerate(specs):
+        for axis in PARAMETRISED:
+            for name, value in getattr(spec, axis).params.items():
+                column = values.setdefault(f"{axis}.{name}", [None] * len(cells))
+                column[position] = value
+    columns = {}
+    for name in sorted(values, key=_by_axis):
+        columns[name] = pd.Series(_of_one_type(values[name]), cells.index)
+    return pd.concat([cells, pd.DataFrame(columns, cells.index)], axis=1)
+
+
+def with_whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its counts as nullable integers (Int64).
+
+    A column that holds another number, as in a file of another version, stays as it is."""
+    changed = {}
+    for name in frame.columns:
+        if name in WHOLE or name.endswith(WHOLE_SUFFIXES):
+            numbers = frame[name].astype(float)
+            if (numbers.dropna() % 1 == 0).all():
+                changed[name] = numbers.astype("Int64")
+    return frame.assign(**changed)
+
+
+def _by_axis(column: str) -> tuple[int, str]:
+    axis, _, name = column.partition(".")
+    return PARAMETRISED.index(axis), name
+
+
+def _of_one_type(values: list[Any]) -> Any:
+    """Values and None as one column: booleans, whole numbers, numbers, or else text."""
+    types = {type(value) for value in values if value is not None}
+    if types == {bool}:
+        return pd.array(values, dtype="boolean")
+    if types == {int}:
+        return pd.array(values, dtype="Int64")
+    if types <= {int, float}:
+        return pd.array(values, dtype="Float64")
+    return pd.array([_text(value) for value in values], dtype=object)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)

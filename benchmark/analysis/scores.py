@@ -1,0 +1,112 @@
+"""The values of a run that count, and their summary over seeds.
+
+A table `cells` holds what was measured, whatever became of the run. Here a run that diverged has
+the worst value (±inf), and a run that is not finished is a hole (NaN), which shows as
+n < n_expected."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.metrics import rank, sign
+from benchmark.stats.bootstrap import iqm_by_group
+from benchmark.store.schema import FINISHED
+
+AXES = ["objective", "architecture", "dataset", "seed"]
+# a place: objectives are compared within it
+PLACE = ["dataset", "architecture"]
+# what a run has of every metric, as columns METRIC:VALUE of `cells`
+RUN_VALUES = ["final", "best", "area", "equal_time"]
+SUMMARY_BY = ["dataset", "architecture", "objective", "metric", "of"]
+
+
+def ms_per_g_step(cells: pd.DataFrame) -> pd.Series:
+    """Milliseconds of training per generator step, on the index of `cells`."""
+    return 1000 * cells["train_seconds"] / cells["g_steps"]
+
+
+def run_values(cells: pd.DataFrame) -> pd.DataFrame:
+    """What counts, long: key, AXES, status, metric, of (one of RUN_VALUES), value.
+
+    A diverged run has the worst value, a run that is not done has NaN. A dataset's metrics are
+    those that any of its cells has."""
+    columns = _value_columns(cells)
+    parts = []
+    for _, rows in cells.groupby("dataset", sort=False):
+        measured = [metric for metric in columns if _is_measured(rows, columns[metric])]
+        kept = [name for name in cells.columns if _metric_of(name) in measured]
+        parts.append(rows.melt(["key", *AXES, "status"], kept, "column", "value"))
+    long = pd.concat(parts, ignore_index=True)
+    names = long["column"].unique()
+    long["metric"] = long["column"].map({name: _metric_of(name) for name in names})
+    long["of"] = long["column"].map({name: name.rpartition(":")[2] for name in names})
+    worst = {metric: np.inf * sign(metric) for metric in long["metric"].unique()}
+    value = long["value"].astype(float).where(long["status"] == "done")
+    value = value.where(long["status"] != "diverged", long["metric"].map(worst))
+    return long.drop(columns="column").assign(value=value)
+
+
+def scores(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per finished cell and metric of its dataset: cell, AXES, metric, RUN_VALUES.
+
+    A diverged run has the worst value. Cells are in the order of the matrix, metrics in the order
+    of METRICS."""
+    long = run_values(cells)
+    long = long[long["status"].isin(FINISHED)]
+    index = ["key", *AXES, "metric"]
+    wide = long.pivot(index=index, columns="of", values="value").reset_index()
+    wide["position"] = wide["key"].map({key: i for i, key in enumerate(cells["key"])})
+    wide["rank"] = wide["metric"].map(rank)
+    wide = wide.sort_values(["position", "rank"], ignore_index=True).rename(columns={"key": "cell"})
+    return wide.reindex(columns=["cell", *AXES, "metric", *RUN_VALUES]).rename_axis(columns=None)
+
+
+def summarise(cells: pd.DataFrame) -> pd.DataFrame:
+    """Objective x architecture x dataset x metric x of: the values of a run over its seeds.
+
+    n, n_expected and diverged are counts of seeds. median counts a diverged seed as the worst
+    value. iqm and its 95 % BCa interval ci_low, ci_high are over the n seeds that have a finite
+    value, so read them with n, n_expected and diverged. Fewer than five seeds have no interval."""
+    long = run_values(cells)
+    # a stable order: the matrix's, METRICS', RUN_VALUES
+    orders: dict[str, Any] = {
+        name: cells[name].unique() for name in ("dataset", "architecture", "objective")
+    }
+    orders |= {"metric": sorted(long["metric"].unique(), key=rank), "of": RUN_VALUES}
+    for name, order in orders.items():
+        long[name] = pd.Categorical(long[name], order)
+    long["finite"] = long["value"].where(np.isfinite(long["value"]))
+    long["diverged"] = long["status"] == "diverged"
+    group = long.groupby(SUMMARY_BY, observed=True)
+    frame = group.agg(
+        n=("finite", "count"),
+        n_expected=("key", "size"),
+        diverged=("diverged", "sum"),
+        median=("value", "median"),
+    )
+    estimates = iqm_by_group(long["finite"], group.ngroup(), len(frame))
+    frame[["iqm", "ci_low", "ci_high"]] = estimates
+    frame = frame.reset_index().astype(dict.fromkeys(SUMMARY_BY, str))
+    return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]
+
+
+def _metric_of(column: str) -> str | None:
+    """The metric of a column METRIC:VALUE of `cells`; None for another column."""
+    metric, _, value = column.rpartition(":")
+    return metric if metric and value in RUN_VALUES else None
+
+
+def _value_columns(cells: pd.DataFrame) -> Mapping[str, list[str]]:
+    """The columns METRIC:VALUE of `cells`, by metric."""
+    columns: dict[str, list[str]] = {}
+    for name in cells.columns:
+        metric = _metric_of(name)
+        if metric is not None:
+            columns.setdefault(metric, []).append(name)
+    return columns
+
+
+def _is_measured(cells: pd.DataFrame, columns: Sequence[str]) -> bool:
+    return bool(cells[columns].notna().any(axis=None))

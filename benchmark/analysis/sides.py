@@ -1,0 +1,278 @@
+"""What `ganbench compare` holds against each other: variants of one result set, or result sets.
+
+A side is an objective's label, or a result set; the first one named is the reference that every
+other side is compared with. A group is an architecture on a dataset, and between result sets an
+objective there."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.analysis import convergence
+from benchmark.analysis.scores import PLACE
+from benchmark.analysis.tables import Tables, joined
+from benchmark.errors import UserError, unknown
+from benchmark.matrix.options import Training
+from benchmark.store.merge import differing
+
+
+@dataclass
+class Sides:
+    """What is compared, the reference first. Frames as in `tables`, each with a column `side`."""
+
+    names: list[str]
+    by: list[str]
+    """The columns that name a group."""
+    cells: pd.DataFrame
+    family: pd.DataFrame
+    """`cells`, and those of sides that are not named but count among the comparisons."""
+    evals: pd.DataFrame
+    """The primary metric only."""
+    convergence: pd.DataFrame
+    primary: dict[str, str]
+    """dataset -> the column that ranks it."""
+    floors: dict[str, float]
+    """dataset -> the noise floor of that column."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def reference(self) -> str:
+        return self.names[0]
+
+
+def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
+    """Objectives of one result set.
+
+    Raises UserError for an unknown label, one named twice, or fewer than two."""
+    if tables.evals.empty:
+        raise UserError("nothing is measured yet: run the matrix first (ganbench run)")
+    known = list(tables.cells["objective"].unique())
+    for label in labels:
+        if label not in known:
+            raise unknown("objective", label, known)
+    _require_several(labels, "objectives", known)
+
+    def with_side(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(side=frame["objective"].astype(str))
+
+    def named(frame: pd.DataFrame) -> pd.DataFrame:
+        return with_side(frame[frame["objective"].isin(labels)])
+
+    cells = named(tables.cells)
+    return Sides(
+        names=list(labels),
+        by=PLACE,
+        cells=cells,
+        family=with_side(tables.cells),
+        evals=named(_primary_evals(tables)),
+        convergence=named(tables.convergence),
+        primary=tables.primary,
+        floors=_floors(tables),
+        notes=[*_stale_notes(labels, cells), *_device_notes(cells)],
+    )
+
+
+def of_sets(sets: Mapping[str, Tables]) -> Sides:
+    """Result sets of one matrix, by name (two commits, two machines), with the first one's targets.
+
+    Raises UserError for one set, for a dataset measured under different protocols, for an objective
+    trained with other options in the same place, and for sets that have nothing in common."""
+    names = list(sets)
+    _require_several(names, "result sets")
+    first = sets[names[0]]
+    notes = []
+    for name in names[1:]:
+        _require_same_protocols(names[0], first, name, sets[name])
+        _require_same_training(names[0], first, name, sets[name])
+        notes += _matrix_notes(names[0], first, name, sets[name])
+    seeds = _common_seeds(sets)
+    for name, tables in sets.items():
+        left_out = set(tables.cells["seed"]) - seeds
+        if left_out:
+            notes.append(
+                f"Of {name}, {len(left_out)} seeds that are not in every set are left out."
+            )
+
+    def together(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+        pairs = zip(names, frames, strict=True)
+        frame = pd.concat([rows.assign(side=name) for name, rows in pairs], ignore_index=True)
+        return frame[frame["seed"].isin(seeds)]
+
+    others = [_with_targets_of(first, sets[name]) for name in names[1:]]
+    cells = together([first.cells, *others])
+    to_target = []
+    for name in names:
+        medians = convergence.kaplan_meier(cells[cells["side"] == name])
+        to_target.append(medians.assign(side=name))
+    return Sides(
+        names=names,
+        by=[*PLACE, "objective"],
+        cells=cells,
+        family=cells,
+        evals=together([_primary_evals(tables) for tables in sets.values()]),
+        convergence=pd.concat(to_target, ignore_index=True),
+        primary=first.primary,
+        floors=_floors(first),
+        notes=[*notes, *_stale_notes(names, cells)],
+    )
+
+
+def set_names(folders: Sequence[str]) -> list[str]:
+    """What tells result folders apart: their paths without the parts at both ends that are alike.
+
+    Raises UserError for a folder named twice, however it is written."""
+    resolved = [Path(folder).resolve() for folder in folders]
+    for folder, path in zip(folders, resolved, strict=True):
+        if resolved.count(path) > 1:
+            raise UserError(f"{folder} is named twice: compare takes different result sets")
+    parts = [Path(folder).parts for folder in folders]
+    head = _num_alike(parts)
+    tail = _num_alike([part[head:][::-1] for part in parts])
+    names = [str(Path(*part[head : len(part) - tail])) for part in parts]
+    is_clear = len(set(names)) == len(names) and "." not in names
+    return names if is_clear else list(map(str, folders))
+
+
+def _num_alike(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all paths begin with."""
+    num_alike = 0
+    for column in zip(*parts, strict=False):
+        if any(first != second for first, second in pairwise(column)):
+            break
+        num_alike += 1
+    return num_alike
+
+
+def _require_several(names: Sequence[str], kind: str, known: Sequence[str] = ()) -> None:
+    for name in names:
+        if list(names).count(name) > 1:
+            raise UserError(f"{name} is named twice: compare takes different {kind}")
+    if len(names) < 2:
+        valid = f"; valid: {', '.join(known)}" if known else ""
+        raise UserError(
+            f"compare needs two {kind} or more, got {', '.join(names) or 'none'}{valid}"
+        )
+
+
+def _common_seeds(sets: Mapping[str, Tables]) -> set[Any]:
+    """The seeds that every set has. Raises UserError for none."""
+    seeds = set.intersection(*(set(tables.cells["seed"]) for tables in sets.values()))
+    if not seeds:
+        raise UserError(f"{', '.join(sets)} have no seed in common")
+    return seeds
+
+
+def _stale_notes(names: Sequence[str], cells: pd.DataFrame) -> list[str]:
+    notes = []
+    for name in names:
+        num_stale = int(cells.loc[cells["side"] == name, "stale"].sum())
+        if num_stale:
+            notes.append(
+                f"Of {name}, {num_stale} of the cells are stale: trained by other code, "
+                "or measured in another way, than at present."
+            )
+    return notes
+
+
+def _device_notes(cells: pd.DataFrame) -> list[str]:
+    """The places whose cells ran on several devices."""
+    notes = []
+    for (dataset, architecture), place in cells.groupby(PLACE, sort=False):
+        devices = place["device"].dropna().unique()
+        if len(devices) > 1:
+            notes.append(
+                f"{architecture} on {dataset} ran on several devices ({', '.join(devices)}): "
+                "its times do not compare, and there is no equal time."
+            )
+    return notes
+
+
+def _matrix_notes(name: str, first: Tables, other_name: str, other: Tables) -> list[str]:
+    """How the matrix of a set differs from the first one's, and what is not measured there."""
+    notes = [
+        f"{other_name} is of another matrix than {name}: {option}."
+        for option in differing(first.matrix.config, other.matrix.config)
+    ]
+    for dataset, column in first.primary.items():
+        rows = other.cells[other.cells["dataset"] == dataset]
+        final = f"{column}:final"
+        is_measured = final in rows and rows[final].notna().any()
+        if len(rows) and not is_measured:
+            notes.append(
+                f"{column}, by which {dataset} is ranked, is not measured in {other_name}."
+            )
+    return notes
+
+
+def _primary_evals(tables: Tables) -> pd.DataFrame:
+    rows = joined(tables.evals, tables.cells)
+    return rows[rows["metric"].astype(str) == rows["dataset"].map(tables.primary)]
+
+
+def _with_targets_of(first: Tables, other: Tables) -> pd.DataFrame:
+    """The other set's cells with their cost to the first set's targets."""
+    known = first.cells.groupby(PLACE)["target"].first()
+    places = pd.MultiIndex.from_frame(other.cells[PLACE])
+    targets = dict(zip(places, known.reindex(places), strict=True))
+    costs = convergence.to_target(other.cells, other.evals, other.primary, targets)
+    return other.cells.assign(**costs)
+
+
+def _floors(tables: Tables) -> dict[str, float]:
+    return {dataset: tables.floor(dataset, column) for dataset, column in tables.primary.items()}
+
+
+def _require_same_protocols(name: str, first: Tables, other_name: str, other: Tables) -> None:
+    protocols, other_protocols = _protocols(first), _protocols(other)
+    for dataset in protocols.keys() & other_protocols.keys():
+        if protocols[dataset] != other_protocols[dataset]:
+            raise UserError(
+                f"{dataset} is measured under protocol {protocols[dataset]} in {name} and "
+                f"{other_protocols[dataset]} in {other_name}: "
+                "values of different protocols are never compared; measure one of them again"
+            )
+
+
+def _protocols(tables: Tables) -> dict[str, str]:
+    """The protocol of each dataset that is measured."""
+    dataset = tables.evals["cell"].map(tables.cells.set_index("key")["dataset"])
+    return dict(zip(dataset, tables.evals["protocol"], strict=True))
+
+
+def _require_same_training(name: str, first: Tables, other_name: str, other: Tables) -> None:
+    """An option that only one side knows (a later version's) is let through at its default."""
+    options, other_options = _training_options(first), _training_options(other)
+    common = [group for group in options if group in other_options]
+    if not common:
+        raise UserError(
+            f"{name} and {other_name} have no objective, architecture and dataset in common"
+        )
+    for group in common:
+        one = _with_defaults(options[group], other_options[group])
+        another = _with_defaults(other_options[group], options[group])
+        different = list(differing(one, another))
+        if different:
+            raise UserError(
+                f"{' / '.join(group)} is trained with other options in {other_name} than in "
+                f"{name}: {'; '.join(different)}; "
+                "such runs are variants, not repetitions: put both into one matrix"
+            )
+
+
+def _training_options(tables: Tables) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The training options by objective, architecture and dataset."""
+    options = {}
+    for entry in tables.matrix.cells:
+        group = (entry.objective, entry.architecture, entry.dataset)
+        options[group] = entry.spec.training
+    return options
+
+
+def _with_defaults(options: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """`options`, and the defaults of what only `other` has."""
+    known = {name: field.default for name, field in Training.model_fields.items()}
+    return {name: known[name] for name in other if name in known} | dict(options)

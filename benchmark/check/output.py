@@ -1,0 +1,80 @@
+"""Verdicts of the gate as text, as Markdown for a CI summary, and as JUnit XML."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+from benchmark.check.rows import family_of
+from benchmark.check.rule import ALPHA, Verdict
+from benchmark.text import escaped
+
+MARKDOWN_HEAD = """\
+| | group | metric | baseline | now | band | note |
+|---|---|---|---:|---:|---:|---|"""
+# mark -> the element of a JUnit test case
+OUTCOMES = {"−": "failure", "!": "failure", "x": "error", "?": "skipped"}
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """`compared 113/113: 110 +, 1 ~, 2 ?`."""
+    marks = [verdict.mark for verdict in verdicts]
+    counts = ", ".join(f"{marks.count(mark)} {mark}" for mark in "+−!~?x" if mark in marks)
+    return f"compared {len(marks) - marks.count('x')}/{len(marks)}: {counts}"
+
+
+def limits(verdicts: Sequence[Verdict]) -> list[str]:
+    """The families that cannot go red with so few seeds, whatever their values."""
+    sentences = []
+    for family, alpha in ALPHA.items():
+        tested = [v for v in verdicts if v.lowest and family_of(v.metric) == family]
+        if not tested:
+            continue
+        lowest, (new, old) = min((v.lowest or 0.0, v.seeds) for v in tested)
+        p = min(1.0, lowest * len(tested))
+        if p > alpha:
+            name = "divergence" if family == "diverged" else family
+            sentences.append(
+                f"{name} cannot go red with {new} seeds against {old}: "
+                f"lowest p {p:.2g} over {len(tested)} comparisons"
+            )
+    return sentences
+
+
+def to_markdown(verdicts: Sequence[Verdict]) -> str:
+    """The table of the check; verdicts that are not + come first."""
+    ordered = sorted(verdicts, key=lambda verdict: "x!−~?+".index(verdict.mark))
+    paragraphs = [f"{text}\n" for text in (summary(verdicts), *limits(verdicts))]
+    rows = [_markdown_row(verdict) for verdict in ordered]
+    return "\n".join(["### ganbench check\n", *paragraphs, MARKDOWN_HEAD, *rows, ""])
+
+
+def write_junit(verdicts: Sequence[Verdict], path: Path) -> None:
+    """JUnit XML: a test case per comparison; − and ! are failures, x an error, ? is skipped."""
+    outcomes = [OUTCOMES.get(verdict.mark) for verdict in verdicts]
+    counts = {
+        "tests": str(len(verdicts)),
+        "failures": str(outcomes.count("failure")),
+        "errors": str(outcomes.count("error")),
+        "skipped": str(outcomes.count("skipped")),
+    }
+    suite = ElementTree.Element("testsuite", counts, name="ganbench check")
+    for verdict, outcome in zip(verdicts, outcomes, strict=True):
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=verdict.group, name=verdict.metric
+        )
+        if outcome:
+            element = ElementTree.SubElement(case, outcome, message=verdict.note)
+            element.text = str(asdict(verdict))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _markdown_row(verdict: Verdict) -> str:
+    numbers = [_number(value) for value in (verdict.baseline, verdict.current, verdict.band)]
+    cells = [verdict.mark, verdict.group, verdict.metric, *numbers, verdict.note]
+    return f"| {' | '.join(map(escaped, cells))} |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
