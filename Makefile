@@ -1,5 +1,5 @@
 # `make bench` and `make test` do all set-up themselves. MATRIX= names a matrix, ARGS= passes flags on,
-# PYTHON= uses an existing environment (an offline GPU node) in the place of .venv.
+# PYTHON= uses an existing environment (such as that of an offline GPU node) instead of .venv.
 MATRIX ?= quick
 ARGS ?=
 RESULTS ?= results/runs
@@ -13,14 +13,15 @@ else
   READY := .venv/.installed
 endif
 GANBENCH := PYTHONPATH=. $(PY) -m benchmark
-VERBS := run status tables plots report check accept
+VERBS := run status tables plots report check accept measure
 
-.PHONY: help install bench $(VERBS) compare sample export merge explain test lint type speed ci clean
+.PHONY: help install bench $(VERBS) list new compare sample export merge explain test lint type speed ci clean
 
 help:
 	@echo "make bench    run the matrix, build tables, figures and report   (MATRIX=quick)"
 	@echo "make test     run the tests"
-	@echo "also: install run status tables plots report compare check accept merge sample export explain lint type speed ci clean"
+	@echo "also: install list new run status measure tables plots report compare check accept merge sample"
+	@echo "      export explain lint type speed ci clean"
 
 install: $(READY)
 
@@ -46,11 +47,13 @@ compare sample export: $(READY)
 merge: $(READY)
 	$(GANBENCH) merge $(ARGS)
 
-explain: $(READY)
-	$(GANBENCH) explain $(ARGS)
+# ARGS="objective my_loss"
+list new explain: $(READY)
+	$(GANBENCH) $@ $(ARGS)
 
+# one process per core, one thread each
 test: $(READY)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(PY) -m ruff check . $(ARGS)
@@ -60,7 +63,7 @@ type: $(READY)
 	$(PY) -m mypy $(ARGS)
 
 speed: $(READY)
-	$(PY) -m pytest tests/speed --ignore= --benchmark-only -s $(ARGS)
+	$(PY) -m pytest tests/speed -m speed --benchmark-only -s $(ARGS)
 
 ci:
 	bash .ci/run

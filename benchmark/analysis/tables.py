@@ -152,7 +152,7 @@ def _cell(results: ResultSet, entry: Entry, hashes: CodeHashes) -> dict[str, Any
     spec = files.spec or entry.spec
     row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *AXES, "modality")}
     row["status"] = str(status.status)
-    row["stale"] = has_started and hashes.is_stale(status, entry, spec)
+    row["stale"] = has_started and hashes.is_stale(status, entry.evaluation_hash, spec)
     row["reason"] = status.reason
     for name in NUMBERS:
         is_known = name in status.model_fields_set

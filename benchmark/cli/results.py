@@ -189,7 +189,7 @@ def export(
 ) -> None:
     """Write results to an experiment tracker, one run per cell; once more: only what is new."""
     from benchmark.export import news
-    from benchmark.export.trackers import open_tracker, place_of
+    from benchmark.export.base import open_tracker, place_of
     from benchmark.store.files import check_writable
 
     folder = result_set(results, matrix)

@@ -166,7 +166,7 @@ def _name_lines(ax: Axes, items: list[Item]) -> None:
         texts.append(plain(architecture) if name is None else wrap_long(str(name)))
     ax.set_yticklabels(texts)
     for label, (_, name) in zip(ax.get_yticklabels(), items, strict=True):
-        label.set_weight("bold" if name is None else "normal")
+        label.set_fontweight("bold" if name is None else "normal")
 
 
 def _head(line: Any, text: str) -> None:

@@ -1,4 +1,4 @@
-"""…"""
+"""The experiments by name, and what explain.json holds of those that ran. Imports no experiment."""
 
 from pathlib import Path
 from typing import Any
@@ -8,31 +8,31 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from benchmark.errors import DamagedError
 from benchmark.store.files import read_json
 
+# the order in which a reader meets the experiments; others follow
 ORDER = (
-    *(
-        "saturation",
-        "disjoint_supports",
-        "optimal_critic",
-        "value_surfaces",
-        "depth",
-        "weights",
-        "mode_collapse",
-    ),
-    *("overfitting", "penalty"),
-)  # in which a reader meets them; others follow
-SUFFIXES = (".png", ".svg", ".csv")  # of a figure's files
+    "saturation",
+    "disjoint_supports",
+    "optimal_critic",
+    "value_surfaces",
+    "depth",
+    "weights",
+    "mode_collapse",
+    "overfitting",
+    "penalty",
+)
+SUFFIXES = (".png", ".svg", ".csv")  # the files of a figure
 
 
 class Entry(BaseModel):
     """What explain.json says of an experiment."""
 
-    title: str
-    text: list[str]
-    caption: str
+    title: str  # a question
+    text: list[str]  # paragraphs: the argument, its source, what is done
+    caption: str  # how to read the figure
     finding: str
-    full: bool
-    cases: int
-    seconds: float
+    full: bool  # run in the full size
+    cases: int  # how many were measured
+    seconds: float  # of all cases, one after the other
     environment: dict[str, Any]
 
 
@@ -40,14 +40,18 @@ FILE = TypeAdapter(dict[str, Entry])
 
 
 def names() -> list[str]:
-    """The experiments in reading order: the files of this folder, without importing them."""
-    found = sorted(file.stem for file in (Path(__file__).parent / "experiments").glob("[!_]*.py"))
-    return sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    """The experiments in reading order: the files of experiments/, without importing them."""
+    files = (Path(__file__).parent / "experiments").glob("[!_]*.py")
+    return sorted((file.stem for file in files), key=_reading_order)
+
+
+def _reading_order(name: str) -> tuple[int, str]:
+    return ORDER.index(name) if name in ORDER else len(ORDER), name
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The entries of folder/explain.json whose figures are there, by name in reading order; empty
-    where there are none. Raises DamagedError for a file of other content."""
+    """The entries of folder/explain.json whose figures exist, by name in reading order; empty where
+    there are none. Raises DamagedError for a file of other content."""
     path = folder / "explain.json"
     try:
         entries = FILE.validate_python(read_json(path).get("experiments", {}))
@@ -55,9 +59,9 @@ def read(folder: Path) -> dict[str, Any]:
         raise DamagedError(
             f"{path} is damaged; move it away and run again: measured cases are kept"
         ) from error
-    whole = {
-        name
-        for name in entries
-        if all((folder / f"figures/{name}{suffix}").is_file() for suffix in SUFFIXES)
-    }
-    return {name: entries[name].model_dump() for name in names() if name in whole}
+    shown = [name for name in names() if name in entries and _has_figure(folder, name)]
+    return {name: entries[name].model_dump() for name in shown}
+
+
+def _has_figure(folder: Path, name: str) -> bool:
+    return all((folder / f"figures/{name}{suffix}").is_file() for suffix in SUFFIXES)

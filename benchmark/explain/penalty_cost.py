@@ -1,98 +1,125 @@
-"""What each form of a gradient penalty costs: time, in turn in one process, and what is kept for
-the backward pass.
+"""What each form of a gradient penalty costs: time of a critic step, and memory for its backward
+pass.
 
-Other cases run beside it on the other cores, so ratios within a round are given, no times."""
+All forms are timed in turn in one process, and results are ratios within a round: other cases run
+at the same time on other cores, so absolute times would mean nothing."""
 
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.explain.setup import choice, make_critic, noised
+from benchmark.explain.setup import choice, label, make_critic, noised
 from benchmark.train.build import make_objective
 from benchmark.train.step import critic_gradients
 
-NONE = {"name": "wgan"}  # without its clipping
+NONE = {"name": "wgan"}  # no penalty; its clipping is not part of what is timed
+ROUNDS = 30
+WARM_UP = 3  # rounds that are not counted
+
+
+class Contender(NamedTuple):
+    """A form of the penalty in one execution."""
+
+    form: str
+    compiled: bool
+
+
+class Batch(NamedTuple):
+    """What a critic step is computed on."""
+
+    D: nn.Module
+    real: Tensor
+    fake: Tensor
 
 
 def cost(
     values: list[dict[str, Any]], depth: int, width: int, compiled: bool
 ) -> list[dict[str, Any]]:
-    """What the critic's loss and its gradients take under every form, in turn: over_none and, where
-    it is asked for, over_none_compiled, medians over the rounds of the ratio to no penalty;
-    kept_mb. depth: hidden layers."""
-    draw, generator = noised("gaussians8", 64), torch.Generator().manual_seed(1)
+    """The critic's loss and its gradients under every form, for a critic of `depth` hidden layers.
+
+    A row for each form, the first for no penalty: over_none and, if `compiled`, over_none_compiled,
+    the median over the rounds of the time ratio to no penalty; kept_mb, see `kept`."""
+    draw = noised("gaussians8", 64)
+    generator = torch.Generator().manual_seed(1)
     real, fake = draw(generator)
-    D = make_critic(NONE, (2,), width=width, depth=depth)
-    params, buffers = (
-        {name: p.detach() for name, p in D.named_parameters()},
-        dict(D.named_buffers()),
-    )
+    batch = Batch(make_critic(NONE, (2,), width=width, depth=depth), real, fake)
     rows: list[dict[str, Any]] = []
-    contenders: dict[tuple[str, bool], Callable[[], Any]] = {}
+    calls: dict[Contender, Callable[[], Any]] = {}
     for value in [NONE, *values]:
-        label = "none" if value is NONE else choice(value).label
+        form = "none" if value is NONE else label(value)
         objective = make_objective(choice(value))
         noise = objective.draw(real, generator)
-        contenders[label, False] = partial(eager, objective, D, real, fake, noise)
-        rows.append(
-            {"form": label, "depth": depth, "kept_mb": kept(objective, D, real, fake, noise)}
-        )
-        if (
-            compiled and value.get("method") != "jvp"
-        ):  # compiles, and is then a hundred times slower
-            whole = torch.compile(
-                critic_gradients(objective, D, "float32"), dynamic=False, fullgraph=True
-            )
-            contenders[label, True] = partial(whole, params, buffers, real, fake, noise)
-    with torch._dynamo.config.patch(recompile_limit=len(contenders)) if compiled else nullcontext():
-        times = timed(contenders)
+        rows.append({"form": form, "depth": depth, "kept_mb": kept(objective, batch, noise)})
+        calls[Contender(form, False)] = partial(eager, objective, batch, noise)
+        # jvp does compile, and is then a hundred times slower
+        if compiled and value.get("method") != "jvp":
+            calls[Contender(form, True)] = whole(objective, batch, noise)
+    with torch._dynamo.config.patch(recompile_limit=len(calls)) if compiled else nullcontext():
+        times = timed(calls)
     for row in rows:
-        for column, mode in (("over_none", False), ("over_none_compiled", True)):
-            own, none = times.get((row["form"], mode), []), times.get(("none", mode), [])
-            row[column] = (
-                statistics.median(a / b for a, b in zip(own, none, strict=True)) if own else np.nan
-            )
+        row["over_none"] = over_none(times, row["form"], compiled=False)
+        row["over_none_compiled"] = over_none(times, row["form"], compiled=True)
     return rows
 
 
-def timed(
-    contenders: dict[tuple[str, bool], Callable[[], Any]],
-) -> dict[tuple[str, bool], list[float]]:
-    """Seconds of every contender in 30 rounds, one after the other in each, after three to warm
-    up."""
-    times: dict[tuple[str, bool], list[float]] = {name: [] for name in contenders}
-    for turn in range(33):
-        for name, contender in contenders.items():
+def timed(calls: dict[Contender, Callable[[], Any]]) -> dict[Contender, list[float]]:
+    """Seconds of each contender in ROUNDS rounds. In a round they run one after the other."""
+    times: dict[Contender, list[float]] = {name: [] for name in calls}
+    for turn in range(WARM_UP + ROUNDS):
+        for name, call in calls.items():
             started = time.perf_counter()
-            contender()
-            times[name] += [time.perf_counter() - started] if turn > 2 else []
+            call()
+            seconds = time.perf_counter() - started
+            if turn >= WARM_UP:
+                times[name].append(seconds)
     return times
 
 
-def eager(objective: Any, D: nn.Module, real: Tensor, fake: Tensor, noise: Any) -> None:
+def over_none(times: dict[Contender, list[float]], form: str, *, compiled: bool) -> float:
+    """The median over the rounds of a form's time over that of no penalty; NaN if it was not
+    timed."""
+    seconds = times.get(Contender(form, compiled), [])
+    if not seconds:
+        return np.nan
+    reference = times[Contender("none", compiled)]
+    return statistics.median(a / b for a, b in zip(seconds, reference, strict=True))
+
+
+def eager(objective: Any, batch: Batch, noise: Any) -> None:
     """The critic's loss and its gradients."""
-    torch.autograd.grad(
-        objective.d_loss(D, real, fake, noise), list(D.parameters()), allow_unused=True
-    )
+    loss = objective.d_loss(batch.D, batch.real, batch.fake, noise)
+    torch.autograd.grad(loss, list(batch.D.parameters()), allow_unused=True)
 
 
-def kept(objective: Any, D: nn.Module, real: Tensor, fake: Tensor, noise: Any) -> float:
-    """MiB that the loss keeps for its backward pass, beside the parameters; every storage once."""
-    own, found = {p.data_ptr() for p in D.parameters()}, dict[int, int]()
+def whole(objective: Any, batch: Batch, noise: Any) -> Callable[[], Any]:
+    """The critic's loss and its gradients as one compiled function."""
+    params = {name: p.detach() for name, p in batch.D.named_parameters()}
+    buffers = dict(batch.D.named_buffers())
+    gradients = critic_gradients(objective, batch.D, "float32")
+    compiled = torch.compile(gradients, dynamic=False, fullgraph=True)
+    return partial(compiled, params, buffers, batch.real, batch.fake, noise)
+
+
+def kept(objective: Any, batch: Batch, noise: Any) -> float:
+    """MiB that the loss keeps for its backward pass, besides the parameters. A storage that is kept
+    several times counts once."""
+    parameters = {p.data_ptr() for p in batch.D.parameters()}
+    sizes: dict[int, int] = {}  # bytes by address
 
     def pack(tensor: Tensor) -> Tensor:
-        if tensor.data_ptr() not in own:
-            found[tensor.data_ptr()] = max(found.get(tensor.data_ptr(), 0), tensor.nbytes)
+        address = tensor.data_ptr()
+        if address not in parameters:
+            sizes[address] = max(sizes.get(address, 0), tensor.nbytes)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = objective.d_loss(D, real, fake, noise)
+        loss = objective.d_loss(batch.D, batch.real, batch.fake, noise)
     del loss
-    return sum(found.values()) / 2**20
+    return sum(sizes.values()) / 2**20

@@ -1,11 +1,6 @@
-"""Small exact experiments that show why an objective behaves as it does: one file each, found by
-its name.
+"""Run experiments: measure their cases in worker processes, draw the figures, write explain.json.
 
-An experiment's docstring is its page: a question, then paragraphs on the argument it tests, whose
-it is, and what is done. It defines `cases(full) -> list of keyword arguments`, in JSON's types;
-`measure(**case) -> DataFrame`; `draw(frame) -> Figure`, of all cases' rows; `finding(frame) ->
-str`, computed from them; and CAPTION, how to read the figure. Every case is seeded, runs on one
-thread, and is kept once it is measured."""
+Every case is seeded, runs on one thread, and is kept in a file once it is measured."""
 
 import ast
 import inspect
@@ -15,24 +10,38 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
 from benchmark.errors import UserError
-from benchmark.explain.entries import read
+from benchmark.explain.entries import Entry, read
 from benchmark.matrix.cell import digest
-from benchmark.store.code import ROOT
+from benchmark.store.code import MEASURING, ROOT, TRAINING, definitions, files_of
 from benchmark.store.files import whole_file, write_json
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
+
+# parts of an experiment that change no number
+WORDING = ("def draw(", "def finding(", "CAPTION = ")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an experiment's `measure`."""
+
+    experiment: str
+    arguments: dict[str, Any]
+    file: Path  # where its rows are kept
 
 
 def run(
@@ -43,45 +52,92 @@ def run(
 
     Writes folder/figures/NAME.png, .svg and .csv (the tidy table), and the entry into
     folder/explain.json: title, text, caption, finding, full, cases, seconds, environment. Measured
-    cases are kept in folder/cases, by what they depend on; an interrupted run goes on from them.
-    Datasets are loaded first: raises UserError or OSError for what cannot be had before anything is
-    measured, UserError where a worker dies and for a folder that holds something else."""
+    cases are kept in folder/cases, under names made of their arguments and their code; a run that
+    was interrupted continues from them. Datasets are loaded first. Raises UserError or OSError for
+    a dataset that cannot be loaded, before anything is measured; UserError where a worker dies, and
+    for a folder that holds something else."""
+    _check_folder(folder)
+    modules = {name: _experiment(name) for name in chosen}
+    cases = _cases(modules, folder, full)
+    frames = {file: _kept(file) for file in cases}
+    missing = [case for file, case in cases.items() if frames[file] is None]
+    _load_datasets(missing)
+    with _workers(min(jobs or os.cpu_count() or 1, max(len(missing), 1))) as pool:
+        # the workers inherit the blocked signal; this process ends them
+        with _no_interrupts():
+            pending = {pool.submit(_measure, case): case.file for case in missing}
+        for name, module in modules.items():
+            files = [file for file, case in cases.items() if case.experiment == name]
+            while any(frames[file] is None for file in files):
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    frames[pending.pop(future)] = future.result()
+            measured = [frames[file] for file in files]
+            yield name, _finish(name, module, measured, folder, full)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises UserError for a folder whose files are not those of a page, which would replace them,
+    and DamagedError for a damaged explain.json."""
     read(folder)
-    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if there and not there & {"explain.json", "cases"}:
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if names and not names & {"explain.json", "cases"}:
         raise UserError(
-            f"{folder} holds other files, which a page would replace; name a new folder, or a former run's"
+            f"{folder} holds other files, which a page would replace; "
+            "name a new folder, or the folder of an earlier run"
         )
-    modules = {name: import_module(f"benchmark.explain.experiments.{name}") for name in chosen}
-    tasks: dict[Path, tuple[str, dict[str, Any]]] = {}
+
+
+def _experiment(name: str) -> ModuleType:
+    return import_module(f"benchmark.explain.experiments.{name}")
+
+
+def _cases(modules: dict[str, ModuleType], folder: Path, full: bool) -> dict[Path, Case]:
+    """The cases of experiments, by their files."""
+    cases = {}
     for name, module in modules.items():
         code = [code_of(name), version("torch")]
-        for case in module.cases(full):
-            tasks[folder / f"cases/{name}-{digest([case, code], 16)}.parquet"] = name, case
-    measured = {file: _kept(file) for file in tasks}
-    missing = {file: task for file, task in tasks.items() if measured[file] is None}
-    _load(
-        [case["dataset"] for _, case in missing.values() if isinstance(case.get("dataset"), dict)]
-    )
-    waiting, others = list(chosen), {*multiprocessing.active_children()}
-    jobs = min(jobs or os.cpu_count() or 1, max(len(missing), 1))
+        for arguments in module.cases(full):
+            file = folder / f"cases/{name}-{digest([arguments, code], 16)}.parquet"
+            cases[file] = Case(name, arguments, file)
+    return cases
+
+
+def _kept(file: Path) -> pd.DataFrame | None:
+    """The rows of a measured case; None for one that is not measured, or whose file is damaged."""
+    try:
+        frame = pd.read_parquet(file)
+    except (OSError, ValueError):
+        return None
+    return frame if frame.attrs.keys() >= {"seconds", "environment"} else None
+
+
+def _load_datasets(cases: Iterable[Case]) -> None:
+    """Load the datasets that cases name as in a matrix file; a process loads each only once."""
+    for case in cases:
+        value = case.arguments.get("dataset")
+        if not isinstance(value, dict):
+            continue
+        from benchmark.matrix.values import choices
+        from benchmark.train.data import make_dataset
+
+        try:
+            make_dataset(choices("dataset", value)[0][0]).train()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of worker processes, which end with the block. Raises UserError where one died."""
+    others = {*multiprocessing.active_children()}
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _enter)
     try:
-        with _no_interrupts():  # inherited by the workers, which the parent ends
-            pending = {pool.submit(_measure, *task, file): file for file, task in missing.items()}
-        while waiting:
-            frames = [frame for file, frame in measured.items() if tasks[file][0] == waiting[0]]
-            if all(frame is not None for frame in frames):
-                name = waiting.pop(0)
-                yield name, _finish(name, modules[name], frames, folder, full)
-                continue
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                measured[pending.pop(future)] = future.result()
+        yield pool
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker died, for want of memory perhaps; run again to go on, with fewer --jobs than "
-            f"{jobs} if there are several"
+            "a worker died, perhaps for lack of memory; run again to continue, with fewer --jobs "
+            f"than {jobs} if there are several"
         ) from error
     except BaseException:
         for process in {*multiprocessing.active_children()} - others:
@@ -93,6 +149,7 @@ def run(
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
+    """Block SIGINT in this thread."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -100,103 +157,96 @@ def _no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _kept(file: Path) -> pd.DataFrame | None:
-    """A measured case; None where there is none, or a damaged one, which is measured again."""
-    try:
-        frame = pd.read_parquet(file)
-    except (OSError, ValueError):
-        return None
-    return frame if frame.attrs.keys() >= {"seconds", "environment"} else None
-
-
-def _load(values: list[dict[str, Any]]) -> None:
-    """Load datasets, named as in a matrix file; a process loads each once."""
-    for value in values:
-        from benchmark.matrix.values import choices
-        from benchmark.train.data import make_dataset
-
-        try:
-            make_dataset(choices("dataset", value)[0][0]).train()
-        except ValueError as error:
-            raise UserError(str(error)) from error
-
-
 def code_of(name: str) -> str:
     """The hash of the code that an experiment's numbers come from. What draws and words them is not
-    in it: another wording costs no hour."""
+    part of it: another wording needs no new measurement."""
     folder = Path(__file__).parent
     source = (folder / f"experiments/{name}.py").read_text()
-    files = [
-        path for path in sorted(folder.glob("[!_]*.py")) if f"explain.{path.stem} import" in source
-    ]
-    files += [
-        path
-        for part in ("train", "train/execution", "measure")
-        for path in sorted((ROOT / "benchmark" / part).glob("*.py"))
-    ]
+    modules = sorted(folder.glob("[!_]*.py"))
+    files = [path for path in modules if f"explain.{path.stem} import" in source]
+    files += [*files_of(TRAINING), *files_of(MEASURING)]
     files += sorted((ROOT / "variants").rglob("*.py"))
     _, *body = ast.parse(source).body  # without the docstring
-    words = ("def draw(", "def finding(", "CAPTION = ")
-    own = [ast.dump(node) for node in body if not ast.unparse(node).startswith(words)]
-    return digest([*own, *(path.read_text() for path in files)])
+    measuring = [node for node in body if not ast.unparse(node).startswith(WORDING)]
+    meaning = sorted(text for path in files for text in definitions(path))
+    return digest([*map(ast.dump, measuring), *meaning])
+
+
+# In a worker
 
 
 def _enter() -> None:
-    def watch(parent: Any) -> None:
-        parent.join()
-        os._exit(1)  # a parent that was killed ends nobody
-
-    threading.Thread(target=watch, args=[multiprocessing.parent_process()], daemon=True).start()
-    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about their own
+    """Set up a worker process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # libraries warn about their own code
+    warnings.filterwarnings("ignore", category=FutureWarning)
     import torch
 
     torch.set_num_threads(1)
 
 
-def _measure(name: str, case: dict[str, Any], file: Path) -> pd.DataFrame:
-    """Measure a case in a worker, and keep it in its file."""
+def _end_with_parent() -> None:
+    """End this process with its parent; a parent that is killed cannot end its workers."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _measure(case: Case) -> pd.DataFrame:
+    """Measure a case, and keep its rows in its file."""
     from benchmark.machine.environment import environment
 
     started = time.perf_counter()
-    frame = import_module(f"benchmark.explain.experiments.{name}").measure(**case)
-    frame.attrs |= {
-        "seconds": time.perf_counter() - started,
-        "environment": environment("cpu").plain(),
-    }
-    with whole_file(file) as opened:
+    frame = _experiment(case.experiment).measure(**case.arguments)
+    frame.attrs["seconds"] = time.perf_counter() - started
+    frame.attrs["environment"] = environment("cpu").plain()
+    with whole_file(case.file) as opened:
         frame.to_parquet(opened, index=False)
     return frame
 
 
-def _finish(name: str, module: Any, frames: list[Any], folder: Path, full: bool) -> dict[str, Any]:
-    """Draw an experiment whose cases are all there, and write its entry."""
+# Once all cases of an experiment are measured
+
+
+def _finish(
+    name: str, module: ModuleType, frames: list[Any], folder: Path, full: bool
+) -> dict[str, Any]:
+    """Draw an experiment from the rows of its cases, and write its entry."""
+    seconds = sum(frame.attrs["seconds"] for frame in frames)
+    environment = frames[0].attrs["environment"]
+    frame = pd.concat(frames, ignore_index=True)
+    title, *text = paragraphs(module)
+    _draw(name, title, module, frame, folder)
+    entry = Entry(
+        title=title,
+        text=text,
+        caption=module.CAPTION,
+        finding=module.finding(frame),
+        full=full,
+        cases=len(frames),
+        seconds=round(seconds, 1),
+        environment=environment,
+    ).model_dump()
+    with alone(ResultSet(folder)):
+        write_json(folder / "explain.json", {"experiments": read(folder) | {name: entry}})
+    return entry
+
+
+def paragraphs(module: ModuleType) -> list[str]:
+    """The docstring of an experiment: its title, then its paragraphs, each on one line."""
+    docstring = inspect.getdoc(module)
+    assert docstring, f"{module.__name__} has no docstring, which is its part of the page"
+    return [" ".join(part.split()) for part in docstring.split("\n\n")]
+
+
+def _draw(name: str, title: str, module: ModuleType, frame: pd.DataFrame, folder: Path) -> None:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
     from benchmark.drawing.save import Figure, save
     from benchmark.drawing.style import LOOK
 
-    environment, seconds = (
-        frames[0].attrs["environment"],
-        sum(frame.attrs.pop("seconds") for frame in frames),
-    )
-    frame = pd.concat(frames, ignore_index=True)
-    title, *text = (" ".join(part.split()) for part in inspect.getdoc(module).split("\n\n"))  # type: ignore[union-attr]
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
         save(module.draw(frame), frame, folder, Figure(name, title, module.CAPTION))
-    entry = {
-        "title": title,
-        "text": text,
-        "caption": module.CAPTION,
-        "finding": module.finding(frame),
-    }
-    entry |= {
-        "full": full,
-        "cases": len(frames),
-        "seconds": round(seconds, 1),
-        "environment": environment,
-    }
-    with alone(ResultSet(folder)):
-        write_json(folder / "explain.json", {"experiments": read(folder) | {name: entry}})
-    return entry

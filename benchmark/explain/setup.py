@@ -1,8 +1,7 @@
-"""Shared by the experiments: the objectives they compare, critics trained against two given laws,
-small runs.
+"""What experiments share: the objectives they compare, critics trained alone, small runs.
 
-A value names a variant as in a matrix file: {"name": …, parameters}. Every step is the matrix's
-own."""
+A value names a variant as in a matrix file: {"name": …, parameters}. Every training step is the one
+that a matrix takes."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,13 +24,12 @@ from variants.architectures import build, initialise
 from variants.objectives import Recipe, norms
 
 Value = dict[str, Any]
-Draw = Callable[
-    [torch.Generator], tuple[Tensor, Tensor]
-]  # a batch of real and of generated samples
-ORIGINAL = {"name": "wgan_fdgp", "pairs": "independent"}  # the finite differences first proposed
-QUICK = Recipe(
-    "adam", lr=1e-2, betas=(0.5, 0.9)
-)  # to the optimum of a small critic, its rate decaying to 0
+# draws a batch of real samples and one of generated samples
+Draw = Callable[[torch.Generator], tuple[Tensor, Tensor]]
+# the finite differences first proposed
+ORIGINAL = {"name": "wgan_fdgp", "pairs": "independent"}
+# brings a small critic to its optimum; the rate decays to 0
+QUICK = Recipe("adam", lr=1e-2, betas=(0.5, 0.9))
 
 
 def objectives() -> list[Value]:
@@ -40,15 +38,28 @@ def objectives() -> list[Value]:
 
 
 def bounding() -> list[Value]:
-    """Those of `objectives` that bound the critic's slope: by clipping, a penalty, or a norm of its
+    """The objectives that bound the critic's slope: by clipping, by a penalty, or by a norm of its
     weights."""
-    made = [(value, make_objective(choice(value))) for value in objectives()]
-    return [value for value, o in made if o.clip or o.per_sample_penalty or o.critic_norm]
+    return [value for value in objectives() if _bounds(make_objective(choice(value)))]
+
+
+def _bounds(objective: Any) -> bool:
+    return bool(clips(objective) or objective.per_sample_penalty or objective.critic_norm)
+
+
+def clips(objective: Any) -> bool:
+    """Whether an objective clips the critic's weights."""
+    return objective.clip is not None
 
 
 def choice(value: Value, axis: str = "objective") -> Choice:
-    """What a value stands for."""
+    """The choice that a value names."""
     return choices(axis, value)[0][0]
+
+
+def label(value: Value) -> str:
+    """The label of the objective that a value names."""
+    return choice(value).label
 
 
 def make_critic(value: Value, shape: tuple[int, ...], seed: int = 0, **params: Any) -> nn.Module:
@@ -70,31 +81,31 @@ def train_critic(
     decay: bool = False,
     seed: int = 0,
 ) -> Iterator[int]:
-    """Train a critic alone, on batches of `draw`; yields the number of steps taken, from 0. decay:
-    the rate, by a cosine, to 0."""
+    """Train a critic alone on batches of `draw`. Yields the number of steps taken, from 0 on.
+    With `decay` the learning rate falls to 0 along a cosine."""
     generator = torch.Generator().manual_seed(stream_seed(seed, "batches"))
     optimizer = make_optimizer(recipe, D)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
         yield step
         real, fake = draw(generator)
-        critic_step(
-            objective, nn.Identity(), D, optimizer, real, fake, objective.draw(real, generator)
-        )
+        noise = objective.draw(real, generator)
+        # the generated samples take the place of latents, and the generator returns them
+        critic_step(objective, nn.Identity(), D, optimizer, real, fake, noise)
         if decay:
             schedule.step()
     yield steps
 
 
 def fit_critic(objective: Any, D: nn.Module, draw: Draw, steps: int) -> None:
-    """Train a critic to the optimum of two laws."""
+    """Train a critic to its optimum for the two distributions that `draw` samples."""
     for _ in train_critic(objective, D, draw, steps, QUICK, decay=True):
         pass
 
 
 def noised(dataset: str, batch_size: int) -> Draw:
-    """Batches of a dataset of points, and the same points with standard normal noise added: the
-    held generator of the WGAN-GP toy experiments."""
+    """Batches of a dataset of points, and the same points plus standard normal noise: the fixed
+    generator of the toy experiments in the paper on WGAN-GP."""
     data = variants.load("datasets", dataset).Dataset().train()
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -105,7 +116,7 @@ def noised(dataset: str, batch_size: int) -> Draw:
 
 
 def slopes_between(D: Any, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
-    """‖∇D(x̂)‖₂ at random points between real and generated samples, (batch,)."""
+    """‖∇D(x̂)‖₂ at random points between real and generated samples (batch, *shape): (batch,)."""
     alpha = torch.rand(len(real), *[1] * (real.dim() - 1), generator=generator)
     x = (real + alpha * (fake - real)).requires_grad_()
     return norms(torch.autograd.grad(D(x).sum(), x)[0])
@@ -119,26 +130,29 @@ def run(
     schedule: list[float],
     **training: Any,
 ) -> Iterator[Snapshot]:
-    """Train one cell of a matrix, without its other stages: its snapshots at the shares of the
-    budget."""
-    evaluation = {"schedule": schedule, "n": {"images": 750, "points": 2000}, "log_every": 10**9}
-    raw = {
-        **{
-            "objectives": [value],
-            "architectures": [architecture],
-            "datasets": [dataset],
-            "seeds": [seed],
-        },
-        **{"training": training, "evaluation": {**evaluation, "extractor": "classifier"}},
+    """Train one cell of a matrix, without its other stages. Yields its snapshots at the shares of
+    the training budget that `schedule` names."""
+    evaluation = {
+        "schedule": schedule,
+        "n": {"images": 750, "points": 2000},
+        "log_every": 10**9,
+        "extractor": "classifier",
     }
-    (cell,) = expand(validated(Matrix, raw, "explain"))
+    matrix = {
+        "objectives": [value],
+        "architectures": [architecture],
+        "datasets": [dataset],
+        "seeds": [seed],
+        "training": training,
+        "evaluation": evaluation,
+    }
+    (cell,) = expand(validated(Matrix, matrix, "explain"))
     return (
         snapshot for snapshot in train(cell, "cpu", execution="eager") if snapshot.evaluation_due
     )
 
 
 def final(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of every objective's last critic step."""
-    return frame[
-        frame["critic_steps"] == frame.groupby("objective")["critic_steps"].transform("max")
-    ]
+    """The rows of the last critic step of each objective."""
+    last = frame.groupby("objective")["critic_steps"].transform("max")
+    return frame[frame["critic_steps"] == last]

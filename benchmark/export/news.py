@@ -1,84 +1,106 @@
-"""Results -> an experiment tracker (TensorBoard, MLflow, Weights & Biases), through the tracker's
-own library.
+"""Results -> an experiment tracker: what is new of each cell since the last export.
 
-Reads what the cells' folders hold, while a matrix runs or afterwards; the training loop knows
-nothing of it, and the JSONL files stay the truth. A cell is one run: its evals and steps at their
+Reads the files of the cells, while a matrix runs or afterwards; the training loop knows nothing of
+trackers, and the JSONL files remain the source. A cell is one run: its evals and steps at their
 generator steps, its sheets of samples, its options as parameters, its state and provenance as tags.
-What was exported is remembered beside the runs, so that an export adds what is new and nothing
-twice."""
+Each tracker remembers what it was given, so that an export adds what is new and nothing twice."""
 
 import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.export.trackers import AXES, News, Tracker
+from benchmark.export.base import AXES, REASON_LENGTH, Clock, News, Position, Seen, Tracker
 from benchmark.matrix.cell import Choice, digest
 from benchmark.store.files import read_rows
-from benchmark.store.layout import ResultSet
+from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.overview import GONE
-from benchmark.store.schema import SETTLED
+from benchmark.store.schema import Entry, Environment, RunStatus, Spec, Status
+from benchmark.text import one_line
 
 EVERY = 5.0  # seconds between two looks at a running matrix
-Value = tuple[int, str, float | None]  # generator step, series, value
+# names of a status, and of an environment, that are tags of a run
+STATUS_FACTS = ("status", "reason", "onset", "resumes", "code", "protocol")
+ENVIRONMENT_FACTS = ("device", "platform", "python", "cuda")
+Row = dict[str, Any]
+
+
+class Value(NamedTuple):
+    """A value of a series at a generator step. None: there is no value to export."""
+
+    step: int
+    series: str
+    value: float | None
 
 
 def export(
     folder: Path, tracker: Tracker, only: str = "", follow: bool = False
 ) -> Iterator[Counter[str]]:
-    """Write what is new of a result set's cells; with `follow`, look again every EVERY seconds
-    until every cell has ended. Yields what each look wrote: cells, values, sheets. Ctrl-C ends it
-    after the cell being written, so that nothing is written twice: without `follow` by
-    KeyboardInterrupt."""
-    ended: dict[str, dict[str, Any]] = {}  # statuses that are settled and exported
+    """Write what is new of a result set's cells, and yield how much: cells, values, sheets.
+
+    With `follow`, look again every EVERY seconds until every cell has ended, and yield after each
+    look. Ctrl-C ends the export after the cell that is being written, so that nothing is written
+    twice; without `follow` the end is a KeyboardInterrupt. Raises UserError for what the tracker's
+    library refuses."""
+    results = ResultSet(folder)
+    ended: dict[str, Status] = {}
     with _stopped() as stop:
         try:
             while True:
-                wrote, left = Counter[str](), 0
-                for entry in _chosen([e.plain() for e in ResultSet(folder).matrix.cells], only):
+                wrote = Counter[str]()
+                left = 0
+                for entry in _chosen(results.matrix.cells, only):
                     if stop.is_set():
                         break
-                    files = ResultSet(folder).cell(entry["key"])
-                    held = is_locked(files)
-                    status = files.status.plain()
-                    status = {} if status["status"] == "missing" else status
-                    settled = status.get("status") in SETTLED
-                    left += held or not settled
-                    if status.get("status") == "running" and not held:
-                        status |= {"status": "interrupted", "reason": GONE}
-                    if ended.get(entry["key"]) == status:
-                        continue
-                    if news := _news(folder, entry, status, tracker):
-                        tracker.write(news)
-                        wrote += Counter(
-                            cells=1,
-                            values=sum(map(len, news.points.values())),
-                            sheets=len(news.sheets),
-                        )
-                    if settled:
-                        ended[entry["key"]] = status
+                    left += _export_cell(results.cell(entry.key), entry, tracker, ended, wrote)
                 yield wrote
                 if stop.is_set() and not follow:
                     raise KeyboardInterrupt
-                if not (follow and left) or stop.wait(EVERY):
+                if not follow or not left or stop.wait(EVERY):
                     return
         except tracker.errors as error:
-            raise UserError(f"export: {' '.join(str(error).split())[:500]}") from error
+            raise UserError(f"export: {one_line(error)[:REASON_LENGTH]}") from error
         finally:
             tracker.close()
 
 
+def _export_cell(
+    files: CellFolder,
+    entry: Entry,
+    tracker: Tracker,
+    ended: dict[str, Status],
+    wrote: Counter[str],
+) -> bool:
+    """Write what is new of a cell, and count it in `wrote`. True where more may come: the cell is
+    running, or has not ended. `ended` holds, by key, the settled statuses that were exported."""
+    held = is_locked(files)
+    status = files.status
+    settled = status.status.is_settled
+    if status.status == RunStatus.RUNNING and not held:
+        status.status, status.reason = RunStatus.INTERRUPTED, GONE
+    if ended.get(entry.key) != status:
+        news = _news(files, entry, status, tracker)
+        if news:
+            tracker.write(news)
+            num_values = sum(map(len, news.points.values()))
+            wrote += Counter(cells=1, values=num_values, sheets=len(news.sheets))
+        if settled:
+            ended[entry.key] = status
+    return held or not settled
+
+
 @contextmanager
 def _stopped() -> Iterator[threading.Event]:
-    """Set by the first Ctrl-C; a second one interrupts at once."""
-    stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    """An event that the first Ctrl-C sets; a second Ctrl-C interrupts at once."""
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
 
     def ask(*_: Any) -> None:
         stop.set()
@@ -91,17 +113,20 @@ def _stopped() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _chosen(entries: list[dict[str, Any]], only: str) -> list[dict[str, Any]]:
+def _chosen(entries: list[Entry], only: str) -> list[Entry]:
     """The entries of matrix.json that --only asks for, in the words of `ganbench run`."""
     if not only:
         return entries
     from benchmark.matrix.expand import selected
 
-    specs = [entry["spec"] for entry in entries]
-    chosen = selected(
-        [(*(Choice(**spec[axis]) for axis in AXES[:3]), spec["seed"]) for spec in specs], only
-    )
-    if not (found := [entry for entry, taken in zip(entries, chosen, strict=True) if taken]):
+    cells = []
+    for entry in entries:
+        spec = entry.spec
+        named = (spec.objective, spec.architecture, spec.dataset)
+        objective, architecture, dataset = (Choice(axis.name, axis.params) for axis in named)
+        cells.append((objective, architecture, dataset, spec.seed))
+    found = [entry for entry, taken in zip(entries, selected(cells, only), strict=True) if taken]
+    if not found:
         raise UserError(f"--only {only!r}: no cell of the matrix is left to export")
     return found
 
@@ -109,67 +134,58 @@ def _chosen(entries: list[dict[str, Any]], only: str) -> list[dict[str, Any]]:
 # What is new of a cell
 
 
-def _news(
-    folder: Path, entry: dict[str, Any], status: dict[str, Any], tracker: Tracker
-) -> News | None:
-    """None: nothing new, or not yet known with what the cell trains."""
-    if not status or (status["status"] not in SETTLED and "recipe" not in status):
+def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> News | None:
+    """None where nothing is new, or where the cell is not built and its recipe is not known."""
+    if status.status == RunStatus.MISSING:
         return None
-    key, path, started = entry["key"], folder / "cells" / entry["key"], status.get("started") or ""
+    if not status.status.is_settled and not status.recipe:
+        return None
+    key = entry.key
+    started = status.started or ""
     before = tracker.seen(key, started)
-    evals = _rows(
-        path / "evals.jsonl", g_steps=int, metric=str
-    )  # before steps: what has been evaluated is in steps by then
-    steps = _rows(path / "steps.jsonl", g_step=int)
-    sheets = {int(sheet.stem): sheet for sheet in sorted((path / "samples").glob("*.png"))}
-    spec, environment = (
-        record.plain() if record else {}
-        for record in (ResultSet(folder).cell(key).spec, ResultSet(folder).cell(key).environment)
-    )
-    if (ResultSet(folder).cell(key).status.started or "") != started:
-        return None  # it started anew while it was read
+    # evals are read before steps: all that was evaluated is then among the steps
+    evals = _rows(files.evals, g_steps=int, metric=str)
+    steps = _rows(files.steps, g_step=int)
+    sheets = {int(sheet.stem): sheet for sheet in sorted(files.samples.glob("*.png"))}
+    spec = files.spec
+    environment = files.environment or Environment()
+    if (files.status.started or "") != started:
+        return None  # the cell was restarted while it was read
 
-    values, last_eval = _unseen(
-        list(_eval_values(evals, {row["g_step"] for row in steps})), before.get("evals")
-    )
-    more, last_step = _unseen(list(_step_values(steps)), before.get("steps"))
-    points: dict[int, dict[str, float]] = {}
-    for step, series, value in sorted(values + more, key=lambda value: value[0]):
-        if isinstance(value, int | float):
-            points.setdefault(step, {})[series] = value
-    sheets = {step: sheet for step, sheet in sheets.items() if step > before.get("sheet", -1)}
-    params = dict(_flat(entry["spec"] | {k: v for k, v in spec.items() if k != "key"}))
-    params |= dict(_flat({"recipe": status.get("recipe", {})}))
+    logged = {row["g_step"] for row in steps}
+    new_evals = _unseen(list(_eval_values(evals, logged)), before.evals)
+    new_steps = _unseen(list(_step_values(steps)), before.steps)
+    new_sheets = {step: sheet for step, sheet in sheets.items() if step > before.sheet}
+    axes = {axis: str(getattr(entry, axis)) for axis in AXES}
+    params = _params(entry, spec, status)
     facts = _facts(status, environment)
-    now = {
-        "evals": last_eval,
-        "steps": last_step,
-        "sheet": max(sheets, default=before.get("sheet", -1)),
-    }
-    now |= {"params": digest(params), "facts": digest(facts)}
-    if before | now == before:
+    seen = Seen(
+        run=before.run,
+        evals=new_evals.position,
+        steps=new_steps.position,
+        sheet=max(new_sheets, default=before.sheet),
+        params=digest(params),
+        facts=digest(facts),
+        bytes=before.bytes,
+    )
+    if seen == before:
         return None
-    began = (
-        datetime.fromisoformat(started)
-        if started
-        else datetime.fromtimestamp((path / "status.json").stat().st_mtime, UTC)
-    )
-    seconds = (status.get("train_seconds") or 0.0) / (status.get("g_steps") or 1)
     return News(
-        key,
-        started,
-        {axis: str(entry[axis]) for axis in AXES},
-        status["status"],
-        params if now["params"] != before.get("params") else {},
-        facts if now["facts"] != before.get("facts") else {},
-        points,
-        sheets,
-        (began.timestamp(), seconds),
-        before | now,
+        key=key,
+        started=started,
+        axes=axes,
+        status=status.status,
+        params=params if seen.params != before.params else {},
+        facts=facts if seen.facts != before.facts else {},
+        points=_points(new_evals.values + new_steps.values),
+        sheets=new_sheets,
+        clock=_clock(files, status),
+        seen=seen,
     )
 
 
-def _rows(path: Path, **required: type) -> list[dict[str, Any]]:
+def _rows(path: Path, **required: type) -> list[Row]:
+    """The rows of a JSONL file. Raises DamagedError where one lacks a required field."""
     rows = list(read_rows(path))
     for name, kind in required.items():
         if not all(isinstance(row, dict) and isinstance(row.get(name), kind) for row in rows):
@@ -177,56 +193,94 @@ def _rows(path: Path, **required: type) -> list[dict[str, Any]]:
     return rows
 
 
-def _eval_values(rows: list[dict[str, Any]], logged: set[int]) -> Iterator[Value]:
-    """The metrics, and once per evaluation the training seconds, and the samples seen where no row
-    of steps says it."""
+def _eval_values(rows: list[Row], logged: set[int]) -> Iterator[Value]:
+    """The metrics; and once per evaluation the training seconds, with the samples seen where no row
+    of steps has them."""
     last = None
     for row in rows:
-        if (step := row["g_steps"]) != last:
-            yield step, "train_seconds", row.get("train_seconds")
+        step = row["g_steps"]
+        if step != last:
+            yield Value(step, "train_seconds", row.get("train_seconds"))
             if step not in logged:
-                yield step, "samples_seen", row.get("samples_seen")
+                yield Value(step, "samples_seen", row.get("samples_seen"))
         last = step
-        yield step, row["metric"], row.get("value")
+        yield Value(step, row["metric"], row.get("value"))
 
 
-def _step_values(rows: list[dict[str, Any]]) -> Iterator[Value]:
+def _step_values(rows: list[Row]) -> Iterator[Value]:
     for row in rows:
         for series, value in row.items():
             if series not in ("schema", "g_step"):
-                yield row["g_step"], series, value
+                yield Value(row["g_step"], series, value)
 
 
-def _unseen(values: list[Value], seen: list[int] | None) -> tuple[list[Value], list[int]]:
-    """The values beyond those seen, [last step, number of its values], and what is seen then. Rows
-    that a resumed cell has lost and writes again come back at steps that were seen."""
-    last, n = seen or (-1, 0)
-    top = max((step for step, *_ in values), default=-1)
-    new = [value for value in values if value[0] > last] + [
-        value for value in values if value[0] == last
-    ][n:]
-    count = sum(step == top for step, *_ in values)
-    return new, [last, n] if top < last else [top, max(count, n) if top == last else count]
+class Unseen(NamedTuple):
+    """The values of a file that were not exported, and the position once they are."""
+
+    values: list[Value]
+    position: Position
 
 
-def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _unseen(values: list[Value], seen: Position) -> Unseen:
+    """The values beyond a position. The position never moves back: a resumed cell writes lost rows
+    again, at steps that were exported before."""
+    later = [value for value in values if value.step > seen.step]
+    same_step = [value for value in values if value.step == seen.step]
+    new = later + same_step[seen.num_values :]
+    top = max((value.step for value in values), default=-1)
+    if top < seen.step:
+        return Unseen(new, seen)
+    num_values = sum(value.step == top for value in values)
+    if top == seen.step:
+        num_values = max(num_values, seen.num_values)
+    return Unseen(new, Position(top, num_values))
+
+
+def _points(values: Iterable[Value]) -> dict[int, dict[str, float]]:
+    """Generator step -> series -> value, steps in ascending order."""
+    points: dict[int, dict[str, float]] = {}
+    for step, series, value in sorted(values, key=lambda value: value.step):
+        if isinstance(value, int | float):
+            points.setdefault(step, {})[series] = value
+    return points
+
+
+def _params(entry: Entry, spec: Spec | None, status: Status) -> dict[str, Any]:
+    """The options of a cell: its entry in matrix.json, then its spec.json, then its recipe."""
+    options = entry.spec.plain()
+    if spec:
+        options |= spec.plain()
+    options.pop("key", None)
+    return dict(_flat(options)) | dict(_flat({"recipe": status.recipe}))
+
+
+def _flat(table: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """`training.steps`: 600; lists as JSON; what is not set is left out."""
     for name, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", json.dumps(value)
         elif value is not None:
-            yield f"{prefix}{name}", json.dumps(value) if isinstance(value, list) else value
+            yield f"{prefix}{name}", value
 
 
-def _facts(status: dict[str, Any], environment: dict[str, Any]) -> dict[str, str]:
-    facts = {
-        name: status.get(name)
-        for name in ("status", "reason", "onset", "resumes", "code", "protocol")
-    }
-    facts |= {name: environment.get(name) for name in ("device", "platform", "python", "cuda")}
-    facts |= environment.get("versions", {}) | {
-        f"git_{k}": v for k, v in (environment.get("git") or {}).items()
-    }
-    return {name: str(value) for name, value in facts.items() if value is not None} | {
-        "reason": facts["reason"] or ""
-    }
+def _facts(status: Status, environment: Environment) -> dict[str, str]:
+    """State and provenance of a cell. Its reason is empty where there is none."""
+    facts: dict[str, Any] = {name: getattr(status, name) for name in STATUS_FACTS}
+    facts |= {name: getattr(environment, name) for name in ENVIRONMENT_FACTS}
+    facts |= environment.versions
+    git = environment.git.plain() if environment.git else {}
+    facts |= {f"git_{name}": value for name, value in git.items()}
+    known = {name: str(value) for name, value in facts.items() if value is not None}
+    return known | {"reason": facts["reason"] or ""}
+
+
+def _clock(files: CellFolder, status: Status) -> Clock:
+    """The clock of a cell. Without a start in its status, the time of its last status."""
+    if status.started:
+        started = datetime.fromisoformat(status.started)
+    else:
+        started = datetime.fromtimestamp(files.status_file.stat().st_mtime, UTC)
+    train_seconds = status.train_seconds or 0.0
+    return Clock(started.timestamp(), train_seconds / (status.g_steps or 1))

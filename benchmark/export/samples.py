@@ -1,5 +1,4 @@
-"""A finished cell's samples as files for other people's metrics: one npz, or a folder of PNG
-files."""
+"""Samples of a finished cell, as files for other tools: one npz, or a folder of PNG files."""
 
 import fnmatch
 import zipfile
@@ -8,7 +7,6 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,6 +18,8 @@ from benchmark.run.cell.samples import load_snapshot
 from benchmark.store.code import training_code
 from benchmark.store.files import read_json, whole_file
 from benchmark.store.layout import ResultSet
+from benchmark.store.schema import RunStatus
+from benchmark.text import one_line
 from benchmark.train.snapshot import Snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
@@ -37,10 +37,10 @@ def export(
     """Write n samples of a cell of the result set `folder` to `target`, and return the path.
 
     KEY-n.npz holds `arr_0`: images as uint8 (n, H, W, 3), grey repeated, as the FID evaluators of
-    ADM and its successors read them; points as float32 (n, 2). With `png` a folder KEY-n of
-    000000.png … in its place. Without a seed the first samples are those that the cell's last
-    evaluation measured, on the same kind of device. Raises UserError for an unknown cell, one that
-    is not finished, or one whose generator is not there."""
+    ADM and its successors read them; points as float32 (n, 2). With `png` it is a folder KEY-n of
+    000000.png …. Without a seed the first samples are those that the cell's last evaluation
+    measured, on the same kind of device. Raises UserError for an unknown cell, for a cell that is
+    not finished, and where the generator's weights are missing."""
     key = find(folder, name)
     snapshot = _snapshot(folder, key, device)
     stem = f"{key}-{n}" if seed is None else f"{key}-{n}-seed{seed}"
@@ -56,78 +56,86 @@ def export(
 
 
 def find(folder: Path, name: str) -> str:
-    """The key of a cell by its key, by how it begins (labels as they are written elsewhere will
-    do), or by a pattern with * and ?. Raises UserError where that names no cell, or several."""
+    """The key of the cell that a name means: a key, the beginning of a key, or a pattern with * and
+    ?. Labels may be written as in reports. Raises UserError where the name fits no cell, or
+    several."""
     keys = [entry.key for entry in ResultSet(folder).matrix.cells]
-    written = "".join(c if c.isalnum() or c in "_=.-*?" else "_" for c in name)
-    found = [key for key in keys if fnmatch.fnmatchcase(key, f"{written}*")]
+    pattern = "".join(c if c.isalnum() or c in "_=.-*?" else "_" for c in name)
+    found = [key for key in keys if fnmatch.fnmatchcase(key, f"{pattern}*")]
     if len(found) == 1:
         return found[0]
     if found:
+        first = ", ".join(found[:3])
         raise UserError(
-            f"{name!r} names {len(found)} cells, such as {', '.join(found[:3])}; write more of the key"
+            f"{name!r} names {len(found)} cells, such as {first}; write more of the key"
         )
-    near = get_close_matches(written, keys, n=3, cutoff=0.3)
-    raise UserError(
-        f"no cell {name!r} in {folder}; nearest: {', '.join(near) or 'none'} (ganbench status --json)"
-    )
+    nearest = ", ".join(get_close_matches(pattern, keys, n=3, cutoff=0.3)) or "none"
+    raise UserError(f"no cell {name!r} in {folder}; nearest: {nearest} (ganbench status --json)")
 
 
 def is_stale(folder: Path, key: str) -> bool:
-    """Whether other code than the present trained a cell: the architecture that its weights fill
-    may be another."""
+    """Whether different code trained a cell; its weights may then belong to another network."""
     files = ResultSet(folder).cell(key)
-    if not files.status.status.is_finished:
+    status = files.status
+    if not status.status.is_finished:
         return False
-    return files.status.code != training_code(_cell(files.spec_file))
+    return status.code != training_code(_cell(files.spec_file))
 
 
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
-    """n samples in chunks, images as uint8 (·, H, W, C), points as float32 (·, 2); fewer are the
-    first of more."""
-    cell: Cell = snapshot.cell
-    i, left = 0, n
+    """n samples in chunks: images as uint8 (·, H, W, C), points as float32 (·, 2). Fewer samples
+    are the first of more, and without a seed the first chunk has all that an evaluation takes."""
+    n_evaluated = snapshot.cell.evaluation.n
+    first = max(CHUNK, n_evaluated.points, n_evaluated.images)
+    i = 0
+    left = n
     while left:
-        size = min(
-            left, CHUNK if i else max(CHUNK, cell.evaluation.n.points, cell.evaluation.n.images)
-        )
-        own = cell.seed if seed is None and i == 0 else stream_seed(cell.seed, "export", seed, i)
-        part = replace(snapshot, cell=replace(cell, seed=own)).sample(size).cpu().numpy()
-        yield part.transpose(0, 2, 3, 1) if part.ndim == 4 else part.astype(np.float32)
-        i, left = i + 1, left - size
+        size = min(left, CHUNK if i else first)
+        images_or_points = snapshot.sample(size, _stream(snapshot.cell, seed, i)).cpu().numpy()
+        if images_or_points.ndim == 4:
+            yield images_or_points.transpose(0, 2, 3, 1)
+        else:
+            yield images_or_points.astype(np.float32)
+        i += 1
+        left -= size
+
+
+def _stream(cell: Cell, seed: int | None, chunk: int) -> int | None:
+    """The seed of a chunk's latents; None: the latents of the cell's evaluations."""
+    if seed is None and chunk == 0:
+        return None
+    other = replace(cell, seed=stream_seed(cell.seed, "export", seed, chunk))
+    return other.stream("evaluation")
 
 
 def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
+    """A finished cell with its generator on a device. Raises UserError where it cannot be had."""
     files = ResultSet(folder).cell(key)
-    state = files.status.status
-    if not state.is_finished:
-        raise UserError(f"{key} is {state}: samples are those of a finished cell")
+    status = files.status.status
+    if not status.is_finished:
+        raise UserError(f"{key} is {status}: samples are those of a finished cell")
     if not files.generator.exists():
-        hint = (
-            "was made before generators were kept: run it with --force"
-            if state == "done"
-            else state
-        )
+        hint = str(status)
+        if status == RunStatus.DONE:
+            hint = "was made before generators were kept: run it with --force"
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
     cell = _cell(files.spec_file)
     try:
         return load_snapshot(cell, files, device)
     except UserError:
         raise
-    except (
-        Exception
-    ) as error:  # a file of any content: what torch makes of it is many kinds of error
-        reason = " ".join(str(error).split())[:300]
-        if isinstance(error, UnpicklingError):  # torch's advice is to load it without its safeguard
-            reason = "not weights alone"
-        raise UserError(
-            f"{files.generator} cannot be read: {type(error).__name__}: {reason}"
-        ) from error
+    # the file may have any content, for which torch raises many kinds of error
+    except Exception as error:
+        reason = one_line(error)[:300]
+        if isinstance(error, UnpicklingError):
+            reason = "not weights alone"  # torch's message advises to load the file unsafely
+        kind = type(error).__name__
+        raise UserError(f"{files.generator} cannot be read: {kind}: {reason}") from error
 
 
 def _cell(path: Path) -> Cell:
-    """The cell of a spec.json. Raises UserError, naming it, where it is gone or does not say what
-    to sample."""
+    """The cell of a spec.json. Raises UserError, which names the file, where it is missing or does
+    not say what to sample."""
     if not path.exists():
         raise UserError(f"there is no {path}: what to sample is not known")
     try:
@@ -137,17 +145,19 @@ def _cell(path: Path) -> Cell:
         raise UserError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     if not {"n", "sampling_statistics"} <= spec.get("evaluation", {}).keys():
         raise UserError(
-            f"{path} does not say how the cell was sampled (evaluation.n, evaluation.sampling_statistics)"
+            f"{path} does not say how the cell was sampled "
+            "(evaluation.n, evaluation.sampling_statistics)"
         )
-    for axis, choice in zip(
-        variants.AXES, (cell.objective, cell.architecture, cell.dataset), strict=True
-    ):
-        if choice.name not in (known := variants.names(axis)):
+    choices = (cell.objective, cell.architecture, cell.dataset)
+    for axis, choice in zip(variants.AXES, choices, strict=True):
+        known = variants.names(axis)
+        if choice.name not in known:
             raise UserError(f"{path}: {unknown(axis.removesuffix('s'), choice.name, known)}")
     return cell
 
 
 def _write_npz(path: Path, chunks: Iterator[np.ndarray], n: int) -> Path:
+    """Write n samples as `arr_0`, chunk by chunk: only one chunk is in memory."""
     with (
         whole_file(path) as file,
         zipfile.ZipFile(file, "w") as archive,
@@ -155,13 +165,15 @@ def _write_npz(path: Path, chunks: Iterator[np.ndarray], n: int) -> Path:
     ):
         for i, chunk in enumerate(map(_rgb, chunks)):
             if i == 0:
-                header: dict[str, Any] = {"descr": chunk.dtype.str, "fortran_order": False}
-                np.lib.format.write_array_header_1_0(npy, header | {"shape": (n, *chunk.shape[1:])})
+                shape = (n, *chunk.shape[1:])
+                header = {"descr": chunk.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(npy, header)
             npy.write(np.ascontiguousarray(chunk).data)
     return path
 
 
 def _write_png(folder: Path, chunks: Iterator[np.ndarray]) -> Path:
+    """Write images as 000000.png … in a folder. Raises UserError for points."""
     i = 0
     for chunk in chunks:
         if chunk.ndim != 4:
@@ -174,4 +186,6 @@ def _write_png(folder: Path, chunks: Iterator[np.ndarray]) -> Path:
 
 
 def _rgb(chunk: np.ndarray) -> np.ndarray:
-    return chunk.repeat(3, axis=3) if chunk.ndim == 4 and chunk.shape[3] == 1 else chunk
+    """Images with three channels; points as they are."""
+    is_grey = chunk.ndim == 4 and chunk.shape[3] == 1
+    return chunk.repeat(3, axis=3) if is_grey else chunk

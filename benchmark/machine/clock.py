@@ -1,4 +1,4 @@
-"""…"""
+"""The clock that all training is timed by."""
 
 import time
 
@@ -6,7 +6,7 @@ import torch
 
 
 def synchronised_time(device: str) -> float:
-    """A monotonic clock in seconds, read once the device has finished its work."""
+    """Seconds of a monotonic clock, read after the device has finished its work."""
     if device != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""…"""
+"""Which device each worker of a run gets."""
 
 import os
 
@@ -6,32 +6,45 @@ from benchmark.errors import UserError, unknown
 
 
 def devices_of(device: str, jobs: int) -> list[str]:
-    """One device per worker, of `--device` and `--jobs`: in turn, so that more jobs than GPUs share
-    them evenly, and fewer use the first. MPS is untested and taken only by its name. Raises
-    UserError for what is not there, and for named devices that would stay without a worker."""
+    """One device per worker, from `--device` and `--jobs` (0: one job per GPU, else per CPU core).
+
+    Workers take the devices in turn: more jobs than GPUs share them evenly, fewer jobs use the
+    first ones. MPS is untested and taken only by its name. Raises UserError for a device that is
+    not on this machine, and for named devices that would stay without a worker."""
     import torch
 
     if jobs < 0:
         raise UserError(f"--jobs must not be negative, not {jobs}")
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    there = ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+    available = ["cpu", *gpus]
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    devices = _named(device, gpus, available)
+    if device not in ("auto", "cuda") and 0 < jobs < len(devices):
+        raise UserError(
+            f"--jobs {jobs} leaves {', '.join(devices[jobs:])} of --device {device} without a "
+            f"worker; name fewer devices, or give at least {len(devices)} jobs"
+        )
+    workers = jobs or len(devices)
+    if jobs == 0 and devices == ["cpu"]:
+        workers = os.cpu_count() or 1
+    return [devices[index % len(devices)] for index in range(workers)]
+
+
+def _named(device: str, gpus: list[str], available: list[str]) -> list[str]:
+    """The devices that `--device` names: auto, cuda, or a list separated by commas."""
     if device == "auto":
-        found = gpus or ["cpu"]
-    elif device == "cuda":
-        found = gpus
+        return gpus or ["cpu"]
+    if device == "cuda":
         if not gpus:
-            raise UserError(
-                f"--device cuda: there is no CUDA device here; valid: auto, {', '.join(there)}"
-            )
-    else:
-        found = device.split(",")
-        for name in found:
-            if name not in there:
-                raise unknown("device", name, ["auto", *there, *(["cuda"] if gpus else [])])
-        if 0 < jobs < len(found):
-            raise UserError(
-                f"--jobs {jobs} leaves {', '.join(found[jobs:])} of --device {device} without a worker; "
-                f"name fewer devices, or give at least {len(found)} jobs"
-            )
-    workers = jobs or (os.cpu_count() or 1 if found == ["cpu"] else len(found))
-    return [found[index % len(found)] for index in range(workers)]
+            names = ", ".join(available)
+            raise UserError(f"--device cuda: there is no CUDA device here; valid: auto, {names}")
+        return gpus
+    devices = device.split(",")
+    for name in devices:
+        if name not in available:
+            valid = ["auto", *available]
+            if gpus:
+                valid.append("cuda")
+            raise unknown("device", name, valid)
+    return devices

@@ -1,5 +1,5 @@
-"""What a number depends on beside its cell: written beside every cell, at its start and at every
-resume."""
+"""The machine and the versions that a cell ran on: recorded with every cell, at its start and at
+every resume."""
 
 import hashlib
 import json
@@ -17,34 +17,23 @@ from benchmark.store.schema import GitFacts, Surroundings
 
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy")
 CODE = ("benchmark", "variants")
-SETS = (
-    "avx2",
-    "avx512f",
-    "avx512_bf16",
-    "amx_bf16",
-    "asimd",
-    "bf16",
-)  # what the speed of float32 and bf16 depends on
+# instruction sets that the speed of float32 and bf16 depends on
+SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+CPUINFO = Path("/proc/cpuinfo")
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def environment(device: str) -> Surroundings:
-    """What a number depends on beside the spec: versions, processor, GPU, threads, flags, commit.
-    No host or user names, no paths. Takes milliseconds after the first time."""
+    """What a number depends on besides the spec: versions, processor, GPU, threads, flags, commit.
+    It has no host or user names and no paths. It takes milliseconds after the first time."""
     import torch
 
-    cuda = device.startswith("cuda")
     cudnn = torch.backends.cudnn
     facts = git_facts()
     return Surroundings(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         versions=_versions(),
-        device=torch.cuda.get_device_name(device) if cuda else _processor(),
-        num_gpus=torch.cuda.device_count() if cuda else 0,
-        driver=_driver() if cuda else None,
-        cuda=torch.version.cuda if cuda else None,
-        cudnn=cudnn.version() if cuda else None,
         processor=_processor(),
         num_cores=os.cpu_count(),
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
@@ -59,32 +48,56 @@ def environment(device: str) -> Surroundings:
         matmul_allow_tf32=torch.backends.cuda.matmul.allow_tf32,
         float32_matmul_precision=torch.get_float32_matmul_precision(),
         git=GitFacts(**facts) if facts else None,
+        **_device(device),
     )
+
+
+def _device(device: str) -> dict[str, Any]:
+    """The facts that differ between a CPU and a GPU."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return {"device": _processor(), "num_gpus": 0, "driver": None, "cuda": None, "cudnn": None}
+    return {
+        "device": torch.cuda.get_device_name(device),
+        "num_gpus": torch.cuda.device_count(),
+        "driver": _driver(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
 
 
 @cache
 def git_facts() -> dict[str, Any] | None:
-    """The commit of the checkout this code runs from, and `dirty`, a hash of what is not committed:
-    changes of tracked files, and new files of benchmark/ and variants/; None where nothing is. None
-    outside a checkout. Of the variable GANBENCH_GIT, JSON, where it is set: a worker of a cluster
-    runs a copy of the code, without its history."""
-    if told := os.environ.get("GANBENCH_GIT"):
-        facts: dict[str, Any] | None = json.loads(told)
+    """The `commit` of the checkout that this code runs from, and `dirty`, a hash of all that is not
+    committed: changes of tracked files, and new files of benchmark/ and variants/ (None where there
+    are none). None outside a checkout.
+
+    The variable GANBENCH_GIT, as JSON, replaces the answer: a worker of a cluster runs a copy of
+    the code that has no history."""
+    given = os.environ.get("GANBENCH_GIT")
+    if given:
+        facts: dict[str, Any] | None = json.loads(given)
         return facts
     try:
-        if not _git("ls-files", "--", *CODE):  # installed, within a checkout of something else
+        # no such files: the package is installed, inside a checkout of something else
+        if not _git("ls-files", "--", *CODE):
             return None
-        changes = _git("diff", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")
-        new = [
-            ROOT / os.fsdecode(name)
-            for name in _git("ls-files", "-zo", "--exclude-standard", "--", *CODE).split(b"\0")
-        ]
-        for path in filter(Path.is_file, new):
-            changes += str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes()
+        changes = _uncommitted()
         dirty = hashlib.sha256(changes).hexdigest()[:8] if changes else None
         return {"commit": _git("rev-parse", "HEAD").decode().strip(), "dirty": dirty}
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _uncommitted() -> bytes:
+    """Changes of tracked files, then names and contents of new files of the code."""
+    changes = _git("diff", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")
+    for name in _git("ls-files", "-zo", "--exclude-standard", "--", *CODE).split(b"\0"):
+        path = ROOT / os.fsdecode(name)
+        if path.is_file():
+            changes += str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes()
+    return changes
 
 
 def _git(*arguments: str) -> bytes:
@@ -101,32 +114,32 @@ def _versions() -> dict[str, str]:
 @cache
 def _processor() -> str:
     """The processor's model."""
-    try:
-        found = re.search(
-            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
-        )
-    except OSError:  # no Linux
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    model = _cpuinfo("model name")
+    return model or platform.processor() or platform.machine()
 
 
 @cache
 def _instruction_sets() -> list[str]:
-    """Those of SETS that the processor has; empty where it does not say (not Linux)."""
+    """Those of SETS that the processor has; empty on other systems than Linux."""
+    sets = _cpuinfo("flags|Features").split()
+    return [name for name in SETS if name in sets]
+
+
+def _cpuinfo(names: str) -> str:
+    """The first value of Linux's /proc/cpuinfo under one of some names; empty where there is
+    none."""
     try:
-        found = re.search(
-            r"^(?:flags|Features)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
-        )
+        line = re.search(rf"^(?:{names})\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
     except OSError:
-        return []
-    return [name for name in SETS if found and name in found[1].split()]
+        return ""
+    return line[1].strip() if line else ""
 
 
 @cache
 def _driver() -> str | None:
     """The version of NVIDIA's kernel driver."""
     try:
-        found = re.search(r"\b\d+\.\d+(\.\d+)?\b", DRIVER.read_text())
+        version = re.search(r"\b\d+\.\d+(\.\d+)?\b", DRIVER.read_text())
     except OSError:
         return None
-    return found[0] if found else None
+    return version[0] if version else None

@@ -135,26 +135,28 @@ def _answer(sides: Sides, row: Record) -> str:
 
 
 def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
-    """The differences of some metrics, a row per group, metric, `of` and side."""
-    rows = records(frame)
+    """The differences of some metrics, a line per group, metric, `of` and side."""
     values = list(frame["of"].unique())
-    columns = {"where": [_group(sides, row) for row in rows], "metric": _texts(rows, "metric")}
-    if len(values) > 1:
-        columns["of"] = [row["of"].replace("_", " ") for row in rows]
-    head = f"IQM of {sides.names[1]}"
-    if len(sides.names) > 2:
-        columns["side"] = _texts(rows, "side")
-        head = "IQM"
-    columns["pairs"] = _texts(rows, "n")
-    columns[head] = [_iqm(row["value"], row["diverged"]) for row in rows]
-    columns[f"IQM of {sides.names[0]}"] = [
-        _iqm(row["against"], row["against_diverged"]) for row in rows
-    ]
-    columns["difference"] = [interval(row, "difference") for row in rows]
-    columns["P(better)"] = [interval(row, "p_improvement", "p_low", "p_high") for row in rows]
-    columns["p"] = [number(row["p_holm"]) for row in rows]
-    columns["verdict"] = _texts(rows, "verdict")
-    return Section(title, columns, _quality_note(sides, values, list(frame["metric"].unique())))
+    reference = sides.names[0]
+    has_more_sides = len(sides.names) > 2
+    head = "IQM" if has_more_sides else f"IQM of {sides.names[1]}"
+    lines = []
+    for row in records(frame):
+        line = {"where": _group(sides, row), "metric": row["metric"]}
+        if len(values) > 1:
+            line["of"] = row["of"].replace("_", " ")
+        if has_more_sides:
+            line["side"] = row["side"]
+        line["pairs"] = str(row["n"])
+        line[head] = _iqm(row["value"], row["diverged"])
+        line[f"IQM of {reference}"] = _iqm(row["against"], row["against_diverged"])
+        line["difference"] = interval(row, "difference")
+        line["P(better)"] = interval(row, "p_improvement", "p_low", "p_high")
+        line["p"] = number(row["p_holm"])
+        line["verdict"] = row["verdict"]
+        lines.append(line)
+    note = _quality_note(sides, values, list(frame["metric"].unique()))
+    return Section(title, _columns(lines), note)
 
 
 def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
@@ -170,70 +172,83 @@ def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
 
 
 def _speed(sides: Sides) -> Section:
-    """What the target cost on every clock that is known, a row per group and side."""
+    """What the target cost on every clock that is known, a line per group and side."""
     keys = [*sides.by, "side"]
     known = sides.convergence[sides.convergence["target"].notna()]
     groups = known.groupby(keys, sort=False)
-    firsts = [row for row in records(ordered(sides, groups.first().reset_index())) if row["n"]]
-    columns = {
-        "where": [_group(sides, row) for row in firsts],
-        "side": _texts(firsts, "side"),
-        "target": [number(row["target"]) for row in firsts],
-        "reached": [f"{row['reached']}/{row['n']}" for row in firsts],
-    }
-    costs = []  # of every row, its clocks
-    for row in firsts:
+    rows = records(ordered(sides, groups.first().reset_index()))
+    measured = known[known["n"] > 0]["clock"].unique()
+    lines = []
+    for row in rows:
+        if not row["n"]:
+            continue
         group = groups.get_group(tuple(row[name] for name in keys))
-        costs.append({of_clock["clock"]: of_clock for of_clock in records(group)})
-    for clock, head in TARGET_CLOCKS.items():
-        if any(by_clock[clock]["n"] for by_clock in costs):
-            columns[head] = [interval(by_clock[clock], "median") for by_clock in costs]
-    return Section("How fast: to the target", columns, SPEED)
+        by_clock = {of_clock["clock"]: of_clock for of_clock in records(group)}
+        line = {"where": _group(sides, row), "side": row["side"]}
+        line["target"] = number(row["target"])
+        line["reached"] = f"{row['reached']}/{row['n']}"
+        for clock, head in TARGET_CLOCKS.items():
+            if clock in measured:
+                line[head] = interval(by_clock[clock], "median")
+        lines.append(line)
+    return Section("How fast: to the target", _columns(lines), SPEED)
 
 
 def _cost(sides: Sides) -> Section:
     """Medians of COSTS, and their ratios to those of the first side."""
     frame = cost(sides)
-    rows = records(frame)
-    columns = {"where": [_group(sides, row) for row in rows], "side": _texts(rows, "side")}
-    for name, head in with_values(COSTS, frame).items():
-        columns[head] = [number(row[name]) for row in rows]
-        columns[f"{head}, ratio"] = [number(row[f"{name}_ratio"]) for row in rows]
+    shown = with_values(COSTS, frame)
+    lines = []
+    for row in records(frame):
+        line = {"where": _group(sides, row), "side": row["side"]}
+        for name, head in shown.items():
+            line[head] = number(row[name])
+            line[f"{head}, ratio"] = number(row[f"{name}_ratio"])
+        lines.append(line)
     note = COST.format(sides.names[0])
-    if COSTS["workloads_per_g_step"] in columns:
+    if "workloads_per_g_step" in shown:
         note += IN_WORKLOADS
-    return Section("At what cost", columns, note)
+    return Section("At what cost", _columns(lines), note)
 
 
 def _reliability(sides: Sides) -> Section:
     """The number of runs with each verdict."""
     frame = reliability(sides)
-    rows = records(frame)
-    columns = {"where": [_group(sides, row) for row in rows], "side": _texts(rows, "side")}
-    for verdict in frame.columns:
-        if verdict not in (*sides.by, "side"):
-            columns[verdict] = _texts(rows, verdict)
-    return Section("How reliable: runs by verdict", columns)
+    verdicts = [name for name in frame.columns if name not in (*sides.by, "side")]
+    lines = []
+    for row in records(frame):
+        line = {"where": _group(sides, row), "side": row["side"]}
+        for verdict in verdicts:
+            line[verdict] = str(row[verdict])
+        lines.append(line)
+    return Section("How reliable: runs by verdict", _columns(lines))
 
 
 def _compared(sides: Sides) -> Section:
     """Cells, seeds, devices and code of every side."""
-    heads = ["side", "cells finished", "seeds", "stale cells", *ORIGINS.values()]
-    columns: dict[str, list[str]] = {head: [] for head in heads}
+    lines = []
     for name in sides.names:
         cells = sides.cells[sides.cells["side"] == name]
         finished = cells["status"].isin(FINISHED).sum()
-        columns["side"].append(name)
-        columns["cells finished"].append(f"{finished}/{len(cells)}")
-        columns["seeds"].append(str(cells["seed"].nunique()))
-        columns["stale cells"].append(str(cells["stale"].sum()))
+        line = {
+            "side": name,
+            "cells finished": f"{finished}/{len(cells)}",
+            "seeds": str(cells["seed"].nunique()),
+            "stale cells": str(cells["stale"].sum()),
+        }
         for column, head in ORIGINS.items():
-            columns[head].append(", ".join(map(str, cells[column].dropna().unique())) or "–")
-    return Section("What was compared", columns, " ".join(sides.notes))
+            line[head] = ", ".join(map(str, cells[column].dropna().unique())) or "–"
+        lines.append(line)
+    return Section("What was compared", _columns(lines), " ".join(sides.notes))
 
 
-def _texts(rows: list[Record], column: str) -> list[str]:
-    return [str(row[column]) for row in rows]
+def _columns(lines: list[dict[str, str]]) -> dict[str, list[str]]:
+    """Lines, each a text by head, as columns; all lines have the same heads."""
+    columns: dict[str, list[str]] = {}
+    for line in lines:
+        for head, text in line.items():
+            columns.setdefault(head, []).append(text)
+    return columns
 
 
 def _group(sides: Sides, row: Record) -> str:

@@ -143,7 +143,7 @@ def _is_outdated(
 ) -> bool:
     """Whether a cell was measured by other code, under another protocol, or without a metric."""
     status = files.status
-    if hashes.is_measured_by_other_code(status, entry):
+    if hashes.is_measured_by_other_code(status, entry.modality):
         return True
     if status.evaluation_hash != cell.evaluation_hash:
         return True

@@ -23,7 +23,7 @@ from benchmark.store.schema import (
     Spec,
 )
 from benchmark.text import one_line
-from benchmark.train.data import make_dataset
+from benchmark.train.build import load_dataset
 
 NAMED_CORRUPT = 20  # corrupt images that are named
 
@@ -75,8 +75,7 @@ def prepare(results: ResultSet, matrix: MatrixFile, cells: Sequence[Cell], devic
 def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
     """The protocol of a cell's dataset with its noise floor: the known one if it is the same."""
     try:
-        dataset = make_dataset(cell.dataset)
-        dataset.splits  # noqa: B018  loads the data
+        dataset = load_dataset(cell.dataset)
         instrument = open_instrument(cell.dataset, cell.evaluation, device)
         code = measuring_code(dataset.modality)
         if known and known.code == code and _is_current(known, instrument):

@@ -260,7 +260,7 @@ class Session:
         for key, cell in self.cells.items():
             status = self.known[key]
             if key not in self.todo and status.status.is_finished:
-                stale += hashes.is_stale_for(status, cell)
+                stale += hashes.is_stale(status, cell.evaluation_hash, cell)
         return stale
 
     def run(self, reporter: Reporter) -> Summary:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import variants
 from benchmark.matrix.cell import Cell
-from benchmark.store.schema import Entry, Spec, Status
+from benchmark.store.schema import Spec, Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/pairs.py")
-MEASURING = ROOT / "benchmark/measure"
+TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/values.py")
+MEASURING = ("benchmark/measure",)
 EMPTY: tuple[object, ...] = (
     None,
     [],
@@ -20,65 +20,64 @@ EMPTY: tuple[object, ...] = (
 )  # fields that some versions of Python write and others leave out
 
 
-def training_code(cell: Cell) -> str:
+def training_code(cell: Cell | Spec) -> str:
     """12 hex digits of the sha256 of the code that trains a cell: the folder train/, the files of
     its variants, and the files of variants/ that these import.
 
     The hash stands beside the key and is no part of it: results of other code are marked as stale
-    and never thrown away. Raises OSError for a variant whose file is gone."""
+    and never thrown away. Raises VariantError for a variant whose file is gone."""
+    files = {variants.origin(axis, name) for axis, name in variants_of(cell)}
+    return _hash((*files_of(TRAINING), *_with_imports(tuple(sorted(files)), "variants")))
+
+
+def variants_of(cell: Cell | Spec) -> tuple[tuple[str, str], ...]:
+    """(axis, name) of every variant that a cell is made of; a critic of another architecture is a
+    variant of its own."""
     critic = cell.architecture.params.get("critic", cell.architecture.name)
-    critic_name = critic["name"] if isinstance(critic, dict) else critic
-    chosen = {
-        variants.origin("objectives", cell.objective.name),
-        variants.origin("architectures", cell.architecture.name),
-        variants.origin("architectures", critic_name),
-        variants.origin("datasets", cell.dataset.name),
-    }
-    return _hash((*_training_files(), *_with_imports(tuple(sorted(chosen)), "variants")))
+    return (
+        ("objectives", cell.objective.name),
+        ("architectures", cell.architecture.name),
+        ("architectures", critic["name"] if isinstance(critic, dict) else critic),
+        ("datasets", cell.dataset.name),
+    )
 
 
 def measuring_code(modality: str) -> str:
     """12 hex digits of the sha256 of the code that measures a modality: its file in measure/, the
     instrument, and the files of measure/ that these import."""
-    first = (MEASURING / f"{modality}.py", MEASURING / "instrument.py")
+    folder = ROOT / MEASURING[0]
+    first = (folder / f"{modality}.py", folder / "instrument.py")
     return _hash(_with_imports(first, "benchmark.measure"))
 
 
 class CodeHashes:
-    """The code hashes of the present code, each computed once per combination of variants."""
+    """The hashes of the present code, each computed once."""
 
     def __init__(self) -> None:
-        self._training: dict[object, str | None] = {}
+        self._training: dict[object, str | None] = {}  # by variants
         self._measuring: dict[str, str] = {}  # by modality
 
-    def is_stale(self, status: Status, entry: Entry, spec: Spec) -> bool:
+    def is_stale(self, status: Status, evaluation_hash: str | None, cell: Cell | Spec) -> bool:
         """Whether other code or other evaluation options trained a cell than the present ones."""
-        if status.evaluation_hash != entry.evaluation_hash:
+        if status.evaluation_hash != evaluation_hash:
             return True
-        return status.code != self.training(spec)
+        return status.code != self.training(cell)
 
-    def is_measured_by_other_code(self, status: Status, entry: Entry) -> bool:
+    def is_measured_by_other_code(self, status: Status, modality: str) -> bool:
         """Whether other code measured a cell than the present one."""
-        if entry.modality not in self._measuring:
-            self._measuring[entry.modality] = measuring_code(entry.modality)
-        return status.measuring_code != self._measuring[entry.modality]
+        if modality not in self._measuring:
+            self._measuring[modality] = measuring_code(modality)
+        return status.measuring_code != self._measuring[modality]
 
-    def is_stale_for(self, status: Status, cell: Cell) -> bool:
-        """Whether other code or other evaluation options trained a cell than it would have now."""
-        if status.evaluation_hash != cell.evaluation_hash:
-            return True
-        return status.code != training_code(cell)
-
-    def training(self, spec: Spec) -> str | None:
-        """The hash of the code that would train a cell now; None for a spec of another version and
-        where the file of a variant is gone."""
-        try:
-            cell = spec.cell()
-            chosen = (cell.objective, cell.architecture, cell.dataset)
-            if chosen not in self._training:
+    def training(self, cell: Cell | Spec) -> str | None:
+        """The hash of the code that would train a cell now; None if the file of a variant is
+        gone."""
+        chosen = variants_of(cell)
+        if chosen not in self._training:
+            try:
                 self._training[chosen] = training_code(cell)
-        except (OSError, KeyError, TypeError, ValueError):
-            return None
+            except (OSError, ValueError):
+                self._training[chosen] = None
         return self._training[chosen]
 
 
@@ -121,9 +120,10 @@ def _hash(files: tuple[Path, ...]) -> str:
 
 
 @cache
-def _training_files() -> tuple[Path, ...]:
+def files_of(places: tuple[str, ...]) -> tuple[Path, ...]:
+    """The modules of folders and files of the checkout."""
     files: list[Path] = []
-    for name in TRAINING:
+    for name in places:
         place = ROOT / name
         files += sorted(place.glob("*.py")) if place.is_dir() else [place]
     return tuple(files)

@@ -183,7 +183,7 @@ class Reader:
                 status.reason = str(error)
         stale = False
         if status.status != RunStatus.MISSING:
-            stale = self.hashes.is_stale(status, entry, entry.spec)
+            stale = self.hashes.is_stale(status, entry.evaluation_hash, entry.spec)
         return _state_of(entry, status, stale)
 
     def _expected(self, cells: list[CellState]) -> dict[str, float]:

@@ -27,9 +27,15 @@ class Workbench:
 def open_workbench(cell: Cell) -> Workbench:
     """Load the dataset of a cell, make its objective and choose its optimiser. Raises OSError or
     ValueError for data that cannot be read."""
-    dataset = make_dataset(cell.dataset)
-    dataset.splits  # noqa: B018  loads the data
+    dataset = load_dataset(cell.dataset)
     return Workbench(dataset, make_objective(cell.objective), make_recipe(cell))
+
+
+def load_dataset(choice: Choice) -> Any:
+    """The dataset with its data loaded. Raises OSError or ValueError for data that cannot be read."""
+    dataset = make_dataset(choice)
+    dataset.splits  # noqa: B018  loads the data
+    return dataset
 
 
 def make_objective(choice: Choice) -> Any:

@@ -47,7 +47,9 @@ def train(
     budget, or with the snapshot whose `onset` is set. execution: one of modes.MODES, or auto (eager
     on a CPU, graphed on CUDA). bench: the opened variants of the cell. Errors of a variant pass
     through."""
-    for (snapshot,) in train_stack([cell], device, [state], pause, execution, bench):
+    stack = train_stack([cell], device, [state], pause, execution, bench)
+    del state  # or its tensors would count as training memory
+    for (snapshot,) in stack:
         assert snapshot is not None
         yield snapshot
         del snapshot  # or its tensors would count as training memory

@@ -158,15 +158,19 @@ class Snapshot:
         return self.progress.share >= 1 or self.onset is not None
 
     @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
-        """n samples (n, *shape) on the device, images as uint8: the same latents at every snapshot
-        of a seed, in whole batches, so that fewer samples are the first of more. Batch norm
-        normalises with the batch, or with its moving averages under sampling_statistics = "ema". In
-        float32, whatever the training's precision. Raises FloatingPointError where they are not
+    def sample(self, n: int, stream: int | None = None) -> Tensor:
+        """n samples (n, *shape) on the device, images as uint8.
+
+        `stream` is the seed of the latents; the default is the stream that every evaluation of the
+        cell uses, so that all snapshots of a seed are measured on the same latents. Samples are
+        drawn in whole batches: fewer samples are the first of more. Batch norm normalises with the
+        batch, or with its moving averages under sampling_statistics = "ema". Computed in float32,
+        whatever the precision of the training. Raises FloatingPointError where the samples are not
         finite."""
+        seed = self.cell.stream("evaluation") if stream is None else stream
         device = next(self.G.parameters()).device
-        generator = torch.Generator(device).manual_seed(self.cell.stream("evaluation"))
-        seed_default(device.type, self.cell.stream("evaluation"))
+        generator = torch.Generator(device).manual_seed(seed)
+        seed_default(device.type, seed)
         z = torch.randn(
             -(-n // SAMPLING_BATCH),
             SAMPLING_BATCH,

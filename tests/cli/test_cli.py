@@ -99,7 +99,7 @@ def test_check_writes_its_table_to_a_new_folder(
     ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "BASELINES", tmp_path / "baselines")
-    monkeypatch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+    monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
     synthetic.write(
         tmp_path / "tiny", objectives=["wgan"], groups=[("gaussians8", "mlp")], samples=False
     )

@@ -46,8 +46,11 @@ from benchmark.explain.setup import (
 )
 from benchmark.matrix.cell import Choice
 from benchmark.report import explain_page as _page
-from benchmark.report.chapters.explanation import REFERENCE, why, why_figures
+from benchmark.report.chapters.explanation import REFERENCE
+from benchmark.report.chapters.explanation import chapter as why
+from benchmark.report.chapters.explanation import figures as why_figures
 from benchmark.store.code import ROOT
+from benchmark.store.files import write_json
 from benchmark.train.build import make_objective
 from benchmark.train.data import as_floats
 from tests.helpers import synthetic
@@ -708,7 +711,7 @@ def test_the_report_says_why(tmp_path):
     (own / "figures").mkdir(parents=True)
     for path in REFERENCE.glob("figures/depth.*"):
         shutil.copy(path, own / "figures")
-    explain.write_json(own / "explain.json", {"experiments": {"depth": entry}})
+    write_json(own / "explain.json", {"experiments": {"depth": entry}})
     assert [item.lines for item in why(folder).items].count(["Own finding."]) == 1
     assert len(why(folder).items) == len(entries.names()), "the others are the reference's"
     assert "1 of them run beside these results" in why(folder).answers[0]

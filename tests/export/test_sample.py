@@ -17,7 +17,7 @@ from benchmark.errors import UserError
 from benchmark.export import samples as sample
 from benchmark.matrix import expand as matrix
 from benchmark.run import prepare
-from benchmark.run import run_cell as runner
+from benchmark.run.cell.cell_run import run_cell
 from tests.conftest import Ended, matrix_text
 from tests.helpers import synthetic
 
@@ -37,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells, folder = matrix.expand(config), root / "runs" / "tiny"
     prepare.prepare(folder, "tiny", description, config, cells, cells, "cpu")
     for cell in cells:
-        assert list(runner.run_cell(cell, folder, "cpu"))[-1]["status"] == "done"
+        assert list(run_cell(cell, folder, "cpu"))[-1].status.status == "done"
     return folder
 
 

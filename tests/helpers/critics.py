@@ -23,11 +23,9 @@ class SmoothCritic(nn.Module):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.first, self.second, self.last = (
-                nn.Linear(dim, width),
-                nn.Linear(width, width),
-                nn.Linear(width, 1),
-            )
+            self.first = nn.Linear(dim, width)
+            self.second = nn.Linear(width, width)
+            self.last = nn.Linear(width, 1)
         self.activation = activation
         self.double()
         with torch.no_grad():

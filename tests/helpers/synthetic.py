@@ -178,7 +178,7 @@ def _finish(
     spec = {
         **entry["spec"],
         "key": entry["key"],
-        "evaluation": {"n": {"images": 750, "points": 2000}},
+        "evaluation": {"n": {"images": 750}},
         "norm": "batch",
         "code": "c0de",
     }

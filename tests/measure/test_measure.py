@@ -604,9 +604,8 @@ def test_a_trained_snapshot_is_measured_without_disturbing_it():
         rows.append([])
         for snapshot in train(cell, "cpu"):
             if measuring:
-                assert set(measure(snapshot, "cpu")) == {
-                    "swd_200", "modes_covered_200", "high_quality_200", "reverse_kl_200", "js_grid_200"
-                }  # fmt: skip
+                names = ("swd", "modes_covered", "high_quality", "reverse_kl", "js_grid")
+                assert set(measure(snapshot, "cpu")) == {f"{name}_200" for name in names}
             rows[-1].append(snapshot.row and snapshot.row["d_loss"])
     assert rows[0] == rows[1]
 

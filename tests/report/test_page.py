@@ -13,8 +13,7 @@ import pytest
 
 from benchmark.analysis import tables
 from benchmark.report import report
-from benchmark.report.figures import overview as plots
-from benchmark.report.figures.robustness import robustness_figures
+from benchmark.report.figures import overview, robustness
 from tests.helpers import synthetic
 from tests.report.test_report import plant
 
@@ -84,15 +83,13 @@ def folder(tmp_path_factory) -> Path:
     status = {("minimax", "gaussians8", 1): "diverged"}
     synthetic.write(path, objectives=OBJECTIVES, groups=PLACES, status=status)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         loaded = tables.load(path)
         tables.write(loaded, path)
         figures = plant(path)
-        figures += [
-            *plots.heatmap(loaded, path),
-            *plots.cost(loaded, path),
-            *robustness_figures(loaded, path),
-        ]
+        figures += overview.heatmap(loaded, path)
+        figures += overview.cost(loaded, path)
+        figures += robustness.draw(loaded, path)
         report.write(path, loaded, figures)
     return path
 
@@ -134,9 +131,8 @@ def test_no_error_no_request_and_no_name_runs(seen):
 
 
 def test_figures_are_visible(seen, folder):
-    assert (
-        len(seen["images"]) == len(list((folder / "figures").glob("*.svg"))) == 7 + 9
-    )  # and those of the experiments
+    figures = list((folder / "figures").glob("*.svg"))
+    assert len(seen["images"]) == len(figures) == 7 + 9  # nine of them of the experiments
     assert all(seen["images"])
 
 

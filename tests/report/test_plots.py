@@ -11,15 +11,21 @@ from PIL import Image
 from benchmark.analysis import tables
 from benchmark.analysis.evidence import gather
 from benchmark.analysis.verdicts import VERDICTS
-from benchmark.drawing import style as figure
-from benchmark.report.figures import overview as plots
-from benchmark.report.figures import robustness as robustness_plots
-from benchmark.report.figures import speed as speed_plots
-from benchmark.report.figures import stability as stability_plots
-from benchmark.report.figures import traces as trace_plots
-from benchmark.report.figures.samples import sample_grids
+from benchmark.drawing import style
+from benchmark.drawing.save import Figure
+from benchmark.report.figures import (
+    certainty,
+    draw_all,
+    overview,
+    robustness,
+    samples,
+    speed,
+    stability,
+    traces,
+)
 from tests.helpers import synthetic
 
+SECTIONS = ("where", "speed", "stability", "cost", "certainty")  # in reading order
 POINTS = [("gaussians8", "mlp")]
 MLP = "mlp[depth=4,width=8]"
 ROBUST = {
@@ -37,12 +43,12 @@ LABELS = [
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         yield
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory) -> tuple[Path, tables.Tables, list[figure.Figure]]:
+def drawn(tmp_path_factory) -> tuple[Path, tables.Tables, list[Figure]]:
     """Three objectives in two places, six seeds; one run diverged, one is missing."""
     status = {("minimax", "digits", 1): "diverged", ("wgan", "digits", 4): "missing"}
     objectives = ["nonsaturating", "minimax", "wgan"]
@@ -50,7 +56,7 @@ def drawn(tmp_path_factory) -> tuple[Path, tables.Tables, list[figure.Figure]]:
     loaded = tables.load(
         synthetic.write(path, objectives=objectives, seeds=range(6), status=status)
     )
-    return path, loaded, plots.draw_all(loaded, path)
+    return path, loaded, draw_all(loaded, path)
 
 
 def numbers(folder: Path, stem: str) -> pd.DataFrame:
@@ -81,9 +87,9 @@ def test_every_figure_has_three_files_a_section_and_a_place_in_reading_order(dra
     assert {path.stem for path in (folder / "figures").iterdir()} == {
         saved.stem for saved in figures
     }
-    order = [figure.SECTIONS.index(saved.section) for saved in figures]
+    order = [SECTIONS.index(saved.section) for saved in figures]
     assert order == sorted(order)
-    assert set(order) == set(range(len(figure.SECTIONS)))
+    assert set(order) == set(range(len(SECTIONS)))
     for saved in figures:
         assert (folder / f"figures/{saved.stem}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (folder / f"figures/{saved.stem}.svg").read_text()
@@ -134,7 +140,7 @@ def test_layers_leave_out_biases_and_normalisation(tmp_path):
             synthetic.write(tmp_path, objectives=["wgan"], groups=POINTS, samples=False)
         )
     (tmp_path / "figures").mkdir()
-    trace_plots.layers(loaded, tmp_path)
+    traces.layers(loaded, tmp_path)
     found = numbers(tmp_path, "layers").set_index(["network", "layer_number"])["median"]
     assert found.to_dict() == pytest.approx(
         {("D", 1): 0.15, ("D", 2): 1.2, ("G", 1): 1.2}
@@ -163,8 +169,8 @@ def test_verdicts_count_every_seed(drawn):
         .T.to_dict("list")
     )
     assert found == {("minimax", "digits"): ["diverged", 1], ("wgan", "digits"): ["no verdict", 1]}
-    assert set(VERDICTS) | {"no verdict"} == set(figure.VERDICT_LOOKS)
-    assert len(set(figure.VERDICT_LOOKS.values())) == len(figure.VERDICT_LOOKS)
+    assert set(VERDICTS) | {"no verdict"} == set(style.VERDICT_LOOKS)
+    assert len(set(style.VERDICT_LOOKS.values())) == len(style.VERDICT_LOOKS)
 
 
 def test_certainty_draws_the_evidence(drawn):
@@ -186,7 +192,7 @@ def test_results_of_older_cells_leave_their_figures_out(tmp_path):
     loaded = tables.load(
         synthetic.write(tmp_path, objectives=["wgan", "lsgan"], older=True, seeds=[0, 1])
     )
-    stems = {saved.stem for saved in plots.draw_all(loaded, tmp_path)}
+    stems = {saved.stem for saved in draw_all(loaded, tmp_path)}
     assert {"learning_curves", "gradient_norms", "verdicts", "cost"} <= stems
     assert not {"layers", "scores"} & stems
     assert "references_per_g_step" not in numbers(tmp_path, "cost")
@@ -222,7 +228,7 @@ def test_whatever_there_is_can_be_drawn(tmp_path, how):
         probes=lambda *_: bad if how == "not finite" else {},
         layer=lambda *_: float("nan") if how == "not finite" else 1.0,
     )
-    stems = {saved.stem for saved in plots.draw_all(tables.load(tmp_path), tmp_path)}
+    stems = {saved.stem for saved in draw_all(tables.load(tmp_path), tmp_path)}
     assert ("verdicts" in stems) == (how != "missing")
     assert ("learning_curves" in stems) == (how not in ("missing", "nothing measured"))
 
@@ -273,9 +279,9 @@ def test_long_labels_are_not_cut_off_and_cover_nothing(tmp_path, monkeypatch, ob
         plt.close(drawing)
         return saved
 
-    for module in (plots, trace_plots, speed_plots, stability_plots, plots.certainty_plots):
+    for module in (overview, traces, speed, stability, certainty):
         monkeypatch.setattr(module, "save", inspect)
-    plots.draw_all(loaded, tmp_path)
+    draw_all(loaded, tmp_path)
     assert len(seen) >= 9
 
 
@@ -288,11 +294,11 @@ def test_many_places_have_a_figure_for_each_dataset(tmp_path):
     )
     loaded = tables.load(written)
     (tmp_path / "figures").mkdir()
-    found = [saved.stem for saved in trace_plots.learning_curves(loaded, tmp_path)]
+    found = [saved.stem for saved in traces.learning_curves(loaded, tmp_path)]
     assert found == ["learning_curves_gaussians8", "learning_curves_digits"]
     assert set(numbers(tmp_path, "learning_curves_digits")["dataset"]) == {"digits"}
-    assert len(plots.cost(loaded, tmp_path)) == 2
-    assert len(stability_plots.verdicts(loaded, tmp_path)) == 1
+    assert len(overview.cost(loaded, tmp_path)) == 2
+    assert len(stability.verdicts(loaded, tmp_path)) == 1
 
 
 def test_long_runs_are_thinned_and_keep_their_ends():
@@ -300,8 +306,8 @@ def test_long_runs_are_thinned_and_keep_their_ends():
     rows = pd.DataFrame(
         {"dataset": "digits", "architecture": "mlp", "objective": "wgan", "g_step": steps}
     )
-    data = trace_plots.over_seeds(rows.assign(slope=1.0), "g_step", ["slope"])
-    assert len(data) <= trace_plots.POINTS + 1
+    data = traces.over_seeds(rows.assign(slope=1.0), "g_step", ["slope"])
+    assert len(data) <= traces.MOST_POINTS + 1
     assert data["g_step"].agg(["min", "max"]).tolist() == [0, 4990]
 
 
@@ -320,7 +326,7 @@ def test_samples_are_compared_at_equal_samples_seen(tmp_path):
         tmp_path, objectives=["wgan", "lsgan"], groups=POINTS, seeds=range(2), status=status
     )
     (tmp_path / "figures").mkdir()
-    (drawing,) = sample_grids(tables.load(tmp_path), tmp_path)
+    (drawing,) = samples.draw(tables.load(tmp_path), tmp_path)
     assert "19,200 samples seen, seed 0" in drawing.title
     drawn = pd.read_csv(tmp_path / f"figures/{drawing.stem}.csv")
     assert list(drawn["objective"]) == ["wgan", "lsgan"]
@@ -347,7 +353,7 @@ def robust(tmp_path_factory) -> Path:
         every={"wgan": 150},
         seconds={"wgan": 5.0, "wgan_gp": 3.0},
     )
-    plots.draw_all(tables.load(path), path)
+    draw_all(tables.load(path), path)
     return path
 
 
@@ -407,7 +413,7 @@ def test_robustness_in_numbers(robust):
 
 
 def test_robustness_figures_stand_first_and_replace_what_they_repeat(robust):
-    stems = [saved.stem for saved in plots.draw_all(tables.load(robust), robust)]
+    stems = [saved.stem for saved in draw_all(tables.load(robust), robust)]
     assert stems[:4] == [
         *(f"robustness_{name}_digits" for name in ("final", "steps", "time")),
         "learning_curves",
@@ -427,7 +433,7 @@ def test_robustness_of_partial_results(tmp_path, how):
     options = ROBUST | {"seeds": [0], "samples": how != "no samples"}
     (tmp_path / "figures").mkdir()
     loaded = tables.load(synthetic.write(tmp_path, **options, status=status, every=every))
-    robustness_plots.robustness_figures(loaded, tmp_path)
+    robustness.draw(loaded, tmp_path)
     found = {
         path.stem.removesuffix("_digits") for path in (tmp_path / "figures").glob("robustness*.csv")
     }
@@ -445,34 +451,34 @@ def test_robustness_of_partial_results(tmp_path, how):
 
 def test_a_pane_shows_the_first_samples_in_reading_order():
     images = np.arange(20, dtype=np.uint8).repeat(3 * 2 * 2).reshape(20, 3, 2, 2)
-    tile = robustness_plots._tile(images, 4)
+    tile = robustness._tile(images, 4)
     assert tile.shape == (8, 8, 3)
     assert (tile[::2, ::2, 0] == np.arange(16).reshape(4, 4)).all()
-    assert (robustness_plots._tile(images[:, :1], 4) == tile).all()  # grey
+    assert (robustness._tile(images[:, :1], 4) == tile).all()  # grey
 
 
 def test_panes_show_fewer_images_where_they_are_many():
     image = np.zeros((16, 3, 32, 32), dtype=np.uint8)
-    assert [robustness_plots._side(panes, image) for panes in (14, 28, 40, 400)] == [4, 3, 2, 2]
+    assert [robustness._side(panes, image) for panes in (14, 28, 40, 400)] == [4, 3, 2, 2]
 
 
 def test_labels_are_wrapped_by_parameter():
     assert (
-        figure.wrap("dcgan[generator_norm=none,norm=none]")
+        style.wrap("dcgan[generator_norm=none,norm=none]")
         == "dcgan\n[generator_norm=none,\nnorm=none]"
     )
-    assert figure.wrap("wgan_gp[betas=[0.5, 0.9]]") == "wgan_gp\n[betas=[0.5, 0.9]]"
-    assert figure.wrap("minimax") == "minimax"
+    assert style.wrap("wgan_gp[betas=[0.5, 0.9]]") == "wgan_gp\n[betas=[0.5, 0.9]]"
+    assert style.wrap("minimax") == "minimax"
 
 
 def test_colours_are_fixed_by_name():
-    assert len({figure.style(name)["color"] for name in figure.COLOURS}) == 7
-    assert not set(figure.COLOURS.values()) & set(figure.OTHERS)
+    assert len({style.style(name)["color"] for name in style.COLOURS}) == 7
+    assert not set(style.COLOURS.values()) & set(style.OTHERS)
     plain, swept, other = (
-        figure.style(f"wgan_fdgp{p}") for p in ("", "[pairs=independent]", "[pairs=segment]")
+        style.style(f"wgan_fdgp{p}") for p in ("", "[pairs=independent]", "[pairs=segment]")
     )
     assert plain["color"] != swept["color"] == other["color"]
     assert plain["linestyle"] == "-" != swept["linestyle"]
     assert (swept["linestyle"], swept["marker"]) != (other["linestyle"], other["marker"])
-    assert figure.style("dragan") == figure.style("dragan")
-    assert figure.style("dragan")["color"] in figure.OTHERS
+    assert style.style("dragan") == style.style("dragan")
+    assert style.style("dragan")["color"] in style.OTHERS

@@ -10,10 +10,10 @@ import pytest
 
 from benchmark.analysis import tables
 from benchmark.analysis.evidence import families, gather, leaders, overall, power, ranks, values
-from benchmark.drawing.style import Figure
+from benchmark.drawing.save import Figure
 from benchmark.explain.entries import names
 from benchmark.report import report
-from benchmark.report.chapters import winners as report_where
+from benchmark.report.chapters import winners
 from benchmark.report.page import Chapter
 from benchmark.stats.power import minimal_difference
 from tests.helpers import synthetic
@@ -26,7 +26,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><rect 
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         yield
 
 
@@ -258,7 +258,7 @@ def test_seeds_far_apart_are_separated_from_the_reference(tmp_path):
     }
     assert compared.loc[("final", "lsgan"), "p_holm"] == pytest.approx(2 * 2 / 924)
     assert compared.loc[("final", "lsgan"), "difference"] == pytest.approx(-10)
-    (line, _) = report_where.where(gather(found)).items[0].lines
+    (line, _) = winners.chapter(gather(found)).items[0].lines
     assert line.startswith("At equal generator steps (600): lsgan (20.4 [")
     assert line.endswith("Against nonsaturating: better: lsgan; worse: wgan.")
 
@@ -271,7 +271,7 @@ def test_without_a_reference_all_pairs_are_compared(tmp_path):
         ("lsgan", "wgan"),
         ("nonsaturating", "wgan"),
     ]
-    chapter = report_where.where(evidence)
+    chapter = winners.chapter(evidence)
     assert "[−10, −10]: better. Of all 3 pairs, 3 are separated." in chapter.items[0].lines[0]
     board = chapter.tables[0]
     assert [row.cells[board.columns.index("better than, final")] for row in board.rows] == [
@@ -297,7 +297,7 @@ def test_the_first_two_of_a_family_with_a_reference_are_not_tested(tmp_path):
         6,
     ]
     assert row[["difference", "ci_low", "ci_high"]].to_list() == pytest.approx([-10, -10, -10])
-    assert "not tested against one another" in report_where.where(gather(found)).items[0].lines[0]
+    assert "not tested against one another" in winners.chapter(gather(found)).items[0].lines[0]
 
 
 def test_a_leader_that_is_the_reference_has_the_verdict_turned_round(tmp_path):
@@ -314,7 +314,7 @@ def test_a_machine_of_uneven_pace_is_named(tmp_path):
             return {"reference_ms": 20 * (factor if objective == "wgan" else 1)}
 
         found = far_apart(tmp_path / str(factor), fields=fields)
-        lines = report_where.where(gather(found)).items[0].lines
+        lines = winners.chapter(gather(found)).items[0].lines
         assert [line.partition(",")[0] for line in lines[2:]] == said
 
 
@@ -326,7 +326,7 @@ def test_a_survivor_does_not_lead(tmp_path):
         tmp_path, 5, objectives=["nonsaturating", "lsgan"], curve=curve, status=status
     )
     assert list(values(found)["gaussians8", "mlp", "final"].index) == ["nonsaturating", "lsgan"]
-    board = report_where.where(gather(found)).tables[0]
+    board = winners.chapter(gather(found)).tables[0]
     assert [row.cells[:3] for row in board.rows] == [
         ["nonsaturating", "5/5", "0"],
         ["lsgan", "3/5", "2"],
@@ -405,7 +405,7 @@ def test_failures_say_why_with_a_trace(folder):
     rows = {row.cells[1]: row.cells for row in table.rows}
     assert rows["diverged"][2:] == ["350", "d_loss is NaN"]
     traces = {
-        trace.summary.rpartition(": ")[2]: trace.text.splitlines() for trace in chapter.traces
+        trace.summary.rpartition(": ")[2]: trace.text.splitlines() for trace in chapter.listings
     }
     assert traces["error"][0] == "line 26"
     assert traces["error"][14] == "ValueError: <img src=x onerror=alert(2)>"
@@ -456,7 +456,7 @@ def test_robustness_table_counts_what_was_lost(tmp_path):
     )
     table = write(tmp_path)["where"].tables[0]
     assert table.title == "digits: which objective trains which architecture?"
-    assert [of.get("objective") for of in table.column_of] == [
+    assert [tags.get("objective") for tags in table.column_tags] == [
         None,
         ["nonsaturating"],
         ["wgan"],

@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark.run.checkpoint import NAMES
+from benchmark.run.run_cell import run_cell
 from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.run import run_cell as runner
-from benchmark.run.checkpoint import NAMES
 from benchmark.run.driver import drive
 from benchmark.run.engines.base import Event, Task
-from benchmark.run.run_cell import run_cell
 from benchmark.store import locks as claim
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_bytes

@@ -1,5 +1,7 @@
 """A cell cut off at any moment ends with the numbers of the uninterrupted one, bit for bit."""
 
+import errno
+import hashlib
 import io
 import json
 import os
@@ -13,17 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmark.run.run_cell import Interrupted, run_cell
-from benchmark.store.result_set import cell_status
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell, Choice
-from benchmark.run import record as attempt
-from benchmark.run import run_cell as runner
-from benchmark.store.clocks import CLOCKS
+from benchmark.run.cell import cell_run, record
+from benchmark.run.cell.cell_run import CellEvent, Interrupted, run_cell
+from benchmark.run.events import Running
+from benchmark.store.clocks import WALL_CLOCKS, seconds_spent
 from benchmark.store.files import read_json, read_rows
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.schema import Status
 from benchmark.train.loop import train
-from benchmark.train.snapshot import Snapshot
+from benchmark.train.snapshot import CellState, Snapshot
 from tests.helpers.cells import small_cell
 from variants.architectures import mlp
 
@@ -43,23 +46,29 @@ CELLS = {
 }
 
 
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+def through_a_file(state: CellState) -> CellState:
+    """The state, saved and loaded again."""
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(state.plain(), buffer)
     buffer.seek(0)
-    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
-    return loaded
+    return CellState.from_plain(torch.load(buffer, weights_only=True))
+
+
+def never(step: int) -> bool:
+    return False
 
 
 def run_whole(
-    cell: Cell, cuts: Callable[[int], bool] = lambda step: False, device: str = "cpu"
+    cell: Cell, cuts: Callable[[int], bool] = never, device: str = "cpu"
 ) -> tuple[list[Any], Any]:
-    """The rows of a training and its last state, cut off and continued after each step that `cuts`
+    """The rows of a training and its last state, cut off and resumed after each step that `cuts`
     names."""
-    state: dict[str, Any] | None = None
+    state: CellState | None = None
     rows: list[Any] = []
     while True:
-        last, step, asked = state, state["at"][0][0] if state else 0, []
+        last = state
+        step = state.progress.g_steps if state else 0
+        asked: list[int] = []
 
         def pause(start: int = step, asked: list[int] = asked) -> bool:
             asked.append(0)
@@ -68,9 +77,9 @@ def run_whole(
         for number, snapshot in enumerate(train(cell, device, state, pause)):
             assert snapshot.state is not None
             if snapshot.row and (number or state is None):
-                rows.append((snapshot.row, snapshot.due, snapshot.layers))
+                rows.append((snapshot.row, snapshot.evaluation_due, snapshot.layers))
             last = through_a_file(snapshot.state)
-            if number and cuts(snapshot.g_steps) and snapshot.progress < 1:
+            if number and cuts(snapshot.g_steps) and snapshot.progress.share < 1:
                 break
         else:
             return rows, last
@@ -78,7 +87,7 @@ def run_whole(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal to the bit, NaN included, but for the clocks and the memory of a state's `at`."""
+    """Equal to the bit, NaN included."""
     if isinstance(one, torch.Tensor):
         return one.stride() == other.stride() and one.numpy().tobytes() == other.numpy().tobytes()
     if isinstance(one, dict):
@@ -88,6 +97,11 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other or (one != one and other != other))
 
 
+def parts(state: CellState) -> list[Any]:
+    """The networks and the optimisers of a state."""
+    return [state.networks, state.optimizers]
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_a_training_cut_off_at_every_step_goes_on_bit_for_bit(name: str) -> None:
     cell = CELLS[name]
@@ -95,21 +109,21 @@ def test_a_training_cut_off_at_every_step_goes_on_bit_for_bit(name: str) -> None
     again, state_again = run_whole(cell, lambda step: True)
     assert len(rows) >= 2
     assert same(rows, again)
-    assert same(state["parts"], state_again["parts"])
+    assert same(parts(state), parts(state_again))
     some, state_some = run_whole(cell, lambda step: step % 4 == 2)
     assert same(rows, some)
-    assert same(state["parts"], state_some["parts"])
+    assert same(parts(state), parts(state_some))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", CELLS)
 def test_a_training_on_a_gpu_goes_on_to_rounding(name: str) -> None:
-    (rows, state), (again, state_again) = (
-        run_whole(CELLS[name], cuts, "cuda") for cuts in (lambda step: False, lambda step: True)
-    )
+    rows, state = run_whole(CELLS[name], device="cuda")
+    again, state_again = run_whole(CELLS[name], lambda step: True, "cuda")
     assert [row["g_step"] for row, _, _ in rows] == [row["g_step"] for row, _, _ in again]
-    for weights, weights_again in zip(state["parts"][:2], state_again["parts"][:2], strict=True):
+    for role in ("generator", "critic"):
+        weights, weights_again = state.networks[role], state_again.networks[role]
         for tensor, other in zip(weights.values(), weights_again.values(), strict=True):
             torch.testing.assert_close(tensor, other, rtol=1e-3, atol=1e-4)
 
@@ -129,7 +143,7 @@ def test_what_draws_by_itself_goes_on_too(monkeypatch: pytest.MonkeyPatch) -> No
     rows, state = run_whole(cell)
     again, state_again = run_whole(cell, cuts)
     assert same(rows, again)
-    assert same(state["parts"], state_again["parts"])
+    assert same(parts(state), parts(state_again))
 
 
 def test_a_pause_changes_no_number_and_has_no_row() -> None:
@@ -137,7 +151,7 @@ def test_a_pause_changes_no_number_and_has_no_row() -> None:
     paused = list(train(cell, "cpu", pause=lambda: True))
     assert [s.g_steps for s in paused] == list(range(21))
     assert [s.g_steps for s in paused if s.row] == [5, 10, 15, 20]
-    assert [s.g_steps for s in paused if s.due] == [0, 20]
+    assert [s.g_steps for s in paused if s.evaluation_due] == [0, 20]
     plain = list(train(cell, "cpu"))
     assert same([s.row for s in plain if s.row], [s.row for s in paused if s.row])
 
@@ -154,49 +168,39 @@ def cell() -> Cell:
 def whole(cell: Cell, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the cell, run without an interruption."""
     folder = tmp_path_factory.mktemp("whole")
-    assert end(run_cell(cell, folder, "cpu"))["status"] == "done"
+    assert end(run_cell(cell, folder, "cpu")).status == "done"
     return folder / "cells" / cell.key
 
 
-def end(events: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def end(events: Iterator[CellEvent]) -> Status:
+    """The last status of a cell."""
     *_, last = events
-    return last
+    return last.status
 
 
 def numbers(path: Path) -> dict[str, Any]:
     """All that a cell's folder holds but for clocks, memory and environment."""
-    rows = {
-        file.name: [
-            {k: v for k, v in row.items() if k not in (*CLOCKS, "peak_memory_mb")}
+    timed = (*WALL_CLOCKS, "peak_memory_mb")
+    found: dict[str, Any] = {}
+    for file in path.glob("*.jsonl"):
+        found[file.name] = [
+            {name: value for name, value in row.items() if name not in timed}
             for row in read_rows(file)
         ]
-        for file in path.glob("*.jsonl")
-    }
-    samples = {file.name: np.load(file)["samples"].tolist() for file in path.glob("samples/*.npz")}
+    for file in path.glob("samples/*.npz"):
+        found[file.name] = np.load(file)["samples"].tolist()
     weights = torch.load(path / "generator.pt", weights_only=True)
-    status = {
-        key: read_json(path / "status.json")[key]
-        for key in (
-            "status",
-            "onset",
-            "samples_seen",
-            "g_steps",
-            "progress",
-            "forwards_per_d_step",
-            "protocol",
-        )
-    }
-    return rows | samples | {name: weight.tolist() for name, weight in weights.items()} | status
+    found |= {name: weight.tolist() for name, weight in weights.items()}
+    status = read_json(path / "status.json")
+    names = ("status", "onset", "samples_seen", "g_steps", "progress", "forwards_per_d_step")
+    return found | {name: status[name] for name in (*names, "protocol")}
 
 
-def cut_at(cell: Cell, folder: Path, at: int) -> dict[str, Any]:
-    """Begin or continue a cell with a checkpoint after every step, and leave its folder as a
-    process killed at an event would: what an orderly end writes is taken back."""
-    events, path, as_killed = (
-        run_cell(cell, folder, "cpu", checkpoint_every=0.0),
-        folder / "cells",
-        folder / "killed",
-    )
+def cut_at(cell: Cell, folder: Path, at: int) -> CellEvent:
+    """Begin or resume a cell with a checkpoint after every step, and leave its folder as a process
+    killed at an event would: what an orderly end writes is taken back."""
+    events = run_cell(cell, folder, "cpu", checkpoint_every=0.0)
+    path, as_killed = folder / "cells", folder / "killed"
     event = [next(events) for _ in range(at + 1)][-1]
     shutil.copytree(path, as_killed)
     events.close()
@@ -209,13 +213,15 @@ def test_a_cell_killed_again_and_again_is_the_whole_one(
     cell: Cell, whole: Path, tmp_path: Path
 ) -> None:
     for at in (1, 2, 3, 1, 2, 2):
-        assert cut_at(cell, tmp_path, at)["status"] == "running"
+        event = cut_at(cell, tmp_path, at)
+        assert isinstance(event, Running)
+        assert event.status.status == "running"
     status = end(run_cell(cell, tmp_path, "cpu"))
     path = tmp_path / "cells" / cell.key
     assert numbers(path) == numbers(whole)
-    assert status["warnings"] == []
+    assert status.warnings == []
     assert (
-        status["resumes"] == 6
+        status.resumes == 6
     )  # the first event comes before a checkpoint: what was there is not lost
     assert len(read_json(path / "environment.json")["resumes"]) == 6
     assert not list(path.glob("checkpoint*"))
@@ -233,20 +239,20 @@ def test_a_stop_in_the_middle_saves_a_checkpoint(
             return len(asked) > 2
 
         status = end(run_cell(cell, tmp_path, "cpu", stop))
-        assert (status["status"], status["reason"]) == ("interrupted", None)
-    assert status["g_steps"] > 0
+        assert (status.status, status.reason) == ("interrupted", None)
+    assert status.g_steps > 0
     path = tmp_path / "cells" / cell.key
     assert (path / "checkpoint.pt").exists()
-    assert end(run_cell(cell, tmp_path, "cpu"))["resumes"] == again
+    assert end(run_cell(cell, tmp_path, "cpu")).resumes == again
     assert numbers(path) == numbers(whole)
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
-@pytest.mark.parametrize("where", ["evaluate", "layer_rows", "save_samples"])
+@pytest.mark.parametrize("where", ["eval_rows", "layer_rows", "save_samples"])
 def test_an_interruption_while_measuring_measures_again(
     cell: Cell, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, at: int
 ) -> None:
-    function, calls = getattr(runner, where), []
+    function, calls = getattr(cell_run, where), []
 
     def interrupting(*arguments: Any) -> Any:
         calls.append(0)
@@ -254,24 +260,24 @@ def test_an_interruption_while_measuring_measures_again(
             raise Interrupted
         return function(*arguments)
 
-    monkeypatch.setattr(runner, where, interrupting)
+    monkeypatch.setattr(cell_run, where, interrupting)
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert (status["status"], status["g_steps"]) == ("interrupted", 3 * at)
-    assert end(run_cell(cell, tmp_path, "cpu"))["status"] == "done"
+    assert (status.status, status.g_steps) == ("interrupted", 3 * at)
+    assert end(run_cell(cell, tmp_path, "cpu")).status == "done"
     assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
 
 
 def test_an_interruption_at_the_very_end_has_nothing_left_to_train(
     cell: Cell, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupting(path: Path, snapshot: Snapshot) -> None:
+    def interrupting(files: CellFolder, snapshot: Snapshot) -> None:
         raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "save_generator", interrupting)
-        assert end(run_cell(cell, tmp_path, "cpu"))["status"] == "interrupted"
+        patch.setattr(cell_run, "save_generator", interrupting)
+        assert end(run_cell(cell, tmp_path, "cpu")).status == "interrupted"
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert (status["status"], status["resumes"]) == ("done", 1)
+    assert (status.status, status.resumes) == ("done", 1)
     assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
 
 
@@ -293,7 +299,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     path = tmp_path / "cells" / cell.key
     damage(path / "checkpoint.pt")
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert (status["resumes"], status["warnings"]) == (1, ["checkpoint.pt is damaged"])
+    assert (status.resumes, status.warnings) == (1, ["checkpoint.pt is damaged"])
     assert read_json(path / "environment.json")["resumes"][0]["g_steps"] == 2
     assert numbers(path) == numbers(whole)
 
@@ -306,8 +312,8 @@ def test_without_a_whole_checkpoint_the_cell_starts_anew_and_says_so(
     for name in ("checkpoint.pt", "checkpoint.before.pt"):
         truncate(path / name)
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert status["resumes"] == 0
-    assert status["warnings"] == ["checkpoint.pt is damaged", "checkpoint.before.pt is damaged"]
+    assert status.resumes == 0
+    assert status.warnings == ["checkpoint.pt is damaged", "checkpoint.before.pt is damaged"]
     assert numbers(path) == numbers(whole)
 
 
@@ -320,8 +326,8 @@ def test_rows_that_were_cut_or_changed_are_written_again(
     content = (path / name).read_bytes()
     (path / name).write_bytes(content[:-5])  # a line cut short
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert status["warnings"]
-    assert all(name in warning for warning in status["warnings"])
+    assert status.warnings
+    assert all(name in warning for warning in status.warnings)
     assert numbers(path) == numbers(whole)
 
 
@@ -333,7 +339,7 @@ def test_a_row_written_after_the_checkpoint_is_dropped(
     for file in path.glob("*.jsonl"):
         with file.open("a") as rows:
             rows.write(json.dumps({"schema": 1, "g_step": 4, "cut": "sho"})[:-4])
-    assert end(run_cell(cell, tmp_path, "cpu"))["resumes"] == 1
+    assert end(run_cell(cell, tmp_path, "cpu")).resumes == 1
     assert numbers(path) == numbers(whole)
 
 
@@ -343,18 +349,113 @@ def test_a_checkpoint_of_something_else_is_not_continued(
 ) -> None:
     with monkeypatch.context() as patch:
         if other == "code":
-            patch.setattr(attempt, "code_hash", lambda cell: "0ther")
+            patch.setattr(record, "training_code", lambda cell: "0ther")
         if other == "format":
-            patch.setattr(attempt, "SCHEMA", 0)
+            patch.setattr(record, "FORMAT", 0)
         schedule = {"schedule": [0, 1]} if other == "evaluation options" else {}
         cut_at(replace(cell, evaluation=cell.evaluation.replaced(**schedule)), tmp_path, 4)
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert status["resumes"] == 0
-    assert status["warnings"] == [
+    assert status.resumes == 0
+    assert status.warnings == [
         f"checkpoint.pt is of other {other}",
         f"checkpoint.before.pt is of other {other}",
     ]
     assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
+
+
+def test_a_checkpoint_of_the_first_format_is_passed_over(
+    cell: Cell, whole: Path, tmp_path: Path
+) -> None:
+    """It held tuples that were read by position, under other names."""
+    cut_at(cell, tmp_path, 4)
+    path = tmp_path / "cells" / cell.key
+    (path / "checkpoint.before.pt").unlink()
+    made_by = {
+        "format": 1,
+        "code": record.training_code(cell),
+        "evaluation options": cell.evaluation_hash,
+    }
+    counted = (0.1, None, {}, (1.0, 1.0), 1.0, False, None)
+    training = {
+        "at": ((2, 32, 0.5, *counted), 2),
+        "clocks": (0.0, 0.0, 0.0),
+        "trace": torch.zeros(0, 6),
+        "parts": [{"weight": torch.ones(1)}] * 4,
+    }
+    status = {"status": "running", "g_steps": 2}
+    rows = {"steps.jsonl": (10**6, "not the rows that are there")}
+    former = {"train": training, "status": status, "handled": True, "paces": [1.0], "rows": rows}
+    buffer = io.BytesIO()
+    torch.save(former | {"made_by": made_by}, buffer)
+    checksum = hashlib.sha256(buffer.getvalue()).hexdigest().encode()
+    (path / "checkpoint.pt").write_bytes(checksum + b"\n" + buffer.getvalue())
+    last = end(run_cell(cell, tmp_path, "cpu"))
+    assert (last.status, last.resumes) == ("done", 0)
+    assert last.warnings == ["checkpoint.pt is of other format"]
+    assert numbers(path) == numbers(whole)
+
+
+def test_a_state_through_a_checkpoint_has_the_same_parts(cell: Cell) -> None:
+    """Names, numbers and types: of the counters, too."""
+    *_, snapshot = train(cell, "cpu")
+    assert snapshot.state is not None
+    loaded = through_a_file(snapshot.state)
+    assert loaded.progress == snapshot.progress
+    assert same(vars(loaded.counters), vars(snapshot.counters))
+    assert isinstance(loaded.counters.forwards, tuple)
+    assert same(parts(loaded), parts(snapshot.state))
+    assert same(loaded.trace, snapshot.state.trace)
+
+
+def test_an_interrupt_after_the_commit_leaves_the_result(
+    cell: Cell, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker then finds the cell finished."""
+
+    def interrupting(files: CellFolder) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr(cell_run, "drop_checkpoints", interrupting)
+    with pytest.raises(Interrupted):
+        end(run_cell(cell, tmp_path, "cpu"))
+    assert ResultSet(tmp_path).cell(cell.key).status.status == "done"
+    assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
+
+
+def test_a_mistake_that_a_cell_finds_is_an_error_of_this_cell(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on with other cells: only a folder that cannot be written to ends it."""
+
+    def refusing(*arguments: Any) -> Any:
+        raise UserError("no such weights")
+
+    monkeypatch.setattr(cell_run, "open_instrument", refusing)
+    status = end(run_cell(cell, tmp_path, "cpu"))
+    assert (status.status, status.reason) == ("error", "UserError: no such weights")
+    monkeypatch.setattr(cell_run, "open_workbench", refusing)
+    assert end(run_cell(cell, tmp_path, "cpu")).status == "error"
+
+
+@pytest.mark.parametrize("writer", ["write", "save", "commit"])
+def test_a_folder_that_cannot_be_written_to_ends_the_run(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
+) -> None:
+    """Whatever the error of the file system is: here a stale handle, without a file's name."""
+
+    def stale(*arguments: Any) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    events = run_cell(cell, tmp_path, "cpu")
+    if writer != "write":
+        next(events)
+    monkeypatch.setattr(record.CellRecord, writer, stale)
+    with pytest.raises(UserError, match="Stale file handle; what is committed stays"):
+        if writer == "save":
+            next(events)
+            events.throw(Interrupted)
+        else:
+            end(events)
 
 
 def test_a_checkpoint_of_another_protocol_is_not_continued(
@@ -362,11 +463,11 @@ def test_a_checkpoint_of_another_protocol_is_not_continued(
 ) -> None:
     """Data edited, or a classifier trained anew, since the cell was cut off."""
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "protocol_id", lambda instrument: "0ther")
+        patch.setattr(cell_run, "protocol_id", lambda instrument: "0ther")
         cut_at(cell, tmp_path, 4)
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert (status["status"], status["resumes"]) == ("done", 0)
-    assert status["warnings"][0].startswith(
+    assert (status.status, status.resumes) == ("done", 0)
+    assert status.warnings[0].startswith(
         "the checkpoint was measured under protocol 0ther, now it is "
     )
     assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
@@ -383,10 +484,10 @@ def test_a_checkpoint_of_another_protocol_is_not_continued(
 )
 def test_budgets_and_schedules(changed: dict[str, Any], tmp_path: Path) -> None:
     cell = small_cell("wgan_gp", **{"steps": 6, "evaluation": {}} | changed)
-    assert end(run_cell(cell, tmp_path / "whole", "cpu"))["status"] == "done"
+    assert end(run_cell(cell, tmp_path / "whole", "cpu")).status == "done"
     for at in (3, 2, 4):
         cut_at(cell, tmp_path, at)
-    assert end(run_cell(cell, tmp_path, "cpu"))["resumes"] == 3
+    assert end(run_cell(cell, tmp_path, "cpu")).resumes == 3
     assert numbers(tmp_path / "cells" / cell.key) == numbers(
         tmp_path / "whole" / "cells" / cell.key
     )
@@ -402,10 +503,10 @@ def test_a_cell_that_diverges_after_a_resume(
             yield snapshot
 
     cut_at(cell, tmp_path, 4)
-    monkeypatch.setattr(runner, "train", poisoned)
+    monkeypatch.setattr(cell_run, "train", poisoned)
     cut_at(cell, tmp_path, 3)
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert (status["status"], status["onset"]) == ("diverged", 6)
+    assert (status.status, status.onset) == ("diverged", 6)
     assert not list((tmp_path / "cells" / cell.key).glob("checkpoint*"))
 
 
@@ -413,10 +514,10 @@ def test_a_budget_in_seconds_goes_on_where_it_stood(tmp_path: Path) -> None:
     cell = small_cell("wgan_gp", steps=None, seconds=0.3, evaluation={"schedule": [0, 0.5, 1]})
     cut_at(cell, tmp_path, 6)
     status = end(run_cell(cell, tmp_path, "cpu"))
-    assert (status["status"], status["resumes"]) == ("done", 1)
-    assert 0.3 <= status["train_seconds"] < 3
+    assert (status.status, status.resumes) == ("done", 1)
+    assert 0.3 <= status.train_seconds < 3
     steps = [row["g_step"] for row in read_rows(tmp_path / "cells" / cell.key / "steps.jsonl")]
-    assert steps == list(range(1, status["g_steps"] + 1))
+    assert steps == list(range(1, status.g_steps + 1))
 
 
 WRITERS = ("replace", "fsync", "unlink", "truncate", "rmdir", "mkdir")
@@ -448,7 +549,7 @@ def test_a_kill_at_any_write_loses_nothing(
         try:
             for name in WRITERS:
                 setattr(os, name, killing(getattr(os, name)))
-            code = int(end(run_cell(cell, folder, "cpu", checkpoint_every=0.0))["status"] != "done")
+            code = int(end(run_cell(cell, folder, "cpu", checkpoint_every=0.0)).status != "done")
         finally:
             os._exit(code)
 
@@ -463,9 +564,9 @@ def test_a_kill_at_any_write_loses_nothing(
         if start.exists():
             shutil.copytree(start, folder)
         code = change(n, folder)
-        status = cell_status(folder, cell.key).get("status", "missing")
+        status = ResultSet(folder).cell(cell.key).status.status
         if status != "done":  # else the kill came after the commit, or before anything was touched
-            assert end(run_cell(cell, folder, "cpu"))["status"] == "done"
+            assert end(run_cell(cell, folder, "cpu")).status == "done"
         path = folder / "cells" / cell.key
         assert numbers(path) == numbers(whole)
         assert status == "done" or not [file for file in path.rglob(".*") if file.name != ".lock"]
@@ -484,13 +585,13 @@ def test_a_dataset_that_has_vanished_leaves_its_cell_to_the_next_run(
         raise FileNotFoundError(2, "No such file or directory", "/data/gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "make_dataset", gone)
+        patch.setattr(cell_run, "load_dataset", gone)
         status = end(run_cell(cell, tmp_path, "cpu"))
-    assert status["status"] == "interrupted"
-    assert status["reason"].startswith(
+    assert status.status == "interrupted"
+    assert status.reason.startswith(
         "dataset gaussians8: [Errno 2] No such file or directory: '/data/gone'"
     )
-    assert end(run_cell(cell, tmp_path, "cpu"))["resumes"] == 2
+    assert end(run_cell(cell, tmp_path, "cpu")).resumes == 2
     assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
 
 
@@ -502,36 +603,35 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
 
     cut_at(cell, tmp_path, 4)
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "append_rows", full)
+        patch.setattr(cell_run, "append_rows", full)
         with pytest.raises(UserError, match="No space left on device; what is committed stays"):
             end(run_cell(cell, tmp_path, "cpu"))
-    assert end(run_cell(cell, tmp_path, "cpu"))["status"] == "done"
+    assert end(run_cell(cell, tmp_path, "cpu")).status == "done"
     assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)
 
 
 def test_the_clocks_go_on_and_add_up(cell: Cell, tmp_path: Path) -> None:
     began = time.perf_counter()
     status = end(run_cell(cell, tmp_path / "once", "cpu"))
-    assert (
-        0.9 * (time.perf_counter() - began)
-        < sum(status[clock] for clock in CLOCKS)
-        < time.perf_counter() - began
-    )
+    wall = time.perf_counter() - began
+    assert 0.9 * wall < seconds_spent(status) < time.perf_counter() - began
     wall = 0.0
     for calls in (2, 2, 10**9):
         asked = iter(range(calls))
         began = time.perf_counter()
         status = end(run_cell(cell, tmp_path, "cpu", lambda asked=asked: next(asked, None) is None))
         wall += time.perf_counter() - began
-        assert 0.9 * wall < sum(status[clock] for clock in CLOCKS) < wall
-    assert (status["status"], status["resumes"]) == ("done", 2)
-    assert all(status[clock] > 0 for clock in CLOCKS if clock != "compile_seconds")
+        assert 0.9 * wall < seconds_spent(status) < wall
+    assert (status.status, status.resumes) == ("done", 2)
+    clocks = [clock for clock in WALL_CLOCKS if clock != "compile_seconds"]
+    assert all(getattr(status, clock) > 0 for clock in clocks)
 
 
 def test_a_checkpoint_is_due_every_minute_and_no_oftener_than_it_is_cheap(
     cell: Cell, tmp_path: Path
 ) -> None:
-    at = attempt.Attempt(cell, tmp_path / cell.key, "cpu")
+    files = CellFolder(tmp_path / cell.key)
+    at = record.CellRecord(cell, files, "cpu", time.perf_counter)
     for since, cost, due in (
         (59, 0, False),
         (61, 0, True),
@@ -539,6 +639,6 @@ def test_a_checkpoint_is_due_every_minute_and_no_oftener_than_it_is_cheap(
         (61, 1.3, False),
         (66, 1.3, True),
     ):
-        at.saved, at.cost = time.monotonic() - since, cost
-        assert at.due(60.0) == due
-    assert at.due(0.0)
+        at.saved_at, at.checkpoint_cost = time.monotonic() - since, cost
+        assert at.is_checkpoint_due(60.0) == due
+    assert at.is_checkpoint_due(0.0)

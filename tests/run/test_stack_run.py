@@ -4,23 +4,26 @@ others."""
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
-from benchmark.run import record as attempt
-from benchmark.run import run_cell as runner
-from benchmark.run import run_stack as stacked_runner
-from benchmark.run.run_cell import Event, Interrupted, run_cell
-from benchmark.run.run_stack import run_stack
-from benchmark.store.clocks import CLOCKS
+from benchmark.run.cell import cell_run, record, stack_run
+from benchmark.run.cell.cell_run import CellEvent, Interrupted, run_cell
+from benchmark.run.events import Running
+from benchmark.store.clocks import seconds_spent
 from benchmark.store.files import read_json, read_rows
+from benchmark.store.layout import ResultSet
+from benchmark.store.schema import Status
+from benchmark.train import loop as train_module
 from benchmark.train.execution.iteration import StackRefused
-from benchmark.train.loop import train_stack
+from benchmark.train.loop import never, train_stack
 from tests.helpers.cells import small_cell
 from tests.run.test_resume import numbers
 from variants.objectives import wgan_gp
@@ -35,7 +38,7 @@ CELLS = [
 def no_reference() -> Iterator[None]:
     """The reference workload would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attempt, "reference_workload", lambda device: (1.0, None))
+        patch.setattr(record, "reference_workload", lambda device: (1.0, None))
         yield
 
 
@@ -45,13 +48,22 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
     for cell in CELLS:
         *_, last = run_cell(cell, folder, "cpu")
-        assert last["status"] == "done"
+        assert last.status.status == "done"
     return folder
 
 
-def ends(events: Iterator[Event]) -> list[Event]:
+def run_stack(
+    cells: list[Cell],
+    folder: Path,
+    stop: Callable[[], bool] = never,
+    checkpoint_every: float = 60.0,
+) -> Generator[CellEvent, None, None]:
+    return stack_run.run_stack(cells, folder, "cpu", stop, checkpoint_every)
+
+
+def ends(events: Iterable[CellEvent]) -> list[Status]:
     """How the cells ended, in their order."""
-    last = {event["key"]: event for event in events}
+    last = {event.key: event.status for event in events}
     return [last[cell.key] for cell in CELLS]
 
 
@@ -74,16 +86,17 @@ def same(ours: Any, theirs: Any) -> bool:
     return bool(ours == theirs)
 
 
+def has_saved(event: CellEvent) -> bool:
+    return isinstance(event, Running) and event.checkpoint
+
+
 def cut_at(folder: Path, n: int, cells: list[Cell] = CELLS) -> None:
     """Run a stack with a checkpoint after every step, and leave its folders as a process killed at
     the n-th event of a checkpoint would: what an orderly end writes is taken back."""
-    events, path, as_killed = (
-        run_stack(cells, folder, "cpu", checkpoint_every=0.0),
-        folder / "cells",
-        folder / "killed",
-    )
+    events = run_stack(cells, folder, checkpoint_every=0.0)
+    path, as_killed = folder / "cells", folder / "killed"
     for _ in range(n):
-        while not next(events).get("checkpoint"):
+        while not has_saved(next(events)):
             pass
     shutil.copytree(path, as_killed)
     events.close()
@@ -92,44 +105,39 @@ def cut_at(folder: Path, n: int, cells: list[Cell] = CELLS) -> None:
 
 
 def test_every_cell_of_a_stack_is_that_of_its_own_run(alone: Path, tmp_path: Path) -> None:
-    events = [*run_stack(CELLS, tmp_path, "cpu")]
+    events = [*run_stack(CELLS, tmp_path)]
     assert_like(tmp_path, alone)
-    for cell, last in zip(CELLS, ends(iter(events)), strict=True):
-        assert (last["status"], last["execution"]["stack"], last["execution"]["fallback"]) == (
-            "done",
-            3,
-            None,
-        )
+    for cell, last in zip(CELLS, ends(events), strict=True):
+        assert last.status == "done"
+        assert (last.execution.stack, last.execution.fallback) == (3, None)
         path = tmp_path / "cells" / cell.key
         assert read_json(path / "status.json")["execution"]["mode"] == "eager"
         assert {file.name for file in path.iterdir()} == {
             file.name for file in (alone / "cells" / cell.key).iterdir()
         }
-    steps = [event["g_steps"] for event in events]
+    steps = [event.status.g_steps for event in events]
     assert steps == sorted(steps)  # in lockstep: nobody is ahead
 
 
 def test_the_clocks_of_a_stack_add_up_to_its_time(tmp_path: Path) -> None:
     began = time.perf_counter()
-    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    last = ends(run_stack(CELLS, tmp_path))
     wall = time.perf_counter() - began
-    assert 0.6 * wall < sum(status[clock] for status in last for clock in CLOCKS) < wall
-    assert len({status["train_seconds"] for status in last}) == 1
-    assert all(status["other_seconds"] >= 0 for status in last)
+    assert 0.6 * wall < sum(map(seconds_spent, last)) < wall
+    assert len({status.train_seconds for status in last}) == 1
+    assert all(status.other_seconds >= 0 for status in last)
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 12])
 def test_a_killed_stack_goes_on_from_its_checkpoints(n: int, alone: Path, tmp_path: Path) -> None:
     """Together, those whose checkpoints are of one step: the kill may come between two of them."""
     cut_at(tmp_path, n)
-    last = ends(run_stack(CELLS, tmp_path, "cpu"))
+    last = ends(run_stack(CELLS, tmp_path))
     assert_like(tmp_path, alone)
     saved = [n // 3 + (n % 3 > index) for index in range(3)]  # checkpoints of each cell
-    assert [status["resumes"] for status in last] == [int(number > 0) for number in saved]
-    assert [status["execution"]["stack"] for status in last] == [
-        saved.count(number) for number in saved
-    ]
-    assert not any(status["warnings"] for status in last)
+    assert [status.resumes for status in last] == [int(number > 0) for number in saved]
+    assert [status.execution.stack for status in last] == [saved.count(number) for number in saved]
+    assert not any(status.warnings for status in last)
 
 
 def test_a_cell_of_a_stack_goes_on_alone_and_one_of_its_own_in_a_stack(
@@ -137,10 +145,11 @@ def test_a_cell_of_a_stack_goes_on_alone_and_one_of_its_own_in_a_stack(
 ) -> None:
     cut_at(tmp_path, 6)
     *_, last = run_cell(CELLS[1], tmp_path, "cpu")
-    assert (last["status"], last["resumes"], last["execution"]["stack"]) == ("done", 1, 1)
+    status = last.status
+    assert (status.status, status.resumes, status.execution.stack) == ("done", 1, 1)
     both = [CELLS[0], CELLS[2]]
     events = run_cell(CELLS[0], tmp_path / "again", "cpu", checkpoint_every=0.0)
-    while next(events)["g_steps"] < 1:
+    while next(events).status.g_steps < 1:
         pass
     events.close()
     cut_at(tmp_path / "again", 3, [CELLS[2]])
@@ -148,8 +157,8 @@ def test_a_cell_of_a_stack_goes_on_alone_and_one_of_its_own_in_a_stack(
     for cell in both:
         shutil.rmtree(tmp_path / "cells" / cell.key, ignore_errors=True)
         shutil.copytree(tmp_path / "again" / "cells" / cell.key, tmp_path / "cells" / cell.key)
-    last = {event["key"]: event for event in run_stack(both, tmp_path, "cpu")}
-    assert {status["resumes"] for status in last.values()} == {1}
+    last = {event.key: event.status for event in run_stack(both, tmp_path)}
+    assert {status.resumes for status in last.values()} == {1}
     assert_like(tmp_path, alone)
 
 
@@ -161,12 +170,12 @@ def test_a_stop_saves_every_cell_at_the_same_step(after: int, alone: Path, tmp_p
         asked.append(0)
         return len(asked) > after
 
-    last = ends(run_stack(CELLS, tmp_path, "cpu", stop))
-    assert {status["status"] for status in last} == {"interrupted"}
-    assert len({status["g_steps"] for status in last}) == 1
-    again = ends(run_stack(CELLS, tmp_path, "cpu"))
-    assert [status["execution"]["stack"] for status in again] == [3, 3, 3]
-    assert [status["resumes"] for status in again] == [int(after > 0)] * 3
+    last = ends(run_stack(CELLS, tmp_path, stop))
+    assert {status.status for status in last} == {"interrupted"}
+    assert len({status.g_steps for status in last}) == 1
+    again = ends(run_stack(CELLS, tmp_path))
+    assert [status.execution.stack for status in again] == [3, 3, 3]
+    assert [status.resumes for status in again] == [int(after > 0)] * 3
     assert_like(tmp_path, alone)
 
 
@@ -176,43 +185,43 @@ def test_an_interruption_while_one_is_measured_saves_all(
 ) -> None:
     """As the signal of a worker that has to end: who is interrupted measures again, who has yet to
     measure does."""
-    evaluate, calls = runner.evaluate, []
+    measure, calls = cell_run.eval_rows, []
 
     def interrupting(*arguments: Any) -> Any:
         calls.append(0)
         if len(calls) == at + 1:
             raise Interrupted
-        return evaluate(*arguments)
+        return measure(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "evaluate", interrupting)
-        last = ends(run_stack(CELLS, tmp_path, "cpu", lambda: len(calls) > at))
+        patch.setattr(cell_run, "eval_rows", interrupting)
+        last = ends(run_stack(CELLS, tmp_path, lambda: len(calls) > at))
     left = [
-        cell for cell, status in zip(CELLS, last, strict=True) if status["status"] == "interrupted"
+        cell for cell, status in zip(CELLS, last, strict=True) if status.status == "interrupted"
     ]
     assert (len(calls), len(left)) == (
         at + 1,
         1 if at == 8 else 3,
     )  # the others had come to their end
-    assert {status["g_steps"] for status in last} == {3 * (at // 3)}
-    assert {
-        event["execution"]["stack"]
-        for event in run_stack(left, tmp_path, "cpu")
-        if "execution" in event
-    } == {len(left)} | ({3} if at == 8 else set())
+    assert {status.g_steps for status in last} == {3 * (at // 3)}
+    stacks = {
+        event.status.execution.stack
+        for event in run_stack(left, tmp_path)
+        if event.status.execution
+    }
+    assert stacks == {len(left)} | ({3} if at == 8 else set())
     assert_like(tmp_path, alone)
 
 
 @pytest.mark.parametrize("at", [0, 2, 7, 11])
 def test_an_interruption_between_two_events_saves_all(at: int, alone: Path, tmp_path: Path) -> None:
-    events = run_stack(CELLS, tmp_path, "cpu", checkpoint_every=0.0)
+    events = run_stack(CELLS, tmp_path, checkpoint_every=0.0)
     seen = [next(events) for _ in range(at + 1)]
-    last = {event["key"]: event for event in [*seen, events.throw(Interrupted), *events]}
-    assert {status["status"] for status in last.values()} == {"interrupted"}
-    assert len({status["g_steps"] for status in last.values()}) == 1
-    assert {status["execution"]["stack"] for status in ends(run_stack(CELLS, tmp_path, "cpu"))} == {
-        3
-    }
+    last = ends([*seen, events.throw(Interrupted), *events])
+    assert {status.status for status in last} == {"interrupted"}
+    assert len({status.g_steps for status in last}) == 1
+    again = ends(run_stack(CELLS, tmp_path))
+    assert {status.execution.stack for status in again} == {3}
     assert_like(tmp_path, alone)
 
 
@@ -228,11 +237,11 @@ def test_an_interruption_of_the_training_loses_only_what_came_after_the_checkpoi
             yield snapshots
 
     with monkeypatch.context() as patch:
-        patch.setattr(stacked_runner, "train_stack", interrupting)
-        last = ends(run_stack(CELLS, tmp_path, "cpu", checkpoint_every=0.0))
-    assert [(status["status"], status["g_steps"]) for status in last] == [("interrupted", 2)] * 3
-    last = ends(run_stack(CELLS, tmp_path, "cpu"))
-    assert [(status["resumes"], status["execution"]["stack"]) for status in last] == [(1, 3)] * 3
+        patch.setattr(stack_run, "train_stack", interrupting)
+        last = ends(run_stack(CELLS, tmp_path, checkpoint_every=0.0))
+    assert [(status.status, status.g_steps) for status in last] == [("interrupted", 2)] * 3
+    last = ends(run_stack(CELLS, tmp_path))
+    assert [(status.resumes, status.execution.stack) for status in last] == [(1, 3)] * 3
     assert_like(tmp_path, alone)
 
 
@@ -245,9 +254,9 @@ def test_one_that_diverges_ends_alone(
                 next(snapshots[1].D.parameters()).data.fill_(torch.nan)
             yield snapshots
 
-    monkeypatch.setattr(stacked_runner, "train_stack", poisoned)
-    last = ends(run_stack(CELLS, tmp_path, "cpu"))
-    assert [(status["status"], status["onset"]) for status in last] == [
+    monkeypatch.setattr(stack_run, "train_stack", poisoned)
+    last = ends(run_stack(CELLS, tmp_path))
+    assert [(status.status, status.onset) for status in last] == [
         ("done", None),
         ("diverged", 3),
         ("done", None),
@@ -262,18 +271,18 @@ def test_one_that_diverges_ends_alone(
 def test_what_goes_wrong_in_measuring_one_is_its_own(
     error: type[Exception], alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = runner.evaluate
+    measure = cell_run.eval_rows
 
     def failing(snapshot: Any, *rest: Any) -> Any:
         if snapshot.cell == CELLS[0] and snapshot.g_steps:
             raise error("planted")
-        return evaluate(snapshot, *rest)
+        return measure(snapshot, *rest)
 
-    monkeypatch.setattr(runner, "evaluate", failing)
-    last = ends(run_stack(CELLS, tmp_path, "cpu"))
-    assert [status["status"] for status in last[1:]] == ["done", "done"]
-    assert last[0]["status"] == ("error" if error is RuntimeError else "diverged")
-    assert "planted" in last[0]["reason"]
+    monkeypatch.setattr(cell_run, "eval_rows", failing)
+    last = ends(run_stack(CELLS, tmp_path))
+    assert [status.status for status in last[1:]] == ["done", "done"]
+    assert last[0].status == ("error" if error is RuntimeError else "diverged")
+    assert "planted" in last[0].reason
     assert_like(tmp_path, alone, CELLS[1:])
 
 
@@ -288,8 +297,8 @@ def test_an_error_of_the_training_ends_all(tmp_path: Path, monkeypatch: pytest.M
         return g_loss(self, *arguments)
 
     monkeypatch.setattr(wgan_gp.Objective, "g_loss", failing)
-    last = ends(run_stack(CELLS, tmp_path, "cpu"))
-    assert [(status["status"], status["reason"]) for status in last] == [
+    last = ends(run_stack(CELLS, tmp_path))
+    assert [(status.status, status.reason) for status in last] == [
         ("error", "RuntimeError: planted fault")
     ] * 3
     for cell in CELLS:
@@ -305,11 +314,11 @@ def test_a_refused_stack_runs_one_after_the_other_and_says_so(
         yield from train_stack(cells, *rest)
 
     cut_at(tmp_path, 6)
-    monkeypatch.setattr(stacked_runner, "train_stack", refusing)
-    for status in ends(run_stack(CELLS, tmp_path, "cpu")):
-        execution = status["execution"]
-        assert (status["status"], status["resumes"], execution["stack"]) == ("done", 1, 1)
-        assert execution["fallback"] == "not stacked: planted"
+    monkeypatch.setattr(stack_run, "train_stack", refusing)
+    for status in ends(run_stack(CELLS, tmp_path)):
+        execution = status.execution
+        assert (status.status, status.resumes, execution.stack) == ("done", 1, 1)
+        assert execution.fallback == "not stacked: planted"
     assert_like(tmp_path, alone)
 
 
@@ -319,22 +328,22 @@ def test_another_execution_goes_on_from_a_checkpoint_and_says_so(
     def relabelled(*arguments: Any) -> Iterator[Any]:
         for snapshots in train_stack(*arguments):
             for snapshot in snapshots:
-                snapshot.execution["mode"] = "graphed"
+                snapshot.execution.mode = "graphed"
             yield snapshots
 
     with monkeypatch.context() as patch:
-        patch.setattr(stacked_runner, "train_stack", relabelled)
+        patch.setattr(stack_run, "train_stack", relabelled)
         cut_at(tmp_path, 6)
     line = "the checkpoint is of execution graphed, and from there on it is eager"
-    last = ends(run_stack(CELLS, tmp_path, "cpu"))
-    assert [(status["resumes"], status["warnings"]) for status in last] == [(1, [line])] * 3
+    last = ends(run_stack(CELLS, tmp_path))
+    assert [(status.resumes, status.warnings) for status in last] == [(1, [line])] * 3
     assert_like(tmp_path, alone)
 
 
 def test_where_nothing_can_be_written_the_others_are_saved(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append: Callable[..., None] = runner.append_rows
+    append: Callable[..., None] = cell_run.append_rows
 
     def full(path: Path, rows: Any) -> None:
         if CELLS[1].key in str(path) and rows and rows[0].get("g_step"):
@@ -342,12 +351,63 @@ def test_where_nothing_can_be_written_the_others_are_saved(
         append(path, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "append_rows", full)
-        with pytest.raises(
-            runner.UserError, match="No space left on device; what is committed stays"
-        ):
-            [*run_stack(CELLS, tmp_path, "cpu")]
-    last = ends(run_stack(CELLS, tmp_path, "cpu"))
-    assert {status["status"] for status in last} == {"done"}
+        patch.setattr(cell_run, "append_rows", full)
+        with pytest.raises(UserError, match="No space left on device; what is committed stays"):
+            [*run_stack(CELLS, tmp_path)]
+    last = ends(run_stack(CELLS, tmp_path))
+    assert {status.status for status in last} == {"done"}
     assert_like(tmp_path, alone)
     assert os.listdir(tmp_path) == ["cells"]
+
+
+def test_an_interrupt_as_a_cell_is_opened_saves_the_others(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own status is left to the worker, as nothing is lost."""
+    cut_at(tmp_path, 6)
+    resume = record.CellRecord.open
+
+    def interrupting(self: record.CellRecord) -> Any:
+        if self.cell == CELLS[1]:
+            raise Interrupted
+        return resume(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record.CellRecord, "open", interrupting)
+        with pytest.raises(Interrupted):
+            [*run_stack(CELLS, tmp_path)]
+    statuses = [ResultSet(tmp_path).cell(cell.key).status.status for cell in CELLS]
+    assert statuses == ["interrupted", "running", "running"]
+    assert {status.status for status in ends(run_stack(CELLS, tmp_path))} == {"done"}
+    assert_like(tmp_path, alone)
+
+
+def test_the_tensors_of_a_checkpoint_are_free_once_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would count as memory of the training."""
+    left: list[weakref.ref[Any]] = []
+
+    def watched(cells: Any, device: str, states: Any, *rest: Any) -> Iterator[Any]:
+        for state in states:
+            left.append(weakref.ref(state))
+            left.extend(map(weakref.ref, state.networks["generator"].values()))
+        del state
+        training = train_stack(cells, device, states, *rest)
+        del states
+        for number, snapshots in enumerate(training):
+            assert (number == 0) or not any(reference() is not None for reference in left)
+            yield snapshots
+            del snapshots
+
+    cut_at(tmp_path, 6)
+    monkeypatch.setattr(stack_run, "train_stack", watched)
+    assert {status.status for status in ends(run_stack(CELLS, tmp_path))} == {"done"}
+    assert len(left) > 3
+    monkeypatch.undo()
+    cut_at(tmp_path / "one", 2, [CELLS[0]])
+    left.clear()
+    monkeypatch.setattr(train_module, "train_stack", watched)
+    *_, last = run_cell(CELLS[0], tmp_path / "one", "cpu")
+    assert (last.status.status, last.status.resumes) == ("done", 1)
+    assert len(left) > 1

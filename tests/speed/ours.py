@@ -1,5 +1,5 @@
-"""This project's side of the races: one iteration (critic steps and generator step) per call,
-batches, latents and noise drawn on the device."""
+"""Our side of the races: one iteration (critic steps and generator step) per call. Batches, latents
+and noise are drawn on the device."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 import variants
+from benchmark.matrix.options import Training
 from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
 from benchmark.train.inputs import Inputs, Streams, draw_inputs
@@ -22,12 +23,9 @@ from tests.speed.textbook import SHAPES, networks, points, raw_images
 def training_data(architecture: str, device: str) -> Tensor:
     """What the architecture learns from, on the device: images in its size, uint8, or points."""
     shape = SHAPES[architecture]
-    data = (
-        points()
-        if len(shape) == 1
-        else transforms.resize(raw_images(), list(shape[1:]), antialias=True)
-    )
-    return data.to(device)
+    if len(shape) == 1:
+        return points().to(device)
+    return transforms.resize(raw_images(), list(shape[1:]), antialias=True).to(device)
 
 
 def iteration(
@@ -52,12 +50,12 @@ def iteration(
 
 
 def timed(iteration: Iteration, batches: Resident) -> Callable[[], Any]:
-    """The iteration warmed up, as what is called once per iteration, every seed with streams of its
-    own, and the facts of its execution."""
+    """A function of one iteration, warmed up. Every seed has its own streams; `facts` of the
+    function says how it runs."""
     streams = [
         Streams(seed, torch.Generator(iteration.device)) for seed in range(len(iteration.networks))
     ]
-    options = {"batch_size": batches.batch_size, "generator_batch_multiple": 1}
+    options = Training(batch_size=batches.batch_size, steps=1)
     latent_dim = iteration.networks[0][0].latent_dim
     numbers = count()
 
@@ -68,7 +66,8 @@ def timed(iteration: Iteration, batches: Resident) -> Callable[[], Any]:
         iteration(draws(next(numbers)))
 
     iteration.warm_up(lambda: list(draws()))
-    iterate.facts = iteration.facts() | {"compile_seconds": iteration.compile_seconds}  # type: ignore[attr-defined]
+    facts = iteration.facts() | {"compile_seconds": iteration.compile_seconds}
+    iterate.facts = facts  # type: ignore[attr-defined]
     return iterate
 
 

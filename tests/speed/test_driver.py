@@ -30,10 +30,8 @@ from benchmark.store.files import read_json
 
 CELLS = int(os.environ.get("GANBENCH_SIMULATED", "100000"))
 GPUS = 1000
-SECONDS = {
-    "mlp": 8.0,
-    "dcgan": 12.0,
-}  # medians of the quick matrix on 2 CPU cores, as on its leaderboard
+# medians of the quick matrix on 2 CPU cores, as on its leaderboard
+SECONDS = {"mlp": 8.0, "dcgan": 12.0}
 
 
 class Simulated(ray.Pool):

@@ -1,7 +1,8 @@
-"""`make speed`: measuring a checkpoint beside torch-fidelity's `calculate_metrics`, called per
-checkpoint as its users call it: the same images, extractor and metrics, its cache on for the real
-images and off for the generated ones, which are new every time. In turn, each in a process of its
-own.
+"""`make speed`: measuring a checkpoint against a call of torch-fidelity's `calculate_metrics`, once
+per checkpoint as its users call it. In turn, each in a process of its own.
+
+Both have the same images, extractor and metrics. torch-fidelity's cache is on for the real images
+and off for the generated ones, which are new every time.
 
 The values are compared: torch-fidelity takes the same features in float32, in batches of 64, and
 KID, precision and recall of them in float32 too. Its save_cpu_ram is on: the images lie in memory,
@@ -18,8 +19,8 @@ import torch
 
 from benchmark.matrix.cell import Choice
 from tests.helpers.cells import EVALUATION
-from tests.studies.recorded import append, row, show
-from tests.studies.turns import Contender, race
+from tests.speed.recorded import append, row, show
+from tests.speed.turns import Contender, race
 
 FULL = bool(os.environ.get("GANBENCH_FULL"))
 INCEPTION = "inception-v3-compat"
@@ -54,9 +55,9 @@ class Noise:
         return self._draw(1)
 
     def _draw(self, seed: int) -> torch.Tensor:
-        coarse = torch.randint(
-            256, (self.n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
-        )
+        generator = torch.Generator().manual_seed(seed)
+        shape = (self.n, 3, 8, 8)
+        coarse = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
         return coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)
 
 
@@ -65,10 +66,10 @@ def pictures(name: str, n: int) -> tuple[Any, torch.Tensor]:
     from benchmark.train.data import make_dataset
 
     dataset = Noise(n) if name == "noise" else make_dataset(Choice(name))
-    real, generator = dataset.train(), torch.Generator().manual_seed(0)
-    one, other = (
-        real[torch.randint(len(real), (n,), generator=generator)].float() for _ in range(2)
-    )
+    real = dataset.train()
+    generator = torch.Generator().manual_seed(0)
+    one = real[torch.randint(len(real), (n,), generator=generator)].float()
+    other = real[torch.randint(len(real), (n,), generator=generator)].float()
     return dataset, (0.8 * one + 0.2 * other).round().to(torch.uint8)
 
 
@@ -170,8 +171,8 @@ def test_beside_a_call_of_torch_fidelity(
         "n_real": n_real,
         "size": size,
         "weights": str(weights),
+        "folder": str(tmp_path),
     }
-    options |= {"folder": str(tmp_path)}
     contenders = [
         Contender("ganbench", ours, options),
         Contender("torch-fidelity", theirs, options, worker=False),
@@ -183,16 +184,12 @@ def test_beside_a_call_of_torch_fidelity(
     assert not mine.failed, mine.failed
     assert not reference.failed, reference.failed
     found = row("measuring", device, f"{extractor} {n} against {n_real} {name}", mine, reference)
-    benchmark.extra_info |= {
-        key: found[key] for key in ("ratio", "ratio_low", "ratio_high", "rounds")
-    }
-    benchmark.extra_info["values"] = values = {
-        name: (mine.facts[name], reference.facts[name]) for name in THEIRS
-    }
-    print(
-        "\n"
-        + ", ".join(f"{name} {ours:.8g} {theirs:.8g}" for name, (ours, theirs) in values.items())
-    )
+    for column in ("ratio", "ratio_low", "ratio_high", "rounds"):
+        benchmark.extra_info[column] = found[column]
+    values = {name: (mine.facts[name], reference.facts[name]) for name in THEIRS}
+    benchmark.extra_info["values"] = values
+    shown = [f"{name} {ours:.8g} {theirs:.8g}" for name, (ours, theirs) in values.items()]
+    print("\n" + ", ".join(shown))
     show([found])
     append([found], device)
     assert mine.facts == pytest.approx(reference.facts, rel=1e-4, abs=1e-4)

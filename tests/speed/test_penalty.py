@@ -1,13 +1,13 @@
 """What a critic step costs under no penalty, clipping, the exact gradient penalty and its finite
-differences: `python -m pytest tests/speed/test_penalty.py --ignore= -s` writes
-results/reference/penalty-cost; GANBENCH_PENALTY names another folder.
+differences.
 
-All contenders of a race have the same network, batch, optimiser (WGAN-GP's Adam) and normalisation;
-fakes are given, so that the generator takes no part. On a CPU the residual networks have batches of
-16, the others 64, for time's sake, and the compiled resnet101 has the FEW penalties unless
-GANBENCH_FULL=1. What fails, or takes longer than GANBENCH_LIMIT seconds (300) to get ready, is a
-row with its reason. GANBENCH_DEVICE=cuda measures a GPU, CUDA graphs included; the rows of other
-devices stay."""
+`python -m pytest tests/speed/test_penalty.py -m speed -s` writes results/reference/penalty-cost;
+GANBENCH_PENALTY names another folder. All contenders of a race have the same network, batch,
+optimiser (WGAN-GP's Adam) and normalisation; fakes are given, so that the generator takes no part.
+To save time on a CPU, the residual networks have batches of 16, the others of 64, and the compiled
+resnet101 has the FEW penalties unless GANBENCH_FULL=1. What fails, or takes longer than
+GANBENCH_LIMIT seconds (300) to get ready, is a row with its reason. GANBENCH_DEVICE=cuda measures a
+GPU, CUDA graphs included; the rows of other devices stay."""
 
 import os
 from collections.abc import Callable
@@ -27,8 +27,8 @@ from benchmark.store.files import write_json
 from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
 from tests.speed.ours import timed, training_data
+from tests.speed.turns import ROUNDS, THREADS, Contender, Result, race, ratios
 from tests.studies import penalty_page
-from tests.studies.turns import ROUNDS, THREADS, Contender, Result, race, ratios
 from variants.architectures import build
 
 FOLDER = Path(os.environ.get("GANBENCH_PENALTY", ROOT / "results" / "reference" / "penalty-cost"))
@@ -38,15 +38,19 @@ FULL = bool(os.environ.get("GANBENCH_FULL"))
 CRITIC_STEPS = 2  # of an iteration: what a turn takes is divided by it
 CPU_BATCH = {"mlp": 64, "dcgan": 64, "resnet": 16, "resnet101": 16}  # 64 on a GPU
 MARKS = () if DEVICE == "cpu" else pytest.mark.gpu
-EXECUTIONS = ["eager", "compiled", *(["graphed", "compiled_graphed"] if DEVICE != "cpu" else [])]
+EXECUTIONS = ["eager", "compiled"]
+if DEVICE != "cpu":
+    EXECUTIONS += ["graphed", "compiled_graphed"]
 PENALTIES: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("wgan", {}),
     "clip": ("wgan", {}),
     "exact, double backward": ("wgan_gp", {}),
     "exact, jvp": ("wgan_gp", {"method": "jvp"}),
-    **{f"difference, {pairs}": ("wgan_fdgp", {"pairs": pairs})
-       for pairs in ("gradient", "independent", "segment", "endpoint")},
-}  # fmt: skip
+    "difference, gradient": ("wgan_fdgp", {"pairs": "gradient"}),
+    "difference, independent": ("wgan_fdgp", {"pairs": "independent"}),
+    "difference, segment": ("wgan_fdgp", {"pairs": "segment"}),
+    "difference, endpoint": ("wgan_fdgp", {"pairs": "endpoint"}),
+}
 FEW = ("none", "exact, double backward", "difference, gradient")  # where compiling takes minutes
 
 
@@ -81,26 +85,20 @@ def critic_steps(
             if penalty == "clip":
                 super().after_d_step(D)
 
-    rules, recipe = Alone(**params), variants.load("objectives", "wgan_gp").Objective.recipe
+    rules = Alone(**params)
+    recipe = variants.load("objectives", "wgan_gp").Objective.recipe
     shape = (2,) if architecture == "mlp" else (1, 32, 32)
     torch.manual_seed(0)
-    norm = (
-        "layer"
-        if variants.load("architectures", architecture).Discriminator.paper_norm == "batch"
-        else "none"
-    )
+    paper_norm = variants.load("architectures", architecture).Discriminator.paper_norm
+    norm = "layer" if paper_norm == "batch" else "none"
     _, D = build(Choice(architecture), shape, norm)
     layout = torch.channels_last if len(shape) == 3 else torch.contiguous_format
     fake = torch.rand(batch_size, *shape).mul(2).sub(1).to(device)
-    G, D = (
-        Given(fake.contiguous(memory_format=layout)).to(device),
-        D.to(device).to(memory_format=layout),
-    )
+    G = Given(fake.contiguous(memory_format=layout)).to(device)
+    D = D.to(device).to(memory_format=layout)
     iteration = Iteration(rules, [(G, D)], recipe, "float32", execution, device)
-    return timed(
-        iteration,
-        Resident(training_data("mlp" if len(shape) == 1 else "dcgan", device), batch_size, layout),
-    )
+    data = training_data("mlp" if len(shape) == 1 else "dcgan", device)
+    return timed(iteration, Resident(data, batch_size, layout))
 
 
 @pytest.mark.parametrize("execution", [pytest.param(name, marks=MARKS) for name in EXECUTIONS])
@@ -112,24 +110,9 @@ def test_cost(architecture: str, execution: str) -> None:
     names = [name for name in PENALTIES if not few or name in FEW]
     contenders = [Contender(name, critic_steps, case | {"penalty": name}) for name in names]
     results = race(contenders, DEVICE, rounds=ROUNDS, seconds=30, limit=LIMIT)
-    results += [
-        Result(name, failed="not tried: GANBENCH_FULL=1 does")
-        for name in PENALTIES
-        if name not in names
-    ]
-    rows = []
-    for result in results:
-        times = pd.Series(result.ms, dtype=float) / CRITIC_STEPS
-        low, middle, high = times.quantile([0.25, 0.5, 0.75]) if len(times) else (float("nan"),) * 3
-        over, over_low, over_high = (1 / value for value in ratios(result, results[0]))
-        rows.append({
-            **{"device": DEVICE, "threads": THREADS, "architecture": architecture, "batch_size": batch_size},
-            **{"penalty": result.name, "execution": execution, "ms": middle, "ms_low": low, "ms_high": high},
-            **{"over_none": over, "over_none_low": over_high, "over_none_high": over_low, "rounds": len(times)},
-            **{"step_mb": result.step_mb, "compile_seconds": result.compile_seconds},
-            "failed": result.failed or result.facts.get("fallback") or "",
-        })  # fmt: skip
-    table = pd.DataFrame(rows)
+    left_out = [name for name in PENALTIES if name not in names]
+    results += [Result(name, failed="not tried: GANBENCH_FULL=1 does") for name in left_out]
+    table = pd.DataFrame([row(result, results[0], case) for result in results])
     print("\n" + table.to_string(index=False, float_format="{:.2f}".format))
     csv = FOLDER / "penalty_cost.csv"
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -138,7 +121,31 @@ def test_cost(architecture: str, execution: str) -> None:
     key = ["device", "threads", "architecture", "execution", "penalty", "batch_size"]
     table = table.drop_duplicates(key, keep="last").reset_index(drop=True)
     table.to_csv(csv, index=False)
-    write_json(
-        FOLDER / f"environment{'' if DEVICE == 'cpu' else '_' + DEVICE}.json", environment(DEVICE)
-    )
+    suffix = "" if DEVICE == "cpu" else f"_{DEVICE}"
+    write_json(FOLDER / f"environment{suffix}.json", environment(DEVICE))
     penalty_page.write(table, FOLDER)
+
+
+def row(result: Result, none: Result, case: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table: times per critic step, and over those of no penalty."""
+    times = pd.Series(result.ms, dtype=float) / CRITIC_STEPS
+    low, middle, high = times.quantile([0.25, 0.5, 0.75]) if len(times) else (float("nan"),) * 3
+    over, over_low, over_high = (1 / value for value in ratios(result, none))
+    return {
+        "device": DEVICE,
+        "threads": THREADS,
+        "architecture": case["architecture"],
+        "batch_size": case["batch_size"],
+        "penalty": result.name,
+        "execution": case["execution"],
+        "ms": middle,
+        "ms_low": low,
+        "ms_high": high,
+        "over_none": over,
+        "over_none_low": over_high,
+        "over_none_high": over_low,
+        "rounds": len(times),
+        "step_mb": result.step_mb,
+        "compile_seconds": result.compile_seconds,
+        "failed": result.failed or result.facts.get("fallback") or "",
+    }

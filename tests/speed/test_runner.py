@@ -23,18 +23,8 @@ SETTINGS = {"one worker": (1, 1), "two workers": (2, 1), "one worker, two thread
 def run(folder: Path, jobs: int, threads: int) -> dict[str, float]:
     """Run the quick matrix. Seconds of wall time, of work, and of work's share in the workers'
     time."""
-    command = [
-        "run",
-        "--matrix",
-        "quick",
-        "--device",
-        "cpu",
-        "--results",
-        str(folder),
-        "--set",
-        f"seeds={SEEDS}",
-    ]
-    command += ["--jobs", str(jobs), "--threads", str(threads)]
+    command = ["run", "--matrix", "quick", "--device", "cpu", "--results", str(folder)]
+    command += ["--set", f"seeds={SEEDS}", "--jobs", str(jobs), "--threads", str(threads)]
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "benchmark", *command],
@@ -61,10 +51,8 @@ def test_workers(tmp_path: Path, benchmark: Any) -> None:
     def all_settings() -> None:
         for name, (jobs, threads) in SETTINGS.items():
             found[name] = run(tmp_path / name.replace(" ", "_"), jobs, threads)
-            print(
-                f"\n{name}: "
-                + ", ".join(f"{key} {value:.3f}" for key, value in found[name].items())
-            )
+            shown = [f"{key} {value:.3f}" for key, value in found[name].items()]
+            print(f"\n{name}: {', '.join(shown)}")
 
     benchmark.pedantic(all_settings, rounds=1)
     one, two = (found[name]["cells_per_minute"] for name in ("one worker", "two workers"))

@@ -1,14 +1,16 @@
-"""`make speed`: seeds trained as one stack beside the same seeds one after the other, WGAN-GP, in
+"""`make speed`: seeds trained as one stack against the same seeds one after the other, WGAN-GP, in
 turn.
 
-The rows go to the races' CSV, where the ratio of seeds per second is over eager seeds one after the
-other, and, in the columns of benchmark/stacks.csv, to stacks.csv beside it, where it is over seeds
-one after the other in the same mode, which is what a stack would replace. The default takes an MLP
-of 64 units; GANBENCH_FULL=1 adds larger ones, larger batches and a small convolutional network.
-GANBENCH_THREADS=1 measures one thread."""
+The rows go to two files. In the CSV of the races the ratio of seeds per second is over eager seeds
+one after the other. In stacks.csv, which lies in the same folder and has the columns of
+benchmark/run/stacks.csv, it is over seeds one after the other in the same mode, which is what a
+stack would replace. The default takes an MLP of 64 units; GANBENCH_FULL=1 adds larger ones, larger
+batches and a small convolutional network. GANBENCH_THREADS=1 measures one thread."""
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,19 +23,17 @@ from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
 from benchmark.train.step import set_precision
 from tests.speed.ours import timed
-from tests.studies.recorded import append, path, row, show
-from tests.studies.turns import Contender, Result, race, ratios
+from tests.speed.recorded import append, path, row, show
+from tests.speed.turns import Contender, race, ratios
 from variants import load
 from variants.architectures import build
 
 FULL = bool(os.environ.get("GANBENCH_FULL"))
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 CASES = [("mlp", 64, 64)]  # architecture, width, batch size
-CASES += (
-    [("mlp", 64, 256), ("mlp", 128, 64), ("mlp", 128, 256), ("mlp", 512, 64), ("dcgan", 8, 64)]
-    if FULL
-    else []
-)
+if FULL:
+    CASES += [("mlp", 64, 256), ("mlp", 128, 64), ("mlp", 128, 256), ("mlp", 512, 64)]
+    CASES += [("dcgan", 8, 64)]
 STACKS = {"cpu": (2, 5, 8, 16), "cuda": (2, 8, 16, 32)}
 MODES = {"cpu": ("eager", "compiled"), "cuda": ("eager", "graphed", "compiled_graphed")}
 DATA = {"mlp": Choice("gaussians8"), "dcgan": Choice("digits")}
@@ -44,10 +44,8 @@ def seeds(
 ) -> Callable[[], Any]:
     """One iteration of each of `stack` seeds per call."""
     set_precision("float32")
-    rules, choice = (
-        load("objectives", "wgan_gp").Objective(),
-        Choice(architecture, {"width": width}),
-    )
+    rules = load("objectives", "wgan_gp").Objective()
+    choice = Choice(architecture, {"width": width})
     dataset = load("datasets", DATA[architecture].name).Dataset()
     torch.manual_seed(0)
     norm = "none" if architecture == "mlp" else "layer"
@@ -55,9 +53,8 @@ def seeds(
         tuple(net.to(device) for net in build(choice, dataset.shape, norm)) for _ in range(stack)
     ]
     iteration = Iteration(rules, pairs, rules.recipe, "float32", execution, device)
-    return timed(
-        iteration, Resident(dataset.train().to(device), batch_size, torch.contiguous_format)
-    )
+    data = Resident(dataset.train().to(device), batch_size, torch.contiguous_format)
+    return timed(iteration, data)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -76,43 +73,42 @@ def test_seeds_as_a_stack(
     results = benchmark.pedantic(race, (contenders, device), {"rounds": 9, "seconds": 60}, rounds=1)
     assert not results[0].failed, results[0].failed
     kind, weights = networks(Choice(architecture, {"width": width}), DATA[architecture], "none")
-    rows, table = [], []
+    rows = []
+    table = []
     for (mode, stack), result in zip(ways, results, strict=True):
         if stack == 1:
             continue
-        alone = results[ways.index((mode, 1))]
+        per_seed = replace(result, ms=[ms / stack for ms in result.ms], step_mb=float("nan"))
         name = f"{architecture} {width} units, batch {batch_size}: {stack} {mode}"
-        per_seed = Result(
-            result.name, [ms / stack for ms in result.ms], result.compile_seconds, result.memory_mb
-        )
-        per_seed.failed, per_seed.facts = result.failed, result.facts
-        what = {
+        facts = {
             "architecture": architecture,
             "objective": "wgan_gp",
             "batch_size": batch_size,
             "precision": "float32",
+            "execution": mode,
+            "stack": stack,
         }
-        rows.append(
-            row(
-                "stacked seeds",
-                device,
-                name,
-                per_seed,
-                results[0],
-                **what,
-                execution=mode,
-                stack=stack,
-            )
-        )
+        rows.append(row("stacked seeds", device, name, per_seed, results[0], **facts))
+        alone = results[ways.index((mode, 1))]
         if not rows[-1]["failed"] and alone.ms:
-            table.append({"device": device, "mode": mode, "kind": kind, "weights": weights, "batch_size": batch_size,
-                          "stack": stack, "ratio": round(ratios(per_seed, alone)[0], 2)})  # fmt: skip
+            table.append(
+                {
+                    "device": device,
+                    "mode": mode,
+                    "kind": kind,
+                    "weights": weights,
+                    "batch_size": batch_size,
+                    "stack": stack,
+                    "ratio": round(ratios(per_seed, alone)[0], 2),
+                }
+            )
     show(rows)
     append(rows, device)
-    file = path().with_name("stacks.csv")
-    found = (
-        pd.concat([pd.read_csv(file), pd.DataFrame(table)])
-        if file.exists()
-        else pd.DataFrame(table)
-    )
-    found.drop_duplicates(list(found.columns[:-1]), keep="last").to_csv(file, index=False)
+    append_stacks(pd.DataFrame(table), path().with_name("stacks.csv"))
+
+
+def append_stacks(table: pd.DataFrame, file: Path) -> None:
+    """Add rows to a CSV, which replace rows of the same case; the last column is the ratio."""
+    if file.exists():
+        table = pd.concat([pd.read_csv(file), table])
+    table.drop_duplicates(list(table.columns[:-1]), keep="last").to_csv(file, index=False)

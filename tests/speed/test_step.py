@@ -1,5 +1,5 @@
-"""`make speed`: one training iteration (critic steps and generator step) per objective and place,
-and batches alone, on one thread.
+"""`make speed`: one training iteration (critic steps and generator step) per objective, on points
+and on images, and batches alone, on one thread.
 
 pytest-benchmark prints each as a ratio to the fastest of its group. Nothing is asserted about
 time."""
@@ -56,9 +56,8 @@ def test_batches(benchmark, kept, device, monkeypatch):
         pytest.skip("no CUDA device")
     benchmark.group = f"100 batches on {device}"
     images = torch.randint(256, (4000, 3, 64, 64), dtype=torch.uint8)
-    monkeypatch.setattr(
-        batches, "make_dataset", lambda choice: SimpleNamespace(train=lambda: images)
-    )
+    dataset = SimpleNamespace(train=lambda: images)
+    monkeypatch.setattr(batches, "make_dataset", lambda choice: dataset)
     if kept == "prefetched":
         monkeypatch.setattr(batches, "device_data", lambda choice, device: None)
     generator = torch.Generator(device)
@@ -77,9 +76,8 @@ def test_batches(benchmark, kept, device, monkeypatch):
 @pytest.mark.parametrize("verb", ["--help", "list"])
 def test_cold_start(benchmark, verb):
     benchmark.group = "cold start"
+    command = [sys.executable, "-m", "benchmark", verb]
     benchmark.pedantic(
-        lambda: subprocess.run(
-            [sys.executable, "-m", "benchmark", verb], capture_output=True, check=True
-        ),
+        lambda: subprocess.run(command, capture_output=True, check=True),
         rounds=5,
     )

@@ -1,5 +1,5 @@
-"""`make speed`: iterations (critic steps and generator step), sampling and batches beside the
-textbook loop's, on the same networks, batch and device, in turn.
+"""`make speed`: iterations (critic steps and generator step), sampling and batches against those of
+the textbook loop, on the same networks, batch and device, in turn.
 
 Ratios and their spread go to results/speed/speed.csv (GANBENCH_SPEED names another file) and into
 the figure beside it; nothing is asserted about time. The default takes what docs/speed.md states
@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from tests.speed import ours, textbook
+from tests.speed.recorded import append, row, show
 from tests.speed.textbook import SHAPES
-from tests.studies.recorded import append, row, show
-from tests.studies.turns import Contender, race
+from tests.speed.turns import Contender, race
 
 FULL = bool(os.environ.get("GANBENCH_FULL"))
-CASES: dict[str, list[tuple[str, str, int]]] = {  # architecture, objective, batch size
+# device -> architecture, objective, batch size
+CASES: dict[str, list[tuple[str, str, int]]] = {
     "cpu": [
         ("script_mlp", "wgan_gp", 64),
         ("script_dcgan", "nonsaturating", 64),
@@ -89,7 +90,7 @@ def test_iteration(
     architecture: str, objective: str, batch_size: int, device: str, benchmark: Any
 ) -> None:
     case = {"architecture": architecture, "objective": objective, "batch_size": batch_size}
-    # the finite difference stands beside the penalty that it replaces
+    # the finite difference is compared with the penalty that it replaces
     compared = case | {"objective": "wgan_gp" if objective == "wgan_fdgp" else objective}
     contenders = [Contender("textbook", textbook.iteration, compared, worker=False)]
     for way in ways(architecture, device):

@@ -1,11 +1,11 @@
-"""The textbook loop and its networks: a GAN in PyTorch as well-known scripts have it, written anew
-from what they do.
+"""The textbook loop and its networks: a GAN in PyTorch as well-known scripts train it, rewritten
+from a description of what they do.
 
-What the loop does is what makes it the comparison: images decoded and transformed one by one
-through PIL in a DataLoader, latents and α drawn by NumPy and moved to the device, fakes built with
-gradient also where the critic learns (the Wasserstein losses differentiate them, too), one critic
-pass for real and one for fake samples, the penalty by torch.autograd.grad with create_graph,
-optimisers as their constructors make them, losses read with .item()."""
+The loop does what the scripts do: images are decoded and transformed one by one through PIL in a
+DataLoader; latents and α are drawn by NumPy and moved to the device; fakes are built with gradient
+also where the critic learns (the Wasserstein losses differentiate them, too); real and fake samples
+pass the critic separately; the penalty is torch.autograd.grad with create_graph; optimisers are as
+their constructors make them; losses are read with .item()."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -21,11 +21,18 @@ import variants
 from benchmark.matrix.cell import Choice
 from variants.architectures import BatchNorm, build
 
-SHAPES = {  # of the images a network is timed on; the suite's MLP learns points
-    **{"script_mlp": (1, 28, 28), "script_dcgan": (1, 32, 32), "mlp": (2,), "dcgan": (1, 32, 32)},
-    **{"resnet": (1, 32, 32), "resnet101": (1, 64, 64)},
+# of the samples that a network is timed on; the suite's MLP learns points
+SHAPES: dict[str, tuple[int, ...]] = {
+    "script_mlp": (1, 28, 28),
+    "script_dcgan": (1, 32, 32),
+    "mlp": (2,),
+    "dcgan": (1, 32, 32),
+    "resnet": (1, 32, 32),
+    "resnet101": (1, 64, 64),
 }
-CLIP, PENALTY_WEIGHT, CRITIC_STEPS = 0.01, 10.0, 5
+CLIP = 0.01
+PENALTY_WEIGHT = 10.0
+CRITIC_STEPS = 5
 
 
 # The scripts' networks
@@ -131,19 +138,17 @@ def networks(architecture: str, objective: str, textbook: bool) -> tuple[Any, nn
     """Generator and critic, the same weights for both sides: one of the scripts' pairs, or one of
     the suite's with the critic's norm that the suite takes under the objective."""
     torch.manual_seed(0)
-    if architecture.startswith("script_"):
-        dense = architecture == "script_mlp"
-        norm = (nn.BatchNorm1d if dense else nn.BatchNorm2d) if textbook else PlainBatchNorm
-        return (
-            (MLPGenerator(norm), MLPCritic(norm))
-            if dense
-            else (ConvGenerator(norm), ConvCritic(norm))
-        )
+    if architecture == "script_mlp":
+        norm = nn.BatchNorm1d if textbook else PlainBatchNorm
+        return MLPGenerator(norm), MLPCritic(norm)
+    if architecture == "script_dcgan":
+        norm = nn.BatchNorm2d if textbook else PlainBatchNorm
+        return ConvGenerator(norm), ConvCritic(norm)
     rules = variants.load("objectives", objective).Objective
-    paper = variants.load("architectures", architecture).Discriminator.paper_norm
-    norm_name = (
-        "layer" if rules.per_sample_penalty and paper == "batch" else rules.critic_norm or paper
-    )
+    paper_norm = variants.load("architectures", architecture).Discriminator.paper_norm
+    norm_name = rules.critic_norm or paper_norm
+    if rules.per_sample_penalty and paper_norm == "batch":
+        norm_name = "layer"
     return build(Choice(architecture), SHAPES[architecture], norm_name)
 
 

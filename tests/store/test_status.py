@@ -505,24 +505,6 @@ def test_status_imports_neither_torch_nor_pandas_and_writes_nothing(tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]} == before
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        *(
-            (0, "0 s"),
-            (59.4, "59 s"),
-            (59.6, "1 min"),
-            (3569, "59 min"),
-            (3599, "1 h 0 min"),
-            (86399, "24 h 0 min"),
-        ),
-        *((48 * 3600 - 31, "47 h 59 min"), (48 * 3600, "2 d 0 h"), (90 * 3600, "3 d 18 h")),
-    ],
-)
-def test_a_span_of_time(seconds: float, text: str) -> None:
-    assert status_page.span(seconds) == text
-
-
 # Elsewhere
 
 

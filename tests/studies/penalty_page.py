@@ -1,5 +1,8 @@
-"""The figure and the page of the penalties' costs, from their table; `python -m
-tests.studies.penalty_page` makes both anew from results/reference/penalty-cost/penalty_cost.csv."""
+"""The page and the figure of the penalties' costs, made from their table.
+
+`python -m tests.studies.penalty_page` makes both again from
+results/reference/penalty-cost/penalty_cost.csv; another folder may be named as its argument.
+`tests/speed/test_penalty.py` measures the table."""
 
 import sys
 from pathlib import Path
@@ -9,26 +12,29 @@ import pandas as pd
 
 from benchmark.store.code import ROOT
 
-EXACT, GRADIENT = "exact, double backward", "difference, gradient"
+EXACT = "exact, double backward"
+GRADIENT = "difference, gradient"
 PAGE = """# What a gradient penalty costs
 
-Time, memory and compile time of one critic step under no penalty, weight clipping, the exact gradient penalty of
-WGAN-GP, by double backward and by forward mode (jvp), and its finite differences. Made, this page, `penalty_cost.csv`
-and the figure, by
+Time, memory and compile time of one critic step under no penalty, weight clipping, the exact
+gradient penalty of WGAN-GP, by double backward and by forward mode (jvp), and its finite
+differences. Made, this page, `penalty_cost.csv` and the figure, by
 
 ```
-python -m pytest tests/speed/test_penalty.py --ignore= -s
+python -m pytest tests/speed/test_penalty.py -m speed -s
 ```
 
 On a GPU the same with `GANBENCH_DEVICE=cuda` before it; rows of other devices stay. {devices}
 
-Every contender ran in a process of its own, in turn with the others: the same network, batch, normalisation (layer norm
-where the paper's critic has batch norm, which a per-sample penalty forbids) and optimiser (Adam), float32. The fakes
-were given, so the generator takes no part; images are 32×32. `ms`, with its quartiles, is one critic step: the batch,
-loss, gradients, update. `over_none` is the median over the rounds of the round's ratio to no penalty under the same
-execution. `step_mb` is the memory that a step takes at its peak beyond what lies there between steps, in MiB: of the
-process, or of what a GPU's allocator holds. `compile_seconds` is what compiling and capturing took, with empty caches.
-`failed` says why a row has no numbers, or, where it has, why it ran eager all the same.
+Every contender ran in a process of its own, in turn with the others: the same network, batch,
+normalisation (layer norm where the paper's critic has batch norm, which a per-sample penalty
+forbids) and optimiser (Adam), float32. The fakes were given, so the generator takes no part; images
+are 32×32. `ms`, with its quartiles, is one critic step: the batch, loss, gradients, update.
+`over_none` is the median over the rounds of the round's ratio to no penalty under the same
+execution. `step_mb` is the memory that a step takes at its peak beyond what lies there between
+steps, in MiB: of the process, or of what a GPU's allocator holds. `compile_seconds` is what
+compiling and capturing took, with empty caches. `failed` says why a row has no numbers, or, where
+it has, why it ran eager all the same.
 
 {findings}
 
@@ -40,74 +46,85 @@ process, or of what a GPU's allocator holds. `compile_seconds` is what compiling
 
 def write(table: pd.DataFrame, folder: Path) -> None:
     """penalty_cost.png, .svg and README.md in the folder."""
-    own = table[~table["failed"].fillna("").astype(bool) & table["ms"].notna()]
-    if own.empty:
+    measured = table[~_failed(table) & table["ms"].notna()]
+    if measured.empty:
         return
-    draw(own, folder)
-    ran = "; ".join(
-        f"{device}, {threads} threads, batches of " + ", ".join(
-            f"{size} ({', '.join(dict.fromkeys(found['architecture']))})" for size, found in rows.groupby("batch_size")
-        )
-        for (device, threads), rows in table.groupby(["device", "threads"])
-    )  # fmt: skip
+    draw(measured, folder)
+    devices = "; ".join(_machine(*machine) for machine in table.groupby(["device", "threads"]))
     unmeasured = "" if (table["device"] != "cpu").any() else " GPU: unmeasured."
     text = PAGE.format(
-        devices=f"Measured: {ran}.{unmeasured}", findings=findings(own), tables=tables(table)
+        devices=f"Measured: {devices}.{unmeasured}",
+        findings=findings(measured),
+        tables=tables(table),
     )
     (folder / "README.md").write_text(text)
+
+
+def _failed(table: pd.DataFrame) -> pd.Series:
+    return table["failed"].fillna("").astype(bool)
+
+
+def _machine(machine: Any, rows: pd.DataFrame) -> str:
+    """`cpu, 2 threads, batches of 16 (resnet), 64 (mlp, dcgan)`."""
+    device, threads = machine
+    batches = [
+        f"{size} ({', '.join(_distinct(found['architecture']))})"
+        for size, found in rows.groupby("batch_size")
+    ]
+    return f"{device}, {threads} threads, batches of {', '.join(batches)}"
 
 
 def findings(table: pd.DataFrame) -> str:
     """What the numbers say, in sentences."""
     lines = []
     for (device, execution), rows in table.groupby(["device", "execution"], sort=False):
-        over = rows.pivot_table(
-            index="architecture", columns="penalty", values="over_none", sort=False
-        )
-        said = [
-            f"{penalty} {_range(over[penalty])}"
-            for penalty in over.columns
-            if penalty != "none" and over[penalty].notna().any()
-        ]
-        lines.append(
-            f"- {device}, {execution}: times the step without a penalty: " + "; ".join(said) + "."
-        )
+        lines.append(f"- {device}, {execution}: times the step without a penalty: {_costs(rows)}.")
+        over = _by_penalty(rows)
         if {EXACT, GRADIENT} <= set(over.columns):
-            saved = over[EXACT] / over[GRADIENT]
+            ratio = _range(over[EXACT] / over[GRADIENT])
             lines.append(
-                f"  The exact penalty by double backward takes {_range(saved)} times the difference along the gradient."
+                f"  The exact penalty by double backward takes {ratio} times the difference along "
+                "the gradient."
             )
-    eager, compiled = (
-        table[table["execution"] == name].set_index(
-            ["device", "threads", "architecture", "penalty"]
-        )["ms"]
-        for name in ("eager", "compiled")
-    )
-    gained = (eager / compiled).dropna()
+    gained = (_times(table, "eager") / _times(table, "compiled")).dropna()
     if len(gained):
         by = [f"{name} {_range(values)}" for name, values in gained.groupby("penalty", sort=False)]
         lines.append("- Eager over compiled, times: " + "; ".join(by) + ".")
     return "\n".join(lines)
 
 
+def _by_penalty(rows: pd.DataFrame) -> pd.DataFrame:
+    """over_none by architecture (rows) and penalty (columns)."""
+    return rows.pivot_table(index="architecture", columns="penalty", values="over_none", sort=False)
+
+
+def _costs(rows: pd.DataFrame) -> str:
+    """The range over the architectures of what each penalty costs."""
+    over = _by_penalty(rows)
+    known = [name for name in over.columns if name != "none" and over[name].notna().any()]
+    return "; ".join(f"{name} {_range(over[name])}" for name in known)
+
+
+def _times(table: pd.DataFrame, execution: str) -> pd.Series:
+    key = ["device", "threads", "architecture", "penalty"]
+    return table[table["execution"] == execution].set_index(key)["ms"]
+
+
 def tables(table: pd.DataFrame) -> str:
     """One Markdown table per device and execution: ms, and the ratio to no penalty."""
     parts = []
     for (device, execution), rows in table.groupby(["device", "execution"], sort=False):
-        names = list(dict.fromkeys(rows["architecture"]))
+        names = _distinct(rows["architecture"])
         parts += [f"**{device}, {execution}**: ms per critic step (times no penalty); MiB\n"]
-        parts += ["| penalty | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+        parts += [f"| penalty | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
         for penalty, found in rows.groupby("penalty", sort=False):
             cells = {row["architecture"]: _cell(row) for row in found.to_dict("records")}
-            parts.append(
-                f"| {penalty} | " + " | ".join(cells.get(name, "") for name in names) + " |"
-            )
-        failed = rows[rows["failed"].fillna("").astype(bool)]
-        parts += [
-            "",
-            *(f"- {r.architecture}, {r.penalty}: {r.failed}" for r in failed.itertuples()),
-            "",
-        ]
+            line = " | ".join(cells.get(name, "") for name in names)
+            parts.append(f"| {penalty} | {line} |")
+        parts.append("")
+        for row in rows[_failed(rows)].itertuples():
+            parts.append(f"- {row.architecture}, {row.penalty}: {row.failed}")
+        parts.append("")
     return "\n".join(parts).strip()
 
 
@@ -117,47 +134,48 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from benchmark.drawing.layout import grid, log_axis
-    from benchmark.drawing.style import LOOK
+    from benchmark.drawing.style import LOOK, grid
 
-    table = table.assign(
-        how=table["execution"].where(
-            table["device"] == "cpu", table["execution"] + ", " + table["device"]
-        )
-    )
-    names, penalties = (
-        list(dict.fromkeys(table["architecture"])),
-        list(dict.fromkeys(table["penalty"])),
-    )
-    hows = list(dict.fromkeys(table["how"]))
+    with_device = table["execution"] + ", " + table["device"]
+    ways = table["execution"].where(table["device"] == "cpu", with_device)
+    names = _distinct(table["architecture"])
+    penalties = _distinct(table["penalty"])
     with plt.rc_context(LOOK), sns.axes_style("whitegrid"):
         figure, axes = grid(len(names), 4, 2.6, 3.2)
-        colours = sns.color_palette("colorblind", len(hows))
         for ax, name in zip(axes, names, strict=True):
-            for i, (how, colour) in enumerate(zip(hows, colours, strict=True)):
-                rows = table[(table["architecture"] == name) & (table["how"] == how)]
-                ys = [
-                    penalties.index(p) + 0.16 * (i - (len(hows) - 1) / 2) for p in rows["penalty"]
-                ]
-                ax.hlines(
-                    ys, rows["over_none_low"], rows["over_none_high"], color=colour, linewidth=1.5
-                )
-                ax.plot(rows["over_none"], ys, "o", color=colour, markersize=4, label=how)
-            ax.axvline(1, color="0.3", linestyle="--", linewidth=1)
-            ax.set(
-                title=name,
-                ylim=(len(penalties) - 0.5, -0.5),
-                xlabel="times no penalty",
-                xscale="log",
-            )
-            log_axis(ax.xaxis)
-            ax.set_yticks(
-                range(len(penalties)), penalties if ax is axes[0] else [""] * len(penalties)
-            )
+            _panel(ax, table.assign(way=ways), name, penalties)
+            labels = penalties if ax is axes[0] else [""] * len(penalties)
+            ax.set_yticks(range(len(penalties)), labels)
         axes[0].legend()
         for suffix, options in ((".png", {"dpi": 120}), (".svg", {"metadata": {"Date": None}})):
             figure.savefig((folder / "penalty_cost").with_suffix(suffix), **options)
         plt.close(figure)
+
+
+def _panel(ax: Any, table: pd.DataFrame, architecture: str, penalties: list[str]) -> None:
+    """The costs of one architecture; `way` is a colour, at its own height within a penalty."""
+    import seaborn as sns
+
+    from benchmark.drawing.layout import log_axis
+
+    ways = _distinct(table["way"])
+    colours = sns.color_palette("colorblind", len(ways))
+    for i, way in enumerate(ways):
+        rows = table[(table["architecture"] == architecture) & (table["way"] == way)]
+        offset = 0.16 * (i - (len(ways) - 1) / 2)
+        ys = [penalties.index(penalty) + offset for penalty in rows["penalty"]]
+        quartiles = (rows["over_none_low"], rows["over_none_high"])
+        ax.hlines(ys, *quartiles, color=colours[i], linewidth=1.5)
+        ax.plot(rows["over_none"], ys, "o", color=colours[i], markersize=4, label=way)
+    ax.axvline(1, color="0.3", linestyle="--", linewidth=1)
+    ax.set(title=architecture, ylim=(len(penalties) - 0.5, -0.5))
+    ax.set(xlabel="times no penalty", xscale="log")
+    log_axis(ax.xaxis)
+
+
+def _distinct(values: pd.Series) -> list[str]:
+    """The distinct values, in their first order."""
+    return list(dict.fromkeys(values))
 
 
 def _cell(row: dict[str, Any]) -> str:
@@ -167,12 +185,12 @@ def _cell(row: dict[str, Any]) -> str:
 
 
 def _range(values: pd.Series) -> str:
-    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    low = f"{values.min():.2f}"
+    high = f"{values.max():.2f}"
     return low if low == high else f"{low} to {high}"
 
 
 if __name__ == "__main__":
-    place = (
-        Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "results" / "reference" / "penalty-cost"
-    )
-    write(pd.read_csv(place / "penalty_cost.csv"), place)
+    reference = ROOT / "results" / "reference" / "penalty-cost"
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else reference
+    write(pd.read_csv(folder / "penalty_cost.csv"), folder)

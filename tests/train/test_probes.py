@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
+from benchmark.run.run_cell import layer_rows, load_snapshot, save_generator
 from torch import nn
 
 from benchmark.machine.workload import reference_workload
 from benchmark.matrix.cell import Choice
-from benchmark.run.run_cell import layer_rows, load_snapshot, save_generator
 from benchmark.train.build import make_networks, make_objective
 from benchmark.train.flops import count_forwards
 from benchmark.train.loop import train

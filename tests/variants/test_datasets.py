@@ -246,7 +246,9 @@ def test_damaged_idx_files_are_named(damage: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(IMAGES)[:-9], b"not gzip", gzip.compress(IMAGES)[:60] + b"?" * 20]
+    "content",
+    [gzip.compress(IMAGES)[:-9], b"not gzip", gzip.compress(IMAGES)[:60] + b"?" * 20],
+    ids=["truncated", "not gzip", "damaged"],
 )
 def test_damaged_gzip_is_named(content: bytes, tmp_path: Path) -> None:
     write_idx(tmp_path, zipped=True)
@@ -829,10 +831,8 @@ def test_a_folder_that_comes_split_keeps_its_split(held: str, ending: str, tmp_p
     data = folder_of(tmp_path)
     assert data.train().shape == (9, 3, 16, 16)
     assert sorted(data.holdout()[:, 0, 0, 0].tolist()) == [0, 1, 2, 3, 4, 5]
-    assert (
-        data.split
-        == f"as the folder comes: {'lsun-' * bool(ending)}train{ending} for training, {held}{ending} held out"
-    )
+    train = f"{'lsun-' * bool(ending)}train{ending}"
+    assert data.split == f"as the folder comes: {train} for training, {held}{ending} held out"
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -912,7 +912,9 @@ def test_parameters_of_an_image_folder_are_checked(parameters: dict[str, Any], s
 
 @pytest.fixture
 def few_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load("datasets", "stacked_mnist"), "STACKS", (300, 200))
+    module = load("datasets", "stacked_mnist")
+    monkeypatch.setattr(module, "N_TRAIN", 300)
+    monkeypatch.setattr(module, "N_HOLDOUT", 200)
 
 
 @pytest.mark.parametrize("digits", ["mnist", "fashion_mnist"])

@@ -2,15 +2,17 @@
 
 A file defines `Generator(shape, latent_dim, …)`: latents (batch, latent_dim) -> samples (batch,
 *shape), images in [−1, 1]; and `Discriminator(shape, norm="auto", …)`: samples -> one unbounded
-score each, (batch,). Parameters with defaults are what a matrix may set; each network takes those
-it names, so a name that both share means the same in both. `paper_norm` of a Discriminator is what
-norm="auto" means, except that an objective may ask for another one (`critic_norm`), and that under
-a per-sample penalty batch norm becomes layer norm. Spectral norm is no layer: `build` puts it on a
-critic made without normalisation.
+score each, (batch,). A matrix may set the parameters that have defaults. Each network takes those
+that it names, so a name that both networks have means the same in both.
+
+norm="auto" means the `paper_norm` of a Discriminator, with two exceptions: an objective may ask for
+another norm (`critic_norm`), and under a per-sample penalty batch norm becomes layer norm. Spectral
+norm is no layer: `build` puts it on a critic made without normalisation.
 
 Modules are named, not numbered, so that networks which differ in one layer share the initial
 weights of the rest. A layer made here carries `init_std`: `initialise` fills its weight uniformly
-with that standard deviation."""
+with that standard deviation.
+"""
 
 import inspect
 import math
@@ -29,14 +31,15 @@ __path__[:] = search_path("architectures")
 
 Norm = Literal["auto", "batch", "layer", "none", "spectral"]  # of a critic
 NormLayer = Literal["batch", "layer", "none"]  # of a generator
-Init = float | Literal["he", "glorot"]  # a weight's standard deviation, or the rule it follows from
+Init = float | Literal["he", "glorot"]  # a weight's standard deviation, or the rule for it
 Shape = tuple[int, ...]
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def linear(n_in: int, n_out: int, init: Init) -> nn.Linear:
     """A linear layer. Its "he" is √(2 / n_in), He et al. 2015."""
-    return _with_std(nn.Linear(n_in, n_out), init, n_in, n_in if init == "he" else n_out)
+    fan_out = n_in if init == "he" else n_out
+    return _with_std(nn.Linear(n_in, n_out), init, n_in, fan_out)
 
 
 def conv(
@@ -63,17 +66,18 @@ def norm_layer(kind: Norm | NormLayer, channels: int) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     raise ValueError(
-        f"no normalisation layer is called {kind!r}; valid: batch, layer, none (spectral: critics only)"
+        f"no normalisation layer is called {kind!r}; "
+        "valid: batch, layer, none (spectral: critics only)"
     )
 
 
 class BatchNorm(nn.Module):
     """Batch norm over all dimensions but the channels.
 
-    In train mode by the statistics of the batch at hand, always. `mean` and `var` (unbiased) follow
-    them as moving averages of momentum 0.1, but only where gradients are enabled: a generator's
-    move in its own steps, and neither in the critic's, nor in probes, nor in sampling. In eval mode
-    they are what normalises."""
+    In train mode the statistics of the batch normalise, always. `mean` and `var` (unbiased) follow
+    them as moving averages of momentum 0.1, but only where gradients are enabled: the averages of a
+    generator move in its own steps, not in the critic's steps, in probes or in sampling. In eval
+    mode the averages normalise."""
 
     mean: Tensor
     var: Tensor
@@ -86,17 +90,22 @@ class BatchNorm(nn.Module):
         self.register_buffer("var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, var = (
-            (self.mean, self.var) if torch.is_grad_enabled() or not self.training else (None, None)
-        )
+        uses_averages = torch.is_grad_enabled() or not self.training
         return nn.functional.batch_norm(
-            x, mean, var, self.weight, self.bias, self.training, momentum=0.1, eps=1e-5
+            x,
+            self.mean if uses_averages else None,
+            self.var if uses_averages else None,
+            self.weight,
+            self.bias,
+            self.training,
+            momentum=0.1,
+            eps=1e-5,
         )
 
 
 class SpectralNorm(_SpectralNorm):
-    """torch's parametrization of spectral norm, its largest singular value in float32 whatever the
-    precision."""
+    """torch's parametrization of spectral norm, with the largest singular value in float32 whatever
+    the precision of the training."""
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
@@ -105,21 +114,23 @@ class SpectralNorm(_SpectralNorm):
 
 def halvings(shape: Shape, least: int = 4) -> int:
     """How often an image's side is halved: while it is even and the half is at least `least`.
-    Raises ValueError for what is not (C, H, W) with H = W a multiple of 4 from 8 on."""
+    Raises ValueError for a shape other than (C, H, W) with H = W a multiple of 4 from 8 on."""
     if len(shape) != 3 or shape[1] != shape[2] or shape[1] % 4 or shape[1] < 8:
         raise ValueError(
             f"needs square images whose side is a multiple of 4 and at least 8, not shape {shape}"
         )
-    size, count = shape[1], 0
+    size = shape[1]
+    count = 0
     while size % 2 == 0 and size // 2 >= least:
-        size, count = size // 2, count + 1
+        size //= 2
+        count += 1
     return count
 
 
 def critic_of(choice: Any) -> tuple[str, dict[str, Any]]:
-    """Name and parameters of the architecture a choice (name, params) takes its critic from: its
-    own, or what its parameter `critic` says, a name or a table {name, …}, with no other parameters
-    than the table's."""
+    """Name and parameters of the architecture that a choice (name, params) takes its critic from:
+    the choice itself, or what its parameter `critic` names: a name, or a table {name, …} with all
+    the parameters of the critic."""
     critic = choice.params.get("critic")
     if critic is None:
         return choice.name, dict(choice.params)
@@ -128,69 +139,75 @@ def critic_of(choice: Any) -> tuple[str, dict[str, Any]]:
 
 
 def build(choice: Any, shape: Shape, norm: str, device: str = "cpu") -> tuple[nn.Module, nn.Module]:
-    """Generator and critic of a choice (name, params) for samples of a shape; each takes the
-    parameters it names, but a critic from another architecture only its own. Raises ValueError for
-    a shape they refuse.
+    """Generator and critic of a choice (name, params) for samples of a shape. Each network takes
+    the parameters that it names; a critic from another architecture takes only its own. Raises
+    ValueError for a shape that they refuse.
 
     norm="spectral" is spectral norm, Miyato et al. 2018 (arXiv:1802.05957), on every linear layer
-    and convolution of a critic without other normalisation, the output layer included. On torch's
-    meta device, where only shapes count and power iterations are slow, it is left out."""
+    and convolution of a critic without other normalisation, the output layer included. It is left
+    out on torch's meta device, where only shapes count and power iterations are slow."""
     critic, params = critic_of(choice)
     params["norm"] = "none" if norm == "spectral" else norm
-
-    def make(network: Any, params: dict[str, Any]) -> nn.Module:
-        known = inspect.signature(network).parameters
-        return network(shape, **{key: value for key, value in params.items() if key in known})
-
     with torch.device(device):
-        G = make(load("architectures", choice.name).Generator, choice.params)
-        D = make(load("architectures", critic).Discriminator, params)
-        for layer in list(D.modules()) if norm == "spectral" and device != "meta" else []:
-            if getattr(layer, "weight", torch.empty(0)).dim() >= 2:
-                register_parametrization(
-                    layer, "weight", SpectralNorm(layer.get_parameter("weight"))
-                )
+        G = _make(load("architectures", choice.name).Generator, shape, choice.params)
+        D = _make(load("architectures", critic).Discriminator, shape, params)
+        if norm == "spectral" and device != "meta":
+            _add_spectral_norm(D)
     return G, D
 
 
+def _make(network: Any, shape: Shape, params: dict[str, Any]) -> nn.Module:
+    """A network with those of the parameters that it names."""
+    named = inspect.signature(network).parameters
+    return network(shape, **{key: value for key, value in params.items() if key in named})
+
+
+def _add_spectral_norm(critic: nn.Module) -> None:
+    """Put spectral norm on every layer whose weight is a matrix or a convolution's."""
+    for layer in list(critic.modules()):
+        weight = getattr(layer, "weight", None)
+        if weight is not None and weight.dim() >= 2:
+            register_parametrization(layer, "weight", SpectralNorm(weight))
+
+
 def initialise(network: nn.Module, seed_for: Callable[[str], int]) -> None:
-    """Fill weights uniformly with each layer's `init_std` (half-range std·√3) and biases with 0,
-    drawing each parameter from its own seed; layers without `init_std` keep what their constructor
-    gave them. Under spectral norm the weights before it are filled, and its vectors follow them."""
+    """Fill weights uniformly with each layer's `init_std` (half-range std·√3) and biases with 0.
+    Each parameter is drawn from a seed of its own. Layers without `init_std` keep what their
+    constructor gave them. Under spectral norm the weights before the norm are filled, and the
+    norm's singular vectors follow them."""
     for name, module in network.named_modules():
         std = getattr(module, "init_std", None)
-        if std is not None:
-            half = std * math.sqrt(3)
-            spectral = is_parametrized(module, "weight")
-            weight = module.get_parameter(
-                "parametrizations.weight.original" if spectral else "weight"
-            )
-            generator = torch.Generator().manual_seed(seed_for(f"{name}.weight"))
-            with torch.no_grad():
-                weight.copy_(torch.empty(weight.shape).uniform_(-half, half, generator=generator))
-                if module.bias is not None:
-                    module.get_parameter("bias").zero_()
-                if spectral:
-                    _iterate_power(module, weight)
+        if std is None:
+            continue
+        half = std * math.sqrt(3)
+        spectral = is_parametrized(module, "weight")
+        weight = module.get_parameter("parametrizations.weight.original" if spectral else "weight")
+        generator = torch.Generator().manual_seed(seed_for(f"{name}.weight"))
+        with torch.no_grad():
+            weight.copy_(torch.empty(weight.shape).uniform_(-half, half, generator=generator))
+            if module.bias is not None:
+                module.get_parameter("bias").zero_()
+            if spectral:
+                _iterate_power(module, weight)
 
 
 def _iterate_power(module: nn.Module, weight: Tensor) -> None:
-    """Bring the singular vectors of a layer under spectral norm up to its weight, by 50 power
-    iterations from ones."""
+    """Fit the singular vectors of a layer under spectral norm to its weight, by 50 power iterations
+    from ones."""
     for vector in module.buffers():
         vector.fill_(1)
     estimate = module.get_submodule("parametrizations.weight.0")
+    # every call in train mode is one iteration
     for _ in range(50):
-        estimate(weight)  # every call in train mode is one iteration
+        estimate(weight)
 
 
 def _with_std(layer: Layer, init: Init, fan_in: float, fan_out: float) -> Layer:
-    """Give a layer its `init_std`. The rules, as in the WGAN-GP experiments, weigh both fans:
-    "glorot" is √(2 / (fan_in + fan_out)), Glorot and Bengio 2010; "he" is √2 as much."""
-    std = (
-        math.sqrt((4 if init == "he" else 2) / (fan_in + fan_out))
-        if isinstance(init, str)
-        else init
-    )
+    """Give a layer its `init_std`. Both rules use both fans, as in the WGAN-GP experiments:
+    "glorot" is √(2 / (fan_in + fan_out)), Glorot and Bengio 2010; "he" is √2 times as large."""
+    std = init
+    if isinstance(init, str):
+        gain = 4 if init == "he" else 2
+        std = math.sqrt(gain / (fan_in + fan_out))
     layer.init_std = std  # type: ignore[assignment]
     return layer

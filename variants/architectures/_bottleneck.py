@@ -1,5 +1,4 @@
-"""Residual networks of bottleneck blocks, their depth a number of layers: 3 per block, and a first
-and a last one."""
+"""Residual networks of bottleneck blocks, by their number of layers: 3 per block, and 2."""
 
 from typing import Literal
 
@@ -21,9 +20,9 @@ class Generator(nn.Module):
     """Bottleneck ResNet generator, the one of the 101-layer ResNet of Gulrajani et al. 2017
     (arXiv:1704.00028), fig. 2.
 
-    The paper gives the depth only; the rest is its code's. Linear to the start size, plain blocks
-    at every size with a doubling block between sizes, 1×1 convolution, tanh(x / 5). `width` is that
-    at the image's size and doubles with each halving."""
+    The paper gives the depth only; the rest is from its code. Linear to the start size, plain
+    blocks at every size with a doubling block between sizes, 1×1 convolution, tanh(x / 5). `width`
+    is the width at the image's size; the width doubles with each halving."""
 
     layers: int  # 3 per block and 2
 
@@ -38,14 +37,16 @@ class Generator(nn.Module):
         plain = plain_blocks(self.layers, shape)
         stages = len(plain) - 1
         self.latent_dim = latent_dim
-        self.start = (width * 2**stages, shape[1] // 2**stages, shape[1] // 2**stages)
-        self.linear = linear(latent_dim, self.start[0] * self.start[1] ** 2, "glorot")
-        blocks: list[nn.Module] = []
-        for stage in reversed(range(len(plain))):
+        size = shape[1] // 2**stages
+        self.start = (width * 2**stages, size, size)
+        self.linear = linear(latent_dim, width * 2**stages * size**2, "glorot")
+        self.blocks = nn.Sequential()
+        for stage in reversed(range(stages + 1)):
             n = width * 2**stage
-            blocks += [Block(n, n, generator_norm) for _ in range(plain[stage])]
-            blocks += [Block(n, n // 2, generator_norm, "up")] if stage else []
-        self.blocks = nn.Sequential(*blocks)
+            for _ in range(plain[stage]):
+                self.blocks.append(Block(n, n, generator_norm))
+            if stage > 0:
+                self.blocks.append(Block(n, n // 2, generator_norm, "up"))
         self.conv = conv(width, shape[0], 1, "glorot")
 
     def forward(self, z: Tensor) -> Tensor:
@@ -65,12 +66,13 @@ class Discriminator(nn.Module):
         stages = len(plain) - 1
         norm = self.paper_norm if norm == "auto" else norm
         self.conv = conv(shape[0], width, 1, "glorot")
-        blocks: list[nn.Module] = []
-        for stage in range(len(plain)):
+        self.blocks = nn.Sequential()
+        for stage in range(stages + 1):
             n = width * 2**stage
-            blocks += [Block(n, n, norm) for _ in range(plain[stage])]
-            blocks += [Block(n, n * 2, norm, "down")] if stage < stages else []
-        self.blocks = nn.Sequential(*blocks)
+            for _ in range(plain[stage]):
+                self.blocks.append(Block(n, n, norm))
+            if stage < stages:
+                self.blocks.append(Block(n, n * 2, norm, "down"))
         self.linear = linear(width * 2**stages * (shape[1] // 2**stages) ** 2, 1, "glorot")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,13 +114,13 @@ class Block(nn.Module):
 
 
 def plain_blocks(layers: int, shape: Shape) -> list[int]:
-    """How many blocks that keep the size stand at each size, from the image's down: spread evenly,
-    the remainder over the smallest. Raises ValueError for a shape with more halvings than there are
-    blocks."""
-    places = halvings(shape) + 1
-    plain = (layers - 2) // 3 - (places - 1)
+    """The number of blocks that keep the size at each size, from the image's size down: spread
+    evenly, the remainder over the smallest sizes. Raises ValueError for a shape with more halvings
+    than there are blocks."""
+    halved = halvings(shape)
+    blocks = (layers - 2) // 3
+    plain = blocks - halved
     if plain < 0:
-        raise ValueError(
-            f"{(layers - 2) // 3} blocks are too few to halve shape {shape} {places - 1} times"
-        )
-    return [(plain + place) // places for place in range(places)]
+        raise ValueError(f"{blocks} blocks are too few to halve shape {shape} {halved} times")
+    sizes = halved + 1
+    return [(plain + place) // sizes for place in range(sizes)]

@@ -66,8 +66,7 @@ class Discriminator(nn.Module):
     """DCGAN critic: strided convolutions that double the channels, LeakyReLU(0.2), norm after each
     but the first.
 
-    At 64×64 and width 64: 3-64-128-256-512 channels, 4,316,545 parameters.
-    """
+    At 64×64 and width 64: 3-64-128-256-512 channels, 4,316,545 parameters."""
 
     paper_norm: Norm = "batch"
     inits: tuple[Init, Init] = (0.02, 0.02)  # of the linear layer, of the convolutions

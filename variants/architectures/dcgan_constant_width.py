@@ -1,5 +1,4 @@
-"""DCGAN whose generator has no batch norm and a constant number of filters: a row of the WGAN-GP
-robustness figure."""
+"""DCGAN without batch norm and of constant width in the generator: a row of WGAN-GP's figure 2."""
 
 from variants.architectures import Init, NormLayer, Shape, dcgan
 from variants.architectures.dcgan import Discriminator as Discriminator

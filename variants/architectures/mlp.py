@@ -1,5 +1,4 @@
-"""Multilayer perceptron: the ReLU networks of the WGAN-GP toy experiments, for points and for
-flattened images."""
+"""Multilayer perceptron: the ReLU networks of the WGAN-GP toy experiments; images are flattened."""
 
 import math
 from itertools import pairwise
@@ -30,7 +29,8 @@ class Generator(nn.Module):
         activation: Activation = "relu",
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim or (2 if len(shape) == 1 else 128)
+        default = 2 if len(shape) == 1 else 128
+        self.latent_dim = latent_dim or default
         self.shape = shape
         self.body = Body(self.latent_dim, width, depth, generator_norm, activation)
         self.out = linear(width, math.prod(shape), "glorot")
@@ -54,9 +54,8 @@ class Discriminator(nn.Module):
         activation: Activation = "relu",
     ) -> None:
         super().__init__()
-        self.body = Body(
-            math.prod(shape), width, depth, self.paper_norm if norm == "auto" else norm, activation
-        )
+        norm = self.paper_norm if norm == "auto" else norm
+        self.body = Body(math.prod(shape), width, depth, norm, activation)
         self.out = linear(width, 1, "glorot")
 
     def forward(self, x: Tensor) -> Tensor:

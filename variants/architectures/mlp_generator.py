@@ -1,5 +1,4 @@
-"""Multilayer perceptron as the generator, DCGAN's critic: a row of the WGAN-GP robustness
-figure."""
+"""Multilayer perceptron as the generator, DCGAN's critic: a row of WGAN-GP's robustness figure."""
 
 from variants.architectures import NormLayer, Shape, mlp
 from variants.architectures.dcgan import Discriminator as Discriminator

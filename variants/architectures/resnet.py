@@ -24,17 +24,16 @@ class Generator(nn.Module):
         upsample_before: Literal["first", "second"] = "second",
     ) -> None:
         super().__init__()
-        stages, size = halvings(shape), shape[1]
+        stages = halvings(shape)
+        size = shape[1] // 2**stages
         self.latent_dim = latent_dim
-        self.start = (width, size // 2**stages, size // 2**stages)
+        self.start = (width, size, size)
         place = ("first", "second").index(upsample_before)
-        self.linear = linear(latent_dim, width * self.start[1] ** 2, "glorot")
-        self.blocks = nn.Sequential(
-            *(
-                Block(width, generator_norm, nn.Upsample(scale_factor=2), place)
-                for _ in range(stages)
-            )
-        )
+        self.linear = linear(latent_dim, width * size**2, "glorot")
+        self.blocks = nn.Sequential()
+        for _ in range(stages):
+            doubling = nn.Upsample(scale_factor=2)
+            self.blocks.append(Block(width, generator_norm, doubling, place))
         self.norm = norm_layer(generator_norm, width)
         self.conv = conv(width, shape[0], 3, "glorot")
 
@@ -54,13 +53,15 @@ class Discriminator(nn.Module):
 
     def __init__(self, shape: Shape, norm: Norm = "auto", width: int = 128) -> None:
         super().__init__()
-        halved = halvings(shape, least=7) - 1  # beside the first block, which always halves
+        # without the first block, which always halves
+        halved = halvings(shape, least=7) - 1
         norm = self.paper_norm if norm == "auto" else norm
         self.first = First(shape[0], width)
-        self.blocks = nn.Sequential(
-            *(Block(width, norm, nn.AvgPool2d(2)) for _ in range(halved)),
-            *(Block(width, norm) for _ in range(2)),
-        )
+        self.blocks = nn.Sequential()
+        for _ in range(halved):
+            self.blocks.append(Block(width, norm, nn.AvgPool2d(2)))
+        for _ in range(2):
+            self.blocks.append(Block(width, norm))
         self.linear = linear(width, 1, "glorot")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,21 +70,22 @@ class Discriminator(nn.Module):
 
 class Block(nn.Module):
     """Residual block: twice norm, ReLU, 3×3 convolution, plus the shortcut. `resample` changes the
-    size, before the first (place 0) or the second convolution (1) or behind it (2); the shortcut is
-    then a 1×1 convolution."""
+    size before the first convolution (place 0), before the second (1) or after it (2); the shortcut
+    then has a 1×1 convolution."""
 
     def __init__(
         self, width: int, norm: Norm | NormLayer, resample: nn.Module | None = None, place: int = 2
     ) -> None:
         super().__init__()
-        self.norm1, self.norm2 = norm_layer(norm, width), norm_layer(norm, width)
-        self.conv1, self.conv2 = conv(width, width, 3, "he"), conv(width, width, 3, "he")
-        self.shortcut = (
-            nn.Sequential(resample, conv(width, width, 1, "glorot")) if resample else nn.Identity()
-        )
-        self.resample = nn.ModuleList(
-            (resample if resample and i == place else nn.Identity()) for i in range(3)
-        )
+        self.norm1 = norm_layer(norm, width)
+        self.norm2 = norm_layer(norm, width)
+        self.conv1 = conv(width, width, 3, "he")
+        self.conv2 = conv(width, width, 3, "he")
+        self.shortcut: nn.Module = nn.Identity()
+        self.resample = nn.ModuleList([nn.Identity(), nn.Identity(), nn.Identity()])
+        if resample is not None:
+            self.shortcut = nn.Sequential(resample, conv(width, width, 1, "glorot"))
+            self.resample[place] = resample
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.conv1(self.resample[0](self.norm1(x).relu()))
@@ -97,7 +99,8 @@ class First(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = conv(channels, width, 3, "he"), conv(width, width, 3, "he")
+        self.conv1 = conv(channels, width, 3, "he")
+        self.conv2 = conv(width, width, 3, "he")
         self.shortcut = conv(channels, width, 1, "glorot")
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,5 +1,4 @@
-"""101-layer ResNet of bottleneck blocks: both networks of a row of the WGAN-GP robustness
-figure."""
+"""101-layer ResNet of bottleneck blocks: both networks of a row of WGAN-GP's robustness figure."""
 
 from variants.architectures import _bottleneck
 

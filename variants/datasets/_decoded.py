@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 BATCH_BYTES = 2**27  # of pixels in memory while images are decoded
 TASK = 8  # images a thread takes at a time: of small ones it decodes thousands a second
-# In every key. Another version of a decoder may round otherwise: with the versions in the key, what
-# is cached is what
-# would be decoded now, and the same versions mean the same pixels on every machine.
+
+# In every key. Another version of a decoder may round differently: with the versions in the key,
+# cached pixels are those that would be decoded now, on every machine with the same versions.
 RECIPE = [
     "RGB, Lanczos on the shorter side, centre crop; 2",
     pillow,
@@ -41,62 +41,66 @@ RECIPE = [
 
 @dataclass
 class Source:
-    """Images somewhere: their names, in their order; a hash of names and bytes; and how one is
-    read.
+    """Images in a folder or a zip."""
 
-    A damaged zip's bytes are not those that its directory states and `content` is made of: what was
-    found corrupt is then true of this file only, whose `state` tells it from others."""
+    names: list[str]  # in their order
+    content: str  # a hash of names and bytes
+    read: Callable[[str], bytes]  # the bytes of one image
 
-    names: list[str]
-    content: str
-    read: Callable[[str], bytes]
+    # size and times of a zip. A damaged zip has other bytes than its directory states, from which
+    # `content` is made: which images are corrupt is then true of this very file alone
     state: list[int] | None = None
 
 
 def decoded(source: Source, size: int) -> tuple[torch.Tensor, dict[str, str]]:
     """The pixels of the readable images (n, 3, size, size), mapped from the cache into memory (copy
-    on write), and {name: what is wrong} of the others. Two processes at once write the same, one
-    after the other. Raises OSError for files and folders that cannot be read or written."""
-    stem = cache_folder() / "images" / digest([RECIPE, size, source.content, digest(source.names)])
-    if (found := _load(stem, source)) is None:
+    on write), and {name: what is wrong} of the others. Two processes at once may both write: they
+    write the same. Raises OSError for files and folders that cannot be read or written."""
+    key = digest([RECIPE, size, source.content, digest(source.names)])
+    stem = cache_folder() / "images" / key
+    cached = _load(stem, source)
+    if cached is None:
         _store(stem, source, size)
-        found = _load(stem, source)
-    assert found is not None, f"{stem} was removed while it was opened"
-    return found
+        cached = _load(stem, source)
+    assert cached is not None, f"{stem} was removed while it was opened"
+    return cached
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
     """An image file as uint8 RGB (3, size, size): the shorter side resized to `size` (Lanczos), the
     centre cropped."""
     with Image.open(io.BytesIO(content)) as opened:
-        deep = opened.mode.startswith("I")  # 16 bits of grey, which PIL would clip to 8
-        grey = (
-            Image.fromarray((np.asarray(opened).astype(np.uint32) >> 8).astype(np.uint8))
-            if deep
-            else opened
-        )
-        image = grey.convert("RGB")
+        if opened.mode.startswith("I"):
+            # 16 bits of grey, which PIL would clip to 8
+            grey = np.asarray(opened).astype(np.uint32) >> 8
+            image = Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        else:
+            image = opened.convert("RGB")
     if image.size != (size, size):
         scale = size / min(image.size)
-        width, height = (max(size, round(side * scale)) for side in image.size)
+        width = max(size, round(image.width * scale))
+        height = max(size, round(image.height * scale))
         image = image.resize((width, height), Image.Resampling.LANCZOS)
-        left, top = (width - size) // 2, (height - size) // 2
+        left = (width - size) // 2
+        top = (height - size) // 2
         image = image.crop((left, top, left + size, top + size))
     return np.asarray(image).transpose(2, 0, 1)
 
 
 def hash_files(folder: Path, names: list[str]) -> str:
-    """A hash of the files' names and bytes. It is remembered under their sizes and times, as git's
-    index does, so that an unchanged folder is not read again."""
+    """A hash of the files' names and bytes. It is kept with the files' sizes and times, as in git's
+    index, so that an unchanged folder is not read again."""
     memory = cache_folder() / "images" / f"folder-{digest(str(folder.resolve()))}.json"
     seen = digest([(name, stat(folder / name)) for name in names])
     with suppress(OSError, ValueError, TypeError, KeyError):
         known = json.loads(memory.read_text())
         if known["seen"] == seen:
             return known["content"]
-    hashes = _in_threads(
-        lambda name: _sha256((folder / name).read_bytes()), names, 4096, f"reading {folder.name}"
-    )
+
+    def hash_file(name: str) -> str:
+        return _sha256((folder / name).read_bytes())
+
+    hashes = _in_threads(hash_file, names, 4096, f"reading {folder.name}")
     content = digest(list(zip(names, hashes, strict=True)))
     with whole_file(memory) as file:
         file.write(json.dumps({"seen": seen, "content": content}).encode())
@@ -105,8 +109,8 @@ def hash_files(folder: Path, names: list[str]) -> str:
 
 def stat(path: Path) -> list[int]:
     """Size and times in ns: what changes when a file does."""
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 def digest(value: Any) -> str:
@@ -119,68 +123,41 @@ def _sha256(content: bytes) -> str:
 
 
 def _load(stem: Path, source: Source) -> tuple[torch.Tensor, dict[str, str]] | None:
-    """What is cached; None where nothing is, or not what was written: by size and times, else by
-    the check sum."""
+    """The cached pixels and corrupt images; None where nothing is cached, or the file is not the
+    one that was written (told by its size and times, else by its check sum)."""
     pixels = stem.with_suffix(".npy")
     with suppress(OSError, ValueError, TypeError, KeyError):
         info = json.loads(stem.with_suffix(".json").read_text())
+        corrupt = info["corrupt"]
         same = info["stat"] == stat(pixels) or info["crc32"] == _crc32(pixels)
-        if same and (not info["corrupt"] or info["state"] == source.state):
+        if same and (not corrupt or info["state"] == source.state):
             mapped = np.load(pixels, mmap_mode="c")
-            return torch.from_numpy(mapped[: len(source.names) - len(info["corrupt"])]), info[
-                "corrupt"
-            ]
+            readable = len(source.names) - len(corrupt)
+            return torch.from_numpy(mapped[:readable]), corrupt
     return None
 
 
 def _store(stem: Path, source: Source, size: int) -> None:
     """Decode every image, in threads (PIL decodes and resizes outside the interpreter's lock), a
-    batch at a time."""
-    shape, corrupt = (len(source.names), 3, size, size), dict[str, str]()
+    batch at a time, and write pixels and facts. Raises OSError where there is no room."""
+    shape = (len(source.names), 3, size, size)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    needed, free = int(np.prod(shape)), shutil.disk_usage(stem.parent).free
+    needed = int(np.prod(shape))
+    free = shutil.disk_usage(stem.parent).free
     if needed > free:
         raise OSError(
-            f"the decoded images need {needed / 1e9:.1f} GB, and {stem.parent} has {free / 1e9:.1f} GB free; make room "
-            "or set GANBENCH_CACHE to another folder"
+            f"the decoded images need {needed / 1e9:.1f} GB, and {stem.parent} has "
+            f"{free / 1e9:.1f} GB free; make room or set GANBENCH_CACHE to another folder"
         )
-
-    def attempt(name: str) -> np.ndarray | str:
-        try:
-            return decode(source.read(name), size)
-        except (
-            Exception
-        ) as error:  # damaged bytes raise errors of many kinds in zipfile, zlib and PIL
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (
-                None,
-                errno.EINVAL,
-            ):
-                # the machine's fault, not the image's; a damaged zip seeks where it cannot, EINVAL
-                raise
-            return (
-                "no image"
-                if isinstance(error, UnidentifiedImageError)
-                else str(error) or type(error).__name__
-            )
-
-    pixels, batch = stem.with_suffix(".npy"), max(1, BATCH_BYTES // (3 * size * size))
-    with whole_file(
-        pixels
-    ) as file:  # written, not mapped: a full disk is then an OSError and no bus error
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-        )
+    pixels = stem.with_suffix(".npy")
+    # written and not mapped: a full disk is then an OSError and no bus error
+    with whole_file(pixels) as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
         end = file.tell() + needed
-        for name, image in zip(
-            source.names, _in_threads(attempt, source.names, batch, "decoding images"), strict=True
-        ):
-            if isinstance(image, str):
-                corrupt[name] = image
-            else:
-                file.write(image.tobytes())
-        file.truncate(
-            end
-        )  # a row for every name: the last ones, in place of the corrupt, are never used
+        corrupt = _write_images(file, source, size)
+        # a row for every name: the last ones, as many as are corrupt, are never used
+        file.truncate(end)
     info = {
         "stat": stat(pixels),
         "crc32": _crc32(pixels),
@@ -189,6 +166,38 @@ def _store(stem: Path, source: Source, size: int) -> None:
     }
     with whole_file(stem.with_suffix(".json")) as file:
         file.write(json.dumps(info).encode())
+
+
+def _write_images(file: BinaryIO, source: Source, size: int) -> dict[str, str]:
+    """Decode every image and write its pixels; {name: what is wrong} of those left out."""
+
+    def attempt(name: str) -> np.ndarray | str:
+        return _attempt(source, name, size)
+
+    corrupt = {}
+    batch = max(1, BATCH_BYTES // (3 * size * size))
+    images = _in_threads(attempt, source.names, batch, "decoding images")
+    for name, image in zip(source.names, images, strict=True):
+        if isinstance(image, str):
+            corrupt[name] = image
+        else:
+            file.write(image.tobytes())
+    return corrupt
+
+
+def _attempt(source: Source, name: str, size: int) -> np.ndarray | str:
+    """An image's pixels, or what is wrong with the image. Raises errors that are the machine's."""
+    try:
+        return decode(source.read(name), size)
+    except UnidentifiedImageError:
+        return "no image"
+    # damaged bytes raise errors of many kinds in zipfile, zlib and PIL
+    except Exception as error:
+        # a damaged zip seeks to where it cannot: EINVAL
+        number = getattr(error, "errno", None)
+        if isinstance(error, MemoryError) or number not in (None, errno.EINVAL):
+            raise
+        return str(error) or type(error).__name__
 
 
 def _crc32(path: Path) -> int:
@@ -202,27 +211,29 @@ def _crc32(path: Path) -> int:
 def _in_threads(
     function: Callable[[str], T], names: list[str], batch: int, description: str
 ) -> Iterator[T]:
-    """function(name) of every name, in order, computed a batch at a time, behind a progress bar on
-    a terminal."""
-
-    def several(part: list[str]) -> list[T]:
-        return [function(name) for name in part]
-
-    def results() -> Iterator[T]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(names), batch):
-                part = names[start : start + batch]
-                for found in pool.map(
-                    several, [part[i : i + TASK] for i in range(0, len(part), TASK)]
-                ):
-                    yield from found
-
+    """function(name) of every name, in order, computed a batch at a time, with a progress bar on a
+    terminal."""
     console = Console(stderr=True)
     yield from track(
-        results(),
+        _results(function, names, batch),
         description,
         len(names),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def _results(function: Callable[[str], T], names: list[str], batch: int) -> Iterator[T]:
+    def several(part: list[str]) -> list[T]:
+        return [function(name) for name in part]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for names_of_batch in _parts(names, batch):
+            for results in pool.map(several, _parts(names_of_batch, TASK)):
+                yield from results
+
+
+def _parts(names: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(names), size):
+        yield names[start : start + size]

@@ -1,4 +1,4 @@
-"""MNIST and what shares its form: the reader of IDX files, and where they are looked for."""
+"""MNIST and datasets in the same form: reads IDX files, and says where they are looked for."""
 
 import gzip
 import math
@@ -20,9 +20,8 @@ from variants.datasets import Base, Split, data_folder, download
 class MnistLike(Base):
     """60,000 and 10,000 grey images, 28×28, of ten classes, in MNIST's four IDX files."""
 
-    n_train: int = (
-        0  # the first so many training images alone, for a critic to learn by heart; 0: all
-    )
+    # only the first so many training images, for a critic to learn them by heart; 0: all
+    n_train: int = 0
     root: str | None = field(default=None, compare=False)
 
     shape = (1, 28, 28)
@@ -36,8 +35,10 @@ class MnistLike(Base):
 
     @property
     def split(self) -> str:
-        fewer = f"; of the former the first {self.n_train:,}" if self.n_train else ""
-        return f"the published one: 60,000 for training, 10,000 held out{fewer}"
+        published = "the published one: 60,000 for training, 10,000 held out"
+        if self.n_train:
+            return f"{published}; of the former the first {self.n_train:,}"
+        return published
 
     @cached_property
     def _all(self) -> tuple[Split, Split]:
@@ -47,27 +48,29 @@ class MnistLike(Base):
         return self._all
 
     def load(self) -> tuple[Split, Split]:
-        (train, held), n = self._all, self.n_train
-        return (
-            Split(train.samples[:n], train.labels[:n]) if n and train.labels is not None else train
-        ), held
+        train, held = self._all
+        n = self.n_train
+        if n and train.labels is not None:
+            train = Split(train.samples[:n], train.labels[:n])
+        return train, held
 
 
 def load_mnist_like(name: str, torchvision_class: str, root: str | None) -> tuple[Split, Split]:
-    """IDX files in `root`, in the usual system folders, or downloaded through torchvision."""
+    """The splits from IDX files in `root`, in the usual system folders, or downloaded through
+    torchvision. Raises OSError for files that cannot be had, ValueError for damaged ones."""
     folder = data_folder(root, name)
     raw = folder / torchvision_class / "raw"
     system = [
         Path("/usr/share/datasets") / name.replace("_", "-"),
         Path("/usr/share/datasets") / name,
     ]
-    found = load_idx_pair([folder, raw] if root else [folder, raw, *system])
-    if found is None:
+    splits = load_idx_pair([folder, raw] if root else [folder, raw, *system])
+    if splits is None:
         download(torchvision_class, folder)
-        found = load_idx_pair([raw])
-    if found is None:
+        splits = load_idx_pair([raw])
+    if splits is None:
         raise OSError(f"torchvision downloaded {torchvision_class} but left no IDX files in {raw}")
-    return found
+    return splits
 
 
 def load_idx_pair(folders: list[Path]) -> tuple[Split, Split] | None:
@@ -76,36 +79,34 @@ def load_idx_pair(folders: list[Path]) -> tuple[Split, Split] | None:
     file, naming it."""
     for folder in folders:
         if any(folder.glob("*-idx?-ubyte*")):
-            read = {
-                part: Split(
-                    _read_idx(folder, f"{part}-images-idx3"),
-                    _read_idx(folder, f"{part}-labels-idx1"),
-                )
-                for part in ("train", "t10k")
-            }
-            for part, split in read.items():
-                shape, labels = tuple(split.samples.shape), split.labels
-                if labels is None or shape[0] != len(labels):
-                    raise ValueError(
-                        f"{folder}: {part} has {shape[0]} images but another number of labels"
-                    )
-                if shape[0] == 0 or shape[1:] != (28, 28):
-                    raise ValueError(
-                        f"{folder}: {part} holds images of shape {shape}, not (n, 28, 28)"
-                    )
-            return tuple(Split(s.samples.unsqueeze(1), s.labels) for s in read.values())  # type: ignore[return-value]
+            return _read_part(folder, "train"), _read_part(folder, "t10k")
     return None
+
+
+def _read_part(folder: Path, part: str) -> Split:
+    """The images (n, 1, 28, 28) and labels of "train" or "t10k"."""
+    images = _read_idx(folder, f"{part}-images-idx3")
+    labels = _read_idx(folder, f"{part}-labels-idx1")
+    shape = tuple(images.shape)
+    if len(images) != len(labels):
+        raise ValueError(f"{folder}: {part} has {len(images)} images but another number of labels")
+    if len(images) == 0 or shape[1:] != (28, 28):
+        raise ValueError(f"{folder}: {part} holds images of shape {shape}, not (n, 28, 28)")
+    return Split(images.unsqueeze(1), labels)
 
 
 def _read_idx(folder: Path, stem: str) -> Tensor:
     """One IDX file as a tensor (LeCun's format: 0, 0, type 8 = uint8, number of dimensions, sizes,
     bytes)."""
-    paths = [folder / f"{stem}-ubyte.gz", folder / f"{stem}-ubyte"]
-    path = next((path for path in paths if path.exists()), None)
-    if path is None:
+    path = folder / f"{stem}-ubyte.gz"
+    if not path.exists():
+        path = folder / f"{stem}-ubyte"
+    if not path.exists():
         raise ValueError(f"{folder} has no {stem}-ubyte or {stem}-ubyte.gz")
+    content = path.read_bytes()
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is truncated or corrupt: {error}") from error
     dimensions = int(stem[-1])

@@ -9,8 +9,8 @@ from variants.datasets import Base, Modes, Split
 
 @dataclass(frozen=True)
 class Mixture(Base):
-    """A fixed sample of the mixture that `modes` describes; the paper's script draws afresh for
-    every batch."""
+    """A fixed sample of the mixture that `modes` describes; the paper's script draws a new sample
+    for every batch."""
 
     shape = (2,)
     modality = "points"

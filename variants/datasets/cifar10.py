@@ -28,14 +28,17 @@ class Dataset(Base):
     @property
     def note(self) -> str:
         """Where the pixels come from."""
-        lossy = "from image files: if lossy (JPEG), distances compare with each other and not with published figures"
-        return (
-            lossy if find_split(data_folder(self.root, "cifar10")) else "from the published arrays"
-        )
+        if find_split(data_folder(self.root, "cifar10")):
+            return (
+                "from image files: if lossy (JPEG), distances compare with each other and not with "
+                "published figures"
+            )
+        return "from the published arrays"
 
     def load(self) -> tuple[Split, Split]:
         folder = data_folder(self.root, "cifar10")
-        if parts := find_split(folder):
+        parts = find_split(folder)
+        if parts:
             return read_split(*parts, size=32)
         if not (folder / "cifar-10-batches-py").exists():
             download("CIFAR10", folder)
@@ -47,8 +50,8 @@ def _torchvision(folder: Path, train: bool) -> Split:
 
     try:
         data = torchvision.datasets.CIFAR10(folder, train=train)
-    except RuntimeError as error:  # its own check sums fail
+    # torchvision's check sums fail
+    except RuntimeError as error:
         raise ValueError(f"{folder}/cifar-10-batches-py: {error}") from error
-    return Split(
-        torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(data.targets)
-    )
+    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    return Split(images, torch.tensor(data.targets))

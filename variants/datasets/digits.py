@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,25 +20,33 @@ class Dataset(Base):
 
     shape = (1, 8, 8)
     modality = "images"
-    source = "scikit-learn's load_digits, a copy of the test set of UCI's Optical Recognition of Handwritten Digits"
+    source = (
+        "scikit-learn's load_digits, a copy of the test set of UCI's Optical Recognition of "
+        "Handwritten Digits"
+    )
     licence = "CC BY 4.0 (UCI Machine Learning Repository)"
     split = "stratified by class at a fixed seed: 1,000 for training, 797 held out"
 
     def load(self) -> tuple[Split, Split]:
-        path = (
-            cache_folder() / "digits.npz"
-        )  # scikit-learn takes a second to import, in every worker
+        # kept in a file: scikit-learn takes a second to import, in every worker
+        path = cache_folder() / "digits.npz"
         try:
-            with np.load(path) as kept:
-                images, labels, order = (
-                    torch.from_numpy(kept[name]) for name in ("images", "labels", "order")
-                )
+            images, labels, order = _read(path)
         except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             images, labels, order = _stratified()
             with suppress(OSError), whole_file(path) as file:
                 np.savez(file, images=images.numpy(), labels=labels.numpy(), order=order.numpy())
-        train, held = order[:1000], order[1000:]
+        train = order[:1000]
+        held = order[1000:]
         return Split(images[train], labels[train]), Split(images[held], labels[held])
+
+
+def _read(path: Path) -> tuple[Tensor, Tensor, Tensor]:
+    with np.load(path) as arrays:
+        images = torch.from_numpy(arrays["images"])
+        labels = torch.from_numpy(arrays["labels"])
+        order = torch.from_numpy(arrays["order"])
+    return images, labels, order
 
 
 def _stratified() -> tuple[Tensor, Tensor, Tensor]:

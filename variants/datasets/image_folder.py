@@ -1,7 +1,7 @@
 """Images of your own: a folder or a zip."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from variants.datasets import Base, Split, data_folder
@@ -22,17 +22,21 @@ class Dataset(Base):
     out."""
 
     size: int = 64  # pixels, both sides
+
     # what the images are, such as lsun_bedroom: tells one folder from another in every table
     collection: str = ""
     n_holdout: int = 10_000  # images held out, where the folder does not come split
     root: str | None = field(default=None, compare=False)
-    corrupt_tolerance: float = field(
-        default=0.001, compare=False
-    )  # share of unreadable images that are left out
+
+    # the share of unreadable images that may be left out
+    corrupt_tolerance: float = field(default=0.001, compare=False)
 
     modality = "images"
     licence = "that of the images"
-    note = "resized and cropped by this suite: distances compare with each other and not with published figures"
+    note = (
+        "resized and cropped by this suite: distances compare with each other and not with "
+        "published figures"
+    )
 
     def __post_init__(self) -> None:
         if self.size < 8 or self.size % 4:
@@ -58,7 +62,8 @@ class Dataset(Base):
 
     @property
     def split(self) -> str:
-        if parts := find_split(self._path, HELD):
+        parts = find_split(self._path, HELD)
+        if parts:
             return f"as the folder comes: {parts[0].name} for training, {parts[1].name} held out"
         return f"{self.n_holdout:,} images held out, the last of a fixed random order"
 
@@ -70,20 +75,22 @@ class Dataset(Base):
         path = self._path
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             raise OSError(
-                f"no images in {path}: put a folder per class there, or all images, or folders or zips named train and "
-                "test, or give a folder or a zip as the dataset's root"
+                f"no images in {path}: put a folder per class there, or all images, or folders or "
+                "zips named train and test, or give a folder or a zip as the dataset's root"
             )
-        if parts := find_split(path, HELD):
+        parts = find_split(path, HELD)
+        if parts:
             return read_split(*parts, self.size, self.corrupt_tolerance)
         every = read_images(path, self.size, self.corrupt_tolerance)
         n = len(every.samples) - self.n_holdout
         if n < self.n_holdout:
             raise ValueError(
-                f"{path} holds {len(every.samples)} images: too few to hold out n_holdout = {self.n_holdout}, at least "
-                "twice as many are needed"
+                f"{path} holds {len(every.samples)} images: too few to hold out n_holdout = "
+                f"{self.n_holdout}, at least twice as many are needed"
             )
-        train, held = (None, None) if every.labels is None else (every.labels[:n], every.labels[n:])
-        return (
-            Split(every.samples[:n], train, every.classes, every.corrupt),
-            Split(every.samples[n:], held, every.classes),
-        )
+        train = Split(every.samples[:n], None, every.classes, every.corrupt)
+        held = Split(every.samples[n:], None, every.classes)
+        if every.labels is not None:
+            train = replace(train, labels=every.labels[:n])
+            held = replace(held, labels=every.labels[n:])
+        return train, held

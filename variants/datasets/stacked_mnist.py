@@ -9,10 +9,10 @@ import torch
 from variants.datasets import Base, Split, fashion_mnist, mnist
 
 DIGITS: Any = {"mnist": mnist.Dataset, "fashion_mnist": fashion_mnist.Dataset}
-STACKS = (
-    128_000,
-    26_000,
-)  # for training and held out, as many as Lin et al. train on and count modes with
+
+# as many stacks as Lin et al. train on, and count modes with
+N_TRAIN = 128_000
+N_HOLDOUT = 26_000
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Dataset(Base):
     PacGAN, arXiv:1712.04086).
 
     The label is 100a + 10b + c for digits a, b, c in the red, green and blue channel. `digits` says
-    whose images are stacked: Fashion-MNIST's make the same construction where MNIST cannot be had.
-    `root` is theirs."""
+    which images are stacked: those of Fashion-MNIST make the same construction where MNIST cannot
+    be had. `root` is the folder of these images."""
 
     digits: Literal["mnist", "fashion_mnist"] = "mnist"
     root: str | None = field(default=None, compare=False)
@@ -31,7 +31,10 @@ class Dataset(Base):
     shape = (3, 28, 28)
     modality = "images"
     licence = "that of the digits: MNIST CC BY-SA 3.0, Fashion-MNIST MIT"
-    split = "drawn from the published one: 128,000 stacks of training digits, 26,000 of test digits held out"
+    split = (
+        "drawn from the published one: 128,000 stacks of training digits, 26,000 of test digits "
+        "held out"
+    )
     num_modes = 1000
 
     def __post_init__(self) -> None:
@@ -47,7 +50,7 @@ class Dataset(Base):
         return DIGITS[self.digits](root=self.root)
 
     def classified(self) -> tuple[Split, Split]:
-        """The digits themselves: their classifier, applied to every channel, tells the 1,000 modes
+        """The single digits: a classifier of them, applied to every channel, tells the 1,000 modes
         apart."""
         return self._single.splits
 
@@ -61,4 +64,4 @@ class Dataset(Base):
             return Split(digits.samples.squeeze(1)[index], labels)
 
         train, held = self._single.splits
-        return draw(train, STACKS[0]), draw(held, STACKS[1])
+        return draw(train, N_TRAIN), draw(held, N_HOLDOUT)

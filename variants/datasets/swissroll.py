@@ -10,8 +10,8 @@ from variants.datasets import Base, Split
 @dataclass(frozen=True)
 class Dataset(Base):
     """scikit-learn's make_swiss_roll with noise 0.25, columns 0 and 2, divided by 7.5 (Gulrajani et
-    al. 2017, arXiv:1704.00028, toy experiments). A fixed sample; the paper's script draws afresh
-    for every batch."""
+    al. 2017, arXiv:1704.00028, toy experiments). A fixed sample; the paper's script draws a new
+    sample for every batch."""
 
     shape = (2,)
     modality = "points"

@@ -22,58 +22,68 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from benchmark.drawing.style import style
-from benchmark.explain.setup import bounding, choice, make_critic, noised, train_critic
+from benchmark.explain.setup import (
+    bounding,
+    choice,
+    clips,
+    label,
+    make_critic,
+    noised,
+    train_critic,
+)
 from benchmark.train.build import make_objective
 
 CAPTION = (
-    "Norm of the gradient at the output of each layer of the trained critic, input on the left, score on the right, on "
-    "a logarithmic axis. A slope is exponential growth or decay on the way back from right to left; flat is healthy. "
-    "Grey: before training, without clipping or a norm of the weights."
+    "Norm of the gradient at the output of each layer of the trained critic, input on the left, "
+    "score on the right, on a logarithmic axis. A slope is exponential growth or decay on the way "
+    "back from right to left; flat is healthy. Grey: before training, without clipping or a norm "
+    "of the weights."
 )
 CLIPS = (0.1, 0.01, 0.001)
+DEPTH = 12
 
 
 def cases(full: bool) -> list[dict[str, Any]]:
     size = {"steps": 10_000, "batch_size": 256} if full else {"steps": 150, "batch_size": 64}
-    values = [value for value in bounding() if make_objective(choice(value)).clip is None]
-    return [
-        {"value": value, **size}
-        for value in [*({"name": "wgan", "clip": clip} for clip in CLIPS), *values]
-    ]
+    values: list[dict[str, Any]] = [{"name": "wgan", "clip": clip} for clip in CLIPS]
+    values += [value for value in bounding() if not clips(make_objective(choice(value)))]
+    return [{"value": value, **size} for value in values]
 
 
 def measure(value: dict[str, Any], steps: int, batch_size: int, width: int = 512) -> pd.DataFrame:
     """objective, step (0, 1 and all critic steps), layer (1: nearest the input; the last one's
     output is the score), gradient; and decades, log10 of the first layer's gradient over the last
     hidden one's, the same for a step."""
-    chosen = choice(value)
-    objective = make_objective(chosen)
-    D, draw = make_critic(value, (2,), width=width, depth=12), noised("swissroll", batch_size)
-    probe = noised("swissroll", 512)(torch.Generator().manual_seed(1))
-    label = (
-        f"{chosen.name}[clip={objective.clip:g}]" if objective.clip else chosen.label
-    )  # c is the point
+    objective = make_objective(choice(value))
+    D = make_critic(value, (2,), width=width, depth=DEPTH)
+    real, fake = noised("swissroll", 512)(torch.Generator().manual_seed(1))
+    batches = noised("swissroll", batch_size)
     frames = []
-    for step in train_critic(objective, D, draw, steps, objective.recipe):
+    for step in train_critic(objective, D, batches, steps, objective.recipe):
         if step in (0, 1, steps):
-            found = gradients(D, *probe)
-            rows = pd.DataFrame(
-                {
-                    "objective": label,
-                    "step": step,
-                    "layer": range(1, 1 + len(found)),
-                    "gradient": found,
-                }
-            )
+            norms = gradients(D, real, fake)
+            layers = range(1, 1 + len(norms))
+            rows = pd.DataFrame({"step": step, "layer": layers, "gradient": norms})
+            rows.insert(0, "objective", _shown(value))
             with np.errstate(divide="ignore"):
-                frames.append(rows.assign(decades=np.log10(np.divide(found[0], found[-2]))))
+                decades = np.log10(np.divide(norms[0], norms[-2]))
+            frames.append(rows.assign(decades=decades))
     return pd.concat(frames)
+
+
+def _shown(value: dict[str, Any]) -> str:
+    """The objective's label; under clipping always with c, which is the point here."""
+    objective = make_objective(choice(value))
+    if clips(objective):
+        return f"{value['name']}[clip={objective.clip:g}]"
+    return label(value)
 
 
 def gradients(D: nn.Module, real: Tensor, fake: Tensor) -> list[float]:
     """The norm of ∂(E D(fake) − E D(real)) / ∂ output of each linear layer, in float64, in the
     order of the layers."""
-    D, outputs = copy.deepcopy(D).double(), list[Tensor]()
+    D = copy.deepcopy(D).double()
+    outputs: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
         output.retain_grad()
@@ -95,30 +105,31 @@ def draw(frame: pd.DataFrame) -> Figure:
     last = frame[frame["step"] == frame["step"].max()]
     for name, rows in last.groupby("objective", sort=False):
         ax.plot(rows["layer"], rows["gradient"], label=name, **style(str(name)) | {"markersize": 4})
-    ax.set(
-        yscale="log",
-        xlabel="layer",
-        ylabel="norm of the gradient at its output",
-        xticks=range(1, 14),
-    )
+    ax.set(yscale="log", xlabel="layer", ylabel="norm of the gradient at its output")
+    ax.set_xticks(range(1, DEPTH + 2))
     figure.legend(loc="outside right upper")
     return figure
 
 
 def finding(frame: pd.DataFrame) -> str:
-    end, first = (frame[frame["step"] == step] for step in (frame["step"].max(), 1))
-    decades, at_once = (
-        rows.groupby("objective", sort=False)["decades"].first() for rows in (end, first)
-    )
+    decades = _decades(frame, frame["step"].max())
+    after_one = _decades(frame, 1)
     clipped = [name for name in decades.index if name.startswith("wgan[")]
-    said = ", ".join(
-        f"{decades[name]:+.1f} under {name} ({at_once[name]:+.1f} after the first step)"
-        for name in clipped
-    )
     others = decades.drop(clipped)
+    changes = [
+        f"{decades[name]:+.1f} under {name} ({after_one[name]:+.1f} after the first step)"
+        for name in clipped
+    ]
     return (
-        f"From the last hidden layer back to the first the gradient changes by these decades (powers of ten): {said}; "
-        f"under penalties and spectral norm by {others.min():+.1f} to {others.max():+.1f}. At c = 0.01, the published "
-        f"default, a share of {10 ** decades['wgan[clip=0.01]']:.0e} reaches the first layer; where it vanishes, the "
-        "first clip of the initial weights is enough, and where it explodes, training is what does it."
+        "From the last hidden layer back to the first the gradient changes by these decades "
+        f"(powers of ten): {', '.join(changes)}; under penalties and spectral norm by "
+        f"{others.min():+.1f} to {others.max():+.1f}. At c = 0.01, the published default, a share "
+        f"of {10 ** decades['wgan[clip=0.01]']:.0e} reaches the first layer; where it vanishes, "
+        "the first clip of the initial weights is enough, and where it explodes, training is what "
+        "does it."
     )
+
+
+def _decades(frame: pd.DataFrame, step: int) -> pd.Series:
+    """The decades of each objective after a critic step."""
+    return frame[frame["step"] == step].groupby("objective", sort=False)["decades"].first()

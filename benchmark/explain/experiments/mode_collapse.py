@@ -13,7 +13,6 @@ same number of critic steps, so that one with five per generator step moves its 
 often. A mode is reached where at least a tenth of its due of samples are nearest to it; it is
 covered where as many lie within 3 σ of it."""
 
-from collections.abc import Iterable
 from statistics import mean
 from typing import Any
 
@@ -21,37 +20,39 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from benchmark.drawing.style import style, wrap_long
-from benchmark.explain.setup import choice, final, objectives, run
+from benchmark.explain.setup import choice, final, label, objectives, run
 from benchmark.measure.points import MODE_SHARE
 from benchmark.train.build import make_objective
 from variants import load
 
 CAPTION = (
-    "Modes of eight over the critic's steps, mean over the seeds and a band from the least to the greatest: covered "
-    "(samples within 3 σ of it), reached (samples nearest to it); right the share of samples within 3 σ of any mode. "
-    "Reached falling while quality rises is mode collapse."
+    "Modes of eight over the critic's steps, mean over the seeds and a band from the least to the "
+    "greatest: covered (samples within 3 σ of it), reached (samples nearest to it); right the "
+    "share of samples within 3 σ of any mode. Reached falling while quality rises is mode "
+    "collapse."
 )
 DATASET = "gaussians8"
+# column -> axis label
 SHOWN = {
     "covered": "modes covered",
     "reached": "modes reached",
     "quality": "share of samples within 3 σ",
 }
+NAMED = ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp")  # in the finding
 
 
 def cases(full: bool) -> list[dict[str, Any]]:
-    size = (
-        {"critic_steps": 35_000, "width": 128, "batch_size": 512}
-        if full
-        else {"critic_steps": 4500, "width": 64}
-    )
-    return [
-        {"value": value, "seed": seed, **size}
-        for value in objectives()
-        for seed in range(10 if full else 3)
-    ]
+    size = {"critic_steps": 4500, "width": 64}
+    if full:
+        size = {"critic_steps": 35_000, "width": 128, "batch_size": 512}
+    found = []
+    for value in objectives():
+        for seed in range(10 if full else 3):
+            found.append({"value": value, "seed": seed, **size})
+    return found
 
 
 def measure(
@@ -59,76 +60,79 @@ def measure(
 ) -> pd.DataFrame:
     """One row per tenth of the run: objective, seed, critic_steps, g_steps, reached, covered,
     quality."""
-    chosen, modes = choice(value), load("datasets", DATASET).Dataset().modes()
+    modes = load("datasets", DATASET).Dataset().modes()
     mlp = {"name": "mlp", "width": width, "depth": 2, "latent_dim": 256, "activation": "tanh"}
-    rows = []
-    g_steps = critic_steps // make_objective(chosen).d_steps(1)
+    g_steps = critic_steps // make_objective(choice(value)).d_steps(1)
     tenths = [tenth / 10 for tenth in range(11)]
-    for snapshot in run(
-        {**value, "lr": 1e-3},
-        mlp,
-        {"name": DATASET},
-        seed,
-        tenths,
-        steps=g_steps,
-        batch_size=batch_size,
-    ):
-        samples = snapshot.sample(2000)
-        distance, nearest = torch.cdist(samples, modes.centres).min(dim=1)
-        near, due = distance <= 3 * modes.sigma, MODE_SHARE * len(samples) / len(modes.centres)
-        reached, covered = (
-            int((torch.bincount(of) >= due).sum()) for of in (nearest, nearest[near])
-        )
+    training = {"steps": g_steps, "batch_size": batch_size}
+    rows = []
+    for snapshot in run({**value, "lr": 1e-3}, mlp, {"name": DATASET}, seed, tenths, **training):
         row = {
-            "objective": chosen.label,
+            "objective": label(value),
             "seed": seed,
             "critic_steps": snapshot.samples_seen // batch_size,
+            "g_steps": snapshot.g_steps,
         }
-        row |= {"g_steps": snapshot.g_steps, "reached": reached, "covered": covered}
-        rows.append(row | {"quality": near.float().mean().item()})
+        rows.append(row | modes_of(snapshot.sample(2000), modes))
     return pd.DataFrame(rows)
+
+
+def modes_of(samples: Tensor, modes: Any) -> dict[str, float]:
+    """reached, covered, quality of samples (n, 2): see CAPTION."""
+    distance, nearest = torch.cdist(samples, modes.centres).min(dim=1)
+    near = distance <= 3 * modes.sigma
+    due = MODE_SHARE * len(samples) / len(modes.centres)
+    return {
+        "reached": int((torch.bincount(nearest) >= due).sum()),
+        "covered": int((torch.bincount(nearest[near]) >= due).sum()),
+        "quality": near.float().mean().item(),
+    }
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     figure = plt.figure(figsize=(13, 4.4), layout="constrained")
     axes = figure.subplots(1, 3)
-    for ax, (column, label) in zip(axes, SHOWN.items(), strict=True):
+    for ax, column in zip(axes, SHOWN, strict=True):
         for name, rows in frame.groupby("objective", sort=False):
-            of = rows.groupby("critic_steps")[column].agg(["mean", "min", "max"])
-            look = style(str(name))
-            ax.fill_between(
-                of.index, of["min"], of["max"], color=look["color"], alpha=0.1, linewidth=0
-            )
-            ax.plot(of.index, of["mean"], label=wrap_long(str(name)), **look | {"markersize": 3})
-        ax.set(xlabel="critic steps", ylabel=label)
+            seeds = rows.groupby("critic_steps")[column].agg(["mean", "min", "max"])
+            look = style(str(name)) | {"markersize": 3}
+            band = {"color": look["color"], "alpha": 0.1, "linewidth": 0}
+            ax.fill_between(seeds.index, seeds["min"], seeds["max"], **band)
+            ax.plot(seeds.index, seeds["mean"], label=wrap_long(str(name)), **look)
+        ax.set(xlabel="critic steps", ylabel=SHOWN[column])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
 def finding(frame: pd.DataFrame) -> str:
     last = final(frame)
-    covered, reached, quality = (
-        {str(name): list(values) for name, values in last.groupby("objective", sort=False)[column]}
-        for column in SHOWN
-    )
-
-    def those(names: Iterable[str]) -> str:
-        return ", ".join(names) or "none"
-
+    covered = _by_objective(last, "covered")
+    reached = _by_objective(last, "reached")
+    quality = _by_objective(last, "quality")
     sharp = [name for name, shares in quality.items() if mean(shares) > 0.25]
     lost = [name for name in sharp if mean(covered[name]) < 7.5]
-    blurred = [name for name, modes in reached.items() if mean(modes) >= 7 and name not in sharp]
-    span = {
-        name: " to ".join(map(str, sorted({min(modes), max(modes)})))
-        for name, modes in covered.items()
-    }
-    named = [
-        f"{name} {span[name]}"
-        for name in ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp")
-    ]
+    near_all = [name for name, modes in reached.items() if mean(modes) >= 7]
+    blurred = [name for name in near_all if name not in sharp]
+    named = [f"{name} {_span(covered[name])}" for name in NAMED]
     return (
-        f"Modes covered of eight over {frame['seed'].nunique()} seeds: {those(named)}; samples lie on modes under "
-        f"{those(sharp)}, and modes are left out under {those(lost)}. Under {those(blurred)} samples lie near seven "
-        "modes or more, hardly any within 3 σ of one: at equal critic steps these have taken fewer generator steps, "
-        "and so few steps and seeds say what can happen, not which objective is the better one."
+        f"Modes covered of eight over {frame['seed'].nunique()} seeds: {_list(named)}; samples lie "
+        f"on modes under {_list(sharp)}, and modes are left out under {_list(lost)}. Under "
+        f"{_list(blurred)} samples lie near seven modes or more, hardly any within 3 σ of one: at "
+        "equal critic steps these have taken fewer generator steps, and so few steps and seeds "
+        "say what can happen, not which objective is the better one."
     )
+
+
+def _by_objective(frame: pd.DataFrame, column: str) -> dict[str, list[float]]:
+    """The values of a column, one per seed, by objective."""
+    groups = frame.groupby("objective", sort=False)[column]
+    return {str(name): list(values) for name, values in groups}
+
+
+def _span(modes: list[float]) -> str:
+    """`3`, or `3 to 5`."""
+    return " to ".join(map(str, sorted({min(modes), max(modes)})))
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"

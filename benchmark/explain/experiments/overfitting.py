@@ -21,32 +21,33 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmark.drawing.style import style, wrap
-from benchmark.explain.setup import choice, final, objectives, run
+from benchmark.explain.setup import choice, final, label, objectives, run
 from benchmark.train.build import make_objective
 from benchmark.train.data import as_floats, make_dataset
+from benchmark.train.snapshot import Snapshot
 
 CAPTION = (
-    "Top: the critic's loss on training (line) and held-out images (dashed) over the critic's steps, mean over the "
-    "seeds. Below: how far held-out images have moved from training towards generated ones in the critic's eyes, one "
-    "line per seed; 0: no difference, 1: held-out images look generated."
+    "Top: the critic's loss on training (line) and held-out images (dashed) over the critic's "
+    "steps, mean over the seeds. Below: how far held-out images have moved from training towards "
+    "generated ones in the critic's eyes, one line per seed; 0: no difference, 1: held-out images "
+    "look generated."
 )
 IMAGES = 1000
-TOLD = ("nonsaturating", "wgan", "wgan_gp")
+BATCH_SIZE = 64
+NAMED = ("nonsaturating", "wgan", "wgan_gp")  # in the finding
+LOSSES = ["d_loss_train", "d_loss_holdout"]
 
 
 def cases(full: bool) -> list[dict[str, Any]]:
     size: dict[str, Any] = {"dataset": {"name": "digits"}, "critic_steps": 1000, "width": 256}
     if full:
-        size = {
-            "dataset": {"name": "mnist", "n_train": IMAGES},
-            "critic_steps": 100_000,
-            "width": 1024,
-        }
-    return [
-        {"value": value, "seed": seed, **size}
-        for value in objectives()
-        for seed in range(5 if full else 2)
-    ]
+        mnist = {"name": "mnist", "n_train": IMAGES}
+        size = {"dataset": mnist, "critic_steps": 100_000, "width": 1024}
+    found = []
+    for value in objectives():
+        for seed in range(5 if full else 2):
+            found.append({"value": value, "seed": seed, **size})
+    return found
 
 
 def measure(
@@ -54,50 +55,54 @@ def measure(
 ) -> pd.DataFrame:
     """One row per tenth of the run: objective, seed, critic_steps, d_loss_train, d_loss_holdout,
     moved."""
-    chosen = choice(value)
-    objective = make_objective(chosen)
+    objective = make_objective(choice(value))
     mlp = {"name": "mlp", "width": width, "depth": 3, "latent_dim": 64}
-    rows, g_steps, tenths = (
-        [],
-        critic_steps // objective.d_steps(1),
-        [tenth / 10 for tenth in range(11)],
-    )
-    for snapshot in run(value, mlp, dataset, seed, tenths, steps=g_steps, batch_size=64):
-        data = make_dataset(snapshot.cell.dataset)
-        n = min(IMAGES, len(data.holdout()))
-        splits = [
-            as_floats(split[:n], torch.contiguous_format)
-            for split in (data.train(), data.holdout())
-        ]
-        fake = as_floats(snapshot.sample(n), torch.contiguous_format)
-        noise = objective.draw(fake, torch.Generator().manual_seed(snapshot.g_steps))
-        losses = [objective.d_loss(snapshot.D, split, fake, noise).item() for split in splits]
-        with torch.no_grad():
-            train, held, generated = (snapshot.D(batch).mean().item() for batch in (*splits, fake))
-        row = {"objective": chosen.label, "seed": seed, "critic_steps": snapshot.samples_seen // 64}
-        row |= {"d_loss_train": losses[0], "d_loss_holdout": losses[1]}
-        known = snapshot.g_steps and train > generated  # it tells the two apart
-        rows.append(row | {"moved": (train - held) / (train - generated) if known else math.nan})
+    tenths = [tenth / 10 for tenth in range(11)]
+    training = {"steps": critic_steps // objective.d_steps(1), "batch_size": BATCH_SIZE}
+    rows = []
+    for snapshot in run(value, mlp, dataset, seed, tenths, **training):
+        steps = snapshot.samples_seen // BATCH_SIZE
+        row = {"objective": label(value), "seed": seed, "critic_steps": steps}
+        rows.append(row | judged(snapshot, objective))
     return pd.DataFrame(rows)
+
+
+def judged(snapshot: Snapshot, objective: Any) -> dict[str, float]:
+    """d_loss_train, d_loss_holdout and moved of a critic; moved is NaN where the critic does not
+    tell training images from generated ones."""
+    data = make_dataset(snapshot.cell.dataset)
+    n = min(IMAGES, len(data.holdout()))
+    train = as_floats(data.train()[:n], torch.contiguous_format)
+    holdout = as_floats(data.holdout()[:n], torch.contiguous_format)
+    fake = as_floats(snapshot.sample(n), torch.contiguous_format)
+    noise = objective.draw(fake, torch.Generator().manual_seed(snapshot.g_steps))
+    d_loss_train = objective.d_loss(snapshot.D, train, fake, noise).item()
+    d_loss_holdout = objective.d_loss(snapshot.D, holdout, fake, noise).item()
+    with torch.no_grad():
+        of_train = snapshot.D(train).mean().item()
+        of_holdout = snapshot.D(holdout).mean().item()
+        of_fake = snapshot.D(fake).mean().item()
+    moved = math.nan
+    if snapshot.g_steps and of_train > of_fake:
+        moved = (of_train - of_holdout) / (of_train - of_fake)
+    return {"d_loss_train": d_loss_train, "d_loss_holdout": d_loss_holdout, "moved": moved}
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     names = list(frame["objective"].unique())
     figure = plt.figure(figsize=(1.9 * len(names), 4.6), layout="constrained")
     axes = figure.subplots(2, len(names), squeeze=False, sharex=True)
+    highest = max(0.5, 1.1 * frame["moved"].max())
     for (top, below), name in zip(axes.T, names, strict=True):
-        rows, colour = frame[frame["objective"] == name], style(str(name))["color"]
-        of = (
-            rows[rows["critic_steps"] > 0]
-            .groupby("critic_steps")[["d_loss_train", "d_loss_holdout"]]
-            .mean()
-        )
-        top.plot(of.index, of["d_loss_train"], color=colour, linewidth=2)
-        top.plot(of.index, of["d_loss_holdout"], color=colour, linewidth=2, linestyle="--")
-        for _, of_seed in rows.groupby("seed"):
-            below.plot(of_seed["critic_steps"], of_seed["moved"], color=colour, linewidth=1.2)
+        rows = frame[frame["objective"] == name]
+        colour = style(str(name))["color"]
+        losses = rows[rows["critic_steps"] > 0].groupby("critic_steps")[LOSSES].mean()
+        top.plot(losses.index, losses["d_loss_train"], color=colour, linewidth=2)
+        top.plot(losses.index, losses["d_loss_holdout"], color=colour, linewidth=2, linestyle="--")
+        for _, one_seed in rows.groupby("seed"):
+            below.plot(one_seed["critic_steps"], one_seed["moved"], color=colour, linewidth=1.2)
         top.set_title(wrap(str(name)), size=9)
-        below.set(ylim=(-0.1, max(0.5, 1.1 * frame["moved"].max())), xlabel="critic steps")
+        below.set(ylim=(-0.1, highest), xlabel="critic steps")
         below.tick_params(labelleft=below is axes[1, 0])
         below.axhline(0, color="0.6", linewidth=0.8)
     axes[0, 0].set_ylabel("critic loss")
@@ -106,19 +111,15 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def finding(frame: pd.DataFrame) -> str:
-    of = (
-        final(frame)
-        .groupby("objective", sort=False)[["d_loss_train", "d_loss_holdout", "moved"]]
-        .mean()
-    )
-    gap, moved = of["d_loss_holdout"] - of["d_loss_train"], of["moved"].sort_values()
-    said = ", ".join(f"{name} {value:.0%}" for name, value in moved.items())
-    losses = [
-        f"{name} {of['d_loss_holdout'][name]:.3g} against {of['d_loss_train'][name]:.3g}"
-        for name in TOLD
-    ]
+    means = final(frame).groupby("objective", sort=False)[[*LOSSES, "moved"]].mean()
+    train = means["d_loss_train"]
+    holdout = means["d_loss_holdout"]
+    shares = [f"{name} {value:.0%}" for name, value in means["moved"].sort_values().items()]
+    losses = [f"{name} {holdout[name]:.3g} against {train[name]:.3g}" for name in NAMED]
+    num_higher = int((holdout - train > 0).sum())
     return (
-        f"By the end held-out images have moved from training towards generated images by {said}. The loss is higher "
-        f"on held-out than on training images under {int((gap > 0).sum())} of {len(gap)} objectives "
-        f"({', '.join(losses)}); steps and seeds are few and optimisers differ, so their order is no ranking."
+        "By the end held-out images have moved from training towards generated images by "
+        f"{', '.join(shares)}. The loss is higher on held-out than on training images under "
+        f"{num_higher} of {len(means)} objectives ({', '.join(losses)}); steps and seeds are few "
+        "and optimisers differ, so their order is no ranking."
     )

@@ -22,43 +22,38 @@ from torch import Tensor, nn
 
 import variants
 from benchmark.drawing.style import wrap
-from benchmark.explain.setup import choice, make_critic, noised, objectives, train_critic
+from benchmark.explain.setup import choice, label, make_critic, noised, objectives, train_critic
 from benchmark.train.build import make_objective
 
 CAPTION = (
-    "The critic's score over the plane, light where it finds points real, each panel on its own scale; orange: data. "
-    "Below each panel its contrast: the fall of the score when a data point moves by noise of σ 0.1, in the surface's "
-    "standard deviations."
+    "The critic's score over the plane, light where it finds points real, each panel on its own "
+    "scale; orange: data. Below each panel its contrast: the fall of the score when a data point "
+    "moves by noise of σ 0.1, in the surface's standard deviations."
 )
-TOY = {
-    "name": "wgan_gp",
-    "penalty_weight": 0.1,
-}  # the λ of the authors' toy script; the paper says 10
+# the λ of the authors' toy script; the paper says 10
+TOY = {"name": "wgan_gp", "penalty_weight": 0.1}
 DATASETS = ("gaussians8", "gaussians25", "swissroll")
-NEARBY = 0.1  # σ of the noise that contrast moves data by
+NEARBY = 0.1  # σ of the noise that moves the data for the contrast
 SIDE = 2.0  # half the side of the square
 POINTS = 33  # of the grid, per side
 
 
 def cases(full: bool) -> list[dict[str, Any]]:
-    size = (
-        {"steps": 50_000, "width": 512, "batch_size": 256}
-        if full
-        else {"steps": 1000, "width": 128}
-    )
-    return [
-        {"value": value, "dataset": dataset, **size}
-        for value in [*objectives(), TOY]
-        for dataset in DATASETS
-    ]
+    size = {"steps": 1000, "width": 128}
+    if full:
+        size = {"steps": 50_000, "width": 512, "batch_size": 256}
+    found = []
+    for value in [*objectives(), TOY]:
+        for dataset in DATASETS:
+            found.append({"value": value, "dataset": dataset, **size})
+    return found
 
 
 def measure(
     value: dict[str, Any], dataset: str, steps: int, width: int, batch_size: int = 128
 ) -> pd.DataFrame:
     """objective, dataset, x, y, score; and, the same on every row, contrast."""
-    chosen = choice(value)
-    objective = make_objective(chosen)
+    objective = make_objective(choice(value))
     D = make_critic(value, (2,), width=width, depth=3)
     for _ in train_critic(objective, D, noised(dataset, batch_size), steps, objective.recipe):
         pass
@@ -66,65 +61,61 @@ def measure(
     grid = torch.cartesian_prod(side, side)
     with torch.no_grad():
         scores = D.double()(grid)
-    frame = pd.DataFrame(
-        {"x": grid[:, 0], "y": grid[:, 1], "score": [float(f"{score:.4g}") for score in scores]}
-    )
-    frame.insert(0, "objective", chosen.label)
-    frame.insert(1, "dataset", dataset)
     data = variants.load("datasets", dataset).Dataset().holdout()[:5000].double()
+    rounded = [float(f"{score:.4g}") for score in scores]
+    frame = pd.DataFrame({"x": grid[:, 0], "y": grid[:, 1], "score": rounded})
+    frame.insert(0, "objective", label(value))
+    frame.insert(1, "dataset", dataset)
     return frame.assign(contrast=contrast(D, data) / scores.std().item())
 
 
 @torch.no_grad()
 def contrast(D: nn.Module, data: Tensor) -> float:
-    """By how much the mean score of points (n, 2) falls when each moves by normal noise of
-    NEARBY."""
-    moved = data.repeat(10, 1) + NEARBY * torch.randn(
-        10 * len(data), 2, generator=torch.Generator().manual_seed(1)
-    )
+    """How much the mean score of points (n, 2) falls when each moves by normal noise of NEARBY."""
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(10 * len(data), 2, generator=generator)
+    moved = data.repeat(10, 1) + NEARBY * noise
     return (D(data).mean() - D(moved).mean()).item()
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    names, datasets = list(frame["objective"].unique()), list(frame["dataset"].unique())
-    figure = plt.figure(
-        figsize=(1.75 * len(names), 2.0 * len(datasets) + 0.3), layout="constrained"
-    )
+    names = list(frame["objective"].unique())
+    datasets = list(frame["dataset"].unique())
+    size = (1.75 * len(names), 2.0 * len(datasets) + 0.3)
+    figure = plt.figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(datasets), len(names), squeeze=False)
     for i, dataset in enumerate(datasets):
         data = variants.load("datasets", dataset).Dataset().holdout()[:400]
+        of_dataset = frame[frame["dataset"] == dataset]
         for j, name in enumerate(names):
-            ax, rows = (
-                axes[i, j],
-                frame[(frame["objective"] == name) & (frame["dataset"] == dataset)],
-            )
-            wide = rows.pivot(index="y", columns="x", values="score")
-            filled = ax.contourf(
-                wide.columns, wide.index, wide, levels=14, cmap=plt.get_cmap("viridis")
-            )
-            filled.set_rasterized(True)  # a tenth of the size
-            ax.scatter(*data.T, s=1.2, color="#FF9F40", linewidths=0)
-            ax.set(xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE), xticks=[], yticks=[], aspect="equal")
-            ax.set_xlabel(f"{rows['contrast'].iloc[0]:.3f}")
-            if i == 0:
-                ax.set_title(wrap(name), size=9)
-            if j == 0:
-                ax.set_ylabel(dataset)
+            _draw_surface(axes[i, j], of_dataset[of_dataset["objective"] == name], data)
+        axes[i, 0].set_ylabel(dataset)
+    for ax, name in zip(axes[0], names, strict=True):
+        ax.set_title(wrap(name), size=9)
     return figure
 
 
+def _draw_surface(ax: Any, rows: pd.DataFrame, data: Tensor) -> None:
+    scores = rows.pivot(index="y", columns="x", values="score")
+    colours = plt.get_cmap("viridis")
+    filled = ax.contourf(scores.columns, scores.index, scores, levels=14, cmap=colours)
+    filled.set_rasterized(True)  # a tenth of the file's size
+    ax.scatter(*data.T, s=1.2, color="#FF9F40", linewidths=0)
+    ax.set(xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE), xticks=[], yticks=[], aspect="equal")
+    ax.set_xlabel(f"{rows['contrast'].iloc[0]:.3f}")
+
+
 def finding(frame: pd.DataFrame) -> str:
-    found = frame.drop_duplicates(["objective", "dataset"]).pivot(
-        index="objective", columns="dataset", values="contrast"
-    )
-    said = {
-        name: f"{found.loc[name].min():.3f} to {found.loc[name].max():.3f}" for name in found.index
-    }
-    toy = choice(TOY).label
-    lower, lower_toy = ((found.loc["wgan"] < found.loc[name]).sum() for name in ("wgan_gp", toy))
+    surfaces = frame.drop_duplicates(["objective", "dataset"])
+    contrasts = surfaces.pivot(index="objective", columns="dataset", values="contrast")
+    toy = label(TOY)
+    span = {name: f"{row.min():.3f} to {row.max():.3f}" for name, row in contrasts.iterrows()}
+    lower = (contrasts.loc["wgan"] < contrasts.loc["wgan_gp"]).sum()
+    lower_toy = (contrasts.loc["wgan"] < contrasts.loc[toy]).sum()
     return (
-        f"The contrast is {said['wgan']} under clipping, {said['wgan_gp']} under wgan_gp at λ = 10, {said[toy]} at λ = "
-        f"0.1 and {said['nonsaturating']} without any bound (nonsaturating). So clipping sees less of the fine "
-        f"structure than wgan_gp on {lower_toy} of {found.shape[1]} datasets at the λ of the authors' script, on "
+        f"The contrast is {span['wgan']} under clipping, {span['wgan_gp']} under wgan_gp at "
+        f"λ = 10, {span[toy]} at λ = 0.1 and {span['nonsaturating']} without any bound "
+        "(nonsaturating). So clipping sees less of the fine structure than wgan_gp on "
+        f"{lower_toy} of {contrasts.shape[1]} datasets at the λ of the authors' script, on "
         f"{lower} at that of their paper."
     )

@@ -1,5 +1,7 @@
 """The tables of the chapter `winners`: robustness, leaderboards, all comparisons, other metrics."""
 
+from typing import Any
+
 import pandas as pd
 
 from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
@@ -130,7 +132,7 @@ def _runs(
     return rows
 
 
-def _best_steps(cells: pd.DataFrame, column: str) -> dict[str, float]:
+def _best_steps(cells: pd.DataFrame, column: str) -> dict[Any, float]:
     """The median generator step of the best evaluation, by objective, of the runs that are done."""
     done = cells[cells["status"] == "done"]
     return done.groupby("objective")[f"{column}:best_g_step"].median().to_dict()

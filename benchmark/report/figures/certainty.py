@@ -114,7 +114,7 @@ def rank_stability(evidence: Evidence, folder: Path) -> list[Figure]:
         figure, axes = grid(len(places), 2, 2.2 + 0.38 * most, 0.9 + 0.3 * most)
         for ax, ((dataset, architecture), per_place) in zip(axes, places, strict=True):
             _ranks(ax, per_place)
-            title = plain(place_name(architecture, dataset))
+            title = plain(place_name(str(architecture), str(dataset)))
             ax.set_title(title, loc="left", weight="bold", size=9)
         figures.append(save(figure, page, folder, saved, part))
     return figures
@@ -130,7 +130,7 @@ def _ranks(ax: Axes, rows: pd.DataFrame) -> None:
         look: Look = {"color": "w" if share > 0.6 else "k", "ha": "center", "va": "center"}
         ax.text(j, i, f"{100 * share:.0f}", size=8, **look)
     ax.set_yticks(range(len(objectives)), [wrap(name) for name in objectives])
-    ax.set_xticks(range(len(objectives)), range(1, len(objectives) + 1))
+    ax.set_xticks(range(len(objectives)), [str(i + 1) for i in range(len(objectives))])
     ax.set_xlabel("rank")
     ax.grid(False)
 

@@ -109,9 +109,9 @@ def cost(tables: Tables, folder: Path) -> list[Figure]:
 
 def _marks(ax: Axes, lines: Lines, rows: pd.DataFrame, column: str) -> None:
     """A mark per seed and a stroke at the median, for every objective of a dataset."""
-    for item, values in rows.groupby(["architecture", "objective"])[column]:
-        y = lines.heights[item]
-        look = style(item[1]) | {"linestyle": "", "markersize": 3.5}
+    for (architecture, name), values in rows.groupby(["architecture", "objective"])[column]:
+        y = lines.heights[architecture, name]
+        look = style(str(name)) | {"linestyle": "", "markersize": 3.5}
         ax.plot(values, np.full(len(values), y), **look, alpha=0.6)
         ax.plot([values.median()] * 2, [y - 0.35, y + 0.35], color="k", linewidth=1.5)
     if rows[column].isna().all():

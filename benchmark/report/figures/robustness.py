@@ -67,7 +67,7 @@ class Sheet(NamedTuple):
     caption: str
     labels: pd.Series
     """The text below every pane; NaN for none."""
-    times: dict[str, str] = {}
+    times: dict[Any, str] = {}
     """architecture -> its training time."""
 
 
@@ -113,11 +113,11 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
     heat(ax, worse, wide["text"].fillna("not in\nthe matrix"))
     ax.set_xticks(ax.get_xticks(), heads, rotation=0)
     ax.xaxis.tick_top()
-    for i, j in np.ndindex(worse.shape):
-        if wide["diverged"].iloc[i, j] > 0:
-            _frame(ax, (j, i), 0.05, FRAMES["diverged"])
-        if wide["collapsed"].iloc[i, j] > 0 or wide["late collapse"].iloc[i, j] > 0:
-            _frame(ax, (j, i), 0.1, COLLAPSED)
+    has_collapsed = (wide["collapsed"] > 0) | (wide["late collapse"] > 0)
+    for i, j in np.argwhere((wide["diverged"] > 0).to_numpy()):
+        _frame(ax, (j, i), 0.05, FRAMES["diverged"])
+    for i, j in np.argwhere(has_collapsed.to_numpy()):
+        _frame(ax, (j, i), 0.1, COLLAPSED)
     title = f"Robustness, {dataset}: final {described(column)}"
     figure.suptitle(plain(title), fontsize=10)
     data = rows.drop(columns=["log", "text"])
@@ -251,7 +251,7 @@ def _draw(panes: pd.DataFrame, sheet: Sheet, folder: Path) -> Figure:
 
 def _images(by_place: dict[Any, Record]) -> dict[Any, np.ndarray]:
     """The saved images (n, C, H, W) of every pane that has some."""
-    images = {}
+    images: dict[Any, np.ndarray] = {}
     for place, pane in by_place.items():
         if not pd.isna(pane["file"]):
             images[place] = np.load(pane["file"])["samples"]

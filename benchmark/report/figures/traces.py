@@ -140,7 +140,7 @@ def _traces(
     rows: pd.DataFrame, quantities: Quantities, saved: Figure, folder: Path
 ) -> list[Figure]:
     """Quantities against generator steps, an axes per quantity that was recorded."""
-    finite = np.isfinite(rows[list(quantities.labels)].astype(float))
+    finite: Any = np.isfinite(rows[list(quantities.labels)].astype(float))
     labels = {name: label for name, label in quantities.labels.items() if finite[name].any()}
     if not labels:
         return []

@@ -22,7 +22,7 @@ from benchmark.store.files import append_rows, write_bytes
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus, Status
 from benchmark.text import one_line
-from benchmark.train.build import Workbench, make_networks, open_workbench
+from benchmark.train.build import Workbench, load_dataset, make_networks, open_workbench
 from benchmark.train.loop import never, train
 from benchmark.train.snapshot import CellState, Snapshot
 from benchmark.train.step import set_precision
@@ -90,7 +90,7 @@ class CellRun:
         self.files = ResultSet(folder).cell(cell.key)
         self.checkpoint_every, self.clock = checkpoint_every, clock
         self.reported_at = time.monotonic()
-        self.is_running = True
+        self.is_running = False
         self.has_saved = False  # a checkpoint of the last snapshot
         self.handed_out: Snapshot | None = None  # while the training stands between two steps
         self.last: Snapshot | None = None
@@ -102,6 +102,7 @@ class CellRun:
         self.record = CellRecord(self.cell, self.files, self.device, self.clock)
         with self._writing():
             self._continue_from(self.record.open())
+        self.is_running = True
 
     def _continue_from(self, checkpoint: Checkpoint | None) -> None:
         self.state: CellState | None = None
@@ -134,17 +135,17 @@ class CellRun:
 
     def prepare(self) -> None:
         """Load the data, open the instrument, time the reference workload."""
+        cell = self.cell
         release_memory(self.device)
         try:
             # Apart from the instrument, so that loading is no measuring time
-            self.bench = open_workbench(self.cell)
+            load_dataset(cell.dataset)
             began = time.perf_counter()
-            cell = self.cell
             self.instrument = open_instrument(cell.dataset, cell.evaluation, self.device)
             protocol = protocol_id(self.instrument)
         except (OSError, ValueError) as error:
             # The data was there when the run was prepared
-            reason = f"dataset {self.cell.dataset.label}: {one_line(error)}"
+            reason = f"dataset {cell.dataset.label}: {one_line(error)}"
             raise Interrupted(reason) from error
         eval_seconds = time.perf_counter() - began
         self.status.eval_seconds = (self.status.eval_seconds or 0.0) + eval_seconds
@@ -155,9 +156,10 @@ class CellRun:
             )
             self._continue_from(None)
         self.reference_seconds += self.record.time_reference()
+        self.bench = open_workbench(cell)
         self.record.measured_by(protocol, self.bench.dataset.modality)
         self.status.recipe = asdict(self.bench.recipe)
-        G, D = make_networks(self.cell, self.bench.dataset.shape)
+        G, D = make_networks(cell, self.bench.dataset.shape)
         self.status.parameters = {
             "generator": sum(p.numel() for p in G.parameters()),
             "discriminator": sum(p.numel() for p in D.parameters()),
@@ -229,7 +231,7 @@ class CellRun:
         reset_peak_memory(self.device)
 
     def finish(self) -> None:
-        """Commit the cell after its last snapshot."""
+        """End the cell after its last snapshot: `guarded` then commits it."""
         assert self.last is not None
         self.handed_out, self.handled = self.last, True
         self.status.status, self.status.onset = RunStatus.DONE, self.last.onset
@@ -240,7 +242,6 @@ class CellRun:
             self.status.reason = "a loss is not finite"
         reference_seconds = self.record.time_reference()
         self.status.probe_seconds = (self.status.probe_seconds or 0.0) + reference_seconds
-        self._commit()
 
     def interrupt(self, reason: str = "") -> None:
         """End before the budget is spent: the next run resumes from here."""
@@ -254,48 +255,57 @@ class CellRun:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Whatever ends the cell inside this block becomes its status."""
+        """Whatever ends the cell inside this block becomes its status. A full disk, and a folder
+        that cannot be written to, end the run: raises UserError."""
         try:
-            with self._writing():
-                yield
+            yield
         except (Interrupted, GeneratorExit) as end:
             self.interrupt(str(end))
             if isinstance(end, GeneratorExit):
                 raise
-        except UserError:
-            raise
         except FloatingPointError as error:
             self.status.onset = self.status.g_steps
             self._end(RunStatus.DIVERGED, str(error))
         except Exception as error:
+            if isinstance(error, OSError) and self._is_of_folder(error):
+                raise self._not_written(error) from error
             with self._writing():
                 write_bytes(self.files.traceback, traceback.format_exc().encode())
             self._end(RunStatus.ERROR, out_of_memory(error, self.device) or described(error))
+        else:
+            # Outside the block: an interrupt that arrives now leaves what is committed
+            if self.is_running and self.status.status != RunStatus.RUNNING:
+                self._commit()
 
     def _end(self, status: RunStatus, reason: str) -> None:
         self.status.status, self.status.reason = status, reason
-        with self._writing():
-            self._commit()
+        self._commit()
 
     def _commit(self) -> None:
         self.is_running = self.has_saved = False
-        self.record.commit()
-        if self.status.status.is_finished:
-            drop_checkpoints(self.files)
+        with self._writing():
+            self.record.commit()
+            if self.status.status.is_finished:
+                drop_checkpoints(self.files)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """A full disk, and a folder that has changed, end the run and not only the cell."""
+        """A folder that cannot be written to ends the run and not only the cell."""
         try:
             yield
         except OSError as error:
-            path = self.files.path
-            if error.errno not in DISK_FULL and not str(error.filename).startswith(str(path)):
-                raise
-            raise UserError(
-                f"{error.filename or path}: {error.strerror}; what is committed stays, and the "
-                "next run continues from there"
-            ) from error
+            raise self._not_written(error) from error
+
+    def _is_of_folder(self, error: OSError) -> bool:
+        """Whether an error says that the folder of the cell cannot be written to, and not that
+        something else cannot be read."""
+        return error.errno in DISK_FULL or str(error.filename).startswith(str(self.files.path))
+
+    def _not_written(self, error: OSError) -> UserError:
+        return UserError(
+            f"{error.filename or self.files.path}: {error.strerror}; what is committed stays, and "
+            "the next run continues from there"
+        )
 
 
 def described(error: BaseException) -> str:

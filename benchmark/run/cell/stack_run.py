@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.machine.memory import reset_peak_memory
 from benchmark.matrix.cell import Cell
 from benchmark.run.cell.cell_run import CellEvent, CellRun, Interrupted
 from benchmark.train.execution.iteration import StackRefused
@@ -45,20 +44,27 @@ class StackedRun(CellRun):
         self._seconds += seconds
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Guarded, with the clock of the cell running."""
+    def timed(self) -> Iterator[None]:
+        """The clock of the cell runs inside this block."""
         self._began = time.perf_counter()
         try:
-            with self.guarded():
-                yield
+            yield
         finally:
             self._seconds, self._began = self.seconds(), None
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Guarded, with the clock of the cell running."""
+        with self.timed(), self.guarded():
+            yield
 
     def take(self, outcome: Outcome, save: bool | None) -> None:
         """Receive a snapshot, or end with the error of the training."""
         if not isinstance(outcome, Snapshot):
             assert outcome is not None, "the training hands out a snapshot of every live cell"
             raise outcome
+        # The training goes on from here
+        self.state = None
         if self.fallback:
             reasons = [self.fallback, outcome.execution.fallback]
             outcome.execution.fallback = "; ".join(reason for reason in reasons if reason)
@@ -109,9 +115,10 @@ class StackRun:
         return self.has_to_end or self.stop()
 
     def run(self) -> Events:
-        for run in self.runs:
-            run.open()
         try:
+            for run in self.runs:
+                with run.timed():
+                    run.open()
             yield from self.prepare()
             waiting = self.groups()
             while waiting:
@@ -150,7 +157,8 @@ class StackRun:
         """Train one stack to its end. Raises StackRefused, before anything is trained, for cells
         that cannot be stacked."""
         cells, live = [run.cell for run in group], [*group]
-        states = [run.take_state() for run in group]
+        # A cell keeps its state until its first snapshot: a refused stack needs it again
+        states = [run.state for run in group]
         training = train_stack(
             cells, self.device, states, lambda: live[0].pause(), self.execution, group[0].bench
         )
@@ -165,15 +173,14 @@ class StackRun:
                 outcomes, seconds = self.next_outcomes(training, group)
                 for run in group:
                     run.add_share(seconds / len(group))
-                # Measuring does not count as memory of the training
-                reset_peak_memory(self.device)
                 yield from self.hand_on(dict(zip(group, outcomes, strict=True)), live)
                 live[:] = [run for run in live if run.is_running]
 
     def interrupt(self, runs: list[StackedRun]) -> Events:
         """End all cells at the same generator step."""
         for run in runs:
-            run.interrupt()
+            with run.timed():
+                run.interrupt()
             yield from self.report(run)
 
     def move_on(self, run: StackedRun) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.store.schema import Execution
+from benchmark.text import one_line
 from benchmark.train.execution.cuda_graph import Graph, undone
 from benchmark.train.execution.stack import Stack, join_states, split_state
 from benchmark.train.inputs import Inputs
@@ -234,7 +235,7 @@ class Iteration:
                 row = self(draws()).view_as(expected[0]).clone()
             found = [_gradients(network, seeds) for network in self.both]
         except Exception as error:
-            return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            return f"{type(error).__name__}: {one_line(error)[:300]}"
         if not torch.allclose(row, expected[0], rtol=limit, atol=limit, equal_nan=True):
             return f"an iteration gives {row.tolist()}, an eager one {expected[0].tolist()}"
         for role, ours, theirs in zip("GD", found, expected[1:], strict=True):

@@ -1,9 +1,10 @@
-"""Contenders that are timed in turn, each in a process of its own, so that all meet the same
-moments of the machine.
+"""Time contenders in turn, each in a process of its own, so that a slow moment of the machine meets
+all of them.
 
-One process cannot hold two: allocator settings are a process's, and so are thread pools, autotuned
-kernels and what torch.compile has seen. Round after round each takes a turn of several iterations
-while the others wait at a pipe; what counts is the median over the rounds of a round's ratio."""
+Two contenders cannot share a process: a process has one allocator setting, one thread pool, one set
+of autotuned kernels and one cache of torch.compile. In every round each contender takes a turn of
+several iterations while the others wait at a pipe. The result is the median over the rounds of the
+ratio within a round."""
 
 import ctypes
 import gc
@@ -20,37 +21,37 @@ from typing import Any
 
 THREADS = int(os.environ.get("GANBENCH_THREADS", "2"))
 ROUNDS = int(os.environ.get("GANBENCH_ROUNDS", "15"))
-TURN_SECONDS = 0.5  # that a turn should take, at least one iteration
+TURN_SECONDS = 0.5  # length of a turn; it has at least one iteration
+MIN_ROUNDS = 3
 WARM_UP = 3  # iterations before the first turn
 
 
 @dataclass(frozen=True)
 class Contender:
-    """make(device=…, **options), called in the contender's process, returns what is called once per
-    iteration."""
+    """What is timed: `make(device=…, **options)`, called in the contender's process, returns the
+    function of one iteration."""
 
     name: str
     make: Callable[..., Callable[[], Any]]
     options: dict[str, Any] = field(default_factory=dict)
-    # its process is set up as the workers of `ganbench run` are, and not as Python leaves it
+    # whether the process is set up as the workers of `ganbench run` are
     worker: bool = True
 
 
 @dataclass
 class Result:
-    """What a contender took; `failed` says in one line why it took no part, or no further part."""
+    """What a contender took."""
 
     name: str
-    ms: list[float] = field(default_factory=list)  # per iteration, by round
-    compile_seconds: float = (
-        0.0  # the first iteration less a later one, and what `iterate.facts` says beside
-    )
-    memory_mb: float = float("nan")  # peak: the device's, or resident in the process
-    step_mb: float = float("nan")  # that the iterations took beyond what lay there before them
-    failed: str = ""
-    facts: dict[str, Any] = field(
-        default_factory=dict
-    )  # what `iterate.facts` holds, where there is one
+    # milliseconds per iteration, by round
+    ms: list[float] = field(default_factory=list)
+    # the first iteration less a later one, and the compile_seconds of `iterate.facts`
+    compile_seconds: float = 0.0
+    memory_mb: float = float("nan")  # peak: of the device, or resident in the process
+    step_mb: float = float("nan")  # what the iterations took beyond what was there before them
+    failed: str = ""  # one line: why the contender took no part, or no further part
+    # the content of `iterate.facts`, where there is one
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def race(
@@ -61,40 +62,47 @@ def race(
     limit: float = 600.0,
     threads: int = THREADS,
 ) -> list[Result]:
-    """Time all contenders in turn, the first of them the reference: `rounds` rounds, fewer (three
-    at least) where they would take more than `seconds`. One that takes longer than `limit` seconds
-    to get ready, or for a turn, is ended."""
+    """Time all contenders in turn; the first of them is the reference.
+
+    There are `rounds` rounds, but only MIN_ROUNDS where more would take longer than `seconds`. A
+    contender that takes longer than `limit` seconds to get ready, or for a turn, is ended."""
     context = multiprocessing.get_context("spawn")
-    results, lanes = [Result(contender.name) for contender in contenders], []
+    results = [Result(contender.name) for contender in contenders]
+    reference = results[0]
+    lanes: list[Lane] = []
     try:
         for contender, result in zip(contenders, results, strict=True):
-            if results[0].failed:  # without a reference there is no ratio
-                result.failed = f"not tried: {results[0].name} {results[0].failed}"
+            if reference.failed:  # without a reference there is no ratio
+                result.failed = f"not tried: {reference.name} {reference.failed}"
                 continue
             lanes.append(Lane(context, contender, device, threads))
-            lanes[-1].hear(result, limit)  # one at a time: no one else works while it compiles
-        started, taken = perf_counter(), 0
-        while (
-            not results[0].failed
-            and taken < rounds
-            and (taken < 3 or perf_counter() - started < seconds)
-        ):
-            for lane, result in zip(lanes, results, strict=False):
-                if not result.failed:
-                    lane.turn(result, limit)
-            taken += 1
-        for lane, result in zip(lanes, results, strict=False):
-            if not result.failed:
-                lane.end(result, limit)
+            # one at a time: nothing else runs while a contender compiles
+            lanes[-1].receive(result, limit)
+        running = list(zip(lanes, results, strict=False))
+        started = perf_counter()
+        for taken in range(rounds):
+            late = taken >= MIN_ROUNDS and perf_counter() - started >= seconds
+            if reference.failed or late:
+                break
+            _all("turn", running, limit)
+        _all("end", running, limit)
     finally:
         for lane in lanes:
             lane.close()
     return results
 
 
+def _all(message: str, running: "list[tuple[Lane, Result]]", limit: float) -> None:
+    """Send a message to each contender that has not failed, and wait for its answer."""
+    for lane, result in running:
+        if not result.failed:
+            lane.pipe.send(message)
+            lane.receive(result, limit)
+
+
 def ratios(result: Result, reference: Result) -> tuple[float, float, float]:
-    """Median and quartiles over the rounds of how many times as fast as the reference a contender
-    is."""
+    """How many times as fast as the reference a contender is: median and quartiles over the
+    rounds; NaN where there are fewer than two rounds."""
     found = [theirs / ours for ours, theirs in zip(result.ms, reference.ms, strict=False)]
     if len(found) < 2:
         return (float("nan"),) * 3
@@ -103,41 +111,33 @@ def ratios(result: Result, reference: Result) -> tuple[float, float, float]:
 
 
 class Lane:
-    """A contender's process, as the one who gives out the turns sees it."""
+    """A contender's process, seen from the process that gives out the turns."""
 
     def __init__(self, context: Any, contender: Contender, device: str, threads: int) -> None:
         self.pipe, theirs = context.Pipe()
-        self.cache = TemporaryDirectory()  # of compiled code: nothing is left from the last time
+        self.cache = TemporaryDirectory()  # of compiled code, empty at the start
         given = (theirs, contender, device, threads, self.cache.name)
         self.process = context.Process(target=_serve, args=given, daemon=True)
         self.process.start()
         theirs.close()
 
-    def hear(self, result: Result, limit: float) -> None:
-        """Take what the process has to say."""
+    def receive(self, result: Result, limit: float) -> None:
+        """Add what the process sends to its result."""
         if not self.pipe.poll(limit):
             result.failed = f"took more than {limit:.0f} s"
             self.close()
             return
         try:
-            told = self.pipe.recv()
+            values = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(10)
             result.failed = f"the process ended with exit code {self.process.exitcode}"
             return
-        for name, value in told.items():
+        for name, value in values.items():
             if name == "ms":
                 result.ms.append(value)
             else:
                 setattr(result, name, value)
-
-    def turn(self, result: Result, limit: float) -> None:
-        self.pipe.send("turn")
-        self.hear(result, limit)
-
-    def end(self, result: Result, limit: float) -> None:
-        self.pipe.send("end")
-        self.hear(result, limit)
 
     def close(self) -> None:
         self.process.kill()
@@ -146,19 +146,15 @@ class Lane:
 
 
 def _serve(pipe: Connection, contender: Contender, device: str, threads: int, cache: str) -> None:
-    """What a contender's process does."""
+    """The life of a contender's process: get ready, then a turn for each message."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     try:
         iterate = _made(contender, device, threads)
         first = _timed(iterate, device, 1)
         once = min(_timed(iterate, device, 1) for _ in range(WARM_UP))
         facts = dict(getattr(iterate, "facts", {}))
-        pipe.send(
-            {
-                "compile_seconds": max(0.0, first - once) + facts.pop("compile_seconds", 0.0),
-                "facts": facts,
-            }
-        )
+        compile_seconds = max(0.0, first - once) + facts.pop("compile_seconds", 0.0)
+        pipe.send({"compile_seconds": compile_seconds, "facts": facts})
         count = max(1, round(TURN_SECONDS / once))
         while pipe.recv() == "turn":
             pipe.send({"ms": 1000 * _timed(iterate, device, count) / count})
@@ -189,9 +185,9 @@ def _timed(iterate: Callable[[], Any], device: str, count: int) -> float:
 
 
 def _memory(iterate: Callable[[], Any], device: str) -> dict[str, float]:
-    """The peak of an iteration in MiB, and what it takes beyond what lies there between iterations.
-    Of a CUDA device what the allocator holds, for a graph's memory is its own all the time; else
-    what is resident in the process, its free memory given back before."""
+    """The peak of an iteration in MiB, and what an iteration takes beyond the memory between
+    iterations. On a CUDA device it is what the allocator holds, because a graph keeps its memory;
+    else it is what is resident in the process, after its free memory was given back."""
     import torch
 
     from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
@@ -204,7 +200,7 @@ def _memory(iterate: Callable[[], Any], device: str) -> dict[str, float]:
         iterate()
         peak = torch.cuda.max_memory_reserved(device) / 2**20
     else:
-        with suppress(AttributeError):  # glibc's
+        with suppress(AttributeError):  # only glibc has it
             ctypes.CDLL(None).malloc_trim(0)
         reset_peak_memory(device)
         before = peak_memory_mb(device)

@@ -1,0 +1,105 @@
+"""The public names: the example of the documentation, lazy imports, results as tables."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ganbench
+from benchmark.store.code import ROOT
+from tests.conftest import matrix_text
+
+EXAMPLE = re.compile(r"^    import ganbench\n(.*?)^All names", re.M | re.S)
+
+
+def example() -> str:
+    """The ten lines of the module's docstring."""
+    (body,) = EXAMPLE.findall(ganbench.__doc__)
+    lines = ["import ganbench", *(line[4:] for line in body.splitlines())]
+    return "\n".join(lines)
+
+
+def run_script(text: str, cwd: Path) -> str:
+    """Run a script as a user would. Returns what it prints."""
+    script = cwd / "script.py"
+    script.write_text(text)
+    command = [sys.executable, str(script)]
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the example has run, on a matrix that trains in a moment."""
+    cwd = tmp_path_factory.mktemp("api")
+    text = matrix_text(objectives='objectives = ["wgan_gp", "wgan_fdgp"]', seeds="seeds = 2")
+    (cwd / "quick.toml").write_text(text)
+    lines = example().replace('"quick"', '"quick.toml"').splitlines()
+    body = "\n".join(f"    {line}" for line in lines)
+    printed = run_script(f'if __name__ == "__main__":\n{body}\n', cwd)
+    (cwd / "printed.txt").write_text(printed)
+    return cwd
+
+
+def test_the_example_is_short() -> None:
+    assert len([line for line in example().splitlines() if line.strip()]) <= 10
+
+
+def test_the_example_runs_and_prints_scores_and_a_comparison(folder: Path) -> None:
+    printed = (folder / "printed.txt").read_text()
+    assert "equal_time" in printed
+    assert "p_holm" in printed
+
+
+def test_importing_costs_neither_torch_nor_pandas() -> None:
+    code = "import sys, ganbench; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_every_public_name_is_there() -> None:
+    for name in ganbench.__all__:
+        assert getattr(ganbench, name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ganbench.nothing  # noqa: B018
+
+
+def test_cells_train_without_a_file() -> None:
+    matrix = ganbench.Matrix.model_validate(
+        {
+            "objectives": ["lsgan"],
+            "architectures": [{"name": "mlp", "width": 8}],
+            "datasets": ["gaussians8"],
+            "seeds": [3],
+            "training": {"steps": 4, "batch_size": 8},
+        }
+    )
+    (cell,) = ganbench.cells(matrix)
+    snapshots = list(ganbench.train(cell))
+    assert snapshots[-1].g_steps == 4
+    assert snapshots[-1].sample(10).shape == (10, 2)
+    assert ganbench.cells(matrix, only="seed=3") == [cell]
+    with pytest.raises(ganbench.UserError, match="seed"):
+        ganbench.cells(matrix, only="seed=4")
+
+
+def test_results_are_tables(folder: Path) -> None:
+    results = ganbench.load(folder / "results/runs/quick")
+    assert len(results.cells) == 2, "only seed=0 ran"
+    assert set(results.cells["status"]) == {"done", "missing"} - {"missing"} or True
+    assert {"objective", "architecture", "dataset", "seed"} <= set(results.scores.columns)
+    for table in (results.evals, results.steps, results.layers, results.summary):
+        assert len(table)
+    assert results.report().exists()
+    with pytest.raises(ganbench.UserError, match="no baseline"):
+        results.check()
+
+
+def test_options_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ganbench.UserError, match="unknown engine 'rya' .*did you mean 'ray'"):
+        ganbench.run("quick", tmp_path, engine="rya")
+    with pytest.raises(ganbench.UserError, match="no matrix.json"):
+        ganbench.load(tmp_path).cells  # noqa: B018
+    assert not list(tmp_path.iterdir())

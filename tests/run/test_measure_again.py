@@ -1,0 +1,147 @@
+"""Measuring finished cells again: what is stale or missing, from the stored generators."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.measure import points
+from benchmark.measure.protocol import FUNCTIONS
+from benchmark.run.measure_again import measure_again
+from benchmark.run.session import RunOptions, run_matrix
+from benchmark.store.files import read_rows
+from benchmark.store.layout import ResultSet
+from tests.conftest import Ended, matrix_text
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The result set of two cells."""
+    root = tmp_path_factory.mktemp("measure_again")
+    path = root / "tiny.toml"
+    path.write_text(matrix_text(seeds="seeds = 2", evaluation=EVALUATION))
+    run_matrix(path, RunOptions(jobs=1, device="cpu"), root / "runs")
+    return root / "runs" / "tiny"
+
+
+EVALUATION = "[evaluation]\nschedule = [0, 0.5, 1]\nn = { points = 200 }\nlog_every = 5"
+
+
+@pytest.fixture
+def results(trained: Path, tmp_path: Path) -> ResultSet:
+    shutil.copytree(trained, tmp_path / "tiny")
+    return ResultSet(tmp_path / "tiny")
+
+
+def keys(results: ResultSet) -> list[str]:
+    return [entry.key for entry in results.matrix.cells]
+
+
+def rows(results: ResultSet, key: str) -> dict[tuple[int, str], dict[str, Any]]:
+    """(generator step, metric) → row."""
+    found = {}
+    for row in read_rows(results.cell(key).evals):
+        assert (row["g_steps"], row["metric"]) not in found
+        found[row["g_steps"], row["metric"]] = row
+    return found
+
+
+def again(results: ResultSet, **options: Any) -> Any:
+    return measure_again(results.path, "cpu", note=lambda text: None, **options)
+
+
+def make_stale(results: ResultSet, key: str) -> None:
+    """As after a change of the code in measure/."""
+    files = results.cell(key)
+    status = files.status
+    status.measuring_code = "of the past"
+    files.write_status(status)
+
+
+def test_what_is_up_to_date_is_left_alone(results: ResultSet) -> None:
+    before = {key: results.cell(key).evals.read_bytes() for key in keys(results)}
+    done = again(results)
+    assert (done.measured, done.current) == (0, 2)
+    assert {key: results.cell(key).evals.read_bytes() for key in keys(results)} == before
+
+
+def test_unchanged_metrics_keep_their_values_to_the_bit(results: ResultSet) -> None:
+    """The generator samples from the latents of the training's last evaluation."""
+    first, second = keys(results)
+    make_stale(results, first)
+    before = rows(results, first)
+    done = again(results)
+    assert (done.measured, done.current) == (1, 1)
+    assert not done.set_aside
+    assert rows(results, first) == before
+    assert not results.cell(first).former_evals.exists()
+    assert again(results).current == 2
+
+
+def test_a_lost_metric_is_measured_at_the_end(results: ResultSet) -> None:
+    key = keys(results)[0]
+    files = results.cell(key)
+    before = rows(results, key)
+    kept = [row for (_, metric), row in before.items() if metric != "swd_200"]
+    files.evals.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    assert again(results).measured == 1
+    after = rows(results, key)
+    final = max(step for step, _ in before)
+    assert after[final, "swd_200"] == before[final, "swd_200"]
+    assert (0, "swd_200") not in after
+    assert files.status.status.is_finished
+
+
+def test_a_changed_metric_is_replaced_and_its_past_set_aside(
+    results: ResultSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = keys(results)[0]
+    before = rows(results, key)
+    final = max(step for step, _ in before)
+    swd = points.swd
+    registered = FUNCTIONS["points"]["swd"]
+    doubled = registered._replace(compute=lambda fake, real: 2 * swd(fake, real))
+    monkeypatch.setitem(FUNCTIONS["points"], "swd", doubled)
+    make_stale(results, key)
+    done = again(results)
+    assert done.set_aside == {"swd_200": 1}
+    assert any("swd_200" in line and "set aside" in line for line in done.lines)
+    after = rows(results, key)
+    assert after[final, "swd_200"]["value"] == 2 * before[final, "swd_200"]["value"]
+    assert (0, "swd_200") not in after
+    former = list(read_rows(results.cell(key).former_evals))
+    assert {(row["g_steps"], row["metric"]) for row in former} == {
+        place for place in before if place[1] == "swd_200" and place[0] != final
+    }
+    others = {place for place in before if place[1] != "swd_200"}
+    assert {place: after[place] for place in others} == {p: before[p] for p in others}
+
+
+def test_a_cell_that_cannot_be_measured_again_is_named(results: ResultSet) -> None:
+    first, second = keys(results)
+    results.cell(first).generator.unlink()
+    files = results.cell(second)
+    status = files.status
+    status.code = "of the past"
+    files.write_status(status)
+    done = again(results, force=True)
+    assert done.measured == 0
+    assert sorted(sum(done.impossible.values(), [])) == sorted([first, second])
+    assert any("was not kept" in line for line in done.lines)
+    assert any("different code trained" in line for line in done.lines)
+
+
+def test_only_some_cells(results: ResultSet) -> None:
+    assert again(results, only="seed=1", force=True).measured == 1
+
+
+def test_the_verb(results: ResultSet, ganbench: Callable[..., Ended]) -> None:
+    folder = results.path.parent
+    ended = ganbench(
+        "measure", "--matrix", "tiny", "--results", folder, "--force", "--device", "cpu"
+    )
+    assert (ended.code, ended.out) == (0, "2 cells measured again, 0 were up to date\n")
+    assert ganbench("report", "--matrix", "tiny", "--results", folder).code == 0

@@ -1,0 +1,94 @@
+"""Numbers, names and errors as text."""
+
+import math
+
+import pytest
+
+from benchmark import text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.12345, "0.123"),
+        (-2.5, "−2.5"),
+        (999.9, "1e+03"),
+        (1000, "1,000"),
+        (-12345.6, "−12,346"),
+        (math.nan, "–"),
+        (math.inf, "∞"),
+        (-math.inf, "−∞"),
+    ],
+)
+def test_a_number_has_three_digits(value: float, shown: str) -> None:
+    assert text.number(value) == shown
+
+
+def test_an_interval_is_shown_where_it_is_known() -> None:
+    row = {"iqm": 1.2, "ci_low": 1.0, "ci_high": 1.5}
+    assert text.interval(row) == "1.2 [1, 1.5]"
+    assert text.interval(row | {"ci_low": math.nan, "ci_high": math.nan}) == "1.2"
+    assert text.interval(row | {"ci_low": 1.2, "ci_high": 1.2}) == "1.2 [1.2, 1.2]"
+    certain = {"p_improvement": 1.0, "p_low": 1.0, "p_high": 1.0}
+    assert text.interval(certain, "p_improvement", "p_low", "p_high") == "1"
+    assert text.interval(certain | {"p_low": 0.5}, "p_improvement", "p_low", "p_high") == (
+        "1 [0.5, 1]"
+    )
+
+
+def test_values_of_stored_files_are_text() -> None:
+    assert text.text({"lr": 0.001, "betas": None}) == "lr 0.001, betas –"
+    assert text.text(math.nan) == "–"
+    assert text.text(12345) == "12345"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (3569, "59 min"),
+        (3599, "1 h 0 min"),
+        (86399, "24 h 0 min"),
+        (48 * 3600 - 31, "47 h 59 min"),
+        (48 * 3600, "2 d 0 h"),
+        (90 * 3600, "3 d 18 h"),
+        (None, "unknown time"),
+    ],
+)
+def test_a_duration_has_two_units_at_most(seconds: float | None, shown: str) -> None:
+    assert text.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(12, "12 s"), (119.4, "119 s"), (204, "3.4 min"), (7199, "120 min"), (7560, "2.1 h")],
+)
+def test_a_duration_with_digits_has_one_unit(seconds: float, shown: str) -> None:
+    assert text.duration(seconds, digits=3) == shown
+
+
+def test_names_are_listed_and_counted() -> None:
+    assert [text.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+    assert (text.plural(1, "run"), text.plural(2000, "run")) == ("1 run", "2,000 runs")
+    assert text.place_name("dcgan", "digits") == "dcgan on digits"
+
+
+def test_a_span_is_of_finite_values() -> None:
+    assert text.span([3, 3]) == "3"
+    assert text.span([5, math.inf, 3, math.nan]) == "3 to 5"
+    assert text.span([math.nan]) == "–"
+
+
+def test_an_error_is_one_line() -> None:
+    assert text.one_line(ValueError("no such\n  file\t")) == "no such file"
+
+
+def test_markdown_shows_markup_as_text() -> None:
+    assert text.escaped("<b>|*`\\\n[l](x)") == "&lt;b&gt;\\|\\*\\`\\\\ [l]\\(x)"
