@@ -3,6 +3,7 @@ there."""
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import typer
@@ -30,3 +31,28 @@ def test_a_block_parses_and_its_flags_are_there(language: str, text: str) -> Non
     for verb, rest in re.findall(r"ganbench (\w+) (.*)", joined):
         known = {option for parameter in commands[verb].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known
+
+
+PATH = re.compile(r"\b(?:benchmark|variants|tests|results)/[\w./-]*[\w/]")
+MARKDOWN = [
+    file
+    for folder in (ROOT, ROOT / "docs", ROOT / "results", ROOT / "results/reference")
+    for file in sorted(folder.glob("*.md"))
+]
+# Files of a user, and files that an example of CONTRIBUTING.md adds
+EXAMPLES = (
+    "NAME",
+    "MATRIX",
+    "relativistic",
+    "residual_mlp",
+    "moons",
+    "results/runs",
+    "results/explain",
+)
+
+
+@pytest.mark.parametrize("file", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_that_a_page_names_exists(file: Path) -> None:
+    for name in PATH.findall(file.read_text(encoding="utf-8")):
+        if not any(example in name for example in EXAMPLES):
+            assert (ROOT / name).exists(), f"{file.name} names {name}"

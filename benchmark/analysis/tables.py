@@ -163,7 +163,12 @@ def _cell(results: ResultSet, entry: Entry, hashes: CodeHashes) -> dict[str, Any
     row["batch_size"] = _number(entry.spec.training.get("batch_size"))
     for name in FACTS:
         row[name] = getattr(status, name)
-    return row | _how_executed(status) | _where_run(status, environment)
+    row |= _how_executed(status) | _where_run(status, environment)
+    is_measured = status.status.is_finished
+    row["measurements_stale"] = is_measured and hashes.is_measured_by_other_code(
+        status, entry.modality
+    )
+    return row
 
 
 def _how_executed(status: Status) -> dict[str, Any]:
@@ -203,7 +208,7 @@ def _where_run(status: Status, environment: Environment) -> dict[str, Any]:
 
 
 def _all(names: list[str | None]) -> str | None:
-    """What a cell ran on: "A + B" once it was resumed on another one, which is a name of its own."""
+    """What a cell ran on: "A + B" once it was resumed on another one."""
     return " + ".join(name for name in dict.fromkeys(names) if name) or None
 
 

@@ -21,6 +21,7 @@ COLOURS: dict[str, str] = {"done": "green", "diverged": "yellow", "error": "red"
 # In the order of a list: what runs and what failed first, what has not started last
 ORDER = ("running", "error", "timeout", "diverged", "interrupted", "done", "missing")
 STALE = "stale: different code or evaluation options made them; `run --force` runs them again"
+REMEASURE = "measured by different code; `ganbench measure` measures their final samples again"
 FIXED_LINES = 11  # of a screen: heads, counts and blank lines
 
 
@@ -149,6 +150,8 @@ def _outlook(now: Overview) -> Iterator[str]:
         yield f"cells resumed: {len(resumes):,} ({sum(resumes):,} times in all)"
     if now.stale:
         yield f"{now.stale:,} {STALE}"
+    if now.measurements_stale > now.stale:
+        yield f"{now.measurements_stale:,} {REMEASURE}"
 
 
 def _work_left(now: Overview) -> str:

@@ -38,6 +38,7 @@ class CellState:
     reason: str | None
     warnings: list[str]
     stale: bool
+    measurements_stale: bool
     progress: float
     checkpoint: bool
     resumes: int
@@ -76,7 +77,10 @@ class Overview:
     """Number of running cells."""
 
     stale: int
-    """Number of stale cells."""
+    """Number of stale cells: different code or evaluation options trained them."""
+
+    measurements_stale: int
+    """Number of finished cells that different code measured."""
 
     seconds_left: float | None
     """Worker-seconds of the cells to run; None if nothing tells."""
@@ -131,6 +135,7 @@ class Reader:
             counts=dict(Counter(str(cell.status) for cell in shown).most_common()),
             running=len(running),
             stale=sum(cell.stale for cell in shown),
+            measurements_stale=sum(cell.measurements_stale for cell in shown),
             seconds_left=seconds_left,
             guessed=guessed,
             finish=_finish(running, seconds_left),
@@ -184,7 +189,12 @@ class Reader:
         stale = False
         if status.status != RunStatus.MISSING:
             stale = self.hashes.is_stale(status, entry.evaluation_hash, entry.spec)
-        return _state_of(entry, status, stale)
+        state = _state_of(entry, status, stale)
+        if status.status.is_finished and self.hashes.is_measured_by_other_code(
+            status, entry.modality
+        ):
+            state = replace(state, measurements_stale=True)
+        return state
 
     def _expected(self, cells: list[CellState]) -> dict[str, float]:
         """Seconds of a whole cell by group: the median of its finished cells, otherwise of what its
@@ -223,6 +233,7 @@ def _state_of(entry: Entry, status: Status, stale: bool) -> CellState:
         reason=_line(status.reason),
         warnings=[_line(text) or "" for text in status.warnings],
         stale=stale,
+        measurements_stale=False,
         progress=1.0 if status.status == RunStatus.DONE else progress,
         checkpoint=False,
         resumes=status.resumes,

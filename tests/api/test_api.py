@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ganbench
 import pytest
 
-import ganbench
 from benchmark.store.code import ROOT
 from tests.conftest import matrix_text
 
@@ -98,8 +98,8 @@ def test_results_are_tables(folder: Path) -> None:
 
 
 def test_options_are_checked_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(ganbench.UserError, match="unknown engine 'rya' .*did you mean 'ray'"):
+    with pytest.raises(ganbench.UserError, match=r"unknown engine 'rya' .*did you mean 'ray'"):
         ganbench.run("quick", tmp_path, engine="rya")
-    with pytest.raises(ganbench.UserError, match="no matrix.json"):
+    with pytest.raises(ganbench.UserError, match=r"no matrix\.json"):
         ganbench.load(tmp_path).cells  # noqa: B018
     assert not list(tmp_path.iterdir())

@@ -12,6 +12,8 @@ import variants
 from benchmark.store.code import ROOT
 from tests.conftest import Ended
 
+RUFF = [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", ROOT / "pyproject.toml"]
+
 
 @pytest.fixture(autouse=True)
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,8 +40,7 @@ def test_the_files_pass_their_own_test(
     listed = ganbench("list", "--variants", folder)
     assert f"({variant})" in "".join(listed.out.split())
     style = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--no-cache", "--config", ROOT / "pyproject.toml"]
-        + [str(variant)],
+        [*RUFF, str(variant)],
         capture_output=True,
         text=True,
     )

@@ -70,7 +70,7 @@ def test_what_is_up_to_date_is_left_alone(results: ResultSet) -> None:
 
 def test_unchanged_metrics_keep_their_values_to_the_bit(results: ResultSet) -> None:
     """The generator samples from the latents of the training's last evaluation."""
-    first, second = keys(results)
+    first = keys(results)[0]
     make_stale(results, first)
     before = rows(results, first)
     done = again(results)
@@ -129,7 +129,9 @@ def test_a_cell_that_cannot_be_measured_again_is_named(results: ResultSet) -> No
     files.write_status(status)
     done = again(results, force=True)
     assert done.measured == 0
-    assert sorted(sum(done.impossible.values(), [])) == sorted([first, second])
+    assert sorted(key for named in done.impossible.values() for key in named) == sorted(
+        [first, second]
+    )
     assert any("was not kept" in line for line in done.lines)
     assert any("different code trained" in line for line in done.lines)
 

@@ -450,12 +450,10 @@ def test_a_folder_that_cannot_be_written_to_ends_the_run(
     if writer != "write":
         next(events)
     monkeypatch.setattr(record.CellRecord, writer, stale)
+    if writer == "save":
+        next(events)
     with pytest.raises(UserError, match="Stale file handle; what is committed stays"):
-        if writer == "save":
-            next(events)
-            events.throw(Interrupted)
-        else:
-            end(events)
+        end(events) if writer != "save" else events.throw(Interrupted)
 
 
 def test_a_checkpoint_of_another_protocol_is_not_continued(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import pytest
 from benchmark.analysis import tables
 from benchmark.errors import UserError
 from benchmark.store import merge as module
+from benchmark.store.layout import ResultSet
 from benchmark.store.locks import take
-from benchmark.store.merge import merge
+from benchmark.store.merge import Merged, merge
 from tests.conftest import Ended
 from tests.helpers import synthetic
+from tests.helpers.result_sets import seeds_that_are
 
 POINTS = [("gaussians8", "mlp")]
 BOTH = [*POINTS, ("digits", "dcgan")]
@@ -32,7 +35,7 @@ STATUS = {
 @pytest.fixture(autouse=True, scope="module")
 def fresh_code() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmark.store.code.code_hash", lambda cell: "c0de")
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         yield
 
 
@@ -87,18 +90,8 @@ def shards(whole: Path, tmp_path: Path) -> list[Path]:
 def test_shards_merged_are_the_whole(whole: Path, shards: list[Path], tmp_path: Path) -> None:
     before = [content(shard) for shard in shards]
     assert 0 < min(len(os.listdir(shard / "cells")) for shard in shards) < 7
-    states, _ = merge(shards, tmp_path / "joined" / "tiny")
-    assert (
-        states.count("done"),
-        states.count("diverged"),
-        states.count("error"),
-        states.count("missing"),
-    ) == (
-        15,
-        1,
-        1,
-        1,
-    )
+    statuses = merge(shards, tmp_path / "joined" / "tiny").statuses
+    assert Counter(statuses) == {"done": 15, "diverged": 1, "error": 1, "missing": 1}
     assert content(tmp_path / "joined/tiny") == content(whole)
     assert [content(shard) for shard in shards] == before
     expected, found = tables.load(whole), tables.load(tmp_path / "joined/tiny")
@@ -161,12 +154,12 @@ def test_a_finished_cell_wins_over_an_error_and_what_is_under_way_stays_behind(
     first, second = keys(failed)
     for order in ((failed, finished), (finished, failed)):
         into = tmp_path / f"{order[0].name} first"
-        assert merge(order, into) == (["done", "missing"], [])
+        assert merge(order, into) == Merged(["done", "missing"], [])
         assert content(into / "cells" / first) == content(finished / "cells" / first)
         assert not (into / "cells" / second).exists()
     into = tmp_path / "later"
-    assert merge([failed], into) == (["error", "missing"], [])
-    assert merge([finished], into) == (["done", "missing"], [])  # takes the error's place
+    assert merge([failed], into) == Merged(["error", "missing"], [])
+    assert merge([finished], into) == Merged(["done", "missing"], [])  # replaces the error
     assert os.listdir(into / "cells") == [first]
 
 
@@ -174,15 +167,17 @@ def test_a_finished_cell_wins_over_an_error_and_what_is_under_way_stays_behind(
 def test_what_is_under_way_gives_way_to_a_finished_cell_only(state: str, tmp_path: Path) -> None:
     into = write(tmp_path / "into", status={("wgan", "mlp", 0): state})
     before = content(into)
-    states, notes = merge([write(tmp_path / "a", status={("wgan", "mlp", 0): "error"})], into)
-    assert (states, content(into)) == ([state, "done"], before)
-    assert notes == [
-        f"{keys(into)[0]} is {state} in {into}: kept, and not the error of {tmp_path / 'a'}"
+    failed = write(tmp_path / "a", status={("wgan", "mlp", 0): "error"})
+    merged = merge([failed], into)
+    assert (merged.statuses, content(into)) == ([state, "done"], before)
+    assert merged.notes == [
+        f"{keys(into)[0]} is {state} in {into}: kept, and not the error of {failed}"
     ]
-    states, notes = merge([write(tmp_path / "b")], into)
-    assert states == ["done", "done"]
-    assert notes == [
-        f"{keys(into)[0]} was {state} in {into}: the one that is done in {tmp_path / 'b'} took its place"
+    finished = write(tmp_path / "b")
+    merged = merge([finished], into)
+    assert merged.statuses == ["done", "done"]
+    assert merged.notes == [
+        f"{keys(into)[0]} was {state} in {into}: replaced by the one that is done in {finished}"
     ]
 
 
@@ -194,9 +189,9 @@ def test_a_cell_that_a_run_works_on_is_kept_as_it_is(tmp_path: Path) -> None:
     working, failed = keys(into)
     before = content(into / "cells" / working)
     file = (into / "cells" / failed / ".lock").open("wb")  # a run may wait for it
-    lock = take(into, working)
+    lock = take(ResultSet(into).cell(working))
     assert lock
-    assert merge([source], into) == (
+    assert merge([source], into) == Merged(
         ["running", "done"],
         [f"{working} is being run in {into}: kept, and not the one of {source}"],
     )
@@ -218,8 +213,8 @@ def test_a_cell_that_a_run_finishes_meanwhile_is_kept(
         synthetic.edit(into / "cells" / key / "status.json", status="diverged")
 
     monkeypatch.setattr(module.shutil, "copytree", copies)
-    states, notes = merge([source], into)
-    assert (states[0], notes) == (
+    merged = merge([source], into)
+    assert (merged.statuses[0], merged.notes) == (
         "diverged",
         [f"{key} was diverged in {into} meanwhile: kept, and not the one of {source}"],
     )
@@ -338,8 +333,21 @@ def test_floors_of_the_same_protocol_are_joined(tmp_path: Path) -> None:
     entry = json.loads((first / "protocols.json").read_text())["gaussians8"]
     synthetic.edit(first / "protocols.json", gaussians8=entry | {"floor": {"swd_2k": 0.125}})
     merge([first, second], tmp_path / "joined")
-    floor = tables.load(tmp_path / "joined").protocols["gaussians8"]["floor"]
+    floor = tables.load(tmp_path / "joined").protocols["gaussians8"].floor
     assert floor == entry["floor"] | {"swd_2k": 0.125}
+
+
+def test_a_timeout_counts_as_an_error_does(tmp_path: Path) -> None:
+    def shard(name: str, **seeds_by_status: list[int]) -> Path:
+        return write(tmp_path / name, status=seeds_that_are(**seeds_by_status))
+
+    def statuses(first: Path, second: Path, into: str) -> list[str]:
+        return list(merge([first, second], tmp_path / into).statuses)
+
+    gave_up, whole = shard("a", timeout=[0]), shard("c")
+    assert statuses(gave_up, shard("b", missing=[0]), "ab") == ["timeout", "done"]
+    assert statuses(gave_up, whole, "ac") == ["done", "done"]
+    assert statuses(shard("d", error=[1]), gave_up, "da") == ["done", "done"]
 
 
 def test_merge_on_the_command_line(

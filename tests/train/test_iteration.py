@@ -95,9 +95,9 @@ def test_compiled_is_eager(name, place):
     cell = small_cell(name, place, steps=10)
     eager, _ = rows(cell)
     found, last = rows(cell, execution="compiled")
-    assert (last.execution["mode"], last.execution["fallback"]) == ("compiled", None)
-    assert last.execution["fakes_at_once"]
-    assert last.compile_seconds > 0
+    assert (last.execution.mode, last.execution.fallback) == ("compiled", None)
+    assert last.execution.fakes_at_once
+    assert last.counters.compile_seconds > 0
     assert_same(found, eager)
     assert_same(found, eager, ("d_grad_norm", "g_grad_norm", "slope"), rel=1e-3, abs=1e-3)
 
@@ -154,8 +154,8 @@ def test_what_cannot_be_compiled_runs_eagerly_and_says_why(monkeypatch):
     monkeypatch.setattr(torch, "compile", broken)
     cell = small_cell("wgan_gp", steps=3)
     found, last = rows(cell, execution="compiled")
-    assert last.execution["mode"] == "eager"
-    assert last.execution["fallback"] == "compiled: RuntimeError: no such compiler"
+    assert last.execution.mode == "eager"
+    assert last.execution.fallback == "compiled: RuntimeError: no such compiler"
     assert exactly(found) == exactly(rows(cell)[0])  # bit for bit: nothing is left of the attempt
 
 
@@ -176,16 +176,16 @@ def test_a_mode_with_other_numbers_is_not_taken(monkeypatch):
     monkeypatch.setattr(torch, "compile", wrong)
     cell = small_cell("wgan_gp", steps=3)
     found, last = rows(cell, execution="compiled")
-    assert last.execution["mode"] == "eager"
-    assert "the gradient of G is off by 2 of an eager one's norm" in last.execution["fallback"]
+    assert last.execution.mode == "eager"
+    assert "the gradient of G is off by 2 of an eager one's norm" in last.execution.fallback
     assert exactly(found) == exactly(rows(cell)[0])
 
 
 def test_a_graph_without_cuda_is_eager():
     cell = small_cell(steps=2)
     found, last = rows(cell, execution="graphed")
-    assert last.execution["mode"] == "eager"
-    assert last.execution["fallback"] == "graphed: there is no CUDA graph without a CUDA device"
+    assert last.execution.mode == "eager"
+    assert last.execution.fallback == "graphed: there is no CUDA graph without a CUDA device"
     assert exactly(found) == exactly(rows(cell)[0])
 
 
@@ -204,7 +204,7 @@ def test_a_stack_is_its_cells(name, place):
         found = [snapshot.row for snapshot in own if snapshot.row]
         assert_same(found, alone)
         assert_same(found, alone, ("d_grad_norm", "slope", "d_loss_holdout"), rel=1e-3, abs=1e-3)
-        assert own[-1].execution["stack"] == 3
+        assert own[-1].execution.stack == 3
         assert own[-1].layers["D"].keys() == last.layers["D"].keys()
         assert [*own[-1].layers["D"].values()] == pytest.approx(
             [*last.layers["D"].values()], rel=1e-2, abs=1e-3
@@ -243,7 +243,7 @@ def stop_after(cells, steps):
 def test_divergence_of_one_seed_is_its_own():
     cells = seeds("nonsaturating", "points", steps=8)
     states = stop_after(cells, 4)
-    for weight in states[1]["parts"][1].values():
+    for weight in states[1].networks["critic"].values():
         weight.fill_(math.nan)
     found = stacked_rows(cells, states=states)
     assert [snapshot.onset for snapshot in found[1][:2]] == [None, 5]
@@ -428,7 +428,7 @@ def test_modes_agree_on_cuda(name, place, mode):
     cell = small_cell(name, place, steps=10, lr_decay="linear", ema=0.5)
     eager, _ = rows(cell, "cuda", execution="eager")
     found, last = rows(cell, "cuda", execution=mode)
-    assert (last.execution["mode"], last.execution["fallback"]) == (mode, None)
+    assert (last.execution.mode, last.execution.fallback) == (mode, None)
     assert_same(found, eager, rel=1e-3, abs=1e-3)
 
 
@@ -447,7 +447,7 @@ def test_graphs_follow_the_number_of_critic_steps():
 def test_a_stack_is_its_cells_on_cuda(mode):
     cells = seeds("wgan_gp", "points", steps=10)
     for cell, own in zip(cells, stacked_rows(cells, "cuda", execution=mode), strict=True):
-        assert own[-1].execution["mode"] == mode
+        assert own[-1].execution.mode == mode
         assert_same(
             [snapshot.row for snapshot in own if snapshot.row],
             rows(cell, "cuda", execution="eager")[0],

@@ -23,7 +23,6 @@ import variants
 from benchmark.matrix.cell import Choice
 from benchmark.train import build
 from benchmark.train import data as batches
-from benchmark.train import loop as train_module
 from benchmark.train.build import make_objective
 from benchmark.train.loop import train
 from benchmark.train.step import (
@@ -220,8 +219,13 @@ def colour(monkeypatch):
     images = torch.randint(
         256, (100, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    dataset = SimpleNamespace(shape=(3, 16, 16), train=lambda: images, holdout=lambda: images)
-    for module in (batches, build, train_module):
+    dataset = SimpleNamespace(
+        shape=(3, 16, 16),
+        splits=(images, images),
+        train=lambda: images,
+        holdout=lambda: images,
+    )
+    for module in (batches, build):
         monkeypatch.setattr(module, "make_dataset", lambda choice: dataset)
 
 

@@ -9,6 +9,9 @@ from torch import nn
 
 from benchmark.machine.workload import reference_workload
 from benchmark.matrix.cell import Choice
+from benchmark.run.cell.cell_run import layer_rows
+from benchmark.run.cell.samples import load_snapshot, save_generator
+from benchmark.store.layout import CellFolder
 from benchmark.train.build import make_networks, make_objective
 from benchmark.train.flops import count_forwards
 from benchmark.train.loop import train
@@ -132,8 +135,8 @@ def test_a_steps_cost_in_forward_passes_by_hand():
 @pytest.mark.parametrize("place", ["points", "images"])
 def test_a_penalty_costs_more_and_nothing_else_does(name, place):
     params = {"method": "jvp"} if name.endswith("jvp") else {}
-    costs = next(train(small_cell(name.split()[0], place, params=params), "cpu")).forwards
-    plain = next(train(small_cell("lsgan", place), "cpu")).forwards
+    costs = next(train(small_cell(name.split()[0], place, params=params), "cpu")).counters.forwards
+    plain = next(train(small_cell("lsgan", place), "cpu")).counters.forwards
     assert costs[1] == plain[1]
     assert costs[0] > 1.2 * plain[0] if "gp" in name else costs[0] == plain[0]
 
@@ -143,9 +146,10 @@ def test_a_penalty_costs_more_and_nothing_else_does(name, place):
 def test_the_weights_that_a_cell_leaves_sample_what_was_measured(tmp_path, place, training):
     cell = small_cell(place=place, steps=3, **training)
     *_, last = train(cell, "cpu")
-    save_generator(tmp_path, last)
-    found = load_snapshot(cell, tmp_path, "cpu").sample(300)
-    assert torch.equal(found, last.sample(300))
+    files = CellFolder(tmp_path)
+    save_generator(files, last)
+    samples = load_snapshot(cell, files, "cpu").sample(300)
+    assert torch.equal(samples, last.sample(300))
     initial = make_networks(cell)[0]
     assert not torch.equal(next(initial.parameters()), next(last.G.parameters()))
 

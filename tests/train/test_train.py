@@ -14,7 +14,7 @@ from benchmark.train import data as batches
 from benchmark.train import loop as train_module
 from benchmark.train import step as step_module
 from benchmark.train.build import make_networks, make_objective, make_recipe
-from benchmark.train.data import device_data, open_batches
+from benchmark.train.data import device_data, make_dataset, open_batches
 from benchmark.train.execution import iteration as module
 from benchmark.train.loop import train
 from benchmark.train.snapshot import quantise
@@ -107,12 +107,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_onset(at, monkeypatch):
     assert snapshots[-1].onset == at
     assert snapshots[-1].g_steps == math.ceil(at / 5) * 5, "noticed within one log interval"
     assert [s.onset for s in snapshots[:-1]] == [None] * (len(snapshots) - 1)
-    assert not any(s.due for s in snapshots[-1:])
+    assert not any(s.evaluation_due for s in snapshots[-1:])
 
 
 def test_evaluations_are_due_at_their_shares_of_the_budget():
     cell = small_cell(steps=20, evaluation={"schedule": [0.0, 0.1, 0.55, 1.0], "log_every": 7})
-    due = [(s.g_steps, s.samples_seen) for s in train(cell, "cpu") if s.due]
+    due = [(s.g_steps, s.samples_seen) for s in train(cell, "cpu") if s.evaluation_due]
     assert due == [(0, 0), (2, 32), (11, 176), (20, 320)]
 
 
@@ -125,7 +125,7 @@ def test_budget_in_seconds_is_training_time():
     started = time.perf_counter()
     *_, last = train(small_cell(steps=None, seconds=0.2, evaluation={"log_every": 5}), "cpu")
     assert 0.2 <= last.train_seconds <= time.perf_counter() - started
-    assert last.progress >= 1
+    assert last.progress.share >= 1
 
 
 def test_the_training_clock_stands_still_while_a_snapshot_is_out():
@@ -281,7 +281,7 @@ def prefetching():
 @pytest.fixture
 def from_host(monkeypatch):
     """As where no dataset fits the device."""
-    monkeypatch.setattr(batches, "device_data", lambda choice, device: None)
+    monkeypatch.setattr(batches, "device_data", lambda dataset, device: None)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -291,7 +291,7 @@ def test_prefetched_batches_are_the_resident_ones_and_so_is_what_is_drawn_after(
     objective, place, device, monkeypatch
 ):
     resident = recorded(small_cell(objective, place, steps=3), monkeypatch, 20, device)
-    monkeypatch.setattr(batches, "device_data", lambda choice, device: None)
+    monkeypatch.setattr(batches, "device_data", lambda dataset, device: None)
     fetched = recorded(small_cell(objective, place, steps=3), monkeypatch, 20, device)
     assert len(resident) == len(fetched) == 3 * (5 if objective == "wgan_gp" else 1)
     assert all(
@@ -311,7 +311,7 @@ def test_the_next_batch_is_gathered_before_it_is_asked_for(from_host, monkeypatc
     monkeypatch.setattr(
         batches.Prefetch, "_fetch", lambda self, seed: (fetch(self, seed), gathered.append(seed))[0]
     )
-    with open_batches(Choice("gaussians8"), 8, "cpu") as draw:
+    with open_batches(make_dataset(Choice("gaussians8")), 8, "cpu") as draw:
         first = draw(torch.Generator().manual_seed(1), 2)
         deadline = time.monotonic() + 30
         while gathered != [1, 2] and time.monotonic() < deadline:
@@ -363,11 +363,11 @@ def test_what_goes_wrong_in_the_thread_ends_the_training(from_host, monkeypatch)
 
 def test_data_beyond_a_quarter_of_a_gpus_free_memory_stays_on_the_host(monkeypatch):
     data = SimpleNamespace(nbytes=250, to=lambda device: f"moved to {device}")
-    monkeypatch.setattr(batches, "make_dataset", lambda choice: SimpleNamespace(train=lambda: data))
+    dataset = SimpleNamespace(train=lambda: data)
     for free, found in ((999, None), (1000, "moved to cuda:1"), (1001, "moved to cuda:1")):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10_000))
-        assert device_data(Choice("planted"), "cuda:1") == found
-    assert device_data(Choice("planted"), "cpu") == "moved to cpu", "whatever its size"
+        assert device_data(dataset, "cuda:1") == found
+    assert device_data(dataset, "cpu") == "moved to cpu", "whatever its size"
 
 
 # Sampling statistics
