@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -24,7 +24,7 @@ from benchmark.run.events import (
     Task,
 )
 from benchmark.run.ownership import write_end
-from benchmark.run.queue import Queue
+from benchmark.run.queue import InFlight, Queue
 from benchmark.run.signals import allow_open_files, collected_signals
 from benchmark.store.clocks import seconds_spent
 from benchmark.store.layout import ResultSet
@@ -38,29 +38,6 @@ RETRIES = 3  # of a cell whose node was lost
 FAILURES = (RunStatus.ERROR, RunStatus.TIMEOUT)
 
 StackSize = Callable[[Cell, int, int], int]
-
-
-@dataclass
-class InFlight:
-    """A cell that was handed out."""
-
-    task: Task
-    group: str
-
-    place: int
-    """Number of the place in the pool; the cells of a stack share one."""
-
-    num_stacked: int
-    """Number of cells in the stack."""
-
-    since: float | None = None
-    """When the time of the cell began to count."""
-
-    has_begun: bool = False
-    """Whether the cell was heard of, so that its folder may have changed."""
-
-    progress: float = 0.0
-    """Share of the training budget that is spent."""
 
 
 def no_stacks(cell: Cell, waiting: int, share: int) -> int:

@@ -1,8 +1,10 @@
-"""The order in which cells run: the longest first, by what cells of their group took."""
+"""The order in which cells run: the longest first, by what cells of their group took. And the cells
+that were handed out."""
 
 from bisect import insort
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from statistics import median
 from typing import Any, NamedTuple
@@ -19,6 +21,29 @@ def learned(statuses: Iterable[tuple[dict[str, Any], Status]]) -> dict[str, floa
         if status.status.is_finished:
             seconds[group_of(spec)].append(seconds_spent(status))
     return {group: median(values) for group, values in seconds.items()}
+
+
+@dataclass
+class InFlight:
+    """A cell that was handed out."""
+
+    task: Task
+    group: str
+
+    place: int
+    """Number of the place in the pool; the cells of a stack share one."""
+
+    num_stacked: int
+    """Number of cells in the stack."""
+
+    since: float | None = None
+    """When the time of the cell began to count."""
+
+    has_begun: bool = False
+    """Whether the cell was heard of, so that its folder may have changed."""
+
+    progress: float = 0.0
+    """Share of the training budget that is spent."""
 
 
 class Rank(NamedTuple):

@@ -22,7 +22,7 @@ from benchmark.machine.environment import git_facts
 from benchmark.run.events import Ended, Event, Fatal, Lost
 from benchmark.store.code import ROOT
 from benchmark.store.schema import RunStatus, Status
-from benchmark.text import one_line
+from benchmark.text import described
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def what_failed(key: str, error: exceptions.RayError) -> Event:
     if isinstance(error, exceptions.TaskCancelledError):
         return Ended(key, Status(key=key, status=RunStatus.INTERRUPTED))
     cause = getattr(error, "cause", None) or error
-    reason = f"{type(cause).__name__}: {one_line(cause)[:500]}"
+    reason = described(cause)
     if isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError):
         return Lost(key, "its node was lost", retry=True)
     if isinstance(error, exceptions.OutOfMemoryError):
