@@ -91,4 +91,6 @@ def rank(column_name: str) -> tuple[int, str]:
 
 def sign(column_name: str) -> int:
     """1 where smaller is better, -1 where larger is better."""
-    return 1 if metric(column_name).direction == "min" else -1
+    if metric(column_name).direction == "min":
+        return 1
+    return -1

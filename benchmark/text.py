@@ -98,7 +98,9 @@ def span(values: ArrayLike) -> str:
     if not len(finite):
         return "–"
     least, greatest = number(finite.min()), number(finite.max())
-    return least if least == greatest else f"{least} to {greatest}"
+    if least == greatest:
+        return least
+    return f"{least} to {greatest}"
 
 
 def place_name(architecture: str, dataset: str) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files
+from benchmark.matrix.expand import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
@@ -171,9 +172,7 @@ def test_the_matrix_in_the_readme_expands(tmp_path):
     (block,) = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
     path = tmp_path / "mine.toml"
     path.write_text(block)
-    config, description = matrix.read(path)
+    config, description = files.read(path)
     assert description
-    assert len(matrix.expand(config)) == 15
-    assert tomllib.loads(block)["reference"] in {
-        cell.objective.label for cell in matrix.expand(config)
-    }
+    assert len(expand(config)) == 15
+    assert tomllib.loads(block)["reference"] in {cell.objective.label for cell in expand(config)}

@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli.main import app
 from benchmark.store.code import ROOT
+from tests.studies import results_page
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 BLOCKS = [
@@ -56,3 +57,11 @@ def test_every_path_that_a_page_names_exists(file: Path) -> None:
     for name in PATH.findall(file.read_text(encoding="utf-8")):
         if not any(example in name for example in EXAMPLES):
             assert (ROOT / name).exists(), f"{file.name} names {name}"
+
+
+def test_the_tables_of_the_results_page_are_those_of_the_records() -> None:
+    """`python -m tests.studies.results_page` writes them."""
+    text = results_page.PAGE.read_text(encoding="utf-8")
+    assert results_page.filled(text) == text
+    blocks = [block[2] for block in results_page.BLOCK.finditer(text)]
+    assert blocks == [*results_page.RECORDS, "METRICS"]

@@ -1,1 +1,1 @@
-"""…"""
+"""Results become tables, and what the tables may claim. No torch."""

@@ -11,9 +11,9 @@
     print(results.scores)
     print(results.compare("wgan_gp", "wgan_fdgp"))
 
-All names are resolved when they are used: `import ganbench` loads neither torch nor pandas. A script
-that calls `run` needs the guard `if __name__ == "__main__":`, because worker processes import the
-script again.
+All names are resolved when they are used: `import ganbench` loads neither torch nor pandas. A
+script that calls `run` needs the guard `if __name__ == "__main__":`, because worker processes
+import the script again.
 """
 
 from collections.abc import Callable, Iterator, Sequence

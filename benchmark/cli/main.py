@@ -27,7 +27,10 @@ from benchmark.errors import UserError
 
 app = typer.Typer(
     name="ganbench",
-    help="Benchmark GAN objectives: which objective, on which architecture, how fast, how good, how reliably?",
+    help=(
+        "Benchmark GAN objectives: which objective, on which architecture, how fast, how good, how "
+        "reliably?"
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

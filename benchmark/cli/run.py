@@ -90,8 +90,8 @@ def run(
     stack: Annotated[
         str,
         typer.Option(
-            help="Seeds trained as one model: auto (if measured to pay) or a number; 1: none (local "
-            "engine)."
+            help="Seeds trained as one model: auto (if measured to pay) or a number; 1: none "
+            "(local engine)."
         ),
     ] = "auto",
     precision: Annotated[
@@ -135,7 +135,8 @@ def run(
         again = "again without --force" if force else "again"
         print(
             f"ganbench: interrupted; run {again} to continue: {summary.num_finished} of "
-            f"{len(summary.statuses)} cells are committed, the others resume from their checkpoints",
+            f"{len(summary.statuses)} cells are committed, the others resume from their "
+            "checkpoints",
             file=sys.stderr,
         )
         sys.exit(130)
@@ -190,7 +191,7 @@ def explain(
     folder = check_writable(results, "--results")
     page = folder
     for experiment, entry in runner.run(chosen, folder, full, jobs):
-        out.print(f"{experiment} ({entry['seconds']:.0f} s of a core): {entry['finding']}")
+        out.print(f"{experiment} ({entry.seconds:.0f} s of a core): {entry.finding}")
         page = explain_page.write(folder)
     out.print(f"{page}")
 

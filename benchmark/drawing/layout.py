@@ -155,7 +155,9 @@ def _items(names: pd.DataFrame) -> list[Item]:
     for architecture, group in groups:
         items.append((str(architecture), None))
         items += [(str(architecture), name) for name in group.iloc[:, 1]]
-    return items[1:] if len(groups) == 1 else items
+    if len(groups) == 1:
+        return items[1:]
+    return items
 
 
 def _name_lines(ax: Axes, items: list[Item]) -> None:
@@ -172,8 +174,8 @@ def _name_lines(ax: Axes, items: list[Item]) -> None:
 def _head(line: Any, text: str) -> None:
     """A title over the first axes of a line. y is given for all titles, so that matplotlib does not
     measure the axes to find one."""
-    for ax in line:
-        title = plain(text) if ax is line[0] else ""
+    titles = [plain(text), *[""] * (len(line) - 1)]
+    for ax, title in zip(line, titles, strict=True):
         ax.set_title(title, loc="left", weight="bold", size=9, y=1.0)
 
 

@@ -91,7 +91,9 @@ def described(column: str) -> str:
 
 def short(value: float) -> str:
     """Three digits, or a whole number from a thousand on."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if abs(value) < 1000:
+        return f"{value:.3g}"
+    return f"{value:,.0f}"
 
 
 def wrap(label: str) -> str:
@@ -105,7 +107,9 @@ def wrap(label: str) -> str:
 
 def wrap_long(label: str, longest: int = 26) -> str:
     """A variant's label on one line if it has at most `longest` characters, else as `wrap`."""
-    return plain(label) if len(label) <= longest else wrap(label)
+    if len(label) > longest:
+        return wrap(label)
+    return plain(label)
 
 
 def inches(labels: Iterable[str]) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from benchmark.errors import DamagedError
-from benchmark.store.files import read_json
+from benchmark.store.files import read_json, write_json
 
 # the order in which a reader meets the experiments; others follow
 ORDER = (
@@ -49,7 +49,7 @@ def _reading_order(name: str) -> tuple[int, str]:
     return ORDER.index(name) if name in ORDER else len(ORDER), name
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> dict[str, Entry]:
     """The entries of folder/explain.json whose figures exist, by name in reading order; empty where
     there are none. Raises DamagedError for a file of other content."""
     path = folder / "explain.json"
@@ -60,7 +60,14 @@ def read(folder: Path) -> dict[str, Any]:
             f"{path} is damaged; move it away and run again: measured cases are kept"
         ) from error
     shown = [name for name in names() if name in entries and _has_figure(folder, name)]
-    return {name: entries[name].model_dump() for name in shown}
+    return {name: entries[name] for name in shown}
+
+
+def add(folder: Path, name: str, entry: Entry) -> None:
+    """Write the entry of an experiment into folder/explain.json, which replaces an older one."""
+    entries = read(folder) | {name: entry}
+    plain = {name: entry.model_dump() for name, entry in entries.items()}
+    write_json(folder / "explain.json", {"experiments": plain})
 
 
 def _has_figure(folder: Path, name: str) -> bool:

@@ -2,10 +2,10 @@
 
 Every case is seeded, runs on one thread, and is kept in a file once it is measured."""
 
-import ast
 import inspect
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -23,16 +23,20 @@ from typing import Any
 
 import pandas as pd
 
+import variants
 from benchmark.errors import UserError
-from benchmark.explain.entries import Entry, read
+from benchmark.explain.entries import Entry, add, read
 from benchmark.matrix.cell import digest
-from benchmark.store.code import MEASURING, ROOT, TRAINING, definitions, files_of
-from benchmark.store.files import whole_file, write_json
+from benchmark.store.code import MEASURING, TRAINING, definitions, files_of
+from benchmark.store.files import whole_file
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
 
-# parts of an experiment that change no number
-WORDING = ("def draw(", "def finding(", "CAPTION = ")
+# a definition as `definitions` writes it: its own name, and the names that it uses
+DEFINED = re.compile(
+    r"(?:FunctionDef|ClassDef)\(name='(\w+)'|(?:Ann)?Assign\(targets?=\[?Name\(id='(\w+)'"
+)
+USED = re.compile(r"Name\(id='(\w+)'")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Case:
 
 def run(
     chosen: list[str], folder: Path, full: bool = False, jobs: int = 0
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, Entry]]:
     """Run experiments, `jobs` cases at a time (0: one per CPU core), and yield each one's name and
     entry as it ends.
 
@@ -122,7 +126,7 @@ def _load_datasets(cases: Iterable[Case]) -> None:
         from benchmark.train.data import make_dataset
 
         try:
-            make_dataset(choices("dataset", value)[0][0]).train()
+            make_dataset(choices("dataset", value)[0].choice).train()
         except ValueError as error:
             raise UserError(str(error)) from error
 
@@ -158,18 +162,35 @@ def _no_interrupts() -> Iterator[None]:
 
 
 def code_of(name: str) -> str:
-    """The hash of the code that an experiment's numbers come from. What draws and words them is not
-    part of it: another wording needs no new measurement."""
+    """The hash of the code that an experiment's numbers come from. What only draws and words them
+    is not part of it: another wording needs no new measurement."""
     folder = Path(__file__).parent
-    source = (folder / f"experiments/{name}.py").read_text()
+    experiment = folder / f"experiments/{name}.py"
+    source = experiment.read_text()
     modules = sorted(folder.glob("[!_]*.py"))
     files = [path for path in modules if f"explain.{path.stem} import" in source]
     files += [*files_of(TRAINING), *files_of(MEASURING)]
-    files += sorted((ROOT / "variants").rglob("*.py"))
-    _, *body = ast.parse(source).body  # without the docstring
-    measuring = [node for node in body if not ast.unparse(node).startswith(WORDING)]
-    meaning = sorted(text for path in files for text in definitions(path))
-    return digest([*map(ast.dump, measuring), *meaning])
+    for package in (variants.SHIPPED, *variants.folders()):
+        files += sorted(package.rglob("*.py"))
+    code = measuring(definitions(experiment))
+    for file in files:
+        code += definitions(file)
+    return digest(sorted(code))
+
+
+def measuring(code: list[str]) -> list[str]:
+    """The definitions of an experiment that `cases` and `measure` use, directly or through
+    others."""
+    by_name = {}
+    for text in code:
+        found = DEFINED.match(text)
+        assert found, f"neither a definition nor an import: {text[:100]}"
+        by_name[found[1] or found[2]] = text
+    needed = ["cases", "measure"]
+    for name in needed:  # grows while it is read
+        used = dict.fromkeys(USED.findall(by_name[name]))
+        needed += [other for other in used if other in by_name and other not in needed]
+    return [by_name[name] for name in needed]
 
 
 # In a worker
@@ -209,9 +230,7 @@ def _measure(case: Case) -> pd.DataFrame:
 # Once all cases of an experiment are measured
 
 
-def _finish(
-    name: str, module: ModuleType, frames: list[Any], folder: Path, full: bool
-) -> dict[str, Any]:
+def _finish(name: str, module: ModuleType, frames: list[Any], folder: Path, full: bool) -> Entry:
     """Draw an experiment from the rows of its cases, and write its entry."""
     seconds = sum(frame.attrs["seconds"] for frame in frames)
     environment = frames[0].attrs["environment"]
@@ -227,9 +246,9 @@ def _finish(
         cases=len(frames),
         seconds=round(seconds, 1),
         environment=environment,
-    ).model_dump()
+    )
     with alone(ResultSet(folder)):
-        write_json(folder / "explain.json", {"experiments": read(folder) | {name: entry}})
+        add(folder, name, entry)
     return entry
 
 

@@ -44,17 +44,12 @@ def bounding() -> list[Value]:
 
 
 def _bounds(objective: Any) -> bool:
-    return bool(clips(objective) or objective.per_sample_penalty or objective.critic_norm)
-
-
-def clips(objective: Any) -> bool:
-    """Whether an objective clips the critic's weights."""
-    return objective.clip is not None
+    return bool(objective.clip or objective.per_sample_penalty or objective.critic_norm)
 
 
 def choice(value: Value, axis: str = "objective") -> Choice:
     """The choice that a value names."""
-    return choices(axis, value)[0][0]
+    return choices(axis, value)[0].choice
 
 
 def label(value: Value) -> str:
@@ -147,9 +142,8 @@ def run(
         "evaluation": evaluation,
     }
     (cell,) = expand(validated(Matrix, matrix, "explain"))
-    return (
-        snapshot for snapshot in train(cell, "cpu", execution="eager") if snapshot.evaluation_due
-    )
+    snapshots = train(cell, "cpu", execution="eager")
+    return (snapshot for snapshot in snapshots if snapshot.evaluation_due)
 
 
 def final(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from benchmark.errors import UserError, unknown
 from benchmark.store.files import read_json, write_json
+from benchmark.store.schema import RunStatus
 
 # tracker -> its class in benchmark/export/TRACKER.py
 TRACKERS = {"tensorboard": "TensorBoard", "mlflow": "Mlflow", "wandb": "Wandb"}
@@ -74,7 +75,7 @@ class News:
     key: str
     started: str  # which start of the cell; a cell restarted by --force is another run
     axes: dict[str, str]
-    status: str
+    status: RunStatus
     params: dict[str, Any]  # all options; empty where none has changed
     facts: dict[str, str]  # all tags of state and provenance; empty where none has changed
     points: dict[int, dict[str, float]]  # generator step -> series -> value

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from benchmark.errors import UserError
 from benchmark.export.base import REASON_LENGTH, News, Seen, Tracker
+from benchmark.store.schema import RunStatus
 from benchmark.text import one_line
 
 # tags of a run: which start of the cell it is, and what was exported of it
@@ -25,10 +26,10 @@ PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
 # status of a cell -> status of a run; every other one is FAILED
 STATES = {
-    "done": "FINISHED",
-    "diverged": "FINISHED",
-    "interrupted": "KILLED",
-    "running": "RUNNING",
+    RunStatus.DONE: "FINISHED",
+    RunStatus.DIVERGED: "FINISHED",
+    RunStatus.INTERRUPTED: "KILLED",
+    RunStatus.RUNNING: "RUNNING",
 }
 
 

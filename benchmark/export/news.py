@@ -80,20 +80,19 @@ def _export_cell(
 ) -> bool:
     """Write what is new of a cell, and count it in `wrote`. True where more may come: the cell is
     running, or has not ended. `ended` holds, by key, the settled statuses that were exported."""
-    held = is_locked(files)
+    is_running = is_locked(files)
     status = files.status
-    settled = status.status.is_settled
-    if status.status == RunStatus.RUNNING and not held:
-        status.status, status.reason = RunStatus.INTERRUPTED, GONE
+    if status.status == RunStatus.RUNNING and not is_running:
+        status = status.model_copy(update={"status": RunStatus.INTERRUPTED, "reason": GONE})
     if ended.get(entry.key) != status:
         news = _news(files, entry, status, tracker)
         if news:
             tracker.write(news)
             num_values = sum(map(len, news.points.values()))
             wrote += Counter(cells=1, values=num_values, sheets=len(news.sheets))
-        if settled:
+        if status.status.is_settled:
             ended[entry.key] = status
-    return held or not settled
+    return is_running or not status.status.is_settled
 
 
 @contextmanager
@@ -117,18 +116,20 @@ def _chosen(entries: list[Entry], only: str) -> list[Entry]:
     """The entries of matrix.json that --only asks for, in the words of `ganbench run`."""
     if not only:
         return entries
-    from benchmark.matrix.expand import selected
+    from benchmark.matrix.select import selected
 
-    cells = []
-    for entry in entries:
-        spec = entry.spec
-        named = (spec.objective, spec.architecture, spec.dataset)
-        objective, architecture, dataset = (Choice(axis.name, axis.params) for axis in named)
-        cells.append((objective, architecture, dataset, spec.seed))
+    cells = [_choices(entry.spec) for entry in entries]
     found = [entry for entry, taken in zip(entries, selected(cells, only), strict=True) if taken]
     if not found:
         raise UserError(f"--only {only!r}: no cell of the matrix is left to export")
     return found
+
+
+def _choices(spec: Spec) -> tuple[Choice, Choice, Choice, int]:
+    """Objective, architecture, dataset and seed of a cell."""
+    named = (spec.objective, spec.architecture, spec.dataset)
+    objective, architecture, dataset = (Choice(value.name, value.params) for value in named)
+    return objective, architecture, dataset, spec.seed
 
 
 # What is new of a cell
@@ -136,19 +137,17 @@ def _chosen(entries: list[Entry], only: str) -> list[Entry]:
 
 def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> News | None:
     """None where nothing is new, or where the cell is not built and its recipe is not known."""
-    if status.status == RunStatus.MISSING:
+    is_built = status.status.is_settled or "recipe" in status.model_fields_set
+    if status.status == RunStatus.MISSING or not is_built:
         return None
-    if not status.status.is_settled and not status.recipe:
-        return None
-    key = entry.key
     started = status.started or ""
-    before = tracker.seen(key, started)
+    before = tracker.seen(entry.key, started)
     # evals are read before steps: all that was evaluated is then among the steps
     evals = _rows(files.evals, g_steps=int, metric=str)
     steps = _rows(files.steps, g_step=int)
     sheets = {int(sheet.stem): sheet for sheet in sorted(files.samples.glob("*.png"))}
     spec = files.spec
-    environment = files.environment or Environment()
+    environment = files.environment
     if (files.status.started or "") != started:
         return None  # the cell was restarted while it was read
 
@@ -171,7 +170,7 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     if seen == before:
         return None
     return News(
-        key=key,
+        key=entry.key,
         started=started,
         axes=axes,
         status=status.status,
@@ -250,7 +249,7 @@ def _params(entry: Entry, spec: Spec | None, status: Status) -> dict[str, Any]:
     options = entry.spec.plain()
     if spec:
         options |= spec.plain()
-    options.pop("key", None)
+        options.pop("key", None)
     return dict(_flat(options)) | dict(_flat({"recipe": status.recipe}))
 
 
@@ -265,12 +264,14 @@ def _flat(table: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _facts(status: Status, environment: Environment) -> dict[str, str]:
+def _facts(status: Status, environment: Environment | None) -> dict[str, str]:
     """State and provenance of a cell. Its reason is empty where there is none."""
-    facts: dict[str, Any] = {name: getattr(status, name) for name in STATUS_FACTS}
-    facts |= {name: getattr(environment, name) for name in ENVIRONMENT_FACTS}
-    facts |= environment.versions
-    git = environment.git.plain() if environment.git else {}
+    state = status.plain()
+    machine = environment.plain() if environment else {}
+    facts = {name: state.get(name) for name in STATUS_FACTS}
+    facts |= {name: machine.get(name) for name in ENVIRONMENT_FACTS}
+    facts |= machine.get("versions", {})
+    git = machine.get("git") or {}
     facts |= {f"git_{name}": value for name, value in git.items()}
     known = {name: str(value) for name, value in facts.items() if value is not None}
     return known | {"reason": facts["reason"] or ""}
@@ -282,5 +283,4 @@ def _clock(files: CellFolder, status: Status) -> Clock:
         started = datetime.fromisoformat(status.started)
     else:
         started = datetime.fromtimestamp(files.status_file.stat().st_mtime, UTC)
-    train_seconds = status.train_seconds or 0.0
-    return Clock(started.timestamp(), train_seconds / (status.g_steps or 1))
+    return Clock(started.timestamp(), (status.train_seconds or 0.0) / (status.g_steps or 1))

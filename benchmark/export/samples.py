@@ -17,11 +17,12 @@ from benchmark.matrix.cell import Cell, cell_from_spec, stream_seed
 from benchmark.run.cell.samples import load_snapshot
 from benchmark.store.code import training_code
 from benchmark.store.files import read_json, whole_file
-from benchmark.store.layout import ResultSet
+from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import RunStatus
 from benchmark.text import one_line
 from benchmark.train.snapshot import Snapshot
 
+REASON_LENGTH = 300  # characters of torch's error that the user sees
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
 
 
@@ -42,7 +43,7 @@ def export(
     measured, on the same kind of device. Raises UserError for an unknown cell, for a cell that is
     not finished, and where the generator's weights are missing."""
     key = find(folder, name)
-    snapshot = _snapshot(folder, key, device)
+    snapshot = _snapshot(ResultSet(folder).cell(key), device)
     stem = f"{key}-{n}" if seed is None else f"{key}-{n}-seed{seed}"
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -77,9 +78,7 @@ def is_stale(folder: Path, key: str) -> bool:
     """Whether different code trained a cell; its weights may then belong to another network."""
     files = ResultSet(folder).cell(key)
     status = files.status
-    if not status.status.is_finished:
-        return False
-    return status.code != training_code(_cell(files.spec_file))
+    return status.status.is_finished and status.code != training_code(_cell(files.spec_file))
 
 
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
@@ -108,14 +107,14 @@ def _stream(cell: Cell, seed: int | None, chunk: int) -> int | None:
     return other.stream("evaluation")
 
 
-def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
+def _snapshot(files: CellFolder, device: str) -> Snapshot:
     """A finished cell with its generator on a device. Raises UserError where it cannot be had."""
-    files = ResultSet(folder).cell(key)
+    key = files.key
     status = files.status.status
     if not status.is_finished:
         raise UserError(f"{key} is {status}: samples are those of a finished cell")
     if not files.generator.exists():
-        hint = str(status)
+        hint: str = status
         if status == RunStatus.DONE:
             hint = "was made before generators were kept: run it with --force"
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
@@ -126,7 +125,7 @@ def _snapshot(folder: Path, key: str, device: str) -> Snapshot:
         raise
     # the file may have any content, for which torch raises many kinds of error
     except Exception as error:
-        reason = one_line(error)[:300]
+        reason = one_line(error)[:REASON_LENGTH]
         if isinstance(error, UnpicklingError):
             reason = "not weights alone"  # torch's message advises to load the file unsafely
         kind = type(error).__name__

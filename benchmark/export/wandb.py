@@ -10,7 +10,6 @@ import wandb
 from benchmark.errors import UserError
 from benchmark.export.base import AXES, FolderTracker, News
 from benchmark.matrix.cell import digest
-from benchmark.store.schema import FINISHED, SETTLED
 
 GROUP_LENGTH = 128
 TAG_LENGTH = 64
@@ -49,8 +48,8 @@ class Wandb(FolderTracker):
             run.log(values)
         run.summary.update(news.facts)
         self.open[name] = run
-        if news.status in SETTLED:
-            self.open.pop(name).finish(exit_code=0 if news.status in FINISHED else 1)
+        if news.status.is_settled:
+            self.open.pop(name).finish(exit_code=0 if news.status.is_finished else 1)
         self.remember(news)
 
     def _open(self, news: News) -> Any:

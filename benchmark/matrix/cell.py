@@ -7,6 +7,8 @@ from typing import Any
 
 from benchmark.matrix.options import Evaluation, Training
 
+AXES = ("objective", "architecture", "dataset")
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -90,7 +92,7 @@ def digest(value: Any, length: int = 8) -> str:
 
 def key_of(spec: dict[str, Any]) -> str:
     """A readable name and 8 hex digits of the sha256 of the canonical spec."""
-    names = [Choice(**spec[axis]).label for axis in ("objective", "architecture", "dataset")]
+    names = [Choice(**spec[axis]).label for axis in AXES]
     readable = "-".join(_file_name(name) for name in [*names, f"seed{spec['seed']}"])
     return f"{readable[:120]}-{digest(spec)}"
 

@@ -1,22 +1,60 @@
-"""The options of a matrix file: their types, defaults and meaning, and a mistake in them as one
-line."""
+"""The options of a matrix file: their types, defaults and meaning. `validated` turns a mistake in
+them into one line."""
 
-import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import model_validator as after_validation
+from pydantic_core import ErrorDetails
 
 from benchmark.errors import UserError, unknown
 from benchmark.metrics import METRICS
 
 BUDGETS = ("steps", "samples", "seconds")
+
+# The members of a union by the type of a value. pydantic lists the tag of the member between the
+# keys of an error's location
+TAGS: dict[type, str] = {int: "<int>", str: "<str>", list: "<list>", dict: "<dict>"}
+
+
+def _by_type(expected: str) -> Discriminator:
+    """Chooses the member of a union by the type of a value: True is no int. `expected` is what the
+    error for a value of another type says."""
+
+    def tag(value: object) -> str | None:
+        return TAGS.get(type(value))
+
+    return Discriminator(
+        tag, custom_error_type="type", custom_error_message=f"Input should be {expected}"
+    )
+
+
+def _recipe_tag(recipe: object) -> str | None:
+    if recipe == "paper":
+        return TAGS[str]
+    return TAGS[dict] if isinstance(recipe, dict | Optimiser) else None
+
+
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Seeds = Annotated[int, Field(gt=0, le=100_000)] | list[Annotated[int, Field(ge=0, lt=2**31)]]
-Value = str | dict[str, Any]  # on an axis: a name, or a table with a name and parameters
-TAG = re.compile(
-    r"str|int|Optimiser|(literal|list|dict|constrained)\W.*"
-)  # pydantic's names of a union's members
+Seeds = Annotated[
+    Annotated[int, Field(gt=0, le=100_000), Tag(TAGS[int])]
+    | Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Tag(TAGS[list])],
+    _by_type("a valid integer or a valid list"),
+]
+"""A number of seeds, or a list of them."""
+
+Value = Annotated[
+    Annotated[str, Tag(TAGS[str])] | Annotated[dict[str, Any], Tag(TAGS[dict])],
+    _by_type("a valid string or a valid table"),
+]
+"""On an axis: a name, or a table with a name and parameters."""
+
+Named = Annotated[
+    Annotated[str, Tag(TAGS[str])] | Annotated[int, Tag(TAGS[int])],
+    _by_type("a valid string or a valid integer"),
+]
+"""What an exclusion names: a label, a name or a seed."""
 
 
 class Strict(BaseModel):
@@ -38,91 +76,128 @@ class Optimiser(Strict):
 
     optimizer: Literal["adam", "rmsprop"] = "adam"
     lr: Annotated[float, Field(gt=0, le=1e6)] = 2e-4
+
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.5, 0.999)
+    """Of Adam."""
+
     alpha: Share = 0.99
+    """Of RMSProp."""
+
+
+Recipe = Annotated[
+    Annotated[Literal["paper"], Tag(TAGS[str])] | Annotated[Optimiser, Tag(TAGS[dict])],
+    Discriminator(
+        _recipe_tag,
+        custom_error_type="type",
+        custom_error_message="Input should be 'paper' or a valid table",
+    ),
+]
 
 
 class Training(Strict):
     """How every cell is trained. Exactly one of steps, samples and seconds is the budget."""
 
     batch_size: Positive = 64
-    steps: Positive | None = None  # generator steps
-    samples: Positive | None = None  # real samples passed through the critic
-    seconds: Annotated[float, Field(gt=0)] | None = None  # of training time
-    recipe: Literal["paper"] | Optimiser = "paper"  # each objective's own optimiser, or one for all
-    lr_decay: Literal["none", "linear"] = "none"  # linear: to 0 at the end of the budget
-    generator_batch_multiple: Positive = 1
-    ema: Share = 0.0  # decay of the generator's moving average per step; 0: none
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
-    layout: Literal["contiguous", "channels_last"] = (
-        "contiguous"  # memory format of images and convolution weights
-    )
 
-    @model_validator(mode="after")
-    def one_budget(self) -> "Training":
+    steps: Positive | None = None
+    """Generator steps."""
+
+    samples: Positive | None = None
+    """Real samples passed through the critic."""
+
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of training."""
+
+    recipe: Recipe = "paper"
+    """Each objective's own optimiser, or one optimiser for all objectives."""
+
+    lr_decay: Literal["none", "linear"] = "none"
+    """linear: the learning rate falls to 0 at the end of the budget."""
+
+    generator_batch_multiple: Positive = 1
+    """Batch size of a generator step, in batches."""
+
+    ema: Share = 0.0
+    """Decay per step of the generator's moving average; 0: no average."""
+
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+
+    layout: Literal["contiguous", "channels_last"] = "contiguous"
+    """Memory format of images and convolution weights."""
+
+    @after_validation(mode="after")
+    def has_one_budget(self) -> "Training":
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"set exactly one budget of {', '.join(BUDGETS)}, not {' and '.join(given) or 'none'}"
-            )
+            found = " and ".join(given) or "none"
+            raise ValueError(f"set exactly one budget of {', '.join(BUDGETS)}, not {found}")
         return self
 
 
 class SampleSizes(Strict):
+    """Generated samples per evaluation, by modality."""
+
     points: Annotated[int, Field(ge=2)] = 2000
-    images: Annotated[int, Field(ge=10)] = 10_000  # the Inception score has ten splits
+
+    images: Annotated[int, Field(ge=10)] = 10_000
+    """At least 10, because the Inception score has ten splits."""
 
 
 class Evaluation(Strict):
     """When and how a run is measured. Not part of a cell's key."""
 
-    schedule: list[Annotated[float, Field(ge=0, le=1)]] = [
-        0,
-        0.1,
-        0.2,
-        0.4,
-        0.6,
-        0.8,
-        1,
-    ]  # shares of the budget
-    n: SampleSizes = SampleSizes()  # generated samples per evaluation
-    n_real: Annotated[int, Field(ge=0)] = 0  # training images they are held against; 0: all
-    metrics: list[str] = []  # of those METRICS knows; none named: all of the modality
+    schedule: list[Annotated[float, Field(ge=0, le=1)]] = [0, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
+    """Shares of the budget at which the run is measured."""
+
+    n: SampleSizes = SampleSizes()
+    """Generated samples per evaluation."""
+
+    n_real: Annotated[int, Field(ge=0)] = 0
+    """Number of training images that generated images are compared with; 0: all of them."""
+
+    metrics: list[str] = []
+    """Names from METRICS; empty: all metrics of the modality."""
+
     extractor: str = "inception-v3-compat"
-    extractor_weights: str | None = None  # path of the extractor's weights
+    """The network whose features images are compared by."""
+
+    extractor_weights: str | None = None
+    """Path of the weights of the extractor."""
+
     kid_subsets: Positive = 100
     kid_subset_size: Positive = 1000
-    sampling_statistics: Literal["batch", "ema"] = (
-        "batch"  # batch norm in sampling: the batch's, or averages
-    )
-    log_every: Positive = 50  # generator steps between rows of steps.jsonl
 
-    @model_validator(mode="after")
-    def known(self) -> "Evaluation":
+    sampling_statistics: Literal["batch", "ema"] = "batch"
+    """What batch norm uses in sampling: the statistics of the batch, or moving averages."""
+
+    log_every: Positive = 50
+    """Generator steps between two rows of steps.jsonl."""
+
+    @after_validation(mode="after")
+    def is_known(self) -> "Evaluation":
         if 0 < self.n_real < 10:
             raise ValueError(f"n_real must be 0 (all) or at least 10, not {self.n_real}")
         for name in self.metrics:
             if name not in METRICS:
                 raise unknown("metric", name, METRICS)
-        if (
-            not self.schedule
-            or sorted(set(self.schedule)) != self.schedule
-            or self.schedule[-1] != 1
-        ):
+        rises = sorted(set(self.schedule)) == self.schedule
+        if not self.schedule or not rises or self.schedule[-1] != 1:
             raise ValueError(
-                "schedule must be a rising list of shares of the budget that ends with 1, such as [0, 0.5, 1], "
-                f"not {self.schedule}"
+                "schedule must be a rising list of shares of the budget that ends with 1, such as "
+                f"[0, 0.5, 1], not {self.schedule}"
             )
         return self
 
 
 class Include(Strict):
-    """Cells beyond the product."""
+    """Cells beyond the product of the axes."""
 
     objective: Value
     architecture: Value
     dataset: Value
-    seeds: Seeds | None = None  # the matrix's unless given
+
+    seeds: Seeds | None = None
+    """None: the seeds of the matrix."""
 
 
 class Matrix(Strict):
@@ -132,55 +207,70 @@ class Matrix(Strict):
     architectures: list[Value]
     datasets: list[Value]
     seeds: Seeds = 5
-    reference: Annotated[str, Field(min_length=1)] | None = (
-        None  # the objective all others are tested against; its median best is the target
-    )
-    targets: dict[
-        str, Annotated[float, Field(gt=0)]
-    ] = {}  # dataset -> target of the time to target, in the place of the reference's
+
+    reference: Annotated[str, Field(min_length=1)] | None = None
+    """Objective that all others are tested against. The median of its best values is the target of
+    the time to target."""
+
+    targets: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Dataset → target of the time to target, which replaces that of the reference."""
+
     training: dict[str, Any] = {}
+    """Validated as `Training` for every cell: a dataset or an architecture may change options."""
+
     evaluation: Evaluation = Evaluation()
     include: list[Include] = []
-    exclude: list[dict[str, str | int]] = []
+    exclude: list[dict[str, Named]] = []
 
 
-def validated(model: Any, raw: dict[str, Any], where: str) -> Any:
-    """Validate by pydantic, turning the deepest of its errors into one line."""
+Model = TypeVar("Model", bound=Strict)
+
+
+def validated(model: type[Model], raw: dict[str, Any], where: str) -> Model:
+    """A table of a matrix file as its options. Raises UserError with one line for the deepest
+    mistake in it; `where` names the table."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        found = error.errors()
-        first = max(
-            found, key=lambda e: len(e["loc"])
-        )  # of a union's members, the one that matched furthest
-        path = _path(first)
-        name = ".".join(path)
-        if first["type"] == "extra_forbidden":
-            raise unknown(f"key in {where}", name, _keys(model, path[:-1])) from error
-        prefix = "Input should be "
-        same = [e["msg"] for e in found if _path(e) == path and e["msg"].startswith(prefix)]
-        expected = prefix + " or ".join(
-            dict.fromkeys(message.removeprefix(prefix) for message in same)
-        )
-        message = expected if same else first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] in ("missing", "value_error") else f", not {first['input']!r}"
-        message = re.sub(r"dictionary( or instance of \w+)?", "table", message)
-        raise UserError(f"{where}: {name + ': ' if name else ''}{message}{given}") from error
+        raise _one_line(model, error, where) from error
 
 
-def _path(error: Any) -> list[str]:
-    """Where in the file an error lies."""
-    *path, last = map(str, error["loc"]) if error["loc"] else [""]
-    path = [part for part in path if not TAG.fullmatch(part)]
-    return [*path, last] if error["type"] == "extra_forbidden" or not TAG.fullmatch(last) else path
+def _one_line(model: type[Strict], error: ValidationError, where: str) -> UserError:
+    mistake = max(error.errors(), key=lambda mistake: len(mistake["loc"]))
+    path = [str(part) for part in mistake["loc"] if part not in TAGS.values()]
+    name = ".".join(path)
+    if mistake["type"] == "extra_forbidden":
+        return unknown(f"key in {where}", name, _valid_keys(model, path[:-1]))
+    message = f"{where}: {name}: " if name else f"{where}: "
+    return UserError(message + _reason(mistake))
 
 
-def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
-        if not part.isdecimal():
-            annotation = model.model_fields[part].annotation
-            inner = [annotation, *getattr(annotation, "__args__", ())]
-            model = next(
-                kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)
-            )
+def _reason(mistake: ErrorDetails) -> str:
+    """What is wrong with which value, in the words of TOML."""
+    message = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] in ("missing", "value_error"):
+        return message
+    if mistake["type"] in ("dict_type", "model_type"):
+        message = "Input should be a valid table"
+    return f"{message}, not {mistake['input']!r}"
+
+
+def _valid_keys(model: type[Strict], path: list[str]) -> list[str]:
+    """The keys of the table at a path in a model, each with the path."""
+    for name in path:
+        if not name.isdecimal():
+            inner = _table_in(model.model_fields[name].annotation)
+            assert inner is not None, f"{name} is no table"
+            model = inner
     return [".".join([*path, key]) for key in model.model_fields]
+
+
+def _table_in(annotation: Any) -> type[Strict] | None:
+    """The kind of table that a type is made of: of a list, of a union, or the type itself."""
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return annotation
+    for part in get_args(annotation):
+        found = _table_in(part)
+        if found is not None:
+            return found
+    return None

@@ -1,1 +1,1 @@
-"""…"""
+"""Who runs which cell when, and keeps it safe."""

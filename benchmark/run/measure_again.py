@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.matrix.cell import Cell, Choice
-from benchmark.matrix.expand import selected
 from benchmark.matrix.options import Evaluation
+from benchmark.matrix.select import selected
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, protocol_id
 from benchmark.run.cell.cell_run import described, eval_rows

@@ -1,4 +1,4 @@
-"""Who may write a cell: what other runs have settled, and the end of cells whose process is gone."""
+"""Who may write a cell: what other runs have settled, and the end of cells whose process died."""
 
 from pathlib import Path
 

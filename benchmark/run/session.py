@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from benchmark.errors import UserError, unknown
-from benchmark.matrix.expand import expand, find, read
+from benchmark.matrix.expand import expand
+from benchmark.matrix.files import find, read
 from benchmark.matrix.options import Matrix
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool

@@ -1,1 +1,1 @@
-"""…"""
+"""The files of a result set, and who may write them. No torch."""

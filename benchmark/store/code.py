@@ -11,7 +11,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.store.schema import Spec, Status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/values.py")
+TRAINING = ("benchmark/train", "benchmark/train/execution", "benchmark/matrix/pairs.py")
 MEASURING = ("benchmark/measure",)
 EMPTY: tuple[object, ...] = (
     None,
@@ -44,10 +44,10 @@ def variants_of(cell: Cell | Spec) -> tuple[tuple[str, str], ...]:
 
 def measuring_code(modality: str) -> str:
     """12 hex digits of the sha256 of the code that measures a modality: its file in measure/, the
-    instrument, and the files of measure/ that these import."""
+    files of measure/ that this imports, and instrument.py, which imports all modalities."""
     folder = ROOT / MEASURING[0]
-    first = (folder / f"{modality}.py", folder / "instrument.py")
-    return _hash(_with_imports(first, "benchmark.measure"))
+    files = _with_imports((folder / f"{modality}.py",), "benchmark.measure")
+    return _hash((*files, folder / "instrument.py"))
 
 
 class CodeHashes:

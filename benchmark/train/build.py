@@ -32,7 +32,7 @@ def open_workbench(cell: Cell) -> Workbench:
 
 
 def load_dataset(choice: Choice) -> Any:
-    """The dataset with its data loaded. Raises OSError or ValueError for data that cannot be read."""
+    """The dataset, its data loaded. Raises OSError or ValueError for data that cannot be read."""
     dataset = make_dataset(choice)
     dataset.splits  # noqa: B018  loads the data
     return dataset

@@ -8,7 +8,7 @@ import torch
 
 import variants
 from benchmark.matrix.cell import Choice
-from benchmark.matrix.values import COUPLING, critic_norm
+from benchmark.matrix.pairs import COUPLING, critic_norm
 from benchmark.train.step import critic_step, generator_step, make_optimizer
 from tests.helpers.critics import LinearCritic, SmoothCritic
 from variants.architectures import build

@@ -15,9 +15,11 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.export import samples as sample
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files as matrix
+from benchmark.matrix.expand import expand
 from benchmark.run import prepare
 from benchmark.run.cell.cell_run import run_cell
+from benchmark.store.layout import ResultSet
 from tests.conftest import Ended, matrix_text
 from tests.helpers import synthetic
 
@@ -30,14 +32,21 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cell on points and one on grey images, two seeds, each trained for a moment."""
     root = tmp_path_factory.mktemp("sample")
     parts = {"datasets": DATASETS, "architectures": ARCHITECTURES, "seeds": "seeds = 2"}
-    evaluation = '[evaluation]\nschedule = [0, 1]\nlog_every = 5\nmetrics = ["swd", "fid"]\nextractor = "classifier"\n'
-    evaluation += "n = { points = 200, images = 300 }"
+    evaluation = """[evaluation]
+schedule = [0, 1]
+log_every = 5
+metrics = ["swd", "fid"]
+extractor = "classifier"
+n = { points = 200, images = 300 }"""
     (root / "tiny.toml").write_text(matrix_text(**parts, evaluation=evaluation))
     config, description = matrix.read(root / "tiny.toml")
-    cells, folder = matrix.expand(config), root / "runs" / "tiny"
-    prepare.prepare(folder, "tiny", description, config, cells, cells, "cpu")
+    cells = expand(config)
+    folder = root / "runs" / "tiny"
+    record = prepare.matrix_file("tiny", description, config, cells)
+    prepare.prepare(ResultSet(folder), record, cells, "cpu")
     for cell in cells:
-        assert list(run_cell(cell, folder, "cpu"))[-1].status.status == "done"
+        *_, last = run_cell(cell, folder, "cpu")
+        assert last.status.status == "done"
     return folder
 
 
@@ -203,7 +212,7 @@ def test_sample_on_the_command_line(
     ended = ganbench("sample", key, "--n", 3, *where)
     assert (ended.code, ended.err) == (
         0,
-        f"{key} is stale: other code than the present trained it, which sampled it now\n",
+        f"{key} is stale: different code trained it than the code that sampled it now\n",
     )
     for state in ("running", "interrupted", "error"):
         synthetic.edit(folder / "status.json", status=state)

@@ -2,7 +2,7 @@
 
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.options import Evaluation, Training
-from benchmark.matrix.values import critic_norm
+from benchmark.matrix.pairs import critic_norm
 
 EVALUATION = Evaluation.model_validate(
     {

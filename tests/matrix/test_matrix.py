@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files
 from benchmark.matrix.cell import Cell, Choice, cell_from_spec
+from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Training
-from benchmark.store.code import ROOT, code_hash
+from benchmark.store.code import ROOT
 from benchmark.train.build import make_recipe
 from tests.conftest import Ended, matrix_text
 from variants.architectures import build, dcgan, mlp
@@ -25,10 +26,10 @@ from variants.objectives import Recipe
 def cells(matrix_file: Callable[..., Path]) -> Callable[..., list[Cell]]:
     """The cells of a tiny matrix with some of its parts replaced."""
 
-    def expand(only: str = "", overrides: tuple[str, ...] = (), **parts: str) -> list[Cell]:
-        return matrix.expand(matrix.read(matrix_file(**parts), list(overrides))[0], only)
+    def expanded(only: str = "", overrides: tuple[str, ...] = (), **parts: str) -> list[Cell]:
+        return expand(files.read(matrix_file(**parts), list(overrides)).matrix, only)
 
-    return expand
+    return expanded
 
 
 def labels(found: list[Cell]) -> list[tuple[str, str, str, int]]:
@@ -370,10 +371,10 @@ def test_set_has_the_last_word_over_a_datasets_own_training(tmp_path: Path) -> N
     path = tmp_path / "tiny.toml"
     own = '{ name = "swissroll", training = { samples = 999, ema = 0.5 } }'
     path.write_text(matrix_text(datasets=f'datasets = ["gaussians8", {own}]'))
-    found = matrix.expand(matrix.read(path, ["training.steps=7"])[0])
+    found = expand(files.read(path, ["training.steps=7"])[0])
     assert [(c.training.steps, c.training.samples) for c in found] == [(7, None), (7, None)]
     assert [c.training.ema for c in found] == [0.0, 0.5]
-    found = matrix.expand(matrix.read(path, ["training.seconds=1.5"])[0])
+    found = expand(files.read(path, ["training.seconds=1.5"])[0])
     assert [(c.training.steps, c.training.seconds) for c in found] == [
         (None, 1.5),
         (None, 1.5),
@@ -420,29 +421,6 @@ print(c.key, c.stream("weights", 3))
     assert runs == ["lsgan_a=_0.1__b=2.0_-mlp-gaussians8-seed0-72304b16 1112293261076192431"] * 2
 
 
-@pytest.mark.parametrize(
-    ("architecture", "file"),
-    [
-        (Choice("resnet50"), "architectures/_bottleneck"),
-        (Choice("gated"), "architectures/dcgan"),
-        (
-            Choice("dcgan", {"critic": {"name": "resnet20", "width": 16}}),
-            "architectures/_bottleneck",
-        ),
-        (Choice("mlp"), "datasets/_idx"),
-        (Choice("mlp"), "architectures/__init__"),
-    ],
-)
-def test_the_code_hash_is_of_all_that_a_variant_imports(
-    architecture: Choice, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found: list[tuple[Path, ...]] = []
-    monkeypatch.setattr("benchmark.store.code._hash_files", found.append)
-    code_hash(Cell(Choice("wgan"), architecture, Choice("stacked_mnist"), 0, STEPS))
-    assert ROOT / f"variants/{file}.py" in found[0]
-    assert ROOT / "variants/architectures/resnet.py" not in found[0], "nor of what it does not"
-
-
 def test_critics_of_one_generator_share_its_streams() -> None:
     plain, other = (
         Cell(Choice("wgan"), Choice("dcgan", p), Choice("digits"), 0, STEPS)
@@ -483,13 +461,11 @@ def test_a_cell_is_found_again_in_its_spec(cells: Callable[..., list[Cell]]) -> 
 
 
 def test_the_shipped_matrices_expand() -> None:
-    counts = {
-        name: len(matrix.expand(matrix.read(matrix.find(name))[0])) for name in matrix.names()
-    }
+    counts = {name: len(expand(files.read(files.find(name))[0])) for name in files.names()}
     assert counts["quick"] == 70
     assert all(counts.values())
-    for name in matrix.names():
-        assert re.search(r"^Cost: .*\d", matrix.read(matrix.find(name))[1], re.M), (
+    for name in files.names():
+        assert re.search(r"^Cost: .*\d", files.read(files.find(name))[1], re.M), (
             f"{name} does not say what it costs"
         )
 
@@ -945,4 +921,4 @@ def test_a_matrix_that_is_not_there_or_no_text_is_one_line(
 def test_the_comment_that_begins_a_file_is_its_description(tmp_path: Path) -> None:
     path = tmp_path / "described.toml"
     path.write_text("# Two lines\n# of words.\n\n# not this\n" + matrix_text())
-    assert matrix.read(path)[1] == "Two lines\nof words."
+    assert files.read(path)[1] == "Two lines\nof words."

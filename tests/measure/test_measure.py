@@ -16,7 +16,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from benchmark.check.baseline import BASELINES
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Choice
-from benchmark.matrix.expand import find, read
+from benchmark.matrix.files import find, read
 from benchmark.measure import extractors, images, points
 from benchmark.measure.extractors import classifier_weights
 from benchmark.measure.instrument import measure, open_instrument

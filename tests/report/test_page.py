@@ -18,8 +18,10 @@ from tests.helpers import synthetic
 from tests.report.test_report import plant
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-FLAGS += "--disable-component-update --disable-sync --enable-logging=stderr"
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --enable-logging=stderr"
+)
 OBJECTIVES = ("minimax", "nonsaturating", "wgan", "wgan_gp[note=<script>alert(1)</script>]")
 PLACES = [("gaussians8", "mlp"), ("digits", "dcgan"), ("digits", "mlp[width=8]")]
 
@@ -31,14 +33,18 @@ HEAD = """<script>
 const faults = []
 addEventListener("error", event => faults.push(`error: ${event.message}`), true)
 addEventListener("unhandledrejection", event => faults.push(`rejection: ${event.reason}`))
-document.addEventListener("securitypolicyviolation", event => faults.push(`policy: ${event.blockedURI}`))
-for (const name of ["error", "warn"]) console[name] = (...words) => faults.push(`console: ${words.join(" ")}`)
-for (const name of ["alert", "confirm", "prompt"]) window[name] = () => faults.push(`${name} was called`)
+document.addEventListener(
+  "securitypolicyviolation", event => faults.push(`policy: ${event.blockedURI}`))
+for (const name of ["error", "warn"])
+  console[name] = (...words) => faults.push(`console: ${words.join(" ")}`)
+for (const name of ["alert", "confirm", "prompt"])
+  window[name] = () => faults.push(`${name} was called`)
 </script>"""
 TAIL = """<script>addEventListener("load", () => {
   const tables = [...document.querySelectorAll("table")]
   const board = tables.find(table => table.rows[0].cells[2].textContent === "final")
-  const column = i => [...board.tBodies[0].rows].map(row => row.cells[i].textContent.split("\\n")[0])
+  const first = cell => cell.textContent.split("\\n")[0]
+  const column = i => [...board.tBodies[0].rows].map(row => first(row.cells[i]))
   const click = i => board.querySelectorAll("thead button")[i].click()
   const shown = element => element.getClientRects().length > 0
   const count = selector => [...document.querySelectorAll(selector)].filter(shown).length
@@ -49,12 +55,13 @@ TAIL = """<script>addEventListener("load", () => {
     click(i)
     seen.sorted.push([board.rows[0].cells[i].getAttribute("aria-sort"), column(i)])
   }
-  seen.images = [...document.images].map(image => image.complete && image.naturalWidth > 0 && shown(image))
+  const loads = image => image.complete && image.naturalWidth > 0
+  seen.images = [...document.images].map(image => loads(image) && shown(image))
   const loaded = performance.getEntriesByType("resource").map(entry => entry.name)
   seen.requests = loaded.filter(name => !name.startsWith("data:"))
   const overflow = () => document.documentElement.scrollWidth - document.documentElement.clientWidth
   seen.overflow = overflow()
-  const open = () => [...document.querySelectorAll("details")].filter(details => details.open).length
+  const open = () => document.querySelectorAll("details[open]").length
   seen.details = [document.querySelectorAll("details").length, open()]
   for (const event of ["beforeprint", "afterprint", "beforeprint"]) {
     dispatchEvent(new Event(event))

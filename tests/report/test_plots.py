@@ -207,8 +207,8 @@ def test_whatever_there_is_can_be_drawn(tmp_path, how):
     objectives = ["wgan"] if how == "one run" else ["lsgan", "wgan"]
     groups = POINTS if how == "one run" else [("digits", "dcgan")]
     places = [(name, groups[0][0], seed) for name in objectives for seed in seeds]
-    status = dict.fromkeys(places, {"nothing measured": "diverged"}.get(how, how)) if how in (
-        "missing", "diverged", "nothing measured") else {}  # fmt: skip
+    ends = {"missing": "missing", "diverged": "diverged", "nothing measured": "diverged"}
+    status = dict.fromkeys(places, ends.get(how, "done"))
     curve = (lambda *_: float("inf")) if how == "not finite" else synthetic.learning
     bad = {
         "d_grad_norm": float("inf"),
@@ -235,12 +235,16 @@ def test_whatever_there_is_can_be_drawn(tmp_path, how):
 
 def overlapping(boxes: list) -> list[tuple[int, int]]:
     """Which of the boxes, shrunk by a pixel, overlap."""
-    ends = [(box.x0 + 1, box.y0 + 1, box.x1 - 1, box.y1 - 1) for box in boxes]
-    pairs = [(i, j) for i in range(len(ends)) for j in range(i)]
+
+    def meet(low: float, high: float, other_low: float, other_high: float) -> bool:
+        return low + 1 < other_high - 1 and other_low + 1 < high - 1
+
     return [
-        (i, j) for i, j in pairs
-        if ends[i][0] < ends[j][2] and ends[j][0] < ends[i][2] and ends[i][1] < ends[j][3] and ends[j][1] < ends[i][3]
-    ]  # fmt: skip
+        (i, j)
+        for i, one in enumerate(boxes)
+        for j, other in enumerate(boxes[:i])
+        if meet(one.x0, one.x1, other.x0, other.x1) and meet(one.y0, one.y1, other.y0, other.y1)
+    ]
 
 
 @pytest.mark.parametrize("objectives", [LABELS, LABELS[2:]], ids=["three labels", "one label"])

@@ -20,7 +20,10 @@ from tests.helpers import synthetic
 
 SCRIPT = "wgan_gp[note=<script>alert(1)</script>]"
 POINTS = [("gaussians8", "mlp")]
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><rect width="72" height="72"/></svg>'
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt">'
+    '<rect width="72" height="72"/></svg>'
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -184,10 +187,8 @@ def test_page_says_what_was_held_equal(page):
         "<strong>dcgan on digits</strong>: each objective with its own paper&#39;s optimiser"
         in first
     )
-    assert (
-        "<strong>mlp on gaussians8</strong>: one optimiser for all objectives (optimizer rmsprop, lr 0.001)"
-        in first
-    )
+    one = "one optimiser for all objectives (optimizer rmsprop, lr 0.001)"
+    assert f"<strong>mlp on gaussians8</strong>: {one}" in first
 
 
 def test_names_and_files_are_escaped(page, markdown):
@@ -385,8 +386,10 @@ def test_how_fast_names_the_target_and_where_it_is_from(tmp_path):
     never."""
     far_apart(tmp_path, targets={"gaussians8": 30.6})
     chapter = write(tmp_path)["speed"]
-    said = "target Sliced Wasserstein distance 30.6, given in the matrix. First there at the median: lsgan by "
-    assert chapter.items[0].lines[0] == f"{said}generator steps (100); lsgan by seconds (2)."
+    assert chapter.items[0].lines[0] == (
+        "target Sliced Wasserstein distance 30.6, given in the matrix. First there at the median: "
+        "lsgan by generator steps (100); lsgan by seconds (2)."
+    )
     (table,) = chapter.tables
     rows = {row.cells[1]: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
     assert [rows[name]["reached"] for name in ("lsgan", "nonsaturating", "wgan")] == [
@@ -433,8 +436,10 @@ def test_the_loss_is_called_a_stopping_criterion_only_where_the_interval_exclude
 
     far_apart(tmp_path, probes=probes)
     line = write(tmp_path)["stability"].items[0].lines[0]
-    said = "over a run the critic's loss rises as Sliced Wasserstein distance falls for wgan; it falls with Sliced "
-    assert line.startswith(f"{said}Wasserstein distance for lsgan.")
+    assert line.startswith(
+        "over a run the critic's loss rises as Sliced Wasserstein distance falls for wgan; it "
+        "falls with Sliced Wasserstein distance for lsgan."
+    )
     assert line.endswith("For 1 of 3 objectives the seeds do not tell.")
 
 

@@ -21,37 +21,51 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmark.store.result_set import cell_status
 
 from benchmark.cli import main as cli
 from benchmark.errors import UserError
 from benchmark.machine import devices, memory
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files as matrix
 from benchmark.matrix.cell import Cell, cell_from_spec
+from benchmark.matrix.expand import expand
+from benchmark.run import plan
 from benchmark.run import prepare as prepare_module
-from benchmark.run import run_cell as runner
-from benchmark.run.prepare import estimate, pending, prepare
+from benchmark.run.cell import cell_run
+from benchmark.run.cell.cell_run import run_cell
+from benchmark.run.plan import estimate, pending
+from benchmark.run.prepare import matrix_file as matrix_record
+from benchmark.run.prepare import prepare
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, read_rows, write_bytes
+from benchmark.store.layout import ResultSet
+from benchmark.store.schema import RunStatus, Status
 from benchmark.train import loop as train_module
+from benchmark.train.data import make_dataset
 from benchmark.train.loop import train
 from benchmark.train.snapshot import Snapshot
 from tests.conftest import Ended, matrix_text
+from tests.helpers.pool import words
 from variants.datasets import download
 from variants.objectives import nonsaturating
 
 COMMON = ("--device", "cpu", "--jobs", "1")
+MISSING = Status(status=RunStatus.MISSING)
 
 
 def statuses(folder: Path) -> dict[str, str]:
     """Status of every cell the matrix lists, by objective and seed."""
-    listed = read_json(folder / "matrix.json")["cells"]
-    return {
-        f"{cell['objective']} {cell['seed']}": read_json(
-            folder / "cells" / cell["key"] / "status.json"
-        ).get("status", "missing")
-        for cell in listed
-    }
+    results = ResultSet(folder)
+    found = {}
+    for entry in results.matrix.cells:
+        status = read_json(results.cell(entry.key).status_file)
+        found[f"{entry.objective} {entry.seed}"] = status.get("status", "missing")
+    return found
+
+
+def last_status(events: Iterator[Any]) -> Status:
+    """How a cell ended."""
+    *_, last = events
+    return last.status
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -84,18 +98,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         matrix_text(objectives='objectives = ["nonsaturating", "wgan_gp"]', seeds="seeds = 2")
     )
     before, code = sys.argv, 0
-    sys.argv = [
-        "ganbench",
-        "run",
-        "--matrix",
-        str(path),
-        "--results",
-        str(folder),
-        "--device",
-        "cpu",
-        "--jobs",
-        "2",
-    ]
+    options = ["--matrix", str(path), "--results", str(folder), "--device", "cpu", "--jobs", "2"]
+    sys.argv = ["ganbench", "run", *options]
     try:
         cli.main()
     except SystemExit as end:
@@ -133,19 +137,16 @@ def test_a_finished_matrix_has_every_file_of_every_cell(finished: Finished) -> N
 
 def test_statuses_count_what_was_done(finished: Finished) -> None:
     for path in finished.folder.glob("cells/*"):
-        status, critic_steps = (
-            read_json(path / "status.json"),
-            5 if path.name.startswith("wgan_gp") else 1,
-        )
+        status = read_json(path / "status.json")
+        critic_steps = 5 if path.name.startswith("wgan_gp") else 1
         assert (status["status"], status["reason"], status["onset"]) == ("done", None, None)
         assert (status["g_steps"], status["samples_seen"]) == (20, 20 * 8 * critic_steps)
         assert status["train_seconds"] > 0
         assert status["eval_seconds"] > 0
         assert status["peak_memory_mb"] > 10
         assert (status["precision"], status["layout"]) == ("float32", "contiguous")
-        assert status[
-            "parameters"
-        ] == {  # 3 hidden layers of 8 units between 2 inputs and 2 or 1 outputs
+        # 3 hidden layers of 8 units between 2 inputs and 2 or 1 outputs
+        assert status["parameters"] == {
             "generator": (2 + 1) * 8 + 2 * (8 + 1) * 8 + (8 + 1) * 2,
             "discriminator": (2 + 1) * 8 + 2 * (8 + 1) * 8 + (8 + 1),
         }
@@ -196,7 +197,8 @@ def test_the_environment_names_no_machine_and_no_user(finished: Finished) -> Non
             str(ROOT),
             str(path.parent),
         }
-        if getpass.getuser() != "root":  # too short and common a word to look for
+        # Too short and common a word to look for
+        if getpass.getuser() != "root":
             private.add(getpass.getuser())
         assert [name for name in private if len(name) > 3 and name.lower() in text] == []
         assert json.loads(text)["versions"]["torch"] == version("torch")
@@ -214,23 +216,18 @@ def test_seeds_trained_as_a_stack_are_those_trained_alone(
         found = [*read_rows(folder / "steps.jsonl"), *read_rows(folder / "evals.jsonl")]
         return [row | {"train_seconds": 0.0} for row in found]
 
-    for cell in matrix.expand(matrix.read(path)[0]):
-        assert list(runner.run_cell(cell, tmp_path / "alone", "cpu"))[-1]["execution"]["stack"] == 1
-        alone, stacked = (
-            tmp_path / "alone" / "cells" / cell.key,
-            tmp_path / "tiny" / "cells" / cell.key,
-        )
+    for cell in expand(matrix.read(path)[0]):
+        assert last_status(run_cell(cell, tmp_path / "alone", "cpu")).execution.stack == 1
+        alone = tmp_path / "alone" / "cells" / cell.key
+        stacked = tmp_path / "tiny" / "cells" / cell.key
         assert read_json(stacked / "status.json")["execution"]["stack"] == 3
         assert len(rows(stacked)) == 4 + 2 * 5
         for ours, theirs in zip(rows(stacked), rows(alone), strict=True):
             assert ours.keys() == theirs.keys()
             for name, value in theirs.items():
-                close = (
-                    pytest.approx(value, rel=1e-3, abs=1e-6, nan_ok=True)
-                    if isinstance(value, float)
-                    else value
-                )
-                assert ours[name] == close
+                if isinstance(value, float):
+                    value = pytest.approx(value, rel=1e-3, abs=1e-6, nan_ok=True)
+                assert ours[name] == value
 
 
 def test_a_second_run_does_nothing(finished: Finished, ganbench: Callable[..., Ended]) -> None:
@@ -246,9 +243,8 @@ def test_only_missing_and_unfinished_cells_are_run_again(
 ) -> None:
     (missing,) = finished.folder.glob("cells/nonsaturating-*-seed0-*")
     (unfinished,) = finished.folder.glob("cells/wgan_gp-*-seed1-*")
-    (cut,) = finished.folder.glob(
-        "cells/wgan_gp-*-seed0-*"
-    )  # done, but its last evaluation did not reach the disk
+    # Done, but its last evaluation did not reach the disk
+    (cut,) = finished.folder.glob("cells/wgan_gp-*-seed0-*")
     evals = {path.name: (path / "evals.jsonl").read_text() for path in (missing, unfinished, cut)}
     (cut / "evals.jsonl").write_text("".join(evals[cut.name].splitlines(keepends=True)[:5]))
     shutil.rmtree(missing)
@@ -263,7 +259,8 @@ def test_only_missing_and_unfinished_cells_are_run_again(
     after = written(finished.folder)
     touched = {name.split("/")[1] for name in after if before.get(name) != after[name]}
     assert touched == {missing.name, unfinished.name, cut.name}
-    for path in (missing, unfinished, cut):  # the same numbers again, apart from the clock
+    # The same numbers again, apart from the clock
+    for path in (missing, unfinished, cut):
         again = list(read_rows(path / "evals.jsonl"))
         first = [json.loads(line) for line in evals[path.name].splitlines()]
         assert [row | {"train_seconds": 0} for row in again] == [
@@ -310,7 +307,8 @@ class Objective(nonsaturating.Objective):
             {action}
         return loss
 '''
-ACTIONS = {  # what happens at the seventh generator step
+# What happens at the seventh generator step
+ACTIONS = {
     "exploding": ("", "loss = loss * float('nan')"),
     "raising": (" and 'MENDED' not in os.environ", "raise RuntimeError('planted\\n  fault')"),
     "vanishing": (" and 'MENDED' not in os.environ", "os.kill(os.getpid(), signal.SIGKILL)"),
@@ -332,30 +330,20 @@ class Planted:
         return self.root / "results" / "ill"
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmark",
-            "run",
-            "--matrix",
-            "ill.toml",
-            "--results",
-            "results",
-        ]
+        options = "--matrix ill.toml --results results"
+        command = [sys.executable, "-m", "benchmark", "run", *options.split()]
         variables = {key: value for key, value in os.environ.items() if key != "MENDED"}
+        variables |= {"PYTHONPATH": str(self.root), "MARKER": str(self.root / "marker")}
         return subprocess.Popen(
             [*command, *COMMON, *arguments],
             cwd=self.root,
-            env=variables
-            | {"PYTHONPATH": str(self.root), "MARKER": str(self.root / "marker")}
-            | environment,
+            env=variables | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(
-                signal.SIGINT, signal.SIG_DFL
-            ),  # a shell's background job ignores it
+            # A background job of a shell ignores the signal
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def until_waiting(self, driver: subprocess.Popen[str]) -> int:
@@ -397,92 +385,104 @@ def gone(process: int) -> bool:
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-class TestUnhappyCells:
-    """One story, told in order: interrupted twice, then to its end, then mended."""
+@pytest.fixture(scope="module")
+def interrupted(planted: Planted) -> Planted:
+    """The matrix, run until Ctrl-C. Tests only read its results."""
+    driver = planted.start()
+    worker = planted.until_waiting(driver)
+    # As a terminal does: to the driver and its workers
+    os.killpg(driver.pid, signal.SIGINT)
+    _, err = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert err.splitlines()[-1].startswith("ganbench: interrupted; run again")
+    assert "Traceback" not in err
+    assert gone(worker)
+    assert statuses(planted.folder) == {
+        "exploding 0": "diverged",
+        "raising 0": "error",
+        "vanishing 0": "error",
+        "lsgan 0": "done",
+        "waiting 0": "interrupted",
+        "nonsaturating 0": "missing",
+    }
+    return planted
 
-    def test_ctrl_c_stops_the_run_and_its_workers(self, planted: Planted) -> None:
-        driver = planted.start()
-        worker = planted.until_waiting(driver)
-        os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to the driver and its workers
-        _, err = driver.communicate(timeout=60)
-        assert driver.returncode == 130
-        assert err.splitlines()[-1].startswith("ganbench: interrupted; run again")
-        assert "Traceback" not in err
-        assert gone(worker)
-        assert statuses(planted.folder) == {
-            "exploding 0": "diverged",
-            "raising 0": "error",
-            "vanishing 0": "error",
-            "lsgan 0": "done",
-            "waiting 0": "interrupted",
-            "nonsaturating 0": "missing",
-        }
 
-    def test_a_diverging_cell_ends_at_its_onset(self, planted: Planted) -> None:
-        status = planted.status("exploding")
-        assert (status["status"], status["onset"]) == ("diverged", 7)
-        assert status["reason"]
-        (path,) = planted.folder.glob("cells/exploding-*")
-        assert [row["g_step"] for row in read_rows(path / "steps.jsonl")] == [5, 10]
-        assert {row["g_steps"] for row in read_rows(path / "evals.jsonl")} == {0}
+def test_a_diverging_cell_ends_at_its_onset(interrupted: Planted) -> None:
+    status = interrupted.status("exploding")
+    assert (status["status"], status["onset"]) == ("diverged", 7)
+    assert status["reason"]
+    (path,) = interrupted.folder.glob("cells/exploding-*")
+    assert [row["g_step"] for row in read_rows(path / "steps.jsonl")] == [5, 10]
+    assert {row["g_steps"] for row in read_rows(path / "evals.jsonl")} == {0}
 
-    def test_a_raising_cell_keeps_its_reason_and_its_traceback(self, planted: Planted) -> None:
-        assert planted.status("raising")["reason"] == "RuntimeError: planted fault"
-        (path,) = planted.folder.glob("cells/raising-*")
-        assert "variants/objectives/raising.py" in (path / "traceback.txt").read_text()
 
-    def test_a_killed_worker_ends_its_cell_and_not_the_run(self, planted: Planted) -> None:
-        reason = planted.status("vanishing")["reason"]
-        assert reason.startswith("the worker was killed (signal 9): most often for lack of memory")
-        assert planted.status("lsgan")["status"] == "done"  # the next cell, by a new worker
+def test_a_raising_cell_keeps_its_reason_and_its_traceback(interrupted: Planted) -> None:
+    assert interrupted.status("raising")["reason"] == "RuntimeError: planted fault"
+    (path,) = interrupted.folder.glob("cells/raising-*")
+    assert "variants/objectives/raising.py" in (path / "traceback.txt").read_text()
 
-    def test_only_interrupted_and_missing_cells_are_pending(self, planted: Planted) -> None:
-        listed = [read_json(path) for path in planted.folder.glob("cells/*/spec.json")]
-        cells = {spec["key"]: cell_from_spec(spec) for spec in listed}
-        known = {key: cell_status(planted.folder, key) for key in cells}
 
-        def names(force: bool, retry_errors: bool) -> set[str]:
-            return {
-                cell.objective.name for cell in pending(cells, known, force, retry_errors).values()
-            }
+def test_a_killed_worker_ends_its_cell_and_not_the_run(interrupted: Planted) -> None:
+    reason = interrupted.status("vanishing")["reason"]
+    assert reason.startswith("the worker was killed (signal 9): most often for lack of memory")
+    # The next cell, by a new worker
+    assert interrupted.status("lsgan")["status"] == "done"
 
-        assert names(False, False) == {"waiting"}
-        assert names(False, True) == {"waiting", "raising", "vanishing"}
-        assert names(True, False) == {"waiting", "raising", "vanishing", "exploding", "lsgan"}
 
-    def test_sigterm_stops_the_run_and_its_workers(self, planted: Planted) -> None:
-        driver = planted.start()
-        worker = planted.until_waiting(driver)
-        driver.terminate()
-        out, _ = driver.communicate(timeout=60)
-        assert driver.returncode == 130
-        assert "6 cells, 2 to run" in out
-        assert gone(worker)
-        assert planted.status("waiting")["status"] == "interrupted"
+def test_only_interrupted_and_missing_cells_are_pending(interrupted: Planted) -> None:
+    listed = [read_json(path) for path in interrupted.folder.glob("cells/*/spec.json")]
+    cells = {spec["key"]: cell_from_spec(spec) for spec in listed}
+    known = {key: ResultSet(interrupted.folder).cell(key).status for key in cells}
 
-    def test_the_next_run_finishes_and_fails_for_the_errors(self, planted: Planted) -> None:
-        driver = planted.start(MENDED="1")
-        out, err = driver.communicate(timeout=120)
-        assert driver.returncode == 1, err
-        assert "6 cells, 2 to run" in out
-        assert (
-            statuses(planted.folder)["waiting 0"]
-            == statuses(planted.folder)["nonsaturating 0"]
-            == "done"
-        )
-        assert (
-            planted.status("raising")["status"] == planted.status("vanishing")["status"] == "error"
-        )
+    def names(force: bool = False, retry_errors: bool = False) -> set[str]:
+        chosen = pending(cells, known, force=force, retry_errors=retry_errors)
+        return {cell.objective.name for cell in chosen.values()}
 
-    def test_errors_are_retried_on_request_and_divergence_is_no_failure(
-        self, planted: Planted
-    ) -> None:
-        driver = planted.start("--retry-errors", MENDED="1")
-        out, err = driver.communicate(timeout=120)
-        assert driver.returncode == 0, err
-        assert "6 cells, 2 to run" in out
-        assert "5 done, 1 diverged" in out
-        assert not list(planted.folder.glob("cells/*/traceback.txt"))
+    assert names() == {"waiting"}
+    assert names(retry_errors=True) == {"waiting", "raising", "vanishing"}
+    assert names(force=True) == {"waiting", "raising", "vanishing", "exploding", "lsgan"}
+
+
+def test_an_interrupted_matrix_is_interrupted_again_run_to_its_end_and_mended(
+    interrupted: Planted, tmp_path: Path
+) -> None:
+    root = tmp_path / "planted"
+    shutil.copytree(interrupted.root, root)
+    planted = Planted(root)
+    sigterm_stops_the_run_and_its_workers(planted)
+    the_next_run_finishes_and_fails_for_the_errors(planted)
+    errors_are_retried_on_request_and_divergence_is_no_failure(planted)
+
+
+def sigterm_stops_the_run_and_its_workers(planted: Planted) -> None:
+    driver = planted.start()
+    worker = planted.until_waiting(driver)
+    driver.terminate()
+    out, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "6 cells, 2 to run" in out
+    assert gone(worker)
+    assert planted.status("waiting")["status"] == "interrupted"
+
+
+def the_next_run_finishes_and_fails_for_the_errors(planted: Planted) -> None:
+    driver = planted.start(MENDED="1")
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 1, err
+    assert "6 cells, 2 to run" in out
+    found = statuses(planted.folder)
+    assert found["waiting 0"] == found["nonsaturating 0"] == "done"
+    assert found["raising 0"] == found["vanishing 0"] == "error"
+
+
+def errors_are_retried_on_request_and_divergence_is_no_failure(planted: Planted) -> None:
+    driver = planted.start("--retry-errors", MENDED="1")
+    out, err = driver.communicate(timeout=120)
+    assert driver.returncode == 0, err
+    assert "6 cells, 2 to run" in out
+    assert "5 done, 1 diverged" in out
+    assert not list(planted.folder.glob("cells/*/traceback.txt"))
 
 
 # A worker by itself
@@ -493,7 +493,7 @@ def cell(tmp_path: Path) -> Cell:
     """A cell that trains in a moment."""
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text())
-    (cell,) = matrix.expand(matrix.read(path)[0])
+    (cell,) = expand(matrix.read(path)[0])
     return cell
 
 
@@ -502,29 +502,31 @@ def test_samples_that_are_not_finite_are_divergence(
 ) -> None:
     def poisoned(*arguments: Any) -> Iterator[Snapshot]:
         for snapshot in train(*arguments):
-            if snapshot.progress == 1:
+            if snapshot.progress.share == 1:
                 next(snapshot.G.parameters()).data.fill_(torch.inf)
             yield snapshot
 
-    monkeypatch.setattr(runner, "train", poisoned)
-    *events, status = runner.run_cell(cell, tmp_path, "cpu", checkpoint_every=0)
-    assert (status["status"], status["onset"]) == ("diverged", 20)
-    assert status["reason"] == "the generated samples are not finite"
-    assert {row["g_steps"] for row in read_rows(tmp_path / "cells" / cell.key / "evals.jsonl")} == {
-        0
-    }
-    assert [event["progress"] for event in events] == [0.0, *(step / 20 for step in range(20))]
-    assert [event["status"] for event in events] == ["running"] * 21
+    monkeypatch.setattr(cell_run, "train", poisoned)
+    *events, last = run_cell(cell, tmp_path, "cpu", checkpoint_every=0)
+    status = last.status
+    assert (status.status, status.onset) == ("diverged", 20)
+    assert status.reason == "the generated samples are not finite"
+    rows = read_rows(tmp_path / "cells" / cell.key / "evals.jsonl")
+    assert {row["g_steps"] for row in rows} == {0}
+    shares = [0.0, *(step / 20 for step in range(20))]
+    assert [event.status.progress for event in events] == shares
+    assert words(events) == ["running"] * 21
+    assert [event.status.status for event in events] == ["running"] * 21
 
 
 def test_what_cannot_be_measured_is_refused_before_training(tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text(evaluation="[evaluation]\nn = { points = 20_001 }"))
     config, description = matrix.read(path)
+    cells = expand(config)
+    record = matrix_record("tiny", description, config, cells)
     with pytest.raises(UserError, match="20001, but only 20000 points are held out") as caught:
-        prepare(
-            tmp_path / "results", "tiny", description, config, *[matrix.expand(config)] * 2, "cpu"
-        )
+        prepare(ResultSet(tmp_path / "results"), record, cells, "cpu")
     assert "gaussians8" in str(caught.value)
     assert not (tmp_path / "results").exists()
 
@@ -532,22 +534,21 @@ def test_what_cannot_be_measured_is_refused_before_training(tmp_path: Path) -> N
 def test_images_that_were_left_out_are_counted_and_named(
     cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_split, held = runner.make_dataset(cell.dataset).splits
+    train_split, held = make_dataset(cell.dataset).splits
     splits = (
         replace(train_split, corrupt=tuple(f"{i}.png" for i in range(25))),
         replace(held, corrupt=("h.png",)),
     )
-    dataset = SimpleNamespace(splits=splits, shape=(2,), source="", licence="", split="", note="")
-    monkeypatch.setattr(prepare_module, "make_dataset", lambda choice: dataset)
+    texts = {"source": "", "licence": "", "split": "", "note": ""}
+    dataset = SimpleNamespace(splits=splits, shape=(2,), modality="points", **texts)
+    monkeypatch.setattr(prepare_module, "load_dataset", lambda choice: dataset)
     config, description = matrix.read(tmp_path / "tiny.toml")
-    prepare(tmp_path / "results", "tiny", description, config, [cell], [cell], "cpu")
-    (entry,) = [
-        v
-        for v in read_json(tmp_path / "results" / "protocols.json").values()
-        if isinstance(v, dict)
-    ]
+    results = ResultSet(tmp_path / "results")
+    prepare(results, matrix_record("tiny", description, config, [cell]), [cell], "cpu")
+    (entry,) = [v for v in read_json(results.protocols_file).values() if isinstance(v, dict)]
     assert entry["dataset"]["corrupt"] == {"n": 26, "names": [f"{i}.png" for i in range(20)]}
     assert entry["dataset"]["shape"] == [2]
+    assert results.protocols["gaussians8"].plain() == entry
 
 
 def test_an_estimate_downloads_nothing(
@@ -562,8 +563,8 @@ def test_an_estimate_downloads_nothing(
         raise OSError("not on this machine")
 
     monkeypatch.delenv("GANBENCH_OFFLINE", raising=False)
-    monkeypatch.setattr(prepare_module, "make_dataset", loading)
-    assert estimate({cell.key: cell}, {cell.key: {}}, "cpu") == {cell.key: None}
+    monkeypatch.setattr(plan, "open_workbench", loading)
+    assert estimate({cell.key: cell}, {cell.key: MISSING}, "cpu") == {cell.key: None}
     assert len(refusals) == 1
     assert "GANBENCH_OFFLINE" not in os.environ
 
@@ -609,19 +610,19 @@ def test_a_cell_out_of_memory_ends_as_an_error_and_leaves_its_memory(
 
     with monkeypatch.context() as patch:
         patch.setattr(nonsaturating.Objective, "g_loss", g_loss)
-        *_, status = runner.run_cell(cell, tmp_path, "cpu")
-    assert status["status"] == "error"
-    assert status["reason"].startswith(
-        "out of memory on cpu: 1.95 GiB more asked for, 734.07 MiB in use"
-    )
+        status = last_status(run_cell(cell, tmp_path, "cpu"))
+    assert status.status == "error"
+    message = "out of memory on cpu: 1.95 GiB more asked for, 734.07 MiB in use"
+    assert status.reason.startswith(message)
     assert "g_loss" in (tmp_path / "cells" / cell.key / "traceback.txt").read_text()
-    memory.release_memory("cpu")  # as the next cell begins
+    # As the next cell begins
+    memory.release_memory("cpu")
     assert len(left) == 10
     assert not any(reference() is not None for reference in left)
-    known = {cell.key: cell_status(tmp_path, cell.key)}
+    known = {cell.key: ResultSet(tmp_path).cell(cell.key).status}
     assert pending({cell.key: cell}, known, force=False, retry_errors=False) == {}
     assert pending({cell.key: cell}, known, force=False, retry_errors=True) == {cell.key: cell}
-    assert list(runner.run_cell(cell, tmp_path, "cpu"))[-1]["status"] == "done"
+    assert last_status(run_cell(cell, tmp_path, "cpu")).status == "done"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the figures are Linux's")
@@ -630,12 +631,12 @@ def test_a_batch_beyond_any_memory_is_out_of_memory_on_a_cpu_too(
 ) -> None:
     """An index of 8 PB is beyond a processor's address space: the allocator refuses it at once."""
     absurd = replace(cell, training=cell.training.replaced(batch_size=10**15))
-    *_, status = runner.run_cell(absurd, tmp_path, "cpu")
-    assert status["status"] == "error"
-    assert status["reason"].startswith("out of memory on cpu: 7,450,580.60 GiB more asked for, ")
-    assert "GiB in use by this process" in status["reason"]
+    status = last_status(run_cell(absurd, tmp_path, "cpu"))
+    assert status.status == "error"
+    assert status.reason.startswith("out of memory on cpu: 7,450,580.60 GiB more asked for, ")
+    assert "GiB in use by this process" in status.reason
     with pytest.raises(UserError, match=r"out of memory on cpu: 7,450,580\.60 GiB more asked for"):
-        estimate({absurd.key: absurd}, {absurd.key: {}}, "cpu")
+        estimate({absurd.key: absurd}, {absurd.key: MISSING}, "cpu")
 
 
 def test_peak_memory_is_the_greatest_of_the_training_alone(
@@ -644,11 +645,11 @@ def test_peak_memory_is_the_greatest_of_the_training_alone(
     """Counted anew from each snapshot on: without the warm-up (1000 here) and what measuring
     takes."""
     counted, peaks = [1000.0], iter([7.0, 30.0, 20.0, 10.0])
-    monkeypatch.setattr(runner, "release_memory", lambda device: None)
-    monkeypatch.setattr(runner, "reset_peak_memory", lambda device: counted.__setitem__(0, 0.0))
+    monkeypatch.setattr(cell_run, "release_memory", lambda device: None)
+    monkeypatch.setattr(cell_run, "reset_peak_memory", lambda device: counted.__setitem__(0, 0.0))
     monkeypatch.setattr(train_module, "peak_memory_mb", lambda device: counted[0] + next(peaks))
-    monkeypatch.setattr(runner, "HEARD", float("inf"))
-    assert list(runner.run_cell(cell, tmp_path, "cpu"))[-1]["peak_memory_mb"] == 30.0
+    monkeypatch.setattr(cell_run, "REPORT_EVERY", float("inf"))
+    assert last_status(run_cell(cell, tmp_path, "cpu")).peak_memory_mb == 30.0
 
 
 # Devices

@@ -20,20 +20,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmark.run.checkpoint import NAMES
-from benchmark.run.run_cell import run_cell
 from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell, Choice
-from benchmark.run import run_cell as runner
-from benchmark.run.driver import drive
-from benchmark.run.engines.base import Event, Task
-from benchmark.store import locks as claim
+from benchmark.run.cell import cell_run
+from benchmark.run.cell.cell_run import run_cell
+from benchmark.run.driver import Driver
+from benchmark.run.events import Ended, Event, Fatal, Limits, Lost, News, Running, Task
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_bytes
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.locks import is_locked, take
+from benchmark.store.schema import Status
 from tests.conftest import matrix_text
 from tests.helpers.cells import small_cell
+from tests.helpers.pool import word
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 from ray import exceptions
@@ -41,14 +43,15 @@ from ray.cluster_utils import Cluster
 
 from benchmark.run.engines import ray as engine
 from benchmark.run.engines import ray_node
-from benchmark.run.engines.ray import Out, Pool, measured_with, what_failed
-from benchmark.run.engines.ray_cluster import slots
+from benchmark.run.engines.ray import InFlight, Pool, measured_with
+from benchmark.run.engines.ray_cluster import Resources, slots, what_failed
 
 STORE = 100 * 2**20  # bytes of shared memory of a node
 GIT = {"commit": "abc", "dirty": None}
 TEMPORARY = Path(tempfile.gettempdir())
 CLOCKS = ("_seconds", "_mb", "_ms")
-OWN = ("attempt", "started", "updated", "resumes")  # of a status: when and how often
+# Of a status: when and how often
+OWN = ("attempt", "started", "updated", "resumes")
 
 # A cluster
 
@@ -70,14 +73,10 @@ class Node:
 
     def process(self, key: str) -> int | None:
         """The process that runs a cell."""
-        return next(
-            (
-                process
-                for process, path in self.scratches().items()
-                if (path / "cells" / key).exists()
-            ),
-            None,
-        )
+        for process, path in self.scratches().items():
+            if ResultSet(path).cell(key).path.exists():
+                return process
+        return None
 
 
 class Raylets:
@@ -93,6 +92,7 @@ class Raylets:
         }
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: list[Node] = []
+        self.all_nodes: list[Node] = []
         self.address: str = self.cluster.address
 
     def add(self, **options: Any) -> Node:
@@ -100,8 +100,10 @@ class Raylets:
         (cache / "measure").mkdir(parents=True)
         variables = {"GANBENCH_CACHE": str(cache), "GANBENCH_DATA": str(cache)}
         options = {"num_cpus": 1, "object_store_memory": STORE, "env_vars": variables} | options
-        self.nodes.append(Node(self.cluster.add_node(**options), cache))
-        return self.nodes[-1]
+        node = Node(self.cluster.add_node(**options), cache)
+        self.nodes.append(node)
+        self.all_nodes.append(node)
+        return node
 
     def lose(self, node: Node, in_order: bool = False) -> None:
         """From one moment on none of its processes does anything; or, as where a machine is shut
@@ -126,11 +128,13 @@ class Raylets:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raylets]:
-    found, before = Raylets(tmp_path_factory.mktemp("caches")), set(TEMPORARY.glob("ganbench-*"))
+    found = Raylets(tmp_path_factory.mktemp("caches"))
     yield found
     found.cluster.shutdown()
-    for path in set(TEMPORARY.glob("ganbench-*")) - before:
-        shutil.rmtree(path)
+    # Of these nodes alone: other tests may have a cluster at the same time
+    for node in found.all_nodes:
+        for path in node.scratches().values():
+            shutil.rmtree(path)
 
 
 @pytest.fixture
@@ -149,13 +153,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A matrix of points, and of images whose classifier has to be trained."""
     folder = tmp_path_factory.mktemp("tiny")
     draw_images(folder / "images", 0)
-    pictures = f'name = "image_folder", size = 16, n_holdout = 60, root = "{folder}/images", training = {{ steps = 150 }}'
+    pictures = (
+        f'name = "image_folder", size = 16, n_holdout = 60, root = "{folder}/images", '
+        "training = { steps = 150 }"
+    )
     text = matrix_text(
         datasets=f'datasets = ["gaussians8", {{ {pictures} }}]',
         seeds="seeds = 2",
         training="[training]\nsteps = 400\nbatch_size = 8",
-        evaluation="[evaluation]\nschedule = [0, 0.5, 1]\nn = { points = 200, images = 50 }\nlog_every = 20\n"
-        'extractor = "classifier"\nkid_subsets = 5\nkid_subset_size = 20',
+        evaluation="[evaluation]\nschedule = [0, 0.5, 1]\nn = { points = 200, images = 50 }\n"
+        'log_every = 20\nextractor = "classifier"\nkid_subsets = 5\nkid_subset_size = 20',
     )
     (folder / "tiny.toml").write_text(text)
     return folder / "tiny.toml"
@@ -173,26 +180,23 @@ def draw_images(folder: Path, seed: int) -> None:
 
 def start(tiny: Path, results: Path, *arguments: object) -> subprocess.Popen[str]:
     """A process that runs the matrix."""
-    parts = [
-        sys.executable,
-        "-m",
-        "benchmark",
-        "run",
-        "--matrix",
-        tiny,
-        "--results",
-        results,
-        "--device",
-        "cpu",
-    ]
+    options = ("--matrix", tiny, "--results", results, "--device", "cpu", *arguments)
+    # A killed process leaves its copy of the code where the results are
+    temporary = results / "temporary"
+    temporary.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [str(part) for part in (*parts, *arguments)],
+        [sys.executable, "-m", "benchmark", "run", *map(str, options)],
         cwd=ROOT,
-        env=os.environ | {"GANBENCH_GIT": json.dumps(GIT)},
+        env=os.environ | {"GANBENCH_GIT": json.dumps(GIT), "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def on(raylets: "Raylets") -> tuple[object, ...]:
+    """The arguments for a run on the cluster."""
+    return ("--engine", "ray", "--address", raylets.address, "--checkpoint-every", 0.2)
 
 
 def finish(process: subprocess.Popen[str]) -> None:
@@ -215,18 +219,15 @@ def numbers(folder: Path) -> dict[str, Any]:
 
     def timeless(row: dict[str, Any]) -> dict[str, Any]:
         return {
-            name: value
-            for name, value in row.items()
-            if not name.endswith(CLOCKS) and name not in OWN
+            name: value for name, value in row.items() if not (name.endswith(CLOCKS) or name in OWN)
         }
 
     found: dict[str, Any] = {}
     for path in filter(Path.is_file, sorted(folder.glob("cells/*/**/*"))):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".jsonl":
-            found[name] = str(
-                [timeless(json.loads(line)) for line in path.read_text().splitlines()]
-            )
+            rows = [timeless(json.loads(line)) for line in path.read_text().splitlines()]
+            found[name] = str(rows)
         elif path.name in ("spec.json", "status.json"):
             found[name] = timeless(read_json(path))
         elif path.name != "environment.json" and not path.name.startswith(("checkpoint", ".")):
@@ -242,9 +243,7 @@ def test_a_lost_node_changes_no_number(
     nodes, key = list(raylets.nodes), ""
     for node in nodes:
         (node.cache / "measure" / classifier.name).write_bytes(b"another one")
-    process = start(
-        tiny, tmp_path, "--engine", "ray", "--address", raylets.address, "--checkpoint-every", 0.2
-    )
+    process = start(tiny, tmp_path, *on(raylets))
     while not key and process.poll() is None:
         for path in tmp_path.glob("tiny/cells/*/checkpoint.pt"):
             for node in nodes:
@@ -265,16 +264,7 @@ def test_a_lost_node_changes_no_number(
 def test_a_driver_that_was_killed_goes_on_where_it_was(
     raylets: Raylets, tiny: Path, here: Path, tmp_path: Path
 ) -> None:
-    arguments = (
-        tiny,
-        tmp_path,
-        "--engine",
-        "ray",
-        "--address",
-        raylets.address,
-        "--checkpoint-every",
-        0.2,
-    )
+    arguments = (tiny, tmp_path, *on(raylets))
     process = start(*arguments)
     done: list[Path] = []
     while not (done and list(tmp_path.glob("tiny/cells/*/checkpoint.pt"))):
@@ -296,37 +286,46 @@ def test_a_driver_that_was_killed_goes_on_where_it_was(
 LONG, SHORT = small_cell(steps=2000), small_cell("lsgan", steps=20)
 
 
+def ignore(event: Event) -> None:
+    pass
+
+
 def play(
     raylets: Raylets,
     folder: Path,
     cells: list[Cell],
-    act: Callable[[Event], None] = lambda event: None,
+    act: Callable[[Event], None] = ignore,
     jobs: int = 0,
     pools: list[Pool] | None = None,
     **options: Any,
 ) -> dict[str, Event]:
-    """Run cells on the cluster. Returns each one's last event; `act` sees them all; `pools` gets
+    """Run cells on the cluster. Returns the last event of each; `act` sees all events; `pools` gets
     the pool."""
-    ended: dict[str, Event] = {}
+    last: dict[str, Event] = {}
 
-    def on_event(event: Event) -> None:
-        act(event)
-        ended[event["key"]] = event
+    def on_news(news: News) -> None:
+        act(news.event)
+        last[news.event.key] = news.event
 
-    pool = Pool(folder, raylets.address, "cpu", jobs, 1, 0, 0.2)
+    pool = Pool(folder, raylets.address, Resources("cpu", jobs, 1, 0), 0.2)
     if pools is not None:
         pools.append(pool)
     with suppress(KeyboardInterrupt):
-        drive([Task(cell) for cell in cells], pool, folder, on_event, **options)
+        Driver([Task(cell) for cell in cells], pool, folder, on_news, **options).run()
     for cell in cells:
-        assert not claim.taken(folder, cell.key)
-    return ended
+        assert not is_locked(ResultSet(folder).cell(cell.key))
+    return last
+
+
+def status_of(event: Event) -> Status:
+    """The status of a cell that has ended."""
+    assert isinstance(event, Ended)
+    return event.status
 
 
 def states(folder: Path) -> dict[str, str]:
-    return {
-        path.parent.name: read_json(path)["status"] for path in folder.glob("cells/*/status.json")
-    }
+    files = folder.glob("cells/*/status.json")
+    return {path.parent.name: read_json(path)["status"] for path in files}
 
 
 @pytest.mark.slow
@@ -338,19 +337,18 @@ def test_ctrl_c_saves_checkpoints_and_calls_off_what_waits(
     begun: set[str] = set()
 
     def interrupt(event: Event) -> None:
-        if event["status"] == "running" and len(begun) < 2:
-            begun.add(event["key"])
+        if isinstance(event, Running) and len(begun) < 2:
+            begun.add(event.key)
             if len(begun) == 2:
                 os.kill(os.getpid(), signal.SIGINT)
 
     ended = play(raylets, tmp_path / "cut", cells, interrupt, jobs=3)
-    assert [event["status"] for event in ended.values()] == ["interrupted"] * 3
+    assert [word(event) for event in ended.values()] == ["interrupted"] * 3
     assert states(tmp_path / "cut") == dict.fromkeys(begun, "interrupted")
     ended = play(raylets, tmp_path / "cut", cells)
-    assert [ended[cell.key]["status"] for cell in cells] == ["done"] * 3
-    assert [ended[cell.key]["resumes"] for cell in cells] == [
-        int(cell.key in begun) for cell in cells
-    ]
+    assert [word(ended[cell.key]) for cell in cells] == ["done"] * 3
+    resumes = [status_of(ended[cell.key]).resumes for cell in cells]
+    assert resumes == [int(cell.key in begun) for cell in cells]
     whole, cut = numbers(tmp_path / "whole"), numbers(tmp_path / "cut")
     assert whole == {name: cut[name] for name in whole}
 
@@ -359,23 +357,25 @@ def test_ctrl_c_saves_checkpoints_and_calls_off_what_waits(
 def test_a_worker_that_dies_or_hangs_ends_its_cell_and_not_the_run(
     raylets: Raylets, tmp_path: Path
 ) -> None:
-    lock = claim.take(tmp_path, "another")
+    lock = take(ResultSet(tmp_path).cell("another"))
     killed: list[int] = []
 
     def kill(event: Event) -> None:
-        for node in (
-            raylets.nodes if event["key"] == LONG.key and event["status"] == "running" else ()
-        ):
-            if (process := node.process(LONG.key)) and process not in killed:
+        if event.key != LONG.key or not isinstance(event, Running):
+            return
+        for node in raylets.nodes:
+            process = node.process(LONG.key)
+            if process and process not in killed:
                 os.kill(process, signal.SIGKILL)
                 os.utime(node.scratches()[process], (0, 0))
                 killed.append(process)
 
     hanging = small_cell("minimax", steps=10**7)
-    ended = play(raylets, tmp_path, [LONG, hanging, SHORT, replace(SHORT, seed=1)], kill, timeout=8)
+    cells = [LONG, hanging, SHORT, replace(SHORT, seed=1)]
+    ended = play(raylets, tmp_path, cells, kill, limits=Limits(timeout=8))
     assert lock
     lock.release()
-    assert {key: event["status"] for key, event in ended.items()} == {
+    assert {key: word(event) for key, event in ended.items()} == {
         LONG.key: "error",
         hanging.key: "timeout",
         SHORT.key: "done",
@@ -393,12 +393,14 @@ def test_a_cell_goes_on_whose_workers_died_before_their_node(
     nodes = list(raylets.nodes)
 
     def lose(event: Event) -> None:
-        for node in nodes if event.get("checkpoint") else ():
+        if not isinstance(event, Running) or not event.checkpoint:
+            return
+        for node in nodes:
             if len(raylets.nodes) == 2 and node.process(LONG.key):
                 raylets.lose(node, in_order=True)
 
     [event] = play(raylets, tmp_path, [LONG], lose).values()
-    assert (event["status"], event["resumes"], len(raylets.nodes)) == ("done", 1, 1)
+    assert (word(event), status_of(event).resumes, len(raylets.nodes)) == ("done", 1, 1)
 
 
 @pytest.mark.slow
@@ -415,10 +417,10 @@ def test_cells_go_on_without_the_flag_that_ends_them(raylets: Raylets, tmp_path:
             os.kill(os.getpid(), signal.SIGINT)
 
     [event] = play(raylets, tmp_path, [LONG], kill, pools=pools).values()
-    assert (event["status"], event["reason"]) == ("interrupted", None)
+    assert (word(event), status_of(event).reason) == ("interrupted", None)
     seen.clear()
     [event] = play(raylets, tmp_path, [LONG], kill, pools=pools).values()
-    assert (event["status"], event["resumes"]) == ("done", 1)
+    assert (word(event), status_of(event).resumes) == ("done", 1)
 
 
 def pictures(collection: str, seed: int) -> Cell:
@@ -441,17 +443,18 @@ def test_a_node_without_the_data_gets_no_more_of_its_cells(
     draw_images(good.cache / collection, 0)
     if wrong == "another":
         draw_images(bad.cache / collection, 1)
-    lost: list[Event] = []
+    lost: list[Lost] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Lost):
+            lost.append(event)
+
     cells = [*(pictures(collection, seed) for seed in range(4)), SHORT]
-    ended = play(
-        raylets,
-        tmp_path / "results",
-        cells,
-        lambda e: lost.append(e) if e["status"] == "lost" else None,
-    )
-    assert [ended[cell.key]["status"] for cell in cells] == ["done"] * 5
-    assert 1 <= len(lost) <= 2  # another may have been sent before the news came
-    assert f"dataset image_folder[collection={collection}" in lost[0]["reason"]
+    ended = play(raylets, tmp_path / "results", cells, note)
+    assert [word(ended[cell.key]) for cell in cells] == ["done"] * 5
+    # Another cell may have been sent before the news came
+    assert 1 <= len(lost) <= 2
+    assert f"dataset image_folder[collection={collection}" in lost[0].reason
 
 
 @pytest.mark.slow
@@ -472,7 +475,7 @@ def test_data_that_no_node_has_end_the_run(
 def cut_short(folder: Path, cell: Cell) -> None:
     """A cell with two checkpoints, ended in this process."""
     events = run_cell(cell, folder, "cpu", checkpoint_every=0)
-    while not (folder / "cells" / cell.key / NAMES[1]).exists():
+    while not ResultSet(folder).cell(cell.key).former_checkpoint.exists():
         next(events)
     events.close()
 
@@ -482,11 +485,11 @@ def test_a_checkpoint_of_another_protocol_is_not_continued(
     raylets: Raylets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(runner, "protocol_id", lambda instrument: "abc")
+        patched.setattr(cell_run, "protocol_id", lambda instrument: "abc")
         cut_short(tmp_path, SHORT)
     [event] = play(raylets, tmp_path, [SHORT]).values()
-    assert (event["status"], event["resumes"]) == ("done", 0)
-    assert "abc" in str(event["warnings"])
+    assert (word(event), status_of(event).resumes) == ("done", 0)
+    assert "abc" in str(status_of(event).warnings)
 
 
 @pytest.mark.slow
@@ -494,25 +497,26 @@ def test_a_good_checkpoint_never_gives_way_to_a_damaged_one(
     raylets: Raylets, tmp_path: Path
 ) -> None:
     cut_short(tmp_path, LONG)
-    path = tmp_path / "cells" / LONG.key
-    new, before = (path / name for name in NAMES)
+    files = ResultSet(tmp_path).cell(LONG.key)
+    new, before = files.checkpoint, files.former_checkpoint
     new.write_bytes(new.read_bytes()[:-1])
-    (path / ".checkpoint.pt.1-ab").write_bytes(b"half a file")
+    (files.path / ".checkpoint.pt.1-ab").write_bytes(b"half a file")
     found: list[list[bool]] = []
 
+    def is_whole(content: bytes) -> bool:
+        return hashlib.sha256(content[65:]).hexdigest().encode() == content[:64]
+
     def look(event: Event) -> None:
-        if event["status"] == "running":
+        if isinstance(event, Running):
             contents = [file.read_bytes() for file in (new, before) if file.exists()]
-            found.append(
-                [hashlib.sha256(each[65:]).hexdigest().encode() == each[:64] for each in contents]
-            )
+            found.append(list(map(is_whole, contents)))
 
     [event] = play(raylets, tmp_path, [LONG], look).values()
-    assert (event["status"], event["resumes"]) == ("done", 1)
+    assert (word(event), status_of(event).resumes) == ("done", 1)
     assert found[0] == [True]
     assert [True, True] in found
     assert not [good for each in found for good in each if not good]
-    assert not list(path.glob(".checkpoint*"))
+    assert not list(files.path.glob(".checkpoint*"))
 
 
 @pytest.mark.slow
@@ -533,7 +537,7 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(
         play(raylets, tmp_path, [LONG])
     monkeypatch.undo()
     [event] = play(raylets, tmp_path, [LONG]).values()
-    assert (event["status"], event["resumes"]) == ("done", 1)
+    assert (word(event), status_of(event).resumes) == ("done", 1)
 
 
 @pytest.mark.slow
@@ -544,22 +548,19 @@ def test_capacity_follows_the_nodes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("benchmark.run.engines.ray.COUNT_SECONDS", 0.0)
-    pool = Pool(tmp_path, raylets.address, "cuda", 0, 1, 0.5, 60)
-    assert (pool.capacity(), pool.capacity()) == (1, 1)  # so that an autoscaler sees it
-    assert (
-        capsys.readouterr().err.count(
-            "no node of the cluster has the 1 CPUs and 0.5 GPUs of a cell"
-        )
-        == 1
-    )
+    pool = Pool(tmp_path, raylets.address, Resources("cuda", 0, 1, 0.5), 60)
+    # So that an autoscaler sees that a cell waits
+    assert (pool.capacity(), pool.capacity()) == (1, 1)
+    message = "no node of the cluster has the 1 CPUs and 0.5 GPUs of a cell"
+    assert capsys.readouterr().err.count(message) == 1
     node = raylets.add(num_cpus=8, num_gpus=2)
     assert pool.capacity() == 4
     pool.close()
-    pool = Pool(tmp_path, raylets.address, "auto", 0, 2, 0, 60)
+    pool = Pool(tmp_path, raylets.address, Resources("auto", 0, 2, 0), 60)
     assert (pool.gpus, pool.capacity()) == (1, 2)
     raylets.remove(node)
     pool.close()
-    pool = Pool(tmp_path, raylets.address, "auto", 7, 0.25, 0, 60)
+    pool = Pool(tmp_path, raylets.address, Resources("auto", 7, 0.25, 0), 60)
     assert pool.capacity() == 7
     pool.close()
 
@@ -604,9 +605,9 @@ def test_no_cell_has_parts_of_two_gpus(cpus: float, gpus: float, room: int) -> N
 def test_what_a_cluster_cannot_do_is_said_in_one_line(
     given: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"address": None, "device": "auto", "jobs": 0, "cpus": 1, "gpus": 0}
+    address = given.pop("address", None)
     with pytest.raises(UserError) as error:
-        Pool(tmp_path, **(options | given), checkpoint_every=60)
+        Pool(tmp_path, address, Resources(**given), checkpoint_every=60)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -641,9 +642,13 @@ def test_a_cell_is_run_again_where_a_node_was_at_fault(
     error: Any, status: str, retry: bool | None
 ) -> None:
     event = what_failed("key", error)
-    assert (event["key"], event["status"], event.get("retry")) == ("key", status, retry)
-    assert event["reason"] or status == "interrupted"
-    assert "\n" not in str(event["reason"])
+    assert (event.key, word(event), getattr(event, "retry", None)) == ("key", status, retry)
+    if isinstance(event, Ended):
+        assert event.status.reason is None
+    else:
+        assert isinstance(event, Lost | Fatal)
+        assert event.reason
+        assert "\n" not in event.reason
 
 
 def test_points_need_no_measuring_cache() -> None:
@@ -653,8 +658,15 @@ def test_points_need_no_measuring_cache() -> None:
 def bare(folder: Path) -> Pool:
     """A pool without a cluster."""
     pool: Pool = object.__new__(Pool)
-    pool.folder, pool.out, pool.unfit = folder, {}, {}
+    pool.results, pool.in_flight, pool.unfit = ResultSet(folder), {}, {}
     return pool
+
+
+def sent(files: CellFolder, stream: Any) -> InFlight:
+    """A cell that was sent out."""
+    lock = take(files)
+    assert lock
+    return InFlight(lock, stream, "")
 
 
 @pytest.mark.parametrize(
@@ -669,7 +681,7 @@ def test_a_cell_that_cannot_be_sent_is_free_again(
     monkeypatch.setattr(Pool, "_measuring", refuse)
     with pytest.raises(UserError, match=r"/data cannot be read: Permission denied|no data"):
         bare(tmp_path).start(Task(SHORT))
-    assert not claim.taken(tmp_path, SHORT.key)
+    assert not is_locked(ResultSet(tmp_path).cell(SHORT.key))
 
 
 def test_all_that_ends_a_run_is_done_whatever_fails(
@@ -680,14 +692,14 @@ def test_all_that_ends_a_run_is_done_whatever_fails(
 
     monkeypatch.setattr(engine.ray, "cancel", fail)
     pool = bare(tmp_path)
-    pool.out = {
-        name: Out(claim.take(tmp_path, name), name, "") for name in ("first", "second", "third")
-    }
+    cells = {name: ResultSet(tmp_path).cell(name) for name in ("first", "second", "third")}
+    for name, files in cells.items():
+        pool.in_flight[name] = sent(files, name)
     pool.writers, pool.code = ThreadPoolExecutor(1), tempfile.TemporaryDirectory()
     with pytest.raises(TypeError):
         pool.close()
-    assert not pool.out
-    assert not any(claim.taken(tmp_path, name) for name in ("first", "second", "third"))
+    assert not pool.in_flight
+    assert not any(map(is_locked, cells.values()))
     assert not Path(pool.code.name).exists()
     with pytest.raises(RuntimeError, match="shutdown"):
         pool.writers.submit(print)
@@ -705,16 +717,17 @@ def test_a_task_that_has_failed_is_not_cancelled(
         yield
 
     pool = bare(tmp_path)
-    pool.out = {"cell": Out(claim.take(tmp_path, "cell"), fail(), "")}
-    assert pool._receive("cell")["status"] == "lost"
+    files = ResultSet(tmp_path).cell("cell")
+    pool.in_flight = {"cell": sent(files, fail())}
+    assert word(pool._receive("cell")) == "lost"
     assert not cancelled
-    assert not claim.taken(tmp_path, "cell")
+    assert not is_locked(files)
 
 
 def test_half_files_are_not_sent(tmp_path: Path) -> None:
     for name in (".lock", ".checkpoint.pt.1-ab", "samples/.000010.npz.1-ab", "samples/000010.npz"):
         write_bytes(tmp_path / name, b"")
-    assert list(ray_node.states(tmp_path)) == ["samples/000010.npz"]
+    assert list(ray_node.signatures(CellFolder(tmp_path))) == ["samples/000010.npz"]
 
 
 def test_a_long_measurement_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -722,14 +735,14 @@ def test_a_long_measurement_is_interrupted(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(ray_node, "PATIENCE", 0.1)
     measuring: list[int] = []
 
-    def evaluate(*of: object) -> None:
+    def eval_rows(*arguments: object) -> None:
         measuring.append(1)
         time.sleep(60)
         raise AssertionError("it was not interrupted")
 
-    monkeypatch.setattr(runner, "evaluate", evaluate)
-    assert listened(tmp_path, lambda: bool(measuring))["status"] == "interrupted"
-    assert list(tmp_path.glob(f"cells/*/{NAMES[0]}"))
+    monkeypatch.setattr(cell_run, "eval_rows", eval_rows)
+    assert word(listened(tmp_path, lambda: bool(measuring))) == "interrupted"
+    assert list(tmp_path.glob("cells/*/checkpoint.pt"))
 
 
 def test_a_cell_that_has_heard_is_left_to_save(
@@ -739,24 +752,21 @@ def test_a_cell_that_has_heard_is_left_to_save(
     monkeypatch.setattr(ray_node, "PATIENCE", 0.1)
     saved: list[bool] = []
 
-    def save(*of: object) -> None:
+    def save(*arguments: object) -> None:
         time.sleep(1)
         saved.append(True)
 
-    monkeypatch.setattr("benchmark.run.record.save_checkpoint", save)
-    assert (
-        listened(tmp_path, lambda: any(tmp_path.glob("cells/*/steps.jsonl")))["status"]
-        == "interrupted"
-    )
+    monkeypatch.setattr("benchmark.run.cell.record.save_checkpoint", save)
+    last = listened(tmp_path, lambda: any(tmp_path.glob("cells/*/steps.jsonl")))
+    assert word(last) == "interrupted"
     assert saved == [True]
 
 
 def listened(folder: Path, flag: Callable[[], bool]) -> Event:
     """The last event of a cell that asks this flag."""
     listener, last = ray_node.Listener(flag), None
-    events = run_cell(
-        replace(SHORT, training=SHORT.training.replaced(steps=10**6)), folder, "cpu", listener.stop
-    )
+    endless = replace(SHORT, training=SHORT.training.replaced(steps=10**6))
+    events = run_cell(endless, folder, "cpu", listener.stop)
     while event := listener.next(events):
         last = event
     listener.ended.set()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.matrix import expand as matrix
+from benchmark.matrix.expand import expand
+from benchmark.matrix.files import read
 from benchmark.run import prepare, session
 from benchmark.run.engines import local
 from benchmark.run.events import Ended as CellEnded
@@ -51,7 +52,7 @@ def test_a_forced_run_that_was_interrupted_is_resumed_without_force(
     matrix_file: MatrixFile, ganbench: Ganbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = matrix_file(seeds="seeds = 3")
-    for cell in matrix.expand(matrix.read(path)[0]):
+    for cell in expand(read(path).matrix):
         finish(tmp_path / "tiny", Task(cell))
     monkeypatch.setattr(session, "Driver", FinishesOne)
     monkeypatch.setattr(local, "Pool", lambda *options: Simulated())
@@ -119,7 +120,7 @@ def test_shards_divide_the_cells_and_know_the_whole_matrix(
     matrix_file: MatrixFile, tmp_path: Path
 ) -> None:
     path = matrix_file(seeds="seeds = 5")
-    cells = matrix.expand(matrix.read(path)[0])
+    cells = expand(read(path).matrix)
     parts = [Session(path, RunOptions(shard=f"{i}/2", device="cpu"), tmp_path) for i in (1, 2)]
     first, second = ([*part.cells] for part in parts)
     assert sorted(first + second) == sorted(cell.key for cell in cells)
@@ -140,7 +141,7 @@ def test_stale_cells_are_kept_and_said_and_no_data_is_loaded_for_them(
     matrix_file: MatrixFile, ganbench: Ganbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = matrix_file()
-    (cell,) = matrix.expand(matrix.read(path)[0])
+    (cell,) = expand(read(path).matrix)
     results = ResultSet(tmp_path / "tiny")
     files = results.cell(cell.key)
     status = {"key": cell.key, "status": "done", "samples_seen": 160, "code": "of before"}

@@ -16,17 +16,17 @@ import pytest
 
 pytest.importorskip("ray")
 
-from benchmark.store.result_set import cell_status
-
-from benchmark.matrix import expand as matrix
+from benchmark.matrix import files as matrix
 from benchmark.matrix.cell import Cell
-from benchmark.run import prepare
-from benchmark.run import run_cell as runner
-from benchmark.run.driver import TICK, drive
+from benchmark.matrix.expand import expand
+from benchmark.run.cell.cell_run import run_cell
+from benchmark.run.driver import TICK, Driver
 from benchmark.run.engines import ray
-from benchmark.run.engines.base import Event, Task
-from benchmark.run.engines.ray_node import Sent, states
-from benchmark.store.files import read_json
+from benchmark.run.engines.ray_node import Sent, signatures
+from benchmark.run.events import Ended, Event, News, Running, Task
+from benchmark.run.plan import pending
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.schema import RunStatus
 
 CELLS = int(os.environ.get("GANBENCH_SIMULATED", "100000"))
 GPUS = 1000
@@ -38,76 +38,89 @@ class Simulated(ray.Pool):
     """A cluster whose time is virtual: a cell ends after its duration, with a recorded cell's
     files."""
 
-    def __init__(self, folder: Path, recorded: Path) -> None:
-        self.folder, self.recorded, self.out, self.clock = folder, recorded, {}, 0.0
-        self.events, self.ends, self.writers = [], [], ThreadPoolExecutor(ray.WRITERS)
-        self.fit, self.unfit = set(), {}
-        self.files = {name: (recorded / name).read_bytes() for name in states(recorded)}
-        self.last = read_json(recorded / "status.json")
+    def __init__(self, folder: Path, recorded: CellFolder) -> None:
+        self.results = ResultSet(folder)
+        self.in_flight = {}
+        self.events = []
+        self.writers = ThreadPoolExecutor(ray.WRITERS)
+        self.fit = set()
+        self.unfit = {}
+        self.clock = 0.0
+        self.ends: list[tuple[float, str]] = []  # when something happens to a cell: a heap
+        self.files = {name: (recorded.path / name).read_bytes() for name in signatures(recorded)}
+        self.last = recorded.status
 
     def capacity(self) -> int:
         return GPUS
 
     def _run(self, task: Task) -> Iterator[Sent]:
-        status = self.last | {"key": task.cell.key, "status": "running"}
-        yield status, {}, []
-        yield status | {"status": "done"}, self.files, list(self.files)
+        update = {"key": task.key, "status": RunStatus.RUNNING}
+        running = self.last.model_copy(update=update)
+        done = running.model_copy(update={"status": RunStatus.DONE})
+        yield Sent(Running(task.key, running), {}, [])
+        yield Sent(Ended(task.key, done), self.files, list(self.files))
 
     def start(self, task: Task) -> None:
         self.send = lambda avoid, **sent: self._run(task)
         super().start(task)
         seconds = SECONDS[task.cell.architecture.name] * (1 + task.cell.seed % 7 / 10)
-        heapq.heappush(self.ends, (self.clock, task.cell.key))
-        heapq.heappush(self.ends, (self.clock + seconds, task.cell.key))
+        heapq.heappush(self.ends, (self.clock, task.key))
+        heapq.heappush(self.ends, (self.clock + seconds, task.key))
 
     def _measuring(self, cell: Cell) -> tuple[str, dict[str, Any]]:
-        return self.last["protocol"], {}
+        assert self.last.protocol
+        return self.last.protocol, {}
 
     def wait(self, seconds: float) -> list[Event]:
         self.clock = max(self.clock + TICK, self.ends[0][0] if self.ends else 0.0)
-        keys = []
+        keys: list[str] = []
         while self.ends and self.ends[0][0] <= self.clock and self.ends[0][1] not in keys:
             keys.append(heapq.heappop(self.ends)[1])
         return list(self.writers.map(self._receive, keys))
 
     def _receive(self, key: str) -> Event:
-        event = self._write(key, self.out[key], next(self.out[key].stream))
-        if event["status"] != "running":
-            self.out.pop(key).lock.release()
+        cell = self.in_flight[key]
+        event = self._write(key, cell, next(cell.stream))
+        if isinstance(event, Ended):
+            self.in_flight.pop(key).lock.release()
         return event
 
     def stop(self) -> None:
         raise AssertionError("nothing ends this run early")
 
     def close(self) -> None:
-        assert not self.out
+        assert not self.in_flight
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Path:
+def recorded(tmp_path: Path) -> CellFolder:
     """A cell that was trained and measured."""
     config, _ = matrix.read(matrix.find("quick"), ["seeds=1", "training.steps=50"])
-    cell = next(cell for cell in matrix.expand(config) if cell.dataset.name == "gaussians8")
-    *_, last = runner.run_cell(cell, tmp_path, "cpu")
-    assert last["status"] == "done"
-    return tmp_path / "cells" / cell.key
+    cell = next(cell for cell in expand(config) if cell.dataset.name == "gaussians8")
+    *_, last = run_cell(cell, tmp_path, "cpu")
+    assert last.status.status == "done"
+    return ResultSet(tmp_path).cell(cell.key)
 
 
-def test_a_thousand_gpus(recorded: Path, tmp_path: Path, benchmark: Any) -> None:
+def test_a_thousand_gpus(recorded: CellFolder, tmp_path: Path, benchmark: Any) -> None:
     config, _ = matrix.read(matrix.find("quick"), [f"seeds={-(-CELLS // 14)}"])
-    cells = {cell.key: cell for cell in matrix.expand(config)[:CELLS]}
+    cells = {cell.key: cell for cell in expand(config)[:CELLS]}
     folder = tmp_path / "many"
     ended: list[str] = []
 
+    def note(news: News) -> None:
+        if isinstance(news.event, Ended):
+            ended.append(news.event.status.status)
+
     def simulate() -> None:
-        known = {key: cell_status(folder, key) for key in cells}
-        tasks = [Task(cell) for cell in prepare.pending(cells, known, False, False).values()]
-        drive(tasks, Simulated(folder, recorded), folder, lambda e: ended.append(e["status"]))
+        known = {key: ResultSet(folder).cell(key).status for key in cells}
+        todo = pending(cells, known, force=False, retry_errors=False)
+        tasks = [Task(cell) for cell in todo.values()]
+        Driver(tasks, Simulated(folder, recorded), folder, note).run()
 
     started = time.process_time()
     benchmark.pedantic(simulate, rounds=1)
-    statuses = [status for status in ended if status != "running"]
-    assert statuses == ["done"] * CELLS
+    assert ended == ["done"] * CELLS
     benchmark.extra_info |= {
         "cells": CELLS,
         "ms_per_cell": 1000 * benchmark.stats.stats.mean / CELLS,

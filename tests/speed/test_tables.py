@@ -12,7 +12,7 @@ from benchmark import metrics
 from benchmark.analysis import tables
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.options import Training
-from benchmark.store.code import code_hash
+from benchmark.store.code import training_code
 
 OBJECTIVES = ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp", "hinge")
 METRICS = (
@@ -76,7 +76,7 @@ def write(
         status = "diverged" if k % 50 == 48 else "done"
         variants = (objective, architecture, dataset)
         if variants not in codes:
-            codes[variants] = code_hash(cell)
+            codes[variants] = training_code(cell)
         path = folder / "cells" / cell.key
         path.mkdir(parents=True)
         level = 20 * (1 + 0.2 * rng.random()) * (1 + 0.1 * (k // seeds % 7))

@@ -24,7 +24,8 @@ import variants
 from benchmark.analysis import tables
 from benchmark.check.baseline import measured
 from benchmark.machine.environment import environment
-from benchmark.matrix.expand import expand, find, names, read
+from benchmark.matrix.expand import expand
+from benchmark.matrix.files import find, names, read
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import protocol_id
 from benchmark.report import report

@@ -134,7 +134,8 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from benchmark.drawing.style import LOOK, grid
+    from benchmark.drawing.layout import grid
+    from benchmark.drawing.style import LOOK
 
     with_device = table["execution"] + ", " + table["device"]
     ways = table["execution"].where(table["device"] == "cpu", with_device)

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from benchmark.run.run_cell import layer_rows, load_snapshot, save_generator
 from torch import nn
 
 from benchmark.machine.workload import reference_workload

@@ -12,7 +12,7 @@ from torch.nn.functional import batch_norm
 
 import variants
 from benchmark.matrix.cell import Choice, stream_seed
-from benchmark.matrix.values import critic_norm
+from benchmark.matrix.pairs import critic_norm
 from benchmark.train.step import critic_step, generator_step, make_optimizer
 from variants.architectures import (
     BatchNorm,

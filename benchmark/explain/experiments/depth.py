@@ -25,7 +25,6 @@ from benchmark.drawing.style import style
 from benchmark.explain.setup import (
     bounding,
     choice,
-    clips,
     label,
     make_critic,
     noised,
@@ -46,7 +45,7 @@ DEPTH = 12
 def cases(full: bool) -> list[dict[str, Any]]:
     size = {"steps": 10_000, "batch_size": 256} if full else {"steps": 150, "batch_size": 64}
     values: list[dict[str, Any]] = [{"name": "wgan", "clip": clip} for clip in CLIPS]
-    values += [value for value in bounding() if not clips(make_objective(choice(value)))]
+    values += [value for value in bounding() if make_objective(choice(value)).clip is None]
     return [{"value": value, **size} for value in values]
 
 
@@ -74,7 +73,7 @@ def measure(value: dict[str, Any], steps: int, batch_size: int, width: int = 512
 def _shown(value: dict[str, Any]) -> str:
     """The objective's label; under clipping always with c, which is the point here."""
     objective = make_objective(choice(value))
-    if clips(objective):
+    if objective.clip is not None:
         return f"{value['name']}[clip={objective.clip:g}]"
     return label(value)
 

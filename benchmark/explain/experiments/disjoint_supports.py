@@ -29,7 +29,6 @@ from benchmark.drawing.style import short, style
 from benchmark.explain.setup import (
     ORIGINAL,
     choice,
-    clips,
     fit_critic,
     label,
     make_critic,
@@ -97,7 +96,7 @@ def estimates(objective: Any, D: Any, theta: float) -> dict[str, float]:
     d_loss = objective.d_loss(D, real, fake, objective.draw(real, generator)).item()
     slope = slopes_between(D, real, fake, generator).max().item()
     w1_estimate = math.nan
-    if clips(objective):
+    if objective.clip is not None:
         w1_estimate = gap / slope
     elif objective.per_sample_penalty:
         w1_estimate = gap

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmark.drawing.style import style, wrap
-from benchmark.explain.setup import choice, clips, fit_critic, label, make_critic, objectives
+from benchmark.explain.setup import choice, fit_critic, label, make_critic, objectives
 from benchmark.train.build import make_objective
 
 CAPTION = (
@@ -133,7 +133,7 @@ def best_scores(objective: Any, p: Tensor, q: Tensor) -> Tensor:
 def separable(objective: Any) -> bool:
     """Whether the critic's loss has a minimum and is a mean over scores of real samples plus one
     over scores of generated samples: no penalty, no pairs, no clipping."""
-    if objective.per_sample_penalty or clips(objective):
+    if objective.per_sample_penalty or objective.clip is not None:
         return False
 
     def loss(real: float, fake: float) -> float:

@@ -26,7 +26,6 @@ from benchmark.drawing.style import style, wrap
 from benchmark.explain.setup import (
     bounding,
     choice,
-    clips,
     label,
     make_critic,
     noised,
@@ -49,7 +48,7 @@ def cases(full: bool) -> list[dict[str, Any]]:
     found = []
     for value in bounding():
         found.append({"value": value, "start": "usual", "steps": steps})
-        if clips(make_objective(choice(value))):
+        if make_objective(choice(value)).clip is not None:
             found.append({"value": value, "start": "inside", "steps": steps})
     return found
 

@@ -29,14 +29,14 @@ class Experiment(NamedTuple):
 def chapter(folder: Path) -> Chapter:
     """What the experiments found."""
     result = Chapter("why", "Why do they behave so?")
-    found = experiments(folder)
-    if not found:
+    known = experiments(folder)
+    if not known:
         result.answers.append(NOT_RUN)
         return result
-    num_own = sum(experiment.folder != REFERENCE for experiment in found.values())
-    result.answers.append(FOUND.format(len(found), num_own))
-    for _, entry in found.values():
-        result.items.append(Item(entry["title"], [entry["finding"]]))
+    num_own = sum(experiment.folder != REFERENCE for experiment in known.values())
+    result.answers.append(FOUND.format(len(known), num_own))
+    for _, entry in known.values():
+        result.items.append(Item(entry.title, [entry.finding]))
     return result
 
 
@@ -48,7 +48,7 @@ def figures(folder: Path) -> list[Figure]:
         for suffix in SUFFIXES:
             file = f"{name}{suffix}"
             shutil.copyfile(source / "figures" / file, folder / "figures" / f"why_{file}")
-        copied.append(Figure(f"why_{name}", entry["title"], entry["caption"], "why"))
+        copied.append(Figure(f"why_{name}", entry.title, entry.caption, "why"))
     return copied
 
 
@@ -56,8 +56,8 @@ def experiments(folder: Path) -> dict[str, Experiment]:
     """The experiments by name in reading order: those in results/explain, next to the result set
     results/runs/MATRIX; where an experiment is not there, that of the reference results."""
     own = folder.absolute().parent.parent / "explain"
-    found = {}
+    known = {}
     for source in (REFERENCE, own):
         for name, entry in read(source).items():
-            found[name] = Experiment(source, entry)
-    return {name: found[name] for name in names() if name in found}
+            known[name] = Experiment(source, entry)
+    return {name: known[name] for name in names() if name in known}

@@ -193,7 +193,8 @@ class CellRun:
         if self.resumed_mode and self.resumed_mode != mode:
             self.status.warnings = [
                 *self.status.warnings,
-                f"the checkpoint is of execution {self.resumed_mode}, and from there on it is {mode}",
+                f"the checkpoint is of execution {self.resumed_mode}, and from there on it is "
+                f"{mode}",
             ]
         self.resumed_mode = None
         status, counters = self.status, snapshot.counters

@@ -100,7 +100,7 @@ class CellRecord:
         self._enter(warnings)
 
     def _resume(self, checkpoint: Checkpoint, unused: list[str], warnings: list[str]) -> None:
-        """Restore the folder as it was at the checkpoint, and add the environment of this resume."""
+        """Restore the folder as it was at the checkpoint, and add this resume's environment."""
         cut_rows(self.files, checkpoint)
         for name in (*unused, self.files.traceback.name):
             (self.files.path / name).unlink(missing_ok=True)

@@ -1,5 +1,5 @@
-"""Cells that differ only in their seed, trained as one stack. Every cell keeps its own folder, rows,
-checkpoints and end."""
+"""Cells that differ only in their seed, trained as one stack. Every cell keeps its own folder,
+rows, checkpoints and end."""
 
 import time
 from collections import defaultdict
@@ -220,8 +220,8 @@ class StackRun:
                 yield from self.report(run)
 
     def report(self, run: StackedRun) -> Events:
-        """Yield the event of a cell. An interrupt that arrives here lets every cell end where it can
-        be saved."""
+        """Yield the event of a cell. An interrupt that arrives here lets every cell end where it
+        can be saved."""
         try:
             yield run.event()
         except Interrupted:

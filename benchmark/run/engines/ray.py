@@ -1,5 +1,5 @@
-"""The Ray engine: a cell is a task that streams its events and its files; this process locks, writes
-and commits.
+"""The Ray engine: a cell is a task that streams its events and its files; this process locks,
+writes and commits.
 
 Nodes share nothing with this process but Ray. They get the code of this process, what its `prepare`
 put into the measuring cache, and the checkpoint and rows of an unfinished cell. What a cell writes

@@ -63,8 +63,9 @@ def connect(address: str, code: Path) -> None:
     """Connect to a Ray cluster (`local`: start one here) whose workers run a copy of this code."""
     if address.startswith("ray://"):
         raise UserError(
-            f"--address {address}: Ray Client hands no results back as they come; run it on the cluster instead: "
-            "ray job submit --address http://HEAD:8265 -- ganbench run --engine ray --address auto"
+            f"--address {address}: Ray Client hands no results back as they come; run it on the "
+            "cluster instead: ray job submit --address http://HEAD:8265 -- ganbench run --engine "
+            "ray --address auto"
         )
     if address not in ("auto", "local"):
         answers(address)
@@ -115,8 +116,10 @@ def answers(address: str) -> None:
         there = urlsplit(f"//{address}")
         socket.create_connection((there.hostname or "", there.port or 0), timeout=10).close()
     except (OSError, ValueError) as error:
-        message = f"no Ray cluster answers there ({error}); valid: auto (on one of its nodes), or its head's HOST:PORT"
-        raise UserError(f"--address {address}: {message}") from error
+        raise UserError(
+            f"--address {address}: no Ray cluster answers there ({error}); valid: auto (on one of "
+            "its nodes), or its head's HOST:PORT"
+        ) from error
 
 
 def slots(resources: dict[str, float], cpus: float, gpus: float) -> int:

@@ -202,11 +202,11 @@ def unfit(cell: Cell, protocol: str, device: str) -> str | None:
     Other faults of the node are left to `run_cell`."""
     from benchmark.measure.instrument import open_instrument
     from benchmark.measure.protocol import protocol_id
-    from benchmark.train.build import open_workbench
+    from benchmark.train.build import load_dataset
 
     with suppress(Exception):
         try:
-            open_workbench(cell)
+            load_dataset(cell.dataset)
             here = protocol_id(open_instrument(cell.dataset, cell.evaluation, device))
         except (OSError, ValueError, UserError) as error:
             return f"dataset {cell.dataset.label}: {one_line(error)}"

@@ -1,4 +1,4 @@
-"""…"""
+"""The modes in which an iteration is executed."""
 
 MODES = ("eager", "compiled", "graphed", "compiled_graphed")  # how an iteration is executed
 AUTO = {"cpu": "eager", "cuda": "graphed"}  # what `--execution auto` stands for, by kind of device

@@ -1,0 +1,101 @@
+"""Matrix files: the names of the shipped ones, reading, and the overrides of `--set`."""
+
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.errors import UserError, unknown
+from benchmark.matrix.options import BUDGETS, Matrix, validated
+from benchmark.matrix.select import name_and_value
+
+FOLDER = Path(__file__).parent.parent / "matrices"
+
+
+class Loaded(NamedTuple):
+    """What a matrix file holds."""
+
+    matrix: Matrix
+
+    description: str
+    """The comment that begins the file."""
+
+
+def names() -> list[str]:
+    """The matrices that ship with the suite."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def find(name_or_path: str) -> Path:
+    """The file of a matrix, by the name of a shipped one or by its path. Raises UserError if there
+    is none."""
+    path = FOLDER / f"{name_or_path}.toml"
+    if path.exists():
+        return path
+    if name_or_path.endswith(".toml") and Path(name_or_path).is_file():
+        return Path(name_or_path)
+    raise unknown("matrix", name_or_path, [*names(), "or the path of a .toml file"])
+
+
+def read(path: Path, overrides: list[str] | None = None) -> Loaded:
+    """Read and validate a matrix file. overrides: of `--set`, such as "training.steps=200". Raises
+    UserError for a file that cannot be read and for a mistake in it."""
+    try:
+        text = path.read_text()
+        raw = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: {error}") from error
+    for override in overrides or []:
+        _override(raw, override)
+    comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    description = "\n".join(line.lstrip("# ") for line in comment)
+    return Loaded(validated(Matrix, raw, path.name), description)
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Set one option of a matrix before it is validated."""
+    name, value = name_and_value(override, "--set")
+    path = name.strip().split(".")
+    tables = _tables_with_training(raw)
+    table = raw
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UserError(f"--set {override}: {part!r} is not a table")
+    table[path[-1]] = _parsed(value)
+    if path[0] == "training" and len(path) > 1:
+        _drop_overridden(raw["training"], tables, path[1])
+
+
+def _parsed(value: str) -> Any:
+    """A value in TOML; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _drop_overridden(training: dict[str, Any], tables: list[dict[str, Any]], option: str) -> None:
+    """Remove what an overridden training option replaces: other budgets, and the same option in the
+    training of datasets and architectures."""
+    replaced = BUDGETS if option in BUDGETS else (option,)
+    for name in replaced:
+        if name != option:
+            training.pop(name, None)
+        for table in tables:
+            table["training"].pop(name, None)
+
+
+def _tables_with_training(raw: dict[str, Any]) -> list[dict[str, Any]]:
+    """The datasets and architectures of an unvalidated matrix that have training options of their
+    own."""
+    values = [raw.get("datasets"), raw.get("architectures")]
+    for entry in raw.get("include") or []:
+        if isinstance(entry, dict):
+            values.append(list(entry.values()))
+    tables = []
+    for several in values:
+        for value in several if isinstance(several, list) else []:
+            if isinstance(value, dict) and isinstance(value.get("training"), dict):
+                tables.append(value)
+    return tables

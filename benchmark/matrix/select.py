@@ -1,0 +1,92 @@
+"""Which cells a condition takes: `--only` of the command line, and the `exclude` of a matrix."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import variants
+from benchmark.errors import UserError, unknown
+from benchmark.matrix.cell import AXES, Choice
+
+KEYS = (*AXES, "seed")
+
+Names = dict[str, tuple[str, ...]]
+"""By key: what a condition may call this part of a cell."""
+
+Rule = dict[str, set[str]]
+"""By key: the names that meet the condition."""
+
+
+class Candidate(NamedTuple):
+    """What a condition looks at."""
+
+    objective: Choice
+    architecture: Choice
+    dataset: Choice
+    seed: int
+
+    @property
+    def names(self) -> Names:
+        """A variant is called by its label or by its bare name, which takes all its variations;
+        NAME[] is the variation without parameters."""
+        names: Names = {"seed": (str(self.seed),)}
+        for axis, choice in zip(AXES, self[:3], strict=True):
+            names[axis] = (choice.label, choice.name)
+            if not choice.params:
+                names[axis] += (f"{choice.name}[]",)
+        return names
+
+
+def selected(candidates: Iterable[tuple[Choice, Choice, Choice, int]], only: str) -> list[bool]:
+    """Which cells `--only` takes, such as "objective=wgan|wgan_gp seed=0". Raises UserError for a
+    condition that names no cell."""
+    names = [Candidate(*candidate).names for candidate in candidates]
+    conditions = dict(name_and_value(part, "--only") for part in only.split())
+    rule = _rule(conditions, "--only", names, {})
+    return [_meets(candidate, rule) for candidate in names]
+
+
+def excluded(candidates: Sequence[Candidate], rules: list[dict[str, str | int]]) -> list[bool]:
+    """Which cells a matrix excludes: those that meet all conditions of one of the rules. Raises
+    UserError for a condition that names neither a cell nor a variant."""
+    names = [candidate.names for candidate in candidates]
+    variant_names = {axis: variants.names(f"{axis}s") for axis in AXES}
+    checked = [_rule(rule, "exclude", names, variant_names) for rule in rules]
+    return [any(_meets(candidate, rule) for rule in checked) for candidate in names]
+
+
+def name_and_value(text: str, flag: str) -> tuple[str, str]:
+    """The two parts of `name=value`. Raises UserError where one is missing."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise UserError(f"{flag} takes name=value, not {text!r}")
+    return name, value
+
+
+def _rule(
+    conditions: dict[str, str] | dict[str, str | int],
+    where: str,
+    candidates: list[Names],
+    also_valid: dict[str, list[str]],
+) -> Rule:
+    """Conditions with their alternatives apart. Every name must be one of a candidate or one of
+    `also_valid`."""
+    if not conditions:
+        raise UserError(f"{where} has a rule without a condition: it would take every cell")
+    rule: Rule = {}
+    for key, value in conditions.items():
+        if key not in KEYS:
+            raise unknown(f"key in {where}", key, KEYS)
+        rule[key] = {name.strip() for name in str(value).split("|")}
+        # A dict, which keeps the order of the cells
+        valid: dict[str, None] = {}
+        for candidate in candidates:
+            valid |= dict.fromkeys(candidate[key])
+        valid |= dict.fromkeys(also_valid.get(key, []))
+        for name in sorted(rule[key]):
+            if name not in valid:
+                raise unknown(f"{key} in {where}", name, valid)
+    return rule
+
+
+def _meets(names: Names, rule: Rule) -> bool:
+    return all(wanted.intersection(names[key]) for key, wanted in rule.items())

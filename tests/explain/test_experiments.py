@@ -1,0 +1,320 @@
+"""The exact parts of the experiments against closed forms, and measures on planted critics."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import rel_entr
+from scipy.stats import wasserstein_distance
+from torch import nn
+
+from benchmark.explain.experiments import (
+    depth,
+    disjoint_supports,
+    mode_collapse,
+    optimal_critic,
+    overfitting,
+    penalty,
+    value_surfaces,
+    weights,
+)
+from benchmark.explain.setup import (
+    ORIGINAL,
+    bounding,
+    choice,
+    make_critic,
+    objectives,
+    slopes_between,
+)
+from benchmark.matrix.cell import Choice
+from benchmark.train.build import make_objective
+from benchmark.train.data import as_floats
+from variants import load
+from variants.objectives import Base
+
+EXACT = "donot_use_mm_for_euclid_dist"
+
+
+class Relativistic(Base):
+    """A loss that ties the scores of real and generated samples together."""
+
+    def d_loss(self, D, real, fake, noise=None):
+        return nn.functional.softplus(D(fake) - D(real)).mean()
+
+
+# The exact parts
+
+
+def test_distances_of_the_segments_are_those_of_their_laws():
+    for theta in (-2.0, 0.5):
+        real, fake = disjoint_supports.segments(theta, 4000, torch.Generator().manual_seed(0))
+        assert wasserstein_distance(real[:, 0], fake[:, 0]) == pytest.approx(
+            abs(theta)
+        )  # heights have one law
+        together = np.histogram(torch.cat([real, fake])[:, 0], 100)[1]
+        p, q = (np.histogram(points[:, 0], together)[0] / 4000 for points in (real, fake))
+        js = (rel_entr(p, (p + q) / 2).sum() + rel_entr(q, (p + q) / 2).sum()) / 2
+        assert js == pytest.approx(math.log(2))
+
+
+def test_a_critic_on_the_segments_in_brief():
+    """In a fraction of the steps: saturated under minimax, under WGAN-GP the distance with the
+    penalty's bias."""
+    rows = {
+        name: disjoint_supports.measure({"name": name}, [0.25, 2.0], 200, 64).set_index("theta")
+        for name in ("minimax", "wgan_gp")
+    }
+    gp = rows["wgan_gp"]
+    np.testing.assert_allclose(gp["w1_estimate"], gp["w1_biased"], rtol=0.05)
+    np.testing.assert_allclose(gp["w1_biased"], [0.25 * (1 + 0.25 / 20), 2.2])
+    assert (rows["minimax"]["gradient"] < 1e-2 * gp["gradient"]).all()
+    assert (rows["minimax"]["js_estimate"] > 0.99 * math.log(2)).all()
+
+
+X, STEP = optimal_critic.X, optimal_critic.STEP
+
+
+@pytest.fixture(scope="module")
+def laws():
+    return optimal_critic.density(optimal_critic.REAL), optimal_critic.density(optimal_critic.FAKE)
+
+
+@pytest.mark.parametrize(
+    ("value", "optimum"),
+    [
+        ({"name": "minimax"}, lambda p, q: (p / q).log()),
+        ({"name": "nonsaturating"}, lambda p, q: (p / q).log()),
+        ({"name": "lsgan"}, lambda p, q: p / (p + q)),
+        (optimal_critic.PEARSON, lambda p, q: (p - q) / (p + q)),
+        ({"name": "hinge"}, lambda p, q: (p - q).sign()),
+    ],
+)
+def test_the_optimum_found_point_by_point_is_the_papers(value, optimum, laws):
+    p, q = laws
+    found, exact = optimal_critic.best_critic(make_objective(choice(value)), p, q)
+    typical = (torch.minimum(p, q) > 1e-6) & ((p - q).abs() > 1e-6)
+    torch.testing.assert_close(found[typical], optimum(p, q)[typical], rtol=1e-4, atol=1e-4)
+    pearson = optimal_critic.integral((p + q - 2 * q).square() / (p + q))  # χ² of p + q against 2q
+    total = optimal_critic.integral((p - q).abs()) / 2
+    known = {
+        **{"minimax": 2 * math.log(2) - 2 * optimal_critic.js(p, q), "hinge": 2 - 2 * total},
+        "lsgan": (2 - pearson) / 8,
+    }
+    if value["name"] in known:
+        scale = 4 if value is optimal_critic.PEARSON else 1
+        assert exact == pytest.approx(scale * known[value["name"]], rel=1e-3)
+
+
+def test_the_penalised_optimum_is_one(laws):
+    """No other slope has a higher value of −∫ g (P − Q) − λ ∫ ρ (|g| − 1)²; and the value without
+    its penalty."""
+    p, q = laws
+    objective = load("objectives", "wgan_gp").Objective()
+    scores, value = optimal_critic.best_critic(objective, p, q)
+    behind, rho = (p - q).cumsum(0) * STEP, optimal_critic.between()
+
+    def worth(slope):
+        return optimal_critic.integral(-slope * behind - 10 * rho * (slope.abs() - 1).square())
+
+    slope = torch.diff(scores, prepend=scores[:1]) / STEP
+    slope[0] = slope[1]
+    best = worth(slope)
+    generator = torch.Generator().manual_seed(0)
+    for size in (0.01, 0.1, 1.0):
+        for _ in range(5):
+            assert (
+                worth(slope + size * torch.randn(len(X), generator=generator, dtype=torch.float64))
+                < best
+            )
+    assert value == pytest.approx(optimal_critic.gap(scores, p, q), rel=1e-3)
+    assert optimal_critic.integral(rho) == pytest.approx(1, abs=1e-6)
+
+
+def test_which_theory_applies_is_tried_on_the_objective():
+    applies = {choice(value).label: make_objective(choice(value)) for value in objectives()}
+    assert [name for name, o in applies.items() if optimal_critic.penalises_slope(o)] == [
+        "wgan_fdgp",
+        "wgan_gp",
+    ]
+    free = [name for name, o in applies.items() if optimal_critic.separable(o)]
+    assert free == ["hinge", "lsgan", "minimax", "nonsaturating"]
+    assert not optimal_critic.separable(Relativistic()), "it ties scores together"
+    shifted = [name for name, o in applies.items() if optimal_critic.shifts(o)]
+    assert shifted == ["wgan", "wgan_fdgp", "wgan_gp", choice(ORIGINAL).label]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "minimax"},
+        {"name": "wgan_gp"},
+        pytest.param(optimal_critic.PEARSON, marks=pytest.mark.slow),
+        pytest.param({"name": "wgan_fdgp"}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_trained_critic_reaches_the_optimum(value):
+    row = optimal_critic.measure(value, 1000, 512).iloc[0]
+    assert row["error"] < 0.05
+    assert row["value"] == pytest.approx(row["exact_value"], rel=0.05)
+
+
+def test_without_the_penalty_the_value_is_no_distance():
+    """λ next to 0, planted: the critic's slope, and with it the value, is whatever training made
+    it."""
+    row = optimal_critic.measure({"name": "wgan_gp", "penalty_weight": 1e-6}, 100, 256).iloc[0]
+    assert row["value"] > 3 * row["w1"]
+
+
+# Measures on planted critics
+
+
+def test_contrast_of_a_paraboloid():
+    """E|x + n|² − E|x|² = 2σ² in the plane."""
+    data = 0.1 * torch.randn(
+        4000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    fall = value_surfaces.contrast(lambda x: -x.square().sum(1), data)
+    assert fall == pytest.approx(2 * value_surfaces.NEARBY**2, rel=0.05)
+    assert value_surfaces.contrast(lambda x: x[:, 0], data) == pytest.approx(0, abs=1e-3), (
+        "a plane has none"
+    )
+
+
+def test_gradients_by_layer_of_a_critic_of_equal_weights():
+    """All weights c, all activations positive: each layer back multiplies the gradient by c times
+    the width."""
+    D = make_critic({"name": "wgan"}, (2,), width=8, depth=5)
+    with torch.no_grad():
+        for name, parameter in D.named_parameters():
+            parameter.fill_(0.05 if name.endswith("weight") else 0)
+    found = depth.gradients(D, torch.ones(4, 2), torch.ones(4, 2))
+    assert len(found) == 6
+    assert found[-1] == pytest.approx(math.sqrt(8 / 16))  # eight samples, each by 1/4
+    np.testing.assert_allclose(np.divide(found[:-2], found[1:-1]), 0.05 * 8, rtol=1e-6)
+    assert D.out.weight.dtype == torch.float32, "measured on a copy"
+
+
+def test_the_first_clip_alone_fills_the_ends():
+    """Uniform weights of He's standard deviation at 512 units reach to √3·√(2/512); clipped, 1 − c
+    ÷ that are at ±c."""
+    found = {
+        start: weights.measure({"name": "wgan"}, start, 2).query("step == 0")["at_clip"].iloc[0]
+        for start in ("usual", "inside")
+    }
+    assert found["usual"] == pytest.approx(1 - 0.01 / math.sqrt(6 / 512), abs=0.005)
+    assert found["inside"] == 0
+
+
+def test_slopes_between_are_those_of_the_critic():
+    real, fake = torch.randn(2, 32, 3, generator=torch.Generator().manual_seed(0))
+    found = slopes_between(lambda x: x @ torch.tensor([2.0, 0, -1]), real, fake, torch.Generator())
+    torch.testing.assert_close(found, torch.full((32,), math.sqrt(5)))
+
+
+def snapshots(**facts):
+    return lambda *args, **kwargs: iter([SimpleNamespace(samples_seen=64, g_steps=1, **facts)])
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (lambda modes: modes.centres[[0]].repeat(2000, 1), (1, 1, 1.0)),
+        (lambda modes: modes.centres.repeat(250, 1), (8, 8, 1.0)),
+        (
+            lambda modes: 0.9 * modes.centres.repeat(250, 1),
+            (8, 0, 0.0),
+        ),  # nearest to it, not within 3 σ
+        (
+            lambda modes: torch.cat(
+                [modes.centres[[0]].repeat(1976, 1), modes.centres[[3]].repeat(24, 1)]
+            ),
+            (1, 1, 1.0),
+        ),
+        (
+            lambda modes: torch.cat(
+                [modes.centres[[0]].repeat(1975, 1), modes.centres[[3]].repeat(25, 1)]
+            ),
+            (2, 2, 1.0),
+        ),
+    ],
+)
+def test_modes_are_reached_and_covered(place, expected, monkeypatch):
+    points = place(load("datasets", "gaussians8").Dataset().modes())
+    monkeypatch.setattr(mode_collapse, "run", snapshots(sample=lambda n: points))
+    row = mode_collapse.measure({"name": "lsgan"}, 0, 10, 8).iloc[0]
+    assert (row["reached"], row["covered"], row["quality"]) == expected
+
+
+@pytest.mark.parametrize("knows_by_heart", [True, False])
+def test_a_critic_that_knows_its_images_by_heart_has_moved_the_others(knows_by_heart, monkeypatch):
+    data = load("datasets", "digits").Dataset()
+    train = as_floats(data.train(), torch.contiguous_format).flatten(1)
+    known = (
+        train
+        if knows_by_heart
+        else torch.cat([train, as_floats(data.holdout(), torch.contiguous_format).flatten(1)])
+    )
+
+    def D(x):
+        return (
+            torch.cdist(x.flatten(1), known, compute_mode=EXACT).min(dim=1).values < 1e-3
+        ).float()
+
+    generated = torch.randint(
+        0, 256, (1000, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    cell = SimpleNamespace(dataset=Choice("digits"))
+    monkeypatch.setattr(
+        overfitting, "run", snapshots(D=D, cell=cell, sample=lambda n: generated[:n])
+    )
+    row = overfitting.measure({"name": "lsgan"}, 0, {"name": "digits"}, 10, 8).iloc[0]
+    assert row["moved"] == pytest.approx(1.0 if knows_by_heart else 0.0)
+    assert (row["d_loss_holdout"] > row["d_loss_train"]) == knows_by_heart
+
+
+def test_penalties_of_linear_critics():
+    frame = penalty.measure("linear", values=penalty.forms())
+    of = frame.set_index(["dimensions", "form"])["value"]
+    two_sided = [form for form in of[1.0].index if "signed" not in form and "linear" not in form]
+    np.testing.assert_allclose(
+        of[1.0][two_sided], 4.0, rtol=1e-6
+    )  # in one dimension every direction is the gradient's
+    for form, value in of[64.0].items():
+        sees_all = form.startswith("wgan_gp") or "pairs" not in form
+        assert (
+            value == pytest.approx(2.0 if "sided=linear" in form else 4.0)
+            if sees_all
+            else value < 2
+        )
+
+
+def test_the_difference_along_the_gradient_of_a_smooth_critic():
+    frame = penalty.measure("step", values=penalty.forms(), activation="tanh", width=32)
+    initial = frame[frame["state"] == "initial"].set_index(["form", "epsilon"])["cosine"]
+    along = initial["wgan_fdgp"]
+    assert (along.loc[along.index <= 0.1] > 0.99).all()
+    assert along.loc[0.003] > 0.9999
+    assert initial["wgan_gp[method=jvp]"].iloc[0] == pytest.approx(1, abs=1e-9)
+
+
+def test_what_a_penalty_keeps_for_its_backward_pass():
+    """Real and generated samples pass the critic once; two more points as often again; the end
+    points are those."""
+    frame = penalty.measure(
+        "cost", values=penalty.forms(), depth=2, width=16, compiled=False
+    ).set_index("form")
+    kept = frame["kept_mb"] / frame["kept_mb"]["none"]
+    assert kept["wgan_fdgp[pairs=segment]"] == pytest.approx(2, rel=0.1)
+    assert kept["wgan_fdgp[pairs=endpoint]"] == pytest.approx(1, rel=0.1)
+    assert kept["wgan_gp"] > 1.5
+    assert (frame["over_none"] > 0).all()
+
+
+def test_forms_are_all_that_the_objectives_offer():
+    labels = [choice(form).label for form in penalty.forms()]
+    assert len(labels) == len(set(labels)) == 5 * 2 + 2 + 3 * 2
+    assert "wgan_fdgp[pairs=segment,sided=signed]" in labels
+    assert "wgan_fdgp[pairs=local,sided=signed]" not in labels, "it means nothing"
+    assert {choice(value).name for value in bounding()} == {"hinge", "wgan", "wgan_fdgp", "wgan_gp"}

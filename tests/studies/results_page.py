@@ -1,0 +1,79 @@
+"""The tables of results/README.md that say what the stored fields and the metrics mean.
+
+`python -m tests.studies.results_page` writes them between their marks, from the docstrings of the
+records in benchmark/store/schema.py, the rows of METRICS, and the docstrings of the metrics.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+
+from benchmark.measure import images, points  # noqa: F401  they register their metrics
+from benchmark.measure.protocol import FUNCTIONS
+from benchmark.metrics import METRICS
+from benchmark.store import schema
+from benchmark.store.code import ROOT
+
+PAGE = ROOT / "results" / "README.md"
+BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.S)
+RECORDS = (
+    "MatrixFile",
+    "Entry",
+    "Protocol",
+    "DatasetFacts",
+    "ExtractorFacts",
+    "Spec",
+    "Status",
+    "Execution",
+    "Environment",
+)
+DIRECTIONS = {"min": "low", "max": "high"}
+
+
+def record_lines(name: str) -> Iterator[str]:
+    """One row per field of a record."""
+    yield "| field | |"
+    yield "|---|---|"
+    for field, info in getattr(schema, name).model_fields.items():
+        yield f"| `{field}` | {_cell(info.description)} |"
+
+
+def metric_lines() -> Iterator[str]:
+    """One row per metric."""
+    yield "| name | for | better | unit | ranks | gated | |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, row in METRICS.items():
+        modality = row.modality[0]
+        docstring = inspect.getdoc(FUNCTIONS[modality][name].compute) or ""
+        values = [
+            f"`{name}`",
+            ", ".join(row.modality),
+            DIRECTIONS[row.direction],
+            row.unit,
+            "yes" if row.primary else "",
+            "yes" if row.gate else "",
+            _cell(docstring),
+        ]
+        yield f"| {' | '.join(values)} |"
+
+
+def _cell(text: str | None) -> str:
+    """A docstring in one cell of a table."""
+    assert text, "every field has a meaning"
+    line = " ".join(text.split()).replace("|", "\\|")
+    return line.removesuffix(".")
+
+
+def generated(name: str) -> str:
+    """The table of a block."""
+    lines = metric_lines() if name == "METRICS" else record_lines(name)
+    return "\n".join(lines) + "\n"
+
+
+def filled(page: str) -> str:
+    """A page with the present tables."""
+    return BLOCK.sub(lambda block: f"{block[1]}{generated(block[2])}{block[3]}", page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
