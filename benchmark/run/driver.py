@@ -147,9 +147,9 @@ class Driver:
             del self.in_flight[event.key]
         match event:
             case Started():
-                self._start_clock(cell)
+                cell.start_clock()
             case Running():
-                self._start_clock(cell)
+                cell.start_clock()
                 cell.has_begun, cell.progress = True, event.status.progress or 0.0
                 self.on_news(News(event))
             case Ended():
@@ -161,10 +161,6 @@ class Driver:
                 self._end_run(event.reason)
             case Lost():
                 self._handle_loss(cell, event)
-
-    def _start_clock(self, cell: InFlight) -> None:
-        if cell.since is None:
-            cell.since = time.monotonic()
 
     def _finish(self, cell: InFlight, event: Ended) -> None:
         if event.status.status.is_finished:

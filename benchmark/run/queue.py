@@ -1,6 +1,7 @@
 """The order in which cells run: the longest first, by what cells of their group took. And the cells
 that were handed out."""
 
+import time
 from bisect import insort
 from collections import defaultdict, deque
 from collections.abc import Iterable
@@ -44,6 +45,11 @@ class InFlight:
 
     progress: float = 0.0
     """Share of the training budget that is spent."""
+
+    def start_clock(self) -> None:
+        """Count the time of the cell from now on, unless it counts already."""
+        if self.since is None:
+            self.since = time.monotonic()
 
 
 class Rank(NamedTuple):
