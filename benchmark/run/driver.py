@@ -36,7 +36,6 @@ LOOK_EVERY = 1.5  # seconds between two looks at the cells of other runs
 GRACE = 20.0  # seconds that cells have to save a checkpoint when the run ends early
 RETRIES = 3  # of a cell whose node was lost
 FAILURES = (RunStatus.ERROR, RunStatus.TIMEOUT)
-
 StackSize = Callable[[Cell, int, int], int]
 
 
