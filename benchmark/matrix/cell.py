@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,7 +118,7 @@ def _named(choice: Choice) -> dict[str, Any]:
 
 
 def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "_=." else "_" for c in text)
+    return re.sub(r"[^\w=.]", "_", text)
 
 
 def _shown(value: Any) -> str:

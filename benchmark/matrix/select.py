@@ -50,8 +50,12 @@ def excluded(candidates: Sequence[Candidate], rules: list[dict[str, str | int]])
     UserError for a condition that names neither a cell nor a variant."""
     names = [candidate.names for candidate in candidates]
     variant_names = {axis: variants.names(f"{axis}s") for axis in AXES}
-    checked = [_rule(rule, "exclude", names, variant_names) for rule in rules]
-    return [any(_meets(candidate, rule) for rule in checked) for candidate in names]
+    is_excluded = [False] * len(names)
+    for conditions in rules:
+        rule = _rule(conditions, "exclude", names, variant_names)
+        for index, candidate in enumerate(names):
+            is_excluded[index] |= _meets(candidate, rule)
+    return is_excluded
 
 
 def name_and_value(text: str, flag: str) -> tuple[str, str]:

@@ -126,7 +126,9 @@ def _check_keys(axis: str, name: str, table: Params, known: dict[str, Parameter]
 
 def _swept(table: Params) -> Iterator[Params]:
     """Every combination of the values in the lists of a table."""
-    lists = [value if isinstance(value, list) else [value] for value in table.values()]
+    lists = []
+    for value in table.values():
+        lists.append(value if isinstance(value, list) else [value])
     for values in itertools.product(*lists):
         yield dict(zip(table, values, strict=True))
 

@@ -38,8 +38,8 @@ def count_forwards(
 
 
 class _Flops(TorchDispatchMode):
-    """Counts floating-point operations by torch's own formulas. torch's FlopCounterMode also follows
-    modules, which fails for a critic that is differentiated in its input."""
+    """Counts floating-point operations by torch's own formulas. torch's FlopCounterMode also
+    follows modules, which fails for a critic that is differentiated in its input."""
 
     total = 0
 

@@ -100,11 +100,14 @@ def _inputs(
 ) -> Inputs:
     """Inputs with real samples (S, batch, *shape), and latents and noise from the streams; those of
     a single cell are without the seed axis."""
-    latents = [stream.latents(num_latents, latent_dim) for stream in streams]
-    noises = [
-        objective.draw(batch, stream.generator) for batch, stream in zip(real, streams, strict=True)
-    ]
+    latents = []
+    noises = []
+    for batch, stream in zip(real, streams, strict=True):
+        latents.append(stream.latents(num_latents, latent_dim))
+        noises.append(objective.draw(batch, stream.generator))
     if len(streams) == 1:
         return Inputs(real[0], latents[0], noises[0])
-    parts = zip(*(noise or () for noise in noises), strict=True)
-    return Inputs(real, torch.stack(latents), tuple(torch.stack(part) for part in parts))
+    # () for an objective that draws nothing
+    drawn = [noise or () for noise in noises]
+    stacked = tuple(torch.stack(parts) for parts in zip(*drawn, strict=True))
+    return Inputs(real, torch.stack(latents), stacked)

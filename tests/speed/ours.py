@@ -66,7 +66,7 @@ def timed(iteration: Iteration, batches: Resident) -> Callable[[], Any]:
         iteration(draws(next(numbers)))
 
     iteration.warm_up(lambda: list(draws()))
-    facts = iteration.facts() | {"compile_seconds": iteration.compile_seconds}
+    facts = iteration.execution.plain() | {"compile_seconds": iteration.compile_seconds}
     iterate.facts = facts  # type: ignore[attr-defined]
     return iterate
 

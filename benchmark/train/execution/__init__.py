@@ -1,1 +1,1 @@
-"""How a training iteration is executed: eager, compiled, as a CUDA graph, or for a stack of seeds."""
+"""How a training iteration is executed: eager, compiled, as a CUDA graph, or for a stack."""

@@ -36,8 +36,9 @@ class Outcome(NamedTuple):
 def outcome_of(row: Tensor, networks: Sequence[nn.Module], num_seeds: int) -> Outcome:
     """The outcome of an iteration that returned `row` and has left its gradients in the generator
     and the critic, or in their stacks."""
-    generator, critic = (_gradients(network, num_seeds) for network in networks)
-    return Outcome(row.view(num_seeds, -1), generator, critic)
+    G, D = networks
+    gradients = _gradients(G, num_seeds), _gradients(D, num_seeds)
+    return Outcome(row.view(num_seeds, -1), *gradients)
 
 
 def eager_outcome(
@@ -61,7 +62,7 @@ def eager_outcome(
 
 def join_outcomes(outcomes: list[Outcome]) -> Outcome:
     """The outcomes of several seeds as one."""
-    return Outcome(*(torch.cat(parts) for parts in zip(*outcomes, strict=True)))
+    return Outcome(*map(torch.cat, zip(*outcomes, strict=True)))
 
 
 def disagreement(found: Outcome, expected: Outcome, precision: str) -> str:

@@ -72,11 +72,11 @@ class Iteration:
         self.is_stacked = len(networks) > 1
         if self.is_stacked and precision == "tf32" and objective.float32_penalty:
             raise StackRefused("a stacked step cannot leave TF32 for the penalty")
-        generators, critics = (list(part) for part in zip(*networks, strict=True))
         # Generator and critic as the optimisers see them: of one seed, or as stacks
         self.trained: tuple[nn.Module, nn.Module] = networks[0]
         if self.is_stacked:
-            self.trained = Stack(generators), Stack(critics)
+            generators, critics = zip(*networks, strict=True)
+            self.trained = Stack(list(generators)), Stack(list(critics))
         self.compile_seconds = 0.0
         refusal = self._refusal(mode)
         self._choose("eager" if refusal else mode)
@@ -191,9 +191,8 @@ class Iteration:
         if asked == "eager" and not self.is_stacked:
             return
         started, states = time.perf_counter(), self.states()
-        expected = join_outcomes(
-            [self._eager_outcome(index, draws()) for index in range(len(self.networks))]
-        )
+        seeds = range(len(self.networks))
+        expected = join_outcomes([self._eager_outcome(seed, draws()) for seed in seeds])
         reasons: list[str] = []
         for mode, fakes_at_once in self._candidates(asked):
             if reasons:
@@ -263,8 +262,10 @@ class Iteration:
         states = [optimizer.state_dict() for optimizer in self.optimizers]
         if not self.is_stacked:
             return [states]
-        seeds = range(len(self.networks))
-        return [[split_state(state, index) for state in states] for index in seeds]
+        split = []
+        for index in range(len(self.networks)):
+            split.append([split_state(state, index) for state in states])
+        return split
 
     def load_states(self, states: list[list[dict[str, Any]]]) -> None:
         """Continue from what `states` gave, under any mode, of seeds alone or in a stack."""

@@ -70,8 +70,8 @@ class MatmulPass(CustomGraphPass):
 
 
 def _share(graph: torch.fx.Graph, node: Any) -> None:
-    """Replace (K, m, n) @ (K, n, p) by (K·m, n) @ (n, p) if the second factor is one matrix that was
-    expanded: so vmap writes the product of a layer."""
+    """Replace (K, m, n) @ (K, n, p) by (K·m, n) @ (n, p) if the second factor is one matrix that
+    was expanded: so vmap writes the product of a layer."""
     a, b = node.args
     if b.target is not ATEN.expand.default:
         return
