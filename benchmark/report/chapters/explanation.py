@@ -2,10 +2,10 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmark.drawing.save import Figure
-from benchmark.explain.entries import SUFFIXES, names, read
+from benchmark.explain.entries import SUFFIXES, Entry, names, read
 from benchmark.report.page import Chapter, Item
 from benchmark.store.code import ROOT
 
@@ -23,7 +23,7 @@ class Experiment(NamedTuple):
 
     folder: Path
     """The folder of its explain.json."""
-    entry: dict[str, Any]
+    entry: Entry
 
 
 def chapter(folder: Path) -> Chapter:
