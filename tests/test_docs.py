@@ -49,6 +49,7 @@ EXAMPLES = (
     "moons",
     "results/runs",
     "results/explain",
+    "results/speed",
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from benchmark.errors import DamagedError
+from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_json
 
 # the order in which a reader meets the experiments; others follow
@@ -21,9 +22,13 @@ ORDER = (
     "penalty",
 )
 SUFFIXES = (".png", ".svg", ".csv")  # the files of a figure
+# The experiments as they come with the suite: in the checkout, or in an installed package
+IN_CHECKOUT = ROOT / "results" / "reference" / "explain"
+INSTALLED = Path(__file__).parent / "reference"
+REFERENCE = IN_CHECKOUT if IN_CHECKOUT.exists() else INSTALLED
 
 
-class Entry(BaseModel):
+class ExperimentEntry(BaseModel):
     """What explain.json says of an experiment."""
 
     title: str  # a question
@@ -36,7 +41,7 @@ class Entry(BaseModel):
     environment: dict[str, Any]
 
 
-FILE = TypeAdapter(dict[str, Entry])
+FILE = TypeAdapter(dict[str, ExperimentEntry])
 
 
 def names() -> list[str]:
@@ -49,7 +54,7 @@ def _reading_order(name: str) -> tuple[int, str]:
     return ORDER.index(name) if name in ORDER else len(ORDER), name
 
 
-def read(folder: Path) -> dict[str, Entry]:
+def read(folder: Path) -> dict[str, ExperimentEntry]:
     """The entries of folder/explain.json whose figures exist, by name in reading order; empty where
     there are none. Raises DamagedError for a file of other content."""
     path = folder / "explain.json"
@@ -63,7 +68,7 @@ def read(folder: Path) -> dict[str, Entry]:
     return {name: entries[name] for name in shown}
 
 
-def add(folder: Path, name: str, entry: Entry) -> None:
+def add(folder: Path, name: str, entry: ExperimentEntry) -> None:
     """Write the entry of an experiment into folder/explain.json, which replaces an older one."""
     entries = read(folder) | {name: entry}
     plain = {name: entry.model_dump() for name, entry in entries.items()}

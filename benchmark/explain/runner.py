@@ -25,7 +25,7 @@ import pandas as pd
 
 import variants
 from benchmark.errors import UserError
-from benchmark.explain.entries import Entry, add, read
+from benchmark.explain.entries import ExperimentEntry, add, read
 from benchmark.matrix.cell import digest
 from benchmark.store.code import MEASURING, TRAINING, definitions, files_of
 from benchmark.store.files import whole_file
@@ -50,7 +50,7 @@ class Case:
 
 def run(
     chosen: list[str], folder: Path, full: bool = False, jobs: int = 0
-) -> Iterator[tuple[str, Entry]]:
+) -> Iterator[tuple[str, ExperimentEntry]]:
     """Run experiments, `jobs` cases at a time (0: one per CPU core), and yield each one's name and
     entry as it ends.
 
@@ -230,14 +230,16 @@ def _measure(case: Case) -> pd.DataFrame:
 # Once all cases of an experiment are measured
 
 
-def _finish(name: str, module: ModuleType, frames: list[Any], folder: Path, full: bool) -> Entry:
+def _finish(
+    name: str, module: ModuleType, frames: list[Any], folder: Path, full: bool
+) -> ExperimentEntry:
     """Draw an experiment from the rows of its cases, and write its entry."""
     seconds = sum(frame.attrs["seconds"] for frame in frames)
     environment = frames[0].attrs["environment"]
     frame = pd.concat(frames, ignore_index=True)
     title, *text = paragraphs(module)
     _draw(name, title, module, frame, folder)
-    entry = Entry(
+    entry = ExperimentEntry(
         title=title,
         text=text,
         caption=module.CAPTION,

@@ -1,5 +1,5 @@
-"""What the steps of an iteration take: batches, latents and the objective's noise, from the streams
-of every cell."""
+"""What the steps of an iteration take: batches, latents and the objective's noise, from the random
+streams of every cell."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,29 +15,45 @@ from benchmark.train.snapshot import seed_default
 
 
 class Inputs(NamedTuple):
-    """What a step takes; of a stack of S seeds each with a seed axis in front."""
+    """What a step takes. In a stack of S seeds every tensor has a seed axis in front."""
 
-    real: Tensor  # (batch, *shape)
-    z: Tensor  # (batch, latent_dim)
-    noise: tuple[Tensor, ...] | None  # the objective's
+    real: Tensor
+    """Real samples (batch, *shape)."""
+
+    z: Tensor
+    """Latents (batch, latent_dim)."""
+
+    noise: tuple[Tensor, ...] | None
+    """What is random in the losses, as the objective drew it."""
 
     def tensors(self) -> list[Tensor]:
         return [self.real, self.z, *(self.noise or ())]
 
     def of_seed(self, index: int) -> "Inputs":
-        return Inputs(
-            self.real[index],
-            self.z[index],
-            self.noise and tuple(noise[index] for noise in self.noise),
-        )
+        """The inputs of one seed of a stack."""
+        noise = self.noise
+        if noise:
+            noise = tuple(tensor[index] for tensor in noise)
+        return Inputs(self.real[index], self.z[index], noise)
 
 
 @dataclass
 class Streams:
     """The random streams of a cell's steps."""
 
-    base: int  # of their seeds
+    base: int
+    """What the seeds of the streams are derived from."""
+
     generator: torch.Generator
+
+    def seed(self, *names: object) -> None:
+        """Begin the stream of these names."""
+        self.generator.manual_seed(stream_seed(self.base, *names))
+
+    def latents(self, n: int, latent_dim: int) -> Tensor:
+        """n latents (n, latent_dim) on the generator's device."""
+        device = self.generator.device
+        return torch.randn(n, latent_dim, device=device, generator=self.generator)
 
 
 def draw_inputs(
@@ -48,39 +64,47 @@ def draw_inputs(
     latent_dim: int,
     options: Training,
 ) -> Iterator[Inputs]:
-    """What the critic steps of an iteration take and then the generator step, from every cell's own
-    streams. Those are functions of (seed, g_step, d_step): nothing of them has to be saved. Seeds
-    torch's default stream, too."""
-    batch_size, device = options.batch_size, streams[0].generator.device
+    """The inputs of every critic step of an iteration, then those of its generator step, from the
+    streams of every cell.
+
+    The streams are functions of (seed, g_step, d_step): nothing of them has to be saved. Also seeds
+    torch's default stream."""
+    device = streams[0].generator.device
     seed_default(device.type, stream_seed(streams[0].base, g_step, "default"))
-
-    def latents(n: int) -> Tensor:
-        return torch.stack(
-            [torch.randn(n, latent_dim, device=device, generator=s.generator) for s in streams]
-        )
-
-    d_steps, real = objective.d_steps(g_step), torch.empty(0)
+    d_steps = objective.d_steps(g_step)
+    real = torch.empty(0)
     for d_step in range(d_steps):
-        following = (g_step, d_step + 1) if d_step + 1 < d_steps else (g_step + 1, 0)
         for stream in streams:
-            stream.generator.manual_seed(stream_seed(stream.base, g_step, d_step))
-        if isinstance(draw, Resident):
-            real = draw.gather([draw.index(stream.generator) for stream in streams])
-        else:
-            (stream,) = streams
-            real = draw(stream.generator, stream_seed(stream.base, *following)).unsqueeze(0)
-        yield _inputs(objective, streams, real, latents(batch_size))
+            stream.seed(g_step, d_step)
+        is_last = d_step + 1 == d_steps
+        following = (g_step + 1, 0) if is_last else (g_step, d_step + 1)
+        real = _draw_real(draw, streams, following)
+        yield _inputs(objective, streams, real, options.batch_size, latent_dim)
     for stream in streams:
-        stream.generator.manual_seed(stream_seed(stream.base, g_step, "generator"))
-    yield _inputs(objective, streams, real, latents(batch_size * options.generator_batch_multiple))
+        stream.seed(g_step, "generator")
+    num_latents = options.batch_size * options.generator_batch_multiple
+    yield _inputs(objective, streams, real, num_latents, latent_dim)
 
 
-def _inputs(objective: Any, streams: list[Streams], real: Tensor, z: Tensor) -> Inputs:
-    """real and z, (S, …), with what is random in the losses; of a single cell without the seed
-    axis."""
-    noise = [
+def _draw_real(draw: Draw, streams: list[Streams], following: tuple[int, int]) -> Tensor:
+    """A batch for every cell, (S, batch, *shape). following: names of the stream of the next batch,
+    which is fetched ahead from host memory."""
+    if isinstance(draw, Resident):
+        return draw.gather([draw.index(stream.generator) for stream in streams])
+    (stream,) = streams
+    return draw(stream.generator, stream_seed(stream.base, *following)).unsqueeze(0)
+
+
+def _inputs(
+    objective: Any, streams: list[Streams], real: Tensor, num_latents: int, latent_dim: int
+) -> Inputs:
+    """Inputs with real samples (S, batch, *shape), and latents and noise from the streams; those of
+    a single cell are without the seed axis."""
+    latents = [stream.latents(num_latents, latent_dim) for stream in streams]
+    noises = [
         objective.draw(batch, stream.generator) for batch, stream in zip(real, streams, strict=True)
     ]
     if len(streams) == 1:
-        return Inputs(real[0], z[0], noise[0])
-    return Inputs(real, z, tuple(map(torch.stack, zip(*(own or () for own in noise), strict=True))))
+        return Inputs(real[0], latents[0], noises[0])
+    parts = zip(*(noise or () for noise in noises), strict=True)
+    return Inputs(real, torch.stack(latents), tuple(torch.stack(part) for part in parts))

@@ -19,7 +19,7 @@ from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.modes import resolve
 from benchmark.train.flops import count_forwards
 from benchmark.train.inputs import Inputs, Streams, draw_inputs
-from benchmark.train.probes import PROBES, layer_norms, probe
+from benchmark.train.probes import PROBES, Probes, layer_norms, probe
 from benchmark.train.snapshot import CellState, Counters, Progress, Snapshot
 from benchmark.train.step import CRITIC, GENERATOR, make_optimizer, set_precision
 
@@ -119,14 +119,15 @@ class CellTraining:
         real = draw(generator.manual_seed(seed), seed)
         batch_size = self.options.batch_size
         z = torch.randn(batch_size, G.latent_dim, device=real.device, generator=generator)
+        objective, recipe = self.bench.objective, self.bench.recipe
+        inputs = Inputs(real, z, objective.draw(real, generator))
+        generator_z = z.repeat(self.options.generator_batch_multiple, 1)
         return count_forwards(
-            self.bench.objective,
-            G,
-            D,
-            [make_optimizer(self.bench.recipe, network) for network in (G, D)],
-            real,
-            (z, z.repeat(self.options.generator_batch_multiple, 1)),
-            self.bench.objective.draw(real, generator),
+            objective,
+            (G, D),
+            (make_optimizer(recipe, G), make_optimizer(recipe, D)),
+            inputs,
+            inputs._replace(z=generator_z),
             self.options.precision,
         )
 
@@ -175,9 +176,7 @@ class CellTraining:
         means = {name: sum(column) / num_steps for name, column in columns.items()}
         self.counters.row = row | means | dict(zip(PROBES, probed, strict=True))
 
-    def _probe(
-        self, g_step: int, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
-    ) -> list[Tensor]:
+    def _probe(self, g_step: int, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]) -> Probes:
         device, layout = self.trace.device, memory_format(self.options)
         base, generator = self.streams.base, self.streams.generator
         # A stream of its own, on the CPU: the splits may lie there

@@ -1,19 +1,51 @@
-"""What a run looks like from inside, beyond what its steps return, measured at a thinned rate.
+"""Probes: what a run looks like from inside, besides what its steps return.
 
-Every probe stays on the device; the training loop copies them once per log interval."""
+Every probe stays on the device; the training loop copies the probes once per log interval."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from variants.objectives import full_precision
 
-PROBES = (
-    *("penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation", "clipped"),
-    *("d_loss_train", "d_loss_holdout"),
-)
-SATURATED = 1e-3  # how near to 0 or 1 a probability counts as saturated
+SATURATED = 1e-3  # distance to 0 or 1 at which a probability counts as saturated
+
+
+class Probes(NamedTuple):
+    """Scalars on the device; NaN for what the objective does not have."""
+
+    penalty: Tensor
+    """The penalty before its weight."""
+
+    slope: Tensor
+    """Mean of ‖∇D(x̂)‖₂ on random points x̂ between real and fake samples, for every objective."""
+
+    slope_std: Tensor
+    """Standard deviation of ‖∇D(x̂)‖₂."""
+
+    d_real_std: Tensor
+    """Standard deviation of the scores of real samples."""
+
+    d_fake_std: Tensor
+    """Standard deviation of the scores of fake samples."""
+
+    saturation: Tensor
+    """Share of the probabilities σ(s) of real and fake samples within SATURATED of 0 or 1."""
+
+    clipped: Tensor
+    """Share of the critic's weights at the bound that they are clipped to."""
+
+    d_loss_train: Tensor
+    """Loss of the critic on a fresh batch of the training split."""
+
+    d_loss_holdout: Tensor
+    """Loss of the critic on the held-out split, with the same fake samples and the same noise."""
+
+
+PROBES = Probes._fields
 
 
 def probe(
@@ -24,47 +56,64 @@ def probe(
     splits: tuple[Tensor, Tensor],
     z: Tensor,
     generator: torch.Generator,
-) -> list[Tensor]:
-    """PROBES of the state after a generator step, as scalars on the device. real (batch, *shape) is
-    the batch of its last critic step; splits are fresh batches of the training and of the held-out
-    split, for the critic has just been fitted to the other.
+) -> Probes:
+    """The probes of the state after a generator step, in full float32 whatever the precision of the
+    training. Buffers (vectors of spectral norm, averages of batch norm) are left as they were.
 
-    penalty: before its weight. slope, slope_std: mean and standard deviation of ‖∇D(x̂)‖₂ on random
-    points between real and fake samples, for every objective. d_real_std, d_fake_std: standard
-    deviation of the scores. saturation: the share of probabilities σ(s), of real and fake samples,
-    within SATURATED of 0 or 1. clipped: the share of the critic's weights at the bound that they
-    are clipped to. d_loss_train, d_loss_holdout: the critic's loss on the two splits with the same
-    fake samples and the same noise. What an objective does not have is NaN.
-
-    In full float32, whatever the training's precision; buffers (spectral norm's vectors, batch
-    norm's averages) are left as they were, so that looking changes nothing."""
-    buffers = [(buffer, buffer.clone()) for network in (G, D) for buffer in network.buffers()]
-    alpha = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device, generator=generator)
-    with full_precision(real):
+    real (batch, *shape): the batch of the last critic step. splits: fresh batches of the training
+    split and of the held-out split; the critic was just fitted to `real`. z (batch, latent_dim):
+    latents of the fake samples. generator: of the random points and of the noise."""
+    with _buffers_restored(G, D), full_precision(real):
         with torch.no_grad():
             fake = G(z)
-        x = (real + alpha * (fake - real)).requires_grad_()
-        (gradient,) = torch.autograd.grad(D(x).sum(), x)
-        slopes = gradient.flatten(1).norm(dim=1)
+        slopes = _slopes(D, real, fake, generator)
         noise = objective.draw(real, generator)
         penalty = objective.penalty(D, real, fake, noise)
-        penalty = torch.full_like(slopes[0], torch.nan) if penalty is None else penalty.detach()
         losses = [objective.d_loss(D, batch, fake, noise).detach() for batch in splits]
         with torch.no_grad():
-            scores = D(real), D(fake)
-    for buffer, before in buffers:
-        buffer.copy_(before)
-    nothing = torch.full_like(losses[0], torch.nan)
-    near = (torch.cat(scores).sigmoid() - 0.5).abs() > 0.5 - SATURATED
-    return [
-        penalty,
-        slopes.mean(),
-        slopes.std(),
-        *(score.std() for score in scores),
-        near.float().mean() if objective.sigmoid else nothing,
-        _share_clipped(D, objective.clip) if objective.clip is not None else nothing,
-        *losses,
-    ]
+            real_scores, fake_scores = D(real), D(fake)
+    nan = torch.full_like(losses[0], torch.nan)
+    saturation = clipped = nan
+    if objective.sigmoid:
+        saturation = _share_saturated(torch.cat([real_scores, fake_scores]))
+    if objective.clip is not None:
+        clipped = _share_clipped(D, objective.clip)
+    return Probes(
+        penalty=torch.full_like(slopes[0], torch.nan) if penalty is None else penalty.detach(),
+        slope=slopes.mean(),
+        slope_std=slopes.std(),
+        d_real_std=real_scores.std(),
+        d_fake_std=fake_scores.std(),
+        saturation=saturation,
+        clipped=clipped,
+        d_loss_train=losses[0],
+        d_loss_holdout=losses[1],
+    )
+
+
+@contextmanager
+def _buffers_restored(*networks: nn.Module) -> Iterator[None]:
+    buffers = [buffer for network in networks for buffer in network.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+
+
+def _slopes(D: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+    """‖∇D(x̂)‖₂ at one random point between each real sample and its fake one, (batch,)."""
+    shape = (len(real), *[1] * (real.dim() - 1))
+    alpha = torch.rand(shape, device=real.device, generator=generator)
+    x = (real + alpha * (fake - real)).requires_grad_()
+    (gradient,) = torch.autograd.grad(D(x).sum(), x)
+    return gradient.flatten(1).norm(dim=1)
+
+
+def _share_saturated(scores: Tensor) -> Tensor:
+    distance_to_half = (scores.sigmoid() - 0.5).abs()
+    return (distance_to_half > 0.5 - SATURATED).float().mean()
 
 
 def _share_clipped(D: nn.Module, clip: float) -> Tensor:
@@ -73,7 +122,8 @@ def _share_clipped(D: nn.Module, clip: float) -> Tensor:
 
 
 def layer_norms(network: nn.Module) -> dict[str, Tensor]:
-    """The norm of the last step's gradient of every parameter tensor, a scalar on the device, by
-    the parameter's name in the order of the layers."""
-    named = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-    return dict(zip(named, torch._foreach_norm(list(named.values())), strict=True))
+    """By the name of a parameter, in the order of the layers: the norm of the gradient of the last
+    step, a scalar on the device."""
+    gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+    norms = torch._foreach_norm(list(gradients.values()))
+    return dict(zip(gradients, norms, strict=True))

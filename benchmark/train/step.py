@@ -1,4 +1,4 @@
-"""One adversarial step: the critic's and the generator's, pure in their tensors, no device
+"""One adversarial step, of the critic and of the generator: pure in its tensors, without a device
 synchronisation."""
 
 from collections.abc import Callable
@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from variants.objectives import full_precision
+from variants.objectives import Critic, Noise, full_precision
 
-CRITIC = (
-    "d_loss",
-    "d_real",
-    "d_fake",
-    "d_grad_norm",
-)  # what a critic step returns: loss, mean scores, norm
-GENERATOR = ("g_loss", "g_grad_norm")  # what a generator step returns
-KIND = ("fused", "foreach", "capturable", "lr")  # what optimisers of one recipe may differ in
+# What a critic step returns: the loss, the mean scores and the norm of the gradient
+CRITIC = ("d_loss", "d_real", "d_fake", "d_grad_norm")
+# What a generator step returns
+GENERATOR = ("g_loss", "g_grad_norm")
+# In what the optimisers of one recipe may differ
+IMPLEMENTATION = ("fused", "foreach", "capturable", "lr")
+
+Tensors = dict[str, Tensor]  # parameters or buffers of a network, by name
+Gradients = tuple[Tensors, Tensor]  # gradients by name, and what the step returns
 
 
 def critic_step(
@@ -28,28 +29,20 @@ def critic_step(
     optimizer: torch.optim.Optimizer,
     real: Tensor,
     z: Tensor,
-    noise: tuple[Tensor, ...] | None,
+    noise: Noise,
     precision: str = "float32",
 ) -> Tensor:
     """One optimiser step of the critic on real samples (batch, *shape) and latents (batch,
-    latent_dim).
+    latent_dim). Returns CRITIC, (4,), detached and on the device.
 
-    Real and fake samples pass the critic separately, as batch norm asks. Returns CRITIC, (4,),
-    detached and on the device; a mean score is NaN where the loss does not ask for the scores of
-    those very samples."""
-    means = [torch.full((), torch.nan, device=real.device)] * 2
-
-    def critic(x: Tensor) -> Tensor:
-        scores = D(x).float()
-        if x is real or x is fake:
-            means[x is fake] = scores.detach().mean()
-        return scores
-
+    Real and fake samples pass the critic separately, as batch norm asks. A mean score is NaN if the
+    loss does not ask for the scores of these very samples."""
     with autocast(real, precision):
         with torch.no_grad():
             fake = G(z).float()
+        critic, means = _with_means(D, real, fake)
         loss = objective.d_loss(critic, real, fake, noise)
-    assert loss.dim() == 0, f"d_loss must be a scalar, not of shape {tuple(loss.shape)}"
+    _check_scalar(loss, "d_loss")
     with full_precision(real) if objective.float32_penalty else nullcontext():
         _update(optimizer, loss, D)
     norm = grad_norm(D)
@@ -64,47 +57,39 @@ def generator_step(
     optimizer: torch.optim.Optimizer,
     real: Tensor,
     z: Tensor,
-    noise: tuple[Tensor, ...] | None,
+    noise: Noise,
     precision: str = "float32",
 ) -> Tensor:
     """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns
     GENERATOR, (2,), detached and on the device."""
     with autocast(real, precision):
         loss = objective.g_loss(lambda x: D(x).float(), real, G(z).float(), noise)
-    assert loss.dim() == 0, f"g_loss must be a scalar, not of shape {tuple(loss.shape)}"
+    _check_scalar(loss, "g_loss")
     _update(optimizer, loss, G)
     return torch.stack([loss.detach(), grad_norm(G)])
 
 
-Tensors = dict[str, Tensor]  # parameters or buffers of a network, by name
-
-
 def critic_gradients(
     objective: Any, D: nn.Module, precision: str
-) -> Callable[
-    [Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None], tuple[Tensors, Tensor]
-]:
+) -> Callable[[Tensors, Tensors, Tensor, Tensor, Noise], Gradients]:
     """`critic_step` without its update, as a pure function for torch.compile and vmap: (parameters
     and buffers of D, real, fake, noise) -> the gradients, and CRITIC. Buffers are updated in place.
 
     Real and fake samples pass the critic separately here, too. Together they would be 3 % quicker,
-    but the gradient of a bias that cancels to zero would be rounding noise, which Adam makes steps
-    of full size of."""
+    but the gradient of a bias that cancels to zero would be rounding noise, of which Adam makes
+    steps of full size."""
 
     def loss(
-        params: Tensors, buffers: Tensors, real: Tensor, fake: Tensor, noise: Any
+        params: Tensors, buffers: Tensors, real: Tensor, fake: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor]:
-        means = [torch.full((), torch.nan, device=real.device)] * 2
+        def scores(x: Tensor) -> Tensor:
+            found: Tensor = functional_call(D, (params, buffers), (x,))
+            return found
 
-        def critic(x: Tensor) -> Tensor:
-            scores: Tensor = functional_call(D, (params, buffers), (x,)).float()
-            if x is real or x is fake:
-                means[x is fake] = scores.detach().mean()
-            return scores
-
+        critic, means = _with_means(scores, real, fake)
         with autocast(real, precision):
             value = objective.d_loss(critic, real, fake, noise)
-        assert value.dim() == 0, f"d_loss must be a scalar, not of shape {tuple(value.shape)}"
+        _check_scalar(value, "d_loss")
         return value, torch.stack([value.detach(), *means])
 
     return _with_norm(torch.func.grad(loss, has_aux=True))
@@ -112,24 +97,27 @@ def critic_gradients(
 
 def generator_gradients(
     objective: Any, G: nn.Module, D: nn.Module, precision: str
-) -> Callable[
-    [Tensors, Tensors, Tensors, Tensors, Tensor, Tensor, tuple[Tensor, ...] | None],
-    tuple[Tensors, Tensor],
-]:
-    """`generator_step` without its update, likewise: (parameters and buffers of G, of D, real, z,
-    noise) -> the gradients, and GENERATOR. The critic's parameters are constants."""
+) -> Callable[[Tensors, Tensors, Tensors, Tensors, Tensor, Tensor, Noise], Gradients]:
+    """`generator_step` without its update, as a pure function: (parameters and buffers of G, those
+    of D, real, z, noise) -> the gradients, and GENERATOR. The parameters of the critic are
+    constants."""
 
-    def loss(params: Tensors, buffers: Tensors, *rest: Any) -> tuple[Tensor, Tensor]:
-        of_critic, of_critic_buffers, real, z, noise = rest
+    def loss(
+        params: Tensors,
+        buffers: Tensors,
+        critic_params: Tensors,
+        critic_buffers: Tensors,
+        *inputs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        def critic(x: Tensor) -> Tensor:
+            scores: Tensor = functional_call(D, (critic_params, critic_buffers), (x,))
+            return scores.float()
+
+        real, z, noise = inputs
         with autocast(real, precision):
             fake = functional_call(G, (params, buffers), (z,)).float()
-            value = objective.g_loss(
-                lambda x: functional_call(D, (of_critic, of_critic_buffers), (x,)).float(),
-                real,
-                fake,
-                noise,
-            )
-        assert value.dim() == 0, f"g_loss must be a scalar, not of shape {tuple(value.shape)}"
+            value = objective.g_loss(critic, real, fake, noise)
+        _check_scalar(value, "g_loss")
         return value, value.detach().unsqueeze(0)
 
     return _with_norm(torch.func.grad(loss, has_aux=True))
@@ -138,8 +126,9 @@ def generator_gradients(
 def generate(
     G: nn.Module, precision: str, at_once: bool
 ) -> Callable[[Tensors, Tensors, Tensor], Tensor]:
-    """(parameters, buffers of G, z) -> fakes, without gradient. at_once: of several batches (K,
-    batch, latent_dim) in one pass; batch norm still normalises every batch by itself."""
+    """(parameters and buffers of G, z) -> fake samples, without gradient. at_once: of K batches of
+    latents (K, batch, latent_dim) in one pass; batch norm still normalises every batch by
+    itself."""
 
     @torch.no_grad()
     def fakes(params: Tensors, buffers: Tensors, z: Tensor) -> Tensor:
@@ -153,22 +142,42 @@ def generate(
     return fakes
 
 
-def _with_norm(
-    gradients: Callable[..., tuple[Tensors, Tensor]],
-) -> Callable[..., tuple[Tensors, Tensor]]:
-    def found(*args: Any) -> tuple[Tensors, Tensor]:
-        grads, values = gradients(*args)
-        norm = torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt()
-        return grads, torch.cat([values, norm.unsqueeze(0)])
+def _with_means(D: Critic, real: Tensor, fake: Tensor) -> tuple[Critic, list[Tensor]]:
+    """A critic that gives float32 scores, and the mean scores of `real` and `fake`, which are NaN
+    until the critic is called with these very tensors."""
+    means = [torch.full((), torch.nan, device=real.device)] * 2
 
-    return found
+    def critic(x: Tensor) -> Tensor:
+        scores = D(x).float()
+        if x is real:
+            means[0] = scores.detach().mean()
+        elif x is fake:
+            means[1] = scores.detach().mean()
+        return scores
+
+    return critic, means
+
+
+def _with_norm(gradients: Callable[..., Gradients]) -> Callable[..., Gradients]:
+    """Appends the norm of all gradients together to what the step returns."""
+
+    def with_norm(*args: Any) -> Gradients:
+        by_name, row = gradients(*args)
+        squares = torch.stack([gradient.square().sum() for gradient in by_name.values()])
+        norm = squares.sum().sqrt()
+        return by_name, torch.cat([row, norm.unsqueeze(0)])
+
+    return with_norm
+
+
+def _check_scalar(loss: Tensor, name: str) -> None:
+    assert loss.dim() == 0, f"{name} must be a scalar, not of shape {tuple(loss.shape)}"
 
 
 def grad_norm(network: nn.Module) -> Tensor:
     """The Euclidean norm of all parameter gradients of a network together."""
-    return torch.nn.utils.get_total_norm(
-        [p.grad for p in network.parameters() if p.grad is not None]
-    )
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
 
 
 def autocast(tensor: Tensor, precision: str) -> AbstractContextManager[Any]:
@@ -183,29 +192,33 @@ def set_precision(precision: str) -> None:
 
 
 def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch.optim.Optimizer:
-    """The recipe's optimiser for a network's parameters: "loop" over them, "fused" into one kernel
-    (RMSProp has none: one per operation), or "capturable" in a CUDA graph, with its rate on the
-    device. The same update, rounded apart."""
-    params, lr, options = list(network.parameters()), recipe.lr, {}
+    """The optimiser of a recipe for the parameters of a network. All kinds make the same update up
+    to rounding.
+
+    kind: "loop" goes over the parameters; "fused" is one kernel (RMSProp has none: one kernel per
+    operation); "capturable" can be captured in a CUDA graph and has its rate on the device."""
+    params = list(network.parameters())
+    is_quick = kind != "loop" or None
+    lr: float | Tensor = recipe.lr
+    options: dict[str, Any] = {}
     if kind == "capturable":
-        lr, options = torch.tensor(lr, device=params[0].device), {"capturable": True}
+        lr = torch.tensor(recipe.lr, device=params[0].device)
+        options = {"capturable": True}
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(
-            params, lr, tuple(recipe.betas), fused=kind != "loop" or None, **options
-        )
-    return torch.optim.RMSprop(params, lr, recipe.alpha, foreach=kind != "loop" or None, **options)
+        return torch.optim.Adam(params, lr, tuple(recipe.betas), fused=is_quick, **options)
+    return torch.optim.RMSprop(params, lr, recipe.alpha, foreach=is_quick, **options)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Continue from another optimiser's state_dict, whatever its kind. The rate stays this one's:
-    the recipe's, unless it is set before every step."""
+    """Continue from the state_dict of another optimiser of the recipe, whatever its kind. The rate
+    stays that of `optimizer`: the recipe's, unless it is set before every step."""
     if not state["state"]:
         return
-    own = optimizer.state_dict()["param_groups"]
-    groups = [
-        saved | {key: mine[key] for key in KIND if key in mine}
-        for saved, mine in zip(state["param_groups"], own, strict=True)
-    ]
+    groups = []
+    present = optimizer.state_dict()["param_groups"]
+    for saved, group in zip(state["param_groups"], present, strict=True):
+        kept = {key: group[key] for key in IMPLEMENTATION if key in group}
+        groups.append(saved | kept)
     optimizer.load_state_dict(state | {"param_groups": groups})
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from benchmark.explain import entries, runner
+from benchmark.explain.entries import REFERENCE
 from benchmark.explain.experiments import optimal_critic, penalty, value_surfaces
 from benchmark.explain.setup import ORIGINAL, choice, final, objectives
-from benchmark.report.chapters.explanation import REFERENCE
 
 SCORES = np.array([-8.0, -3.0, 0.0, 0.5, 2.0, 8.0])
 

@@ -5,10 +5,10 @@ import re
 import shutil
 
 from benchmark.explain import entries
+from benchmark.explain.entries import REFERENCE
 from benchmark.explain.experiments import saturation
 from benchmark.report import explain_page
 from benchmark.report.chapters import explanation
-from benchmark.report.chapters.explanation import REFERENCE
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_json
 from tests.helpers import synthetic

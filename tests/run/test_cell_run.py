@@ -25,7 +25,7 @@ import torch
 from benchmark.cli import main as cli
 from benchmark.errors import UserError
 from benchmark.machine import devices, memory
-from benchmark.matrix import files as matrix
+from benchmark.matrix import files as matrix_files
 from benchmark.matrix.cell import Cell, cell_from_spec
 from benchmark.matrix.expand import expand
 from benchmark.run import plan
@@ -216,7 +216,7 @@ def test_seeds_trained_as_a_stack_are_those_trained_alone(
         found = [*read_rows(folder / "steps.jsonl"), *read_rows(folder / "evals.jsonl")]
         return [row | {"train_seconds": 0.0} for row in found]
 
-    for cell in expand(matrix.read(path)[0]):
+    for cell in expand(matrix_files.read(path).matrix):
         assert last_status(run_cell(cell, tmp_path / "alone", "cpu")).execution.stack == 1
         alone = tmp_path / "alone" / "cells" / cell.key
         stacked = tmp_path / "tiny" / "cells" / cell.key
@@ -493,7 +493,7 @@ def cell(tmp_path: Path) -> Cell:
     """A cell that trains in a moment."""
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text())
-    (cell,) = expand(matrix.read(path)[0])
+    (cell,) = expand(matrix_files.read(path).matrix)
     return cell
 
 
@@ -522,7 +522,7 @@ def test_samples_that_are_not_finite_are_divergence(
 def test_what_cannot_be_measured_is_refused_before_training(tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text(matrix_text(evaluation="[evaluation]\nn = { points = 20_001 }"))
-    config, description = matrix.read(path)
+    config, description = matrix_files.read(path)
     cells = expand(config)
     record = matrix_record("tiny", description, config, cells)
     with pytest.raises(UserError, match="20001, but only 20000 points are held out") as caught:
@@ -542,7 +542,7 @@ def test_images_that_were_left_out_are_counted_and_named(
     texts = {"source": "", "licence": "", "split": "", "note": ""}
     dataset = SimpleNamespace(splits=splits, shape=(2,), modality="points", **texts)
     monkeypatch.setattr(prepare_module, "load_dataset", lambda choice: dataset)
-    config, description = matrix.read(tmp_path / "tiny.toml")
+    config, description = matrix_files.read(tmp_path / "tiny.toml")
     results = ResultSet(tmp_path / "results")
     prepare(results, matrix_record("tiny", description, config, [cell]), [cell], "cpu")
     (entry,) = [v for v in read_json(results.protocols_file).values() if isinstance(v, dict)]
@@ -572,20 +572,22 @@ def test_an_estimate_downloads_nothing(
 # Memory
 
 CUDA = (
-    "CUDA out of memory. Tried to allocate 1.95 GiB. GPU 0 has a total capacity of 14.57 GiB of which 1.58 GiB is free."
-    " Process 2493055 has 12.02 GiB memory in use. Including non-PyTorch memory, this process has 966.00 MiB memory in "
-    "use. Of the allocated memory 734.07 MiB is allocated by PyTorch, and 33.93 MiB is reserved by PyTorch but "
-    "unallocated. If reserved but unallocated memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True "
-    "to avoid fragmentation.  See documentation for Memory Management  "
+    "CUDA out of memory. Tried to allocate 1.95 GiB. GPU 0 has a total capacity of 14.57 GiB of "
+    "which 1.58 GiB is free. Process 2493055 has 12.02 GiB memory in use. Including non-PyTorch "
+    "memory, this process has 966.00 MiB memory in use. Of the allocated memory 734.07 MiB is "
+    "allocated by PyTorch, and 33.93 MiB is reserved by PyTorch but unallocated. If reserved but "
+    "unallocated memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True to avoid "
+    "fragmentation.  See documentation for Memory Management  "
     "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
 )
 
 
 def test_out_of_memory_names_the_sizes_and_what_to_change() -> None:
-    said = memory.out_of_memory(torch.OutOfMemoryError(CUDA), "cuda:0")
-    assert said == (
-        "out of memory on cuda:0: 1.95 GiB more asked for, 734.07 MiB in use by this process, 1.58 GiB of 14.57 GiB "
-        "free; try a smaller training.batch_size or width, precision = bf16, or fewer cells at a time (--jobs)"
+    message = memory.out_of_memory(torch.OutOfMemoryError(CUDA), "cuda:0")
+    assert message == (
+        "out of memory on cuda:0: 1.95 GiB more asked for, 734.07 MiB in use by this process, "
+        "1.58 GiB of 14.57 GiB free; try a smaller training.batch_size or width, precision = bf16, "
+        "or fewer cells at a time (--jobs)"
     )
     other = memory.out_of_memory(
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `f(h)`"), "cuda:0"

@@ -34,23 +34,17 @@ n = { points = 500, images = 200 }
 extractor = "classifier"
 log_every = 20
 """
-OWN = re.compile(  # what two runs of one cell may differ in: clocks, memory, environment
-    r".*(seconds|_ms|_mb|equal_time|memory)(:.*)?|device|torch|git_commit|resumes|warnings|started|attempt|updated"
+# What two runs of one cell may differ in: clocks, memory, environment
+OWN = re.compile(
+    r".*(seconds|_ms|_mb|equal_time|memory)(:.*)?"
+    r"|device|torch|git_commit|resumes|warnings|started|attempt|updated"
 )
 
 
 def command(root: Path, *arguments: str) -> list[str]:
-    run = [
-        sys.executable,
-        "-m",
-        "benchmark",
-        "run",
-        "--matrix",
-        str(root / "faulty.toml"),
-        "--device",
-        "cpu",
-    ]
-    return [*run, "--results", str(root), "--jobs", "2", *arguments]
+    options = ["--matrix", str(root / "faulty.toml"), "--results", str(root), "--device", "cpu"]
+    run = [sys.executable, "-m", "benchmark", "run"]
+    return [*run, *options, "--jobs", "2", *arguments]
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -69,7 +63,8 @@ def workers(driver: int) -> list[int]:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             if parent == driver and "spawn_main" in (folder / "cmdline").read_text():
                 found.append(int(folder.name))
-        except OSError:  # it has ended
+        except OSError:
+            # The process has ended
             continue
     return found
 
@@ -77,7 +72,8 @@ def workers(driver: int) -> list[int]:
 def time_of(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:  # its cell is done
+    except FileNotFoundError:
+        # The cell is done
         return 0.0
 
 
@@ -91,14 +87,13 @@ def tables(root: Path) -> dict[str, pd.DataFrame]:
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    frames = {
-        path.stem: pd.read_parquet(path) for path in (root / "faulty" / "tables").glob("*.parquet")
-    }
-    for name, frame in frames.items():  # summary and convergence name their clocks in rows
+    files = (root / "faulty" / "tables").glob("*.parquet")
+    frames = {path.stem: pd.read_parquet(path) for path in files}
+    # Summary and convergence name their clocks in rows
+    for name, frame in frames.items():
         clocked = frame.select_dtypes("str").isin(["equal_time", "seconds"]).any(axis=1)
-        frames[name] = frame.loc[~clocked, [c for c in frame if not OWN.fullmatch(c)]].reset_index(
-            drop=True
-        )
+        columns = [column for column in frame if not OWN.fullmatch(column)]
+        frames[name] = frame.loc[~clocked, columns].reset_index(drop=True)
     return frames
 
 
@@ -134,7 +129,8 @@ def test_a_matrix_killed_thirty_times_ends_with_the_tables_of_the_whole_one(
         time.sleep(chance.uniform(0, 3))
         found = workers(driver.pid) if driver.poll() is None else []
         saved = [time_of(path) for path in tmp_path.glob("faulty/cells/*/checkpoint.pt")]
-        if found and (chance.random() < 0.1 or max([0.0, *saved]) > struck):  # mostly in mid-cell
+        # Mostly in mid-cell
+        if found and (chance.random() < 0.1 or max([0.0, *saved]) > struck):
             victim = chance.choice(["worker", "worker", "driver", "both"])
             if victim == "both":
                 os.killpg(driver.pid, signal.SIGKILL)
@@ -144,7 +140,8 @@ def test_a_matrix_killed_thirty_times_ends_with_the_tables_of_the_whole_one(
             struck = time.time()
             if victim != "worker":
                 driver.wait(60)
-        if driver.poll() is not None:  # killed, or at its end with errors to retry
+        if driver.poll() is not None:
+            # Killed, or at its end with errors to retry
             driver = start(tmp_path, *arguments)
     driver.wait(600)
     assert start(tmp_path, "--retry-errors").wait(600) == 0, (tmp_path / "log").read_text()[-2000:]
@@ -161,14 +158,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1.5 MB."""
     path = tmp_path / "disk"
     path.mkdir()
-    if (
-        shutil.which("mount") is None
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(path)],
-            check=False,
-            capture_output=True,
-        ).returncode
-    ):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(path)]
+    has_mount = shutil.which("mount") is not None
+    if not has_mount or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small file system is not permitted here")
     yield path
     subprocess.run(["umount", "-l", str(path)], check=True)
@@ -190,21 +182,12 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_next_one_goes_on(
     assert ended.returncode == 2, ended.stderr
     assert "No space left on device" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
-    committed = {
-        p.parent.name
-        for p in small_disk.glob("faulty/cells/*/status.json")
-        if '"done"' in p.read_text()
-    }
+    files = [*small_disk.glob("faulty/cells/*/status.json")]
+    committed = [file for file in files if '"done"' in file.read_text()]
     assert 0 < len(committed) < 12
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
-    before = {
-        key: (small_disk / "faulty" / "cells" / key / "status.json").stat().st_mtime_ns
-        for key in committed
-    }
+    before = [file.stat().st_mtime_ns for file in committed]
     ended = subprocess.run(command(small_disk), check=False, timeout=600, **variables)
     assert ended.returncode == 0, ended.stderr
-    assert before == {
-        key: (small_disk / "faulty" / "cells" / key / "status.json").stat().st_mtime_ns
-        for key in before
-    }
+    assert before == [file.stat().st_mtime_ns for file in committed]
     assert_same_tables(whole, small_disk)

@@ -16,15 +16,13 @@ from torch import nn
 
 import variants
 from benchmark.train.build import make_networks, make_objective
-from benchmark.train.execution import iteration as module
-from benchmark.train.execution import matmul_pass as products_module
-from benchmark.train.execution import modes
+from benchmark.train.execution import matmul_pass, modes
 from benchmark.train.execution.cuda_graph import Graph, undone
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.stack import Stack
 from benchmark.train.inputs import Inputs
 from benchmark.train.loop import train, train_stack
-from benchmark.train.step import load_optimizer, make_optimizer
+from benchmark.train.step import generate, load_optimizer, make_optimizer
 from tests.helpers.cells import PLACES, small_cell
 from variants.architectures import BatchNorm, mlp
 from variants.objectives import Recipe, differentiate
@@ -114,11 +112,11 @@ def test_products_of_a_compiled_function(monkeypatch):
     """The larger ones go to oneDNN, those of a batch with one factor become one, and the numbers
     are the same."""
     seen = []
-    before = products_module.Pass.__call__
-    monkeypatch.setattr(products_module, "LEAST", 1000)
-    monkeypatch.setattr(products_module.Pass, "uuid", lambda self: None)  # not from torch's cache
+    before = matmul_pass.MatmulPass.__call__
+    monkeypatch.setattr(matmul_pass, "MIN_MULTIPLICATIONS", 1000)
+    monkeypatch.setattr(matmul_pass.MatmulPass, "uuid", lambda self: None)  # not from torch's cache
     monkeypatch.setattr(
-        products_module.Pass,
+        matmul_pass.MatmulPass,
         "__call__",
         lambda self, graph: (before(self, graph), seen.extend(graph.nodes)),
     )
@@ -129,7 +127,7 @@ def test_products_of_a_compiled_function(monkeypatch):
         return torch.addmm(bias, x, large) @ small, shared
 
     compiled = torch.compile(
-        three, dynamic=False, options={"post_grad_custom_post_pass": products_module.Pass(True)}
+        three, dynamic=False, options={"post_grad_custom_post_pass": matmul_pass.MatmulPass(True)}
     )
     x, large, small, bias = (
         torch.randn(32, 16),
@@ -305,15 +303,15 @@ def test_fakes_at_once_are_those_of_every_batch():
     )  # batches unlike one another
     parameters, buffers = dict(G.named_parameters()), dict(G.named_buffers())
     kept = [buffer.clone() for buffer in buffers.values()]
-    together = module.generate(G, "float32", at_once=True)(parameters, buffers, z)
+    together = generate(G, "float32", at_once=True)(parameters, buffers, z)
     one_by_one = torch.stack(
-        [module.generate(G, "float32", at_once=False)(parameters, buffers, batch) for batch in z]
+        [generate(G, "float32", at_once=False)(parameters, buffers, batch) for batch in z]
     )
     torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-5)
     assert all(map(torch.equal, buffers.values(), kept))
     assert (
         together[0]
-        - module.generate(G, "float32", at_once=False)(parameters, buffers, z.flatten(0, 1))[:16]
+        - generate(G, "float32", at_once=False)(parameters, buffers, z.flatten(0, 1))[:16]
     ).abs().max() > 1e-2
 
 
@@ -357,7 +355,7 @@ def test_undone_leaves_nothing(begun):
     if begun:
         iteration(inputs())
     before = copy.deepcopy([G.state_dict(), D.state_dict()])
-    with undone(iteration.both, iteration.optimizers):
+    with undone(iteration.trained, iteration.optimizers):
         iteration(inputs())
     for network, values in zip((G, D), before, strict=True):
         assert all(torch.equal(network.state_dict()[name], value) for name, value in values.items())
@@ -393,7 +391,7 @@ def test_a_graph_is_fed_new_inputs_and_leaves_the_networks_as_they_were(monkeypa
     }
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    graph = Graph(iteration._iterate, inputs(), iteration.both, iteration.optimizers)
+    graph = Graph(iteration._iterate, inputs(), iteration.trained, iteration.optimizers)
     assert all(torch.equal(networks[1].state_dict()[name], value) for name, value in before.items())
     for factor in (1.0, 2.0, 3.0):
         given = [Inputs(real * factor, z, noise) for real, z, noise in inputs()]

@@ -13,6 +13,7 @@ from benchmark.run.cell.samples import load_snapshot, save_generator
 from benchmark.store.layout import CellFolder
 from benchmark.train.build import make_networks, make_objective
 from benchmark.train.flops import count_forwards
+from benchmark.train.inputs import Inputs
 from benchmark.train.loop import train
 from benchmark.train.probes import PROBES, layer_norms, probe
 from benchmark.train.step import grad_norm, make_optimizer
@@ -115,16 +116,18 @@ def test_a_steps_cost_in_forward_passes_by_hand():
             return self.body(x).sum(1)
 
     G, D, objective = network(), Critic(), make_objective(Choice("lsgan"))
-    optimizers = [make_optimizer(objective.recipe, made) for made in (G, D)]
+    optimizers = tuple(make_optimizer(objective.recipe, network) for network in (G, D))
     real, z = torch.randn(4, 8), torch.randn(4, 8)
-    critic, generator = count_forwards(objective, G, D, optimizers, real, (z, z), None)
+    inputs = Inputs(real, z, None)
+    critic, generator = count_forwards(objective, (G, D), optimizers, inputs, inputs)
     assert (
         critic == 4 * (2 * (2 + 3) + 2) / 2
     )  # real and fake, forward and backward, and the generator's forward
     assert (
         generator == 4 * ((2 + 3) + (2 + 2)) / 2
     )  # the generator's; through the critic to its input, no weights
-    twice = count_forwards(objective, G, D, optimizers, real, (z, torch.randn(8, 8)), None)
+    larger = inputs._replace(z=torch.randn(8, 8))
+    twice = count_forwards(objective, (G, D), optimizers, inputs, larger)
     assert twice == (critic, 2 * generator)
 
 

@@ -15,6 +15,7 @@ from benchmark.train import loop as train_module
 from benchmark.train import step as step_module
 from benchmark.train.build import make_networks, make_objective, make_recipe
 from benchmark.train.data import device_data, make_dataset, open_batches
+from benchmark.train.execution import eager
 from benchmark.train.execution import iteration as module
 from benchmark.train.loop import train
 from benchmark.train.snapshot import quantise
@@ -29,13 +30,13 @@ def rows_of(cell):
 def recorded(cell, monkeypatch, count=12, device="cpu"):
     """The first real batches and latents that reach the critic steps of a cell."""
     seen = []
-    step = module.critic_step
+    step = eager.critic_step
 
     def recording(objective, G, D, optimizer, real, z, *rest):
         seen.append((real.clone(), z.clone(), [p.detach().clone() for p in D.parameters()]))
         return step(objective, G, D, optimizer, real, z, *rest)
 
-    monkeypatch.setattr(module, "critic_step", recording)
+    monkeypatch.setattr(eager, "critic_step", recording)
     for _ in train(cell, device):
         if len(seen) >= count:
             break
@@ -147,9 +148,9 @@ def test_linear_decay_ends_near_zero(monkeypatch):
 
 def test_generator_batch_multiple(monkeypatch):
     sizes = []
-    step = module.generator_step
+    step = eager.generator_step
     monkeypatch.setattr(
-        module,
+        eager,
         "generator_step",
         lambda *args: (sizes.append((len(args[4]), len(args[5]))), step(*args))[1],
     )

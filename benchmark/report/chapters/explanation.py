@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.drawing.save import Figure
-from benchmark.explain.entries import SUFFIXES, Entry, names, read
+from benchmark.explain.entries import REFERENCE, SUFFIXES, ExperimentEntry, names, read
 from benchmark.report.page import Chapter, Item
-from benchmark.store.code import ROOT
 
-REFERENCE = ROOT / "results" / "reference" / "explain"
 NOT_RUN = "No experiment has run: `ganbench explain` runs them, in minutes."
 FOUND = (
     "Not from these results: {} small exact experiments, {} of them run beside these results, the "
@@ -23,7 +21,7 @@ class Experiment(NamedTuple):
 
     folder: Path
     """The folder of its explain.json."""
-    entry: Entry
+    entry: ExperimentEntry
 
 
 def chapter(folder: Path) -> Chapter:

@@ -1,1 +1,1 @@
-"""How the steps of an iteration are executed: eager, compiled, captured, stacked."""
+"""How a training iteration is executed: eager, compiled, as a CUDA graph, or for a stack of seeds."""

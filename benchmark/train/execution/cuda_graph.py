@@ -1,9 +1,10 @@
-"""An iteration captured as a CUDA graph: one launch in the place of thousands."""
+"""An iteration captured as a CUDA graph: one launch replaces thousands."""
 
 import copy
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,87 +12,113 @@ from torch import Tensor, nn
 from benchmark.train.inputs import Inputs
 
 WARM_UP = 3  # iterations on a side stream before the capture, as torch asks for
+Iterate = Callable[[list[Inputs]], Tensor]
 
 
 class Graph:
-    """`graph(inputs)` is iterate(inputs) on the networks and optimisers that it was captured with,
-    which it left as they were. Its output is overwritten by the next call. What the iteration draws
-    by itself comes from torch's default stream, seeded between calls as ever; the optimisers must
-    be capturable."""
+    """`graph(inputs)` is iterate(inputs) on the networks and optimisers that the graph was captured
+    with. The capture leaves them as they were.
+
+    The next call overwrites the output. What networks draw by themselves comes from torch's default
+    stream, which is seeded between calls as without a graph. The optimisers must be capturable."""
 
     def __init__(
         self,
-        iterate: Callable[[list[Inputs]], Tensor],
+        iterate: Iterate,
         draws: list[Inputs],
-        networks: list[nn.Module],
+        networks: Sequence[nn.Module],
         optimizers: list[torch.optim.Optimizer],
     ) -> None:
-        self.static = [
-            Inputs(d.real.clone(), d.z.clone(), d.noise and tuple(n.clone() for n in d.noise))
-            for d in draws
-        ]
-        device = draws[0].real.device
-        gc.collect()  # not during the capture
+        self.device = draws[0].real.device
+        # Where the graph reads its inputs
+        self.static = [_cloned(inputs) for inputs in draws]
+        # Collect now, so that no garbage is collected during the capture
+        gc.collect()
         with undone(networks, optimizers):
-            aside, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
-            aside.wait_stream(current)
-            with torch.cuda.stream(aside):
-                for _ in range(WARM_UP):
-                    iterate(self.static)
-            current.wait_stream(aside)
+            self._warm_up(iterate)
+            # The gradients must be allocated in the memory of the graph
             for optimizer in optimizers:
-                optimizer.zero_grad(
-                    set_to_none=True
-                )  # the gradients' place is in the graph's memory
-            self.graph = torch.cuda.CUDAGraph()
-            torch.cuda.reset_peak_memory_stats(device)
-            before = torch.cuda.memory_allocated(device)
-            try:
-                with torch.cuda.graph(
-                    self.graph, capture_error_mode="thread_local"
-                ):  # a thread may be fetching data
-                    self.row = iterate(self.static)
-            finally:
-                torch.cuda.set_stream(current)  # a capture that fails would leave its own
-            self.memory_mb = (
-                torch.cuda.max_memory_allocated(device) - before
-            ) / 2**20  # a replay allocates nothing
-            self.gradients = [
-                (p, p.grad) for network in networks for _, p in network.named_parameters()
-            ]
-        torch.cuda.synchronize(device)
+                optimizer.zero_grad(set_to_none=True)
+            self._capture(iterate)
+            self.gradients: list[tuple[nn.Parameter, Tensor | None]] = []
+            for network in networks:
+                self.gradients += [(p, p.grad) for _, p in network.named_parameters()]
+        torch.cuda.synchronize(self.device)
+
+    def _warm_up(self, iterate: Iterate) -> None:
+        side_stream = torch.cuda.Stream(self.device)
+        current = torch.cuda.current_stream(self.device)
+        side_stream.wait_stream(current)
+        with torch.cuda.stream(side_stream):
+            for _ in range(WARM_UP):
+                iterate(self.static)
+        current.wait_stream(side_stream)
+
+    def _capture(self, iterate: Iterate) -> None:
+        current = torch.cuda.current_stream(self.device)
+        self.graph = torch.cuda.CUDAGraph()
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        try:
+            # Only this thread is captured: another one may be fetching data
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self.row = iterate(self.static)
+        finally:
+            # A capture that fails would leave its own stream
+            torch.cuda.set_stream(current)
+        # A replay allocates nothing
+        self.memory_mb = (torch.cuda.max_memory_allocated(self.device) - before) / 2**20
 
     def __call__(self, inputs: list[Inputs]) -> Tensor:
-        static, given = (
-            [tensor for each in part for tensor in each.tensors()] for part in (self.static, inputs)
-        )
-        torch._foreach_copy_(static, given)
+        torch._foreach_copy_(_tensors(self.static), _tensors(inputs))
         self.graph.replay()
-        for parameter, gradient in self.gradients:  # another graph's may have been there
+        # The gradients may be those of another graph
+        for parameter, gradient in self.gradients:
             parameter.grad = gradient
         return self.row
 
 
+def _cloned(inputs: Inputs) -> Inputs:
+    noise = inputs.noise
+    if noise:
+        noise = tuple(tensor.clone() for tensor in noise)
+    return Inputs(inputs.real.clone(), inputs.z.clone(), noise)
+
+
+def _tensors(draws: list[Inputs]) -> list[Tensor]:
+    return [tensor for inputs in draws for tensor in inputs.tensors()]
+
+
 @contextmanager
-def undone(networks: list[nn.Module], optimizers: list[torch.optim.Optimizer]) -> Iterator[None]:
-    """Whatever is done to networks and optimisers within is undone: in place, for a graph knows
+def undone(
+    networks: Sequence[nn.Module], optimizers: list[torch.optim.Optimizer]
+) -> Iterator[None]:
+    """Undoes what the block does to networks and optimisers: in place, because a graph knows the
     addresses."""
-    tensors = [
-        tensor.detach()
-        for network in networks
-        for _, tensor in (*network.named_parameters(), *network.named_buffers())
-    ]
+    tensors: list[Tensor] = []
+    for network in networks:
+        tensors += [parameter.detach() for _, parameter in network.named_parameters()]
+        tensors += [buffer.detach() for _, buffer in network.named_buffers()]
     before = [tensor.clone() for tensor in tensors]
-    states = [
-        {parameter: copy.deepcopy(kept) for parameter, kept in optimizer.state.items()}
-        for optimizer in optimizers
-    ]
+    states = [_copied_state(optimizer) for optimizer in optimizers]
     try:
         yield
     finally:
         for tensor, value in zip(tensors, before, strict=True):
             tensor.copy_(value)
         for optimizer, state in zip(optimizers, states, strict=True):
-            for parameter, kept in optimizer.state.items():
-                for key, value in kept.items():  # an optimiser begins with zeros
-                    value.copy_(state[parameter][key]) if parameter in state else value.zero_()
+            _restore_state(optimizer, state)
+
+
+def _copied_state(optimizer: torch.optim.Optimizer) -> dict[Tensor, dict[str, Any]]:
+    return {parameter: copy.deepcopy(kept) for parameter, kept in optimizer.state.items()}
+
+
+def _restore_state(optimizer: torch.optim.Optimizer, state: dict[Tensor, dict[str, Any]]) -> None:
+    """Restore an optimiser in place. A state that was not there before begins with zeros."""
+    for parameter, kept in optimizer.state.items():
+        for key, value in kept.items():
+            if parameter in state:
+                value.copy_(state[parameter][key])
+            else:
+                value.zero_()

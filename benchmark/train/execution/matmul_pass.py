@@ -1,6 +1,8 @@
-"""Matrix products of a compiled step on a CPU: one in the place of several that share a factor, and
-by oneDNN where that is quicker here. torch gives float32 ones to MKL, which can be half as fast on
-processors of another maker."""
+"""A pass over the matrix products of a compiled step on a CPU: products that share a factor become
+one, and oneDNN computes float32 products where it is quicker. torch gives them to MKL, which can be
+half as fast on processors that are not Intel's.
+
+Uses private parts of torch, so every compiled step is compared with an eager one."""
 
 import time
 from collections.abc import Callable
@@ -12,27 +14,32 @@ import torch
 from torch import Tensor
 from torch._inductor.custom_graph_pass import CustomGraphPass
 
-LEAST = 2**20  # multiplications of a product from which on the call's own cost is small
-GAIN = 1.15  # times as quick as torch's choice oneDNN must be
+# Multiplications from which on the cost of the call itself is small
+MIN_MULTIPLICATIONS = 2**20
+# oneDNN must be so many times as quick as torch's choice
+GAIN = 1.15
+TURNS = 15  # of timing both on a product
 ATEN = torch.ops.aten
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """a @ b + bias in float32 on a CPU, by oneDNN."""
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], "")
-    return found
+    """a @ b + bias in float32 on a CPU, by oneDNN. a: (m, n), b: (n, p), bias: (p,)."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], "")
+    return result
 
 
 @cache
 def onednn_pays() -> bool:
-    """Whether oneDNN is quicker than torch's choice by GAIN, in turn on a product of a usual
+    """Whether oneDNN is quicker than torch's choice by GAIN, in turns on a product of a usual
     size."""
     if not torch.backends.mkldnn.is_available():
         return False
     a, b = torch.ones(128, 512), torch.ones(512, 512)
-    return (
-        median(_seconds(lambda: a @ b) / _seconds(lambda: product(a, b)) for _ in range(15)) > GAIN
-    )
+    ratios = []
+    for _ in range(TURNS):
+        usual = _seconds(lambda: a @ b)
+        ratios.append(usual / _seconds(lambda: product(a, b)))
+    return median(ratios) > GAIN
 
 
 def _seconds(call: Callable[[], Tensor]) -> float:
@@ -42,53 +49,59 @@ def _seconds(call: Callable[[], Tensor]) -> float:
     return time.perf_counter() - started
 
 
-class Pass(CustomGraphPass):
-    """torch.compile's option post_grad_custom_post_pass: goes through the products of a compiled
-    graph."""
+class MatmulPass(CustomGraphPass):
+    """torch.compile's option post_grad_custom_post_pass."""
 
     def __init__(self, onednn: bool) -> None:
-        self.onednn = onednn  # gives it the larger ones in float32
+        """onednn: whether oneDNN computes the larger float32 products."""
+        self.onednn = onednn
 
     def uuid(self) -> Any:
-        # part of the key of torch's cache of compiled graphs
-        return f"ganbench products {LEAST} {self.onednn}"
+        """Part of the key of torch's cache of compiled graphs."""
+        return f"ganbench products {MIN_MULTIPLICATIONS} {self.onednn}"
 
     def __call__(self, graph: torch.fx.Graph) -> None:
         for node in graph.find_nodes(op="call_function", target=ATEN.bmm.default):
             _share(graph, node)
-        for target in (ATEN.mm.default, ATEN.addmm.default) if self.onednn else ():
-            for node in graph.find_nodes(op="call_function", target=target):
-                _hand_over(graph, node)
+        if self.onednn:
+            for target in (ATEN.mm.default, ATEN.addmm.default):
+                for node in graph.find_nodes(op="call_function", target=target):
+                    _hand_over(graph, node)
 
 
 def _share(graph: torch.fx.Graph, node: Any) -> None:
-    """(K, m, n) @ one (n, p) that was expanded, which is how vmap writes a layer's product, as
-    (K·m, n) @ (n, p)."""
+    """Replace (K, m, n) @ (K, n, p) by (K·m, n) @ (n, p) if the second factor is one matrix that was
+    expanded: so vmap writes the product of a layer."""
     a, b = node.args
-    if b.target is not ATEN.expand.default or (factor := b.args[0]).meta["val"].dim() != 2:
+    if b.target is not ATEN.expand.default:
         return
-    value, found = a.meta["val"], node.meta["val"]
+    factor = b.args[0]
+    if factor.meta["val"].dim() != 2:
+        return
+    value, result = a.meta["val"], node.meta["val"]
     with graph.inserting_before(node):
         flat = graph.call_function(ATEN.reshape.default, (a, [-1, value.shape[2]]))
         flat.meta["val"] = value.reshape(-1, value.shape[2])
         one = graph.call_function(ATEN.mm.default, (flat, factor))
-        one.meta["val"] = found.reshape(-1, found.shape[2])
-        new = graph.call_function(ATEN.reshape.default, (one, list(found.shape)))
+        one.meta["val"] = result.reshape(-1, result.shape[2])
+        new = graph.call_function(ATEN.reshape.default, (one, list(result.shape)))
     _replace(graph, node, new)
 
 
 def _hand_over(graph: torch.fx.Graph, node: Any) -> None:
-    """A float32 product of LEAST multiplications or more, with a row as bias or none, to oneDNN."""
-    *bias, a, b = node.args
+    """Give a float32 product of MIN_MULTIPLICATIONS or more to oneDNN, if its bias is a row or if
+    it has none."""
+    *biases, a, b = node.args
     left, right = a.meta["val"], b.meta["val"]
-    if left.dtype != torch.float32 or left.shape[0] * left.shape[1] * right.shape[1] < LEAST:
+    num_multiplications = left.shape[0] * left.shape[1] * right.shape[1]
+    if left.dtype != torch.float32 or num_multiplications < MIN_MULTIPLICATIONS:
         return
-    if not bias or (bias[0].meta["val"].dim() == 1 and not node.kwargs):
-        with graph.inserting_before(node):
-            new = graph.call_function(
-                torch.ops.ganbench.product.default, (a, b, bias[0] if bias else None)
-            )
-        _replace(graph, node, new)
+    bias = biases[0] if biases else None
+    if bias is not None and (bias.meta["val"].dim() != 1 or node.kwargs):
+        return
+    with graph.inserting_before(node):
+        new = graph.call_function(torch.ops.ganbench.product.default, (a, b, bias))
+    _replace(graph, node, new)
 
 
 def _replace(graph: torch.fx.Graph, node: torch.fx.Node, new: torch.fx.Node) -> None:

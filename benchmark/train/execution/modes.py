@@ -1,9 +1,13 @@
-"""The modes in which an iteration is executed."""
+"""The names of the ways to execute an iteration."""
 
-MODES = ("eager", "compiled", "graphed", "compiled_graphed")  # how an iteration is executed
-AUTO = {"cpu": "eager", "cuda": "graphed"}  # what `--execution auto` stands for, by kind of device
+MODES = ("eager", "compiled", "graphed", "compiled_graphed")
+# What `--execution auto` stands for, by kind of device
+AUTO = {"cpu": "eager", "cuda": "graphed"}
 
 
 def resolve(execution: str, device: str) -> str:
     """The mode that a value of `--execution` stands for on a device."""
-    return AUTO.get(device.partition(":")[0], "eager") if execution == "auto" else execution
+    if execution != "auto":
+        return execution
+    kind = device.partition(":")[0]
+    return AUTO.get(kind, "eager")

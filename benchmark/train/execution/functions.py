@@ -1,0 +1,118 @@
+"""An iteration by pure functions of parameters and buffers, which can be compiled, and mapped over
+the seeds of a stack."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.train.inputs import Inputs
+from benchmark.train.step import Tensors, critic_gradients, generate, generator_gradients
+
+BLOCK = 8  # critic steps whose fakes are generated in one pass, at most
+
+
+class Functions(NamedTuple):
+    """What the steps of an iteration call."""
+
+    critic: Callable[..., tuple[Tensors, Tensor]]
+    """As `critic_gradients` makes it."""
+
+    generator: Callable[..., tuple[Tensors, Tensor]]
+    """As `generator_gradients` makes it."""
+
+    fakes: Callable[..., Tensor]
+    """As `generate` makes it."""
+
+    fakes_at_once: bool
+    """Whether `fakes` takes the latents of several critic steps."""
+
+
+def make_functions(
+    objective: Any, networks: tuple[nn.Module, nn.Module], precision: str, fakes_at_once: bool
+) -> Functions:
+    """The functions of one seed, for the architecture of generator and critic."""
+    G, D = networks
+    return Functions(
+        critic_gradients(objective, D, precision),
+        generator_gradients(objective, G, D, precision),
+        generate(G, precision, fakes_at_once),
+        fakes_at_once,
+    )
+
+
+def over_seeds(functions: Functions) -> Functions:
+    """The functions of a stack: parameters, buffers and inputs have a seed axis in front."""
+    fakes = torch.func.vmap(functions.fakes)
+    if functions.fakes_at_once:
+        # The seed axis of latents and fakes stands behind the axis of the critic steps
+        fakes = torch.func.vmap(functions.fakes, in_dims=(0, 0, 1), out_dims=1)
+    return functions._replace(
+        critic=torch.func.vmap(functions.critic),
+        generator=torch.func.vmap(functions.generator),
+        fakes=fakes,
+    )
+
+
+def compile_functions(functions: Functions, options: dict[str, Any]) -> Functions:
+    """The functions compiled, each as one graph. options: of torch.compile."""
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function, dynamic=False, fullgraph=True, options=options)
+
+    return functions._replace(
+        critic=compiled(functions.critic),
+        generator=compiled(functions.generator),
+        fakes=compiled(functions.fakes),
+    )
+
+
+def iterate_by_functions(
+    objective: Any,
+    networks: Sequence[nn.Module],
+    optimizers: list[torch.optim.Optimizer],
+    functions: Functions,
+    draws: Iterable[Inputs],
+) -> Tensor:
+    """An iteration of one seed or of a stack. The arguments are those of `iterate_eagerly`, and so
+    is what it returns: (6,), or (S, 6) of a stack."""
+    G = _tensors(networks[0])
+    D = _tensors(networks[1])
+    *critic_inputs, generator_inputs = draws
+    critic_row = torch.empty(0)
+    for start in range(0, len(critic_inputs), BLOCK):
+        block = critic_inputs[start : start + BLOCK]
+        for inputs, fake in zip(block, _fakes(functions, G, block), strict=True):
+            gradients, critic_row = functions.critic(*D, inputs.real, fake, inputs.noise)
+            _apply(gradients, networks[1], optimizers[1])
+            objective.after_d_step(networks[1])
+    gradients, generator_row = functions.generator(*G, *D, *generator_inputs)
+    _apply(gradients, networks[0], optimizers[0])
+    return torch.cat([critic_row, generator_row], dim=-1)
+
+
+def _tensors(network: nn.Module) -> tuple[Tensors, Tensors]:
+    """Parameters and buffers by name; they share memory with the network."""
+    parameters = {name: p.detach() for name, p in network.named_parameters()}
+    return parameters, dict(network.named_buffers())
+
+
+def _fakes(
+    functions: Functions, G: tuple[Tensors, Tensors], block: list[Inputs]
+) -> Iterator[Tensor]:
+    """The fake samples of every critic step in a block; one by one they are made right before their
+    step."""
+    if not functions.fakes_at_once:
+        for inputs in block:
+            yield functions.fakes(*G, inputs.z)
+        return
+    fakes = functions.fakes(*G, torch.stack([inputs.z for inputs in block]))
+    for index in range(len(block)):
+        yield fakes[index]
+
+
+def _apply(gradients: Tensors, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for name, parameter in network.named_parameters():
+        parameter.grad = gradients[name]
+    optimizer.step()
