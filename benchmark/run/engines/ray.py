@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,6 +59,7 @@ from benchmark.run.engines.ray_node import (
     Flag,
     Sent,
     UnfitError,
+    drop_others,
     run_remotely,
     signatures,
 )
@@ -299,11 +300,3 @@ class Pool:
         if sent.names:
             drop_others(files, sent.names)
         return sent.event
-
-
-def drop_others(files: CellFolder, names: Collection[str]) -> None:
-    """Remove the files of a cell that are not among the names; its lock stays."""
-    for file in list(files.path.rglob("*")):
-        name = file.relative_to(files.path).as_posix()
-        if file.is_file() and file != files.lock and name not in names:
-            file.unlink()
