@@ -1,11 +1,10 @@
 """The Ray engine: a cell is a task that streams its events and its files; this process locks,
 writes and commits.
 
-Nodes share nothing with this process but Ray. They get the code of this process, what its `prepare`
-put into the measuring cache, and the checkpoint and rows of an unfinished cell. What a cell writes
-comes back at its start, at every checkpoint and at its end, so that a cell whose node is lost is
-resumed on another node. Every node has datasets of its own: a node without a dataset, or with other
-data under its name, does not run the cells of that dataset."""
+Nodes share nothing with this process but Ray. They get its code, its measuring cache, and the
+checkpoint and rows of an unfinished cell. What a cell writes comes back at its start, at every
+checkpoint and at its end, so that a cell whose node is lost is resumed on another node. Every node
+has datasets of its own: a node with other data does not run the cells of that dataset."""
 
 import os
 import sys
@@ -154,10 +153,8 @@ class Pool:
             wanted = f"{self.cpus:g} CPUs"
             if self.gpus:
                 wanted += f" and {self.gpus:g} GPUs"
-            print(
-                f"no node of the cluster has the {wanted} of a cell: waiting for one",
-                file=sys.stderr,
-            )
+            warning = f"no node of the cluster has the {wanted} of a cell: waiting for one"
+            print(warning, file=sys.stderr)
         return self.jobs or max(1, self.room)
 
     def start(self, task: Task) -> None:
