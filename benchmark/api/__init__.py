@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from benchmark.matrix.cell import Cell
     from benchmark.matrix.options import Matrix
     from benchmark.run.measure_again import Measured
-    from benchmark.run.session import Reporter, RunOptions, Summary
+    from benchmark.run.options import RunOptions
+    from benchmark.run.session import Reporter, Summary
     from benchmark.train.snapshot import Snapshot
 
 __all__ = [
@@ -53,7 +54,7 @@ _CLASSES = {
     "Cell": "benchmark.matrix.cell",
     "Matrix": "benchmark.matrix.options",
     "Results": "benchmark.api.results",
-    "RunOptions": "benchmark.run.session",
+    "RunOptions": "benchmark.run.options",
     "Snapshot": "benchmark.train.snapshot",
     "Summary": "benchmark.run.session",
 }
@@ -113,7 +114,8 @@ def run(
 
     options: the fields of RunOptions, such as only="seed=0", jobs=4, device="cuda", force=True.
     reporter: hears how the run goes; nothing is printed without one. Raises UserError."""
-    from benchmark.run.session import RunOptions, run_matrix
+    from benchmark.run.options import RunOptions
+    from benchmark.run.session import run_matrix
 
     return run_matrix(matrix, RunOptions(**options), Path(results), reporter)
 

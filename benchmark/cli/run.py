@@ -101,7 +101,8 @@ def run(
     """Run the cells of a matrix that are not finished; unfinished ones resume from their
     checkpoints."""
     from benchmark.cli.progress import Display, option_lines, plan_lines
-    from benchmark.run.session import RunOptions, Session
+    from benchmark.run.options import RunOptions
+    from benchmark.run.session import Session
 
     options = RunOptions(
         only=only,

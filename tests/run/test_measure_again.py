@@ -11,7 +11,8 @@ import pytest
 from benchmark.measure import points
 from benchmark.measure.protocol import FUNCTIONS
 from benchmark.run.measure_again import measure_again
-from benchmark.run.session import RunOptions, run_matrix
+from benchmark.run.options import RunOptions
+from benchmark.run.session import run_matrix
 from benchmark.store.files import read_rows
 from benchmark.store.layout import ResultSet
 from tests.conftest import Ended, matrix_text
