@@ -1,6 +1,7 @@
 """Numbers, names and errors as text for people: pages, figures and the terminal use the same."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,12 @@ def listed(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """`68 done, 2 diverged`."""
+    parts = [f"{n} {status}" for status, n in Counter(counts).most_common()]
+    return ", ".join(parts) or "no cells"
 
 
 def plural(n: int, noun: str) -> str:

@@ -126,7 +126,7 @@ def merge(
     they are."""
     from benchmark.store.files import check_writable
     from benchmark.store.merge import merge as merge_folders
-    from benchmark.store.overview import counted
+    from benchmark.text import counted
 
     merged = merge_folders(folders, check_writable(into, "--into"), prefer_first)
     for text in merged.notes:

@@ -12,9 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.store.overview import GONE, CellState, Overview, Reader, counted
+from benchmark.store.overview import GONE, CellState, Overview, Reader
 from benchmark.store.schema import RunStatus
-from benchmark.text import duration
+from benchmark.text import counted, duration
 
 LISTED = 20  # cells of one status and reason that are listed one by one
 COLOURS: dict[str, str] = {"done": "green", "diverged": "yellow", "error": "red", "timeout": "red"}

@@ -24,8 +24,8 @@ from benchmark.store.code import CodeHashes
 from benchmark.store.files import check_writable
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
-from benchmark.store.overview import counted
 from benchmark.store.schema import MatrixFile, RunStatus
+from benchmark.text import counted
 
 RESULTS = Path("results/runs")
 

@@ -189,12 +189,10 @@ class Reader:
         stale = False
         if status.status != RunStatus.MISSING:
             stale = self.hashes.is_stale(status, entry.evaluation_hash, entry.spec)
-        state = _state_of(entry, status, stale)
-        if status.status.is_finished and self.hashes.is_measured_by_other_code(
+        by_other_code = status.status.is_finished and self.hashes.is_measured_by_other_code(
             status, entry.modality
-        ):
-            state = replace(state, measurements_stale=True)
-        return state
+        )
+        return _state_of(entry, status, stale=stale, measurements_stale=by_other_code)
 
     def _expected(self, cells: list[CellState]) -> dict[str, float]:
         """Seconds of a whole cell by group: the median of its finished cells, otherwise of what its
@@ -210,13 +208,7 @@ class Reader:
         return {group: median(seconds) for group, seconds in {**will_take, **took}.items()}
 
 
-def counted(counts: dict[str, int]) -> str:
-    """`68 done, 2 diverged`."""
-    parts = [f"{n} {status}" for status, n in Counter(counts).most_common()]
-    return ", ".join(parts) or "no cells"
-
-
-def _state_of(entry: Entry, status: Status, stale: bool) -> CellState:
+def _state_of(entry: Entry, status: Status, *, stale: bool, measurements_stale: bool) -> CellState:
     """The state that a status describes; what no clock or counter can be is left out."""
     clocks = {name: _number(getattr(status, name)) for name in WALL_CLOCKS}
     g_steps, train_seconds = _number(status.g_steps), clocks["train_seconds"]
@@ -233,7 +225,7 @@ def _state_of(entry: Entry, status: Status, stale: bool) -> CellState:
         reason=_line(status.reason),
         warnings=[_line(text) or "" for text in status.warnings],
         stale=stale,
-        measurements_stale=False,
+        measurements_stale=measurements_stale,
         progress=1.0 if status.status == RunStatus.DONE else progress,
         checkpoint=False,
         resumes=status.resumes,
