@@ -113,6 +113,11 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
+def described(error: BaseException, longest: int = 500) -> str:
+    """The type and the text of an error on one line, the text at most so many characters long."""
+    return f"{type(error).__name__}: {one_line(error)[:longest]}"
+
+
 def escaped(value: object) -> str:
     """Text as Markdown shows it: on one line, and without a character that is read as markup."""
     line = " ".join(str(value).splitlines())

@@ -208,7 +208,7 @@ def _where_run(status: Status, environment: Environment) -> dict[str, Any]:
 
 
 def _all(names: list[str | None]) -> str | None:
-    """What a cell ran on: "A + B", a name of its own, once it was resumed on another one."""
+    """What a cell ran on: "A + B" once it was resumed on another one."""
     return " + ".join(name for name in dict.fromkeys(names) if name) or None
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -24,7 +24,7 @@ from benchmark.run.events import (
     Task,
 )
 from benchmark.run.ownership import write_end
-from benchmark.run.queue import Queue
+from benchmark.run.queue import InFlight, Queue
 from benchmark.run.signals import allow_open_files, collected_signals
 from benchmark.store.clocks import seconds_spent
 from benchmark.store.layout import ResultSet
@@ -36,31 +36,7 @@ LOOK_EVERY = 1.5  # seconds between two looks at the cells of other runs
 GRACE = 20.0  # seconds that cells have to save a checkpoint when the run ends early
 RETRIES = 3  # of a cell whose node was lost
 FAILURES = (RunStatus.ERROR, RunStatus.TIMEOUT)
-
 StackSize = Callable[[Cell, int, int], int]
-
-
-@dataclass
-class InFlight:
-    """A cell that was handed out."""
-
-    task: Task
-    group: str
-
-    place: int
-    """Number of the place in the pool; the cells of a stack share one."""
-
-    num_stacked: int
-    """Number of cells in the stack."""
-
-    since: float | None = None
-    """When the time of the cell began to count."""
-
-    has_begun: bool = False
-    """Whether the cell was heard of, so that its folder may have changed."""
-
-    progress: float = 0.0
-    """Share of the training budget that is spent."""
 
 
 def no_stacks(cell: Cell, waiting: int, share: int) -> int:
@@ -170,9 +146,9 @@ class Driver:
             del self.in_flight[event.key]
         match event:
             case Started():
-                self._start_clock(cell)
+                cell.start_clock()
             case Running():
-                self._start_clock(cell)
+                cell.start_clock()
                 cell.has_begun, cell.progress = True, event.status.progress or 0.0
                 self.on_news(News(event))
             case Ended():
@@ -184,10 +160,6 @@ class Driver:
                 self._end_run(event.reason)
             case Lost():
                 self._handle_loss(cell, event)
-
-    def _start_clock(self, cell: InFlight) -> None:
-        if cell.since is None:
-            cell.since = time.monotonic()
 
     def _finish(self, cell: InFlight, event: Ended) -> None:
         if event.status.status.is_finished:

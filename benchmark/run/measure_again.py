@@ -15,7 +15,7 @@ from benchmark.matrix.options import Evaluation
 from benchmark.matrix.select import selected
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, protocol_id
-from benchmark.run.cell.cell_run import described, eval_rows
+from benchmark.run.cell.rows import eval_rows
 from benchmark.run.cell.samples import load_snapshot
 from benchmark.run.prepare import prepare
 from benchmark.store.clocks import timestamp
@@ -24,6 +24,7 @@ from benchmark.store.files import SCHEMA, append_rows, read_rows, write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import alone, held
 from benchmark.store.schema import Entry, MatrixFile, RunStatus, Status
+from benchmark.text import described
 
 SAME = 1e-6  # relative difference up to which two values of one metric are equal
 SCHEDULE_OPTIONS = ("schedule", "log_every")  # they take effect during training alone

@@ -1,8 +1,11 @@
-"""The order in which cells run: the longest first, by what cells of their group took."""
+"""The order in which cells run: the longest first, by what cells of their group took. And the cells
+that were handed out."""
 
+import time
 from bisect import insort
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from statistics import median
 from typing import Any, NamedTuple
@@ -19,6 +22,34 @@ def learned(statuses: Iterable[tuple[dict[str, Any], Status]]) -> dict[str, floa
         if status.status.is_finished:
             seconds[group_of(spec)].append(seconds_spent(status))
     return {group: median(values) for group, values in seconds.items()}
+
+
+@dataclass
+class InFlight:
+    """A cell that was handed out."""
+
+    task: Task
+    group: str
+
+    place: int
+    """Number of the place in the pool; the cells of a stack share one."""
+
+    num_stacked: int
+    """Number of cells in the stack."""
+
+    since: float | None = None
+    """When the time of the cell began to count."""
+
+    has_begun: bool = False
+    """Whether the cell was heard of, so that its folder may have changed."""
+
+    progress: float = 0.0
+    """Share of the training budget that is spent."""
+
+    def start_clock(self) -> None:
+        """Count the time of the cell from now on, unless it counts already."""
+        if self.since is None:
+            self.since = time.monotonic()
 
 
 class Rank(NamedTuple):

@@ -70,8 +70,10 @@ class CodeHashes:
         return status.measuring_code != self._measuring[modality]
 
     def training(self, cell: Cell | Spec) -> str | None:
-        """The hash of the code that would train a cell now; None if the file of a variant is
-        gone."""
+        """The hash of the code that would train a cell now; None if the file of a variant is gone,
+        and for the spec of a later version."""
+        if isinstance(cell, Spec) and cell.is_of_a_later_version:
+            return None
         chosen = variants_of(cell)
         if chosen not in self._training:
             try:

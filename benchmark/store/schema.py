@@ -95,6 +95,11 @@ class Spec(Record):
     key: str | None = None
     """Key of the cell."""
 
+    @property
+    def is_of_a_later_version(self) -> bool:
+        """Whether a variant is described by fields that this version does not know."""
+        return any(axis.model_extra for axis in (self.objective, self.architecture, self.dataset))
+
     def cell(self) -> Cell:
         """The cell. Raises KeyError, TypeError or ValueError for the spec of another version."""
         return cell_from_spec({"norm": "auto", **self.plain()})

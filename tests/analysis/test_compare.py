@@ -240,9 +240,9 @@ def test_the_objectives_of_two_sets_are_one_family(
     assert frame["p_holm"].tolist() == pytest.approx([objectives * 2 / 252] * objectives)
     assert set(frame["verdict"]) == {verdict}
     if verdict == "not separated":
-        assert (
-            frame["why"].iloc[0]
-            == "p = 0.0079 is the lowest 5 seeds can reach, 7 comparisons ask for 0.0071, 6 seeds could"
+        assert frame["why"].iloc[0] == (
+            "p = 0.0079 is the lowest 5 seeds can reach, "
+            "7 comparisons ask for 0.0071, 6 seeds could"
         )
 
 
@@ -297,7 +297,8 @@ def test_other_training_options_are_refused_by_name(plain: tables.Tables, tmp_pa
     (second / "matrix.json").write_text(text.replace('"lr": 0.001', '"lr": 0.002'))
     with pytest.raises(
         UserError,
-        match=r"nonsaturating / mlp / gaussians8 .* in b than in a: recipe.lr is 0.001 against 0.002",
+        match=r"nonsaturating / mlp / gaussians8 .* in b than in a: "
+        r"recipe.lr is 0.001 against 0.002",
     ):
         sets(plain, second)
     for option, same in (
@@ -377,8 +378,13 @@ def test_the_page_says_who_won_and_escapes_names(tmp_path: Path) -> None:
     )
     assert cells_of(first)[4].strip() == "12.8, 1 diverged"  # IQM of 10.25, 12.25, 13.25, 14.25
     assert {path.name for path in (tmp_path / "out").rglob("*.*")} == {
-        "compare.md", "compare.csv", "compare.html", "curves.png", "curves.svg", "curves.csv",
-    }  # fmt: skip
+        "compare.md",
+        "compare.csv",
+        "compare.html",
+        "curves.png",
+        "curves.svg",
+        "curves.csv",
+    }
 
     class Sources(HTMLParser):
         found: list[str] = []

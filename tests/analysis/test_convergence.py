@@ -17,10 +17,18 @@ def cells_of(*runs: dict) -> pd.DataFrame:
     """One row per run: 100 batches of 10, a generator step each five batches, a second per
     generator step."""
     common = {
-        "dataset": "digits", "architecture": "dcgan", "objective": "wgan", "status": "done", "device": "cpu",
-        "samples_seen": 1000.0, "g_steps": 20.0, "train_seconds": 20.0, "batch_size": 10.0,
-        "forwards_per_d_step": 40.0, "forwards_per_g_step": 30.0,
-    }  # fmt: skip
+        "dataset": "digits",
+        "architecture": "dcgan",
+        "objective": "wgan",
+        "status": "done",
+        "device": "cpu",
+        "samples_seen": 1000.0,
+        "g_steps": 20.0,
+        "train_seconds": 20.0,
+        "batch_size": 10.0,
+        "forwards_per_d_step": 40.0,
+        "forwards_per_g_step": 30.0,
+    }
     cells = pd.DataFrame([{"key": f"cell{i}", **common, **run} for i, run in enumerate(runs)])
     return cells.assign(forwards=convergence.forwards(cells, cells))
 
@@ -54,9 +62,12 @@ def test_area_is_geometric_for_a_primary_metric_and_arithmetic_for_others():
     ] == pytest.approx(10**0.5)
     covered = convergence.measured(evals_of([0.0, 8.0, 4.0], metric=COVERED))
     assert covered.loc["cell0"].to_dict() == {
-        f"{COVERED}:final": 4, f"{COVERED}:best": 8, f"{COVERED}:area": 5, f"{COVERED}:best_g_step": 5,
+        f"{COVERED}:final": 4,
+        f"{COVERED}:best": 8,
+        f"{COVERED}:area": 5,
+        f"{COVERED}:best_g_step": 5,
         f"{COVERED}:final_g_step": 10,
-    }  # fmt: skip
+    }
 
 
 def test_area_weighs_by_samples_and_does_not_ask_for_an_order():

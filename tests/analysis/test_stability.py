@@ -99,14 +99,26 @@ TRACES = {
     "modes 2 to 1": (points(modes_covered=[0, 0, 1, 2, 1, 1, 1]), "collapsed", 400),
     "few modes before the most": (points(modes_covered=[0, 0, 0, 1, 2, 4, 8]), "ok", None),
     "sits on four of eight modes": (
-        points(modes_covered=[0, 1, 4, 4, 4, 4, 4], high_quality=[0, 0.1, 0.4, 0.6, 0.9, 0.9, 0.9]), "collapsed", 300,
+        points(modes_covered=[0, 1, 4, 4, 4, 4, 4], high_quality=[0, 0.1, 0.4, 0.6, 0.9, 0.9, 0.9]),
+        "collapsed",
+        300,
     ),
-    "sits on five": (points(modes_covered=[0, 1, 5, 5, 5], high_quality=[0, 0.1, 0.4, 0.6, 0.9]), "ok", None),
+    "sits on five": (
+        points(modes_covered=[0, 1, 5, 5, 5], high_quality=[0, 0.1, 0.4, 0.6, 0.9]),
+        "ok",
+        None,
+    ),
     "two modes, mostly off them": (
-        points(modes_covered=[0, 1, 2, 2, 2], high_quality=[0, 0.1, 0.4, 0.4, 0.4]), "ok", None,
+        points(modes_covered=[0, 1, 2, 2, 2], high_quality=[0, 0.1, 0.4, 0.4, 0.4]),
+        "ok",
+        None,
     ),
     # late collapse
-    "StudioGAN's LSGAN, 66.7 to 330.9": (Run([400, 90, 66.7, 130, 150, 330.9]), "late collapse", 400),
+    "StudioGAN's LSGAN, 66.7 to 330.9": (
+        Run([400, 90, 66.7, 130, 150, 330.9]),
+        "late collapse",
+        400,
+    ),
     "StudioGAN's WGAN-GP, 25.9 to 29.5": (Run([400, 60, 25.9, 27, 29.5]), "ok", None),
     "no evaluation at step 0": (Run([90, 66.7, 330.9], first=100), "late collapse", 300),
     "doubles near the floor": (Run([33, 12, 4, 1.29, 2.7]), "ok", None),
@@ -118,23 +130,43 @@ TRACES = {
     "was never good": (Run([33, 20, 25, 29]), "ok", None),
     "a hole at the end": (Run([33, 6, 20, 25, np.nan]), "late collapse", 200),
     # saturated
-    "critic sure of every sample": (Run([33, 25, 20, 20], saturation=from_row(8, 0.97, 0.3)), "saturated", 270),
+    "critic sure of every sample": (
+        Run([33, 25, 20, 20], saturation=from_row(8, 0.97, 0.3)),
+        "saturated",
+        270,
+    ),
     "one row in ten less sure": (
-        Run([33, 25, 20, 20], saturation=np.where(np.arange(20) % 10 == 5, 0.8, 0.97)), "saturated", 30,
+        Run([33, 25, 20, 20], saturation=np.where(np.arange(20) % 10 == 5, 0.8, 0.97)),
+        "saturated",
+        30,
     ),
     "one row in five less sure": (
-        Run([33, 25, 20, 20], saturation=np.where(np.arange(20) % 5 == 3, 0.8, 0.97)), "ok", None,
+        Run([33, 25, 20, 20], saturation=np.where(np.arange(20) % 5 == 3, 0.8, 0.97)),
+        "ok",
+        None,
     ),
     "85 % sure": (Run([33, 25, 20, 20], saturation=from_row(8, 0.85, 0.3)), "ok", None),
     "sure in the last fifth": (Run([33, 25, 20, 20], saturation=from_row(16, 1, 0.3)), "ok", None),
-    "sure in the last third": (Run([33, 25, 20, 20], saturation=from_row(13, 1, 0.3)), "saturated", 420),
+    "sure in the last third": (
+        Run([33, 25, 20, 20], saturation=from_row(13, 1, 0.3)),
+        "saturated",
+        420,
+    ),
     "sure, 0.12 of the way left": (Run([33, 20, 4], saturation=1), "saturated", 30),
     "sure, 0.09 of the way left": (Run([33, 20, 3], saturation=1), "ok", None),
     "sure, with the generator at its goal": (Run(saturation=1), "ok", None),
     "no sigmoid": (Run([33, 25, 20, 20], saturation=np.nan), "ok", None),
     # vanishing
-    "generator's norm falls to 0.0008": (Run([33, 25, 20, 20], g_grad_norm=from_row(9, 8e-4)), "vanishing", 300),
-    "generator's norm falls to 0.0012": (Run([33, 25, 20, 20], g_grad_norm=from_row(9, 1.2e-3)), "ok", None),
+    "generator's norm falls to 0.0008": (
+        Run([33, 25, 20, 20], g_grad_norm=from_row(9, 8e-4)),
+        "vanishing",
+        300,
+    ),
+    "generator's norm falls to 0.0012": (
+        Run([33, 25, 20, 20], g_grad_norm=from_row(9, 1.2e-3)),
+        "ok",
+        None,
+    ),
     "no gradient from the first row": (Run([33, 25, 20, 20], g_grad_norm=8e-6), "vanishing", 30),
     "little gradient from the first row": (Run([33, 25, 20, 20], g_grad_norm=1.2e-5), "ok", None),
     "critic's norm falls": (Run([33, 25, 20, 20], d_grad_norm=from_row(9, 1e-4)), "ok", None),
@@ -147,7 +179,11 @@ TRACES = {
     "flat, but trained at its first evaluation": (Run([3, 3.1, 3], first=100), "ok", None),
     "one picture from the start": (Run(also={COPIES: [0.9, 1, 1, 0.7, 0.6, 0.6, 1]}), "stuck", 0),
     # the first rule that holds
-    "collapses, then lacks gradients": (Run([33, 3, 30, 30, 30], g_grad_norm=from_row(9, 1e-4)), "late collapse", 200),
+    "collapses, then lacks gradients": (
+        Run([33, 3, 30, 30, 30], g_grad_norm=from_row(9, 1e-4)),
+        "late collapse",
+        200,
+    ),
     "copies at no better FID": (Run([33, 33, 33], also={COPIES: [0, 0.9, 0.9]}), "collapsed", 100),
     # not judged
     "still running": (Run([33, 34, 35], status="running"), None, None),
@@ -156,7 +192,7 @@ TRACES = {
     "no failure, but no final": (Run([33, 18, 12, 6, np.nan]), None, None),
     "a hole before the final": (Run([33, 18, np.nan, 6, 5]), "ok", None),
     "no evaluation, exploding": (Run([], g_grad_norm=from_row(10, 5000)), "exploding", 330),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -232,9 +268,13 @@ def test_categories_are_as_good_as_text():
 
 def test_indices_by_hand():
     rows = {
-        "g_grad_norm": from_row(15, 0.5, 2.0), "d_grad_norm": np.arange(1, 21), "slope": from_row(16, 3.0),
-        "saturation": np.arange(20) / 20, "d_loss_train": 1.0, "d_loss_holdout": from_row(17, 2.0, 1.0),
-    }  # fmt: skip
+        "g_grad_norm": from_row(15, 0.5, 2.0),
+        "d_grad_norm": np.arange(1, 21),
+        "slope": from_row(16, 3.0),
+        "saturation": np.arange(20) / 20,
+        "d_loss_train": 1.0,
+        "d_loss_holdout": from_row(17, 2.0, 1.0),
+    }
     row = judge(Run([32, 16, 2, 4], **rows)).iloc[0]
     assert row["regret"] == 2
     assert row["g_grad_decay"] == 0.25  # 0.5 over the last 5 rows, 2 over the first 3

@@ -367,7 +367,10 @@ def test_not_finite_numbers_and_nulls_are_read_as_they_stand(tmp_path):
     first, second, third, last = (
         tmp_path / "cells" / key / "evals.jsonl" for key in keys(tmp_path)
     )
-    row = '{"samples_seen": 0, "metric": "swd_2k", "value": %s, "stderr": null, "protocol": "aaaaaaaa", "other": [1]}\n'
+    row = (
+        '{"samples_seen": 0, "metric": "swd_2k", "value": %s, "stderr": null, '
+        '"protocol": "aaaaaaaa", "other": [1]}\n'
+    )
     first.write_text("")
     second.write_text(
         "".join(row % value for value in ("NaN", "Infinity", "-Infinity", "7", "1e999"))
@@ -388,10 +391,15 @@ DAMAGE = [
     "[1]\n",
     "\udcff\n",
 ]
-DAMAGE += [f'{{"samples_seen": {x}, "metric": {y}, "protocol": {z}, "value": 1}}\n' for x, y, z in (
-    ("null", '"swd_2k"', '"aaaaaaaa"'), ("NaN", '"swd_2k"', '"aaaaaaaa"'), ("1", "null", '"aaaaaaaa"'),
-    ("1", '"swd_2k"', "null"),
-)]  # fmt: skip
+DAMAGE += [
+    f'{{"samples_seen": {x}, "metric": {y}, "protocol": {z}, "value": 1}}\n'
+    for x, y, z in (
+        ("null", '"swd_2k"', '"aaaaaaaa"'),
+        ("NaN", '"swd_2k"', '"aaaaaaaa"'),
+        ("1", "null", '"aaaaaaaa"'),
+        ("1", '"swd_2k"', "null"),
+    )
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -415,20 +423,52 @@ def planted(**changes) -> dict:
 ODD = {
     "cells as a table": ("matrix.json", {"cells": {}}, "cells: Input should be a valid list"),
     "a cell as text": ("matrix.json", {"cells": ["a"]}, r"cells\.0: Input should be"),
-    "no modality": ("matrix.json", planted(modality=None), r"cells\.0\.modality: Input should be a valid string"),
+    "no modality": (
+        "matrix.json",
+        planted(modality=None),
+        r"cells\.0\.modality: Input should be a valid string",
+    ),
     "no spec": ("matrix.json", planted(spec=None), r"cells\.0\.spec: "),
     "a path as key": ("matrix.json", planted(key="../../x"), "'../../x' is not a plain file name"),
-    "the folder above as key": ("matrix.json", planted(key=".."), r"'\.\.' is not a plain file name"),
+    "the folder above as key": (
+        "matrix.json",
+        planted(key=".."),
+        r"'\.\.' is not a plain file name",
+    ),
     "no key": ("matrix.json", planted(key=""), "'' is not a plain file name"),
-    "a key twice": ("matrix.json", {"cells": lambda cells: cells + cells[:1]}, "'nonsaturating-mlp.*' occurs twice"),
+    "a key twice": (
+        "matrix.json",
+        {"cells": lambda cells: cells + cells[:1]},
+        "'nonsaturating-mlp.*' occurs twice",
+    ),
     "no config": ("matrix.json", {"config": None}, "config: Input should be a valid dictionary"),
-    "a target as text": ("matrix.json", {"targets": {"gaussians8": "low"}}, r"targets\.gaussians8: .* valid number"),
-    "a number as reference": ("matrix.json", {"reference": 1}, "reference: Input should be a valid string"),
-    "no floor": ("protocols.json", {"gaussians8": {"protocol": "a"}}, r"gaussians8\.floor: Field required"),
-    "a floor as text": ("protocols.json", {"gaussians8": {"protocol": "a", "floor": {"x": "y"}}}, r"floor\.x"),
-    "no versions": ("cells/*/environment.json", {"versions": None}, "versions: Input should be a valid dictionary"),
+    "a target as text": (
+        "matrix.json",
+        {"targets": {"gaussians8": "low"}},
+        r"targets\.gaussians8: .* valid number",
+    ),
+    "a number as reference": (
+        "matrix.json",
+        {"reference": 1},
+        "reference: Input should be a valid string",
+    ),
+    "no floor": (
+        "protocols.json",
+        {"gaussians8": {"protocol": "a"}},
+        r"gaussians8\.floor: Field required",
+    ),
+    "a floor as text": (
+        "protocols.json",
+        {"gaussians8": {"protocol": "a", "floor": {"x": "y"}}},
+        r"floor\.x",
+    ),
+    "no versions": (
+        "cells/*/environment.json",
+        {"versions": None},
+        "versions: Input should be a valid dictionary",
+    ),
     "a seed as text": ("cells/*/spec.json", {"seed": "0"}, "seed: Input should be a valid integer"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("oddity", ODD)
@@ -488,6 +528,7 @@ def test_a_folder_without_a_matrix_is_the_users_mistake(tmp_path):
 
 
 def test_a_report_needs_no_torch():
-    modules = "benchmark.stats.comparisons, benchmark.analysis.tables, benchmark.report.report, benchmark.report.compare_page"
+    names = ("stats.comparisons", "analysis.tables", "report.report", "report.compare_page")
+    modules = ", ".join(f"benchmark.{name}" for name in names)
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,9 +1,9 @@
-"""A results folder as the run path writes it, with numbers a test can work out by hand. No
-training, no torch."""
+"""A result set as the run path writes it, with numbers a test can work out by hand. No training."""
 
 import json
 import zlib
 from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,19 @@ OBJECTIVES = (
 )
 GROUPS = (("gaussians8", "mlp"), ("digits", "dcgan"))
 METRICS = {
-    "gaussians8": {"swd_2k": 0.1, "modes_covered_2k": 8.0, "high_quality_2k": 0.9, "reverse_kl_2k": 0.2},
+    "gaussians8": {
+        "swd_2k": 0.1,
+        "modes_covered_2k": 8.0,
+        "high_quality_2k": 0.9,
+        "reverse_kl_2k": 0.2,
+    },
     "digits": {
-        "fid_classifier_750": 24.0, "kid_classifier_750": 0.01, "precision_classifier_750": 0.8,
+        "fid_classifier_750": 24.0,
+        "kid_classifier_750": 0.01,
+        "precision_classifier_750": 0.8,
         "duplicates_classifier_750": 0.01,
     },
-}  # fmt: skip
+}
 Curve = Callable[[str, str, int, int], float]  # objective, metric, seed, evaluation -> value
 LAYERS = {
     "G": ("net.0.weight", "net.2.weight"),
@@ -57,95 +64,175 @@ def gradients(objective: str, network: str, depth: int, seed: int, i: int) -> fl
     return float(0.5 ** (len(LAYERS[network]) - 1 - depth) * (1 + 0.1 * seed))
 
 
-def write(
-    folder: Path,
-    *,
-    objectives: Iterable[str] = OBJECTIVES,
-    groups: Iterable[tuple[str, str]] = GROUPS,  # (dataset, architecture)
-    seeds: Iterable[int] = range(5),
-    evaluations: int = 6,
-    curve: Curve = learning,
-    status: Mapping[
-        tuple[str, str, int], str
-    ] = {},  # (objective, dataset or architecture, seed) -> done unless given
-    collapsed: Container[
-        tuple[str, str, int]
-    ] = (),  # (objective, architecture, seed): 90 % duplicates in the end
-    protocol: Mapping[
-        tuple[str, int], str
-    ] = {},  # (dataset, seed) -> protocol, "aaaaaaaa" unless given
-    seconds: Mapping[
-        str, float
-    ] = {},  # objective -> training seconds per evaluation, 2 unless given
-    every: Mapping[str, int] = {},  # objective -> generator steps per evaluation, 100 unless given
-    reference: str | None = "nonsaturating",
-    targets: Mapping[str, float] = {},  # dataset -> the matrix's own target
-    steps: int = 30,
-    probes: Callable[
-        [str, int, int], Mapping[str, Any]
-    ] = lambda objective, seed, i: {},  # over fields of steps row i
-    layer: Callable[
-        [str, str, int, int, int], float
-    ] = gradients,  # objective, network, depth, seed, evaluation
-    fields: Callable[
-        [str, int], Mapping[str, Any]
-    ] = lambda objective, seed: {},  # over fields of status.json
-    older: bool = False,  # as written before there were layers.jsonl, NEW_PROBES and NEW_STATUS
-    samples: bool = True,
-) -> Path:
-    """Write results/runs/MATRIX into `folder`; an evaluation every 6400 samples, a row of steps
-    every 20 generator steps. What is not done has half of the evaluations."""
+def no_probes(objective: str, seed: int, i: int) -> Mapping[str, Any]:
+    return {}
+
+
+def no_fields(objective: str, seed: int) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is planted: the options of `write`."""
+
+    objectives: Iterable[str] = OBJECTIVES
+    groups: Iterable[tuple[str, str]] = GROUPS
+    """(dataset, architecture)."""
+    seeds: Iterable[int] = range(5)
+    evaluations: int = 6
+    curve: Curve = learning
+    status: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+    """(objective, dataset or architecture, seed) -> done unless given."""
+    collapsed: Container[tuple[str, str, int]] = ()
+    """(objective, architecture, seed): 90 % duplicates in the end."""
+    protocol: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """(dataset, seed) -> protocol, "aaaaaaaa" unless given."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """objective -> training seconds per evaluation, 2 unless given."""
+    every: Mapping[str, int] = field(default_factory=dict)
+    """objective -> generator steps per evaluation, 100 unless given."""
+    reference: str | None = "nonsaturating"
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """dataset -> the matrix's own target."""
+    steps: int = 30
+    """Rows of steps.jsonl."""
+    probes: Callable[[str, int, int], Mapping[str, Any]] = no_probes
+    """objective, seed, i -> fields that replace those of steps row i."""
+    layer: Callable[[str, str, int, int, int], float] = gradients
+    """objective, network, depth, seed, evaluation -> gradient norm."""
+    fields: Callable[[str, int], Mapping[str, Any]] = no_fields
+    """objective, seed -> fields that replace those of status.json."""
+    older: bool = False
+    """As written before there were layers.jsonl, NEW_PROBES and NEW_STATUS."""
+    samples: bool = True
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of a plan."""
+
+    plan: Plan
+    objective: str
+    architecture: str
+    dataset: str
+    seed: int
+
+    @property
+    def status(self) -> str:
+        by_dataset = self.plan.status.get((self.objective, self.dataset, self.seed), "done")
+        return self.plan.status.get((self.objective, self.architecture, self.seed), by_dataset)
+
+    @property
+    def done(self) -> int:
+        """Evaluations that are done: half of them for what is not done."""
+        evaluations = self.plan.evaluations
+        return evaluations if self.status == "done" else evaluations // 2
+
+    @property
+    def pace(self) -> float:
+        return self.plan.seconds.get(self.objective, 2.0)
+
+    @property
+    def step(self) -> int:
+        return self.plan.every.get(self.objective, 100)
+
+    @property
+    def protocol(self) -> str:
+        return self.plan.protocol.get((self.dataset, self.seed), "aaaaaaaa")
+
+    def value(self, metric: str, i: int) -> float:
+        """The value of an evaluation."""
+        is_collapsed = (self.objective, self.architecture, self.seed) in self.plan.collapsed
+        if is_collapsed and metric == "duplicates_classifier_750" and i == self.done - 1:
+            return 0.9
+        return self.plan.curve(self.objective, metric, self.seed, i)
+
+    def evals(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "samples_seen": 6400 * (i + 1),
+                "g_steps": self.step * (i + 1),
+                "train_seconds": self.pace * (i + 1),
+                "n": 750,
+                "metric": name,
+                "value": self.value(name, i),
+                "stderr": None,
+                "protocol": self.protocol,
+            }
+            for i in range(self.done)
+            for name in METRICS[self.dataset]
+        ]
+
+    def steps(self) -> list[dict[str, Any]]:
+        rows = []
+        for i in range(self.plan.steps):
+            is_last = i + 1 == self.plan.steps
+            row = _step(self.objective, self.seed, 20 * i, self.status, is_last)
+            row |= self.plan.probes(self.objective, self.seed, i)
+            rows.append(_without(row, NEW_PROBES if self.plan.older else ()))
+        return rows
+
+    def layers(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "g_step": self.step * (i + 1),
+                "network": network,
+                "layer": name,
+                "depth": depth,
+                "grad_norm": self.plan.layer(self.objective, network, depth, self.seed, i),
+            }
+            for i in range(self.done)
+            for network, names in LAYERS.items()
+            for depth, name in enumerate(names)
+        ]
+
+    def write(self, path: Path, entry: dict[str, Any]) -> None:
+        """Write the cell's folder."""
+        path.mkdir(parents=True, exist_ok=True)
+        append_rows(path / "evals.jsonl", self.evals())
+        append_rows(path / "steps.jsonl", self.steps())
+        if not self.plan.older:
+            append_rows(path / "layers.jsonl", self.layers())
+        if self.plan.samples:
+            for i in range(self.done):
+                file = path / f"samples/{self.step * (i + 1):06d}.npz"
+                _samples(file, self.dataset, self.seed, i)
+        _finish(path, entry, self)
+
+
+def write(folder: Path, **options: Any) -> Path:
+    """Write results/runs/MATRIX into `folder`. options: the fields of `Plan`.
+
+    An evaluation every 6400 samples, a row of steps every 20 generator steps. What is not done has
+    half of the evaluations."""
+    plan = Plan(**options)
     cells = []
+    groups = list(plan.groups)
     for dataset, architecture in groups:
-        for objective in objectives:
-            for seed in seeds:
-                how = status.get(
-                    (objective, architecture, seed), status.get((objective, dataset, seed), "done")
-                )
+        for objective in plan.objectives:
+            for seed in plan.seeds:
+                run = Run(plan, objective, architecture, dataset, seed)
                 entry = _entry(objective, architecture, dataset, seed)
                 cells.append(entry)
-                if how == "missing":
-                    continue
-                path = folder / "cells" / entry["key"]
-                path.mkdir(parents=True, exist_ok=True)
-                done = evaluations if how == "done" else evaluations // 2
-                pace, step = seconds.get(objective, 2.0), every.get(objective, 100)
-                planted = (
-                    {("duplicates_classifier_750", done - 1): 0.9}
-                    if (objective, architecture, seed) in collapsed
-                    else {}
-                )
-                mark = protocol.get((dataset, seed), "aaaaaaaa")
-                append_rows(path / "evals.jsonl", [
-                    {"samples_seen": 6400 * (i + 1), "g_steps": step * (i + 1), "train_seconds": pace * (i + 1),
-                     "n": 750, "metric": name, "value": planted.get((name, i)) or curve(objective, name, seed, i),
-                     "stderr": None, "protocol": mark}
-                    for i in range(done) for name in METRICS[dataset]
-                ])  # fmt: skip
-                rows = [_step(objective, seed, 20 * i, how, i + 1 == steps) for i in range(steps)]
-                rows = [{**row, **probes(objective, seed, i)} for i, row in enumerate(rows)]
-                dropped = NEW_PROBES if older else ()
-                append_rows(
-                    path / "steps.jsonl",
-                    [{k: v for k, v in row.items() if k not in dropped} for row in rows],
-                )
-                if not older:
-                    append_rows(path / "layers.jsonl", [
-                        {"g_step": step * (i + 1), "network": network, "layer": name, "depth": depth,
-                         "grad_norm": layer(objective, network, depth, seed, i)}
-                        for i in range(done) for network, names in LAYERS.items() for depth, name in enumerate(names)
-                    ])  # fmt: skip
-                if samples:
-                    for i in range(done):
-                        _samples(path / f"samples/{step * (i + 1):06d}.npz", dataset, seed, i)
-                _finish(path, entry, how, done, pace, step, mark, older, fields(objective, seed))
-    write_json(folder / "matrix.json", {
-        "name": folder.name, "description": "A synthetic matrix.", "hash": "0123abcd",
+                if run.status != "missing":
+                    run.write(folder / "cells" / entry["key"], entry)
+    matrix = {
+        "name": folder.name,
+        "description": "A synthetic matrix.",
+        "hash": "0123abcd",
         "config": {"training": {"batch_size": 64}, "evaluation": {"n": 750}},
-        "reference": reference, "targets": dict(targets), "cells": cells,
-    })  # fmt: skip
+        "reference": plan.reference,
+        "targets": dict(plan.targets),
+        "cells": cells,
+    }
+    write_json(folder / "matrix.json", matrix)
     write_json(folder / "protocols.json", {dataset: _protocol(dataset) for dataset, _ in groups})
     return folder
+
+
+def _without(row: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def _choice(label: str) -> Choice:
@@ -166,15 +253,21 @@ def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[s
     }
     spec |= {"seed": seed, "training": training}
     return {
-        "key": key_of(spec), "objective": objective, "architecture": architecture, "dataset": dataset,
-        "modality": "images" if dataset == "digits" else "points", "seed": seed, "evaluation_hash": "e0", "spec": spec,
-    }  # fmt: skip
+        "key": key_of(spec),
+        "objective": objective,
+        "architecture": architecture,
+        "dataset": dataset,
+        "modality": "images" if dataset == "digits" else "points",
+        "seed": seed,
+        "evaluation_hash": "e0",
+        "spec": spec,
+    }
 
 
-def _finish(
-    path: Path, entry: dict[str, Any], how: str, done: int, pace: float, step: int, protocol: str, older: bool,
-    fields: Mapping[str, Any],
-) -> None:  # fmt: skip
+def _finish(path: Path, entry: dict[str, Any], run: Run) -> None:
+    """Write spec.json, environment.json and status.json."""
+    is_diverged = run.status == "diverged"
+    g_steps = run.step * run.done
     spec = {
         **entry["spec"],
         "key": entry["key"],
@@ -183,37 +276,66 @@ def _finish(
         "code": "c0de",
     }
     write_json(path / "spec.json", spec)
-    write_json(path / "environment.json", {
-        "python": "3.11.9", "platform": "Linux x86_64", "versions": {"torch": "2.14.1"}, "device": "Synthetic CPU",
-        "threads": 1, "git": {"commit": "0123456789abcdef", "dirty": None},
-    })  # fmt: skip
-    status = {
-        "status": how, "reason": "d_loss is NaN" if how == "diverged" else None,
-        "onset": step * done + 50 if how == "diverged" else None, "samples_seen": 6400 * done, "g_steps": step * done,
-        "train_seconds": pace * done, "eval_seconds": 1.0, "other_seconds": 0.5, "peak_memory_mb": 300.0,
-        "parameters": {"generator": 1000, "discriminator": 900}, "device": "cpu", "precision": "float32",
-        "layout": "contiguous",
-        "recipe": {"optimizer": "adam", "lr": 2e-4}, "norm": "batch", "protocol": protocol, "code": "c0de",
-        "evaluation_hash": "e0", "forwards_per_d_step": 400.0, "forwards_per_g_step": 300.0, "reference_ms": 20.0,
-        "reference_mb": 64.0,
-    }  # fmt: skip
-    dropped = NEW_STATUS if older else ()
     write_json(
-        path / "status.json", {**{k: v for k, v in status.items() if k not in dropped}, **fields}
+        path / "environment.json",
+        {
+            "python": "3.11.9",
+            "platform": "Linux x86_64",
+            "versions": {"torch": "2.14.1"},
+            "device": "Synthetic CPU",
+            "threads": 1,
+            "git": {"commit": "0123456789abcdef", "dirty": None},
+        },
     )
+    status = {
+        "status": run.status,
+        "reason": "d_loss is NaN" if is_diverged else None,
+        "onset": g_steps + 50 if is_diverged else None,
+        "samples_seen": 6400 * run.done,
+        "g_steps": g_steps,
+        "train_seconds": run.pace * run.done,
+        "eval_seconds": 1.0,
+        "other_seconds": 0.5,
+        "peak_memory_mb": 300.0,
+        "parameters": {"generator": 1000, "discriminator": 900},
+        "device": "cpu",
+        "precision": "float32",
+        "layout": "contiguous",
+        "recipe": {"optimizer": "adam", "lr": 2e-4},
+        "norm": "batch",
+        "protocol": run.protocol,
+        "code": "c0de",
+        "evaluation_hash": "e0",
+        "forwards_per_d_step": 400.0,
+        "forwards_per_g_step": 300.0,
+        "reference_ms": 20.0,
+        "reference_mb": 64.0,
+    }
+    status = _without(status, NEW_STATUS if run.plan.older else ())
+    write_json(path / "status.json", status | dict(run.plan.fields(run.objective, run.seed)))
 
 
 def _step(objective: str, seed: int, g_step: int, how: str, last: bool) -> dict[str, Any]:
     wave = 1 + 0.1 * np.sin(g_step / 50 + seed)
     return {
-        "g_step": g_step, "samples_seen": 64 * g_step, "d_loss": float("nan") if last and how == "diverged" else -wave,
-        "g_loss": wave, "d_real": wave, "d_fake": -wave, "d_grad_norm": 0.5 * wave,
+        "g_step": g_step,
+        "samples_seen": 64 * g_step,
+        "d_loss": float("nan") if last and how == "diverged" else -wave,
+        "g_loss": wave,
+        "d_real": wave,
+        "d_fake": -wave,
+        "d_grad_norm": 0.5 * wave,
         "g_grad_norm": 0.1 * wave * np.exp(-g_step / 300),
-        "penalty": 0.1 if "gp" in objective else None, "slope": wave if "gp" in objective else 5 * wave,
-        "slope_std": 0.2 * wave, "d_real_std": 0.4 * wave, "d_fake_std": 0.3 * wave,
+        "penalty": 0.1 if "gp" in objective else None,
+        "slope": wave if "gp" in objective else 5 * wave,
+        "slope_std": 0.2 * wave,
+        "d_real_std": 0.4 * wave,
+        "d_fake_std": 0.3 * wave,
         "saturation": 0.05 if objective in ("minimax", "nonsaturating") else float("nan"),
-        "clipped": 0.6 if objective == "wgan" else float("nan"), "d_loss_train": -wave, "d_loss_holdout": 0.05 - wave,
-    }  # fmt: skip
+        "clipped": 0.6 if objective == "wgan" else float("nan"),
+        "d_loss_train": -wave,
+        "d_loss_holdout": 0.05 - wave,
+    }
 
 
 def _samples(path: Path, dataset: str, seed: int, i: int) -> None:
@@ -233,14 +355,23 @@ def _samples(path: Path, dataset: str, seed: int, i: int) -> None:
 def _protocol(dataset: str) -> dict[str, Any]:
     images = dataset == "digits"
     return {
-        "protocol": "aaaaaaaa", "parts": {"n_real": 750, "n_fake": 750, "split": "holdout"},
-        "dataset": {"source": "scikit-learn" if images else "generated", "licence": "CC BY 4.0",
-                    "split": "60/40 by seed 0", "note": "https://example.org/digits" if images else "",
-                    "content_hash": "feedbeef", "n_train": 1000, "n_holdout": 750,
-                    "shape": [1, 8, 8] if images else [2]},
-        "extractor": {"name": "classifier", "weights_sha256": "abcd1234", "accuracy": 0.985} if images else None,
+        "protocol": "aaaaaaaa",
+        "parts": {"n_real": 750, "n_fake": 750, "split": "holdout"},
+        "dataset": {
+            "source": "scikit-learn" if images else "generated",
+            "licence": "CC BY 4.0",
+            "split": "60/40 by seed 0",
+            "note": "https://example.org/digits" if images else "",
+            "content_hash": "feedbeef",
+            "n_train": 1000,
+            "n_holdout": 750,
+            "shape": [1, 8, 8] if images else [2],
+        },
+        "extractor": {"name": "classifier", "weights_sha256": "abcd1234", "accuracy": 0.985}
+        if images
+        else None,
         "floor": dict(METRICS[dataset]),
-    }  # fmt: skip
+    }
 
 
 def edit(path: Path, **changes: Any) -> None:

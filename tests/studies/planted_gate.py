@@ -42,10 +42,10 @@ from benchmark.store.code import ROOT
 
 # of the reruns
 SEEDS = {str(seed) for seed in range(5)}
-TRAIN = "benchmark/train/loop.py"
+TRAIN = "benchmark/train"
 OBJECTIVES = "variants/objectives"
-D_STEPS = "d_steps = objective.d_steps(g_step)"
-RECIPE = "objective, recipe = make_objective(cell.objective), make_recipe(cell)"
+D_STEPS = "d_steps, real = objective.d_steps(g_step), torch.empty(0)"
+RECIPE = "return Workbench(dataset, make_objective(cell.objective), make_recipe(cell))"
 WEIGHT = "penalty_weight: float = 10.0"
 CLIPPED = "parameters: list[Tensor] = list(D.parameters())"
 FAST = "minimax|nonsaturating|lsgan|wgan"
@@ -62,10 +62,19 @@ class Plant:
     old: str
     new: str
 
+    def planted(self, root: Path) -> str:
+        """The file in a checkout, with the plant. Raises ValueError where the words are not there,
+        or more than once."""
+        source = (root / self.file).read_text()
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.file} no longer says {self.old!r}, once")
+        return source.replace(self.old, self.new)
+
 
 def with_rate(factor: str) -> str:
     """The words RECIPE, with a learning rate that many times as large."""
-    return f"{RECIPE}\n    recipe = replace(recipe, lr={factor} * recipe.lr)"
+    recipe = f"replace(make_recipe(cell), lr={factor} * make_recipe(cell).lr)"
+    return RECIPE.replace("make_recipe(cell)", recipe)
 
 
 PLANTS = {
@@ -93,35 +102,35 @@ PLANTS = {
     "one_critic_step": Plant(
         what="critic steps 5 → 1",
         only="objective=wgan|wgan_gp|wgan_fdgp",
-        file=TRAIN,
+        file=f"{TRAIN}/inputs.py",
         old=D_STEPS,
-        new="d_steps = 1",
+        new="d_steps, real = 1, torch.empty(0)",
     ),
     "frozen_norm": Plant(
         what="generator's batch norm left in evaluation mode after sampling",
         only=f"dataset=digits objective={FAST}",
-        file=TRAIN,
+        file=f"{TRAIN}/snapshot.py",
         old="self.G.train()",
         new="self.G.eval()",
     ),
     "lr_half": Plant(
         what="learning rate × 0.5",
         only=f"objective={FAST}",
-        file=TRAIN,
+        file=f"{TRAIN}/build.py",
         old=RECIPE,
         new=with_rate("0.5"),
     ),
     "four_critic_steps": Plant(
         what="critic steps 5 → 4",
         only="objective=wgan|wgan_gp",
-        file=TRAIN,
+        file=f"{TRAIN}/inputs.py",
         old=D_STEPS,
-        new=f"{D_STEPS} - 1",
+        new="d_steps, real = objective.d_steps(g_step) - 1, torch.empty(0)",
     ),
     "lr_0.8": Plant(
         what="learning rate × 0.8",
         only=f"objective={FAST}",
-        file=TRAIN,
+        file=f"{TRAIN}/build.py",
         old=RECIPE,
         new=with_rate("0.8"),
     ),
@@ -136,9 +145,7 @@ def train(name: str, out: Path) -> None:
     shutil.rmtree(code, ignore_errors=True)
     for folder in ("benchmark", "variants"):
         shutil.copytree(ROOT / folder, code / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    source = (code / plant.file).read_text()
-    assert source.count(plant.old) == 1, f"{name}: {plant.file} no longer says {plant.old!r}, once"
-    (code / plant.file).write_text(source.replace(plant.old, plant.new))
+    (code / plant.file).write_text(plant.planted(code))
     command = [sys.executable, "-m", "benchmark", "run", "--matrix", "quick"]
     command += ["--results", str(out / name), "--set", "seeds=5", "--device", "cpu"]
     command += ["--only", plant.only]

@@ -8,7 +8,7 @@ from torch import nn
 
 from benchmark.machine.workload import reference_workload
 from benchmark.matrix.cell import Choice
-from benchmark.run.cell.cell_run import layer_rows
+from benchmark.run.cell.rows import layer_rows
 from benchmark.run.cell.samples import load_snapshot, save_generator
 from benchmark.store.layout import CellFolder
 from benchmark.train.build import make_networks, make_objective

@@ -1,35 +1,31 @@
 """One cell from its start to its end: what the training hands out is written, measured, saved."""
 
-import errno
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from benchmark.errors import UserError
 from benchmark.machine.memory import out_of_memory, release_memory, reset_peak_memory
 from benchmark.matrix.cell import Cell
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, protocol_id
 from benchmark.run.cell.checkpoint import Checkpoint, drop_checkpoints, row_lengths
-from benchmark.run.cell.record import CellRecord
+from benchmark.run.cell.record import CellRecord, is_of_folder, not_written, writing
+from benchmark.run.cell.rows import eval_rows, layer_rows
 from benchmark.run.cell.samples import save_generator, save_samples
 from benchmark.run.events import Ended, Running
 from benchmark.store.files import append_rows, write_bytes
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus, Status
-from benchmark.text import one_line
+from benchmark.text import described, one_line
 from benchmark.train.build import Workbench, load_dataset, make_networks, open_workbench
 from benchmark.train.loop import never, train
 from benchmark.train.snapshot import CellState, Snapshot
 from benchmark.train.step import set_precision
 
 REPORT_EVERY = 1.0  # seconds between two events of a cell in training, at most
-# Errors of a disk that takes no more
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 CellEvent = Running | Ended
 
@@ -100,7 +96,7 @@ class CellRun:
         # Before the environment is recorded
         set_precision(self.cell.training.precision)
         self.record = CellRecord(self.cell, self.files, self.device, self.clock)
-        with self._writing():
+        with writing(self.files):
             self._continue_from(self.record.open())
         self.is_running = True
 
@@ -247,7 +243,7 @@ class CellRun:
     def interrupt(self, reason: str = "") -> None:
         """End before the budget is spent: the next run resumes from here."""
         self.is_running = self.has_saved = False
-        with self._writing():
+        with writing(self.files):
             if self.handed_out is not None and self.handed_out.state is not None:
                 self.record.save(self.handed_out, self.handled)
             self.status.status = RunStatus.INTERRUPTED
@@ -268,9 +264,9 @@ class CellRun:
             self.status.onset = self.status.g_steps
             self._end(RunStatus.DIVERGED, str(error))
         except Exception as error:
-            if isinstance(error, OSError) and self._is_of_folder(error):
-                raise self._not_written(error) from error
-            with self._writing():
+            if isinstance(error, OSError) and is_of_folder(error, self.files):
+                raise not_written(error, self.files) from error
+            with writing(self.files):
                 write_bytes(self.files.traceback, traceback.format_exc().encode())
             self._end(RunStatus.ERROR, out_of_memory(error, self.device) or described(error))
         else:
@@ -284,59 +280,7 @@ class CellRun:
 
     def _commit(self) -> None:
         self.is_running = self.has_saved = False
-        with self._writing():
+        with writing(self.files):
             self.record.commit()
             if self.status.status.is_finished:
                 drop_checkpoints(self.files)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A folder that cannot be written to ends the run and not only the cell."""
-        try:
-            yield
-        except OSError as error:
-            raise self._not_written(error) from error
-
-    def _is_of_folder(self, error: OSError) -> bool:
-        """Whether an error says that the folder of the cell cannot be written to, and not that
-        something else cannot be read."""
-        return error.errno in DISK_FULL or str(error.filename).startswith(str(self.files.path))
-
-    def _not_written(self, error: OSError) -> UserError:
-        return UserError(
-            f"{error.filename or self.files.path}: {error.strerror}; what is committed stays, and "
-            "the next run continues from there"
-        )
-
-
-def described(error: BaseException) -> str:
-    """The type and the text of an error in one line."""
-    return f"{type(error).__name__}: {one_line(error)[:500]}"
-
-
-def eval_rows(snapshot: Snapshot, instrument: Instrument) -> list[dict[str, Any]]:
-    """Measure a snapshot: rows of evals.jsonl. No random stream of the training is used."""
-    readings = instrument.measure(snapshot.sample(instrument.n))
-    return [
-        {
-            "samples_seen": snapshot.samples_seen,
-            "g_steps": snapshot.g_steps,
-            "train_seconds": snapshot.train_seconds,
-            "metric": column,
-            "value": value,
-            "stderr": stderr,
-            "n": instrument.n,
-            "protocol": protocol_id(instrument),
-        }
-        for column, (value, stderr) in readings.items()
-    ]
-
-
-def layer_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Rows of layers.jsonl: one per network and parameter tensor, counted from the input."""
-    rows = []
-    for network, norms in snapshot.layers.items():
-        for depth, (layer, norm) in enumerate(norms.items()):
-            names = {"network": network, "layer": layer, "depth": depth}
-            rows.append({"g_step": snapshot.g_steps, **names, "grad_norm": norm})
-    return rows

@@ -1,11 +1,14 @@
 """What a running cell writes: its folder and its status, from a start or a resume to its end."""
 
+import errno
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from benchmark.errors import UserError
 from benchmark.machine.environment import environment
 from benchmark.machine.workload import reference_workload
 from benchmark.matrix.cell import Cell
@@ -24,6 +27,8 @@ from benchmark.store.layout import CellFolder
 from benchmark.store.schema import Environment, Resume, RunStatus, Status
 from benchmark.train.snapshot import Snapshot
 
+# Errors of a disk that takes no more
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 WRITE_EVERY = 5.0  # seconds between two writes of a running status
 COST_FACTOR = 50  # checkpoints are at least this many times their cost apart
 
@@ -193,3 +198,26 @@ class CellRecord:
         passed = self.seconds_before + self.clock() - self.entered
         counted = seconds_spent(self.status)
         self.status.other_seconds = (self.status.other_seconds or 0.0) + passed - counted
+
+
+@contextmanager
+def writing(files: CellFolder) -> Iterator[None]:
+    """A folder that cannot be written to ends the run and not only the cell: raises UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise not_written(error, files) from error
+
+
+def is_of_folder(error: OSError, files: CellFolder) -> bool:
+    """Whether an error says that the folder of a cell cannot be written to, and not that something
+    else cannot be read."""
+    return error.errno in DISK_FULL or str(error.filename).startswith(str(files.path))
+
+
+def not_written(error: OSError, files: CellFolder) -> UserError:
+    """The error for a folder that cannot be written to."""
+    return UserError(
+        f"{error.filename or files.path}: {error.strerror}; what is committed stays, and the next "
+        "run continues from there"
+    )

@@ -20,7 +20,7 @@ from benchmark.run.engines.patience import PATIENCE
 from benchmark.run.events import Ended, Event, Fatal, Running, Taken, Task
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus
-from benchmark.text import one_line
+from benchmark.text import described
 
 if TYPE_CHECKING:
     from benchmark.run.cell.cell_run import CellEvent
@@ -54,8 +54,7 @@ def work(
         load(device, threads)
     except Exception as error:
         # A library is missing, or a GPU is taken: no cell is at fault
-        reason = f"{type(error).__name__}: {one_line(error)[:500]}"
-        broken = f"no worker starts on {device}: {reason}"
+        broken = f"no worker starts on {device}: {described(error)}"
     while not worker.has_to_stop:
         try:
             task = connection.recv()

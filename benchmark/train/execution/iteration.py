@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.store.schema import Execution
-from benchmark.text import one_line
+from benchmark.text import described
 from benchmark.train.execution.agreement import (
     Outcome,
     disagreement,
@@ -241,7 +241,7 @@ class Iteration:
                 row = self(draws()).clone()
             outcome = outcome_of(row, self.trained, num_seeds)
         except Exception as error:
-            return f"{type(error).__name__}: {one_line(error)[:MAX_REASON]}"
+            return described(error, MAX_REASON)
         return disagreement(outcome, expected, self.precision)
 
     @property
