@@ -243,7 +243,8 @@ def test_cells_of_two_protocols_are_not_joined(named: bool, tmp_path: Path) -> N
         (second / "protocols.json").unlink()
     with pytest.raises(
         UserError,
-        match=r"gaussians8 is measured under protocol aaaaaaaa in \S+/a \(wgan.* and bbbbbbbb in \S+/b \(wgan",
+        match=r"gaussians8 is measured under protocol aaaaaaaa in \S+/a \(wgan.* "
+        r"and bbbbbbbb in \S+/b \(wgan",
     ):
         merge([first, second], tmp_path / "joined")
     assert not (tmp_path / "joined").exists()
@@ -301,7 +302,8 @@ def test_other_matrices_and_protocols_are_refused_by_name(tmp_path: Path) -> Non
     )
     with pytest.raises(
         UserError,
-        match=r"/a and \S+/b are results of different matrices: training.batch_size is 64 against 32$",
+        match=r"/a and \S+/b are results of different matrices: "
+        r"training.batch_size is 64 against 32$",
     ):
         merge([first, tmp_path / "b"], tmp_path / "joined")
     synthetic.edit(
@@ -317,7 +319,8 @@ def test_other_matrices_and_protocols_are_refused_by_name(tmp_path: Path) -> Non
     synthetic.edit(tmp_path / "c/protocols.json", gaussians8=other)
     with pytest.raises(
         UserError,
-        match=r"gaussians8 is measured under protocol aaaaaaaa in .*/a and bbbbbbbb in .*/c: n_fake is 750 against 500",
+        match=r"gaussians8 is measured under protocol aaaaaaaa in .*/a "
+        r"and bbbbbbbb in .*/c: n_fake is 750 against 500",
     ):
         merge([first, tmp_path / "c"], tmp_path / "joined")
     shutil.copytree(first, tmp_path / "d")

@@ -3,8 +3,8 @@ guard refactors.
 
 Tolerance: relative 1e-3, absolute 1e-4 (the traces agree to about 1e-6 on one machine; other
 processors and torch 2.11 to 2.14 round differently, and 20 adversarial steps amplify that). After a
-change that is meant to change numbers, `python -m tests.train.test_golden` writes them anew: say so in
-the commit, with the check table of a rerun matrix."""
+change that is meant to change numbers, `python -m tests.train.test_golden` writes them again: say
+so in the commit, with the check table of a rerun matrix."""
 
 import json
 from pathlib import Path

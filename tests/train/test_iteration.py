@@ -66,11 +66,14 @@ def assert_same(found, expected, names=LOSSES, **tolerance):
 
 def inputs(S=(), steps=2, batch=8, latent_dim=2):
     generator = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(*S, *shape, generator=generator)  # noqa: E731
-    return [
-        Inputs(draw(batch, 2), draw(batch, latent_dim), (draw(batch).sigmoid(),))
-        for _ in range(steps + 1)
-    ]
+
+    def draw(*shape):
+        return torch.randn(*S, *shape, generator=generator)
+
+    draws = []
+    for _ in range(steps + 1):
+        draws.append(Inputs(draw(batch, 2), draw(batch, latent_dim), (draw(batch).sigmoid(),)))
+    return draws
 
 
 # Compiled
@@ -113,29 +116,25 @@ def test_products_of_a_compiled_function(monkeypatch):
     are the same."""
     seen = []
     before = matmul_pass.MatmulPass.__call__
+
+    def recording(self, graph):
+        before(self, graph)
+        seen.extend(graph.nodes)
+
     monkeypatch.setattr(matmul_pass, "MIN_MULTIPLICATIONS", 1000)
-    monkeypatch.setattr(matmul_pass.MatmulPass, "uuid", lambda self: None)  # not from torch's cache
-    monkeypatch.setattr(
-        matmul_pass.MatmulPass,
-        "__call__",
-        lambda self, graph: (before(self, graph), seen.extend(graph.nodes)),
-    )
+    # Not from torch's cache
+    monkeypatch.setattr(matmul_pass.MatmulPass, "uuid", lambda self: None)
+    monkeypatch.setattr(matmul_pass.MatmulPass, "__call__", recording)
     torch._dynamo.reset()
 
     def three(x, large, small, bias, batch):
         shared = torch.func.vmap(lambda x: (x.mT @ large).relu())(batch)
         return torch.addmm(bias, x, large) @ small, shared
 
-    compiled = torch.compile(
-        three, dynamic=False, options={"post_grad_custom_post_pass": matmul_pass.MatmulPass(True)}
-    )
-    x, large, small, bias = (
-        torch.randn(32, 16),
-        torch.randn(16, 24),
-        torch.randn(24, 1),
-        torch.randn(24),
-    )
-    given = x, large, small, bias, torch.randn(3, 16, 8)
+    options = {"post_grad_custom_post_pass": matmul_pass.MatmulPass(True)}
+    compiled = torch.compile(three, dynamic=False, options=options)
+    shapes = ((32, 16), (16, 24), (24, 1), (24,), (3, 16, 8))
+    given = [torch.randn(*shape) for shape in shapes]
     for found, expected in zip(compiled(*given), three(*given), strict=True):
         torch.testing.assert_close(found, expected)
     assert sum(node.target is torch.ops.ganbench.product.default for node in seen) == 2
@@ -163,11 +162,10 @@ def test_a_mode_with_other_numbers_is_not_taken(monkeypatch):
     def wrong(function, **options):
         def call(*args):
             found = function(*args)
-            return (
-                ({name: -g for name, g in found[0].items()}, found[1])
-                if isinstance(found, tuple)
-                else found
-            )
+            if not isinstance(found, tuple):
+                return found
+            gradients, row = found
+            return {name: -gradient for name, gradient in gradients.items()}, row
 
         return call
 
@@ -230,9 +228,8 @@ def stop_after(cells, steps):
     training = train_stack(cells, "cpu")
     for snapshots in training:
         if snapshots[0].g_steps == steps:
-            states = [
-                copy.deepcopy(snapshot.state) for snapshot in snapshots
-            ]  # as checkpoints are: each by itself
+            # As checkpoints are: each by itself
+            states = [copy.deepcopy(snapshot.state) for snapshot in snapshots]
             training.close()
             return states
     raise AssertionError
@@ -264,15 +261,17 @@ def test_what_cannot_be_stacked_is_refused(monkeypatch):
     ]
     with pytest.raises(StackRefused, match="seconds"):
         stacked_rows(timed)
-    with pytest.raises(
-        StackRefused, match="RuntimeError"
-    ):  # spectral norm writes where vmap cannot follow
+    # Spectral norm writes where vmap cannot follow
+    with pytest.raises(StackRefused, match="RuntimeError"):
         stacked_rows(seeds("hinge", "points", steps=2))
     forward = mlp.Discriminator.forward
-    monkeypatch.setattr(
-        mlp.Discriminator, "forward", lambda self, x: forward(self, nn.functional.dropout(x, 0.1))
-    )
-    with pytest.raises(StackRefused, match="random"):  # seeds would not draw what they draw alone
+
+    def with_dropout(self, x):
+        return forward(self, nn.functional.dropout(x, 0.1))
+
+    monkeypatch.setattr(mlp.Discriminator, "forward", with_dropout)
+    # The seeds would not draw what they draw alone
+    with pytest.raises(StackRefused, match="random"):
         stacked_rows(seeds("wgan", "points", steps=2))
 
 
@@ -298,21 +297,17 @@ def test_fakes_at_once_are_those_of_every_batch():
     """Batch norm normalises each batch by itself, and its moving averages stay."""
     cell = small_cell("wgan_gp", "images")
     G, _ = make_networks(cell)
-    z = torch.randn(5, 16, G.latent_dim) * torch.arange(1, 6).view(
-        5, 1, 1
-    )  # batches unlike one another
-    parameters, buffers = dict(G.named_parameters()), dict(G.named_buffers())
-    kept = [buffer.clone() for buffer in buffers.values()]
-    together = generate(G, "float32", at_once=True)(parameters, buffers, z)
-    one_by_one = torch.stack(
-        [generate(G, "float32", at_once=False)(parameters, buffers, batch) for batch in z]
-    )
+    # Batches unlike one another
+    z = torch.randn(5, 16, G.latent_dim) * torch.arange(1, 6).view(5, 1, 1)
+    tensors = dict(G.named_parameters()), dict(G.named_buffers())
+    before = [buffer.clone() for buffer in tensors[1].values()]
+    of_batch = generate(G, "float32", at_once=False)
+    together = generate(G, "float32", at_once=True)(*tensors, z)
+    one_by_one = torch.stack([of_batch(*tensors, batch) for batch in z])
     torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-5)
-    assert all(map(torch.equal, buffers.values(), kept))
-    assert (
-        together[0]
-        - generate(G, "float32", at_once=False)(parameters, buffers, z.flatten(0, 1))[:16]
-    ).abs().max() > 1e-2
+    assert all(map(torch.equal, tensors[1].values(), before))
+    as_one_batch = of_batch(*tensors, z.flatten(0, 1))[:16]
+    assert (together[0] - as_one_batch).abs().max() > 1e-2
 
 
 # Parts
@@ -336,9 +331,8 @@ def test_optimisers_of_all_kinds_go_on_from_one_another(recipe):
         step(network, first, 6)
         network.load_state_dict(networks[0].state_dict())
         load_optimizer(second, copy.deepcopy(first.state_dict()))
-        assert second.param_groups[0].get("fused") == make_optimizer(
-            recipe, network, kinds[1]
-        ).param_groups[0].get("fused")
+        fresh = make_optimizer(recipe, network, kinds[1])
+        assert second.param_groups[0].get("fused") == fresh.param_groups[0].get("fused")
         other = copy.deepcopy(networks[0])
         continued = make_optimizer(recipe, other)
         load_optimizer(continued, copy.deepcopy(whole.state_dict()))
@@ -379,15 +373,18 @@ def test_a_graph_is_fed_new_inputs_and_leaves_the_networks_as_they_were(monkeypa
             graph.row.copy_(iteration._iterate(graph.static))
 
     waiting = SimpleNamespace(wait_stream=lambda other: None)
+    nothing = lambda device: None  # noqa: E731
     stand_ins = {
-        **{
-            "Stream": lambda device: waiting,
-            "current_stream": lambda device: waiting,
-            "CUDAGraph": Replayed,
-        },
-        **{"stream": lambda stream: nullcontext(), "graph": lambda graph, **options: nullcontext()},
-        **dict.fromkeys(("synchronize", "set_stream", "reset_peak_memory_stats"), lambda of: None),
-        **dict.fromkeys(("memory_allocated", "max_memory_allocated"), lambda device: 0),
+        "Stream": lambda device: waiting,
+        "current_stream": lambda device: waiting,
+        "CUDAGraph": Replayed,
+        "stream": lambda stream: nullcontext(),
+        "graph": lambda graph, **options: nullcontext(),
+        "synchronize": nothing,
+        "set_stream": nothing,
+        "reset_peak_memory_stats": nothing,
+        "memory_allocated": lambda device: 0,
+        "max_memory_allocated": lambda device: 0,
     }
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)

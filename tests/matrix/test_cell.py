@@ -1,0 +1,86 @@
+"""Keys and random streams of cells."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from benchmark.matrix.cell import Cell, Choice, cell_from_spec
+from benchmark.matrix.options import Training
+from benchmark.store.code import ROOT
+
+STEPS = Training(steps=1)
+PRINT_KEY = """
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.options import Training
+objective = Choice("lsgan", {"b": 2.0, "a": [0.1]})
+cell = Cell(objective, Choice("mlp"), Choice("gaussians8"), 0, Training(steps=1))
+print(cell.key, cell.stream("weights", 3))
+"""
+
+
+def example(**params: object) -> Cell:
+    return Cell(Choice("lsgan", params), Choice("mlp"), Choice("gaussians8"), 0, STEPS)
+
+
+def test_values_that_read_alike_have_different_keys() -> None:
+    lists = [
+        example(a=[0.1]),
+        example(a=[0, 1]),
+        example(a=[0, 0.1]),
+        example(a=[1, 0]),
+        example(a=0.1),
+    ]
+    assert len({c.key for c in lists}) == len({c.objective.label for c in lists}) == len(lists)
+
+
+def test_keys_and_streams_are_the_same_in_every_process() -> None:
+    expected = "lsgan_a=_0.1__b=2.0_-mlp-gaussians8-seed0-72304b16 1112293261076192431"
+    for seed in ("1", "2"):
+        ended = subprocess.run(
+            [sys.executable, "-c", PRINT_KEY],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ended.stdout.strip() == expected
+
+
+def test_critics_of_one_generator_share_its_streams() -> None:
+    plain, other = (
+        Cell(Choice("wgan"), Choice("dcgan", p), Choice("digits"), 0, STEPS)
+        for p in ({}, {"critic": "mlp"})
+    )
+    assert plain.key != other.key
+    assert plain.stream("generator") == other.stream("generator")
+
+
+def test_streams_differ_by_seed_dataset_architecture_and_name_but_not_by_objective() -> None:
+    def stream(
+        objective: str = "a",
+        architecture: str = "b",
+        dataset: str = "c",
+        seed: int = 0,
+        name: str = "d",
+    ) -> int:
+        return Cell(Choice(objective), Choice(architecture), Choice(dataset), seed, STEPS).stream(
+            name
+        )
+
+    base = stream()
+    assert stream(objective="other") == base
+    others = [
+        stream(architecture="other"),
+        stream(dataset="other"),
+        stream(seed=1),
+        stream(name="other"),
+    ]
+    assert len({base, *others}) == 5
+
+
+def test_a_cell_is_found_again_in_its_spec(cells: Callable[..., list[Cell]]) -> None:
+    (only,) = cells(objectives='objectives = [{ name = "wgan", clip = 0.1 }]')
+    again = cell_from_spec(only.spec | {"evaluation": only.evaluation.plain(), "norm": only.norm})
+    assert again.key == only.key
+    assert (again.evaluation, again.norm) == (only.evaluation, only.norm)
