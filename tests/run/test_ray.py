@@ -43,8 +43,8 @@ from ray.cluster_utils import Cluster
 
 from benchmark.run.engines import ray as engine
 from benchmark.run.engines import ray_node
-from benchmark.run.engines.ray import InFlight, Pool, measured_with
-from benchmark.run.engines.ray_cluster import Resources, slots, what_failed
+from benchmark.run.engines.ray import Pool, SentCell
+from benchmark.run.engines.ray_cluster import Resources, measured_with, slots, what_failed
 
 STORE = 100 * 2**20  # bytes of shared memory of a node
 GIT = {"commit": "abc", "dirty": None}
@@ -662,11 +662,11 @@ def bare(folder: Path) -> Pool:
     return pool
 
 
-def sent(files: CellFolder, stream: Any) -> InFlight:
+def sent(files: CellFolder, stream: Any) -> SentCell:
     """A cell that was sent out."""
     lock = take(files)
     assert lock
-    return InFlight(lock, stream, "")
+    return SentCell(lock, stream, "")
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,16 @@
 """The Ray engine: a cell is a task that streams its events and its files; this process locks,
 writes and commits.
 
-Nodes share nothing with this process but Ray. They get the code of this process, what its `prepare`
-put into the measuring cache, and the checkpoint and rows of an unfinished cell. What a cell writes
-comes back at its start, at every checkpoint and at its end, so that a cell whose node is lost is
-resumed on another node. Every node has datasets of its own: a node without a dataset, or with other
-data under its name, does not run the cells of that dataset."""
+Nodes share nothing with this process but Ray. They get its code, its measuring cache, and the
+checkpoint and rows of an unfinished cell. What a cell writes comes back at its start, at every
+checkpoint and at its end, so that a cell whose node is lost is resumed on another node. Every node
+has datasets of its own: a node with other data does not run the cells of that dataset."""
 
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,18 +21,15 @@ from typing import Any
 import torch
 
 from benchmark.errors import UserError
-from benchmark.matrix.cell import Cell, digest
-from benchmark.measure import images
-from benchmark.measure.extractors import classifier_weights
+from benchmark.matrix.cell import Cell
 from benchmark.measure.instrument import open_instrument
-from benchmark.measure.protocol import cache_folder, protocol_id
+from benchmark.measure.protocol import protocol_id
 from benchmark.run import ownership
 from benchmark.run.cell.checkpoint import checkpoints
 from benchmark.run.events import Ended, Event, Fatal, Lost, Running, Taken, Task
 from benchmark.store import locks
 from benchmark.store.files import write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
-from benchmark.train.data import make_dataset
 
 # Nothing is sent to the makers of Ray
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -48,11 +44,21 @@ except ImportError as missing:
 
 # isort: split
 # Below the guard: these modules import ray themselves
-from benchmark.run.engines.ray_cluster import Resources, cancel, connect, send, slots, what_failed
+from benchmark.run.engines.ray_cluster import (
+    Resources,
+    cancel,
+    connect,
+    measured_like,
+    measured_with,
+    send,
+    slots,
+    what_failed,
+)
 from benchmark.run.engines.ray_node import (
     Flag,
     Sent,
     UnfitError,
+    drop_others,
     run_remotely,
     signatures,
 )
@@ -63,7 +69,7 @@ COUNT_SECONDS = 2.0  # between two looks at the nodes of the cluster
 
 
 @dataclass
-class InFlight:
+class SentCell:
     """A cell that was sent to the cluster."""
 
     lock: locks.Lock
@@ -105,7 +111,7 @@ class Pool:
         has_cuda = device == "cuda" and torch.cuda.is_available()
         self.measuring_device = "cuda:0" if has_cuda else "cpu"
         self._make_remote(checkpoint_every, execution)
-        self.in_flight: dict[str, InFlight] = {}  # by key
+        self.in_flight: dict[str, SentCell] = {}  # by key
         self.events: list[Event] = []
         # Most of a write is waiting for the disk
         self.writers = ThreadPoolExecutor(WRITERS)
@@ -147,10 +153,8 @@ class Pool:
             wanted = f"{self.cpus:g} CPUs"
             if self.gpus:
                 wanted += f" and {self.gpus:g} GPUs"
-            print(
-                f"no node of the cluster has the {wanted} of a cell: waiting for one",
-                file=sys.stderr,
-            )
+            warning = f"no node of the cluster has the {wanted} of a cell: waiting for one"
+            print(warning, file=sys.stderr)
         return self.jobs or max(1, self.room)
 
     def start(self, task: Task) -> None:
@@ -174,7 +178,7 @@ class Pool:
             lock.release()
             self.events.append(Ended(task.key, status))
         else:
-            self.in_flight[task.key] = InFlight(lock, stream, measured_like(task.cell))
+            self.in_flight[task.key] = SentCell(lock, stream, measured_like(task.cell))
 
     def _send(self, task: Task, files: CellFolder) -> Any:
         """Send a cell out. Returns the stream of what comes back."""
@@ -258,7 +262,7 @@ class Pool:
             self.in_flight.pop(key).lock.release()
         return event
 
-    def _avoid(self, key: str, cell: InFlight, node: str, reason: str) -> Event:
+    def _avoid(self, key: str, cell: SentCell, node: str, reason: str) -> Event:
         """A node cannot measure a cell: run the cell, and all that are measured like it, on other
         nodes. If there is no other node, and none could so far, the run ends."""
         unfit = self.unfit.setdefault(cell.measured, set())
@@ -269,7 +273,7 @@ class Pool:
             return Lost(key, reason, retry=True)
         return Fatal(key, f"no node of the cluster can run {key}; {reason}")
 
-    def _write(self, key: str, cell: InFlight, sent: Sent) -> Event:
+    def _write(self, key: str, cell: SentCell, sent: Sent) -> Event:
         """Write what came back, rows first and the status last, then drop what the worker does not
         have. An event without files writes the status alone, and not too often.
 
@@ -293,31 +297,3 @@ class Pool:
         if sent.names:
             drop_others(files, sent.names)
         return sent.event
-
-
-def drop_others(files: CellFolder, names: Collection[str]) -> None:
-    """Remove the files of a cell that are not among the names; its lock stays."""
-    for file in list(files.path.rglob("*")):
-        name = file.relative_to(files.path).as_posix()
-        if file.is_file() and file != files.lock and name not in names:
-            file.unlink()
-
-
-def measured_like(cell: Cell) -> str:
-    """Equal for cells that a node measures with the same instrument."""
-    return digest([cell.dataset.label, cell.dataset.where, cell.evaluation.plain()])
-
-
-def measured_with(cell: Cell, device: str) -> list[Path]:
-    """The files of the measuring cache that this process has for the dataset of a cell: a
-    classifier trained here, features of the real images, their radii."""
-    instrument = open_instrument(cell.dataset, cell.evaluation, device)
-    if not isinstance(instrument, images.Instrument):
-        return []
-    radii = instrument.reference.radii_file
-    if radii is None:
-        return []
-    paths = [radii, radii.with_name(f"{radii.stem.partition('-')[2]}.npz")]
-    if cell.evaluation.extractor == "classifier" and not cell.evaluation.extractor_weights:
-        paths.append(classifier_weights(make_dataset(cell.dataset)))
-    return [path for path in paths if path.parent == cache_folder() and path.exists()]

@@ -1,4 +1,4 @@
-"""A Ray cluster: connecting to it, the room on its nodes, tasks and their failures. Import this
+"""A Ray cluster: connecting to it, what its nodes need and have room for, tasks and their failures. Import this
 module only if Ray is installed."""
 
 import json
@@ -19,10 +19,16 @@ from ray import exceptions
 import variants
 from benchmark.errors import UserError, unknown
 from benchmark.machine.environment import git_facts
+from benchmark.matrix.cell import Cell, digest
+from benchmark.measure import images
+from benchmark.measure.extractors import classifier_weights
+from benchmark.measure.instrument import open_instrument
+from benchmark.measure.protocol import cache_folder
 from benchmark.run.events import Ended, Event, Fatal, Lost
 from benchmark.store.code import ROOT
 from benchmark.store.schema import RunStatus, Status
 from benchmark.text import described
+from benchmark.train.data import make_dataset
 
 
 @dataclass(frozen=True)
@@ -165,3 +171,23 @@ def what_failed(key: str, error: exceptions.RayError) -> Event:
     if isinstance(cause, ImportError) or isinstance(error, exceptions.RuntimeEnvSetupError):
         return Fatal(key, f"a node cannot run cells ({reason}); install ganbench there")
     return Lost(key, f"the worker failed: {reason}", retry=False)
+
+
+def measured_like(cell: Cell) -> str:
+    """Equal for cells that a node measures with the same instrument."""
+    return digest([cell.dataset.label, cell.dataset.where, cell.evaluation.plain()])
+
+
+def measured_with(cell: Cell, device: str) -> list[Path]:
+    """The files of the measuring cache that this process has for the dataset of a cell: a
+    classifier trained here, features of the real images, their radii."""
+    instrument = open_instrument(cell.dataset, cell.evaluation, device)
+    if not isinstance(instrument, images.Instrument):
+        return []
+    radii = instrument.reference.radii_file
+    if radii is None:
+        return []
+    paths = [radii, radii.with_name(f"{radii.stem.partition('-')[2]}.npz")]
+    if cell.evaluation.extractor == "classifier" and not cell.evaluation.extractor_weights:
+        paths.append(classifier_weights(make_dataset(cell.dataset)))
+    return [path for path in paths if path.parent == cache_folder() and path.exists()]

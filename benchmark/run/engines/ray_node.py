@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -251,3 +251,11 @@ def signatures(files: CellFolder) -> dict[str, Signature]:
             name = file.relative_to(files.path).as_posix()
             found[name] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
     return found
+
+
+def drop_others(files: CellFolder, names: Collection[str]) -> None:
+    """Remove the files of a cell that are not among the names; its lock stays."""
+    for file in list(files.path.rglob("*")):
+        name = file.relative_to(files.path).as_posix()
+        if file.is_file() and file != files.lock and name not in names:
+            file.unlink()
