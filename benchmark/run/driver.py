@@ -146,9 +146,9 @@ class Driver:
             del self.in_flight[event.key]
         match event:
             case Started():
-                cell.start_clock()
+                cell.start_clock(time.monotonic())
             case Running():
-                cell.start_clock()
+                cell.start_clock(time.monotonic())
                 cell.has_begun, cell.progress = True, event.status.progress or 0.0
                 self.on_news(News(event))
             case Ended():

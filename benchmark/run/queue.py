@@ -1,7 +1,6 @@
 """The order in which cells run: the longest first, by what cells of their group took. And the cells
 that were handed out."""
 
-import time
 from bisect import insort
 from collections import defaultdict, deque
 from collections.abc import Iterable
@@ -46,10 +45,10 @@ class InFlight:
     progress: float = 0.0
     """Share of the training budget that is spent."""
 
-    def start_clock(self) -> None:
+    def start_clock(self, now: float) -> None:
         """Count the time of the cell from now on, unless it counts already."""
         if self.since is None:
-            self.since = time.monotonic()
+            self.since = now
 
 
 class Rank(NamedTuple):
