@@ -1,29 +1,23 @@
 """Training of one cell, or of several seeds as one stack: a generator of snapshots. The training
 clock stops while a snapshot is handed out."""
 
-import copy
-import math
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.machine.clock import synchronised_time
 from benchmark.machine.memory import peak_memory_mb
-from benchmark.matrix.cell import Cell, stream_seed
+from benchmark.matrix.cell import Cell
 from benchmark.matrix.options import Training as Options
-from benchmark.train.build import Workbench, make_networks, open_workbench
-from benchmark.train.data import Draw, Resident, as_floats, draw_index, memory_format, open_batches
+from benchmark.train.build import Workbench, open_workbench
+from benchmark.train.cell_training import CellTraining
+from benchmark.train.data import Draw, Resident, memory_format, open_batches
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.modes import resolve
-from benchmark.train.flops import count_forwards
-from benchmark.train.inputs import Inputs, Streams, draw_inputs
-from benchmark.train.probes import PROBES, Probes, layer_norms, probe
-from benchmark.train.snapshot import CellState, Counters, Progress, Snapshot
-from benchmark.train.step import CRITIC, GENERATOR, make_optimizer, set_precision
-
-TRACE = (*CRITIC, *GENERATOR)
+from benchmark.train.inputs import Inputs, draw_inputs
+from benchmark.train.snapshot import CellState, Progress, Snapshot
+from benchmark.train.step import set_precision
 
 
 def never() -> bool:
@@ -83,111 +77,6 @@ def train_stack(
         training.start(list(states) or [None] * len(cells), resolve(execution, device))
         del states  # or their tensors would count as training memory
         yield from training.snapshots()
-
-
-class CellTraining:
-    """What belongs to one cell of a training: networks, random streams, trace and counters."""
-
-    def __init__(self, cell: Cell, bench: Workbench, device: str) -> None:
-        layout = memory_format(cell.training)
-        G, D = make_networks(cell, bench.dataset.shape)
-        self.cell, self.bench, self.options = cell, bench, cell.training
-        self.G: Any = G.to(device).to(memory_format=layout)
-        self.D: nn.Module = D.to(device).to(memory_format=layout)
-        self.average: nn.Module | None = None
-        if self.options.ema:
-            self.average = copy.deepcopy(self.G).requires_grad_(False)
-        self.streams = Streams(cell.stream("steps"), torch.Generator(device))
-        # The losses and norms of every step since the last log
-        self.trace = torch.empty(cell.evaluation.log_every, len(TRACE), device=device)
-        self.counters = Counters()
-        self.is_live = True  # no snapshot with an onset has been handed out
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        found = {"generator": self.G, "critic": self.D}
-        if self.average is not None:
-            found["average"] = self.average
-        return found
-
-    def count_forwards(self, draw: Draw) -> tuple[float, float]:
-        """Cost of a critic step and of a generator step in critic forward-equivalents. Takes both
-        steps on copies, which also warms up the allocator and lazy imports."""
-        G: Any = copy.deepcopy(self.G)
-        D = copy.deepcopy(self.D)
-        seed, generator = stream_seed(self.streams.base, 0, 0), self.streams.generator
-        real = draw(generator.manual_seed(seed), seed)
-        batch_size = self.options.batch_size
-        z = torch.randn(batch_size, G.latent_dim, device=real.device, generator=generator)
-        objective, recipe = self.bench.objective, self.bench.recipe
-        inputs = Inputs(real, z, objective.draw(real, generator))
-        generator_z = z.repeat(self.options.generator_batch_multiple, 1)
-        return count_forwards(
-            objective,
-            (G, D),
-            (make_optimizer(recipe, G), make_optimizer(recipe, D)),
-            inputs,
-            inputs._replace(z=generator_z),
-            self.options.precision,
-        )
-
-    def restore(self, state: CellState) -> None:
-        """Networks, trace and counters as they were."""
-        for name, network in self.networks.items():
-            network.load_state_dict(state.networks[name])
-        self.trace[: len(state.trace)] = state.trace
-        self.counters = state.counters
-
-    def state(self, progress: Progress, optimizers: list[dict[str, Any]]) -> CellState:
-        """What the training can be resumed from. The tensors are those of the training."""
-        networks = {name: network.state_dict() for name, network in self.networks.items()}
-        trace = self.trace[: progress.g_steps - progress.logged_at]
-        return CellState(progress, self.counters, trace, networks, optimizers).shallow_copy()
-
-    def record_step(self, index: int, row: Tensor) -> None:
-        """After a generator step: move the average of the generator, keep the row (TRACE,)."""
-        if self.average is not None:
-            move_average(self.average, self.G, self.options.ema)
-        self.trace[index] = row
-
-    def log(
-        self, progress: Progress, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
-    ) -> None:
-        """Fill row, layers and onset from the log interval that ends now, with one copy from the
-        device. real (batch, *shape) is the batch of the last critic step, z (batch, latent_dim)
-        latents; the probes also see fresh batches of both splits."""
-        num_steps = progress.g_steps - progress.logged_at
-        probes = self._probe(progress.g_steps, real, z, splits)
-        norms = {"G": layer_norms(self.G), "D": layer_norms(self.D)}
-        parts = [self.trace[:num_steps].flatten(), torch.stack(probes)]
-        for by_layer in norms.values():
-            parts.append(torch.stack(list(by_layer.values())))
-        copied = torch.cat(parts).cpu().split([len(part) for part in parts])
-        trace, probed, *layers = (part.tolist() for part in copied)
-        self.counters.layers = {
-            role: dict(zip(by_layer, values, strict=True))
-            for (role, by_layer), values in zip(norms.items(), layers, strict=True)
-        }
-        columns = {name: trace[i :: len(TRACE)] for i, name in enumerate(TRACE)}
-        first_bad = first_not_finite(columns["d_loss"], columns["g_loss"])
-        if first_bad is not None:
-            self.counters.onset = progress.logged_at + first_bad + 1
-        row = {"g_step": progress.g_steps, "samples_seen": progress.samples_seen}
-        means = {name: sum(column) / num_steps for name, column in columns.items()}
-        self.counters.row = row | means | dict(zip(PROBES, probed, strict=True))
-
-    def _probe(self, g_step: int, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]) -> Probes:
-        device, layout = self.trace.device, memory_format(self.options)
-        base, generator = self.streams.base, self.streams.generator
-        # A stream of its own, on the CPU: the splits may lie there
-        split_stream = torch.Generator().manual_seed(stream_seed(base, g_step, "splits"))
-        batches = []
-        for split in splits:
-            index = draw_index(len(split), self.options.batch_size, split_stream)
-            batches.append(as_floats(split[index].to(device), layout))
-        generator.manual_seed(stream_seed(base, g_step, "probe"))
-        fresh, held = batches
-        return probe(self.bench.objective, self.G, self.D, real, (fresh, held), z, generator)
 
 
 class Training:
@@ -351,14 +240,6 @@ class Training:
         progress.share = share_spent(self.options, progress.g_steps, progress.samples_seen, seconds)
 
 
-def first_not_finite(*columns: list[float]) -> int | None:
-    """The first index at which one of the columns is not finite."""
-    for index, values in enumerate(zip(*columns, strict=True)):
-        if not all(math.isfinite(value) for value in values):
-            return index
-    return None
-
-
 def share_spent(options: Options, g_steps: int, samples_seen: int, seconds: float) -> float:
     """The share of the training budget that is spent: of generator steps, samples or seconds."""
     if options.steps:
@@ -367,15 +248,6 @@ def share_spent(options: Options, g_steps: int, samples_seen: int, seconds: floa
         return samples_seen / options.samples
     assert options.seconds, "a matrix sets exactly one budget"
     return seconds / options.seconds
-
-
-@torch.no_grad()
-def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average = decay · average + (1 − decay) · network, parameter by parameter; buffers (the
-    moving averages of batch norm) are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-    for mean, now in zip(average.buffers(), network.buffers(), strict=True):
-        mean.copy_(now)
 
 
 def set_lr(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
