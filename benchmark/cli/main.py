@@ -57,8 +57,11 @@ def list_variants(variants: VariantsOption = None) -> None:
 
 
 def _listing(title: str) -> Table:
-    head = ("name", "what it is")
-    return Table(*head, title=title, title_justify="left", box=None, padding=(0, 2))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
+    table.add_column("name")
+    # A long path goes on in the next line
+    table.add_column("what it is", overflow="fold")
+    return table
 
 
 def _first_line(path: Path) -> str:

@@ -39,6 +39,7 @@ sys.exit(code or sorted({"torch", "pandas"} & set(sys.modules)) or 0)
 def present_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """The code that synthetic cells were trained with is the present one."""
     monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
+    monkeypatch.setattr("benchmark.store.code.measuring_code", lambda modality: None)
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_json_has_every_field_of_every_cell(status: Callable[..., Ended], tmp_pa
     synthetic.edit(status_file(folder, 0), **fields)
     now = strict_json(status("--json").out)
     assert list(now) == [
-        *("matrix", "counts", "running", "stale"),
+        *("matrix", "counts", "running", "stale", "measurements_stale"),
         *("seconds_left", "guessed", "finish", "cells"),
     ]
     assert now["counts"] == {"done": 1, "diverged": 1, "missing": 1}
@@ -172,6 +173,19 @@ def test_the_plain_list_is_of_what_is_not_done(
         f"  missing      {keys[2]}",
         f"  warning      {keys[0]}: checkpoint.pt is damaged",
     ]
+
+
+def test_cells_that_other_code_measured_are_counted(
+    status: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of finished cells; a new metric makes no training stale."""
+    monkeypatch.setattr("benchmark.store.code.measuring_code", lambda modality: "0ther")
+    folder = write(tmp_path / "tiny", 4, status=seeds_that_are(diverged=[1], missing=[2]))
+    synthetic.edit(status_file(folder, 3), measuring_code="0ther")
+    now = strict_json(status("--json").out)
+    assert (now["stale"], now["measurements_stale"]) == (0, 2)
+    assert [cell["measurements_stale"] for cell in now["cells"]] == [True, True, False, False]
+    assert "2 measured by different code; `ganbench measure`" in status().out
 
 
 def test_a_time_that_nothing_tells_is_said_to_be_unknown(
