@@ -35,12 +35,8 @@ from benchmark.train.step import (
 from tests.helpers.cells import small_cell
 from variants.objectives import full_precision, wgan_fdgp
 
-RECIPE = {
-    "optimizer": "adam",
-    "lr": 5e-4,
-    "betas": [0.0, 0.9],
-    "alpha": 0.99,
-}  # fast enough for slopes to near 1
+# Fast enough for slopes to come near 1
+RECIPE = {"optimizer": "adam", "lr": 5e-4, "betas": [0.0, 0.9], "alpha": 0.99}
 OPTIONS = {"points": {"batch_size": 256}, "images": {"recipe": RECIPE}}
 SCORES = [("minimax", {}), ("lsgan", {})]
 EXACT = [("wgan_gp", {}), ("wgan_gp", {"method": "jvp"})]
@@ -75,20 +71,22 @@ def in_float32(name, place, *params):
 
 
 def distance(rows, reference, column):
-    found, wanted = ([row[column] for row in part] for part in (rows, reference))
-    assert len(found) == len(wanted) == 20
-    total = sum(abs(a - b) for a, b in zip(found, wanted, strict=True))
-    return total / max(20 if column == "g_loss" else 0, sum(map(abs, wanted)))
+    """Mean |difference| of two traces over the mean |loss| of the reference."""
+    assert len(rows) == len(reference) == 20
+    difference = size = 0.0
+    for row, wanted in zip(rows, reference, strict=True):
+        difference += abs(row[column] - wanted[column])
+        size += abs(wanted[column])
+    # g_loss may cross 0
+    return difference / (max(20.0, size) if column == "g_loss" else size)
 
 
 @pytest.mark.parametrize("place", OPTIONS)
 @pytest.mark.parametrize(("name", "params"), SCORES + PENALTIES[::2])
 def test_bf16_follows_float32(name, params, place):
     kind = "scores" if (name, params) in SCORES else "penalty"
-    half, full = (
-        run(name, place, params, precision="bf16"),
-        in_float32(name, place, *params.items()),
-    )
+    half = run(name, place, params, precision="bf16")
+    full = in_float32(name, place, *params.items())
     assert 0 < distance(half, full, "d_loss") < TOLERANCE[kind, place]
     assert 0 < distance(half, full, "g_loss") < max(2**-10, TOLERANCE[kind, place])
 
@@ -97,16 +95,14 @@ def test_bf16_follows_float32(name, params, place):
 def test_a_loss_in_bf16_breaks_the_tolerance(name, params, monkeypatch):
     objective = variants.load("objectives", name).Objective
     d_loss = objective.d_loss
-    monkeypatch.setattr(
-        objective,
-        "d_loss",
-        lambda self, D, *rest: d_loss(self, lambda x: D(x).bfloat16(), *rest).float(),
-    )
+
+    def in_bf16(self, D, *rest):
+        return d_loss(self, lambda x: D(x).bfloat16(), *rest).float()
+
+    monkeypatch.setattr(objective, "d_loss", in_bf16)
     planted = run(name, "images", params, precision="bf16")
-    assert (
-        distance(planted, in_float32(name, "images", *params.items()), "d_loss")
-        > 1.5 * TOLERANCE["scores", "images"]
-    )
+    full = in_float32(name, "images", *params.items())
+    assert distance(planted, full, "d_loss") > 1.5 * TOLERANCE["scores", "images"]
 
 
 def ready(name, params):
@@ -180,12 +176,10 @@ def test_autocast_is_off_inside_the_penalty_and_on_outside(name, params):
 
     watched = Watched(**params)
     critic_step(watched, G, D, make_optimizer(objective.recipe, D), real, z, noise, "bf16")
-    endpoint = params.get("pairs") == "endpoint"
-    assert seen == (
-        {True: set(), False: {torch.float32}}
-        if endpoint
-        else {True: {torch.float32}, False: {torch.bfloat16}}
-    )
+    if params.get("pairs") == "endpoint":
+        assert seen == {True: set(), False: {torch.float32}}
+    else:
+        assert seen == {True: {torch.float32}, False: {torch.bfloat16}}
 
 
 def test_losses_are_float32_numbers_of_bf16_scores():
@@ -195,18 +189,14 @@ def test_losses_are_float32_numbers_of_bf16_scores():
     D.linear.register_forward_hook(
         lambda module, inputs, output: scores.append(output.detach().squeeze(1))
     )
-    d_loss = critic_step(
-        objective, G, D, make_optimizer(objective.recipe, D), real, z, noise, "bf16"
-    )[0]
-    g_loss = generator_step(
-        objective, G, D, make_optimizer(objective.recipe, G), real, z, noise, "bf16"
-    )[0]
+    optimizers = [make_optimizer(objective.recipe, network) for network in (G, D)]
+    d_loss, *_ = critic_step(objective, G, D, optimizers[1], real, z, noise, "bf16")
+    g_loss, _ = generator_step(objective, G, D, optimizers[0], real, z, noise, "bf16")
     assert [s.dtype for s in scores] == [torch.bfloat16] * 3
-    s_r, s_f, again = (s.double() for s in scores)
-    assert d_loss.item() == pytest.approx(
-        (softplus(-s_r).mean() + softplus(s_f).mean()).item(), rel=1e-6
-    )
-    assert g_loss.item() == pytest.approx(-softplus(again).mean().item(), rel=1e-6)
+    s_real, s_fake, s_again = (s.double() for s in scores)
+    expected = softplus(-s_real).mean() + softplus(s_fake).mean()
+    assert d_loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert g_loss.item() == pytest.approx(-softplus(s_again).mean().item(), rel=1e-6)
 
 
 # Layout
@@ -214,11 +204,10 @@ def test_losses_are_float32_numbers_of_bf16_scores():
 
 @pytest.fixture
 def colour(monkeypatch):
-    """Noise of 3 channels and 16×16 in the place of digits, so that the two layouts differ in every
+    """Noise of 3 channels and 16×16 instead of digits, so that the two layouts differ in every
     layer."""
-    images = torch.randint(
-        256, (100, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (100, 3, 16, 16), dtype=torch.uint8, generator=generator)
     dataset = SimpleNamespace(
         shape=(3, 16, 16),
         splits=(images, images),
@@ -233,9 +222,8 @@ def colour(monkeypatch):
 def test_channels_last_differs_by_rounding_only(name, colour):
     """float32 rounds by up to 2⁻²⁴, and 20 steps amplify that (measured, seeds 0 to 2: 8e-8;
     wgan_fdgp, whose points are moved across kinks, up to 0.01)."""
-    last, contiguous = (
-        run(name, "images", {}, layout=layout) for layout in ("channels_last", "contiguous")
-    )
+    last = run(name, "images", {}, layout="channels_last")
+    contiguous = run(name, "images", {}, layout="contiguous")
     for column in ("d_loss", "g_loss"):
         assert distance(last, contiguous, column) < 2**-18
 
@@ -243,14 +231,16 @@ def test_channels_last_differs_by_rounding_only(name, colour):
 def test_channels_last_reaches_weights_and_batches_but_not_the_samples(colour, monkeypatch):
     seen = []
     forward = nn.Conv2d.forward
-    monkeypatch.setattr(
-        nn.Conv2d, "forward", lambda self, x: (seen.append((x, self.weight)), forward(self, x))[1]
-    )
+
+    def recording(self, x):
+        seen.append((x, self.weight))
+        return forward(self, x)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", recording)
     cell = small_cell("nonsaturating", "images", steps=1, layout="channels_last")
     *_, last = train(cell, "cpu")
-    assert len(seen) == 2 * (
-        2 * 3 + 1 + 7
-    )  # 2 convolutions; 2 iterations of 3 passes, one counted, the probe's 7
+    # 2 convolutions; 2 iterations of 3 passes, one pass that is counted, and the probe's 7
+    assert len(seen) == 2 * (2 * 3 + 1 + 7)
     assert all(t.is_contiguous(memory_format=torch.channels_last) for pair in seen for t in pair)
     assert not any(t.is_contiguous() for pair in seen for t in pair)
     assert last.sample(10).is_contiguous()
@@ -276,7 +266,6 @@ def test_tf32_rounds_products_but_not_the_penalty():
     assert 1e-5 < error() < 2**-9
     with full_precision(a):
         assert error() < 1e-6
-    full, tf32 = (
-        run("nonsaturating", "images", {}, "cuda", precision=p) for p in ("float32", "tf32")
-    )
+    full = run("nonsaturating", "images", {}, "cuda", precision="float32")
+    tf32 = run("nonsaturating", "images", {}, "cuda", precision="tf32")
     assert distance(tf32, full, "d_loss") < 2**-11

@@ -120,12 +120,10 @@ def test_a_steps_cost_in_forward_passes_by_hand():
     real, z = torch.randn(4, 8), torch.randn(4, 8)
     inputs = Inputs(real, z, None)
     critic, generator = count_forwards(objective, (G, D), optimizers, inputs, inputs)
-    assert (
-        critic == 4 * (2 * (2 + 3) + 2) / 2
-    )  # real and fake, forward and backward, and the generator's forward
-    assert (
-        generator == 4 * ((2 + 3) + (2 + 2)) / 2
-    )  # the generator's; through the critic to its input, no weights
+    # Real and fake, forward and backward, and the generator's forward
+    assert critic == 4 * (2 * (2 + 3) + 2) / 2
+    # The generator's; through the critic to its input, without its weights
+    assert generator == 4 * ((2 + 3) + (2 + 2)) / 2
     larger = inputs._replace(z=torch.randn(8, 8))
     twice = count_forwards(objective, (G, D), optimizers, inputs, larger)
     assert twice == (critic, 2 * generator)
