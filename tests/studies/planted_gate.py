@@ -44,7 +44,7 @@ from benchmark.store.code import ROOT
 SEEDS = {str(seed) for seed in range(5)}
 TRAIN = "benchmark/train"
 OBJECTIVES = "variants/objectives"
-D_STEPS = "d_steps, real = objective.d_steps(g_step), torch.empty(0)"
+D_STEPS = "d_steps = objective.d_steps(g_step)"
 RECIPE = "return Workbench(dataset, make_objective(cell.objective), make_recipe(cell))"
 WEIGHT = "penalty_weight: float = 10.0"
 CLIPPED = "parameters: list[Tensor] = list(D.parameters())"
@@ -104,7 +104,7 @@ PLANTS = {
         only="objective=wgan|wgan_gp|wgan_fdgp",
         file=f"{TRAIN}/inputs.py",
         old=D_STEPS,
-        new="d_steps, real = 1, torch.empty(0)",
+        new="d_steps = 1",
     ),
     "frozen_norm": Plant(
         what="generator's batch norm left in evaluation mode after sampling",
@@ -125,7 +125,7 @@ PLANTS = {
         only="objective=wgan|wgan_gp",
         file=f"{TRAIN}/inputs.py",
         old=D_STEPS,
-        new="d_steps, real = objective.d_steps(g_step) - 1, torch.empty(0)",
+        new="d_steps = objective.d_steps(g_step) - 1",
     ),
     "lr_0.8": Plant(
         what="learning rate × 0.8",
