@@ -145,13 +145,31 @@ def _with_imports(first: tuple[Path, ...], package: str) -> tuple[Path, ...]:
 def _imported(file: Path, package: str) -> Iterator[Path]:
     """The files of a package that a module imports anywhere in it."""
     for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}."):
-            for place in _places(str(node.module)):
-                # A module, a package, or a module of a package
-                named = [place / f"{alias.name}.py" for alias in node.names]
-                for candidate in (place.with_suffix(".py"), place / "__init__.py", *named):
-                    if candidate.exists():
-                        yield candidate
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if _is_in(alias.name, package):
+                    yield from _files(_places(alias.name), [])
+        elif isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            module = node.module or ""
+            if node.level:
+                folder = file.parents[node.level - 1]
+                yield from _files([folder.joinpath(*module.split("."))], names)
+            elif _is_in(module, package):
+                yield from _files(_places(module), names)
+
+
+def _is_in(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
+
+
+def _files(places: list[Path], names: list[str]) -> Iterator[Path]:
+    """The files that an import may mean: a module, a package, or modules of a package."""
+    for place in places:
+        modules = [place / f"{name}.py" for name in names]
+        for candidate in (place.with_suffix(".py"), place / "__init__.py", *modules):
+            if candidate.exists():
+                yield candidate
 
 
 def _places(module: str) -> list[Path]:

@@ -260,6 +260,21 @@ def test_a_lost_node_changes_no_number(
     ]
 
 
+def test_variants_of_the_user_are_sent_to_the_nodes(raylets: Raylets, tmp_path: Path) -> None:
+    """A node has no folder of variants; the cell trains there as on this machine."""
+    mine = tmp_path / "mine"
+    (mine / "objectives").mkdir(parents=True)
+    shipped = (ROOT / "variants/objectives/lsgan.py").read_text()
+    (mine / "objectives" / "my_loss.py").write_text(shipped)
+    path = tmp_path / "own.toml"
+    path.write_text(matrix_text(objectives='objectives = ["my_loss"]'))
+    for name, arguments in (("here", ()), ("there", on(raylets))):
+        results = tmp_path / name
+        results.mkdir()
+        finish(start(path, results, "--variants", mine, *arguments))
+    assert numbers(tmp_path / "here/own") == numbers(tmp_path / "there/own")
+
+
 @pytest.mark.slow
 def test_a_driver_that_was_killed_goes_on_where_it_was(
     raylets: Raylets, tiny: Path, here: Path, tmp_path: Path
