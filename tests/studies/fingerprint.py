@@ -1,9 +1,8 @@
 """The suite's behaviour as one line of hashes per part: `python -m tests.studies.fingerprint` prints
 all lines, `… --write` stores them for tests/test_fingerprint.py.
 
-A refactoring changes no line. The parts `matrix`, `tables` and `figures` are the same on every
-machine; `train` and `measure` are equal to the bit only on the processor and the torch version that
-stand in the stored file.
+A refactoring changes no line. The part `matrix` is the same on every machine; the others are equal
+to the bit only on the processor and with the versions that the stored file names.
 """
 
 import csv
@@ -116,10 +115,12 @@ def _rounded(field: str) -> str:
 
 
 def machine() -> dict[str, object]:
-    """What float32 arithmetic depends on."""
+    """What the bits of floating-point arithmetic depend on. Python 3.12 sums in another way."""
     facts = environment("cpu")
+    found: dict[str, object] = {"python": ".".join(str(facts.python).split(".")[:2])}
+    found |= {name: facts.versions[name] for name in ("torch", "numpy", "scipy")}
     names = ("processor", "cpu_capability", "instruction_sets")
-    return {"torch": facts.versions["torch"], **{name: getattr(facts, name) for name in names}}
+    return found | {name: getattr(facts, name) for name in names}
 
 
 def lines(part: str) -> dict[str, object]:
