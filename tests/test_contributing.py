@@ -137,8 +137,12 @@ def test_contract_tests_take_them_up_by_themselves(tree):
 EXPERIMENTS = """
 from importlib import import_module
 tiny = {
-    "saturation": {"points": 11}, "disjoint_supports": {"thetas": [1.0], "steps": 3}, "optimal_critic": {"steps": 3},
-    "value_surfaces": {"steps": 3}, "mode_collapse": {"critic_steps": 5}, "overfitting": {"critic_steps": 5},
+    "saturation": {"points": 11},
+    "disjoint_supports": {"thetas": [1.0], "steps": 3},
+    "optimal_critic": {"steps": 3},
+    "value_surfaces": {"steps": 3},
+    "mode_collapse": {"critic_steps": 5},
+    "overfitting": {"critic_steps": 5},
 }
 for name, size in tiny.items():
     experiment = import_module(f"benchmark.explain.experiments.{name}")

@@ -13,8 +13,8 @@ BITWISE = ("training", "measuring", "results")
 
 @pytest.mark.parametrize("part", fingerprint.PARTS)
 def test_behaviour_is_the_stored_one(part: str) -> None:
-    """After a change that is meant to change behaviour, `python -m tests.studies.fingerprint --write`
-    stores the new lines: say in CHANGELOG.md which lines changed and why."""
+    """After a change that is meant to change behaviour, `python -m tests.studies.fingerprint
+    --write` stores the new lines: say in CHANGELOG.md which lines changed and why."""
     if part in BITWISE and fingerprint.machine() != STORED["machine"]:
         pytest.skip(f"stored on {STORED['machine']}, this is {fingerprint.machine()}")
     assert fingerprint.lines(part) == STORED[part]

@@ -121,7 +121,7 @@ def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     Linear in training time between the evaluations before and after (the logarithm of a primary
     metric); a run that ended before has its final value. NaN where one of these is. Interpolated,
     because the last evaluation before that time would be a whole interval back for a run that is
-    slower by a hair."""
+    only slightly slower."""
     limits = equal_seconds(cells)
     limit = pd.Series([limits.get(place, np.nan) for place in _places(cells)], cells["key"])
     runs = _by_run(evals[evals["train_seconds"].notna()])

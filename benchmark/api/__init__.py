@@ -113,7 +113,8 @@ def run(
     """Run a matrix as `ganbench run` does, into results/MATRIX. Returns the status of every cell.
 
     options: the fields of RunOptions, such as only="seed=0", jobs=4, device="cuda", force=True.
-    reporter: hears how the run goes; nothing is printed without one. Raises UserError."""
+    reporter: its methods are called with the progress of the run; without one nothing is
+    printed. Raises UserError."""
     from benchmark.run.options import RunOptions
     from benchmark.run.session import run_matrix
 

@@ -61,7 +61,7 @@ class Verdict:
     """The lowest p that so many seeds can reach; None where there is nothing to test."""
 
 
-class Sides(NamedTuple):
+class BothSides(NamedTuple):
     """The values of both sides of a verdict, more being worse."""
 
     new: Array
@@ -90,7 +90,7 @@ def judge(old: Sequence[BaselineRow], new: Sequence[RerunRow]) -> list[Verdict]:
     old_rows = {row.key: row for row in old}
     new_rows = {row.key: row for row in new}
     verdicts: list[Verdict] = []
-    sides: dict[tuple[str, str], Sides] = {}
+    sides: dict[tuple[str, str], BothSides] = {}
     diverged: list[Pair] = []
     for key in old_rows | new_rows:
         before, after = old_rows.get(key), new_rows.get(key)
@@ -109,7 +109,7 @@ def judge(old: Sequence[BaselineRow], new: Sequence[RerunRow]) -> list[Verdict]:
             verdicts.append(_worse(before, after))
             new_values = before.sign * np.array(after.finite_values)
             old_values = before.sign * np.array(before.finite_values)
-            sides[before.title, key.metric] = Sides(new_values, old_values)
+            sides[before.title, key.metric] = BothSides(new_values, old_values)
     if len(diverged) > 1:
         verdicts.append(_diverged_by_seed(diverged))
     for family, alpha in ALPHA.items():
@@ -260,7 +260,9 @@ def _note_no_value(verdict: Verdict, old_values: Array, new_values: Array) -> No
         verdict.note = "no seed finished, as in the baseline"
 
 
-def _separate(family: Sequence[Verdict], alpha: float, sides: dict[tuple[str, str], Sides]) -> None:
+def _separate(
+    family: Sequence[Verdict], alpha: float, sides: dict[tuple[str, str], BothSides]
+) -> None:
     """Turn ~ into − or ! where Holm's correction over the whole family leaves p <= alpha.
 
     Notes the shift (Hodges and Lehmann's) with its one-sided interval. Its level is the one at
@@ -283,7 +285,7 @@ def _separate(family: Sequence[Verdict], alpha: float, sides: dict[tuple[str, st
         verdict.note += f" (p = {p:.2g} over {len(family)} comparisons{reach})"
 
 
-def _shift(sides: Sides, sign: int, level: float) -> str:
+def _shift(sides: BothSides, sign: int, level: float) -> str:
     """The median shift of the results over the baseline, and its one-sided interval."""
     shift = float(np.median(np.subtract.outer(sides.new, sides.old)))
     bound = shift_bound(sides.new, sides.old, level)

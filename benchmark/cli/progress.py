@@ -20,7 +20,7 @@ from benchmark.text import duration, place_name
 
 if TYPE_CHECKING:
     from benchmark.matrix.cell import Cell
-    from benchmark.run.events import News
+    from benchmark.run.events import CellNews
     from benchmark.run.session import Session
     from benchmark.store.schema import Status
 
@@ -58,7 +58,7 @@ class Display:
     def end(self) -> None:
         self.progress.stop()
 
-    def news(self, news: "News") -> None:
+    def news(self, news: "CellNews") -> None:
         from benchmark.run.events import Ended, Lost, Running, Taken
 
         match news.event:

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.store.overview import GONE, CellState, Overview, Reader
+from benchmark.store.overview import GONE, CellOverview, Overview, Reader
 from benchmark.store.schema import RunStatus
 from benchmark.text import counted, duration
 
@@ -29,7 +29,7 @@ def lines(now: Overview) -> Iterator[str]:
     """What `status` prints: counts, time left, and every cell that is not done, with its reason."""
     yield f"{now.matrix}: {len(now.cells)} cells: {counted(now.counts)}"
     yield from _outlook(now)
-    alike: dict[tuple[RunStatus, str | None], list[CellState]] = defaultdict(list)
+    alike: dict[tuple[RunStatus, str | None], list[CellOverview]] = defaultdict(list)
     for cell in now.cells:
         if cell.status != RunStatus.DONE:
             alike[cell.status, cell.reason].append(cell)
@@ -81,7 +81,7 @@ def frame(now: Overview, height: int) -> RenderableType:
     return Group(*parts, _overall(now, running), _counts(now), *map(_row, _outlook(now)))
 
 
-def _has_failed(cell: CellState) -> bool:
+def _has_failed(cell: CellOverview) -> bool:
     return cell.status in (RunStatus.ERROR, RunStatus.TIMEOUT) or cell.reason == GONE
 
 
@@ -89,7 +89,7 @@ def _more(num_cells: int) -> list[RenderableType]:
     return [_row((f"and {num_cells:,} more", "dim"))] if num_cells > 0 else []
 
 
-def _overall(now: Overview, running: list[CellState]) -> Table:
+def _overall(now: Overview, running: list[CellOverview]) -> Table:
     num_settled = sum(cell.status.is_settled for cell in now.cells)
     completed = num_settled + sum(cell.progress for cell in running)
     table = Table.grid(padding=(0, 1))
@@ -117,7 +117,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _running(cells: list[CellState]) -> Table:
+def _running(cells: list[CellOverview]) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     # Columns without a width give way on a narrow terminal
     for name in ("objective", "architecture", "dataset"):
@@ -167,7 +167,7 @@ def _work_left(now: Overview) -> str:
     return sentence
 
 
-def _details(cell: CellState) -> str:
+def _details(cell: CellOverview) -> str:
     """What is known of a cell that is running or waits with a checkpoint."""
     if not cell.is_running:
         return f" (resumes at {_percent(cell.progress)})" if cell.checkpoint else ""

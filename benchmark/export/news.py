@@ -29,7 +29,7 @@ EVERY = 5.0  # seconds between two looks at a running matrix
 # names of a status, and of an environment, that are tags of a run
 STATUS_FACTS = ("status", "reason", "onset", "resumes", "code", "protocol")
 ENVIRONMENT_FACTS = ("device", "platform", "python", "cuda")
-Row = dict[str, Any]
+StoredRow = dict[str, Any]
 
 
 class Value(NamedTuple):
@@ -183,7 +183,7 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     )
 
 
-def _rows(path: Path, **required: type) -> list[Row]:
+def _rows(path: Path, **required: type) -> list[StoredRow]:
     """The rows of a JSONL file. Raises DamagedError where one lacks a required field."""
     rows = list(read_rows(path))
     for name, kind in required.items():
@@ -192,7 +192,7 @@ def _rows(path: Path, **required: type) -> list[Row]:
     return rows
 
 
-def _eval_values(rows: list[Row], logged: set[int]) -> Iterator[Value]:
+def _eval_values(rows: list[StoredRow], logged: set[int]) -> Iterator[Value]:
     """The metrics; and once per evaluation the training seconds, with the samples seen where no row
     of steps has them."""
     last = None
@@ -206,7 +206,7 @@ def _eval_values(rows: list[Row], logged: set[int]) -> Iterator[Value]:
         yield Value(step, row["metric"], row.get("value"))
 
 
-def _step_values(rows: list[Row]) -> Iterator[Value]:
+def _step_values(rows: list[StoredRow]) -> Iterator[Value]:
     for row in rows:
         for series, value in row.items():
             if series not in ("schema", "g_step"):
@@ -253,7 +253,7 @@ def _params(entry: Entry, spec: Spec | None, status: Status) -> dict[str, Any]:
     return dict(_flat(options)) | dict(_flat({"recipe": status.recipe}))
 
 
-def _flat(table: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(table: StoredRow, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """`training.steps`: 600; lists as JSON; what is not set is left out."""
     for name, value in table.items():
         if isinstance(value, dict):

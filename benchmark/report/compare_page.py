@@ -63,7 +63,7 @@ class Section:
 
 
 @dataclass
-class Page:
+class ComparisonPage:
     """A comparison, in reading order."""
 
     title: str
@@ -71,7 +71,7 @@ class Page:
     sections: list[Section]
 
 
-def page(sides: Sides, frame: pd.DataFrame) -> Page:
+def page(sides: Sides, frame: pd.DataFrame) -> ComparisonPage:
     """How good, how fast, at what cost, how reliable, and what was compared. frame: `differences`,
     with a row or more."""
     is_primary = frame["metric"] == frame["dataset"].map(sides.primary)
@@ -85,10 +85,12 @@ def page(sides: Sides, frame: pd.DataFrame) -> Page:
     ]
     title = f"{', '.join(sides.names[1:])} against {sides.names[0]}"
     answers = [_answer(sides, row) for row in records(frame[is_primary])]
-    return Page(title, answers or sides.notes, [section for section in sections if section.rows])
+    return ComparisonPage(
+        title, answers or sides.notes, [section for section in sections if section.rows]
+    )
 
 
-def to_markdown(comparison: Page, figure: str = "") -> str:
+def to_markdown(comparison: ComparisonPage, figure: str = "") -> str:
     """The page as Markdown; names are escaped. figure: the path of the learning curves, where they
     are drawn."""
     answers = [f"- {escaped(text)}" for text in comparison.answers]

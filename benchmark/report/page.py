@@ -39,7 +39,7 @@ Tags = Mapping[str, list[str]]
 
 
 @dataclass
-class Row:
+class TableRow:
     """A row of a table."""
 
     cells: list[str]
@@ -52,7 +52,7 @@ class Table:
 
     title: str
     columns: list[str]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TableRow] = field(default_factory=list)
     note: str = ""
     folded: bool = False
     """Of secondary interest: shown on demand."""
@@ -62,7 +62,7 @@ class Table:
 
     def add(self, cells: list[str], tags: Tags) -> None:
         """Append a row."""
-        self.rows.append(Row(cells, tags))
+        self.rows.append(TableRow(cells, tags))
 
 
 @dataclass

@@ -12,12 +12,12 @@ from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
 from benchmark.run.engines.base import Pool
 from benchmark.run.events import (
+    CellNews,
     Ended,
     Event,
     Fatal,
     Limits,
     Lost,
-    News,
     Running,
     Started,
     Taken,
@@ -55,7 +55,7 @@ class Driver:
         tasks: list[Task],
         pool: Pool,
         folder: Path,
-        on_news: Callable[[News], None],
+        on_news: Callable[[CellNews], None],
         *,
         limits: Limits | None = None,
         known: dict[str, float] | None = None,
@@ -132,7 +132,7 @@ class Driver:
         try:
             self.events.extend(self.pool.wait(TICK))
         except (UserError, OSError) as error:
-            self._end_run(_reason("workers cannot be heard", error))
+            self._end_run(_reason("the workers cannot be reached", error))
             time.sleep(TICK)
         while self.events:
             yield self.events.popleft()
@@ -150,12 +150,12 @@ class Driver:
             case Running():
                 cell.start_clock(time.monotonic())
                 cell.has_begun, cell.progress = True, event.status.progress or 0.0
-                self.on_news(News(event))
+                self.on_news(CellNews(event))
             case Ended():
                 self._finish(cell, event)
             case Taken():
                 self.elsewhere[event.key] = cell.task
-                self.on_news(News(event))
+                self.on_news(CellNews(event))
             case Fatal():
                 self._end_run(event.reason)
             case Lost():
@@ -166,7 +166,7 @@ class Driver:
             self.queue.learn(cell.group, seconds_spent(event.status))
         elif self.limits.fail_fast and event.status.status in FAILURES:
             self.accepts = False
-        self.on_news(News(event, self.seconds_left()))
+        self.on_news(CellNews(event, self.seconds_left()))
 
     def _handle_loss(self, cell: InFlight, event: Lost) -> None:
         if self.signals or self.fatal:
@@ -176,7 +176,7 @@ class Driver:
         elif event.retry and self.losses[event.key] < RETRIES:
             self.losses[event.key] += 1
             self.queue.push(cell.task)
-            self.on_news(News(event))
+            self.on_news(CellNews(event))
         else:
             self.give_up(cell, RunStatus.ERROR, event.reason)
 

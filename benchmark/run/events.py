@@ -84,7 +84,7 @@ Event = Started | Running | Ended | Taken | Lost | Fatal
 
 
 @dataclass(frozen=True)
-class News:
+class CellNews:
     """What a run reports of a cell."""
 
     event: Event

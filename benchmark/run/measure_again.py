@@ -190,8 +190,8 @@ def _final_rows(
 def _replace_final_rows(
     files: CellFolder, status: Status, new_rows: list[dict[str, Any]]
 ) -> list[str]:
-    """Put new rows in the place of the final ones. Earlier rows of another protocol, and of a
-    column whose final value changed, move to evals.former.jsonl. Returns these columns."""
+    """Replace the final rows. Earlier rows of another protocol, and earlier rows of a column whose
+    final value changed, move to evals.former.jsonl. Returns the columns that changed."""
     rows = list(read_rows(files.evals))
     new = {row["metric"]: row for row in new_rows}
     changed: set[str] = set()

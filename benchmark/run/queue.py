@@ -40,7 +40,7 @@ class InFlight:
     """When the time of the cell began to count."""
 
     has_begun: bool = False
-    """Whether the cell was heard of, so that its folder may have changed."""
+    """Whether an event of the cell has arrived: its folder may have changed since then."""
 
     progress: float = 0.0
     """Share of the training budget that is spent."""

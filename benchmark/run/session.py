@@ -13,7 +13,7 @@ from benchmark.matrix.files import find, read
 from benchmark.matrix.options import Matrix
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
-from benchmark.run.events import Ended, Limits, News, Task
+from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.ownership import restart
 from benchmark.run.plan import estimate, pending
@@ -31,7 +31,7 @@ RESULTS = Path("results/runs")
 
 
 class Reporter(Protocol):
-    """Who hears how a run goes."""
+    """Receives the progress of a run: the command line prints it."""
 
     def note(self, text: str) -> None:
         """A remark in one line."""
@@ -39,7 +39,7 @@ class Reporter(Protocol):
     def begin(self, num_cells: int, num_workers: int) -> None:
         """The first cell is about to start."""
 
-    def news(self, news: News) -> None:
+    def news(self, news: CellNews) -> None:
         """Something happened to a cell."""
 
     def end(self) -> None:
@@ -53,7 +53,7 @@ class Silent:
 
     def begin(self, num_cells: int, num_workers: int) -> None: ...
 
-    def news(self, news: News) -> None: ...
+    def news(self, news: CellNews) -> None: ...
 
     def end(self) -> None: ...
 
@@ -213,7 +213,7 @@ class Session:
     def _drive(self, tasks: list[Task], pool: Pool, reporter: Reporter) -> Summary:
         ended: dict[str, RunStatus] = {}
 
-        def on_news(news: News) -> None:
+        def on_news(news: CellNews) -> None:
             if isinstance(news.event, Ended):
                 ended[news.event.key] = news.event.status.status
             reporter.news(news)

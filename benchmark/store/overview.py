@@ -25,7 +25,7 @@ Signature = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class CellState:
+class CellOverview:
     """What `status` says of a cell. Every number is finite and not negative; every text is one
     line."""
 
@@ -91,7 +91,7 @@ class Overview:
     finish: str | None
     """Local time (ISO 8601) of the end with as many workers as now; None if nothing runs."""
 
-    cells: list[CellState]
+    cells: list[CellOverview]
     """State of every cell."""
 
     @property
@@ -114,7 +114,7 @@ class Reader:
         self._matrix_signature: Signature | None = None
         self._groups: dict[str, str] = {}  # by key
         self._signatures: dict[str, Signature | None] = {}  # of status.json, by key
-        self._states: dict[str, CellState] = {}  # by key
+        self._states: dict[str, CellOverview] = {}  # by key
 
     def overview(self) -> Overview:
         """The present state. Raises UserError without a sound matrix.json."""
@@ -150,7 +150,7 @@ class Reader:
             self._signatures.clear()
         return self._matrix
 
-    def _state(self, entry: Entry) -> CellState:
+    def _state(self, entry: Entry) -> CellOverview:
         """The state of a cell. A cell that its file calls running is running only while a process
         holds its lock."""
         files = self.results.cell(entry.key)
@@ -167,7 +167,7 @@ class Reader:
         waits = state.status == RunStatus.INTERRUPTED and not state.stale
         return replace(state, checkpoint=waits and os.path.exists(files.checkpoint))
 
-    def _read(self, entry: Entry, files: CellFolder) -> CellState:
+    def _read(self, entry: Entry, files: CellFolder) -> CellOverview:
         """What the files of a cell say."""
         signature = _signature(files.status_file)
         known = self._signatures.get(entry.key)
@@ -176,7 +176,7 @@ class Reader:
             self._signatures[entry.key] = signature
         return self._states[entry.key]
 
-    def _shown(self, entry: Entry, files: CellFolder, is_there: bool) -> CellState:
+    def _shown(self, entry: Entry, files: CellFolder, is_there: bool) -> CellOverview:
         status = Status(status=RunStatus.MISSING)
         if is_there:
             try:
@@ -192,9 +192,9 @@ class Reader:
         by_other_code = status.status.is_finished and self.hashes.is_measured_by_other_code(
             status, entry.modality
         )
-        return _state_of(entry, status, stale=stale, measurements_stale=by_other_code)
+        return _cell(entry, status, stale=stale, measurements_stale=by_other_code)
 
-    def _expected(self, cells: list[CellState]) -> dict[str, float]:
+    def _expected(self, cells: list[CellOverview]) -> dict[str, float]:
         """Seconds of a whole cell by group: the median of its finished cells, otherwise of what its
         running cells will take at their own pace."""
         took: dict[str, list[float]] = defaultdict(list)
@@ -208,14 +208,14 @@ class Reader:
         return {group: median(seconds) for group, seconds in {**will_take, **took}.items()}
 
 
-def _state_of(entry: Entry, status: Status, *, stale: bool, measurements_stale: bool) -> CellState:
+def _cell(entry: Entry, status: Status, *, stale: bool, measurements_stale: bool) -> CellOverview:
     """The state that a status describes; what no clock or counter can be is left out."""
     clocks = {name: _number(getattr(status, name)) for name in WALL_CLOCKS}
     g_steps, train_seconds = _number(status.g_steps), clocks["train_seconds"]
     speed = g_steps / train_seconds if g_steps and train_seconds else None
     progress = min(_number(status.progress) or 0.0, 1.0)
     execution = status.execution
-    return CellState(
+    return CellOverview(
         key=entry.key,
         objective=entry.objective,
         architecture=entry.architecture,
@@ -242,7 +242,7 @@ def _state_of(entry: Entry, status: Status, *, stale: bool, measurements_stale: 
     )
 
 
-def _left(cell: CellState, whole: float | None) -> float | None:
+def _left(cell: CellOverview, whole: float | None) -> float | None:
     """Seconds until a cell ends, from the seconds of a whole cell."""
     own = _own_pace(cell)
     if cell.is_running and own is not None:
@@ -251,7 +251,7 @@ def _left(cell: CellState, whole: float | None) -> float | None:
     return None if whole is None else whole * (1 - kept)
 
 
-def _own_pace(cell: CellState) -> float | None:
+def _own_pace(cell: CellOverview) -> float | None:
     """Seconds left at the pace of the cell so far; None while that says little."""
     if cell.progress < EARLY or not cell.seconds:
         return None
@@ -259,7 +259,7 @@ def _own_pace(cell: CellState) -> float | None:
     return max(0.0, cell.seconds - once) * (1 - cell.progress) / cell.progress
 
 
-def _total(cells: list[CellState]) -> float | None:
+def _total(cells: list[CellOverview]) -> float | None:
     """Worker-seconds left in all; None if one is not known."""
     total = 0.0
     for cell in cells:
@@ -269,7 +269,7 @@ def _total(cells: list[CellState]) -> float | None:
     return total
 
 
-def _finish(running: list[CellState], seconds_left: float | None) -> str | None:
+def _finish(running: list[CellOverview], seconds_left: float | None) -> str | None:
     """When the last cell ends, with as many workers as now."""
     if not running or seconds_left is None:
         return None

@@ -135,7 +135,7 @@ class Prefetch:
         """The batch of the generator's seed; the batch of seed `following` is begun. Raises what
         the thread raised."""
         seed = generator.initial_seed()
-        # The thread draws with a generator of its own; this draw only moves the caller's as far
+        # The thread draws with another generator; this draw moves the caller's as far
         draw_index(len(self.data), self.batch_size, generator)
         # Nothing was fetched ahead for the first batch, nor after a warm-up
         fetched = self.ahead.get(seed) or self.thread.submit(self._fetch, seed)

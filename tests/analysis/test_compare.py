@@ -333,7 +333,7 @@ def test_one_set_under_two_names_is_no_comparison(
 
 
 def test_names_stay_text_in_markdown() -> None:
-    found = compare_page.Page(
+    found = compare_page.ComparisonPage(
         "t", ["[l](javascript:x)"], [compare_page.Section("s", {"a": ["1\r2\u20283|4\\"]})]
     )
     text = compare_page.to_markdown(found)

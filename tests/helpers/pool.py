@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.run.events import Ended, Event, News, Running, Started, Task
+from benchmark.run.events import CellNews, Ended, Event, Running, Started, Task
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import RunStatus, Status
 from tests.helpers.cells import small_cell
@@ -40,20 +40,20 @@ def running(task: Task, **fields: object) -> Running:
     return Running(task.key, Status(key=task.key, status=RunStatus.RUNNING, **fields))
 
 
-def word(event: Event | News) -> str:
+def word(event: Event | CellNews) -> str:
     """How a cell ended, or what else happened: running, started, taken, lost, fatal."""
-    if isinstance(event, News):
+    if isinstance(event, CellNews):
         event = event.event
     if isinstance(event, Ended):
         return str(event.status.status)
     return type(event).__name__.lower()
 
 
-def words(events: Sequence[Event | News]) -> list[str]:
+def words(events: Sequence[Event | CellNews]) -> list[str]:
     return [word(event) for event in events]
 
 
-def last_words(news: list[News]) -> dict[str, str]:
+def last_words(news: list[CellNews]) -> dict[str, str]:
     """The last word about every cell, by key."""
     return {report.event.key: word(report) for report in news}
 

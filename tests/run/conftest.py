@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from benchmark.run import driver
-from benchmark.run.events import News, Task
+from benchmark.run.events import CellNews, Task
 from tests.helpers.pool import Simulated, word
 
-Simulate = Callable[..., list[News]]
+Simulate = Callable[..., list[CellNews]]
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Simulate:
     cells that are not running; `heard` gets all news."""
 
     def call(
-        tasks: list[Task], pool: Simulated, heard: list[News] | None = None, **options: Any
-    ) -> list[News]:
+        tasks: list[Task], pool: Simulated, heard: list[CellNews] | None = None, **options: Any
+    ) -> list[CellNews]:
         clock = SimpleNamespace(
             monotonic=lambda: pool.now, sleep=lambda seconds: pool.pass_until(pool.now + seconds)
         )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.run.events import Event, Fatal, Limits, Lost, News, Started, Taken, Task
+from benchmark.run.events import CellNews, Event, Fatal, Limits, Lost, Started, Taken, Task
 from benchmark.store.files import read_json, write_json
 from benchmark.store.locks import take
 from tests.helpers.pool import (
@@ -278,7 +278,7 @@ def test_a_folder_that_cannot_be_written_to_ends_the_run(
 def test_a_signal_lets_cells_save_what_they_have(signum: int, simulate: Simulate) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     pool = Simulated(2, lambda task: 100.0, at={5.0: signalled(signum)})
-    heard: list[News] = []
+    heard: list[CellNews] = []
     with pytest.raises(KeyboardInterrupt):
         simulate(tasks_of(("lsgan", 6)), pool, heard)
     assert [end for end in words(heard) if end != "running"] == ["interrupted"] * 2
@@ -349,14 +349,14 @@ class Failing(Simulated):
     ("fails", "message"),
     [
         ("start", "a worker cannot be started: no process is left"),
-        ("wait", "workers cannot be heard: no answer"),
+        ("wait", "the workers cannot be reached: no answer"),
     ],
 )
 def test_when_the_system_refuses_running_cells_save_what_they_have(
     fails: str, message: str, simulate: Simulate
 ) -> None:
     pool = Failing(3, lambda task: 100.0, fails=fails)
-    heard: list[News] = []
+    heard: list[CellNews] = []
     with pytest.raises(UserError, match=f"^{message}$"):
         simulate(tasks_of(("lsgan", 3)), pool, heard)
     assert {end for end in words(heard) if end != "running"} == {"interrupted"}
@@ -369,8 +369,8 @@ def test_when_the_system_refuses_running_cells_save_what_they_have(
 def test_when_nothing_can_be_said_running_cells_save_what_they_have(
     error: type[BaseException], seconds: float, simulate: Simulate
 ) -> None:
-    class Broken(list[News]):
-        def append(self, news: News) -> None:
+    class Broken(list[CellNews]):
+        def append(self, news: CellNews) -> None:
             if word(news) == "done":
                 raise error
 
@@ -392,7 +392,7 @@ def test_when_nothing_more_can_be_written_the_others_are_stopped(simulate: Simul
     tasks = tasks_of(("lsgan", 5))
     planned: dict[str, list[Event]] = {tasks[0].key: [Fatal(tasks[0].key, "full")]}
     pool = Simulated(2, lambda task: 1.0 + 9 * task.cell.seed, planned)
-    heard: list[News] = []
+    heard: list[CellNews] = []
     with pytest.raises(UserError, match=r"^full$"):
         simulate(tasks, pool, heard)
     assert [end for end in words(heard) if end != "running"] == ["interrupted"]

@@ -27,7 +27,7 @@ from benchmark.matrix.cell import Cell, Choice
 from benchmark.run.cell import cell_run
 from benchmark.run.cell.cell_run import run_cell
 from benchmark.run.driver import Driver
-from benchmark.run.events import Ended, Event, Fatal, Limits, Lost, News, Running, Task
+from benchmark.run.events import CellNews, Ended, Event, Fatal, Limits, Lost, Running, Task
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
@@ -318,7 +318,7 @@ def play(
     the pool."""
     last: dict[str, Event] = {}
 
-    def on_news(news: News) -> None:
+    def on_news(news: CellNews) -> None:
         act(news.event)
         last[news.event.key] = news.event
 

@@ -12,8 +12,8 @@ from benchmark.matrix.expand import expand
 from benchmark.matrix.files import read
 from benchmark.run import prepare, session
 from benchmark.run.engines import local
+from benchmark.run.events import CellNews, Task
 from benchmark.run.events import Ended as CellEnded
-from benchmark.run.events import News, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.session import Session, Silent, run_matrix
 from benchmark.store.files import append_rows, read_json, write_json
@@ -168,7 +168,7 @@ class Listening(Silent):
     def begin(self, num_cells: int, num_workers: int) -> None:
         self.heard.append(("begin", num_cells, num_workers))
 
-    def news(self, news: News) -> None:
+    def news(self, news: CellNews) -> None:
         if isinstance(news.event, CellEnded):
             self.heard.append(news.event.status.status)
 

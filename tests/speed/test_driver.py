@@ -23,7 +23,7 @@ from benchmark.run.cell.cell_run import run_cell
 from benchmark.run.driver import TICK, Driver
 from benchmark.run.engines import ray
 from benchmark.run.engines.ray_node import Sent, signatures
-from benchmark.run.events import Ended, Event, News, Running, Task
+from benchmark.run.events import CellNews, Ended, Event, Running, Task
 from benchmark.run.plan import pending
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import RunStatus
@@ -108,7 +108,7 @@ def test_a_thousand_gpus(recorded: CellFolder, tmp_path: Path, benchmark: Any) -
     folder = tmp_path / "many"
     ended: list[str] = []
 
-    def note(news: News) -> None:
+    def note(news: CellNews) -> None:
         if isinstance(news.event, Ended):
             ended.append(news.event.status.status)
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.store import overview as module
 from benchmark.store.code import ROOT
-from benchmark.store.overview import GONE, CellState, Reader
+from benchmark.store.overview import GONE, CellOverview, Reader
 from tests.helpers import synthetic
 from tests.helpers.result_sets import WHOLE, seeds_that_are, status_file, write
 
@@ -56,7 +56,7 @@ def hold() -> Iterator[Hold]:
         holder.stdout.close()
 
 
-def cells(folder: Path) -> list[CellState]:
+def cells(folder: Path) -> list[CellOverview]:
     return Reader(folder).overview().cells
 
 

@@ -1,5 +1,7 @@
-"""The suite's behaviour as one line of hashes per part: `python -m tests.studies.fingerprint` prints
-all lines, `… --write` stores them for tests/test_fingerprint.py.
+"""The suite's behaviour as one line of hashes per part.
+
+`python -m tests.studies.fingerprint` prints all lines; `… --write` stores them for
+tests/test_fingerprint.py.
 
 A refactoring changes no line. The part `matrix` is the same on every machine; the others are equal
 to the bit only on the processor and with the versions that the stored file names.

@@ -341,7 +341,7 @@ Not seen:
 
 Nor does it see smaller changes; changes of the spread of the seeds, of the way to the end, of `best`; anything on the
 good side; nor changes that leave several metrics of one group at `~`: each is judged by itself.
-"""
+"""  # noqa: E501
 
 
 def readme(

@@ -783,7 +783,7 @@ def test_images_beside_folders_of_images_are_refused(tmp_path: Path) -> None:
         tmp_path / "images",
         noise() | {"preview.jpg": picture(0), "._0.jpg": b"-", "__MACOSX/cat/._0.jpg": b"-"},
     )
-    with pytest.raises(ValueError, match=r"preview\.jpg lies beside folders of images"):
+    with pytest.raises(ValueError, match=r"preview\.jpg lies next to folders of images"):
         read_images(tmp_path / "images", 16, tolerance=0)
 
 

@@ -149,7 +149,7 @@ def _labels(path: Path, names: list[str]) -> tuple[torch.Tensor | None, tuple[st
     if "" in folders:
         name = names[folders.index("")]
         raise ValueError(
-            f"{path}: {name} lies beside folders of images: give every image a class, or none"
+            f"{path}: {name} lies next to folders of images: give every image a class, or none"
         )
     class_names = [folder.rpartition("/")[2] for folder in folders]
     classes = sorted(set(class_names))

@@ -4,7 +4,7 @@ import pandas as pd
 
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
-from benchmark.report.page import Chapter, Listing, Row, Table, records, tags_of
+from benchmark.report.page import Chapter, Listing, Table, TableRow, records, tags_of
 from benchmark.store.schema import Protocol
 from benchmark.text import text
 
@@ -80,8 +80,8 @@ def protocol(dataset: str, entry: Protocol) -> Table:
     return table
 
 
-def _rows(frame: pd.DataFrame) -> list[Row]:
+def _rows(frame: pd.DataFrame) -> list[TableRow]:
     rows = []
     for row in records(frame):
-        rows.append(Row([text(value) for value in row.values()], tags_of(row)))
+        rows.append(TableRow([text(value) for value in row.values()], tags_of(row)))
     return rows

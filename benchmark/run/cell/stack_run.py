@@ -184,7 +184,7 @@ class StackRun:
             yield from self.report(run)
 
     def move_on(self, run: StackedRun) -> None:
-        """The training changes the tensors of the last snapshot: nobody may save it any more."""
+        """The training changes the tensors of the last snapshot: it can no longer be saved."""
         if run.handed_out:
             run.handed_out.state = None
             run.release()

@@ -202,8 +202,8 @@ def why_died(exit_code: int | None, num_cells: int) -> str:
 
 def _start_tracker() -> None:
     """Start multiprocessing's resource tracker in this process, because a worker that starts it
-    would unblock the signals. Without its warnings about what killed workers leave: it removes
-    that."""
+    would unblock the signals. Its warnings about files that killed workers leave are switched off:
+    the tracker removes these files."""
     before = os.environ.get("PYTHONWARNINGS")
     quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
     os.environ["PYTHONWARNINGS"] = f"{before},{quiet}" if before else quiet

@@ -31,7 +31,7 @@ from benchmark.store import locks
 from benchmark.store.files import write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
 
-# Nothing is sent to the makers of Ray
+# Ray sends no usage statistics
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Under `ray job submit`: our environment is joined to that of the job
 os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")

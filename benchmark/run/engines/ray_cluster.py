@@ -1,5 +1,5 @@
-"""A Ray cluster: connecting to it, what its nodes need and have room for, tasks and their failures. Import this
-module only if Ray is installed."""
+"""A Ray cluster: connecting to it, what its nodes need and have room for, tasks and their failures.
+Import this module only if Ray is installed."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ from benchmark.measure.protocol import cache_folder
 from benchmark.run.events import Ended, Event, Fatal, Lost
 from benchmark.store.code import ROOT
 from benchmark.store.schema import RunStatus, Status
-from benchmark.text import described
+from benchmark.text import described, one_line
 from benchmark.train.data import make_dataset
 
 
@@ -96,7 +96,7 @@ def connect(address: str, code: Path) -> None:
             if address in ("auto", "local")
             else " (a cluster that asks for a token: set RAY_AUTH_MODE=token)"
         )
-        raise UserError(f"--address {address}: {' '.join(str(error).split())}{token}") from error
+        raise UserError(f"--address {address}: {one_line(error)}{token}") from error
 
 
 def _copy(source: Path, target: Path) -> None:

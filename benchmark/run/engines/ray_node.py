@@ -77,7 +77,8 @@ class Listener:
         threading.Thread(target=self._listen, args=arguments, daemon=True).start()
 
     def stop(self) -> bool:
-        """Whether the cell has to end. From then on it is left to save its checkpoint."""
+        """Whether the cell has to end. A cell that was told so is not interrupted: it saves its
+        checkpoint."""
         if self.asked.is_set():
             self.interruptible = False
             return True
@@ -98,7 +99,7 @@ class Listener:
 
     def _listen(self, flag: Callable[[], bool], thread: int) -> None:
         while not self.asked.is_set() and not self.ended.wait(EVENT_SECONDS):
-            # Without the process of the flag nobody has asked
+            # If the process of the flag is gone, nothing has asked the cell to end
             with suppress(exceptions.RayError):
                 if flag():
                     self.asked.set()
