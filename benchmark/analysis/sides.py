@@ -1,4 +1,4 @@
-"""What `ganbench compare` holds against each other: variants of one result set, or result sets.
+"""What `ganbench compare` compares: variants of one result set, or result sets.
 
 A side is an objective's label, or a result set; the first one named is the reference that every
 other side is compared with. A group is an architecture on a dataset, and between result sets an
@@ -18,6 +18,7 @@ from benchmark.analysis.tables import Tables, joined
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
 from benchmark.store.merge import differing
+from benchmark.text import place_name
 
 
 @dataclass
@@ -185,7 +186,8 @@ def _device_notes(cells: pd.DataFrame) -> list[str]:
         devices = place["device"].dropna().unique()
         if len(devices) > 1:
             notes.append(
-                f"{architecture} on {dataset} ran on several devices ({', '.join(devices)}): "
+                f"{place_name(str(architecture), str(dataset))} ran on several devices "
+                f"({', '.join(devices)}): "
                 "its times do not compare, and there is no equal time."
             )
     return notes

@@ -244,9 +244,9 @@ def _cell(entry: Entry, status: Status, *, stale: bool, measurements_stale: bool
 
 def _left(cell: CellOverview, whole: float | None) -> float | None:
     """Seconds until a cell ends, from the seconds of a whole cell."""
-    own = _own_pace(cell)
-    if cell.is_running and own is not None:
-        return own
+    seconds = _own_pace(cell)
+    if cell.is_running and seconds is not None:
+        return seconds
     kept = cell.progress if cell.is_running or cell.checkpoint else 0.0
     return None if whole is None else whole * (1 - kept)
 

@@ -14,6 +14,7 @@ from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import grid
 from benchmark.drawing.save import Figure, save, stem
 from benchmark.drawing.style import plain, style, wrap
+from benchmark.store.layout import ResultSet
 from benchmark.text import place_name
 
 STRIP = 16  # images of an objective
@@ -32,7 +33,8 @@ def saved_samples(tables: Tables, folder: Path) -> pd.DataFrame:
     rows = joined(tables.evals[columns].drop_duplicates(), tables.cells)
     files = []
     for cell, step in zip(rows["cell"], rows["g_steps"], strict=True):
-        files.append(str(folder / "cells" / f"{cell}/samples/{step:06.0f}.npz"))
+        samples = ResultSet(folder).cell(cell).samples
+        files.append(str(samples / f"{step:06.0f}.npz"))
     rows = rows.assign(file=files)
     return rows[rows["file"].map(os.path.exists).astype(bool)]
 
