@@ -65,6 +65,7 @@ class Reference:
     kid_subset_size: int
     radii_file: Path | None = None  # where `radii` are kept between runs
     device: str = "cpu"  # where all pairs are taken; what is kept is on the CPU
+    feature_files: tuple[Path, ...] = ()  # of the measuring cache: features of both splits
     overlaps: WeakKeyDictionary[Features, Overlap] = field(default_factory=WeakKeyDictionary)
 
     @cached_property
@@ -187,6 +188,7 @@ class Instrument:
             real_file.with_name(f"radii{NEIGHBOURHOOD}-{real_file.stem}.npy"),
             # a device with float64
             self.device if self.device.startswith("cuda") else "cpu",
+            feature_files=(real_file, held_file),
         )
 
 

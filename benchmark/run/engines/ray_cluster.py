@@ -180,14 +180,15 @@ def measured_like(cell: Cell) -> str:
 
 def measured_with(cell: Cell, device: str) -> list[Path]:
     """The files of the measuring cache that this process has for the dataset of a cell: a
-    classifier trained here, features of the real images, their radii."""
+    classifier trained here, features of both splits, the radii of the training images. With them a
+    node computes the same bits: its own features may differ in the last one."""
     instrument = open_instrument(cell.dataset, cell.evaluation, device)
     if not isinstance(instrument, images.Instrument):
         return []
-    radii = instrument.reference.radii_file
-    if radii is None:
-        return []
-    paths = [radii, radii.with_name(f"{radii.stem.partition('-')[2]}.npz")]
+    reference = instrument.reference
+    paths = [*reference.feature_files]
+    if reference.radii_file:
+        paths.append(reference.radii_file)
     if cell.evaluation.extractor == "classifier" and not cell.evaluation.extractor_weights:
         paths.append(classifier_weights(make_dataset(cell.dataset)))
     return [path for path in paths if path.parent == cache_folder() and path.exists()]
