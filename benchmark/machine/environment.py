@@ -29,7 +29,6 @@ def environment(device: str) -> Surroundings:
     import torch
 
     cudnn = torch.backends.cudnn
-    facts = git_facts()
     return Surroundings(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
@@ -47,7 +46,7 @@ def environment(device: str) -> Surroundings:
         cudnn_allow_tf32=cudnn.allow_tf32,
         matmul_allow_tf32=torch.backends.cuda.matmul.allow_tf32,
         float32_matmul_precision=torch.get_float32_matmul_precision(),
-        git=GitFacts(**facts) if facts else None,
+        git=git_facts(),
         **_device(device),
     )
 
@@ -68,7 +67,7 @@ def _device(device: str) -> dict[str, Any]:
 
 
 @cache
-def git_facts() -> dict[str, Any] | None:
+def git_facts() -> GitFacts | None:
     """The `commit` of the checkout that this code runs from, and `dirty`, a hash of all that is not
     committed: changes of tracked files, and new files of benchmark/ and variants/ (None where there
     are none). None outside a checkout.
@@ -77,15 +76,15 @@ def git_facts() -> dict[str, Any] | None:
     the code that has no history."""
     given = os.environ.get("GANBENCH_GIT")
     if given:
-        facts: dict[str, Any] | None = json.loads(given)
-        return facts
+        facts = json.loads(given)
+        return GitFacts(**facts) if facts else None
     try:
         # no such files: the package is installed, inside a checkout of something else
         if not _git("ls-files", "--", *CODE):
             return None
         changes = _uncommitted()
         dirty = hashlib.sha256(changes).hexdigest()[:8] if changes else None
-        return {"commit": _git("rev-parse", "HEAD").decode().strip(), "dirty": dirty}
+        return GitFacts(commit=_git("rev-parse", "HEAD").decode().strip(), dirty=dirty)
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -90,7 +90,7 @@ def test_what_is_not_committed_changes_the_hash(
     git("commit", "-m", "first")
     clean = facts()
     assert clean is not None
-    assert (len(clean["commit"]), clean["dirty"]) == (40, None)
+    assert (len(clean.commit or ""), clean.dirty) == (40, None)
     put("benchmark/ignored.py", "")
     put("notes/b.txt", "")
     assert facts() == clean
@@ -104,9 +104,9 @@ def test_what_is_not_committed_changes_the_hash(
         put(name, text)
         now = facts()
         assert now is not None
-        assert now["commit"] == clean["commit"]
-        assert now["dirty"] not in seen
-        seen.add(now["dirty"])
+        assert now.commit == clean.commit
+        assert now.dirty not in seen
+        seen.add(now.dirty)
 
 
 def test_a_worker_without_a_checkout_is_told_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,8 @@ def connect(address: str, code: Path) -> None:
         answers(address)
     for package in ("benchmark", "variants"):
         _copy(ROOT / package, code / package)
-    variables = {"GANBENCH_GIT": json.dumps(git_facts())}
+    facts = git_facts()
+    variables = {"GANBENCH_GIT": json.dumps(facts.plain() if facts else None)}
     if os.environ.get("GANBENCH_OFFLINE"):
         variables["GANBENCH_OFFLINE"] = os.environ["GANBENCH_OFFLINE"]
     if variants.folders():
