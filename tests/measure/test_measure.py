@@ -497,6 +497,7 @@ def write_inception(path):
     return path
 
 
+@pytest.mark.slow
 def test_inception_agrees_with_a_whole_call(inception_weights, generated):
     """One channel is repeated three times, as every user of Inception on grey images does."""
     evaluation = EVALUATION.replaced(
