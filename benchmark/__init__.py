@@ -9,6 +9,11 @@ The folders are the pipeline. A folder imports only what stands above it:
     run explain export report   who runs which cell when; experiments; trackers; pages
     api cli                     `import ganbench`; `ganbench VERB`
 
+A cell's way: `cli/run.py` opens a `run/session.py`, whose `run/driver.py` hands cells to the
+workers of `run/engines/`. A worker calls `run/cell/cell_run.py`: it writes, measures and saves the
+snapshots that `train/loop.py` hands out. `analysis/tables.py` reads the folders of all cells, and
+`report/` the tables.
+
 `variants/`, next to this package, holds what is compared, and imports nothing of it.
 """
 

@@ -65,7 +65,8 @@ def accept(
     results: ResultsOption = RESULTS,
     variants: VariantsOption = None,
 ) -> None:
-    """Make finished results the baseline of `ganbench check` (results/baselines/MATRIX.json)."""
+    """Make finished results the baseline of `ganbench check`: results/baselines/MATRIX.json of the
+    checkout, wherever you are."""
     from benchmark.analysis.tables import load
     from benchmark.check import baseline
 

@@ -20,7 +20,10 @@ LISTED = 20  # cells of one status and reason that are listed one by one
 COLOURS: dict[str, str] = {"done": "green", "diverged": "yellow", "error": "red", "timeout": "red"}
 # In the order of a list: what runs and what failed first, what has not started last
 ORDER = ("running", "error", "timeout", "diverged", "interrupted", "done", "missing")
-STALE = "stale: different code or evaluation options made them; `run --force` runs them again"
+STALE = (
+    "stale: different code or evaluation options made them, or a variant is not found "
+    "(--variants); `run --force` runs them again"
+)
 REMEASURE = "measured by different code; `ganbench measure` measures their final samples again"
 FIXED_LINES = 11  # of a screen: heads, counts and blank lines
 

@@ -97,7 +97,7 @@ def _take_name(axis: str, table: Params) -> str:
         raise UserError(f"{axis} {table} has no name; valid: {', '.join(known)}")
     name: str = table.pop("name")
     if name not in known:
-        raise unknown(axis, name, known)
+        raise unknown(axis, name, [*known, "or one of your own, with --variants"])
     return name
 
 

@@ -166,7 +166,7 @@ class Session:
         stale = self.num_stale()
         if stale:
             reporter.note(
-                f"{stale} committed cells are stale (different code or evaluation options): kept; "
+                f"{stale} finished cells are stale (different code or evaluation options): kept; "
                 "--force runs them again"
             )
         with closing(self._pool()) as pool:

@@ -167,7 +167,8 @@ def test_the_plain_list_is_of_what_is_not_done(
         "tiny: 4 cells: 1 done, 1 diverged, 1 missing, 1 interrupted",
         f"nothing is running; about {2 * (WHOLE + 7.5) / 2:.0f} s of work left",
         "cells resumed: 1 (2 times in all)",
-        "1 stale: different code or evaluation options made them; `run --force` runs them again",
+        "1 stale: different code or evaluation options made them, or a variant is not found "
+        "(--variants); `run --force` runs them again",
         f"  diverged     {keys[1]}: d_loss is NaN",
         f"  interrupted  {keys[3]}",
         f"  missing      {keys[2]}",

@@ -152,7 +152,7 @@ def test_stale_cells_are_kept_and_said_and_no_data_is_loaded_for_them(
     monkeypatch.setattr(prepare, "load_dataset", lambda choice: pytest.fail("loaded"))
     ended = ganbench("run", "--matrix", path, "--results", tmp_path, *COMMON)
     assert (ended.code, ended.out.splitlines()[-1]) == (0, "tiny: 1 done")
-    message = "1 committed cells are stale (different code or evaluation options): kept; "
+    message = "1 finished cells are stale (different code or evaluation options): kept; "
     assert f"{message}--force runs them again\n" in ended.err
 
 
