@@ -136,7 +136,7 @@ def new(
 
     for path in scaffold(axis, name, folder):
         out.print(f"{path}")
-    out.print(f"next: ganbench list --variants {folder}")
+    out.print(f"next: pytest {folder}/tests, ganbench list --variants {folder}")
 
 
 @app.callback(invoke_without_command=True)

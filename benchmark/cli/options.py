@@ -27,6 +27,7 @@ MatrixOption = Annotated[
     str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of all result sets.")]
+# Its callback does everything: the verbs do not read their parameter
 VariantsOption = Annotated[
     list[Path] | None,
     typer.Option(
