@@ -3,11 +3,10 @@
 FID, Inception score, KID, precision, recall and duplicates are computed on the features of one
 extractor; modes covered and reverse KL on its classes, where the dataset's classes are modes.
 
-torch-fidelity is the reference: the extractors and the Inception score are its own, and the other
-metrics have the values of its functions on float64 features. They are computed in another way: the
-Fréchet distance by a symmetric eigenproblem with the real side's root kept, KID with the real
-side's sums kept, and precision, recall and the nearest neighbours in one pass over the distances.
-"""
+torch-fidelity is the reference: its extractors and Inception score are used, and the other metrics
+have the values of its functions on float64 features. They are computed in another way: the Fréchet
+distance by a symmetric eigenproblem, KID with the real side's sums kept, and all neighbours in one
+pass over the distances."""
 
 import io
 from dataclasses import dataclass, field
@@ -70,8 +69,7 @@ class Reference:
 
     @cached_property
     def radii(self) -> Tensor:
-        """The radii of the training images (n,): the same at every evaluation, and the most
-        expensive part of precision."""
+        """The radii of the training images (n,): computed once, they are most of precision's cost."""
         if self.radii_file and self.radii_file.exists():
             return torch.from_numpy(np.load(self.radii_file))
         radii = self.real.to(self.device).radii.cpu()
