@@ -69,7 +69,7 @@ class Reference:
 
     @cached_property
     def radii(self) -> Tensor:
-        """The radii of the training images (n,): computed once, they are most of precision's cost."""
+        """The radii of the training images (n,), computed once: most of the cost of precision."""
         if self.radii_file and self.radii_file.exists():
             return torch.from_numpy(np.load(self.radii_file))
         radii = self.real.to(self.device).radii.cpu()
