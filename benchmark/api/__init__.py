@@ -17,6 +17,7 @@ import the script again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +99,16 @@ def cells(
 
 def train(cell: "Cell", device: str = "cpu", execution: str = "auto") -> "Iterator[Snapshot]":
     """Train one cell and measure nothing. Yields a snapshot at the start, at every log interval and
-    when an evaluation is due; the training clock stops while a snapshot is handed out."""
+    when an evaluation is due; the training clock stops while a snapshot is handed out.
+    Raises UserError for a device that is not here and an unknown execution."""
+    from benchmark.errors import unknown
+    from benchmark.machine.devices import devices_of
+    from benchmark.train.execution.modes import MODES
     from benchmark.train.loop import train as train_cell
 
-    return train_cell(cell, device, execution=execution)
+    if execution not in ("auto", *MODES):
+        raise unknown("execution mode", execution, ["auto", *MODES])
+    return train_cell(cell, devices_of(device, 1)[0], execution=execution)
 
 
 def run(
@@ -115,9 +122,14 @@ def run(
     options: the fields of RunOptions, such as only="seed=0", jobs=4, device="cuda", force=True.
     reporter: its methods are called with the progress of the run; without one nothing is
     printed. Raises UserError."""
+    from benchmark.errors import unknown
     from benchmark.run.options import RunOptions
     from benchmark.run.session import run_matrix
 
+    valid = [field.name for field in fields(RunOptions)]
+    for name in options:
+        if name not in valid:
+            raise unknown("option", name, valid)
     return run_matrix(matrix, RunOptions(**options), Path(results), reporter)
 
 
@@ -131,8 +143,10 @@ def measure(
 ) -> "Measured":
     """Measure the finished cells of a result set again whose measurements are stale or incomplete,
     as `ganbench measure` does. Raises UserError."""
+    from benchmark.machine.devices import devices_of
     from benchmark.run.measure_again import measure_again
 
+    device = devices_of(device, 1)[0]
     return measure_again(Path(folder), device, only=only, force=force, note=note)
 
 

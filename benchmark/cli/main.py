@@ -65,7 +65,12 @@ def _listing(title: str) -> Table:
 
 
 def _first_line(path: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+    from benchmark.text import described
+
+    try:
+        docstring = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+    except (SyntaxError, ValueError) as error:
+        return f"does not import: {described(error)}"
     return docstring.partition("\n")[0]
 
 

@@ -15,9 +15,12 @@ note = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def _add_variants(folders: list[Path] | None) -> list[Path] | None:
-    """Add folders of variants before the verb begins."""
+    """Add folders of variants before the verb begins. Raises VariantError for a folder that cannot
+    be used, of GANBENCH_VARIANTS too: without its files every cell would seem to be stale."""
     import variants
 
+    for axis in variants.AXES:
+        variants.names(axis)
     for folder in folders or []:
         variants.add_folder(folder)
     return folders

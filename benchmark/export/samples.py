@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 from PIL import Image
@@ -19,10 +18,9 @@ from benchmark.store.code import training_code
 from benchmark.store.files import read_json, whole_file
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import RunStatus
-from benchmark.text import one_line
+from benchmark.text import described
 from benchmark.train.snapshot import Snapshot
 
-REASON_LENGTH = 300  # characters of torch's error that the user sees
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
 
 
@@ -118,18 +116,7 @@ def _snapshot(files: CellFolder, device: str) -> Snapshot:
         if status == RunStatus.DONE:
             hint = "was made before generators were kept: run it with --force"
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
-    cell = _cell(files.spec_file)
-    try:
-        return load_snapshot(cell, files, device)
-    except UserError:
-        raise
-    # the file may have any content, for which torch raises many kinds of error
-    except Exception as error:
-        reason = one_line(error)[:REASON_LENGTH]
-        if isinstance(error, UnpicklingError):
-            reason = "not weights alone"  # torch's message advises to load the file unsafely
-        kind = type(error).__name__
-        raise UserError(f"{files.generator} cannot be read: {kind}: {reason}") from error
+    return load_snapshot(_cell(files.spec_file), files, device)
 
 
 def _cell(path: Path) -> Cell:
@@ -141,7 +128,7 @@ def _cell(path: Path) -> Cell:
         spec = read_json(path)
         cell = cell_from_spec(spec)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        raise UserError(f"{path} is damaged: {described(error)}") from error
     if not {"n", "sampling_statistics"} <= spec.get("evaluation", {}).keys():
         raise UserError(
             f"{path} does not say how the cell was sampled "

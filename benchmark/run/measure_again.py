@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.errors import DamagedError, UserError
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.options import Evaluation
 from benchmark.matrix.select import selected
@@ -20,7 +21,7 @@ from benchmark.run.cell.samples import load_snapshot
 from benchmark.run.prepare import prepare
 from benchmark.store.clocks import timestamp
 from benchmark.store.code import CodeHashes, measuring_code
-from benchmark.store.files import SCHEMA, append_rows, read_rows, write_bytes
+from benchmark.store.files import SCHEMA, append_rows, read_rows, validating, write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import alone, held
 from benchmark.store.schema import Entry, MatrixFile, RunStatus, Status
@@ -77,22 +78,28 @@ def measure_again(
     """Measure the finished cells of a result set whose measurements are stale or incomplete; with
     `force` all of them. Only final values can be measured: earlier snapshots were not kept.
 
-    A cell is measured under the evaluation options of matrix.json. Raises UserError."""
+    A cell is measured under the evaluation options of matrix.json. A cell whose files are damaged
+    is named and keeps them. Raises UserError."""
     results, hashes, done = ResultSet(folder), CodeHashes(), Measured()
     matrix = results.matrix
+    with validating(results.matrix_file):
+        evaluation = Evaluation.model_validate(matrix.config.get("evaluation", {}))
     todo: dict[str, Cell] = {}
     for entry in _chosen(matrix, only):
         files = results.cell(entry.key)
         status = files.status
         if status.status != RunStatus.DONE:
             continue
-        reason, cell = _cell_to_measure(matrix, entry, files, hashes)
-        if cell is None:
-            done.impossible.setdefault(reason, []).append(entry.key)
-        elif force or _is_outdated(cell, entry, files, hashes, device):
-            todo[entry.key] = cell
-        else:
-            done.current += 1
+        try:
+            reason, cell = _cell_to_measure(evaluation, files, hashes)
+            if cell is None:
+                done.impossible.setdefault(reason, []).append(entry.key)
+            elif force or _is_outdated(cell, entry, files, hashes, device):
+                todo[entry.key] = cell
+            else:
+                done.current += 1
+        except DamagedError as error:
+            done.failed[entry.key] = str(error)
     if todo:
         note(f"measuring {len(todo)} cells …")
         with alone(results):
@@ -123,16 +130,21 @@ def _chosen(matrix: MatrixFile, only: str) -> list[Entry]:
 
 
 def _cell_to_measure(
-    matrix: MatrixFile, entry: Entry, files: CellFolder, hashes: CodeHashes
+    evaluation: Evaluation, files: CellFolder, hashes: CodeHashes
 ) -> tuple[str, Cell | None]:
-    """The cell under the evaluation options of the matrix, or why it cannot be measured again."""
+    """The cell under the evaluation options of the matrix, or why it cannot be measured again.
+    Raises DamagedError for a damaged spec."""
     spec = files.spec
-    if spec is None or not files.generator.exists():
+    if spec is None:
+        return "there is no spec.json; `run --force` trains the cell again", None
+    if not files.generator.exists():
         return "the final generator was not kept; `run --force` trains the cell again", None
     if files.status.code != hashes.training(spec):
         return "different code trained the cell; `run --force` trains it again", None
-    cell = spec.cell()
-    evaluation = Evaluation.model_validate(matrix.config["evaluation"])
+    try:
+        cell = spec.cell()
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{files.spec_file} is damaged: {described(error)}") from error
     for option in SCHEDULE_OPTIONS:
         if getattr(cell.evaluation, option) != getattr(evaluation, option):
             return f"evaluation.{option} takes effect during training alone", None
@@ -151,8 +163,22 @@ def _is_outdated(
     instrument = open_instrument(cell.dataset, cell.evaluation, device)
     if status.protocol != protocol_id(instrument):
         return True
-    final = {row["metric"] for row in read_rows(files.evals) if row["g_steps"] == status.g_steps}
+    final = {row["metric"] for row in _rows(files) if row["g_steps"] == status.g_steps}
     return not set(instrument.columns.values()) <= final
+
+
+def _rows(files: CellFolder) -> list[dict[str, Any]]:
+    """The evaluations of a cell. Raises DamagedError for rows that cannot be replaced."""
+    rows = list(read_rows(files.evals))
+    for row in rows:
+        if not isinstance(row, dict):
+            raise DamagedError(f"{files.evals} is damaged: a row is not a table")
+        for name in ("metric", "g_steps", "protocol", "value"):
+            if row.get(name) is None:
+                raise DamagedError(f"{files.evals} is damaged: a row has no {name}")
+        if not isinstance(row["metric"], str) or not isinstance(row["value"], int | float):
+            raise DamagedError(f"{files.evals} is damaged: {row['metric']!r} is {row['value']!r}")
+    return rows
 
 
 def _measure(files: CellFolder, cell: Cell, device: str, done: Measured) -> None:
@@ -164,8 +190,12 @@ def _measure(files: CellFolder, cell: Cell, device: str, done: Measured) -> None
         began = time.perf_counter()
         instrument = open_instrument(cell.dataset, cell.evaluation, device)
         status = files.status
-        new_rows = _final_rows(files, cell, status, instrument, device)
-        changed = _replace_final_rows(files, status, new_rows)
+        try:
+            new_rows = _final_rows(files, cell, status, instrument, device)
+            changed = _replace_final_rows(files, status, new_rows)
+        except UserError as error:
+            done.failed[files.key] = str(error)
+            return
         done.set_aside.update(changed)
         status.protocol = protocol_id(instrument)
         status.measuring_code = measuring_code(instrument.parts["modality"])
@@ -192,7 +222,7 @@ def _replace_final_rows(
 ) -> list[str]:
     """Replace the final rows. Earlier rows of another protocol, and earlier rows of a column whose
     final value changed, move to evals.former.jsonl. Returns the columns that changed."""
-    rows = list(read_rows(files.evals))
+    rows = _rows(files)
     new = {row["metric"]: row for row in new_rows}
     changed: set[str] = set()
     for row in rows:

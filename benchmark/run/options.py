@@ -6,6 +6,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.train.execution.modes import MODES
 
 ENGINES = ("local", "ray")
+LEAST = {"timeout": 0, "checkpoint_every": 0, "threads": 1}
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class RunOptions:
     """float32, tf32 or bf16; empty: the matrix's."""
 
     def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and value >= least):
+                option = name.replace("_", "-")
+                raise UserError(f"--{option} takes a number from {least} on, not {value!r}")
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         if self.engine == "local":

@@ -34,10 +34,13 @@ def variants_of(cell: Cell | Spec) -> tuple[tuple[str, str], ...]:
     """(axis, name) of every variant that a cell is made of; a critic of another architecture is a
     variant of its own."""
     critic = cell.architecture.params.get("critic", cell.architecture.name)
+    if isinstance(critic, dict):
+        critic = critic.get("name")
     return (
         ("objectives", cell.objective.name),
         ("architectures", cell.architecture.name),
-        ("architectures", critic["name"] if isinstance(critic, dict) else critic),
+        # a damaged spec may have anything, of which there is no variant
+        ("architectures", str(critic)),
         ("datasets", cell.dataset.name),
     )
 

@@ -60,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: {error}") from error
     if not isinstance(value, dict):
         raise DamagedError(f"{path} is damaged: not a table")
@@ -103,7 +103,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             yield json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedError(f"{path}, line {number} is damaged: {error}") from error
 
 

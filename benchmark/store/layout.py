@@ -152,7 +152,7 @@ class CellFolder:
             if done:
                 return bool(samples_seen == status.samples_seen)
             return bool(samples_seen <= status.samples_seen)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return False
 
 

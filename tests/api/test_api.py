@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import ganbench
 import pytest
@@ -105,3 +106,29 @@ def test_options_are_checked_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(ganbench.UserError, match=r"no matrix\.json"):
         ganbench.load(tmp_path).cells  # noqa: B018
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"jobz": 2}, r"unknown option 'jobz' .*did you mean 'jobs'"),
+        ({"timeout": -1}, "--timeout takes a number from 0 on, not -1"),
+        ({"timeout": "x"}, "--timeout takes a number from 0 on, not 'x'"),
+        ({"checkpoint_every": float("nan")}, "--checkpoint-every takes a number from 0 on"),
+        ({"threads": 0}, "--threads takes a number from 1 on, not 0"),
+    ],
+)
+def test_odd_options_write_nothing(options: dict[str, Any], named: str, tmp_path: Path) -> None:
+    with pytest.raises(ganbench.UserError, match=named):
+        ganbench.run("quick", tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_devices_and_executions_are_checked_before_training() -> None:
+    cell = ganbench.cells("quick", only="objective=wgan_gp dataset=gaussians8 seed=0")[0]
+    with pytest.raises(ganbench.UserError, match="unknown device 'gpu'"):
+        ganbench.train(cell, device="gpu")
+    with pytest.raises(ganbench.UserError, match="unknown execution mode 'fast'"):
+        ganbench.train(cell, execution="fast")
+    with pytest.raises(ganbench.UserError, match="unknown device 'gpu'"):
+        ganbench.measure("nowhere", "gpu")

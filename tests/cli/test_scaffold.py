@@ -77,3 +77,41 @@ def test_no_file_is_replaced(ganbench: Callable[..., Ended], tmp_path: Path) -> 
     assert again.code == 2
     assert "already" in again.err
     assert (folder / "objectives/mine.py").read_text() == before
+
+
+def test_names_that_the_axis_uses_write_nothing(
+    ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ended = ganbench("new", "objective", "Base", "--variants", tmp_path / "mine")
+    assert ended.code == 2
+    assert "the name is taken by variants.objectives.Base" in ended.err
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_name_may_be_a_word_of_the_template(
+    ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    assert ganbench("new", "objective", "FOLDER", "--variants", tmp_path / "mine").code == 0
+    assert (tmp_path / "mine/objectives/FOLDER.py").read_text().startswith('"""FOLDER: ')
+
+
+def test_list_shows_a_file_that_does_not_import(
+    ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "objectives").mkdir()
+    (tmp_path / "objectives/broken.py").write_text("x = (\n")
+    ended = ganbench("list", "--variants", tmp_path)
+    assert ended.code == 0
+    assert "does not import: SyntaxError" in " ".join(ended.out.split())
+
+
+def test_a_folder_of_the_variable_that_is_gone_is_one_line(
+    ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not cells that are stale because no variant is found."""
+    monkeypatch.setenv(variants.VARIABLE, str(tmp_path / "gone"))
+    ended = ganbench("status", "--results", tmp_path)
+    assert (ended.code, ended.err) == (
+        2,
+        f"ganbench: variants: there is no folder {tmp_path / 'gone'}\n",
+    )

@@ -230,6 +230,7 @@ def test_sample_on_the_command_line(
             f"{folder}/spec.json: unknown architecture 'mpl' (did you mean",
         ),
         ({"norm": None, "architecture": "mlp"}, f"{folder}/spec.json is damaged"),
+        ({"training": {"batch_size": "many"}}, f"{folder}/spec.json is damaged: ValidationError"),
         (None, f"there is no {folder}/spec.json"),
     ):
         if changes:

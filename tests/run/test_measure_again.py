@@ -148,3 +148,84 @@ def test_the_verb(results: ResultSet, ganbench: Callable[..., Ended]) -> None:
     )
     assert (ended.code, ended.out) == (0, "2 cells measured again, 0 were up to date\n")
     assert ganbench("report", "--matrix", "tiny", "--results", folder).code == 0
+
+
+def drop_protocol(results: ResultSet, key: str) -> None:
+    files = results.cell(key)
+    kept = [
+        {name: row[name] for name in row if name != "protocol"} for row in read_rows(files.evals)
+    ]
+    files.evals.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+
+def foreign_generator(results: ResultSet, key: str) -> None:
+    results.cell(key).generator.write_bytes(b"[]\n")
+
+
+def folder_as_generator(results: ResultSet, key: str) -> None:
+    results.cell(key).generator.unlink()
+    results.cell(key).generator.mkdir()
+
+
+def nested_rows(results: ResultSet, key: str) -> None:
+    evals = results.cell(key).evals
+    evals.write_bytes(b"[" * 100_000 + b"\n" + evals.read_bytes())
+
+
+def damaged_spec(results: ResultSet, key: str) -> None:
+    results.cell(key).spec_file.write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (drop_protocol, "evals.jsonl is damaged: a row has no protocol"),
+        (nested_rows, "evals.jsonl, line 1 is damaged: maximum recursion depth"),
+        (foreign_generator, "generator.pt cannot be read: UnpicklingError: not weights alone"),
+        (folder_as_generator, "generator.pt cannot be read: IsADirectoryError"),
+        (damaged_spec, "spec.json is damaged"),
+    ],
+)
+def test_a_damaged_cell_is_named_and_the_others_are_measured(
+    damage: Callable[[ResultSet, str], None], named: str, results: ResultSet
+) -> None:
+    first = keys(results)[0]
+    damage(results, first)
+    before = results.cell(first).evals.read_bytes(), results.cell(first).status
+    done = again(results, force=True)
+    assert done.measured == 1
+    assert list(done.failed) == [first]
+    assert named in done.failed[first]
+    assert len(done.failed[first].splitlines()) == 1
+    assert (results.cell(first).evals.read_bytes(), results.cell(first).status) == before
+
+
+def test_evaluation_options_of_another_version_are_one_line(
+    results: ResultSet, ganbench: Callable[..., Ended]
+) -> None:
+    content = json.loads(results.matrix_file.read_text())
+    content["config"]["evaluation"]["n"] = 3
+    results.matrix_file.write_text(json.dumps(content))
+    ended = ganbench("measure", "--matrix", "tiny", "--results", results.path.parent)
+    assert ended.code == 2
+    assert len(ended.err.splitlines()) == 1
+    assert "matrix.json" in ended.err
+
+
+def test_a_lost_spec_is_said(results: ResultSet) -> None:
+    results.cell(keys(results)[0]).spec_file.unlink()
+    assert any("there is no spec.json" in line for line in again(results).lines)
+
+
+@pytest.mark.parametrize("critic", [[1], {}, {"name": 3}, 3, None])
+def test_a_spec_with_an_impossible_critic_is_of_other_code(
+    critic: object, results: ResultSet, ganbench: Callable[..., Ended]
+) -> None:
+    for path in (results.matrix_file, results.cell(keys(results)[0]).spec_file):
+        content = json.loads(path.read_text())
+        spec = content["cells"][0]["spec"] if "cells" in content else content
+        spec["architecture"]["params"]["critic"] = critic
+        path.write_text(json.dumps(content))
+    assert any("different code trained" in line for line in again(results).lines)
+    folder = results.path.parent
+    assert ganbench("status", "--matrix", "tiny", "--results", folder).code == 0

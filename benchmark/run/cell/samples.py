@@ -1,20 +1,24 @@
 """The samples and the generator that a cell leaves behind."""
 
 import io
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from PIL import Image
 
+from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
 from benchmark.store.files import write_bytes
 from benchmark.store.layout import CellFolder
 from benchmark.store.schema import Execution
+from benchmark.text import one_line
 from benchmark.train.build import make_networks
 from benchmark.train.snapshot import Counters, Progress, Snapshot
 
 SHEET_SIDE = 8  # a sheet shows SHEET_SIDE × SHEET_SIDE images
 NUM_POINTS = 1000
+REASON_LENGTH = 300  # characters of torch's error that the user sees
 
 
 def save_samples(files: CellFolder, snapshot: Snapshot, modality: str) -> None:
@@ -49,7 +53,18 @@ def save_generator(files: CellFolder, snapshot: Snapshot) -> None:
 
 def load_snapshot(cell: Cell, files: CellFolder, device: str) -> Snapshot:
     """The end of a training, from the weights of its generator. It can sample and no more: its
-    critic is untrained. Raises OSError without a file, RuntimeError if the weights do not fit."""
-    G, D = (network.to(device) for network in make_networks(cell))
-    G.load_state_dict(torch.load(files.generator, map_location=device, weights_only=True))
+    critic is untrained. Raises UserError for a file that is not there, that is damaged or whose
+    weights do not fit."""
+    try:
+        G, D = (network.to(device) for network in make_networks(cell))
+        G.load_state_dict(torch.load(files.generator, map_location=device, weights_only=True))
+    except UserError:
+        raise
+    # the file may have any content, for which torch raises many kinds of error
+    except Exception as error:
+        reason = one_line(error)[:REASON_LENGTH]
+        if isinstance(error, UnpicklingError):
+            reason = "not weights alone"  # torch's message advises to load the file unsafely
+        kind = type(error).__name__
+        raise UserError(f"{files.generator} cannot be read: {kind}: {reason}") from error
     return Snapshot(cell, G, D, Progress(share=1.0), Counters(), Execution())
