@@ -27,13 +27,13 @@ class Compared(NamedTuple):
     """A comparison with the values that it is of."""
 
     names: dict[str, Any]
-    """The group, the metric and `of`."""
+    """The match, the metric and `of`."""
     values: Values
     comparison: Comparison
 
 
 def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
-    """Every side against the reference, one row per group, metric, of and side.
+    """Every side against the reference, one row per match, metric, of and side.
 
     n: pairs of seeds; value, against: each side's IQM; difference: side − reference, the IQM over
     pairs, with ci_low, ci_high; p_improvement: P(side is better), with p_low, p_high; p_holm;
@@ -66,7 +66,7 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
 
 
 def cost(sides: Sides) -> pd.DataFrame:
-    """Medians over seeds by group and side: COSTS, and each ÷ the reference side's (_ratio).
+    """Medians over seeds by match and side: COSTS, and each ÷ the reference side's (_ratio).
 
     workloads_*: in units of the reference workload that the same process ran before the cell, which
     compares machines."""
@@ -84,7 +84,7 @@ def cost(sides: Sides) -> pd.DataFrame:
 
 
 def reliability(sides: Sides) -> pd.DataFrame:
-    """Cells per verdict by group and side: a column per verdict that occurs, and `unfinished`."""
+    """Cells per verdict by match and side: a column per verdict that occurs, and `unfinished`."""
     index = [*sides.by, "side"]
     verdict = sides.cells["verdict"].astype(object)
     verdict = verdict.where(verdict.notna(), "unfinished")
@@ -102,23 +102,25 @@ def reliability(sides: Sides) -> pd.DataFrame:
 def curves(sides: Sides) -> pd.DataFrame:
     """The primary metric over samples seen: median, low and high over the n finite seeds.
 
-    By group and side."""
+    By match and side."""
     value = sides.evals["value"]
     finite = sides.evals.assign(value=value.where(np.isfinite(value)))
-    group = finite.groupby([*sides.by, "side", "samples_seen"], sort=False, observed=True)["value"]
-    frame = group.agg(median="median", low="min", high="max", n="count")
+    matches = finite.groupby([*sides.by, "side", "samples_seen"], sort=False, observed=True)[
+        "value"
+    ]
+    frame = matches.agg(median="median", low="min", high="max", n="count")
     return ordered(sides, frame.reset_index())
 
 
 def ordered(sides: Sides, frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows by place, group and side: in the order of the matrix, the reference side first."""
-    groups = list(sides.cells[sides.by].drop_duplicates().itertuples(index=False, name=None))
-    places = list(dict.fromkeys(group[: len(PLACE)] for group in groups))
+    """Rows by place, match and side: in the order of the matrix, the reference side first."""
+    matches = list(sides.cells[sides.by].drop_duplicates().itertuples(index=False, name=None))
+    places = list(dict.fromkeys(match[: len(PLACE)] for match in matches))
     positions = []
     for *names, side in frame[[*sides.by, "side"]].to_numpy().tolist():
-        group = tuple(names)
-        place = places.index(group[: len(PLACE)])
-        positions.append((place, groups.index(group), sides.names.index(side)))
+        match = tuple(names)
+        place = places.index(match[: len(PLACE)])
+        positions.append((place, matches.index(match), sides.names.index(side)))
     return frame.iloc[sorted(range(len(positions)), key=positions.__getitem__)]
 
 
@@ -132,12 +134,12 @@ def _compared(sides: Sides, rows: pd.DataFrame) -> list[Compared]:
         is_place = (sides.family[PLACE] == first[PLACE]).all(axis=1)
         unfinished = {name: {} for name in sides.family.loc[is_place, "side"].unique()}
     members = []
-    for _, group in rows.groupby(sides.by, sort=False):
-        values = _values_by_side(group)
+    for _, match in rows.groupby(sides.by, sort=False):
+        values = _values_by_side(match)
         others = [name for name in sides.names[1:] if name in values]
         if sides.reference not in values or not others:
             continue
-        first_row = group.iloc[0]
+        first_row = match.iloc[0]
         names = {name: first_row[name] for name in (*sides.by, "metric", "of")}
         comparisons = family(
             unfinished | values,
@@ -152,10 +154,10 @@ def _compared(sides: Sides, rows: pd.DataFrame) -> list[Compared]:
     return [member._replace(comparison=comparison) for member, comparison in pairs]
 
 
-def _values_by_side(group: pd.DataFrame) -> Values:
+def _values_by_side(match: pd.DataFrame) -> Values:
     """The values by side and seed, of the sides that have any."""
     values = {}
-    for name, rows in group.groupby("side", sort=False):
+    for name, rows in match.groupby("side", sort=False):
         if rows["value"].notna().any():
             values[str(name)] = dict(zip(rows["seed"], rows["value"], strict=True))
     return values

@@ -1,8 +1,8 @@
 """What `ganbench compare` compares: variants of one result set, or result sets.
 
 A side is an objective's label, or a result set; the first one named is the reference that every
-other side is compared with. A group is an architecture on a dataset, and between result sets an
-objective there."""
+other side is compared with. Sides meet in matches: a match is a place, and between result sets an
+objective at a place."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Sides:
 
     names: list[str]
     by: list[str]
-    """The columns that name a group."""
+    """The columns that name a match."""
     cells: pd.DataFrame
     family: pd.DataFrame
     """`cells`, and those of sides that are not named but count among the comparisons."""
@@ -248,18 +248,18 @@ def _protocols(tables: Tables) -> dict[str, str]:
 def _require_same_training(name: str, first: Tables, other_name: str, other: Tables) -> None:
     """An option that only one side knows (a later version's) is let through at its default."""
     options, other_options = _training_options(first), _training_options(other)
-    common = [group for group in options if group in other_options]
+    common = [match for match in options if match in other_options]
     if not common:
         raise UserError(
             f"{name} and {other_name} have no objective, architecture and dataset in common"
         )
-    for group in common:
-        one = _with_defaults(options[group], other_options[group])
-        another = _with_defaults(other_options[group], options[group])
+    for match in common:
+        one = _with_defaults(options[match], other_options[match])
+        another = _with_defaults(other_options[match], options[match])
         different = list(differing(one, another))
         if different:
             raise UserError(
-                f"{' / '.join(group)} is trained with other options in {other_name} than in "
+                f"{' / '.join(match)} is trained with other options in {other_name} than in "
                 f"{name}: {'; '.join(different)}; "
                 "such runs are variants, not repetitions: put both into one matrix"
             )
@@ -269,8 +269,8 @@ def _training_options(tables: Tables) -> dict[tuple[str, str, str], dict[str, An
     """The training options by objective, architecture and dataset."""
     options = {}
     for entry in tables.matrix.cells:
-        group = (entry.objective, entry.architecture, entry.dataset)
-        options[group] = entry.spec.training
+        match = (entry.objective, entry.architecture, entry.dataset)
+        options[match] = entry.spec.training
     return options
 
 

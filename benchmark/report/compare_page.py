@@ -133,18 +133,18 @@ def _answer(sides: Sides, row: Record) -> str:
     numbers = f"{number(row['value'])} against {number(row['against'])} ({row['metric']}, {of})"
     difference = f"difference {interval(row, 'difference')} over {row['n']} pairs"
     verdict = f"{row['verdict']}, {row['why']}" if row["why"] else row["verdict"]
-    return f"{_group(sides, row)}: {row['side']} {numbers}, {difference}: {verdict}."
+    return f"{_match(sides, row)}: {row['side']} {numbers}, {difference}: {verdict}."
 
 
 def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
-    """The differences of some metrics, a line per group, metric, `of` and side."""
+    """The differences of some metrics, a line per match, metric, `of` and side."""
     values = list(frame["of"].unique())
     reference = sides.names[0]
     has_more_sides = len(sides.names) > 2
     head = "IQM" if has_more_sides else f"IQM of {sides.names[1]}"
     lines = []
     for row in records(frame):
-        line = {"where": _group(sides, row), "metric": row["metric"]}
+        line = {"where": _match(sides, row), "metric": row["metric"]}
         if len(values) > 1:
             line["of"] = row["of"].replace("_", " ")
         if has_more_sides:
@@ -174,7 +174,7 @@ def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
 
 
 def _speed(sides: Sides) -> Section:
-    """What the target cost on every clock that is known, a line per group and side."""
+    """What the target cost on every clock that is known, a line per match and side."""
     keys = [*sides.by, "side"]
     known = sides.convergence[sides.convergence["target"].notna()]
     groups = known.groupby(keys, sort=False)
@@ -184,9 +184,9 @@ def _speed(sides: Sides) -> Section:
     for row in rows:
         if not row["n"]:
             continue
-        group = groups.get_group(tuple(row[name] for name in keys))
-        by_clock = {of_clock["clock"]: of_clock for of_clock in records(group)}
-        line = {"where": _group(sides, row), "side": row["side"]}
+        clocks = groups.get_group(tuple(row[name] for name in keys))
+        by_clock = {of_clock["clock"]: of_clock for of_clock in records(clocks)}
+        line = {"where": _match(sides, row), "side": row["side"]}
         line["target"] = number(row["target"])
         line["reached"] = f"{row['reached']}/{row['n']}"
         for clock, head in TARGET_CLOCKS.items():
@@ -202,7 +202,7 @@ def _cost(sides: Sides) -> Section:
     shown = with_values(COSTS, frame)
     lines = []
     for row in records(frame):
-        line = {"where": _group(sides, row), "side": row["side"]}
+        line = {"where": _match(sides, row), "side": row["side"]}
         for name, head in shown.items():
             line[head] = number(row[name])
             line[f"{head}, ratio"] = number(row[f"{name}_ratio"])
@@ -219,7 +219,7 @@ def _reliability(sides: Sides) -> Section:
     verdicts = [name for name in frame.columns if name not in (*sides.by, "side")]
     lines = []
     for row in records(frame):
-        line = {"where": _group(sides, row), "side": row["side"]}
+        line = {"where": _match(sides, row), "side": row["side"]}
         for verdict in verdicts:
             line[verdict] = str(row[verdict])
         lines.append(line)
@@ -253,8 +253,8 @@ def _columns(lines: list[dict[str, str]]) -> dict[str, list[str]]:
     return columns
 
 
-def _group(sides: Sides, row: Record) -> str:
-    """The name of a row's group: its place; between result sets, its objective too."""
+def _match(sides: Sides, row: Record) -> str:
+    """The name of a row's match: its place; between result sets, its objective too."""
     if "objective" in sides.by:
         return f"{row['objective']}, {place(row)}"
     return place(row)
