@@ -105,10 +105,9 @@ def curves(sides: Sides) -> pd.DataFrame:
     By match and side."""
     value = sides.evals["value"]
     finite = sides.evals.assign(value=value.where(np.isfinite(value)))
-    matches = finite.groupby([*sides.by, "side", "samples_seen"], sort=False, observed=True)[
-        "value"
-    ]
-    frame = matches.agg(median="median", low="min", high="max", n="count")
+    keys = [*sides.by, "side", "samples_seen"]
+    values = finite.groupby(keys, sort=False, observed=True)["value"]
+    frame = values.agg(median="median", low="min", high="max", n="count")
     return ordered(sides, frame.reset_index())
 
 
