@@ -51,9 +51,9 @@ merge: $(READY)
 list new explain: $(READY)
 	$(GANBENCH) $@ $(ARGS)
 
-# one process per core, one thread each
+# one process per core, one thread each; the tests of a module share a process and its fixtures
 test: $(READY)
-	$(PY) -m pytest -n auto --dist worksteal $(ARGS)
+	$(PY) -m pytest -n auto --dist loadscope $(ARGS)
 
 lint: $(READY)
 	$(PY) -m ruff check . $(ARGS)
