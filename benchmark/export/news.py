@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from benchmark.errors import DamagedError, UserError
 from benchmark.export.base import AXES, REASON_LENGTH, Clock, News, Position, Seen, Tracker
-from benchmark.matrix.cell import Choice, digest
+from benchmark.matrix.cell import digest
 from benchmark.store.files import read_rows
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.overview import GONE
-from benchmark.store.schema import Entry, Environment, RunStatus, Spec, Status
+from benchmark.store.schema import Entry, Environment, MatrixFile, RunStatus, Spec, Status
 from benchmark.text import one_line
 
 EVERY = 5.0  # seconds between two looks at a running matrix
@@ -56,7 +56,7 @@ def export(
             while True:
                 wrote = Counter[str]()
                 left = 0
-                for entry in _chosen(results.matrix.cells, only):
+                for entry in _chosen(results.matrix, only):
                     if stop.is_set():
                         break
                     left += _export_cell(results.cell(entry.key), entry, tracker, ended, wrote)
@@ -112,24 +112,12 @@ def _stopped() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _chosen(entries: list[Entry], only: str) -> list[Entry]:
-    """The entries of matrix.json that --only asks for, in the words of `ganbench run`."""
-    if not only:
-        return entries
-    from benchmark.matrix.select import selected
-
-    cells = [_choices(entry.spec) for entry in entries]
-    found = [entry for entry, taken in zip(entries, selected(cells, only), strict=True) if taken]
-    if not found:
+def _chosen(matrix: MatrixFile, only: str) -> list[Entry]:
+    """The cells that --only asks for. Raises UserError if no cell is left."""
+    entries = matrix.selected(only)
+    if only and not entries:
         raise UserError(f"--only {only!r}: no cell of the matrix is left to export")
-    return found
-
-
-def _choices(spec: Spec) -> tuple[Choice, Choice, Choice, int]:
-    """Objective, architecture, dataset and seed of a cell."""
-    named = (spec.objective, spec.architecture, spec.dataset)
-    objective, architecture, dataset = (Choice(value.name, value.params) for value in named)
-    return objective, architecture, dataset, spec.seed
+    return entries
 
 
 # What is new of a cell

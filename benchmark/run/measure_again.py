@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.cell import Cell
 from benchmark.matrix.options import Evaluation
-from benchmark.matrix.select import selected
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, protocol_id
 from benchmark.run.cell.rows import eval_rows
@@ -24,7 +23,7 @@ from benchmark.store.code import CodeHashes, measuring_code
 from benchmark.store.files import SCHEMA, append_rows, read_rows, validating, write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import alone, held
-from benchmark.store.schema import Entry, MatrixFile, RunStatus, Status
+from benchmark.store.schema import Entry, RunStatus, Status
 from benchmark.text import described
 
 SAME = 1e-6  # relative difference up to which two values of one metric are equal
@@ -85,7 +84,7 @@ def measure_again(
     with validating(results.matrix_file):
         evaluation = Evaluation.model_validate(matrix.config.get("evaluation", {}))
     todo: dict[str, Cell] = {}
-    for entry in _chosen(matrix, only):
+    for entry in matrix.selected(only):
         files = results.cell(entry.key)
         status = files.status
         if status.status != RunStatus.DONE:
@@ -110,23 +109,6 @@ def measure_again(
         except (OSError, RuntimeError, ValueError, FloatingPointError) as error:
             done.failed[key] = described(error)
     return done
-
-
-def _chosen(matrix: MatrixFile, only: str) -> list[Entry]:
-    if not only:
-        return matrix.cells
-    specs = [entry.spec for entry in matrix.cells]
-    named = [
-        (
-            Choice(spec.objective.name, spec.objective.params),
-            Choice(spec.architecture.name, spec.architecture.params),
-            Choice(spec.dataset.name, spec.dataset.params),
-            spec.seed,
-        )
-        for spec in specs
-    ]
-    wanted = selected(named, only)
-    return [entry for entry, is_wanted in zip(matrix.cells, wanted, strict=True) if is_wanted]
 
 
 def _cell_to_measure(
@@ -200,7 +182,7 @@ def _measure(files: CellFolder, cell: Cell, device: str, done: Measured) -> None
         status.protocol = protocol_id(instrument)
         status.measuring_code = measuring_code(instrument.parts["modality"])
         status.evaluation_hash = cell.evaluation_hash
-        status.eval_seconds = (status.eval_seconds or 0.0) + time.perf_counter() - began
+        status.add_seconds("eval_seconds", time.perf_counter() - began)
         status.updated = timestamp()
         files.commit(status)
         done.measured += 1

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from benchmark.matrix.cell import Cell, cell_from_spec
+from benchmark.matrix.cell import Cell, Choice, cell_from_spec
+from benchmark.matrix.select import selected
 
 Table = dict[str, Any]
 
@@ -100,6 +101,13 @@ class Spec(Record):
         """Whether a variant is described by fields that this version does not know."""
         return any(axis.model_extra for axis in (self.objective, self.architecture, self.dataset))
 
+    @property
+    def choices(self) -> tuple[Choice, Choice, Choice, int]:
+        """Objective, architecture, dataset and seed."""
+        named = (self.objective, self.architecture, self.dataset)
+        objective, architecture, dataset = (Choice(value.name, value.params) for value in named)
+        return objective, architecture, dataset, self.seed
+
     def cell(self) -> Cell:
         """The cell. Raises KeyError, TypeError or ValueError for the spec of another version."""
         return cell_from_spec({"norm": "auto", **self.plain()})
@@ -171,6 +179,14 @@ class MatrixFile(Record):
 
     cells: Annotated[list[Entry], AfterValidator(_distinct)]
     """Every cell of the matrix, run or not."""
+
+    def selected(self, only: str) -> list[Entry]:
+        """The cells that `--only` takes; all without it. Raises UserError for a condition that
+        names no cell."""
+        if not only:
+            return self.cells
+        taken = selected([entry.spec.choices for entry in self.cells], only)
+        return [entry for entry, is_taken in zip(self.cells, taken, strict=True) if is_taken]
 
 
 class CorruptImages(Record):
@@ -375,6 +391,10 @@ class Status(Record):
 
     evaluation_hash: str | None = None
     """Hash of the evaluation options."""
+
+    def add_seconds(self, clock: str, seconds: float) -> None:
+        """Add to one of the wall clocks."""
+        setattr(self, clock, (getattr(self, clock) or 0.0) + seconds)
 
 
 class GitFacts(Record):

@@ -144,7 +144,7 @@ class CellRun:
             reason = f"dataset {cell.dataset.label}: {one_line(error)}"
             raise Interrupted(reason) from error
         eval_seconds = time.perf_counter() - began
-        self.status.eval_seconds = (self.status.eval_seconds or 0.0) + eval_seconds
+        self.status.add_seconds("eval_seconds", eval_seconds)
         if self.state and self.status.protocol != protocol:
             former = self.status.protocol
             self.record.start(
@@ -216,7 +216,7 @@ class CellRun:
             append_rows(self.files.layers, layer_rows(snapshot))
             save_samples(self.files, snapshot, self.bench.dataset.modality)
             eval_seconds = time.perf_counter() - began
-            self.status.eval_seconds = (self.status.eval_seconds or 0.0) + eval_seconds
+            self.status.add_seconds("eval_seconds", eval_seconds)
         self.record.lengths = row_lengths(self.files)
         self.handled = True
 
@@ -238,7 +238,7 @@ class CellRun:
             self.status.status = RunStatus.DIVERGED
             self.status.reason = "a loss is not finite"
         reference_seconds = self.record.time_reference()
-        self.status.probe_seconds = (self.status.probe_seconds or 0.0) + reference_seconds
+        self.status.add_seconds("probe_seconds", reference_seconds)
 
     def interrupt(self, reason: str = "") -> None:
         """End before the budget is spent: the next run resumes from here."""

@@ -197,7 +197,7 @@ class CellRecord:
         """Put the seconds that no other clock counts into `other_seconds`."""
         passed = self.seconds_before + self.clock() - self.entered
         counted = seconds_spent(self.status)
-        self.status.other_seconds = (self.status.other_seconds or 0.0) + passed - counted
+        self.status.add_seconds("other_seconds", passed - counted)
 
 
 @contextmanager
