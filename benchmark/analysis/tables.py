@@ -21,7 +21,7 @@ from benchmark.errors import UserError
 from benchmark.metrics import metric, rank
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
-from benchmark.store.frames import is_wanted, read_frame
+from benchmark.store.frames import is_wanted, read_frame, without_formulas
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import Entry, Environment, MatrixFile, Protocol, RunStatus, Status
 
@@ -132,6 +132,7 @@ def write(tables: Tables, folder: Path) -> None:
     for name, frame in tables.published.items():
         table = pa.Table.from_pandas(frame, preserve_index=False)
         parquet.write_table(table, target / f"{name}.parquet")
+        table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)
         csv.write_csv(table, target / f"{name}.csv")
 
 

@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmark.store.frames import write_csv
+from benchmark.text import file_name
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -30,16 +33,17 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
     part: the dataset of one of several figures (`layout.Page.part`), added to its stem and title.
     Returns the figure that was saved."""
     if part:
-        saved = replace(saved, stem=stem(saved.stem, part), title=f"{saved.title}, {part}")
-    path = folder / "figures" / saved.stem
+        stem = file_name(saved.stem, part)
+        saved = replace(saved, stem=stem, title=f"{saved.title}, {part}")
+    path = folder / "figures"
     # Laid out once for both files, which is the larger part of the work: with a layout engine in
     # place, savefig would lay it out again.
     figure.canvas.draw()
     with plt.rc_context({"figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)
-    _picture(figure).save(path.with_suffix(".png"))
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    data.to_csv(path.with_suffix(".csv"), index=False)
+    _picture(figure).save(path / f"{saved.stem}.png")
+    figure.savefig(path / f"{saved.stem}.svg", metadata={"Date": None})
+    write_csv(data, path / f"{saved.stem}.csv")
     plt.close(figure)
     return saved
 
@@ -55,12 +59,3 @@ def _picture(figure: Any) -> Image.Image:
     palette[palette > 250] = 255  # white stays white
     picture.putpalette(palette.tolist())
     return picture
-
-
-def stem(*names: str) -> str:
-    """A file name made of names: what is neither a letter, a digit, `_` nor `=` becomes `_`."""
-    characters = []
-    for character in "_".join(names):
-        is_safe = character.isalnum() or character in "_="
-        characters.append(character if is_safe else "_")
-    return "".join(characters)

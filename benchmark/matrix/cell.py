@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.matrix.options import Evaluation, Training
+from benchmark.text import LONGEST_NAME, cut
 
 AXES = ("objective", "architecture", "dataset")
 
@@ -95,7 +96,7 @@ def key_of(spec: dict[str, Any]) -> str:
     """A readable name and 8 hex digits of the sha256 of the canonical spec."""
     names = [Choice(**spec[axis]).label for axis in AXES]
     readable = "-".join(_file_name(name) for name in [*names, f"seed{spec['seed']}"])
-    return f"{readable[:120]}-{digest(spec)}"
+    return f"{cut(readable, LONGEST_NAME)}-{digest(spec)}"
 
 
 def cell_from_spec(spec: dict[str, Any]) -> Cell:

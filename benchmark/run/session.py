@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from benchmark.errors import UserError
 from benchmark.matrix.expand import expand
-from benchmark.matrix.files import find, read
+from benchmark.matrix.files import find, is_shipped, name_of, read
 from benchmark.matrix.options import Matrix
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
@@ -17,13 +17,14 @@ from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.ownership import restart
 from benchmark.run.plan import estimate, pending
-from benchmark.run.prepare import matrix_file, prepare
+from benchmark.run.prepare import command_of, matrix_file, prepare
 from benchmark.run.queue import learned
 from benchmark.run.stack_size import stack_size
 from benchmark.store.code import CodeHashes
 from benchmark.store.files import check_writable
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
+from benchmark.store.origin import check_same
 from benchmark.store.schema import MatrixFile, RunStatus
 from benchmark.text import counted
 
@@ -111,13 +112,15 @@ class Session:
 
     def __init__(self, matrix: str | Path | Matrix, options: RunOptions, results: Path) -> None:
         self.options = options
-        self.config, self.name, self.description = open_matrix(matrix, options.all_overrides)
+        opened = open_matrix(matrix, options.all_overrides)
+        self.config, self.name, self.description, self.file = opened
         # The tables know the whole matrix, whatever part of it runs here
         self.all_cells = expand(self.config)
         chosen = expand(self.config, options.only) if options.only else self.all_cells
         self.cells = {cell.key: cell for cell in chosen[options.part]}
         self.devices = self._devices()
         self.results = ResultSet(check_writable(results / self.name, "--results"))
+        check_same(self.results, self.file, self.config)
         self.known = {key: self.results.cell(key).status for key in self.cells}
         self.todo = pending(
             self.cells, self.known, force=options.force, retry_errors=options.retry_errors
@@ -149,7 +152,12 @@ class Session:
 
     @property
     def matrix_file(self) -> MatrixFile:
-        return matrix_file(self.name, self.description, self.config, self.all_cells)
+        command = command_of(self.results, self.file, self.options)
+        if not self.todo and self.results.exists:
+            # The cells were made as an earlier run was asked
+            known = self.results.matrix.command
+            command.options = known.options if known else {}
+        return matrix_file(self.name, self.description, self.config, self.all_cells, command)
 
     def num_stale(self) -> int:
         """Finished cells that are kept although other code or evaluation options made them."""
@@ -263,6 +271,9 @@ class OpenMatrix(NamedTuple):
     name: str
     description: str
 
+    file: Path | None = None
+    """The file of a matrix that does not ship with the suite."""
+
 
 def open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> OpenMatrix:
     """A matrix by the name of a shipped one, by the path of a file, or as it is. Raises
@@ -275,4 +286,5 @@ def open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> OpenMatrix
     config, description = read(path, overrides)
     if overrides:
         description += f"\nOverridden: {', '.join(overrides)}."
-    return OpenMatrix(config, path.stem, description)
+    file = None if is_shipped(str(matrix)) else path
+    return OpenMatrix(config, name_of(str(matrix)), description, file)

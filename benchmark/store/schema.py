@@ -156,6 +156,22 @@ def _distinct(entries: list[Entry]) -> list[Entry]:
     return entries
 
 
+class Command(Record):
+    """The last `ganbench run` of a matrix. Paths are relative to the result set."""
+
+    file: str | None = None
+    """Path of the matrix file; none for a shipped matrix, and for a matrix without a file."""
+
+    overrides: list[str] = []
+    """Options of the matrix that were changed, such as training.steps=200."""
+
+    variants: list[str] = []
+    """Folders of the user's own variants."""
+
+    options: dict[str, str] = {}
+    """Options of the run that numbers depend on and that differ from their defaults."""
+
+
 class MatrixFile(Record):
     """matrix.json: the matrix that was run."""
 
@@ -176,6 +192,9 @@ class MatrixFile(Record):
 
     targets: dict[str, float] = {}
     """Dataset → value that a run has to reach in the primary metric."""
+
+    command: Command | None = None
+    """The last run; none in the results of an older version."""
 
     cells: Annotated[list[Entry], AfterValidator(_distinct)]
     """Every cell of the matrix, run or not."""
