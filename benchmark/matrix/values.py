@@ -26,6 +26,12 @@ CLASSES = {
 # Keys of a value that are no parameters of its variant
 OTHER_KEYS = {"dataset": ("training",), "architecture": ("critic", "training")}
 
+# The largest whole numbers, beyond which a network fits into no memory and a step does not end; and
+# the largest other number that float32 holds
+LARGEST_SIZES = {"objective": 10_000, "dataset": 1_000_000_000}
+LARGEST_SIZE = 1_000_000
+LARGEST_NUMBER = 3e38
+
 Params = dict[str, Any]
 
 
@@ -152,21 +158,29 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
     return choice
 
 
+def made(objective: Choice) -> Any:
+    """An objective with its parameters; those of its optimiser are left out. Raises ValueError for
+    parameters that the objective refuses."""
+    params = {key: value for key, value in objective.params.items() if key not in RECIPE}
+    return classes("objective", objective.name)[0](**params)
+
+
 def _check_values(axis: str, choice: Choice) -> None:
     """Make an objective or a dataset: it refuses values that its type allows and its maths does
     not. Loads no data."""
-    params = choice.params
-    if axis == "objective":
-        params = {key: value for key, value in params.items() if key not in RECIPE}
     try:
-        classes(axis, choice.name)[0](**params)
+        if axis == "objective":
+            made(choice)
+        else:
+            classes(axis, choice.name)[0](**choice.params)
     except ValueError as error:
         raise UserError(f"{axis} {choice.label}: {error}") from error
 
 
 def _typed(axis: str, name: str, key: str, value: Any, parameter: Parameter) -> Any:
-    """A value in the type of its parameter, as JSON has it. Raises UserError for another type and
-    for a size below 1, or below the default if that is lower."""
+    """A value in the type of its parameter, as JSON has it. Raises UserError for another type, for
+    a size below 1, or below the default if that is lower, and for what float32 or memory cannot
+    hold."""
     value = tuple(value) if isinstance(value, list) else value
     config = ConfigDict(strict=True, allow_inf_nan=False)
     try:
@@ -181,7 +195,18 @@ def _typed(axis: str, name: str, key: str, value: Any, parameter: Parameter) -> 
         least = min(1, parameter.default)
         if typed < least:
             raise UserError(f"{axis} {name!r}: {key} must be at least {least}, not {value!r}")
+    _check_largest(axis, name, key, typed)
     return typed
+
+
+def _check_largest(axis: str, name: str, key: str, value: Any) -> None:
+    if type(value) not in (int, float):
+        return
+    most: float = LARGEST_NUMBER
+    if isinstance(value, int):
+        most = LARGEST_SIZES.get(axis, LARGEST_SIZE)
+    if abs(value) > most:
+        raise UserError(f"{axis} {name!r}: {key} must be at most {most:g}, not {value!r}")
 
 
 def _as_list(value: Any) -> Any:

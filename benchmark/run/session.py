@@ -16,7 +16,7 @@ from benchmark.run.engines.base import Pool
 from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.ownership import restart
-from benchmark.run.plan import estimate, pending
+from benchmark.run.plan import check_size, estimate, pending
 from benchmark.run.prepare import command_of, matrix_file, prepare
 from benchmark.run.queue import learned
 from benchmark.run.stack_size import stack_size
@@ -125,6 +125,8 @@ class Session:
         self.todo = pending(
             self.cells, self.known, force=options.force, retry_errors=options.retry_errors
         )
+        if options.engine == "local":
+            check_size(self.todo.values(), self.devices[0])
 
     def _devices(self) -> list[str]:
         """One device per worker; on Ray the device of this process."""
