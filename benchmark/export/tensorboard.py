@@ -11,6 +11,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from benchmark.errors import UserError
 from benchmark.export.base import FolderTracker, News
+from benchmark.text import escaped
 
 # one file per run, without the name of the host that the library's own writer adds
 EVENTS = "events.out.tfevents.0.ganbench"
@@ -74,7 +75,8 @@ def _options(news: News) -> Event:
 
 def _facts(news: News) -> Event:
     """The state and provenance of a cell, as a table in Markdown."""
-    rows = [f"| {name} | {value} |" for name, value in (news.axes | news.facts).items()]
+    facts = news.axes | news.facts
+    rows = [f"| {escaped(name)} | {escaped(value)} |" for name, value in facts.items()]
     step = news.last_step(default=news.seen.steps.step)
     summary = text_pb("cell", "\n".join(["| | |", "|-|-|", *rows]))
     return Event(wall_time=news.clock.time(step), step=max(step, 0), summary=summary)

@@ -90,9 +90,7 @@ def networks(architecture: Choice, dataset: Choice, norm: str) -> Networks:
 
 
 @cache
-def check_lone_sample(
-    objective: Choice, architecture: Choice, dataset: Choice, norm: str
-) -> None:
+def check_lone_sample(objective: Choice, architecture: Choice, dataset: Choice, norm: str) -> None:
     """Raise UserError for an objective that is not defined for a batch of one sample, and for
     networks that do not train on one, such as those with batch norm over one value per channel."""
     least = made(objective).least_batch

@@ -31,6 +31,7 @@ OTHER_KEYS = {"dataset": ("training",), "architecture": ("critic", "training")}
 LARGEST_SIZES = {"objective": 10_000, "dataset": 1_000_000_000}
 LARGEST_SIZE = 1_000_000
 LARGEST_NUMBER = 3e38
+LONGEST_TEXT = 500  # characters, of which labels are made
 
 Params = dict[str, Any]
 
@@ -191,20 +192,27 @@ def _typed(axis: str, name: str, key: str, value: Any, parameter: Parameter) -> 
         if key == "betas":
             reason += " (a list is swept: two numbers are one value as [[0.5, 0.9]])"
         raise UserError(f"{axis} {name!r}: {key}: {reason}") from error
-    if axis in ("architecture", "critic") and type(typed) is int:
-        least = min(1, parameter.default)
-        if typed < least:
-            raise UserError(f"{axis} {name!r}: {key} must be at least {least}, not {value!r}")
-    _check_largest(axis, name, key, typed)
+    _check_limits(axis, name, key, typed, parameter.default)
+    if isinstance(typed, float) and typed == 0:
+        # −0.0 is 0.0 in every label and key
+        return 0.0
     return typed
 
 
-def _check_largest(axis: str, name: str, key: str, value: Any) -> None:
+def _check_limits(axis: str, name: str, key: str, value: Any, default: Any) -> None:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise UserError(
+            f"{axis} {name!r}: {key} has {len(value):,} characters; at most {LONGEST_TEXT} are "
+            "allowed"
+        )
     if type(value) not in (int, float):
         return
     most: float = LARGEST_NUMBER
     if isinstance(value, int):
         most = LARGEST_SIZES.get(axis, LARGEST_SIZE)
+        least = min(1, default) if isinstance(default, int) else 1
+        if axis in ("architecture", "critic") and value < least:
+            raise UserError(f"{axis} {name!r}: {key} must be at least {least}, not {value!r}")
     if abs(value) > most:
         raise UserError(f"{axis} {name!r}: {key} must be at most {most:g}, not {value!r}")
 
