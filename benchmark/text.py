@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike
 Record = dict[Any, Any]  # a row of a frame: column -> value
 
 # A label whose characters are told apart in the name of a file: `dcgan`, `mlp[width=8,depth=2]`
-PARAMETER = r"\w+=[\w.-]*"
-PLAIN_LABEL = re.compile(rf"[\w=]*(\[{PARAMETER}(,{PARAMETER})*\])?")
+PLAIN_LABEL = re.compile(r"[\w=]*(\[\w+=[\w-]*(,\w+=[\w-]*)*\])?")
 LONGEST_NAME = 120  # bytes of a file name, of which a file system takes 255
 
 MARKDOWN = str.maketrans(
@@ -125,17 +124,26 @@ def place_name(architecture: str, dataset: str) -> str:
 
 def file_name(*names: str, longest: int = LONGEST_NAME) -> str:
     """The name of a file about these names, without a suffix: what is neither a letter, a digit
-    nor one of `_=.-` becomes `_`. Different names have different file names, also where case and
+    nor one of `_=-` becomes `_`. Different names have different file names, also where case and
     Unicode form do not count: a hash ends a name that is not plain or takes more than `longest`
     bytes."""
     joined = "_".join(names)
-    safe = "".join(c if c.isalnum() or c in "_=.-" else "_" for c in joined)
+    safe = "".join(c if c.isalnum() or c in "_=-" else "_" for c in joined)
     is_plain = all(PLAIN_LABEL.fullmatch(name) for name in names)
     is_plain &= unicodedata.normalize("NFKC", joined).casefold() == joined
     if is_plain and len(safe.encode()) <= longest:
         return safe
     digest = hashlib.sha256(joined.encode(errors="replace")).hexdigest()
     return f"{cut(safe, longest - 9)}-{digest[:8]}"
+
+
+def shortened(label: str, longest: int = 100) -> str:
+    """A label that a figure has room for: of a longer one the beginning and 4 digits of its
+    hash."""
+    if len(label) <= longest:
+        return label
+    digest = hashlib.sha256(label.encode(errors="replace")).hexdigest()
+    return f"{label[: longest - 6]}… {digest[:4]}"
 
 
 def cut(text: str, num_bytes: int) -> str:

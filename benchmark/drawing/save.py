@@ -33,17 +33,16 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
     part: the dataset of one of several figures (`layout.Page.part`), added to its stem and title.
     Returns the figure that was saved."""
     if part:
-        stem = file_name(saved.stem, part)
-        saved = replace(saved, stem=stem, title=f"{saved.title}, {part}")
-    path = folder / "figures"
+        saved = replace(saved, stem=stem(saved.stem, part), title=f"{saved.title}, {part}")
+    path = folder / "figures" / saved.stem
     # Laid out once for both files, which is the larger part of the work: with a layout engine in
     # place, savefig would lay it out again.
     figure.canvas.draw()
     with plt.rc_context({"figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)
-    _picture(figure).save(path / f"{saved.stem}.png")
-    figure.savefig(path / f"{saved.stem}.svg", metadata={"Date": None})
-    write_csv(data, path / f"{saved.stem}.csv")
+    _picture(figure).save(path.with_suffix(".png"))
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    write_csv(data, path.with_suffix(".csv"))
     plt.close(figure)
     return saved
 
@@ -59,3 +58,8 @@ def _picture(figure: Any) -> Image.Image:
     palette[palette > 250] = 255  # white stays white
     picture.putpalette(palette.tolist())
     return picture
+
+
+def stem(*names: str) -> str:
+    """The name of the files of a figure about these names; different names have different files."""
+    return file_name(*names)

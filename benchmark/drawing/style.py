@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric, sign
+from benchmark.text import shortened
 
 Look = dict[str, Any]  # keyword arguments of a matplotlib function
 
@@ -100,7 +101,7 @@ def wrap(label: str) -> str:
     """A variant's label on several lines: its name, then a line per parameter, none longer than
     about 1.5 inches."""
     lines: list[str] = []
-    for line in re.sub(r",(?=\w+=)", ",\n", label.replace("[", "\n[", 1)).split("\n"):
+    for line in re.sub(r",(?=\w+=)", ",\n", shortened(label).replace("[", "\n[", 1)).split("\n"):
         lines += textwrap.wrap(line, 22, break_on_hyphens=False)
     return plain("\n".join(lines))
 

@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from benchmark.analysis.robustness import crossed, lost, robustness
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import heat
-from benchmark.drawing.save import Figure, save
+from benchmark.drawing.save import Figure, save, stem
 from benchmark.drawing.style import Look, described, inches, log_values, plain, short, wrap
 from benchmark.report.figures.samples import saved_samples
-from benchmark.text import Record, duration, file_name
+from benchmark.text import Record, duration
 
 TILE = 4  # a pane shows TILE x TILE images
 BYTES = 1e6  # of the images in a figure; with more, the panes show fewer images
@@ -121,7 +121,7 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
     title = f"Robustness, {dataset}: final {described(column)}"
     figure.suptitle(plain(title), fontsize=10)
     data = rows.drop(columns=["log", "text"])
-    saved = Figure(file_name("robustness_final", dataset), title, FINAL, "where")
+    saved = Figure(stem("robustness_final", dataset), title, FINAL, "where")
     return [save(figure, data, folder, saved)]
 
 
@@ -245,7 +245,7 @@ def _draw(panes: pd.DataFrame, sheet: Sheet, folder: Path) -> Figure:
     title = f"{sheet.title}, seed {panes['seed'].iloc[0]}"
     figure.suptitle(plain(title), fontsize=10)
     caption = f"{sheet.caption} {FIRST_SAMPLES.format(side**2)} {MARKS}"
-    saved = Figure(file_name(sheet.name, panes["dataset"].iloc[0]), title, caption, "where")
+    saved = Figure(stem(sheet.name, panes["dataset"].iloc[0]), title, caption, "where")
     return save(figure, panes.drop(columns="file"), folder, saved)
 
 

@@ -12,10 +12,10 @@ from benchmark.analysis.robustness import crossed
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import grid
-from benchmark.drawing.save import Figure, save
+from benchmark.drawing.save import Figure, save, stem
 from benchmark.drawing.style import plain, style, wrap
 from benchmark.store.layout import ResultSet
-from benchmark.text import file_name, place_name
+from benchmark.text import place_name
 
 STRIP = 16  # images of an objective
 COLUMNS = 4  # of scatter plots
@@ -75,7 +75,7 @@ def _place(rows: pd.DataFrame, folder: Path) -> Figure:
     figure.suptitle(plain(title), fontsize=10)
     data = chosen[["cell", "seed", "samples_seen", "g_steps"]].reset_index()
     caption = CAPTION.format(f"{common:,.0f}")
-    saved = Figure(file_name("samples", dataset, architecture), title, caption, "where")
+    saved = Figure(stem("samples", dataset, architecture), title, caption, "where")
     return save(figure, data, folder, saved)
 
 
