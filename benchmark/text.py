@@ -17,8 +17,10 @@ PLAIN_LABEL = re.compile(r"[\w=]*(\[\w+=[\w-]*(,\w+=[\w-]*)*\])?")
 LONGEST_NAME = 120  # bytes of a file name, of which a file system takes 255
 
 MARKDOWN = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\\": "\\\\"}
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {mark: f"\\{mark}" for mark in "|*`$\\"}
 )
+# An underscore inside a word is no markup
+OUTER_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 def number(value: float) -> str:
@@ -164,4 +166,5 @@ def described(error: BaseException, longest: int = 500) -> str:
 def escaped(value: object) -> str:
     """Text as Markdown shows it: on one line, and without a character that is read as markup."""
     line = " ".join(str(value).splitlines())
-    return line.translate(MARKDOWN).replace("](", "]\\(")
+    line = OUTER_UNDERSCORE.sub(r"\\_", line.translate(MARKDOWN))
+    return line.replace("](", "]\\(").replace("~~", "\\~\\~")

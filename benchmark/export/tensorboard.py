@@ -1,5 +1,6 @@
 """Results -> TensorBoard: a folder of event files, one per run."""
 
+import shlex
 from pathlib import Path
 
 from PIL import Image
@@ -22,7 +23,7 @@ class TensorBoard(FolderTracker):
 
     def __init__(self, place: Path, project: str) -> None:
         super().__init__(place)
-        self.hint = f"tensorboard --logdir {place}"
+        self.hint = shlex.join(["tensorboard", "--logdir", str(place)])
 
     def write(self, news: News) -> None:
         path = self.place / news.seen.run / EVENTS

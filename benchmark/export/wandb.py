@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Wandb(FolderTracker):
         self.open: dict[str, Any] = {}  # runs that are not finished, by name
         self.hint = "wandb.ai"
         if self.mode == "offline":
-            self.hint = f"wandb sync {place}/wandb/offline-run-*"
+            self.hint = f"wandb sync {shlex.quote(str(place))}/wandb/offline-run-*"
         self.place.mkdir(parents=True, exist_ok=True)
 
     def write(self, news: News) -> None:
