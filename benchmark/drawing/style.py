@@ -7,11 +7,13 @@ that a new variant changes no other colour."""
 import re
 import textwrap
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric, sign
@@ -119,5 +121,13 @@ def inches(labels: Iterable[str]) -> float:
 
 
 def plain(text: str) -> str:
-    """Text that matplotlib does not read as a formula."""
-    return text.replace("$", r"\$")
+    """Text that matplotlib does not read as a formula; a letter that the font lacks is a box."""
+    letters = _letters()
+    known = "".join(c if c == "\n" or ord(c) in letters else "□" for c in text)
+    return known.replace("$", r"\$")
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """The letters of the font, as code points."""
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())

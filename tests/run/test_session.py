@@ -194,3 +194,35 @@ def test_a_run_of_a_matrix_reports_and_counts(matrix_file: MatrixFile, tmp_path:
     again = Session(path, RunOptions(device="cpu", jobs=1), tmp_path)
     assert (len(again.cells), len(again.todo)) == (2, 1)
     assert set(summary.statuses.values()) == {RunStatus.DONE}
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        (
+            {"architectures": 'architectures = [{ name = "mlp", width = 1000000 }]'},
+            ["mlp[width=1000000]", "4,000,013,000,003 weights", "GiB"],
+        ),
+        (
+            {"training": "[training]\nsteps = 5\nbatch_size = 100000000000"},
+            ["batches of 100,000,000,000", "GiB"],
+        ),
+        (
+            {"evaluation": "[evaluation]\nn = { points = 100000000000000 }"},
+            ["the samples of an evaluation", "GiB"],
+        ),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_with_its_size(
+    parts: dict[str, str],
+    named: list[str],
+    matrix_file: MatrixFile,
+    ganbench: Ganbench,
+    tmp_path: Path,
+) -> None:
+    path = matrix_file(**parts)
+    for flags in ((), ("--dry-run",)):
+        ended = ganbench("run", "--matrix", path, "--results", tmp_path / "r", *COMMON, *flags)
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert [text for text in named if text not in ended.err] == []
+    assert not (tmp_path / "r").exists()

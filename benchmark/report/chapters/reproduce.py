@@ -26,9 +26,15 @@ def chapter(tables: Tables, folder: Path) -> Chapter:
     if matrix.description:
         result.listings.append(Listing("The matrix in its own words", matrix.description))
     result.tables += [_data(tables), environments(tables), recipes(tables)]
-    for dataset, entry in tables.protocols.items():
+    for dataset, entry in _protocols(tables).items():
         result.tables.append(protocol(dataset, entry))
     return result
+
+
+def _protocols(tables: Tables) -> dict[str, Protocol]:
+    """The protocols of the matrix's datasets: a dataset that left the matrix has one too."""
+    datasets = tables.cells["dataset"].unique()
+    return {name: entry for name, entry in tables.protocols.items() if name in datasets}
 
 
 def _commands(tables: Tables, folder: Path) -> list[str]:
@@ -85,7 +91,7 @@ def _shown(path: Path) -> str:
 def _data(tables: Tables) -> Table:
     """Where every dataset is from, and the protocol it is measured by."""
     table = Table("Data", ["dataset", "source", "licence", "split", "protocol", "extractor"])
-    for dataset, entry in tables.protocols.items():
+    for dataset, entry in _protocols(tables).items():
         data, extractor = entry.dataset, entry.extractor
         cells = [dataset, *(text(part) for part in (data.source, data.licence, data.split))]
         cells += [text(entry.protocol), text(extractor.name if extractor else None)]
