@@ -241,7 +241,9 @@ def _points(values: Iterable[Value], known: set[str]) -> dict[int, dict[str, flo
     """Generator step -> known series -> value, steps in ascending order."""
     points: dict[int, dict[str, float]] = {}
     for step, series, value in sorted(values, key=lambda value: value.step):
-        if series in known and (isinstance(value, float) or _is_finite(value)):
+        if value is None or series not in known:
+            continue
+        if isinstance(value, float) or _is_finite(value):
             points.setdefault(step, {})[series] = value
     return points
 

@@ -214,7 +214,7 @@ def _check_limits(axis: str, name: str, key: str, value: Any, default: Any) -> N
         if axis in ("architecture", "critic") and value < least:
             raise UserError(f"{axis} {name!r}: {key} must be at least {least}, not {value!r}")
     if abs(value) > most:
-        raise UserError(f"{axis} {name!r}: {key} must be at most {most:g}, not {value!r}")
+        raise UserError(f"{axis} {name!r}: {key} must be at most {most:,}, not {value!r}")
 
 
 def _as_list(value: Any) -> Any:

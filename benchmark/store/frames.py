@@ -76,7 +76,7 @@ def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """A frame for CSV: `'` begins every text that a spreadsheet would run as a formula."""
     texts = frame.select_dtypes(exclude=["number", "bool"])
     # The categories of a categorical column are mapped, not its rows
-    changed = {name: column.map(harmless) for name, column in texts.items()}
+    changed = {str(name): column.map(harmless) for name, column in texts.items()}
     return frame.assign(**changed).rename(columns=harmless)
 
 

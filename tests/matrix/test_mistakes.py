@@ -131,11 +131,11 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
     "negative width": (architectures('{ name = "mlp", width = -1 }'), ["width", "not -1"]),
     "width beyond any memory": (
         architectures('{ name = "mlp", width = 100000000000000 }'),
-        ["mlp", "width must be at most 1e+06", "not 100000000000000"],
+        ["mlp", "width must be at most 1,000,000", "not 100000000000000"],
     ),
     "a size that no machine counts": (
         architectures('{ name = "mlp", latent_dim = 9223372036854775808 }'),
-        ["latent_dim", "at most 1e+06"],
+        ["latent_dim", "at most 1,000,000"],
     ),
     "a width of the critic beyond any memory": (
         architectures('{ name = "mlp", critic = { name = "dcgan", width = 10000000 } }'),
@@ -147,7 +147,7 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
     ),
     "critic steps without end": (
         objectives('{ name = "hinge", critic_steps = 1000000 }'),
-        ["hinge", "critic_steps must be at most 10000", "1000000"],
+        ["hinge", "critic_steps must be at most 10,000", "1000000"],
     ),
     "a number beyond float32": (
         objectives('{ name = "wgan", clip = 1e39 }'),
