@@ -41,6 +41,7 @@ FIELDS: dict[str, Any] = {
     "protocol": str | None,
     "values": dict,
     "untrained": float | int | None,
+    "executed": str | None,
     "band": float | int | None,
 }
 
@@ -74,6 +75,7 @@ def measured(tables: Tables) -> list[RerunRow]:
                 training=digest(training[first["key"]]),
                 values=_by_seed(group["seed"], values),
                 untrained=_finite_or_none(before),
+                executed=_executed(group) if column in COST else None,
                 unfinished=int((~group["status"].isin(FINISHED)).sum()),
                 unmeasured=unmeasured,
                 stale=int(group["stale"].sum()),
@@ -165,6 +167,12 @@ def _values(group: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, 
     yield "relative memory", (group["peak_memory_mb"] / group["reference_mb"]).where(done)
 
 
+def _executed(group: pd.DataFrame) -> str | None:
+    """How the finished cells of a group were executed; None where it is not known."""
+    known = group["executed"][group["status"] == "done"].dropna()
+    return "; ".join(sorted(known.unique())) or None
+
+
 def _by_seed(seeds: pd.Series, values: pd.Series) -> dict[str, float | None]:
     pairs = zip(seeds, values, strict=True)
     return {str(seed): _finite_or_none(value) for seed, value in pairs}
@@ -237,6 +245,8 @@ def _parsed(saved: Mapping[str, Any], name: str) -> list[BaselineRow]:
 
 def _parsed_row(group: Mapping[str, Any], i: int) -> BaselineRow:
     """The i-th row of a baseline. Raises UserError for content that is none."""
+    # Older baselines do not say how their cells were executed
+    group = {"executed": None, **group}
     for field, kind in FIELDS.items():
         if not isinstance(group.get(field, ...), kind):
             raise UserError(f"{field} of group {i}")

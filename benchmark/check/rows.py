@@ -42,6 +42,8 @@ class Row:
     """The final value by seed; None for a hole. Of `diverged`: 0 or 1."""
     untrained: float | None
     """The median over seeds before the first step; None where it was not measured."""
+    executed: str | None
+    """How the cells were executed, of one of COST; None where it is not known."""
 
     @property
     def key(self) -> RowKey:
@@ -120,7 +122,13 @@ def baseline_rows(rows: Sequence[Row]) -> list[BaselineRow]:
     """Rows of a rerun as a baseline holds them: with their bands."""
     return [
         BaselineRow(
-            *row.key, row.protocol, row.training, row.values, row.untrained, band=band_of(row)
+            *row.key,
+            row.protocol,
+            row.training,
+            row.values,
+            row.untrained,
+            row.executed,
+            band=band_of(row),
         )
         for row in rows
     ]
