@@ -10,6 +10,7 @@ from benchmark.metrics import metric, sign
 from benchmark.stats.bootstrap import robust_spread
 
 DIVERGED = "diverged"
+UNKNOWN = "is not known"
 # Bands ÷ median: loose, because a busy machine is no regression. Memory is a GPU's alone: what a
 # process takes on a CPU belongs to its libraries and to earlier cells, so no reference is measured
 # there.
@@ -42,8 +43,8 @@ class Row:
     """The final value by seed; None for a hole. Of `diverged`: 0 or 1."""
     untrained: float | None
     """The median over seeds before the first step; None where it was not measured."""
-    executed: str | None
-    """How the cells were executed, of one of COST; None where it is not known."""
+    executed: str
+    """How the cells were executed, of one of COST, or UNKNOWN; empty for the others."""
 
     @property
     def key(self) -> RowKey:

@@ -226,10 +226,7 @@ def _worse(old: BaselineRow, new: RerunRow) -> Verdict:
         return verdict
     if old.executed != new.executed:
         verdict.mark = "?"
-        verdict.note = (
-            f"not gated: executed as {new.executed or 'is not known'}, "
-            f"in the baseline as {old.executed or 'is not known'}"
-        )
+        verdict.note = f"not gated: executed as {new.executed}, in the baseline as {old.executed}"
         return verdict
     assert old.band is not None
     before, after = float(np.median(old_values)), float(np.median(new_values))

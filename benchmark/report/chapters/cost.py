@@ -71,7 +71,10 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
 
 def _faults(cells: pd.DataFrame) -> dict[tuple[str, str], str]:
     """(dataset, architecture) → why times do not compare there; empty where they do."""
-    return {place: clock_fault(rows) for place, rows in cells.groupby(PLACE)}
+    faults = {}
+    for (dataset, architecture), rows in cells.groupby(PLACE):
+        faults[str(dataset), str(architecture)] = clock_fault(rows)
+    return faults
 
 
 def _with_costs(cells: pd.DataFrame) -> pd.DataFrame:

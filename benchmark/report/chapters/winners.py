@@ -1,5 +1,7 @@
 """Who wins where, and is it separated? A sentence per place and budget; tables in leaderboards."""
 
+from collections import Counter
+
 import pandas as pd
 
 from benchmark.analysis.evidence import COMPARED_AT, Evidence
@@ -84,8 +86,7 @@ def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
 def _no_equal_time(cells: pd.DataFrame) -> str:
     """Why the objectives of a place are not compared at equal training time."""
     if (cells["status"] != "done").all():
-        counts = cells["status"].value_counts(sort=False).to_dict()
-        return f"no run is done ({counted(counts)})"
+        return f"no run is done ({counted(cells['status'].value_counts().to_dict())})"
     return clock_fault(cells) or "no run has recorded its training time"
 
 
