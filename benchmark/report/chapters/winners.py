@@ -86,7 +86,7 @@ def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
 def _no_equal_time(cells: pd.DataFrame) -> str:
     """Why the objectives of a place are not compared at equal training time."""
     if (cells["status"] != "done").all():
-        return f"no run is done ({counted(cells['status'].value_counts().to_dict())})"
+        return f"no run is done ({counted(Counter(map(str, cells['status'])))})"
     return clock_fault(cells) or "no run has recorded its training time"
 
 
