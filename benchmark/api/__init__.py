@@ -57,7 +57,7 @@ _CLASSES = {
     "Results": "benchmark.api.results",
     "RunOptions": "benchmark.run.options",
     "Snapshot": "benchmark.train.snapshot",
-    "Summary": "benchmark.run.session",
+    "Summary": "benchmark.run.reporter",
 }
 
 
