@@ -59,10 +59,10 @@ def measured(evals: pd.DataFrame) -> pd.DataFrame:
     """METRIC:final, :best, :area, :best_g_step and :final_g_step by cell.
 
     final: at the last evaluation of the cell; NaN where that one lacks the metric, as in a file cut
-    short. area: the mean over samples seen by the trapezoid rule; of a primary metric, which is
-    positive and minimised, the geometric mean 10 ** (mean of log10), so that the first evaluations,
-    orders of magnitude above the last, do not decide alone. NaN where a value is NaN. best_g_step,
-    final_g_step: the generator step of the first best evaluation, and of the last."""
+    short. area: the mean over samples seen by the trapezoid rule; of a primary metric whose values
+    in the run are all positive the geometric mean 10 ** (mean of log10), so that the first
+    evaluations, orders of magnitude above the last, do not decide alone. NaN where a value is NaN.
+    best_g_step, final_g_step: the generator step of the first best evaluation, and of the last."""
     runs = _by_run(evals)
     rows, run = runs.rows, runs.run
     samples, values = rows["samples_seen"].to_numpy(), rows["value"].to_numpy()
@@ -95,7 +95,7 @@ def _area(runs: Runs, first: Array, last: Array) -> Array:
     """The mean of each run over samples seen, from the positions of its first and last row."""
     samples, values = runs.rows["samples_seen"].to_numpy(), runs.rows["value"].to_numpy()
     is_log = _is_log(runs)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         height = np.where(is_log, np.log10(values), values)
         trapezoids = np.diff(samples, prepend=0) * (height + np.roll(height, 1)) / 2
         trapezoids[first] = 0
@@ -119,9 +119,9 @@ def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     """METRIC:equal_time by cell: the value at `equal_seconds`.
 
     Linear in training time between the evaluations before and after (the logarithm of a primary
-    metric); a run that ended before has its final value. NaN where one of these is. Interpolated,
-    because the last evaluation before that time would be a whole interval back for a run that is
-    only slightly slower."""
+    metric, in a run whose values are all positive); a run that ended before has its final value.
+    NaN where one of these is. Interpolated, because the last evaluation before that time would be a
+    whole interval back for a run that is only slightly slower."""
     limits = equal_seconds(cells)
     limit = pd.Series([limits.get(place, np.nan) for place in _places(cells)], cells["key"])
     runs = _by_run(evals[evals["train_seconds"].notna()])
@@ -145,36 +145,6 @@ def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
         between = _from_height(between, is_log[before])
     at_stop = np.where(after > before, between, values[before])
     return _named(pd.concat({"equal_time": _wide(evals, run[before], at_stop)}, axis=1))
-
-
-def find_targets(
-    cells: pd.DataFrame,
-    primary: Mapping[str, str],
-    reference: str | None,
-    given: Mapping[str, float],
-) -> dict[Place, float]:
-    """The target by (dataset, architecture).
-
-    It is the one `given` for the dataset, else the median over seeds of the reference objective's
-    best, where a diverged seed is the worst. NaN where there is none, and until all seeds of the
-    reference in the place have finished and were measured: a target does not move with the seeds
-    that happen to be finished."""
-    targets = {}
-    for dataset, architecture in dict.fromkeys(_places(cells)):
-        target = float(given.get(dataset, np.nan))
-        if dataset in primary and dataset not in given:
-            place = (cells["dataset"] == dataset) & (cells["architecture"] == architecture)
-            runs = cells[place & (cells["objective"] == reference)]
-            target = _median_best(runs, primary[dataset])
-        targets[dataset, architecture] = target if np.isfinite(target) else np.nan
-    return targets
-
-
-def _median_best(runs: pd.DataFrame, column: str) -> float:
-    """The median best of a metric column over runs; NaN where a run has none."""
-    best = runs[f"{column}:best"].where(runs["status"] == "done")
-    best = best.where(runs["status"] != "diverged", np.inf * sign(column))
-    return float(best.median(skipna=False))
 
 
 def to_target(
@@ -269,8 +239,13 @@ def _places(cells: pd.DataFrame) -> list[Place]:
 
 
 def _is_log(runs: Runs) -> Array:
-    """Whether each row is of a primary metric, which is averaged as its logarithm."""
-    return runs.of_metric({name: metric(name).primary for name in runs.names}).astype(bool)
+    """Whether each row's value is averaged as its logarithm.
+
+    That is in a run of a primary metric whose values are all positive. A single 0, which is
+    possible where every sample is alike, would make every mean 0."""
+    is_primary = runs.of_metric({name: metric(name).primary for name in runs.names})
+    is_positive = ~(runs.rows["value"] <= 0).groupby(runs.run).transform("any")
+    return is_primary.astype(bool) & is_positive.to_numpy()
 
 
 def _from_height(height: Array, is_log: Array) -> Array:

@@ -3,6 +3,7 @@
 Two layouts show every place: `panels`, a line of axes for each place, and `lists`, a line of text
 for each objective in each place."""
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,13 +12,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from benchmark.analysis.scores import PLACE
 from benchmark.drawing.style import Look, inches, plain, style, wrap, wrap_long
 from benchmark.text import place_name
 
 MOST_PLACES = 6  # in one figure; results with more places have a figure for each dataset
+
+LEAST_DARK = 0.3  # in a heatmap: powers of ten, a factor of two
 
 # inches around the axes of `panels`
 LEFT = 0.75
@@ -179,6 +182,12 @@ def _head(line: Any, text: str) -> None:
         ax.set_title(title, loc="left", weight="bold", size=9, y=1.0)
 
 
+def headline(figure: Any, text: str) -> None:
+    """The title of a figure, on as many lines as its width asks for."""
+    longest = max(20, int(12 * figure.get_figwidth()))
+    figure.suptitle(plain("\n".join(textwrap.wrap(text, longest))), fontsize=10)
+
+
 def dots(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, columns: Iterable[str]) -> None:
     """A mark per row at the first of three columns, and a line from the second to the third, in the
     look of its objective. heights: as in `Lines`. The mark is empty where the row's `hollow` is
@@ -196,9 +205,11 @@ def dots(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, columns: Iterabl
 
 def heat(ax: Axes, worse: pd.DataFrame, texts: pd.DataFrame) -> None:
     """A heatmap of `worse` from 0, the best and lightest value, upwards, with a text in every cell.
-    NaN is grey."""
+    The darkest value is the largest one, or LEAST_DARK where all are smaller. NaN is grey."""
+    darkest = max([LEAST_DARK, *worse.to_numpy(dtype=float)[worse.notna()]])
     options: Look = {"xticklabels": False, "yticklabels": False, "cbar": False, "linewidths": 2}
-    options |= {"annot": texts, "fmt": "", "annot_kws": {"size": 8}, "cmap": "crest", "vmin": 0}
+    options |= {"annot": texts, "fmt": "", "annot_kws": {"size": 8}, "cmap": "crest"}
+    options |= {"vmin": 0, "vmax": darkest}
     sns.heatmap(worse, ax=ax, **options)
     shown = texts.fillna("–")
     for i, j in np.argwhere(worse.isna().to_numpy()):
@@ -222,7 +233,7 @@ def log_axis(axis: Any) -> None:
     """Give a logarithmic axis a few plain ticks. What it shows is drawn already. Only an axis that
     spans many powers of ten has ticks at nothing else."""
     low, high = sorted(axis.get_view_interval())
-    decades = np.log10(high / low)
+    decades = np.log10(high) - np.log10(low)
     locator: Any = LogLocator(subs=(1,), numticks=6)
     if decades < 0.8:
         locator = MaxNLocator(4)
@@ -231,6 +242,18 @@ def log_axis(axis: Any) -> None:
     axis.set_major_locator(locator)
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_plain_number))
+
+
+def counted_axis(axis: Any) -> None:
+    """Give an axis of steps, samples or seconds plain ticks: `0.15`, `500`, `20k`, `3M`."""
+    axis.set_major_formatter(FuncFormatter(amount))
+
+
+def amount(value: float, _: int | None = None) -> str:
+    """`0.15`, `500`, `20k`, `3M`: without the prefixes below one, whose `m` reads as minutes."""
+    if abs(value) < 1000:
+        return _plain_number(value)
+    return str(EngFormatter(sep="")(value))
 
 
 def _plain_number(value: float, _: int | None = None) -> str:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from benchmark.analysis.evidence import COMPARED_AT, Evidence
 from benchmark.analysis.robustness import crossed
+from benchmark.analysis.scores import why_unranked
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.report.chapters.leaderboards import (
@@ -32,7 +33,6 @@ from benchmark.text import Record, interval, number, plural
 UNEVEN = 1.25
 """Times are not comparable once the reference workloads of two objectives differ by more."""
 
-NOT_FINISHED = "no finished cell yet."
 NO_EQUAL_TIME = "Not compared at equal training time: no run was done, or on more than one device."
 
 
@@ -69,7 +69,8 @@ def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
     """A sentence for each budget at which the objectives of a place are compared."""
     leaders = {row["of"]: row for row in records(at_place(evidence.leaders, at))}
     if not leaders:
-        return [NOT_FINISHED]
+        here = at_place(evidence.tables.cells, at)
+        return [f"{why_unranked(here, evidence.tables.primary.get(at['dataset']))}."]
     lines = []
     for budget in COMPARED_AT:
         if budget in leaders:
@@ -85,12 +86,12 @@ def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str
     budget = _budget(evidence, leader)
     first = summary[summary_key(leader, leader["first"])]
     if not first["n"]:
-        return f"{budget}: every run diverged."
+        return f"{budget}: every finished run diverged."
     ranking = metric(leader["metric"])
     best = "lowest" if ranking.direction == "min" else "highest"
     sentence = f"{budget}: {_described(leader['first'], first)} has the {best} {ranking.label}"
     if not leader["second"]:
-        return f"{sentence}, the only one that has finished."
+        return f"{sentence}, the only objective with a finished run."
     second = _described(leader["second"], summary[summary_key(leader, leader["second"])])
     difference = interval(leader, "difference")
     sentence += f"; next {second}; paired difference {difference}"

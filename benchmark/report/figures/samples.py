@@ -11,9 +11,9 @@ import pandas as pd
 from benchmark.analysis.robustness import crossed
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables, joined
-from benchmark.drawing.layout import grid
+from benchmark.drawing.layout import grid, headline
 from benchmark.drawing.save import Figure, save, stem
-from benchmark.drawing.style import plain, style, wrap
+from benchmark.drawing.style import style, wrap
 from benchmark.store.layout import ResultSet
 from benchmark.text import place_name
 
@@ -72,7 +72,7 @@ def _place(rows: pd.DataFrame, folder: Path) -> Figure:
     figure = draw_samples(samples, labels)
     place = place_name(architecture, dataset)
     title = f"Samples, {place}, after {common:,.0f} samples seen, seed {seed}"
-    figure.suptitle(plain(title), fontsize=10)
+    headline(figure, title)
     data = chosen[["cell", "seed", "samples_seen", "g_steps"]].reset_index()
     caption = CAPTION.format(f"{common:,.0f}")
     saved = Figure(stem("samples", dataset, architecture), title, caption, "where")
