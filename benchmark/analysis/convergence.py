@@ -59,10 +59,11 @@ def measured(evals: pd.DataFrame) -> pd.DataFrame:
     """METRIC:final, :best, :area, :best_g_step and :final_g_step by cell.
 
     final: at the last evaluation of the cell; NaN where that one lacks the metric, as in a file cut
-    short. area: the mean over samples seen by the trapezoid rule; of a primary metric whose values
-    in the run are all positive the geometric mean 10 ** (mean of log10), so that the first
-    evaluations, orders of magnitude above the last, do not decide alone. NaN where a value is NaN.
-    best_g_step, final_g_step: the generator step of the first best evaluation, and of the last."""
+    short. area: the mean over samples seen by the trapezoid rule; of a primary metric, which is
+    minimised and never below 0, the geometric mean 10 ** (mean of log10), so that the first
+    evaluations, orders of magnitude above the last, do not decide alone; 0 where a value is 0. NaN
+    where a value is NaN. best_g_step, final_g_step: the generator step of the first best
+    evaluation, and of the last."""
     runs = _by_run(evals)
     rows, run = runs.rows, runs.run
     samples, values = rows["samples_seen"].to_numpy(), rows["value"].to_numpy()
@@ -96,7 +97,8 @@ def _area(runs: Runs, first: Array, last: Array) -> Array:
     samples, values = runs.rows["samples_seen"].to_numpy(), runs.rows["value"].to_numpy()
     is_log = _is_log(runs)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        height = np.where(is_log, np.log10(values), values)
+        # below 0 by rounding
+        height = np.where(is_log, np.log10(np.maximum(values, 0)), values)
         trapezoids = np.diff(samples, prepend=0) * (height + np.roll(height, 1)) / 2
         trapezoids[first] = 0
         mean = np.add.reduceat(trapezoids, first) / (samples[last] - samples[first])
@@ -119,8 +121,8 @@ def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     """METRIC:equal_time by cell: the value at `equal_seconds`.
 
     Linear in training time between the evaluations before and after (the logarithm of a primary
-    metric, in a run whose values are all positive); a run that ended before has its final value.
-    NaN where one of these is. Interpolated, because the last evaluation before that time would be a
+    metric, where both are positive); a run that ended before has its final value. NaN where one of
+    these is. Interpolated, because the last evaluation before that time would be a
     whole interval back for a run that is only slightly slower."""
     limits = equal_seconds(cells)
     limit = pd.Series([limits.get(place, np.nan) for place in _places(cells)], cells["key"])
@@ -136,13 +138,13 @@ def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     is_between = (run[following] == run[before]) & (seconds[before] < stop[before])
     after = np.where(is_between, following, before)
 
-    is_log = _is_log(runs)
+    is_log = _is_log(runs)[before] & (values[before] > 0) & (values[after] > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        height = np.where(is_log, np.log10(values), values)
+        low = np.where(is_log, np.log10(values[before]), values[before])
+        high = np.where(is_log, np.log10(values[after]), values[after])
         elapsed = stop[before] - seconds[before]
         share = np.where(after > before, elapsed / (seconds[after] - seconds[before]), 0.0)
-        between = height[before] + share * (height[after] - height[before])
-        between = _from_height(between, is_log[before])
+        between = _from_height(low + share * (high - low), is_log)
     at_stop = np.where(after > before, between, values[before])
     return _named(pd.concat({"equal_time": _wide(evals, run[before], at_stop)}, axis=1))
 
@@ -239,13 +241,8 @@ def _places(cells: pd.DataFrame) -> list[Place]:
 
 
 def _is_log(runs: Runs) -> Array:
-    """Whether each row's value is averaged as its logarithm.
-
-    That is in a run of a primary metric whose values are all positive. A single 0, which is
-    possible where every sample is alike, would make every mean 0."""
-    is_primary = runs.of_metric({name: metric(name).primary for name in runs.names})
-    is_positive = ~(runs.rows["value"] <= 0).groupby(runs.run).transform("any")
-    return is_primary.astype(bool) & is_positive.to_numpy()
+    """Whether each row is of a primary metric, which is averaged as its logarithm."""
+    return runs.of_metric({name: metric(name).primary for name in runs.names}).astype(bool)
 
 
 def _from_height(height: Array, is_log: Array) -> Array:

@@ -37,8 +37,8 @@ OVERALL = (
 COMPARED = (
     "A family is all comparisons of a place and a budget. Difference: IQM over the paired seeds "
     "that finished [95 % BCa interval]; P: over all seeds, a diverged one being the worst; p: "
-    "Mann–Whitney, exact, corrected by Holm over the family. Better or worse: "
-    f"p ≤ {ALPHA:g} and an interval on one side of 0."
+    "Mann–Whitney, exact up to 70 seeds a side, corrected by Holm over the family. Better or "
+    f"worse: p ≤ {ALPHA:g} and an interval on one side of 0."
 )
 COMPARED_HEADS = [
     "where", "budget", "first", "second", "pairs", "first − second", "P(first better)", "p, Holm",

@@ -89,12 +89,18 @@ def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str
         return f"{budget}: every finished run diverged."
     ranking = metric(leader["metric"])
     best = "lowest" if ranking.direction == "min" else "highest"
-    sentence = f"{budget}: {_described(leader['first'], first)} has the {best} {ranking.label}"
+    name = _described(leader["first"], first)
     if not leader["second"]:
-        return f"{sentence}, the only objective with a finished run."
-    second = _described(leader["second"], summary[summary_key(leader, leader["second"])])
-    difference = interval(leader, "difference")
-    sentence += f"; next {second}; paired difference {difference}"
+        return (
+            f"{budget}: {name} has the {best} {ranking.label}, the only objective with a finished "
+            "run."
+        )
+    second = summary[summary_key(leader, leader["second"])]
+    next_name = _described(leader["second"], second)
+    sentence = f"{budget}: {name} has the {best} {ranking.label}; next {next_name}"
+    if (first["iqm"], first["diverged"]) == (second["iqm"], second["diverged"]):
+        sentence = f"{budget}: {name} and {next_name} share the {best} {ranking.label}"
+    sentence += f"; paired difference {interval(leader, 'difference')}"
     compared = at_place(evidence.compared, leader)
     compared = compared[compared["of"] == leader["of"]]
     if leader["reference"]:
