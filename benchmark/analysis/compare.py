@@ -92,7 +92,7 @@ def cost(sides: Sides) -> pd.DataFrame:
     reference = medians[medians["side"] == sides.reference].drop(columns="side")
     divisors = medians[index].merge(reference, on=sides.by, how="left")[COSTS]
     ratios = medians[COSTS] / divisors.where(divisors > 0)
-    return ordered(sides, medians.join(ratios, rsuffix="_ratio"))
+    return ordered(sides, medians.join(ratios.add_suffix("_ratio")))
 
 
 def reliability(sides: Sides) -> pd.DataFrame:

@@ -24,10 +24,10 @@ def minimal_difference(n: int, alpha: float = 0.05, power: float = 0.8) -> float
 
     The test is the two-sided Mann–Whitney test. The difference is in standard deviations of a
     seed, for normal seeds; inf below five seeds and where n cannot reach alpha (give alpha ÷
-    comparisons for Holm's first step). By simulation, seeded, to about 1 %
-    (3 % at n = 100), and by the normal law beyond MAX_SIMULATED. A
-    shift of x by d makes U the number of differences y − x below d, so the least shift that the
-    test of one simulation notices is one order statistic of its differences."""
+    comparisons for Holm's first step). By simulation, seeded, to about 1 % (3 % at n = 100), and by
+    the normal law beyond MAX_SIMULATED. A shift of x by d makes U the number of differences y − x
+    below d, so the least shift that the test of one simulation notices is one order statistic of
+    its differences."""
     if n < MIN_SEEDS or lowest_p(n) > alpha:
         return math.inf
     if n > MAX_SIMULATED:

@@ -31,9 +31,12 @@ CAPTION = (
 )
 
 
-def draw(sides: Sides, folder: Path) -> Figure:
-    """figures/curves: the primary metric against samples seen, a line per side."""
+def draw(sides: Sides, folder: Path) -> Figure | None:
+    """figures/curves: the metric that ranks against samples seen, a line per side. None where no
+    metric ranks."""
     data = curves(sides)
+    if data.empty:
+        return None
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     groups = data.groupby(sides.by, sort=False)
     objectives = sides.family["objective"].unique()
