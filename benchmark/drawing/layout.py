@@ -184,8 +184,20 @@ def _head(line: Any, text: str) -> None:
 
 def headline(figure: Any, text: str) -> None:
     """The title of a figure, on as many lines as its width asks for."""
-    longest = max(20, int(12 * figure.get_figwidth()))
-    figure.suptitle(plain("\n".join(textwrap.wrap(text, longest))), fontsize=10)
+    figure.suptitle(plain(_wrapped(text, figure.get_figwidth())), fontsize=10)
+
+
+def title(ax: Axes, text: str, width: float, **look: Any) -> None:
+    """The title of an axes of `grid`, on as many lines as `width` inches ask for."""
+    ax.set_title(plain(_wrapped(text, width)), **look)
+
+
+def _wrapped(text: str, width: float) -> str:
+    """Text on lines of `width` inches, at ten points."""
+    lines = []
+    for line in text.split("\n"):
+        lines += textwrap.wrap(line, max(16, int(12 * width)), break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def dots(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, columns: Iterable[str]) -> None:

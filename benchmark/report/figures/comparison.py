@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 
 from benchmark.analysis.compare import curves
 from benchmark.analysis.sides import Sides
-from benchmark.drawing.layout import counted_axis, grid, log_axis
+from benchmark.drawing.layout import counted_axis, grid, log_axis, title
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import (
     DASHES,
@@ -24,6 +24,7 @@ from benchmark.drawing.style import (
 from benchmark.metrics import metric
 from benchmark.text import place_name
 
+PANEL = 4.6  # inches
 NO_OBJECTIVE = "0.4"  # the colour of a side in the legend, where no objective gives it one
 CAPTION = (
     "Median over seeds; the band runs from the lowest seed to the highest, the dashed line is the "
@@ -41,7 +42,7 @@ def draw(sides: Sides, folder: Path) -> Figure | None:
     groups = data.groupby(sides.by, sort=False)
     objectives = sides.family["objective"].unique()
     with drawing(objectives):
-        figure, axes = grid(len(groups), 3, 4.6, 3.6)
+        figure, axes = grid(len(groups), 3, PANEL, 3.6)
         for ax, (_, group) in zip(axes, groups, strict=True):
             _panel(ax, sides, group)
         handles = []
@@ -56,10 +57,10 @@ def _panel(ax: Axes, sides: Sides, group: pd.DataFrame) -> None:
     """The curves of one group, and the noise floor."""
     first = group.iloc[0]
     dataset = first["dataset"]
-    title = place_name(first["architecture"], dataset)
+    name = place_name(first["architecture"], dataset)
     if "objective" in sides.by:
-        title = f"{first['objective']}\n{title}"
-    ax.set_title(plain(title))
+        name = f"{first['objective']}\n{name}"
+    title(ax, name, PANEL)
     for name in sides.names:
         line = group[group["side"] == name]
         look = _style(sides, name, first.get("objective"))
