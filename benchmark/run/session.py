@@ -1,9 +1,9 @@
 """One run of a matrix: plan, prepare, drive, and what came of it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,7 +19,7 @@ from benchmark.run.ownership import restart
 from benchmark.run.plan import estimate, pending
 from benchmark.run.prepare import matrix_file, prepare
 from benchmark.run.queue import learned
-from benchmark.run.stack_size import stack_size
+from benchmark.run.stacking import Stacks
 from benchmark.store.code import CodeHashes
 from benchmark.store.files import check_writable
 from benchmark.store.layout import ResultSet
@@ -172,11 +172,25 @@ class Session:
         with closing(self._pool()) as pool:
             reporter.note("preparing datasets, extractors and noise floors …")
             self._prepare()
-            tasks = [Task(cell, self.known[key].attempt) for key, cell in self.todo.items()]
+            tasks = self.tasks(reporter)
             if self.options.force:
                 for task in tasks:
-                    restart(self.results.path, task)
+                    for member in task.members:
+                        restart(self.results.path, member)
             return self._drive(tasks, pool, reporter)
+
+    def tasks(self, reporter: Reporter) -> list[Task]:
+        """What is to run, cells of a stack together."""
+        options = self.options
+        # On Ray every seed trains by itself
+        asked = "1" if options.engine == "ray" else options.stack
+        stacks = Stacks(self.all_cells, self.devices[0], options.execution, asked, reporter.note)
+        together: dict[str, list[Task]] = defaultdict(list)
+        for key, cell in self.todo.items():
+            stack = stacks.stack_of(cell)
+            first = stack[0].key if stack else key
+            together[first].append(Task(cell, self.known[key].attempt, stack=stack))
+        return [replace(task, stacked_with=tuple(others)) for task, *others in together.values()]
 
     def _pool(self) -> Pool:
         options = self.options
@@ -219,8 +233,6 @@ class Session:
             reporter.news(news)
 
         options = self.options
-        # On Ray every seed trains by itself
-        asked = "1" if options.engine == "ray" else options.stack
         driver = Driver(
             tasks,
             pool,
@@ -228,12 +240,9 @@ class Session:
             on_news,
             limits=Limits(options.timeout, options.fail_fast, options.wait),
             known=learned((cell.spec, self.known[key]) for key, cell in self.cells.items()),
-            stack_size=partial(
-                stack_size, device=self.devices[0], execution=options.execution, asked=asked
-            ),
         )
         interrupted = False
-        reporter.begin(len(tasks), pool.capacity())
+        reporter.begin(len(self.todo), pool.capacity())
         try:
             driver.run()
         except KeyboardInterrupt:

@@ -274,6 +274,9 @@ class Execution(Record):
     stack: Annotated[int, Field(ge=1, le=10**6)] = 1
     """Number of seeds trained as one model."""
 
+    asked: str = "eager"
+    """The mode that was asked for."""
+
     fallback: str | None = None
     """Why the mode or the stack is not the one asked for."""
 
@@ -285,6 +288,17 @@ class Execution(Record):
 
     matmul: str = "default"
     """Library that computes float32 matrix products: default or onednn."""
+
+    @property
+    def label(self) -> str:
+        """The way in words, such as `eager` or `compiled, onednn, stack of 5`: seconds, and the
+        last digits of numbers, are comparable under the same label."""
+        parts = [self.mode]
+        if self.matmul != "default":
+            parts.append(self.matmul)
+        if self.stack > 1:
+            parts.append(f"stack of {self.stack}")
+        return ", ".join(parts)
 
 
 class Status(Record):
@@ -355,6 +369,9 @@ class Status(Record):
 
     execution: Execution | None = None
     """How the training steps were executed."""
+
+    executed_before: list[str] = []
+    """Other ways in which they were executed before a resume, in words."""
 
     forwards_per_d_step: float | None = None
     """Cost of a critic step in critic forward-equivalents."""
