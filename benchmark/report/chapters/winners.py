@@ -1,12 +1,10 @@
 """Who wins where, and is it separated? A sentence per place and budget; tables in leaderboards."""
 
-from collections import Counter
-
 import pandas as pd
 
 from benchmark.analysis.evidence import COMPARED_AT, Evidence
 from benchmark.analysis.robustness import crossed
-from benchmark.analysis.scores import clock_fault, why_unranked
+from benchmark.analysis.scores import clock_fault, statuses, why_unranked
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.report.chapters.leaderboards import (
@@ -30,7 +28,7 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.text import Record, counted, interval, number, plural
+from benchmark.text import Record, interval, number, plural
 
 UNEVEN = 1.25
 """Times are not comparable once the reference workloads of two objectives differ by more."""
@@ -85,7 +83,7 @@ def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
 def _no_equal_time(cells: pd.DataFrame) -> str:
     """Why the objectives of a place are not compared at equal training time."""
     if (cells["status"] != "done").all():
-        return f"no run is done ({counted(Counter(map(str, cells['status'])))})"
+        return f"no run is done ({statuses(cells)})"
     return clock_fault(cells) or "no run has recorded its training time"
 
 
