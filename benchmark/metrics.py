@@ -5,6 +5,7 @@ the `classifier` extractor on 750 samples; `swd_2k` is `swd` on 2,000. A functio
 in `benchmark/measure/` computes the metric. To add a metric, add a row here and a function there.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +35,8 @@ class Metric:
     relative: float
     """The least width of the band as a share of the baseline."""
     primary: bool = False
-    """Whether objectives are ranked by the metric."""
+    """Whether objectives are ranked by the metric. It is a distance: never negative, smaller is
+    better, so that its ratios and its logarithm mean something."""
     gate: bool = True
     """Whether the regression check judges the metric."""
 
@@ -87,6 +89,15 @@ def metric(column_name: str) -> Metric:
 def rank(column_name: str) -> tuple[int, str]:
     """A key that sorts columns in the order of METRICS."""
     return list(METRICS).index(metric(column_name).name), column_name
+
+
+def ranking(columns: Iterable[str]) -> str | None:
+    """The column that ranks, of those that are measured: the first one of a primary metric in the
+    order of METRICS, else the first one that is gated. None where there is neither."""
+    ordered = sorted(columns, key=rank)
+    gated = [name for name in ordered if metric(name).gate]
+    primary = [name for name in gated if metric(name).primary]
+    return next(iter([*primary, *gated]), None)
 
 
 def sign(column_name: str) -> int:

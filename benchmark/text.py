@@ -24,14 +24,15 @@ OUTER_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 def number(value: float) -> str:
-    """`0.123`, `1,235`, `−2.5`: three digits, or a whole number from a thousand on. `–` for NaN."""
+    """`0.123`, `1,235`, `−2.5`, `2.5e+12`: three digits, or a whole number between a thousand and a
+    billion. `–` for NaN."""
     if np.isnan(value):
         return "–"
     sign = "−" if value < 0 else ""
     size = abs(value)
     if np.isinf(size):
         return f"{sign}∞"
-    if size >= 1000:
+    if 1000 <= size < 1e9:
         return f"{sign}{size:,.0f}"
     return f"{sign}{size:.3g}"
 

@@ -17,6 +17,8 @@ from benchmark.errors import UserError
 from benchmark.metrics import sign
 from benchmark.stats.bootstrap import iqm
 from benchmark.stats.comparisons import Comparison, family, judged
+from benchmark.store.schema import FINISHED
+from benchmark.text import plural
 
 ALPHA = 0.05
 COSTS = ["ms_per_g_step", "peak_memory_mb", "workloads_per_g_step", "workloads_memory"]
@@ -57,12 +59,21 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
             if side in sides.names and side in compared.values:
                 rows.append(_row(compared))
     if not rows:
-        reasons = [note.rstrip(".") for note in sides.notes]
-        raise UserError(
-            f"no finished runs of {sides.reference} and of another side to compare "
-            f"({', '.join(of)}){'; '.join(['', *reasons])}"
-        )
+        raise UserError(_why_nothing_compares(sides, long, of))
     return pd.DataFrame(rows)
+
+
+def _why_nothing_compares(sides: Sides, long: pd.DataFrame, of: Sequence[str]) -> str:
+    """What every side lacks, and what is noted. long: the values by side."""
+    reasons = []
+    for name in sides.names:
+        cells = sides.cells[sides.cells["side"] == name]
+        finished = int(cells["status"].isin(FINISHED).sum())
+        valued = int(long[(long["side"] == name) & long["value"].notna()]["key"].nunique())
+        runs = plural(len(cells), "run")
+        reasons.append(f"{name}: {finished} of {runs} finished, {valued} with a value")
+    reasons += [note.rstrip(".") for note in sides.notes]
+    return f"nothing to compare ({', '.join(of)}): {'; '.join(reasons)}"
 
 
 def cost(sides: Sides) -> pd.DataFrame:
@@ -80,14 +91,19 @@ def cost(sides: Sides) -> pd.DataFrame:
     medians = frame.groupby(index, sort=False)[COSTS].median().reset_index()
     reference = medians[medians["side"] == sides.reference].drop(columns="side")
     divisors = medians[index].merge(reference, on=sides.by, how="left")[COSTS]
-    return ordered(sides, medians.join(medians[COSTS] / divisors, rsuffix="_ratio"))
+    ratios = medians[COSTS] / divisors.where(divisors > 0)
+    return ordered(sides, medians.join(ratios.add_suffix("_ratio")))
 
 
 def reliability(sides: Sides) -> pd.DataFrame:
-    """Cells per verdict by match and side: a column per verdict that occurs, and `unfinished`."""
+    """Cells per verdict by match and side: a column per verdict that occurs.
+
+    `no verdict`: finished, without a value at the end; `unfinished`: neither done nor diverged."""
     index = [*sides.by, "side"]
+    is_finished = sides.cells["status"].isin(FINISHED)
+    without = pd.Series(np.where(is_finished, "no verdict", "unfinished"), sides.cells.index)
     verdict = sides.cells["verdict"].astype(object)
-    verdict = verdict.where(verdict.notna(), "unfinished")
+    verdict = verdict.where(verdict.notna(), without)
     table = (
         sides.cells[index]
         .assign(verdict=verdict, n=1)
@@ -95,7 +111,7 @@ def reliability(sides: Sides) -> pd.DataFrame:
             index=index, columns="verdict", values="n", aggfunc="sum", fill_value=0, sort=False
         )
     )
-    names = [name for name in (*VERDICTS, "unfinished") if name in table.columns]
+    names = [name for name in (*VERDICTS, "no verdict", "unfinished") if name in table.columns]
     return ordered(sides, table[names].reset_index().rename_axis(columns=None))
 
 

@@ -60,9 +60,10 @@ def measured(evals: pd.DataFrame) -> pd.DataFrame:
 
     final: at the last evaluation of the cell; NaN where that one lacks the metric, as in a file cut
     short. area: the mean over samples seen by the trapezoid rule; of a primary metric, which is
-    positive and minimised, the geometric mean 10 ** (mean of log10), so that the first evaluations,
-    orders of magnitude above the last, do not decide alone. NaN where a value is NaN. best_g_step,
-    final_g_step: the generator step of the first best evaluation, and of the last."""
+    minimised and never below 0, the geometric mean 10 ** (mean of log10), so that the first
+    evaluations, orders of magnitude above the last, do not decide alone; 0 where a value is 0. NaN
+    where a value is NaN. best_g_step, final_g_step: the generator step of the first best
+    evaluation, and of the last."""
     runs = _by_run(evals)
     rows, run = runs.rows, runs.run
     samples, values = rows["samples_seen"].to_numpy(), rows["value"].to_numpy()
@@ -95,8 +96,9 @@ def _area(runs: Runs, first: Array, last: Array) -> Array:
     """The mean of each run over samples seen, from the positions of its first and last row."""
     samples, values = runs.rows["samples_seen"].to_numpy(), runs.rows["value"].to_numpy()
     is_log = _is_log(runs)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        height = np.where(is_log, np.log10(values), values)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # below 0 by rounding
+        height = np.where(is_log, np.log10(np.maximum(values, 0)), values)
         trapezoids = np.diff(samples, prepend=0) * (height + np.roll(height, 1)) / 2
         trapezoids[first] = 0
         mean = np.add.reduceat(trapezoids, first) / (samples[last] - samples[first])
@@ -119,9 +121,9 @@ def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     """METRIC:equal_time by cell: the value at `equal_seconds`.
 
     Linear in training time between the evaluations before and after (the logarithm of a primary
-    metric); a run that ended before has its final value. NaN where one of these is. Interpolated,
-    because the last evaluation before that time would be a whole interval back for a run that is
-    only slightly slower."""
+    metric, where both are positive); a run that ended before has its final value. NaN where one of
+    these is. Interpolated, because the last evaluation before that time would be a
+    whole interval back for a run that is only slightly slower."""
     limits = equal_seconds(cells)
     limit = pd.Series([limits.get(place, np.nan) for place in _places(cells)], cells["key"])
     runs = _by_run(evals[evals["train_seconds"].notna()])
@@ -136,45 +138,15 @@ def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     is_between = (run[following] == run[before]) & (seconds[before] < stop[before])
     after = np.where(is_between, following, before)
 
-    is_log = _is_log(runs)
+    is_log = _is_log(runs)[before] & (values[before] > 0) & (values[after] > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        height = np.where(is_log, np.log10(values), values)
+        low = np.where(is_log, np.log10(values[before]), values[before])
+        high = np.where(is_log, np.log10(values[after]), values[after])
         elapsed = stop[before] - seconds[before]
         share = np.where(after > before, elapsed / (seconds[after] - seconds[before]), 0.0)
-        between = height[before] + share * (height[after] - height[before])
-        between = _from_height(between, is_log[before])
+        between = _from_height(low + share * (high - low), is_log)
     at_stop = np.where(after > before, between, values[before])
     return _named(pd.concat({"equal_time": _wide(evals, run[before], at_stop)}, axis=1))
-
-
-def find_targets(
-    cells: pd.DataFrame,
-    primary: Mapping[str, str],
-    reference: str | None,
-    given: Mapping[str, float],
-) -> dict[Place, float]:
-    """The target by (dataset, architecture).
-
-    It is the one `given` for the dataset, else the median over seeds of the reference objective's
-    best, where a diverged seed is the worst. NaN where there is none, and until all seeds of the
-    reference in the place have finished and were measured: a target does not move with the seeds
-    that happen to be finished."""
-    targets = {}
-    for dataset, architecture in dict.fromkeys(_places(cells)):
-        target = float(given.get(dataset, np.nan))
-        if dataset in primary and dataset not in given:
-            place = (cells["dataset"] == dataset) & (cells["architecture"] == architecture)
-            runs = cells[place & (cells["objective"] == reference)]
-            target = _median_best(runs, primary[dataset])
-        targets[dataset, architecture] = target if np.isfinite(target) else np.nan
-    return targets
-
-
-def _median_best(runs: pd.DataFrame, column: str) -> float:
-    """The median best of a metric column over runs; NaN where a run has none."""
-    best = runs[f"{column}:best"].where(runs["status"] == "done")
-    best = best.where(runs["status"] != "diverged", np.inf * sign(column))
-    return float(best.median(skipna=False))
 
 
 def to_target(

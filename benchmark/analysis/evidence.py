@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmark.analysis.scores import PLACE, run_values
 from benchmark.analysis.tables import Tables
-from benchmark.metrics import sign
+from benchmark.metrics import metric, sign
 from benchmark.stats.bootstrap import (
     interval,
     iqm,
@@ -144,7 +144,7 @@ def overall(tables: Tables) -> pd.DataFrame:
     Of each objective n runs, the IQM of final ÷ noise floor, which is a scale that places have in
     common, and the probability of improvement over the reference, averaged over places. Both have
     95 % BCa intervals, seeds resampled within each place (stratified bootstrap). A place without a
-    noise floor is left out, and so is a metric of which more is better, whose floor is its best."""
+    noise floor is left out, and so is one ranked by a metric without ratios (`Metric.primary`)."""
     places = _on_common_scale(tables)
     objectives = tables.cells["objective"].unique()
     names = [name for name in objectives if all(name in wide.index for wide in places)]
@@ -270,7 +270,7 @@ def _on_common_scale(tables: Tables) -> list[pd.DataFrame]:
     for contest, wide in values(tables).items():
         column = tables.primary[contest.dataset]
         floor = tables.floor(contest.dataset, column)
-        has_floor = floor > 0 and sign(column) == 1
+        has_floor = floor > 0 and metric(column).primary
         if contest.of == "final" and has_floor and wide.notna().any(axis=1).all():
             places.append(wide / floor)
     return places

@@ -4,6 +4,7 @@ A table `cells` holds what was measured, whatever became of the run. Here a run 
 the worst value (±inf), and a run that is not finished is a hole (NaN), which shows as
 n < n_expected."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 from benchmark.metrics import rank, sign
 from benchmark.stats.bootstrap import iqm_by_group
 from benchmark.store.schema import FINISHED
-from benchmark.text import plural
+from benchmark.text import counted, plural
 
 AXES = ["objective", "architecture", "dataset", "seed"]
 # a place: objectives are compared within it
@@ -111,6 +112,28 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     frame[["iqm", "ci_low", "ci_high"]] = estimates
     frame = frame.reset_index().astype(dict.fromkeys(SUMMARY_BY, str))
     return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]
+
+
+def statuses(cells: pd.DataFrame) -> str:
+    """`12 done, 3 error`."""
+    return counted(Counter(map(str, cells["status"])))
+
+
+def why_unranked(cells: pd.DataFrame, column: str | None) -> str:
+    """Why no run of `cells` has a final value of the column that ranks: a clause without a point.
+
+    column: None where no metric that ranks is measured."""
+    runs = plural(len(cells), "run")
+    finished = int(cells["status"].isin(FINISHED).sum())
+    if not finished:
+        return f"no run has finished ({statuses(cells)})"
+    if column is None:
+        columns = _value_columns(cells)
+        measured = [name for name in columns if _is_measured(cells, columns[name])]
+        if not measured:
+            return f"{finished} of {runs} finished, and none has a measurement"
+        return f"none of the metrics measured ranks ({', '.join(measured)})"
+    return f"{finished} of {runs} finished, and none has a value of {column} at its last evaluation"
 
 
 def _metric_of(column: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.analysis import convergence
-from benchmark.analysis.scores import PLACE, clock_fault
+from benchmark.analysis.scores import PLACE, clock_fault, statuses
 from benchmark.analysis.tables import Tables, joined
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
@@ -50,7 +50,9 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
 
     Raises UserError for an unknown label, one named twice, or fewer than two."""
     if tables.evals.empty:
-        raise UserError("nothing is measured yet: run the matrix first (ganbench run)")
+        raise UserError(
+            f"nothing is measured ({statuses(tables.cells)}): run the matrix first (ganbench run)"
+        )
     known = list(tables.cells["objective"].unique())
     for label in labels:
         if label not in known:

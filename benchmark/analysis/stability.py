@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from benchmark.analysis.thresholds import value
 from benchmark.analysis.verdicts import GRADIENT_NORMS, LOGGED, ROLES, RULES, Trace
-from benchmark.metrics import metric
+from benchmark.metrics import metric, sign
+from benchmark.stats.bootstrap import iqm_by_group
 from benchmark.store.schema import FINISHED, Protocol
 
 INDICES = {
@@ -40,11 +41,14 @@ INDICES = {
         "quarter"
     ),
     "loss_correlation": (
-        "Spearman correlation of the critic's loss with the primary metric over the evaluations "
-        "after step 0, five or more; −1: the loss rises as quality improves, as an estimate of "
-        "−W₁ must"
+        "Spearman correlation of the critic's loss with the metric that ranks (negated where more "
+        "is better) over the evaluations after step 0, five or more; −1: the loss rises as quality "
+        "improves, as an estimate of −W₁ must"
     ),
 }
+# indices that `stopping` summarises
+QUANTITIES = ("loss_correlation", "overfit_gap")
+BY = ["objective", "architecture", "dataset"]
 # evaluations that a correlation takes at least
 MIN_PAIRS = 5
 # changes between evaluations that an oscillation takes at least
@@ -61,9 +65,11 @@ def judge(
     """verdict, verdict_onset (generator step), verdict_reason and INDICES of every cell, by key.
 
     cells: key, dataset, status, reason and onset. evals and steps: the long tables; columns that
-    older rows lack may be missing. primary: the column by which a dataset is ranked (positive,
-    least is best). A NaN is a hole and left out. The verdict is None for a cell that is not done or
-    diverged, and for one that meets no rule and has no primary metric at its last evaluation."""
+    older rows lack may be missing. primary: the column by which a dataset is ranked. Rules and
+    indices that compare its values by ratios read it where it is a distance (`Metric.primary`), and
+    find nothing where another metric ranks. A NaN is a hole and left out. The verdict is None for a
+    cell that is not done or diverged, and for one that meets no rule and has no value of the metric
+    that ranks at its last evaluation."""
     trace = _trace(cells.reset_index(drop=True), evals, steps, protocols, primary)
     status = cells["status"].reset_index(drop=True)
     is_diverged, is_finished = status == "diverged", status.isin(FINISHED)
@@ -78,7 +84,7 @@ def judge(
             numbers = pd.DataFrame(finding.numbers).reindex(new).to_dict("records")
             verdict[new], onset[new] = finding.verdict, finding.onset[new]
             reason[new] = [finding.reason.format_map(row) for row in numbers]
-    is_measured = verdict.index.isin(trace.end.dropna().index)
+    is_measured = verdict.index.isin(trace.end["ranking"].dropna().index)
     verdict[verdict.isna() & is_finished & is_measured] = "ok"
 
     indices = _indices(trace)
@@ -106,16 +112,17 @@ def _trace(
     primary: Mapping[str, str],
 ) -> Trace:
     dataset = cells["dataset"].astype(object)
+    distances = {name: column for name, column in primary.items() if metric(column).primary}
     floors: dict[str, float | None] = {}
     modes: dict[str, float] = {}
     for name in dataset.unique():
         floor = protocols[name].floor if name in protocols else {}
-        floors[name] = floor.get(primary.get(name, ""))
+        floors[name] = floor.get(distances.get(name, ""))
         for column, covered in floor.items():
             if metric(column).name == "modes_covered":
                 modes[name] = covered
     rows = _rows(cells, steps)
-    evaluations = _evaluations(cells, evals, dataset.map(primary))
+    evaluations = _evaluations(cells, evals, dataset.map(distances), dataset.map(primary))
     ranked = evaluations.dropna(subset="primary")
     run = ranked.groupby("cell")["primary"]
     start = ranked[ranked["t"] == 0].set_index("cell")["primary"]
@@ -133,7 +140,7 @@ def _trace(
         untrained=start.reindex(run.last().index).fillna(run.max()),
         best=run.min(),
         final=run.last(),
-        end=evaluations.drop_duplicates("cell", keep="last").set_index("cell")["primary"],
+        end=evaluations.drop_duplicates("cell", keep="last").set_index("cell"),
         early=early[GRADIENT_NORMS].median(),
         late=tail[GRADIENT_NORMS].median(),
         mean=tail[LOGGED].mean(),
@@ -150,20 +157,26 @@ def _rows(cells: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(tail=rows["t"] > (1 - value("tail")) * last)
 
 
-def _evaluations(cells: pd.DataFrame, evals: pd.DataFrame, column: pd.Series) -> pd.DataFrame:
-    """Trace.evals. column: the primary column of each cell."""
+def _evaluations(
+    cells: pd.DataFrame, evals: pd.DataFrame, primary: pd.Series, ranking: pd.Series
+) -> pd.DataFrame:
+    """Trace.evals. primary, ranking: their columns for each cell."""
     position = _position(cells, evals["cell"])
     names = pd.Categorical(evals["metric"])
     number = {name: i for i, name in enumerate(names.categories)}
     role = np.array([metric(name).name for name in names.categories], dtype=object)
-    uses = {"primary": column.map(number).fillna(-1).to_numpy()[position] == names.codes}
+    uses = {}
+    for use, column in (("primary", primary), ("ranking", ranking)):
+        uses[use] = column.map(number).fillna(-1).to_numpy()[position] == names.codes
+    direction = np.array([sign(name) for name in names.categories], dtype=float)[names.codes]
     for name in ROLES:
         uses[name] = (role == name)[names.codes]
     long = pd.DataFrame({"cell": position, "t": evals["g_steps"].astype(float).to_numpy()})
     values = evals["value"].astype(float).to_numpy()
     parts = []
     for name, is_used in uses.items():
-        part = long.assign(**{name: values})[is_used & (position >= 0)]
+        worse = direction * values if name == "ranking" else values
+        part = long.assign(**{name: worse})[is_used & (position >= 0)]
         part = part.drop_duplicates(["cell", "t"], keep="last")
         parts.append(part.set_index(["cell", "t"]))
     return pd.concat(parts, axis=1).sort_index().reset_index()
@@ -183,7 +196,7 @@ def _indices(trace: Trace) -> pd.DataFrame:
     change = trace.late / trace.early.where(trace.early > 0)
     indices = pd.DataFrame(
         {
-            "regret": trace.end / trace.best.where(trace.best > 0),
+            "regret": trace.end["primary"] / trace.best.where(trace.best > 0),
             "oscillation": _oscillation(trace.ranked),
             "g_grad_decay": change["g_grad_norm"],
             "d_grad_growth": change["d_grad_norm"],
@@ -193,7 +206,7 @@ def _indices(trace: Trace) -> pd.DataFrame:
             "clipped": trace.mean["clipped"],
             "modes_lost": modes.max() - modes.last(),
             "overfit_gap": trace.mean["d_loss_holdout"] - trace.mean["d_loss_train"],
-            "loss_correlation": _loss_correlation(trace.ranked, trace.rows),
+            "loss_correlation": _loss_correlation(trace.evals, trace.rows),
         }
     )
     return indices[list(INDICES)]
@@ -210,15 +223,40 @@ def _oscillation(ranked: pd.DataFrame) -> pd.Series:
     return spread["median"].where(spread["size"] >= MIN_CHANGES) * 1.4826 / np.sqrt(2)
 
 
-def _loss_correlation(ranked: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+def _loss_correlation(evals: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     losses = rows[["cell", "t", "d_loss"]].dropna()
-    pairs = ranked[["cell", "t", "primary"]].merge(losses, on=["cell", "t"])
-    ranks = pairs.groupby("cell")[["primary", "d_loss"]].rank()
+    pairs = evals[["cell", "t", "ranking"]].dropna().merge(losses, on=["cell", "t"])
+    ranks = pairs.groupby("cell")[["ranking", "d_loss"]].rank()
     centred = ranks - ranks.groupby(pairs["cell"]).transform("mean")
     products = pd.DataFrame(
-        {"xy": centred.prod(axis=1), "xx": centred["primary"] ** 2, "yy": centred["d_loss"] ** 2}
+        {"xy": centred.prod(axis=1), "xx": centred["ranking"] ** 2, "yy": centred["d_loss"] ** 2}
     )
     group = products.groupby(pairs["cell"])
     sums = group.sum()
     spread = (sums["xx"] * sums["yy"]) ** 0.5
     return (sums["xy"] / spread.where(spread > 0)).where(group.size() >= MIN_PAIRS)
+
+
+def stopping(cells: pd.DataFrame) -> pd.DataFrame:
+    """Is the critic's loss a stopping criterion, and does the critic overfit? Over seeds.
+
+    WGAN's claim (Arjovsky 2017, §4: the critic's loss correlates with sample quality) is tested as
+    it is stated: by rank, within a run, over its evaluations. objective x architecture x dataset x
+    quantity of QUANTITIES: n, n_expected, median, iqm, ci_low, ci_high. Quantities are of INDICES:
+    −1 is a critic loss that rises whenever quality improves, a gap above 0 a critic that knows its
+    training samples. n counts the runs that were done and have a value; iqm and its 95 % BCa
+    interval are over these (fewer than five: no interval). A place where nothing has a value is
+    left out."""
+    frames = []
+    for name in QUANTITIES:
+        values = cells[name].astype(float).where(cells["status"] == "done")
+        long = cells[BY].assign(value=values.where(np.isfinite(values)))
+        group = long.groupby(BY, sort=False, observed=True)
+        frame = group.agg(
+            n=("value", "count"), n_expected=("value", "size"), median=("value", "median")
+        )
+        estimates = iqm_by_group(long["value"], group.ngroup(), len(frame))
+        frame[["iqm", "ci_low", "ci_high"]] = estimates
+        frames.append(frame[frame["n"] > 0].reset_index().assign(quantity=name))
+    columns = [*BY, "quantity", "n", "n_expected", "median", "iqm", "ci_low", "ci_high"]
+    return pd.concat(frames, ignore_index=True)[columns]

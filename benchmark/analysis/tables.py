@@ -17,8 +17,9 @@ from benchmark.analysis import convergence, stability
 from benchmark.analysis.convergence import Place
 from benchmark.analysis.published import with_axes, with_parameters, with_whole_numbers
 from benchmark.analysis.scores import AXES, PLACE, RUN_VALUES, scores, summarise
+from benchmark.analysis.targets import Target, find_targets
 from benchmark.errors import UserError
-from benchmark.metrics import metric, rank
+from benchmark.metrics import rank, ranking
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
 from benchmark.store.frames import is_wanted, read_frame, without_formulas
@@ -69,12 +70,12 @@ class Tables:
     """By dataset."""
     equal_seconds: dict[Place, float]
     """The training time that `equal_time` stands for, by (dataset, architecture)."""
+    targets: dict[Place, Target]
+    """By (dataset, architecture)."""
 
     @cached_property
     def primary(self) -> dict[str, str]:
-        """The column each dataset is ranked by: its first measured primary metric.
-
-        First in the order of METRICS."""
+        """The column each dataset is ranked by, as `ranking` chooses among the measured ones."""
         return _primary(self.evals, self.cells)
 
     @cached_property
@@ -119,8 +120,9 @@ def load(folder: Path) -> Tables:
     metrics = sorted(evals["metric"].cat.categories, key=rank)
     columns = [f"{name}:{value}" for name in metrics for value in [*RUN_VALUES, *RUN_STEPS]]
     cells = cells.join(values[columns], on="key")
-    targets = convergence.find_targets(cells, primary, matrix.reference, matrix.targets)
-    cells = cells.join(convergence.to_target(cells, evals, primary, targets))
+    targets = find_targets(cells, evals, primary, matrix.reference, matrix.targets)
+    values_by_place = {place: target.value for place, target in targets.items()}
+    cells = cells.join(convergence.to_target(cells, evals, primary, values_by_place))
     cells = cells.join(stability.judge(cells, evals, steps, protocols, primary), on="key")
     return Tables(
         cells=cells,
@@ -132,6 +134,7 @@ def load(folder: Path) -> Tables:
         matrix=matrix,
         protocols=protocols,
         equal_seconds=convergence.equal_seconds(cells),
+        targets=targets,
     )
 
 
@@ -265,13 +268,12 @@ def _of_current_protocol(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFra
 
 
 def _primary(evals: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
-    """The first measured primary metric of each dataset, in the order of METRICS."""
+    """The column that ranks each dataset, as `ranking` chooses among the measured ones."""
     measured = evals[["cell", "metric"]].drop_duplicates().astype(str)
-    measured["dataset"] = measured["cell"].map(cells.set_index("key")["dataset"])
-    names = [name for name in measured["metric"].unique() if metric(name).primary]
+    dataset = measured["cell"].map(cells.set_index("key")["dataset"])
     primary = {}
-    # the first in the order of METRICS is the last to be set
-    for name in sorted(names, key=rank, reverse=True):
-        for dataset in measured[measured["metric"] == name]["dataset"].unique():
-            primary[str(dataset)] = name
+    for name, columns in measured["metric"].groupby(dataset, sort=False):
+        column = ranking(columns.unique())
+        if column:
+            primary[str(name)] = column
     return primary

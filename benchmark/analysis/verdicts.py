@@ -48,7 +48,10 @@ class Trace:
     rows: pd.DataFrame
     """cell, t, LOGGED, tail: in the last quarter of its run; NaN for a column that is missing."""
     evals: pd.DataFrame
-    """cell, t, primary, ROLES: a row per evaluation; NaN where not measured."""
+    """cell, t, primary, ranking, ROLES: a row per evaluation; NaN where not measured.
+
+    primary: the metric that ranks where it is a distance. ranking: the metric that ranks,
+    negated where more is better."""
     ranked: pd.DataFrame
     """The rows of `evals` with a primary metric."""
     floor: pd.Series
@@ -62,8 +65,8 @@ class Trace:
     best: pd.Series
     final: pd.Series
     """The last primary metric that was measured."""
-    end: pd.Series
-    """The primary metric at the last evaluation; NaN where it is a hole."""
+    end: pd.DataFrame
+    """The last row of `evals` of every cell; NaN where a value is a hole."""
     early: pd.DataFrame
     """GRADIENT_NORMS: median of the first rows."""
     late: pd.DataFrame

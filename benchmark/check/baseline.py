@@ -29,6 +29,7 @@ from benchmark.metrics import metric
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_json
 from benchmark.store.schema import FINISHED
+from benchmark.text import plural
 
 BASELINES = ROOT / "results" / "baselines"
 GROUP = ["objective", "architecture", "dataset"]
@@ -105,7 +106,7 @@ def accept(tables: Tables, name: str) -> tuple[Path, list[str]]:
         notes.append(_what_is_replaced(path, name))
     without_value = [row.title for row in rows if _is_quality(row) and not row.finite_values]
     for title in dict.fromkeys(without_value):
-        notes.append(f"no seed finished: {title}: its divergence alone is gated")
+        notes.append(f"every seed diverged: {title}: its divergence alone is gated")
     for row in groups:
         reason = useless(row)
         if reason:
@@ -189,8 +190,11 @@ def _is_quality(row: Row) -> bool:
 
 def _unacceptable(rows: Sequence[RerunRow]) -> str:
     """Why results cannot become a baseline; the empty string where they can."""
-    if not rows or any(row.unfinished for row in rows):
-        return "the results are incomplete; run the matrix to its end first"
+    unfinished = sum(row.unfinished for row in rows if row.metric == DIVERGED)
+    if unfinished:
+        num_cells = sum(len(row.values) for row in rows if row.metric == DIVERGED)
+        count = f"{unfinished} of {plural(num_cells, 'cell')}"
+        return f"the results are incomplete, {count} unfinished; run the matrix to its end first"
     if any(row.stale for row in rows):
         return "other code or evaluation options made the results; run with --force"
     for row in rows:
@@ -202,7 +206,7 @@ def _unacceptable(rows: Sequence[RerunRow]) -> str:
     if unseen:
         return f"the results of {min(unseen)} have no value of a metric to gate"
     if not any(row.finite_values for row in quality):
-        return "the results have no value of a metric to gate"
+        return "the results have no value of a metric to gate: every run diverged"
     return ""
 
 

@@ -259,9 +259,11 @@ def _note_no_value(verdict: Verdict, old_values: Array, new_values: Array) -> No
     elif len(old_values):
         verdict.mark = "~"
         verdict.baseline = float(np.median(old_values))
-        verdict.note = "no seed finished: nothing to test"
+        verdict.note = "every seed diverged: nothing to test"
     elif not len(new_values):
-        verdict.note = "no seed finished, as in the baseline"
+        verdict.note = "every seed diverged, as in the baseline"
+    else:
+        verdict.note = "every seed of the baseline diverged: nothing to test"
 
 
 def _separate(

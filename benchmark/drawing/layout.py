@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from benchmark.analysis.scores import PLACE
 from benchmark.drawing.style import Look, inches, plain, style, wrap, wrap_long
 from benchmark.text import place_name, shortened
 
 MOST_PLACES = 6  # in one figure; results with more places have a figure for each dataset
+
+LEAST_DARK = 0.3  # in a heatmap: powers of ten, a factor of two
 
 # inches around the axes of `panels`
 LEFT = 0.75
@@ -181,6 +183,24 @@ def _head(line: Any, text: str, width: float) -> None:
         ax.set_title(title, loc="left", weight="bold", size=9, y=1.0)
 
 
+def headline(figure: Any, text: str) -> None:
+    """The title of a figure, on as many lines as its width asks for."""
+    figure.suptitle(plain(_wrapped(text, figure.get_figwidth())), fontsize=10)
+
+
+def title(ax: Axes, text: str, width: float, **look: Any) -> None:
+    """The title of an axes of `grid`, on as many lines as `width` inches ask for."""
+    ax.set_title(plain(_wrapped(text, width)), **look)
+
+
+def _wrapped(text: str, width: float) -> str:
+    """Text on lines of `width` inches, at ten points."""
+    lines = []
+    for line in text.split("\n"):
+        lines += textwrap.wrap(line, max(16, int(12 * width)), break_on_hyphens=False)
+    return "\n".join(lines)
+
+
 def dots(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, columns: Iterable[str]) -> None:
     """A mark per row at the first of three columns, and a line from the second to the third, in the
     look of its objective. heights: as in `Lines`. The mark is empty where the row's `hollow` is
@@ -198,9 +218,11 @@ def dots(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, columns: Iterabl
 
 def heat(ax: Axes, worse: pd.DataFrame, texts: pd.DataFrame) -> None:
     """A heatmap of `worse` from 0, the best and lightest value, upwards, with a text in every cell.
-    NaN is grey."""
+    The darkest value is the largest one, or LEAST_DARK where all are smaller. NaN is grey."""
+    darkest = max([LEAST_DARK, *worse.to_numpy(dtype=float)[worse.notna()]])
     options: Look = {"xticklabels": False, "yticklabels": False, "cbar": False, "linewidths": 2}
-    options |= {"annot": texts, "fmt": "", "annot_kws": {"size": 8}, "cmap": "crest", "vmin": 0}
+    options |= {"annot": texts, "fmt": "", "annot_kws": {"size": 8}, "cmap": "crest"}
+    options |= {"vmin": 0, "vmax": darkest}
     sns.heatmap(worse, ax=ax, **options)
     shown = texts.fillna("–")
     for i, j in np.argwhere(worse.isna().to_numpy()):
@@ -224,7 +246,7 @@ def log_axis(axis: Any) -> None:
     """Give a logarithmic axis a few plain ticks. What it shows is drawn already. Only an axis that
     spans many powers of ten has ticks at nothing else."""
     low, high = sorted(axis.get_view_interval())
-    decades = np.log10(high / low)
+    decades = np.log10(high) - np.log10(low)
     locator: Any = LogLocator(subs=(1,), numticks=6)
     if decades < 0.8:
         locator = MaxNLocator(4)
@@ -233,6 +255,18 @@ def log_axis(axis: Any) -> None:
     axis.set_major_locator(locator)
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_plain_number))
+
+
+def counted_axis(axis: Any) -> None:
+    """Give an axis of steps, samples or seconds plain ticks: `0.15`, `500`, `20k`, `3M`."""
+    axis.set_major_formatter(FuncFormatter(amount))
+
+
+def amount(value: float, _: int | None = None) -> str:
+    """`0.15`, `500`, `20k`, `3M`: without the prefixes below one, whose `m` reads as minutes."""
+    if abs(value) < 1000:
+        return _plain_number(value)
+    return str(EngFormatter(sep="")(value))
 
 
 def _plain_number(value: float, _: int | None = None) -> str:

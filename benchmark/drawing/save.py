@@ -1,16 +1,20 @@
 """Save a figure as three files: STEM.png (120 dpi), STEM.svg and STEM.csv, the numbers it shows."""
 
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from benchmark.store.frames import write_csv
 from benchmark.text import file_name
+
+MARGIN = 0.05  # inches around a text for which the canvas grows
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,37 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
     figure.canvas.draw()
     with plt.rc_context({"figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)
-    _picture(figure).save(path.with_suffix(".png"))
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    picture = _pixels(figure)
+    box = None
+    drawn = figure.get_tightbbox()
+    if not _holds(figure.bbox_inches, drawn):
+        # a text that stands out: the canvas grows
+        box = Bbox.union([figure.bbox_inches, drawn.padded(MARGIN)])
+        content = BytesIO()
+        figure.savefig(content, format="png", dpi="figure", bbox_inches=box)
+        picture = Image.open(content).convert("RGB")
+    _in_palette(picture, figure).save(path.with_suffix(".png"))
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None}, bbox_inches=box)
     write_csv(data, path.with_suffix(".csv"))
     plt.close(figure)
     return saved
 
 
-def _picture(figure: Any) -> Image.Image:
-    """The pixels of a figure that is drawn. Without images in it, lines and bars take a palette,
-    which makes the file a third as large."""
-    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+def _holds(outer: Bbox, inner: Bbox) -> bool:
+    """Whether a box lies within another one, to a pixel."""
+    slack = 0.01
+    is_low = inner.x0 < outer.x0 - slack or inner.y0 < outer.y0 - slack
+    return not (is_low or inner.x1 > outer.x1 + slack or inner.y1 > outer.y1 + slack)
+
+
+def _pixels(figure: Any) -> Image.Image:
+    """The pixels of a figure that is drawn."""
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+
+
+def _in_palette(picture: Image.Image, figure: Any) -> Image.Image:
+    """The picture of a figure. Without images in it, lines and bars take a palette, which makes the
+    file a third as large."""
     if any(ax.images for ax in figure.axes):
         return picture
     picture = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)

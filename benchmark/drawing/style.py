@@ -1,17 +1,23 @@
 """The look of every figure: colours, lines and markers of objectives, and the texts of labels.
 
 Colours are fixed for each objective and safe for colour-blind readers. A label with parameters
-keeps the hue of its objective, darker, with another line and marker. The name alone decides, so
-that a new variant changes no other colour."""
+keeps the hue of its objective, in another shade, with another line and marker. The name alone
+decides, so that a new variant changes no other colour, except where two labels of one result set
+would look alike: `distinct` gives the later one what is free."""
 
 import re
 import textwrap
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.colors import to_rgb
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -32,8 +38,31 @@ COLOURS = {
     "wgan_fdgp": "#D55E00",
 }
 OTHERS = ("#332288", "#882255", "#999933", "#44AA99", "#661100", "#6E6E6E", "#117733")
-DASHES = [(0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3))]
-MARKERS = "sD^vPX"
+# the first line and the first marker are those of a label without parameters
+DASHES: list[Any] = [
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1)),
+    (0, (6, 1.5, 1, 1.5)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (8, 3)),
+]
+MARKERS = "osD^vPX"
+SHADES = (0.6, 0.8, 0.4)
+
+
+class Pick(NamedTuple):
+    """A shade of a colour, and the positions of a line in DASHES and of a marker in MARKERS."""
+
+    shade: float
+    dash: int
+    marker: int
+
+
+PLAIN = Pick(1, 0, 0)
+_LOOKS: ContextVar[Mapping[str, Look]] = ContextVar("looks", default={})  # noqa: B039
+
+LEAST_RANGE = 5
 
 # verdict -> colour and hatch, so that verdicts differ without colour too
 VERDICT_LOOKS = {
@@ -63,28 +92,122 @@ LOOK: Any = {
 
 
 def style(label: str) -> Look:
-    """Colour, line and marker of an objective's label, from its name and parameters alone."""
-    name, _, parameters = label.partition("[")
-    colour = COLOURS.get(name) or OTHERS[int(digest(name), 16) % len(OTHERS)]
-    if not parameters:
-        return {"color": colour, "linestyle": "-", "marker": "o"}
-    pick = int(digest(parameters), 16)
-    return {
-        "color": darker(colour),
-        "linestyle": DASHES[pick % len(DASHES)],
-        "marker": MARKERS[pick % len(MARKERS)],
-    }
+    """Colour, line and marker of an objective's label: those that `distinct` gave it, else those
+    of its name and parameters alone."""
+    known = _LOOKS.get().get(label)
+    if known is None:
+        known = looks([label])[label]
+    return dict(known)
 
 
-def darker(colour: Any) -> tuple[float, ...]:
+@contextmanager
+def drawing(labels: Iterable[str] = ()) -> Iterator[None]:
+    """Within it, figures look as here, and no two of these labels have one look.
+
+    No warning reaches the user: what matplotlib warns of (a character that its font lacks, a number
+    too large for an axis) is nothing that a reader of results can act on."""
+    look = plt.rc_context(LOOK)
+    with warnings.catch_warnings(), np.errstate(all="ignore"), sns.axes_style("whitegrid"), look:
+        warnings.simplefilter("ignore")
+        with distinct(labels):
+            yield
+
+
+@contextmanager
+def distinct(labels: Iterable[str]) -> Iterator[None]:
+    """Within it, no two of these labels have one look."""
+    token = _LOOKS.set(looks(labels))
+    try:
+        yield
+    finally:
+        _LOOKS.reset(token)
+
+
+def looks(labels: Iterable[str]) -> dict[str, Look]:
+    """The look of each label, no two alike for up to ninety variants of an objective. Up to five
+    differ in their lines and in their markers, and up to fifteen in shade and line."""
+    labels = list(dict.fromkeys(map(str, labels)))
+    names = dict.fromkeys(label.partition("[")[0] for label in labels)
+    colours = _colours(list(names))
+    by_colour: dict[str, list[Pick]] = {}
+    chosen = {}
+    # labels without parameters first: their look is that of their name
+    for label in sorted(labels, key=lambda label: "[" in label):
+        name, _, parameters = label.partition("[")
+        colour = colours[name]
+        taken = by_colour.setdefault(colour, [])
+        pick = PLAIN
+        if parameters or PLAIN in taken:
+            pick = _free(int(digest(parameters or name), 16), taken)
+        taken.append(pick)
+        chosen[label] = {
+            "color": shaded(colour, pick.shade),
+            "linestyle": DASHES[pick.dash],
+            "marker": MARKERS[pick.marker],
+        }
+    return chosen
+
+
+def _colours(names: list[str]) -> dict[str, str]:
+    """The colour of each name: its own, else one of OTHERS, or of COLOURS, that is free."""
+    colours = {name: COLOURS[name] for name in names if name in COLOURS}
+    for name in names:
+        if name in colours:
+            continue
+        first = int(digest(name), 16) % len(OTHERS)
+        candidates = [*OTHERS[first:], *OTHERS[:first], *COLOURS.values()]
+        free = [colour for colour in candidates if colour not in colours.values()]
+        colours[name] = next(iter([*free, *candidates]))
+    return colours
+
+
+def _free(preferred: int, taken: list[Pick]) -> Pick:
+    """The look of a variant that differs most from those that are taken, from the preferred one
+    on."""
+    num_dashes, num_markers = len(DASHES) - 1, len(MARKERS) - 1
+    ordered = []
+    for shade in SHADES:
+        # neighbours differ in line and marker, whose numbers have no common divisor
+        for i in range(preferred, preferred + num_dashes * num_markers):
+            ordered.append(Pick(shade, 1 + i % num_dashes, 1 + i % num_markers))
+    free = [pick for pick in ordered if pick not in taken]
+
+    def likeness(pick: Pick) -> tuple[int, int]:
+        alike = [(pick.dash == other.dash, pick.marker == other.marker) for other in taken]
+        lines = [pick.dash == other.dash and pick.shade == other.shade for other in taken]
+        return sum(lines), sum(map(sum, alike))
+
+    return min(free or ordered, key=likeness)
+
+
+def shaded(colour: Any, shade: float) -> Any:
+    """A colour at a share of its brightness; black, which has none, as a grey. 1: as it is."""
+    if shade == 1:
+        return colour
+    channels = to_rgb(colour)
+    if not any(channels):
+        return tuple([0.75 * (1 - shade)] * 3)
+    return tuple(shade * channel for channel in channels)
+
+
+def darker(colour: Any) -> Any:
     """A colour at 60 % of its brightness, as red, green and blue from 0 to 1."""
     return tuple(0.6 * channel for channel in to_rgb(colour))
 
 
-def log_values(values: pd.Series, metrics: pd.Series) -> pd.Series:
-    """log10 of each value, negative where higher is better; NaN where there is no logarithm.
-    metrics: the column of each value."""
-    return np.log10(values.where(values > 0)) * metrics.map(sign)
+def excess(values: pd.Series, column: str) -> pd.Series:
+    """How much worse each value of a metric column is than the best of them, which is 0.
+
+    In powers of ten of their ratio for a distance whose values are all positive. Else as a share of
+    the largest difference, or of LEAST_RANGE bands of the regression check where that is more."""
+    row = metric(column)
+    finite = values.astype(float).where(np.isfinite(values.astype(float)))
+    if row.primary and finite.min() > 0:
+        ratio = finite / finite.min()
+        return ratio.map(np.log10)
+    worse = sign(column) * finite
+    worse = worse - worse.min()
+    return worse / max(worse.max(), LEAST_RANGE * row.absolute)
 
 
 def described(column: str) -> str:
@@ -93,10 +216,10 @@ def described(column: str) -> str:
 
 
 def short(value: float) -> str:
-    """Three digits, or a whole number from a thousand on."""
-    if abs(value) < 1000:
-        return f"{value:.3g}"
-    return f"{value:,.0f}"
+    """Three digits, or a whole number between a thousand and a billion."""
+    if 1000 <= abs(value) < 1e9:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
 
 
 def wrap(label: str) -> str:

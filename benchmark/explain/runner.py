@@ -262,12 +262,9 @@ def paragraphs(module: ModuleType) -> list[str]:
 
 
 def _draw(name: str, title: str, module: ModuleType, frame: pd.DataFrame, folder: Path) -> None:
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
     from benchmark.drawing.save import Figure, save
-    from benchmark.drawing.style import LOOK
+    from benchmark.drawing.style import drawing
 
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
+    with drawing():
         save(module.draw(frame), frame, folder, Figure(name, title, module.CAPTION))

@@ -112,16 +112,20 @@ def _line(cells: list[str] | tuple[str, ...]) -> str:
 
 
 def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
-    """Write compare.md, compare.csv (`frame`), figures/curves and a self-contained compare.html;
-    return the path of compare.html."""
+    """Write compare.md, compare.csv (`frame`), figures/curves where a metric ranks, and a
+    self-contained compare.html; return the path of compare.html."""
     from benchmark.report.figures.comparison import draw
 
     figure = draw(sides, folder)
     comparison = page(sides, frame)
-    svg = (folder / f"figures/{figure.stem}.svg").read_bytes()
+    image, picture = "", ""
+    if figure:
+        svg = (folder / f"figures/{figure.stem}.svg").read_bytes()
+        image = base64.b64encode(svg).decode()
+        picture = f"figures/{figure.stem}.png"
     template = templates().get_template("compare.html.j2")
-    html = template.render(page=comparison, figure=figure, image=base64.b64encode(svg).decode())
-    markdown = to_markdown(comparison, f"figures/{figure.stem}.png")
+    html = template.render(page=comparison, figure=figure, image=image)
+    markdown = to_markdown(comparison, picture)
     write_bytes(folder / "compare.md", markdown.encode())
     write_csv(frame, folder / "compare.csv")
     write_bytes(folder / "compare.html", html.encode())

@@ -236,12 +236,15 @@ def _iqm_bootstrap(values: Array, level: float, rng: np.random.Generator, resamp
     for start in range(0, len(ordered), size):
         block = ordered[start : start + size]
         middle = block[:, n // 2]
-        # centred, so that equal values give exact zeros
+        # centred, so that equal values give exact zeros; scaled by a power of two, which is exact
+        # too, so that no cube is too large or too small for a float
         block = block - middle[:, None]
+        _, exponent = np.frexp(block[:, -1] - block[:, 0])
+        block = np.ldexp(block, -exponent[:, None])
         center = (block @ _iqm_weights(every[None], n).T)[:, 0]
         rounding = 1e-12 * (block[:, -1] - block[:, 0])
         limits = _bca(center, block @ drawn.T, [block @ left_out.T], level, rounding)
-        bounds[:, start : start + size] = limits + middle
+        bounds[:, start : start + size] = np.ldexp(limits, exponent) + middle
     return bounds.reshape(2, *values.shape[:-1])
 
 

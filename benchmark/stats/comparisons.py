@@ -6,6 +6,7 @@ that is missing.
 Sources: Mann & Whitney 1947 and Holm 1979 for the tests; Agarwal et al. 2021 (rliable) for the
 probability of improvement."""
 
+import functools
 import itertools
 import math
 from bisect import bisect_left
@@ -23,6 +24,10 @@ from benchmark.stats.bootstrap import (
     iqm,
     probability_of_improvement,
 )
+
+# Additions up to which a p is exact: 70 seeds against 70, or 5 against 300. The counts of the ways
+# stay far below the largest float, and the normal law is close beyond.
+MAX_ADDITIONS = 10**8
 
 Seeds = Mapping[Hashable, float]  # the value of each seed
 
@@ -47,7 +52,7 @@ class Comparison:
     p_low: float
     p_high: float
     p: float
-    """Mann–Whitney, exact, two-sided."""
+    """Mann–Whitney, two-sided, as `p_different`; NaN where one of the two has no value."""
     lowest: float
     """The lowest p that so many seeds can reach."""
     p_holm: float = math.nan
@@ -89,19 +94,53 @@ def holm(p: ArrayLike) -> Array:
 
 
 def p_larger(x: ArrayLike, y: ArrayLike) -> float:
-    """The exact one-sided Mann–Whitney p that x (n,) is not larger than y (m,), with ties.
+    """The one-sided Mann–Whitney p that x (n,) is not larger than y (m,), with ties.
 
-    It is the share of all ways to draw n of the pooled mid-ranks whose sum is at least the sum of
-    x's. (SciPy's exact p ignores ties.)"""
+    Up to MAX_ADDITIONS it is exact: the share of all ways to draw n of the pooled mid-ranks whose
+    sum is at least the sum of x's. (SciPy's exact p ignores ties, and is NaN for hundreds of
+    values.) Beyond, it is the normal law with the variance of the tied ranks and with the
+    correction for continuity. Raises ValueError where a side has no value, and for NaN."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if not len(x) or not len(y) or np.isnan([*x, *y]).any():
+        raise ValueError("p_larger: each side needs a value, and none may be NaN")
+    if len(y) < len(x):
+        # the same p, by the smaller side
+        x, y = -y, -x
+    ranks = stats.rankdata([*x, *y])
     # twice a mid-rank is a whole number
-    ranks = np.rint(2 * stats.rankdata([*x, *y])).astype(int)
+    whole = (2 * ranks if (ranks % 1).any() else ranks).astype(int)
+    if len(x) * len(ranks) * whole.sum() > MAX_ADDITIONS:
+        return _p_normal(ranks, len(x))
+    at_least = _at_least(tuple(np.sort(whole).tolist()), len(x))
+    return float(at_least[whole[: len(x)].sum()])
+
+
+@functools.lru_cache(maxsize=64)
+def _at_least(ranks: tuple[int, ...], n: int) -> Array:
+    """The share of all ways to draw n of these ranks whose sum is at least s, for every s."""
     # ways[number of ranks drawn, their sum]
-    ways = np.zeros((len(x) + 1, ranks.sum() + 1))
+    ways = np.zeros((n + 1, sum(ranks) + 1))
     ways[0, 0] = 1
     for rank in ranks:
         ways[1:, rank:] += ways[:-1, :-rank]
-    return float(ways[-1, ranks[: len(x)].sum() :].sum() / ways[-1].sum())
+    at_least = np.cumsum(ways[-1, ::-1])[::-1]
+    return at_least / at_least[0]
+
+
+def _p_normal(ranks: Array, n: int) -> float:
+    """P(sum of n drawn ranks ≥ the sum of the first n ranks), by the normal law."""
+    total = len(ranks)
+    excess = ranks[:n].sum() - n * ranks.mean() - 0.5
+    variance = n * (total - n) / (total * (total - 1)) * ((ranks - ranks.mean()) ** 2).sum()
+    if variance == 0:
+        # all values are equal
+        return 1.0
+    return float(stats.norm.sf(excess / math.sqrt(variance)))
+
+
+def p_different(x: ArrayLike, y: ArrayLike) -> float:
+    """The two-sided Mann–Whitney p: twice the smaller of the two of `p_larger`, at most 1."""
+    return min(1.0, 2 * p_larger(x, y), 2 * p_larger(y, x))
 
 
 def shift_bound(x: ArrayLike, y: ArrayLike, level: float) -> float:
@@ -218,9 +257,7 @@ def _compare(
     improvement = probability_of_improvement(x_gain, y_gain, rng=rng)
     p = math.nan
     if x and y:
-        # "exact" ignores ties and keeps its level with them; "auto" would use the normal law, which
-        # is rough for so few seeds
-        p = float(stats.mannwhitneyu(x_gain, y_gain, method="exact").pvalue)
+        p = p_different(x_gain, y_gain)
     return Comparison(
         first,
         second,
@@ -242,6 +279,10 @@ def _judge(
     row: Comparison, comparisons: int, is_mute: bool, minimise: bool, alpha: float
 ) -> Comparison:
     """The comparison with its verdict, or with why the two are not separated."""
+    for name, num_seeds in ((row.first, row.n_first), (row.second, row.n_second)):
+        if not num_seeds:
+            return replace(row, why=f"{name} has no finished run with a value")
+    assert not math.isnan(row.p), "two variants with values have a p"
     if row.n < MIN_SEEDS:
         why = f"{row.n} paired seeds, {MIN_SEEDS} are the least that carry a claim"
         return replace(row, why=why)

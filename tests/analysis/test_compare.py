@@ -287,7 +287,7 @@ def test_what_cannot_be_compared_is_named(plain: tables.Tables, tmp_path: Path) 
     never = [{(name, "gaussians8", seed): "missing" for seed in range(5)} for name in BOTH]
     halves = [two(tmp_path / name, status=status) for name, status in zip("ef", never, strict=True)]
     with pytest.raises(
-        UserError, match=r"no finished runs of a and of another side to compare \(final\)"
+        UserError, match=r"nothing to compare \(final\): a: 10 of 10 runs finished, 10 with a value"
     ):
         compare.differences(sets(tables.load(halves[0]), halves[1]))
 

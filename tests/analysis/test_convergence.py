@@ -152,31 +152,15 @@ def test_two_devices_have_no_equal_time():
     assert at[f"{FID}:equal_time"].iloc[:2].isna().all()
 
 
-def test_a_given_target_wins_over_the_references_median_best():
-    best = f"{FID}:best"
-    cells = cells_of(
-        {best: 3.0},
-        {best: 5.0},
-        {best: 1.0, "status": "diverged"},
-        {best: 0.5, "objective": "lsgan"},
-    )
-    place, primary = ("digits", "dcgan"), {"digits": FID}
-    assert convergence.find_targets(cells, primary, "wgan", {}) == {
-        place: 5.0
-    }  # of 3, 5 and infinity
-    assert convergence.find_targets(cells, primary, "wgan", {"digits": 2.0, "other": 1.0}) == {
-        place: 2.0
-    }
-    for nothing in (
-        convergence.find_targets(cells, primary, None, {}),
-        convergence.find_targets(cells, {}, "wgan", {}),
-        convergence.find_targets(cells.assign(status="diverged"), primary, "wgan", {}),
-        convergence.find_targets(
-            cells.assign(status=["done", "running", "done", "done"]), primary, "wgan", {}
-        ),
-        convergence.find_targets(cells.assign(**{best: [3.0, NAN, 1.0, 0.5]}), primary, "wgan", {}),
-    ):
-        assert np.isnan(nothing[place])
+@pytest.mark.filterwarnings("error")
+def test_a_zero_has_a_value_at_equal_time():
+    """A zero has no logarithm: next to it, the value at equal time is linear."""
+    ends = [{"train_seconds": 2.5, "objective": "lsgan"}, {}, {}, {}]
+    runs = [[4.0, 0.0], [0.0, 0.0, 0.0], [4.0, -1e-9], [4.0, 1.0]]
+    at = convergence.at_equal_time(cells_of(*ends), evals_of(*runs))[f"{FID}:equal_time"]
+    assert at.to_list() == pytest.approx([2.0, 0.0, 2.0, 2.0])
+    area = convergence.measured(evals_of(*runs))[f"{FID}:area"]
+    assert area.to_list() == pytest.approx([0.0, 0.0, 0.0, 2.0])
 
 
 def reached(*runs: dict, target: float = 5.0) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from benchmark.analysis import stability, stopping
+from benchmark.analysis import stability
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.stats.bootstrap import interval
 from benchmark.store.schema import Protocol
@@ -333,7 +333,7 @@ def test_stopping_over_seeds():
     )
     cells = cells.assign(loss_correlation=values, overfit_gap=[0.1, 0.2, 0.3] + 4 * [np.nan])
     other = cells.assign(objective="lsgan", loss_correlation=np.nan, overfit_gap=np.nan)
-    found = stopping.stopping(pd.concat([cells, other], ignore_index=True)).set_index("quantity")
+    found = stability.stopping(pd.concat([cells, other], ignore_index=True)).set_index("quantity")
     assert found["objective"].tolist() == ["wgan", "wgan"]  # nothing was measured for lsgan
     row = found.loc["loss_correlation"]
     assert (row["n"], row["n_expected"], row["median"]) == (

@@ -298,9 +298,9 @@ def test_where_no_seed_finished_there_is_no_value_to_compare():
     old = baseline_rows([row([None] * 30), row([None] * 30, group="b"), row(range(30), group="c")])
     new = [row([None] * 5), row([1.0] * 5, group="b"), row([None] * 5, group="c")]
     assert [(v.mark, v.note, v.p) for v in gate.judge(old, new)] == [
-        ("+", "no seed finished, as in the baseline", None),
-        ("+", "", None),
-        ("~", "no seed finished: nothing to test", None),
+        ("+", "every seed diverged, as in the baseline", None),
+        ("+", "every seed of the baseline diverged: nothing to test", None),
+        ("~", "every seed diverged: nothing to test", None),
     ]
 
 
@@ -503,7 +503,7 @@ def test_a_group_that_always_diverges_is_accepted_and_named_and_what_is_replaced
     path, notes = check.accept(found, "quick")
     assert notes[:2] == [
         "replaces a baseline of 3 seeds",
-        "no seed finished: minimax / dcgan / digits: its divergence alone is gated",
+        "every seed diverged: minimax / dcgan / digits: its divergence alone is gated",
     ]
     path.write_text("[5]")
     _, notes = check.accept(found, "quick")

@@ -106,6 +106,10 @@ class Plan:
     older: bool = False
     """As written before there were layers.jsonl, NEW_PROBES and NEW_STATUS."""
     samples: bool = True
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: METRICS)
+    """dataset -> the floor of each column that is measured."""
+    untrained: bool = False
+    """Whether the first evaluation is before the first step."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,14 @@ class Run:
     def step(self) -> int:
         return self.plan.every.get(self.objective, 100)
 
+    def trained(self, i: int) -> int:
+        """The intervals that are trained at an evaluation."""
+        return i if self.plan.untrained else i + 1
+
+    def step_at(self, i: int) -> int:
+        """The generator step of an evaluation."""
+        return self.step * self.trained(i)
+
     @property
     def protocol(self) -> str:
         return self.plan.protocol.get((self.dataset, self.seed), "aaaaaaaa")
@@ -151,9 +163,9 @@ class Run:
     def evals(self) -> list[dict[str, Any]]:
         return [
             {
-                "samples_seen": 6400 * (i + 1),
-                "g_steps": self.step * (i + 1),
-                "train_seconds": self.pace * (i + 1),
+                "samples_seen": 6400 * self.trained(i),
+                "g_steps": self.step_at(i),
+                "train_seconds": self.pace * self.trained(i),
                 "n": 750,
                 "metric": name,
                 "value": self.value(name, i),
@@ -161,7 +173,7 @@ class Run:
                 "protocol": self.protocol,
             }
             for i in range(self.done)
-            for name in METRICS[self.dataset]
+            for name in self.plan.metrics[self.dataset]
         ]
 
     def steps(self) -> list[dict[str, Any]]:
@@ -176,7 +188,7 @@ class Run:
     def layers(self) -> list[dict[str, Any]]:
         return [
             {
-                "g_step": self.step * (i + 1),
+                "g_step": self.step_at(i),
                 "network": network,
                 "layer": name,
                 "depth": depth,
@@ -196,7 +208,7 @@ class Run:
             append_rows(path / "layers.jsonl", self.layers())
         if self.plan.samples:
             for i in range(self.done):
-                file = path / f"samples/{self.step * (i + 1):06d}.npz"
+                file = path / f"samples/{self.step_at(i):06d}.npz"
                 _samples(file, self.dataset, self.seed, i)
         _finish(path, entry, self)
 
@@ -227,7 +239,8 @@ def write(folder: Path, **options: Any) -> Path:
         "cells": cells,
     }
     write_json(folder / "matrix.json", matrix)
-    write_json(folder / "protocols.json", {dataset: _protocol(dataset) for dataset, _ in groups})
+    protocols = {dataset: _protocol(dataset, plan.metrics[dataset]) for dataset, _ in groups}
+    write_json(folder / "protocols.json", protocols)
     return folder
 
 
@@ -267,7 +280,8 @@ def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[s
 def _finish(path: Path, entry: dict[str, Any], run: Run) -> None:
     """Write spec.json, environment.json and status.json."""
     is_diverged = run.status == "diverged"
-    g_steps = run.step * run.done
+    trained = max(0, run.trained(run.done - 1))
+    g_steps = run.step * trained
     spec = {
         **entry["spec"],
         "key": entry["key"],
@@ -291,9 +305,9 @@ def _finish(path: Path, entry: dict[str, Any], run: Run) -> None:
         "status": run.status,
         "reason": "d_loss is NaN" if is_diverged else None,
         "onset": g_steps + 50 if is_diverged else None,
-        "samples_seen": 6400 * run.done,
+        "samples_seen": 6400 * trained,
         "g_steps": g_steps,
-        "train_seconds": run.pace * run.done,
+        "train_seconds": run.pace * trained,
         "eval_seconds": 1.0,
         "other_seconds": 0.5,
         "peak_memory_mb": 300.0,
@@ -352,7 +366,7 @@ def _samples(path: Path, dataset: str, seed: int, i: int) -> None:
         np.savez(path, samples=points.astype(np.float32))
 
 
-def _protocol(dataset: str) -> dict[str, Any]:
+def _protocol(dataset: str, floor: Mapping[str, float]) -> dict[str, Any]:
     images = dataset == "digits"
     return {
         "protocol": "aaaaaaaa",
@@ -370,7 +384,7 @@ def _protocol(dataset: str) -> dict[str, Any]:
         "extractor": {"name": "classifier", "weights_sha256": "abcd1234", "accuracy": 0.985}
         if images
         else None,
-        "floor": dict(METRICS[dataset]),
+        "floor": dict(floor),
     }
 
 

@@ -11,8 +11,9 @@ from PIL import Image
 from benchmark.analysis import tables
 from benchmark.analysis.evidence import gather
 from benchmark.analysis.verdicts import VERDICTS
-from benchmark.drawing import style
-from benchmark.drawing.save import Figure
+from benchmark.drawing import layout, style
+from benchmark.drawing.save import Figure, save
+from benchmark.metrics import sign
 from benchmark.report.figures import (
     certainty,
     draw_all,
@@ -486,3 +487,121 @@ def test_colours_are_fixed_by_name():
     assert (swept["linestyle"], swept["marker"]) != (other["linestyle"], other["marker"])
     assert style.style("dragan") == style.style("dragan")
     assert style.style("dragan")["color"] in style.OTHERS
+
+
+VARIANTS = [f"wgan_gp[penalty_weight={weight}]" for weight in range(20)]
+OWN = [f"my_objective_{i}" for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["wgan_gp[penalty_weight=0.1]", "wgan_gp[penalty_weight=0.5]"],
+        *(["hinge", *[f"hinge[a={i}]" for i in range(n)]] for n in range(2, 20)),
+        ["wgan_gp", *VARIANTS],
+        OWN,
+        [*style.COLOURS, *OWN, *VARIANTS],
+    ],
+    ids=len,
+)
+def test_labels_of_one_result_set_never_look_alike(labels):
+    looks = list(style.looks(labels).values())
+    assert len({str(look) for look in looks}) == len(labels)
+    if len(labels) <= 16:
+        # lines without markers are told apart too
+        assert len({(str(look["color"]), str(look["linestyle"])) for look in looks}) == len(labels)
+
+
+def test_a_look_is_that_of_the_name_unless_another_label_has_it():
+    names = ["minimax", "wgan_gp", "wgan_gp[penalty_weight=0.1]"]
+    alone = {name: style.style(name) for name in names}
+    assert style.looks(names) == alone == style.looks(names[::-1])
+    with style.distinct(["wgan_gp[penalty_weight=0.1]", "wgan_gp[penalty_weight=0.5]"]):
+        first, second = (style.style(f"wgan_gp[penalty_weight={w}]") for w in (0.1, 0.5))
+        assert first == alone["wgan_gp[penalty_weight=0.1]"]
+        assert first["marker"] != second["marker"]
+        assert first["linestyle"] != second["linestyle"]
+    assert (
+        style.style("wgan_gp[penalty_weight=0.5]")
+        == style.looks(["wgan_gp[penalty_weight=0.5]"]).popitem()[1]
+    )
+
+
+def test_the_lines_of_two_variants_differ_in_the_figure_that_is_drawn(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("benchmark.drawing.save.plt.close", figures.append)
+    labels = [f"wgan_gp[penalty_weight={weight}]" for weight in (0.1, 0.5, 1, 2)]
+    folder = synthetic.write(
+        tmp_path, objectives=labels, groups=POINTS, seeds=[0], reference=None, samples=False
+    )
+    loaded = tables.load(folder)
+    (folder / "figures").mkdir()
+    with style.drawing(labels):
+        traces.learning_curves(loaded, folder)
+    drawn = [line for line in figures[0].axes[0].lines if line.get_marker() != "None"]
+    looks = {f"{line.get_marker()} {line._dash_pattern}" for line in drawn}
+    assert len(drawn) == len(looks) == 4
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda figure, ax: figure.suptitle("A title of many words " * 20),
+        lambda figure, ax: ax.set_title("architecture[width=64] on a_dataset_of_my_own " * 3),
+        lambda figure, ax: ax.text(1.5, 0.5, "right of the axes " * 5, transform=ax.transAxes),
+        lambda figure, ax: ax.set_xlabel("letters" * 40),
+        lambda figure, ax: ax.text(0.5, -2, "below", transform=ax.transAxes),
+    ],
+)
+def test_a_figure_grows_until_it_holds_every_text(tmp_path, draw):
+    (tmp_path / "figures").mkdir()
+    with style.drawing():
+        figure, ax = plt.subplots(figsize=(3, 2))
+        draw(figure, ax)
+        save(figure, pd.DataFrame({"a": [1]}), tmp_path, Figure("one", "", ""))
+    with Image.open(tmp_path / "figures/one.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert pixels.shape[0] > 240 or pixels.shape[1] > 360
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (edges == 255).all()
+    assert (pixels < 128).any()
+
+
+def test_a_figure_that_holds_its_texts_keeps_its_size(tmp_path):
+    (tmp_path / "figures").mkdir()
+    with style.drawing():
+        figure, ax = plt.subplots(figsize=(3, 2))
+        ax.set_title("short")
+        save(figure, pd.DataFrame({"a": [1]}), tmp_path, Figure("one", "", ""))
+    with Image.open(tmp_path / "figures/one.png") as picture:
+        assert picture.size == (360, 240)
+
+
+def test_seconds_below_one_are_not_read_as_minutes():
+    assert [layout.amount(value) for value in (0.15, 0, 999, 20_000, 3e6)] == [
+        "0.15", "0", "999", "20k", "3M",
+    ]  # fmt: skip
+
+
+FINALS = ([0.0, 0.0], [-0.3, 0.2, 0.1], [1e300, 1.0], [0.5, np.nan], [0.0, 2.0], [np.inf, 1.0])
+
+
+@pytest.mark.parametrize("column", ["fid_classifier_750", "kid_classifier_750", "recall_other_1k"])
+@pytest.mark.parametrize("values", [*FINALS, [np.nan]])
+def test_every_value_of_a_heatmap_has_a_colour(column, values):
+    worse = style.excess(pd.Series(values), column)
+    finite = np.isfinite(values)
+    assert worse[finite].notna().all()
+    assert worse[~finite].isna().all()
+    if finite.any():
+        assert worse.min() == 0
+        best = np.argmin(sign(column) * np.array(values)[finite])
+        assert worse[finite].iloc[best] == 0
+
+
+def test_a_difference_of_a_fraction_of_a_percent_is_light():
+    ratio = style.excess(pd.Series([24.0, 24.0072]), "fid_classifier_750")
+    share = style.excess(pd.Series([0.9, 0.8997]), "recall_classifier_750")
+    assert max(ratio.max(), share.max()) < layout.LEAST_DARK / 100
+    assert style.excess(pd.Series([24.0, 240.0]), "fid_classifier_750").max() == 1
+    assert style.excess(pd.Series([0.9, 0.1]), "recall_classifier_750").max() == 1

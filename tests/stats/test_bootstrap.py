@@ -169,3 +169,12 @@ def test_stratified_improvement_resamples_within_strata(rng):
 
 def test_robust_spread_by_hand():
     assert robust_spread([1, 2, 3, 4, 1000]) == pytest.approx(1.4826, abs=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_an_interval_scales_with_its_values(scale):
+    values = np.array([1.0, 2.0, 4.0, 7.0, 11.0, 12.0])
+    low, high = interval(values, rng=np.random.default_rng(0))
+    scaled = interval(scale * values, rng=np.random.default_rng(0))
+    assert scaled == pytest.approx([scale * low, scale * high], rel=1e-12)

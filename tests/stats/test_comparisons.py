@@ -1,16 +1,18 @@
 """Tests, families and rankings against numbers worked out by hand."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, rankdata
 
 from benchmark.stats.comparisons import (
     Comparison,
     family,
     holm,
     lowest_p,
+    p_different,
     p_larger,
     rank_stability,
     shift_bound,
@@ -193,3 +195,58 @@ def chance_at_most(k):
         for j in range(i, 101):
             counts[j] += counts[j - i]
     return counts[: k + 1].sum() / counts.sum()
+
+
+def shares(x: list[float], y: list[float]) -> float:
+    """The one-sided p by every way to draw len(x) of the pooled mid-ranks."""
+    ranks = rankdata([*x, *y])
+    sums = [sum(drawn) for drawn in combinations(ranks, len(x))]
+    return sum(s >= ranks[: len(x)].sum() - 1e-9 for s in sums) / len(sums)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([1, 2, 2, 5], [2, 3, 3, 3, 9]),
+        ([math.inf, math.inf, 1], [0, 0, 0, math.inf]),
+        ([-1, -1, -1, -1, -1, 0], [-1, 0]),
+        ([4.0], [1.0, 2.0, 4.0]),
+    ],
+)
+def test_p_values_with_ties_are_the_permutation_distributions(x, y):
+    above, below = shares(x, y), shares(y, x)
+    assert p_larger(x, y) == pytest.approx(above, rel=1e-12)
+    assert p_larger(y, x) == pytest.approx(below, rel=1e-12)
+    assert p_different(x, y) == pytest.approx(min(1, 2 * above, 2 * below), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [71, 600, 2000])
+def test_hundreds_of_values_have_a_p(rng, n):
+    """SciPy's exact counts overflow from about 500 a side, and its p is NaN."""
+    x, y = rng.normal(size=n), rng.normal(size=n)
+    assert p_different(x, y) == pytest.approx(
+        mannwhitneyu(x, y, method="asymptotic").pvalue, rel=1e-9
+    )
+    assert 0 <= p_different(x + 99, y) < 1e-20
+    assert p_different(np.ones(n), np.ones(n)) == 1
+    assert p_larger(np.full(n, math.inf), np.zeros(n)) < 1e-20
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_family_of_hundreds_of_seeds_is_separated(rng):
+    levels = {"a": 0.0, "b": 1.0}
+    values = {name: dict(enumerate(rng.normal(level, 1, 600))) for name, level in levels.items()}
+    (row,) = family(values, minimise=True, rng=rng)
+    assert (row.verdict, row.why) == ("better", "")
+    assert row.p_holm < 1e-20
+
+
+def test_a_hole_or_an_empty_side_has_no_p(rng):
+    for x, y in (([], [1.0]), ([1.0], []), ([math.nan], [1.0])):
+        with pytest.raises(ValueError, match="p_larger"):
+            p_larger(x, y)
+    values = {"a": dict(enumerate(range(6))), "b": {}}
+    (row,) = family(values, minimise=True, rng=rng)
+    assert math.isnan(row.p_holm)
+    assert (row.verdict, row.why) == ("not separated", "b has no finished run with a value")

@@ -45,3 +45,11 @@ def test_effect_size_by_hand():
     assert effect_size(norm.cdf(1.5 / math.sqrt(2))) == pytest.approx(1.5)
     assert effect_size(norm.cdf(-1.5 / math.sqrt(2))) == pytest.approx(1.5)
     assert effect_size(1.0) == math.inf
+
+
+@pytest.mark.filterwarnings("error")
+def test_hundreds_of_seeds_tell_smaller_differences():
+    tens, hundreds = minimal_difference(50), minimal_difference(600)
+    # the normal law: (z of 0.975 + z of 0.8) · √(2 ÷ n) · √(π ÷ 3)
+    for n, smallest in ((50, tens), (600, hundreds)):
+        assert smallest == pytest.approx(2.80 * (2 / n) ** 0.5 * 1.023, rel=0.03)

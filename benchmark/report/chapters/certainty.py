@@ -5,8 +5,18 @@ import math
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import why_unranked
 from benchmark.metrics import metric
-from benchmark.report.page import Chapter, Table, at_place, place, records, tags_of
+from benchmark.report.page import (
+    Chapter,
+    Item,
+    Table,
+    at_place,
+    place,
+    places,
+    records,
+    tags_of,
+)
 from benchmark.text import Record, number, span
 
 HEADS = [
@@ -32,7 +42,10 @@ def chapter(evidence: Evidence) -> Chapter:
     """What the seeds can tell, and how stable the ranking is."""
     result = Chapter("certainty", "How sure are we?")
     if evidence.power.empty:
-        result.answers.append("Nothing is measured yet.")
+        for at in places(evidence.tables.cells):
+            here = at_place(evidence.tables.cells, at)
+            reason = why_unranked(here, evidence.tables.primary.get(at["dataset"]))
+            result.items.append(Item(place(at), [f"{reason}."], tags_of(at)))
         return result
     result.answers += [_smallest_difference(evidence.power), COVERAGE]
     result.tables.append(_what_seeds_tell(evidence))

@@ -5,9 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import statuses
 from benchmark.metrics import metric
 from benchmark.report.page import Chapter, Listing, Table, records, tags_of
 from benchmark.store.layout import ResultSet
+from benchmark.store.schema import FINISHED
 from benchmark.text import Record, number, plural, text
 
 FAILED = ("error", "timeout", "interrupted")
@@ -29,7 +31,10 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
     bad = cells[is_bad]
     result = Chapter("failures", "What failed, and why?")
     if bad.empty:
-        result.answers.append("Nothing: no finished run shows a failure, and none ended early.")
+        answer = "Nothing: no finished run shows a failure, and none ended early."
+        if not cells["status"].isin(FINISHED).any():
+            answer = f"Nothing yet: no run has finished ({statuses(cells)})."
+        result.answers.append(answer)
         return result
     result.answers.append(f"{plural(len(bad), 'cell')}: {_counts(bad)}.")
     table = Table("Cells that are not ok", HEADS, folded=len(bad) > MOST_SHOWN)

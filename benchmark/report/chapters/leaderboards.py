@@ -6,6 +6,7 @@ import pandas as pd
 
 from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import lost, robustness
+from benchmark.analysis.scores import why_unranked
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
@@ -36,8 +37,8 @@ OVERALL = (
 COMPARED = (
     "A family is all comparisons of a place and a budget. Difference: IQM over the paired seeds "
     "that finished [95 % BCa interval]; P: over all seeds, a diverged one being the worst; p: "
-    "Mann–Whitney, exact, corrected by Holm over the family. Better or worse: "
-    f"p ≤ {ALPHA:g} and an interval on one side of 0."
+    "Mann–Whitney, exact up to 70 seeds a side, corrected by Holm over the family. Better or "
+    f"worse: p ≤ {ALPHA:g} and an interval on one side of 0."
 )
 COMPARED_HEADS = [
     "where", "budget", "first", "second", "pairs", "first − second", "P(first better)", "p, Holm",
@@ -60,10 +61,15 @@ def robustness_table(tables: Tables, dataset: str) -> Table:
     how."""
     rows = robustness(tables, dataset)
     objectives = list(rows["objective"].unique())
+    column = tables.primary.get(dataset)
+    note = ROBUSTNESS.format(column)
+    if column is None:
+        reason = why_unranked(tables.cells[tables.cells["dataset"] == dataset], None)
+        note = f"Without values: {reason}."
     table = Table(
         f"{dataset}: which objective trains which architecture?",
         ["architecture", *objectives],
-        note=ROBUSTNESS.format(tables.primary.get(dataset) or "Nothing measured yet"),
+        note=note,
         tags={"dataset": [dataset]},
         column_tags=[{}, *({"objective": [name]} for name in objectives)],
     )
@@ -102,7 +108,10 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     )
     if has_diverged:
         table.columns.append("diverged")
-    table.columns += [*HEADS.values(), "final ÷ floor"]
+    table.columns += HEADS.values()
+    has_ratio = metric(column).primary and floor > 0
+    if has_ratio:
+        table.columns.append("final ÷ floor")
     table.columns += [f"{against}, {HEADS[budget]}" for budget in COMPARED_AT]
     steps = _best_steps(at_place(tables.cells, at), column)
     compared = at_place(evidence.compared, at)
@@ -112,7 +121,8 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
         if has_diverged:
             cells.append(str(final["diverged"]))
         cells += [_value(of, row, steps.get(name)) for of, row in values.items()]
-        cells.append(number(final["iqm"] / floor))
+        if has_ratio:
+            cells.append(number(final["iqm"] / floor))
         for budget in COMPARED_AT:
             cells.append(_against(compared[compared["of"] == budget], name, reference))
         table.add(cells, {"objective": [name]})

@@ -21,7 +21,6 @@ from benchmark.report.page import (
 )
 from benchmark.text import interval, listed, number
 
-NO_TARGET = "No target: the matrix gives none, and names no reference that has finished."
 TO_TARGET = (
     "Median over seeds of what a run had spent at its first evaluation at the target, with its "
     "95 % interval (Kaplan–Meier: a run that ended before is censored there, one that diverged "
@@ -39,8 +38,11 @@ def chapter(evidence: Evidence) -> Chapter:
     tables = evidence.tables
     result = Chapter("speed", "How fast?")
     rows = tables.convergence[tables.convergence["target"].notna()]
+    for at in places(tables.cells):
+        why = tables.targets[at["dataset"], at["architecture"]].why
+        if why:
+            result.items.append(Item(place(at), [f"no target: {why}."], tags_of(at)))
     if rows.empty:
-        result.answers.append(NO_TARGET)
         return result
     known = rows[rows["median"].notna()]["clock"].unique()
     clocks = {clock: head for clock, head in TARGET_CLOCKS.items() if clock in known}
@@ -58,7 +60,7 @@ def chapter(evidence: Evidence) -> Chapter:
             tags = tags_of({**at, "objective": objective})
             table.add([place(at), str(objective), reached, *times], tags)
     result.tables.append(table)
-    if len(result.items) > 1:
+    if len(places(rows)) > 1:
         result.tables.append(profile(tables))
     return result
 
@@ -85,6 +87,8 @@ def _fastest(rows: pd.DataFrame, fault: str) -> str:
             names = listed(list(times[times["median"] == least]["objective"]))
             parts.append(f"{names} by {TARGET_CLOCKS[clock]} ({number(least)})")
     if not parts:
+        if not (rows["n"] > 0).any():
+            return "What it costs is not known of any run."
         return "No objective reaches it in half of its runs."
     fastest = f"First there at the median: {'; '.join(parts)}."
     if fault:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import PLACE
-from benchmark.analysis.stopping import stopping
+from benchmark.analysis.scores import PLACE, statuses
+from benchmark.analysis.stability import stopping
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.thresholds import THRESHOLDS
 from benchmark.analysis.verdicts import VERDICTS
@@ -21,6 +21,7 @@ from benchmark.report.page import (
     tags_of,
 )
 from benchmark.stats.bootstrap import robust_spread
+from benchmark.store.schema import FINISHED
 from benchmark.text import Record, interval, listed, number, plural, span
 
 HEADS = [
@@ -36,12 +37,17 @@ RELIABILITY = (
     "share is that of the batches, the same for all. Both: IQM over seeds [95 % BCa interval]."
 )
 
+NO_DISTANCE = (
+    "the rules and the indices that compare a distance with its own best or first value (late "
+    "collapse, stuck, regret, oscillation) see nothing there."
+)
+
 
 def chapter(evidence: Evidence) -> Chapter:
     """Verdicts, spread over seeds, regret, oscillation; is the loss a stopping criterion?"""
     tables = evidence.tables
     finished = tables.cells[tables.cells["verdict"].notna()]
-    result = Chapter("stability", "How reliable?", [_failures_seen(finished)])
+    result = Chapter("stability", "How reliable?", _failures_seen(tables))
     quantities = records(stopping(tables.cells))
     for at in places(tables.cells):
         rows = [row for row in quantities if place(row) == place(at)]
@@ -52,10 +58,27 @@ def chapter(evidence: Evidence) -> Chapter:
     return result
 
 
-def _failures_seen(finished: pd.DataFrame) -> str:
+def _failures_seen(tables: Tables) -> list[str]:
+    """In how many runs no failure was seen, and which rules could not see one."""
+    cells = tables.cells
+    finished = cells[cells["status"].isin(FINISHED)]
+    if finished.empty:
+        return [f"No run has finished ({statuses(cells)})."]
+    judged = finished["verdict"].notna()
     ok = int((finished["verdict"] == "ok").sum())
-    runs = plural(len(finished), "finished run")
-    return f"No failure was seen in {ok} of {runs}, which does not say that their samples are good."
+    runs = plural(int(judged.sum()), "finished run")
+    sentences = [
+        f"No failure was seen in {ok} of {runs}, which does not say that their samples are good."
+    ]
+    if not judged.all():
+        count = plural(int((~judged).sum()), "finished run")
+        sentences.append(
+            f"{count} without a verdict: the metric that ranks has no value at the end."
+        )
+    for dataset, column in tables.primary.items():
+        if not metric(column).primary:
+            sentences.append(f"{dataset} is ranked by {metric(column).label}: {NO_DISTANCE}")
+    return sentences
 
 
 def _reliability(tables: Tables, finished: pd.DataFrame, quantities: list[Record]) -> Table:
@@ -78,13 +101,16 @@ def _reliability(tables: Tables, finished: pd.DataFrame, quantities: list[Record
 
 
 def _spread(group: pd.DataFrame, column: str | None) -> float:
-    """Robust standard deviation over seeds of the final value, in percent of its median."""
+    """Robust standard deviation over seeds of the final value, in percent of its median. NaN for
+    fewer than two values, and for a metric or a median that has no ratios."""
     if column is None:
         return np.nan
-    finals = group[group["status"] == "done"][f"{column}:final"].dropna()
-    if len(finals) < 2:
+    finals = group[group["status"] == "done"][f"{column}:final"]
+    finals = finals[np.isfinite(finals)]
+    middle = finals.median()
+    if len(finals) < 2 or not (metric(column).primary and middle > 0):
         return np.nan
-    return 100 * robust_spread(finals) / finals.median()
+    return 100 * robust_spread(finals) / middle
 
 
 def _verdicts(group: pd.DataFrame) -> str:
@@ -111,9 +137,11 @@ def loss_sentence(column: str | None, rows: list[Record]) -> str:
     falling = [row["objective"] for row in rows if row["iqm"] > 0 and row["ci_low"] > 0]
     parts = []
     if rising:
-        parts.append(f"rises as {label} falls for {listed(rising)}")
+        better = "falls" if metric(column).direction == "min" else "rises"
+        parts.append(f"rises as {label} {better} for {listed(rising)}")
     if falling:
-        parts.append(f"falls with {label} for {listed(falling)}")
+        relation = "with" if metric(column).direction == "min" else "against"
+        parts.append(f"falls {relation} {label} for {listed(falling)}")
     if not parts:
         return ""
     sentence = f"over a run the critic's loss {'; it '.join(parts)}."

@@ -1,12 +1,10 @@
 """Who wins where, and is it separated? A sentence per place and budget; tables in leaderboards."""
 
-from collections import Counter
-
 import pandas as pd
 
 from benchmark.analysis.evidence import COMPARED_AT, Evidence
 from benchmark.analysis.robustness import crossed
-from benchmark.analysis.scores import clock_fault
+from benchmark.analysis.scores import clock_fault, statuses, why_unranked
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.report.chapters.leaderboards import (
@@ -30,12 +28,11 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.text import Record, counted, interval, number, plural
+from benchmark.text import Record, interval, number, plural
 
 UNEVEN = 1.25
 """Times are not comparable once the reference workloads of two objectives differ by more."""
 
-NOT_FINISHED = "no finished cell yet."
 NO_EQUAL_TIME = "Not compared at equal training time: "
 
 
@@ -73,7 +70,7 @@ def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
     leaders = {row["of"]: row for row in records(at_place(evidence.leaders, at))}
     cells = at_place(evidence.tables.cells, at)
     if not leaders:
-        return [NOT_FINISHED]
+        return [f"{why_unranked(cells, evidence.tables.primary.get(at['dataset']))}."]
     lines = []
     for budget in COMPARED_AT:
         if budget in leaders:
@@ -86,7 +83,7 @@ def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
 def _no_equal_time(cells: pd.DataFrame) -> str:
     """Why the objectives of a place are not compared at equal training time."""
     if (cells["status"] != "done").all():
-        return f"no run is done ({counted(Counter(map(str, cells['status'])))})"
+        return f"no run is done ({statuses(cells)})"
     return clock_fault(cells) or "no run has recorded its training time"
 
 
@@ -96,15 +93,21 @@ def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str
     budget = _budget(evidence, leader)
     first = summary[summary_key(leader, leader["first"])]
     if not first["n"]:
-        return f"{budget}: every run diverged."
+        return f"{budget}: every finished run diverged."
     ranking = metric(leader["metric"])
     best = "lowest" if ranking.direction == "min" else "highest"
-    sentence = f"{budget}: {_described(leader['first'], first)} has the {best} {ranking.label}"
+    name = _described(leader["first"], first)
     if not leader["second"]:
-        return f"{sentence}, the only one that has finished."
-    second = _described(leader["second"], summary[summary_key(leader, leader["second"])])
-    difference = interval(leader, "difference")
-    sentence += f"; next {second}; paired difference {difference}"
+        return (
+            f"{budget}: {name} has the {best} {ranking.label}, the only objective with a finished "
+            "run."
+        )
+    second = summary[summary_key(leader, leader["second"])]
+    next_name = _described(leader["second"], second)
+    sentence = f"{budget}: {name} has the {best} {ranking.label}; next {next_name}"
+    if (first["iqm"], first["diverged"]) == (second["iqm"], second["diverged"]):
+        sentence = f"{budget}: {name} and {next_name} share the {best} {ranking.label}"
+    sentence += f"; paired difference {interval(leader, 'difference')}"
     compared = at_place(evidence.compared, leader)
     compared = compared[compared["of"] == leader["of"]]
     if leader["reference"]:

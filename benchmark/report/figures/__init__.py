@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import seaborn as sns
-
 from benchmark.analysis.evidence import Evidence, gather
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.save import Figure
-from benchmark.drawing.style import LOOK
+from benchmark.drawing.style import drawing
 from benchmark.report.figures import (
     certainty,
     overview,
@@ -27,7 +24,8 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     if evidence is None:
         evidence = gather(tables)
-    with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
+    labels = tables.cells["objective"].unique()
+    with drawing(labels):
         return [
             *robustness.draw(tables, folder),
             *overview.heatmap(tables, folder),

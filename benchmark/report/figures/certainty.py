@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 
 from benchmark.analysis.evidence import ALPHA, Evidence
 from benchmark.analysis.scores import PLACE
-from benchmark.drawing.layout import Lines, dots, grid, lists, pages
+from benchmark.drawing.layout import Lines, dots, grid, lists, pages, title
 from benchmark.drawing.save import Figure, save
-from benchmark.drawing.style import Look, described, plain, wrap
+from benchmark.drawing.style import Look, described, inches, wrap
 from benchmark.metrics import sign
 from benchmark.stats.power import minimal_difference
 from benchmark.text import place_name
@@ -111,11 +111,13 @@ def rank_stability(evidence: Evidence, folder: Path) -> list[Figure]:
     for part, page in pages(rows):
         places = list(page.groupby(PLACE, sort=False))
         most = page["rank"].max()
-        figure, axes = grid(len(places), 2, 2.2 + 0.38 * most, 0.9 + 0.3 * most)
+        line = max(0.3, 0.05 + inches(map(wrap, page["objective"].unique())))
+        width = 2.2 + 0.38 * most
+        figure, axes = grid(len(places), 2, width, 0.9 + line * most)
         for ax, ((dataset, architecture), per_place) in zip(axes, places, strict=True):
             _ranks(ax, per_place)
-            title = plain(place_name(str(architecture), str(dataset)))
-            ax.set_title(title, loc="left", weight="bold", size=9)
+            name = place_name(str(architecture), str(dataset))
+            title(ax, name, width - 2, loc="left", weight="bold", size=9)
         figures.append(save(figure, page, folder, saved, part))
     return figures
 

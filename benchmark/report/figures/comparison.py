@@ -4,27 +4,27 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.ticker import EngFormatter
 
 from benchmark.analysis.compare import curves
 from benchmark.analysis.sides import Sides
-from benchmark.drawing.layout import grid
+from benchmark.drawing.layout import counted_axis, grid, log_axis, title
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import (
     DASHES,
-    LOOK,
     MARKERS,
     Look,
     darker,
     described,
+    drawing,
     plain,
     style,
 )
+from benchmark.metrics import metric
 from benchmark.text import place_name
 
+PANEL = 4.6  # inches
 NO_OBJECTIVE = "0.4"  # the colour of a side in the legend, where no objective gives it one
 CAPTION = (
     "Median over seeds; the band runs from the lowest seed to the highest, the dashed line is the "
@@ -32,13 +32,17 @@ CAPTION = (
 )
 
 
-def draw(sides: Sides, folder: Path) -> Figure:
-    """figures/curves: the primary metric against samples seen, a line per side."""
+def draw(sides: Sides, folder: Path) -> Figure | None:
+    """figures/curves: the metric that ranks against samples seen, a line per side. None where no
+    metric ranks."""
     data = curves(sides)
+    if data.empty:
+        return None
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     groups = data.groupby(sides.by, sort=False)
-    with sns.axes_style("whitegrid"), plt.rc_context(LOOK):
-        figure, axes = grid(len(groups), 3, 4.6, 3.6)
+    objectives = sides.family["objective"].unique()
+    with drawing(objectives):
+        figure, axes = grid(len(groups), 3, PANEL, 3.6)
         for ax, (_, group) in zip(axes, groups, strict=True):
             _panel(ax, sides, group)
         handles = []
@@ -53,10 +57,10 @@ def _panel(ax: Axes, sides: Sides, group: pd.DataFrame) -> None:
     """The curves of one group, and the noise floor."""
     first = group.iloc[0]
     dataset = first["dataset"]
-    title = place_name(first["architecture"], dataset)
+    name = place_name(first["architecture"], dataset)
     if "objective" in sides.by:
-        title = f"{first['objective']}\n{title}"
-    ax.set_title(plain(title))
+        name = f"{first['objective']}\n{name}"
+    title(ax, name, PANEL)
     for name in sides.names:
         line = group[group["side"] == name]
         look = _style(sides, name, first.get("objective"))
@@ -64,9 +68,11 @@ def _panel(ax: Axes, sides: Sides, group: pd.DataFrame) -> None:
         ax.fill_between(line["samples_seen"], line["low"], line["high"], **band)
         ax.plot(line["samples_seen"], line["median"], linewidth=1.6, markersize=4, **look)
     ax.axhline(sides.floors[dataset], color="0.35", linestyle="--", linewidth=1)
-    ax.set_yscale("log" if group["low"].min() > 0 else "linear")
+    if metric(sides.primary[dataset]).primary and group["low"].min() > 0:
+        ax.set_yscale("log")
+        log_axis(ax.yaxis)
     ax.set(xlabel="samples seen by the critic", ylabel=described(sides.primary[dataset]))
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    counted_axis(ax.xaxis)
 
 
 def _style(sides: Sides, side: str, objective: str | None) -> Look:
@@ -78,6 +84,6 @@ def _style(sides: Sides, side: str, objective: str | None) -> Look:
     colour = style(objective)["color"] if objective else NO_OBJECTIVE
     return {
         "color": to_rgb(colour) if i == 0 else darker(colour),
-        "linestyle": ["-", *DASHES][i % 6],
-        "marker": ["o", *MARKERS][i % 7],
+        "linestyle": DASHES[i % len(DASHES)],
+        "marker": MARKERS[i % len(MARKERS)],
     }

@@ -12,7 +12,7 @@ from benchmark.analysis.scores import PLACE, ms_per_g_step
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import Lines, heat, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save
-from benchmark.drawing.style import described, inches, log_values, short, style, wrap
+from benchmark.drawing.style import described, excess, inches, short, style, wrap
 from benchmark.report.page import with_values
 from benchmark.text import Record
 
@@ -25,7 +25,8 @@ COST_LABELS = {
 }
 HEATMAP = (
     "IQM of the final value over the seeds that finished. Light is good; each place has its own "
-    "scale, the log of the ratio to its best. Grey: no finished seed."
+    "scale, the log of the ratio to its best, or the difference from it for a metric that has no "
+    "ratios. Differences that are small in both are light. Grey: no finished seed with a value."
 )
 COST = (
     "One mark per seed, a stroke at the median. The training clock only, without measuring; a "
@@ -46,14 +47,15 @@ def heatmap(tables: Tables, folder: Path) -> list[Figure]:
     column = rows["metric"].map(lambda name: described(name).replace(" (", "\n("))
     place = rows["architecture"].map(wrap) + "\non " + rows["dataset"].map(wrap) + "\n" + column
     text = [_final(row) for row in rows.to_dict("records")]
-    long = rows.assign(place=place, text=text, log=log_values(rows["iqm"], rows["metric"]))
+    long = rows.assign(place=place, text=text)
+    for _, per_place in long.groupby("place", sort=False):
+        long.loc[per_place.index, "worse"] = excess(per_place["iqm"], per_place["metric"].iloc[0])
     objectives = list(rows["objective"].unique())
     places = list(place.unique())
     names = [wrap(name) for name in objectives]
     is_turned = len(places) > MOST_COLUMNS
     texts = _objectives_by_places(long, "text", objectives, places)
-    logs = _objectives_by_places(long, "log", objectives, places)
-    worse = logs - logs.min()
+    worse = _objectives_by_places(long, "worse", objectives, places)
     if is_turned:
         height = 0.4 + inches(names) + len(places) * max(0.45, 0.1 + inches(places))
         figure, ax = plt.subplots(figsize=(2.2 + 1.6 * len(objectives), height))

@@ -17,9 +17,9 @@ from matplotlib.axes import Axes
 from benchmark.analysis.robustness import crossed, lost, robustness
 from benchmark.analysis.scores import have_one_clock
 from benchmark.analysis.tables import Tables
-from benchmark.drawing.layout import heat
+from benchmark.drawing.layout import headline, heat
 from benchmark.drawing.save import Figure, save, stem
-from benchmark.drawing.style import Look, described, inches, log_values, plain, short, wrap
+from benchmark.drawing.style import Look, described, excess, inches, short, wrap
 from benchmark.report.figures.samples import saved_samples
 from benchmark.text import Record, duration
 
@@ -44,8 +44,9 @@ MARKS = (
 )
 FINAL = (
     "IQM of the final value over the seeds that finished, and how many seeds were lost. Light is "
-    f"good, on one logarithmic scale. {MARKS} Diverged runs do not count in the IQM, all others "
-    "do. Grey: no finished seed."
+    "good, on one scale, logarithmic where the metric has ratios; small differences are light. "
+    f"{MARKS} Diverged runs do not count in the IQM, all others do. Grey: no finished seed with a "
+    "value."
 )
 EQUAL_STEPS = (
     "After {} generator steps: the most that all finished runs have saved samples of, or, where "
@@ -101,21 +102,19 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
     if not rows["n"].any():
         return []
     column = tables.primary[dataset]
-    logs = log_values(rows["iqm"], pd.Series(column, rows.index))
     texts = [_final(row) for row in rows.to_dict("records")]
-    rows = rows.assign(log=logs, text=texts)
+    rows = rows.assign(worse=excess(rows["iqm"], column), text=texts)
     architectures = list(rows["architecture"].unique())
     objectives = list(rows["objective"].unique())
     wide: dict[str, pd.DataFrame] = {}
-    for name in ("log", "text", *FRAMES):
+    for name in ("worse", "text", *FRAMES):
         by_place = rows.pivot(index="architecture", columns="objective", values=name)
         wide[name] = by_place.reindex(index=architectures, columns=objectives)
     heads = [wrap(name) for name in objectives]
     height = max(0.75, 0.25 + inches(texts), 0.1 + inches(map(wrap, architectures)))
     size = (2.2 + 1.5 * len(heads), 0.6 + inches(heads) + height * len(architectures))
     figure, ax = plt.subplots(figsize=size)
-    worse = wide["log"] - wide["log"].min(axis=None)
-    heat(ax, worse, wide["text"].fillna("not in\nthe matrix"))
+    heat(ax, wide["worse"], wide["text"].fillna("not in\nthe matrix"))
     ax.set_xticks(ax.get_xticks(), heads, rotation=0)
     ax.xaxis.tick_top()
     has_collapsed = (wide["collapsed"] > 0) | (wide["late collapse"] > 0)
@@ -124,8 +123,8 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
     for i, j in np.argwhere(has_collapsed.to_numpy()):
         _frame(ax, (j, i), 0.1, COLLAPSED)
     title = f"Robustness, {dataset}: final {described(column)}"
-    figure.suptitle(plain(title), fontsize=10)
-    data = rows.drop(columns=["log", "text"])
+    headline(figure, title)
+    data = rows.drop(columns=["worse", "text"])
     saved = Figure(stem("robustness_final", dataset), title, FINAL, "where")
     return [save(figure, data, folder, saved)]
 
@@ -248,7 +247,7 @@ def _draw(panes: pd.DataFrame, sheet: Sheet, folder: Path) -> Figure:
     ax.set(xlim=(-0.02, WIDTH * len(columns)), ylim=(HEIGHT * len(rows), -0.02), aspect="equal")
     ax.set_axis_off()
     title = f"{sheet.title}, seed {panes['seed'].iloc[0]}"
-    figure.suptitle(plain(title), fontsize=10)
+    headline(figure, title)
     caption = f"{sheet.caption} {FIRST_SAMPLES.format(side**2)} {MARKS}"
     saved = Figure(stem(sheet.name, panes["dataset"].iloc[0]), title, caption, "where")
     return save(figure, panes.drop(columns="file"), folder, saved)

@@ -11,9 +11,9 @@ import pandas as pd
 from benchmark.analysis.robustness import crossed
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables, joined
-from benchmark.drawing.layout import grid
+from benchmark.drawing.layout import grid, headline
 from benchmark.drawing.save import Figure, save, stem
-from benchmark.drawing.style import plain, style, wrap
+from benchmark.drawing.style import inches, style, wrap
 from benchmark.store.layout import ResultSet
 from benchmark.text import place_name
 
@@ -72,7 +72,7 @@ def _place(rows: pd.DataFrame, folder: Path) -> Figure:
     figure = draw_samples(samples, labels)
     place = place_name(architecture, dataset)
     title = f"Samples, {place}, after {common:,.0f} samples seen, seed {seed}"
-    figure.suptitle(plain(title), fontsize=10)
+    headline(figure, title)
     data = chosen[["cell", "seed", "samples_seen", "g_steps"]].reset_index()
     caption = CAPTION.format(f"{common:,.0f}")
     saved = Figure(stem("samples", dataset, architecture), title, caption, "where")
@@ -81,7 +81,8 @@ def _place(rows: pd.DataFrame, folder: Path) -> Figure:
 
 def _strips(samples: dict[Any, np.ndarray], labels: dict[Any, str]) -> Any:
     """A line of images (n, C, H, W) per objective."""
-    size = (9.5, 0.58 * len(samples) + 0.4)
+    line = max(0.58, 0.1 + 1.15 * inches(labels.values()))
+    size = (9.5, line * len(samples) + 0.4)
     figure, axes = plt.subplots(len(samples), 1, figsize=size, squeeze=False)
     for ax, (name, images) in zip(axes[:, 0], samples.items(), strict=True):
         framed = np.pad(images[:STRIP], ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=255)

@@ -7,12 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
 
 from benchmark.analysis.convergence import LIMIT, profile
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
-from benchmark.drawing.layout import Lines, dots, lists, log_axis, not_recorded, pages
+from benchmark.drawing.layout import Lines, amount, dots, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, inches, style, wrap_long
 
@@ -91,7 +90,7 @@ def _costs(ax: Axes, lines: Lines, rows: pd.DataFrame) -> None:
     ax.set_xlim(left, high)
     log_axis(ax.xaxis)
     ticks = _ticks(ax, left, right, never)
-    ax.set_xticks([never, *ticks], ["∞", *map(EngFormatter(sep=""), ticks)])
+    ax.set_xticks([never, *ticks], ["∞", *map(amount, ticks)])
     ax.set_xlim(left, right)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmark.analysis.scores import PLACE
-from benchmark.analysis.stopping import stopping
+from benchmark.analysis.stability import stopping
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import dots, lists, not_recorded, pages
 from benchmark.drawing.save import Figure, save
@@ -29,7 +29,7 @@ CRITIC_LOSS = "IQM over seeds with its 95 % interval, from five seeds on."
 
 
 class Quantity(NamedTuple):
-    """A quantity of `analysis.stopping`."""
+    """A quantity of `analysis.stability.stopping`."""
 
     label: str
     note: str

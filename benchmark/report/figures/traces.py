@@ -9,13 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables, joined
-from benchmark.drawing.layout import log_axis, not_recorded, pages, panels
+from benchmark.drawing.layout import counted_axis, log_axis, not_recorded, pages, panels
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, described, style
+from benchmark.metrics import metric
 
 MOST_POINTS = 120  # on a line; more would not be seen at its width
 SHARES = ("saturation", "clipped")  # quantities between 0 and 1
@@ -110,13 +111,13 @@ def _learning(axes: Any, tables: Tables, data: pd.DataFrame, ends: pd.DataFrame)
             look = {"color": style(end["objective"])["color"], "markeredgecolor": "k"}
             ax.plot(end[clock], end["value"], "X", **look, markersize=8)
         ax.set_xlabel(label)
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        counted_axis(ax.xaxis)
         ax.xaxis.set_major_locator(MaxNLocator(4))
     equal_seconds = tables.equal_seconds.get((dataset, architecture))
     if equal_seconds is not None:
         axes[1].axvline(equal_seconds, color="0.35", linestyle="-.", linewidth=1)
     axes[0].set_ylabel(described(column))
-    if data["low"].min() > 0:
+    if metric(column).primary and data["low"].min() > 0:
         axes[0].set_yscale("log")
         log_axis(axes[0].yaxis)
 

@@ -1,0 +1,201 @@
+"""What a page says of degenerate results is true: ties, zeros, no primary metric, no target."""
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+
+from benchmark.analysis import compare, sides, tables
+from benchmark.analysis.evidence import gather
+from benchmark.check import baseline, output
+from benchmark.errors import UserError
+from benchmark.metrics import METRICS
+from benchmark.report import compare_page, report
+from tests.helpers import synthetic
+
+NAMES = ["nonsaturating", "lsgan", "wgan"]
+POINTS = [("gaussians8", "mlp")]
+DIGITS = [("digits", "dcgan")]
+NAN = float("nan")
+ALONE = ("kid", "recall", "is_std", "reverse_kl", "high_quality")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_code():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def loud():
+    """A warning is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def write(folder: Path, **options) -> tables.Tables:
+    defaults = {"objectives": NAMES, "groups": POINTS, "samples": False, "steps": 4}
+    return tables.load(synthetic.write(folder, **(defaults | options)))
+
+
+def lost(how: str, names=NAMES, seeds=range(5)) -> dict:
+    return {(name, "mlp", seed): how for name in names for seed in seeds}
+
+
+def pages(found: tables.Tables, folder: Path) -> str:
+    """The sentences and tables of the report, and of a comparison of all objectives."""
+    text = []
+    for chapter in report.chapters(gather(found), folder):
+        text += [chapter.question, *chapter.answers]
+        for item in chapter.items:
+            text += [f"{item.lead}: {line}" for line in item.lines]
+        for table in chapter.tables:
+            text += [table.title, " | ".join(table.columns), table.note]
+            text += [" | ".join(row.cells) for row in table.rows]
+    try:
+        chosen = sides.of_labels(found, NAMES)
+        rows = compare.differences(chosen, ["final", "area"])
+        text.append(compare_page.to_markdown(compare_page.page(chosen, rows)))
+    except UserError as error:
+        text.append(f"compare: {error}")
+    return "\n".join(text)
+
+
+def gate(found: tables.Tables, folder: Path, monkeypatch) -> str:
+    monkeypatch.setattr(baseline, "BASELINES", folder / "baselines")
+    try:
+        _, notes = baseline.accept(found, "runs")
+    except UserError as error:
+        return f"accept: {error}"
+    verdicts = baseline.compare(found, "runs")
+    return "\n".join([*notes, output.to_markdown(verdicts)])
+
+
+def noisy(objective: str, metric: str, seed: int, i: int) -> float:
+    """Values on both sides of zero."""
+    return 0.01 * ((seed * 7 + i * 3 + len(objective)) % 5) - 0.02
+
+
+@pytest.mark.parametrize(("level", "floor"), [(0.0, 0.0), (1.0, -1.0), (-0.5, NAN)])
+def test_values_and_floors_without_ratios_are_reported(tmp_path, monkeypatch, level, floor):
+    metrics = {"gaussians8": dict.fromkeys(synthetic.METRICS["gaussians8"], floor)}
+    found = write(tmp_path, metrics=metrics, curve=lambda *_: level)
+    text = pages(found, tmp_path) + gate(found, tmp_path, monkeypatch)
+    assert "final ÷ floor" not in text
+    assert not re.search(r"\bnan\b|\binf\b", text)
+    assert "nonsaturating" in text
+    assert "share the lowest Sliced Wasserstein distance" in text
+
+
+@pytest.mark.parametrize("row", [METRICS[name] for name in ALONE], ids=lambda row: row.name)
+def test_a_single_metric_ranks_or_the_page_says_that_none_does(tmp_path, monkeypatch, row):
+    modality = row.modality[-1]
+    groups, suffix = (POINTS, "2k") if modality == "points" else (DIGITS, "classifier_750")
+    column = f"{row.name}_{suffix}"
+    metrics = {groups[0][0]: {column: 0.01}}
+    found = write(tmp_path, groups=groups, metrics=metrics, curve=noisy)
+    text = pages(found, tmp_path)
+    assert "no finished cell" not in text
+    assert "none has a measurement" not in text
+    if row.gate:
+        assert found.primary == {groups[0][0]: column}
+        ahead = "lowest" if row.direction == "min" else "highest"
+        assert re.search(rf"(has|share) the {ahead} {re.escape(row.label)}", text)
+    else:
+        assert found.primary == {}
+        assert f"none of the metrics measured ranks ({column})" in text
+        assert f"no target: no metric that ranks is measured on {groups[0][0]}" in text
+    assert gate(found, tmp_path, monkeypatch).startswith("accept: ") != row.gate
+    assert set(found.published["scores"]["metric"]) == {column}
+
+
+def test_the_first_gated_metric_ranks_and_a_primary_one_before_it(tmp_path):
+    floors = {"duplicates_classifier_750": 0.1, "recall_classifier_750": 0.9}
+    for more, first in (({}, "recall"), ({"kid_classifier_750": 0.1}, "kid")):
+        found = write(
+            tmp_path / first, groups=DIGITS, metrics={"digits": floors | more}, curve=noisy
+        )
+        assert found.primary == {"digits": f"{first}_classifier_750"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentences"),
+    [
+        (
+            {"status": lost("error")},
+            [
+                "mlp on gaussians8: no run has finished (15 error).",
+                "No run has finished (15 error).",
+            ],
+        ),
+        (
+            {"curve": lambda *_: NAN},
+            ["15 of 15 runs finished, and none has", "nonsaturating: 5 of 5 runs finished, 0 with"],
+        ),
+        (
+            {"status": lost("diverged")},
+            ["every finished run diverged.", "no target: 5 of 5 seeds of nonsaturating"],
+        ),
+        (
+            {"status": lost("diverged", NAMES[:1])},
+            [
+                "no target: 5 of 5 seeds of nonsaturating, the reference, diverged.",
+                "has the lowest",
+            ],
+        ),
+        (
+            {"status": lost("error", NAMES[:1], [3])},
+            ["no target: 1 of 5 seeds of nonsaturating, the reference, did not finish."],
+        ),
+        ({"reference": None}, ["no target: the matrix gives neither a target nor a reference"]),
+        (
+            {"untrained": True, "curve": lambda name, *_: 3.0},
+            ["learned nothing that could be reached: 3 at best, 3 untrained."],
+        ),
+        (
+            {"untrained": True, "targets": {"gaussians8": 1e9}},
+            ["no target: an untrained generator, at", "reaches 1,000,000,000 already."],
+        ),
+    ],
+)
+def test_a_page_says_what_is_missing_and_why(tmp_path, options, sentences):
+    found = write(tmp_path, **options)
+    text = pages(found, tmp_path)
+    for sentence in sentences:
+        assert sentence in text.replace("1e+09", "1,000,000,000")
+    if "no target" in text:
+        assert found.cells["g_steps_to_target"].isna().all()
+        assert "names no reference that has finished" not in text
+
+
+def test_a_stuck_reference_gives_no_target_to_those_who_learned(tmp_path):
+    def curve(objective, metric, seed, i):
+        return 3.0 + 0.01 * seed if objective == "nonsaturating" else 3.0 / (1 + i)
+
+    found = write(tmp_path, untrained=True, curve=curve)
+    text = pages(found, tmp_path)
+    assert "nonsaturating, the reference, learned nothing that could be reached" in text
+    assert "First there at the median" not in text
+    assert found.cells["target"].isna().all()
+
+
+def test_a_finished_run_without_a_value_is_not_called_unfinished(tmp_path):
+    def curve(objective, metric, seed, i):
+        is_hole = objective == "wgan" and metric == "swd_2k" and i == 5
+        return NAN if is_hole else synthetic.learning(objective, metric, seed, i)
+
+    found = write(tmp_path, curve=curve)
+    table = compare.reliability(sides.of_labels(found, NAMES)).set_index("side")
+    assert table.loc["wgan"].to_dict()["no verdict"] == 5
+    assert "unfinished" not in table.columns
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_are_reported_without_a_warning(tmp_path, seeds):
+    found = write(tmp_path, objectives=NAMES[:2], seeds=range(seeds), evaluations=2, steps=1)
+    evidence = gather(found)
+    assert evidence.compared["p_holm"].notna().all()
+    assert report.chapters(evidence, tmp_path)
