@@ -4,6 +4,7 @@ A table `cells` holds what was measured, whatever became of the run. Here a run 
 the worst value (±inf), and a run that is not finished is a hole (NaN), which shows as
 n < n_expected."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,7 +116,7 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
 
 def statuses(cells: pd.DataFrame) -> str:
     """`12 done, 3 error`."""
-    return counted(cells["status"].value_counts().to_dict())
+    return counted(Counter(map(str, cells["status"])))
 
 
 def why_unranked(cells: pd.DataFrame, column: str | None) -> str:
