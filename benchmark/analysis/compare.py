@@ -73,7 +73,11 @@ def _why_nothing_compares(sides: Sides, long: pd.DataFrame, of: Sequence[str]) -
         runs = plural(len(cells), "run")
         reasons.append(f"{name}: {finished} of {runs} finished, {valued} with a value")
     reasons += [note.rstrip(".") for note in sides.notes]
-    return f"nothing to compare ({', '.join(of)}): {'; '.join(reasons)}"
+    match = "place" if "objective" not in sides.by else "objective in a place"
+    return (
+        f"nothing to compare ({', '.join(of)}): {sides.reference} and another side have values of "
+        f"no {match} in common; {'; '.join(reasons)}"
+    )
 
 
 def cost(sides: Sides) -> pd.DataFrame:

@@ -31,7 +31,8 @@ from benchmark.check.rows import (
     useless,
 )
 from benchmark.stats.bootstrap import Array
-from benchmark.stats.comparisons import holm, p_larger, shift_bound
+from benchmark.stats.comparisons import holm, shift_bound
+from benchmark.stats.mann_whitney import p_larger
 
 # How often each family may go red in a rerun that changed nothing: 1/20 together. Divergence has
 # the largest share, because its p is coarse: three of five seeds, where none of 30 did, is 0.0015.
@@ -257,13 +258,12 @@ def _note_no_value(verdict: Verdict, old_values: Array, new_values: Array) -> No
         verdict.mark = "?"
         verdict.note = f"not gated: not measured against a reference workload in the {side}"
     elif len(old_values):
-        verdict.mark = "~"
-        verdict.baseline = float(np.median(old_values))
+        verdict.mark, verdict.baseline = "~", float(np.median(old_values))
         verdict.note = "every seed diverged: nothing to test"
-    elif not len(new_values):
-        verdict.note = "every seed diverged, as in the baseline"
-    else:
+    elif len(new_values):
         verdict.note = "every seed of the baseline diverged: nothing to test"
+    else:
+        verdict.note = "every seed diverged, as in the baseline"
 
 
 def _separate(

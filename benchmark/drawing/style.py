@@ -201,10 +201,11 @@ def excess(values: pd.Series, column: str) -> pd.Series:
     In powers of ten of their ratio for a distance whose values are all positive. Else as a share of
     the largest difference, or of LEAST_RANGE bands of the regression check where that is more."""
     row = metric(column)
-    finite = values.astype(float).where(np.isfinite(values.astype(float)))
+    numbers = values.astype(float)
+    finite = numbers.where(np.isfinite(numbers))
     if row.primary and finite.min() > 0:
-        ratio = finite / finite.min()
-        return ratio.map(np.log10)
+        logs = finite.transform(np.log10)
+        return logs - logs.min()
     worse = sign(column) * finite
     worse = worse - worse.min()
     return worse / max(worse.max(), LEAST_RANGE * row.absolute)

@@ -3,10 +3,9 @@
 A variant is what is compared. A run that diverged is ±inf, the worst value; NaN is a hole, a run
 that is missing.
 
-Sources: Mann & Whitney 1947 and Holm 1979 for the tests; Agarwal et al. 2021 (rliable) for the
+Sources: Holm 1979 for the correction; Agarwal et al. 2021 (rliable) for the
 probability of improvement."""
 
-import functools
 import itertools
 import math
 from bisect import bisect_left
@@ -15,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from benchmark.stats.bootstrap import (
     MIN_SEEDS,
@@ -24,10 +22,7 @@ from benchmark.stats.bootstrap import (
     iqm,
     probability_of_improvement,
 )
-
-# Additions up to which a p is exact: 70 seeds against 70, or 5 against 300. The counts of the ways
-# stay far below the largest float, and the normal law is close beyond.
-MAX_ADDITIONS = 10**8
+from benchmark.stats.mann_whitney import p_different, p_larger
 
 Seeds = Mapping[Hashable, float]  # the value of each seed
 
@@ -91,56 +86,6 @@ def holm(p: ArrayLike) -> Array:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return adjusted
-
-
-def p_larger(x: ArrayLike, y: ArrayLike) -> float:
-    """The one-sided Mann–Whitney p that x (n,) is not larger than y (m,), with ties.
-
-    Up to MAX_ADDITIONS it is exact: the share of all ways to draw n of the pooled mid-ranks whose
-    sum is at least the sum of x's. (SciPy's exact p ignores ties, and is NaN for hundreds of
-    values.) Beyond, it is the normal law with the variance of the tied ranks and with the
-    correction for continuity. Raises ValueError where a side has no value, and for NaN."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if not len(x) or not len(y) or np.isnan([*x, *y]).any():
-        raise ValueError("p_larger: each side needs a value, and none may be NaN")
-    if len(y) < len(x):
-        # the same p, by the smaller side
-        x, y = -y, -x
-    ranks = stats.rankdata([*x, *y])
-    # twice a mid-rank is a whole number
-    whole = (2 * ranks if (ranks % 1).any() else ranks).astype(int)
-    if len(x) * len(ranks) * whole.sum() > MAX_ADDITIONS:
-        return _p_normal(ranks, len(x))
-    at_least = _at_least(tuple(np.sort(whole).tolist()), len(x))
-    return float(at_least[whole[: len(x)].sum()])
-
-
-@functools.lru_cache(maxsize=64)
-def _at_least(ranks: tuple[int, ...], n: int) -> Array:
-    """The share of all ways to draw n of these ranks whose sum is at least s, for every s."""
-    # ways[number of ranks drawn, their sum]
-    ways = np.zeros((n + 1, sum(ranks) + 1))
-    ways[0, 0] = 1
-    for rank in ranks:
-        ways[1:, rank:] += ways[:-1, :-rank]
-    at_least = np.cumsum(ways[-1, ::-1])[::-1]
-    return at_least / at_least[0]
-
-
-def _p_normal(ranks: Array, n: int) -> float:
-    """P(sum of n drawn ranks ≥ the sum of the first n ranks), by the normal law."""
-    total = len(ranks)
-    excess = ranks[:n].sum() - n * ranks.mean() - 0.5
-    variance = n * (total - n) / (total * (total - 1)) * ((ranks - ranks.mean()) ** 2).sum()
-    if variance == 0:
-        # all values are equal
-        return 1.0
-    return float(stats.norm.sf(excess / math.sqrt(variance)))
-
-
-def p_different(x: ArrayLike, y: ArrayLike) -> float:
-    """The two-sided Mann–Whitney p: twice the smaller of the two of `p_larger`, at most 1."""
-    return min(1.0, 2 * p_larger(x, y), 2 * p_larger(y, x))
 
 
 def shift_bound(x: ArrayLike, y: ArrayLike, level: float) -> float:

@@ -9,7 +9,8 @@ import numpy as np
 from scipy import special
 
 from benchmark.stats.bootstrap import MIN_SEEDS
-from benchmark.stats.comparisons import lowest_p, p_larger
+from benchmark.stats.comparisons import lowest_p
+from benchmark.stats.mann_whitney import p_larger
 
 SIMULATIONS = 20_000
 # seeds a side; the normal law is close beyond

@@ -12,11 +12,10 @@ from benchmark.stats.comparisons import (
     family,
     holm,
     lowest_p,
-    p_different,
-    p_larger,
     rank_stability,
     shift_bound,
 )
+from benchmark.stats.mann_whitney import p_different, p_larger
 
 
 @pytest.fixture
