@@ -26,6 +26,7 @@ from variants import load
 from variants.datasets import Split, _decoded, download, no_downloads
 from variants.datasets._idx import load_idx_pair
 from variants.datasets._images import read_images
+from variants.datasets._pixels import Pixels
 
 
 @pytest.fixture(autouse=True)
@@ -508,9 +509,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     calls: list[bytes] = []
     decode = _decoded.decode
 
-    def counted(content: bytes, size: int) -> np.ndarray:
+    def counted(content: bytes, *how: Any) -> Pixels:
         calls.append(content)
-        return decode(content, size)
+        return decode(content, *how)
 
     monkeypatch.setattr(_decoded, "decode", counted)
     return calls
@@ -660,12 +661,12 @@ def test_two_processes_at_once_do_each_other_no_harm(
     write_tree(tmp_path / "images", noise())
     decode, others = _decoded.decode, []
 
-    def interrupted(content: bytes, size: int) -> np.ndarray:
+    def interrupted(content: bytes, *how: Any) -> Pixels:
         monkeypatch.setattr(_decoded, "decode", decode)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "getpid", lambda: -1)
             others.append(read_images(tmp_path / "images", 16))
-        return decode(content, size)
+        return decode(content, *how)
 
     monkeypatch.setattr(_decoded, "decode", interrupted)
     monkeypatch.setattr(_decoded, "TASK", 100)
@@ -759,7 +760,7 @@ def test_a_damaged_zip_that_is_repaired_is_sound(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_no_corrupt_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(content: bytes, size: int) -> np.ndarray:
+    def fail(content: bytes, *how: Any) -> Pixels:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(_decoded, "decode", fail)
@@ -995,7 +996,7 @@ def test_the_digits_classifier_tells_the_modes_of_stacks(
 def test_sixteen_bits_of_grey_keep_their_level() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.full((8, 8), 30_000, np.uint16)).save(buffer, "PNG")
-    assert (_decoded.decode(buffer.getvalue(), 8) == 30_000 >> 8).all()
+    assert (_decoded.decode(buffer.getvalue(), 8).rgb == 30_000 >> 8).all()
 
 
 def test_linked_folders_are_read_as_folders(tmp_path: Path) -> None:
