@@ -102,7 +102,7 @@ def measure_again(
     if todo:
         note(f"measuring {len(todo)} cells …")
         with alone(results):
-            prepare(results, matrix, [*todo.values()], device)
+            prepare(results, matrix, [*todo.values()], device, note=note)
     for key, cell in todo.items():
         try:
             _measure(results.cell(key), cell, device, done)

@@ -39,7 +39,7 @@ class Modes:
 class Split:
     """Samples (n, *shape) and, where there are any, their class labels (n,) and the names of the
     classes. `corrupt` names the images that could not be read and were left out, `left_out` every
-    other file that was, with the reason; `remarks` say in sentences what was done to the samples."""
+    other file that was, with the reason. `remarks` say what was done to the samples."""
 
     samples: Tensor
     labels: Tensor | None = None

@@ -1,22 +1,14 @@
 """Which images of a folder or a zip are for training and which are held out, by the names of their
 folders, and which class each image is of."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from variants.datasets._listing import Listing, list_files, printable
+from variants.datasets._split_names import is_exact, is_zip, kind_of
 
-# How folders and zips of a split are called, in any case and with any separators
-WORDS = {
-    "train": ("train", "training", "trainset", "trainval"),
-    "test": ("test", "testing", "testset"),
-    "val": ("val", "valid", "validation", "valset", "dev", "eval", "holdout", "heldout"),
-}
-KINDS = {word: kind for kind, words in WORDS.items() for word in words}
-NO_MEANING = ("set", "data", "dataset", "images", "imgs", "split", "samples")
 ZIP = "of format .zip"
 SHOWN = 3  # names that a message lists
 
@@ -210,7 +202,7 @@ def _parents(listing: Listing) -> dict[str, set[str]]:
             parents.setdefault(parent, set()).add(name)
     for path in {_folder(name) for name in listing.left_out}:
         for parent, name in _steps(path):
-            if parent in parents and _kind(name)[0]:
+            if parent in parents and kind_of(name)[0]:
                 parents[parent].add(name)
     return parents
 
@@ -227,7 +219,7 @@ def _kinds(path: Path, children: set[str], held: Sequence[str]) -> dict[str, str
     otherwise. `train_images` and `test_images` belong together, `train` and `exam_test` do not."""
     groups: dict[str, dict[str, list[str]]] = {}
     for child in sorted(children):
-        kind, rest = _kind(child)
+        kind, rest = kind_of(child)
         if kind == "train" or kind in held:
             groups.setdefault(rest, {}).setdefault(kind, []).append(child)
     pairs = {}
@@ -246,8 +238,8 @@ def _kinds(path: Path, children: set[str], held: Sequence[str]) -> dict[str, str
 def _only(path: Path, names: list[str]) -> str:
     """The one folder or zip of a split: a folder before a zip, which it may be unpacked from, and a
     name that is the split's before one that contains it."""
-    folders = [name for name in names if not _is_zip(name)]
-    exact = [name for name in names if _is_zip(name) and _stem(name).lower() in KINDS]
+    folders = [name for name in names if not is_zip(name)]
+    exact = [name for name in names if is_zip(name) and is_exact(name)]
     candidates = folders or exact or names
     if len(candidates) > 1:
         what = "folders" if folders else "zips"
@@ -255,42 +247,16 @@ def _only(path: Path, names: list[str]) -> str:
     return candidates[0]
 
 
-def _kind(name: str) -> tuple[str, str]:
-    """The kind of split that a name says, `""` for none, and the rest of the name: `Training_set`
-    → train and "", `seg_test` → test and "seg". The rest of a zip's name does not matter: no class
-    is a zip. `my-train.zip` is for training, `restrain.zip` and `train_labels.zip` are not."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", _stem(name))
-    lower = [word.lower() for word in words]
-    meant = [word for word in lower if word not in NO_MEANING]
-    if "".join(meant) in KINDS:
-        return KINDS["".join(meant)], ""
-    if _is_zip(name):
-        *_, last = ["", *(word for word in meant if word.isalpha())]
-        return KINDS.get(last, ""), ""
-    kinds = [word for word in meant if word in KINDS]
-    if len(kinds) != 1:
-        return "", ""
-    return KINDS[kinds[0]], " ".join(word for word in lower if word != kinds[0])
-
-
 def _check_not_alone(path: Path, parents: dict[str, set[str]]) -> None:
     """Raise ValueError for a folder that holds only one split. A zip may: there is no other way to
     name what is in it."""
     children = parents.get("", set())
-    kinds = [_kind(child) for child in children]
+    kinds = [kind_of(child) for child in children]
     if path.is_dir() and children and all(kind and not rest for kind, rest in kinds):
         raise ValueError(
             f"{path} has {_listed(sorted(children))} but not its counterpart: both splits are "
             "needed"
         )
-
-
-def _is_zip(name: str) -> bool:
-    return name.lower().endswith(".zip")
-
-
-def _stem(name: str) -> str:
-    return name[:-4] if _is_zip(name) else name
 
 
 def _folder(image: str) -> str:
