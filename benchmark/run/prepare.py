@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 import variants
 from benchmark.errors import UserError
 from benchmark.machine.memory import out_of_memory
-from benchmark.matrix.cell import Cell, digest
-from benchmark.matrix.options import Matrix
+from benchmark.matrix.cell import Cell, Choice, digest
+from benchmark.matrix.expand import expand
+from benchmark.matrix.options import Matrix, validated
 from benchmark.measure.dataset_facts import dataset_facts
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
@@ -99,7 +100,7 @@ def _changed_data(
 ) -> dict[str, str]:
     """Dataset -> a sentence, for the datasets whose samples are not those that finished cells were
     trained on. Data that is not on this machine is not compared."""
-    protocols = results.protocols
+    protocols, datasets = results.protocols, datasets_of(matrix)
     finished: dict[str, list[Entry]] = {}
     for entry in matrix.cells:
         if entry.key in trained or entry.dataset not in protocols:
@@ -108,25 +109,39 @@ def _changed_data(
             finished.setdefault(entry.dataset, []).append(entry)
     sentences = {}
     for label, entries in finished.items():
-        before = protocols[label].dataset.content_hash
-        now = _present_content(entries[0])
-        if before and now and now != before:
-            count = plural(len(entries), "finished cell")
+        change = _change(datasets.get(label), protocols[label].dataset.content_hash)
+        if change:
+            cells = plural(len(entries), "finished cell")
             sentences[label] = (
-                f"data of {label}: its samples are not those that {count} were trained on "
-                f"(content {now}, then {before})"
+                f"data of {label}: it has changed since {cells} trained on it ({change})"
             )
     return sentences
 
 
-def _present_content(entry: Entry) -> str | None:
-    """The content hash of the data of a cell as it is now; None where it is not here."""
+def _change(choice: Choice | None, before: str | None) -> str | None:
+    """How a dataset differs from the one whose content hash is `before`; None where it does not, or
+    is not here."""
+    if choice is None or before is None:
+        return None
     try:
         with no_downloads():
-            train, held = load_dataset(entry.spec.cell().dataset).splits
-    except (OSError, KeyError, TypeError, ValueError):
+            train, held = load_dataset(choice).splits
+    except OSError:
         return None
-    return content_hash(train.samples, held.samples)
+    except ValueError as error:
+        return one_line(error)
+    now = content_hash(train.samples, held.samples)
+    return None if now == before else f"content {now}, before {before}"
+
+
+def datasets_of(matrix: MatrixFile) -> dict[str, Choice]:
+    """Label -> dataset, for the datasets of a matrix with their places on this machine, which a
+    spec does not have. Empty for the matrix of another version."""
+    try:
+        cells = expand(validated(Matrix, matrix.config, matrix.name))
+    except UserError:
+        return {}
+    return {cell.dataset.label: cell.dataset for cell in cells}
 
 
 def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:

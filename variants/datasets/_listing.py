@@ -164,11 +164,12 @@ class _Walk:
     def __init__(self, path: Path) -> None:
         self.listing = Listing(path)
         self.links: list[str] = []
-        self.linked: set[str] = set()
+        self.follows_links = False
         self.files: dict[FileId, str] = {}
         self.folders = {_id(path.stat())}
         self.above = {_id(folder.stat()) for folder in path.resolve().parents}
         self._walk("")
+        self.follows_links = True
         # grows while it is read: links lie in linked folders too
         for name in self.links:
             self._follow(name)
@@ -201,7 +202,6 @@ class _Walk:
         except OSError:
             self.listing.left_out[name] = "a link that leads nowhere"
             return
-        self.linked.add(name)
         if stat.S_ISDIR(state.st_mode):
             if _id(state) in self.above:
                 self.listing.left_out[f"{name}/"] = "a link to a folder that holds this one"
@@ -230,7 +230,7 @@ class _Walk:
             return
         first = self.files.setdefault(_id(state), name)
         # some network file systems give the same number to several files
-        if first != name and (state.st_nlink > 1 or name in self.linked):
+        if first != name and (state.st_nlink > 1 or self.follows_links):
             self.listing.first_names[name] = first
 
 

@@ -166,7 +166,11 @@ def _part_of_split(
         part = whole(listing.path / places[0])
         part.name = name
         return part
-    part = _part(listing, name, images, {})
+    inside = {}
+    for file, reason in left_out.items():
+        if any(file.startswith(f"{place}/") for place in places):
+            inside[file] = reason
+    part = _part(listing, name, images, inside)
     for i, image in enumerate(part.images):
         place = next(place for place in places if image.startswith(f"{place}/"))
         part.folders[i] = _without(part.folders[i], place)
