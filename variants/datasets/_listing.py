@@ -170,9 +170,12 @@ class _Walk:
         self.above = {_id(folder.stat()) for folder in path.resolve().parents}
         self._walk("")
         self.follows_links = True
-        # grows while it is read: links lie in linked folders too
-        for name in self.links:
-            self._follow(name)
+        # links lie in linked folders too
+        while self.links:
+            names, self.links = sorted(self.links), []
+            folders = [name for name in names if self._is_folder(name)]
+            for name in folders:
+                self._walk(f"{name}/")
         self.listing.images.sort()
 
     def _walk(self, inside: str) -> None:
@@ -194,23 +197,23 @@ class _Walk:
                 else:
                     self.listing.left_out[name] = "no regular file"
 
-    def _follow(self, name: str) -> None:
-        """A link to a file or a folder."""
+    def _is_folder(self, name: str) -> bool:
+        """Whether a link leads to a folder that is to be read. A link to a file is read here."""
         try:
             state = (self.listing.path / name).stat()
         # nothing is there, or the link leads to itself
         except OSError:
             self.listing.left_out[name] = "a link that leads nowhere"
-            return
+            return False
         if stat.S_ISDIR(state.st_mode):
-            if _id(state) in self.above:
-                self.listing.left_out[f"{name}/"] = "a link to a folder that holds this one"
-            elif self._is_new_folder(name, state):
-                self._walk(f"{name}/")
+            if _id(state) not in self.above:
+                return self._is_new_folder(name, state)
+            self.listing.left_out[f"{name}/"] = "a link to a folder that holds this one"
         elif stat.S_ISREG(state.st_mode):
             self._add(name, state)
         else:
             self.listing.left_out[name] = "no regular file"
+        return False
 
     def _is_new_folder(self, name: str, state: os.stat_result) -> bool:
         last = name.rpartition("/")[2]
