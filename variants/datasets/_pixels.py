@@ -1,7 +1,10 @@
 """One image file as pixels of 8 bits."""
 
 import io
-from contextlib import nullcontext
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from threading import Lock
 from typing import NamedTuple
@@ -17,6 +20,7 @@ MAX_PIXELS = 10**8
 # Images of more pixels are decoded one at a time, so that memory stays bounded
 MANY_PIXELS = 2**24
 _large = Lock()
+_standard_error = Lock()
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -93,7 +97,8 @@ def _decode(content: bytes, image: Image.Image, size: int, scale: tuple[float, f
     values = None
     low_bytes = _low_bytes(content, image)
     stated = _orientation(image)
-    image.load()
+    with _no_words_of_libtiff(image):
+        image.load()
     # a TIFF is upright when it is loaded, and states it
     orientation = _orientation(image)
     upright = image
@@ -113,6 +118,26 @@ def _decode(content: bytes, image: Image.Image, size: int, scale: tuple[float, f
         traits.append(TRANSPARENT)
     rgb = _resized(_on_white(upright), size)
     return Pixels(np.asarray(rgb).transpose(2, 0, 1), tuple(traits), values)
+
+
+@contextmanager
+def _no_words_of_libtiff(image: Image.Image) -> Iterator[None]:
+    """libtiff writes what it finds in a damaged file to file descriptor 2 itself: within the block,
+    nothing is written there."""
+    # without a standard error the descriptor may be that of any file
+    if image.format != "TIFF" or sys.__stderr__ is None:
+        yield
+        return
+    with _standard_error:
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(nowhere)
+            os.close(kept)
 
 
 def _check_size(width: int, height: int) -> None:
