@@ -18,6 +18,14 @@ def headline(facts: DatasetFacts) -> str:
     return f"{', '.join(parts)}; {facts.split}"
 
 
+def corrupt(facts: DatasetFacts) -> list[str]:
+    """The images that could not be read; a run says it when it reads them."""
+    if not facts.corrupt.n:
+        return []
+    count = plural(facts.corrupt.n, "corrupt image")
+    return [f"{count} left out: {_few(facts.corrupt.names, facts.corrupt.n)}"]
+
+
 def remarks(facts: DatasetFacts) -> list[str]:
     """What else a reader has to know: samples that occur twice or in both splits, files that were
     left out, and what was done to the samples."""
@@ -31,11 +39,6 @@ def remarks(facts: DatasetFacts) -> list[str]:
     if facts.repeats:
         lines.append(
             f"{facts.repeats:,} of {facts.n_train or 0:,} training {noun}s equal an earlier one"
-        )
-    if facts.corrupt.n:
-        lines.append(
-            f"{plural(facts.corrupt.n, 'image')} cannot be read and are left out: "
-            f"{_few(facts.corrupt.names, facts.corrupt.n)}"
         )
     if facts.left_out.n:
         reasons = [f"{n:,} {reason}" for reason, n in facts.left_out.reasons.items()]

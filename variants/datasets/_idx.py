@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ def _read_idx(folder: Path, stem: str) -> Tensor:
         raise ValueError(f"{path} is truncated or corrupt: {error}") from error
 
 
-def _parse_idx(file: IO[bytes], path: Path, dimensions: int) -> Tensor:
+def _parse_idx(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> Tensor:
     """The content of an IDX file; no more of it is read than its header states."""
     head = file.read(4)
     if head != bytes([0, 0, 8, dimensions]):

@@ -116,8 +116,9 @@ def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     check_size(entry.file_size)
     # the unpackers of other methods cannot be told where to stop
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        method = zipfile.compressor_names.get(entry.compress_type, entry.compress_type)
-        raise ValueError(f"compression method {method}: only stored and deflated files are read")
+        raise ValueError(
+            f"compression method {entry.compress_type}: only stored and deflated files are read"
+        )
     with archive.open(entry) as file:
         return file.read(entry.file_size + 1)
 

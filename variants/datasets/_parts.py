@@ -129,9 +129,8 @@ def _layout(listing: Listing, split: dict[str, dict[str, str]], held: Sequence[s
                 f"{listing.path}: {printable(image)} lies beside {printable(next(iter(in_part)))}, "
                 "which is a split: put it into a split, or elsewhere"
             )
-        kind = in_part.get(f"{parent}{child}")
-        if kind:
-            images[kind].append(image)
+        if f"{parent}{child}" in in_part:
+            images[in_part[f"{parent}{child}"]].append(image)
         elif image == f"{parent}{child}":
             unused[parent or "./"] += 1
         else:
@@ -201,7 +200,7 @@ def _parents(listing: Listing) -> dict[str, set[str]]:
     # a zip in a zip is not read
     if listing.path.is_dir():
         zips = [name for name, reason in listing.left_out.items() if reason == ZIP]
-    for path in (*folders, *zips):
+    for path in sorted((*folders, *zips)):
         for parent, name in _steps(path):
             parents.setdefault(parent, set()).add(name)
     for path in {_folder(name) for name in listing.left_out}:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -162,7 +162,7 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _low_bytes(content: bytes, image: Image.Image) -> np.ndarray | None:
+def _low_bytes(content: bytes, image: Any) -> np.ndarray | None:
     """The low bytes (H, W, 3) of a PNG of 16 bits per colour, which Pillow reads the high bytes
     of; None for any other image."""
     order = OTHER_ORDER.get(str(image.tile[0].args)) if image.tile else None
@@ -189,6 +189,7 @@ def _to_8_bits(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
     """Values as uint8: `scale` is what is shown as 0 and as 255."""
     low, high = scale
     num_bits = int(high).bit_length()
+    levels: np.ndarray
     if values.dtype.kind in "iu" and num_bits >= 8 and scale == (0, 2**num_bits - 1):
         levels = values.astype(np.int64) >> (num_bits - 8)
     else:
@@ -209,8 +210,8 @@ def _alpha_of(image: Image.Image) -> Image.Image | None:
 
 def _has_alpha(image: Image.Image) -> bool:
     if image.mode in ALPHA_MODES or "transparency" in image.info:
-        least, _ = image.convert("RGBA").getchannel("A").getextrema()
-        return bool(least < 255)
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+        return bool((alpha < 255).any())
     return False
 
 

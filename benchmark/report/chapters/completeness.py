@@ -116,7 +116,7 @@ def data(tables: Tables) -> list[Item]:
     for dataset, protocol in tables.protocols.items():
         facts = protocol.dataset
         if facts.leaks is not None:
-            lines = [data_lines.headline(facts), *data_lines.remarks(facts)]
-            sentences = [f"{line}." for line in lines]
+            remarks = [*data_lines.corrupt(facts), *data_lines.remarks(facts)]
+            sentences = [f"{line}." for line in (data_lines.headline(facts), *remarks)]
             items.append(Item(f"data of {dataset}", sentences, {"dataset": [dataset]}))
     return items
