@@ -2,6 +2,7 @@
 protocols.json."""
 
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 import variants
 from benchmark.errors import UserError
@@ -12,10 +13,13 @@ from benchmark.matrix.options import Matrix, validated
 from benchmark.measure.dataset_facts import dataset_facts
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
+from benchmark.run.options import RunOptions
 from benchmark.store import data_lines
 from benchmark.store.code import measuring_code
 from benchmark.store.layout import ResultSet
+from benchmark.store.origin import stored_path
 from benchmark.store.schema import (
+    Command,
     DatasetFacts,
     Entry,
     ExtractorFacts,
@@ -27,8 +31,17 @@ from benchmark.text import one_line, plural
 from benchmark.train.build import load_dataset
 from variants.datasets import no_downloads
 
+# fields of RunOptions that numbers depend on and that no other record of the matrix holds
+COMMAND_OPTIONS = ("execution", "stack", "precision", "device", "threads")
 
-def matrix_file(name: str, description: str, matrix: Matrix, cells: Sequence[Cell]) -> MatrixFile:
+
+def matrix_file(
+    name: str,
+    description: str,
+    matrix: Matrix,
+    cells: Sequence[Cell],
+    command: Command | None = None,
+) -> MatrixFile:
     """The record of a matrix with all its cells."""
     config = matrix.plain()
     return MatrixFile(
@@ -38,7 +51,20 @@ def matrix_file(name: str, description: str, matrix: Matrix, cells: Sequence[Cel
         config=config,
         reference=matrix.reference,
         targets=matrix.targets,
+        command=command,
         cells=[_entry(cell) for cell in cells],
+    )
+
+
+def command_of(results: ResultSet, file: Path | None, options: RunOptions) -> Command:
+    """What a run was asked for. file: of a matrix that does not ship with the suite."""
+    default = RunOptions()
+    given = {name: str(getattr(options, name)) for name in COMMAND_OPTIONS}
+    return Command(
+        file=None if file is None else stored_path(file, results.path),
+        overrides=list(options.overrides),
+        variants=[stored_path(folder, results.path) for folder in variants.folders()],
+        options={k: value for k, value in given.items() if value != str(getattr(default, k))},
     )
 
 
@@ -60,7 +86,6 @@ def prepare(
     matrix: MatrixFile,
     cells: Sequence[Cell],
     device: str,
-    *,
     trained: Collection[str] = (),
     note: Callable[[str], object] = print,
 ) -> None:
