@@ -15,7 +15,7 @@ from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
 from benchmark.run.options import RunOptions
 from benchmark.store import data_lines
-from benchmark.store.code import measuring_code
+from benchmark.store.code import CodeHashes, measuring_code
 from benchmark.store.layout import ResultSet
 from benchmark.store.origin import stored_path
 from benchmark.store.schema import (
@@ -126,11 +126,14 @@ def _changed_data(
     """Dataset -> a sentence, for the datasets whose samples are not those that finished cells were
     trained on. Data that is not on this machine is not compared."""
     protocols, datasets = results.protocols, datasets_of(matrix)
+    hashes = CodeHashes()
     finished: dict[str, list[Entry]] = {}
     for entry in matrix.cells:
         if entry.key in trained or entry.dataset not in protocols:
             continue
-        if results.cell(entry.key).status.status.is_finished:
+        status = results.cell(entry.key).status
+        # cells of other code are stale: no table puts them beside others
+        if status.status.is_finished and status.code == hashes.training(entry.spec):
             finished.setdefault(entry.dataset, []).append(entry)
     sentences = {}
     for label, entries in finished.items():

@@ -209,6 +209,8 @@ def test_fewer_training_images_leave_the_rest_as_it_is(name: str, tmp_path: Path
     assert torch.equal(fewer.holdout(), whole.holdout())
     assert len(fewer.classified()[0].samples) == 6, "a classifier is trained on all"
     assert "the first 2" in fewer.split
+    with pytest.raises(ValueError, match="n_train is 7, and there are 6 images"):
+        dataset(name, root=str(tmp_path), n_train=7).train()
     with pytest.raises(ValueError, match="n_train must not be negative, not -1"):
         dataset(name, n_train=-1)
 
@@ -230,6 +232,8 @@ DAMAGES: dict[
         idx(np.zeros(5, np.uint8)),
         "train has 6 images but another number",
     ),
+    "eleventh class": ("train-labels-idx1", idx(np.full(6, 10, np.uint8)), "train has label 10"),
+    "huge": ("train-images-idx3", IMAGES[:4] + b"\xff" * 12 + IMAGES[16:], "are read at most"),
     "other size": ("t10k-images-idx3", idx(np.zeros((4, 14, 14), np.uint8)), "(4, 14, 14)"),
 }
 
@@ -244,6 +248,14 @@ def test_damaged_idx_files_are_named(damage: str, tmp_path: Path) -> None:
         dataset("mnist", root=str(tmp_path)).train()
     assert str(tmp_path) in str(caught.value)
     assert part.split("-")[0] in str(caught.value)
+
+
+def test_a_pipe_for_an_idx_file_does_not_hang(tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    os.mkfifo(tmp_path / "t10k-labels-idx1-ubyte")
+    with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is no regular file"):
+        dataset("mnist", root=str(tmp_path)).train()
 
 
 @pytest.mark.parametrize(
