@@ -1,11 +1,11 @@
 """One run of a matrix: plan, prepare, drive, and what came of it."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from benchmark.errors import UserError
 from benchmark.matrix.expand import expand
@@ -19,6 +19,7 @@ from benchmark.run.ownership import restart
 from benchmark.run.plan import check_size, estimate, pending
 from benchmark.run.prepare import command_of, matrix_file, prepare
 from benchmark.run.queue import learned
+from benchmark.run.reporter import Reporter, Silent, Summary
 from benchmark.run.stacking import Stacks
 from benchmark.store.code import CodeHashes
 from benchmark.store.files import check_writable
@@ -26,73 +27,8 @@ from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
 from benchmark.store.origin import check_same
 from benchmark.store.schema import MatrixFile, RunStatus
-from benchmark.text import counted
 
 RESULTS = Path("results/runs")
-
-
-class Reporter(Protocol):
-    """Receives the progress of a run: the command line prints it."""
-
-    def note(self, text: str) -> None:
-        """A remark in one line."""
-
-    def begin(self, num_cells: int, num_workers: int) -> None:
-        """The first cell is about to start."""
-
-    def news(self, news: CellNews) -> None:
-        """Something happened to a cell."""
-
-    def end(self) -> None:
-        """No cell runs any more."""
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def note(self, text: str) -> None: ...
-
-    def begin(self, num_cells: int, num_workers: int) -> None: ...
-
-    def news(self, news: CellNews) -> None: ...
-
-    def end(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of a run."""
-
-    name: str
-    """Name of the matrix."""
-
-    folder: Path
-    """Folder of the result set."""
-
-    statuses: dict[str, RunStatus] = field(default_factory=dict)
-    """Status of every cell that was asked for, by key."""
-
-    interrupted: bool = False
-    """Whether a signal ended the run."""
-
-    @property
-    def counts(self) -> Counter[str]:
-        """Number of cells by status."""
-        return Counter(str(status) for status in self.statuses.values())
-
-    @property
-    def line(self) -> str:
-        """`quick: 68 done, 2 diverged`."""
-        return f"{self.name}: {counted(self.counts)}"
-
-    @property
-    def num_finished(self) -> int:
-        return sum(status.is_finished for status in self.statuses.values())
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every cell is finished."""
-        return self.num_finished == len(self.statuses)
 
 
 def run_matrix(

@@ -15,7 +15,8 @@ from benchmark.run.engines import local
 from benchmark.run.events import CellNews, Task
 from benchmark.run.events import Ended as CellEnded
 from benchmark.run.options import RunOptions
-from benchmark.run.session import Session, Silent, run_matrix
+from benchmark.run.reporter import Silent
+from benchmark.run.session import Session, run_matrix
 from benchmark.store.files import append_rows, read_json, write_json
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus
