@@ -17,7 +17,7 @@ from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, protocol_id
 from benchmark.run.cell.rows import eval_rows
 from benchmark.run.cell.samples import load_snapshot
-from benchmark.run.prepare import prepare
+from benchmark.run.prepare import datasets_of, prepare
 from benchmark.store.clocks import timestamp
 from benchmark.store.code import CodeHashes, measuring_code
 from benchmark.store.files import SCHEMA, append_rows, read_rows, validating, write_bytes
@@ -84,6 +84,7 @@ def measure_again(
     with validating(results.matrix_file):
         evaluation = Evaluation.model_validate(matrix.config.get("evaluation", {}))
     todo: dict[str, Cell] = {}
+    datasets = datasets_of(matrix)
     for entry in matrix.selected(only):
         files = results.cell(entry.key)
         status = files.status
@@ -93,7 +94,9 @@ def measure_again(
             reason, cell = _cell_to_measure(evaluation, files, hashes)
             if cell is None:
                 done.impossible.setdefault(reason, []).append(entry.key)
-            elif force or _is_outdated(cell, entry, files, hashes, device):
+                continue
+            cell = replace(cell, dataset=datasets.get(entry.dataset, cell.dataset))
+            if force or _is_outdated(cell, entry, files, hashes, device):
                 todo[entry.key] = cell
             else:
                 done.current += 1
@@ -102,7 +105,7 @@ def measure_again(
     if todo:
         note(f"measuring {len(todo)} cells …")
         with alone(results):
-            prepare(results, matrix, [*todo.values()], device)
+            prepare(results, matrix, [*todo.values()], device, note=note)
     for key, cell in todo.items():
         try:
             _measure(results.cell(key), cell, device, done)

@@ -1,24 +1,25 @@
 """What a run needs before its first cell: data, instruments, noise floors, matrix.json,
 protocols.json."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import variants
 from benchmark.errors import UserError
 from benchmark.machine.memory import out_of_memory
-from benchmark.matrix.cell import Cell, digest
-from benchmark.matrix.options import Matrix
+from benchmark.matrix.cell import Cell, Choice, digest
+from benchmark.matrix.expand import expand
+from benchmark.matrix.options import Matrix, validated
+from benchmark.measure.dataset_facts import dataset_facts
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
 from benchmark.run.options import RunOptions
-from benchmark.store.code import measuring_code
+from benchmark.store import data_lines
+from benchmark.store.code import CodeHashes, measuring_code
 from benchmark.store.layout import ResultSet
 from benchmark.store.origin import stored_path
 from benchmark.store.schema import (
     Command,
-    CorruptImages,
     DatasetFacts,
     Entry,
     ExtractorFacts,
@@ -26,12 +27,12 @@ from benchmark.store.schema import (
     Protocol,
     Spec,
 )
-from benchmark.text import one_line
+from benchmark.text import one_line, plural
 from benchmark.train.build import load_dataset
+from variants.datasets import no_downloads
 
 # fields of RunOptions that numbers depend on and that no other record of the matrix holds
 COMMAND_OPTIONS = ("execution", "stack", "precision", "device", "threads")
-NAMED_CORRUPT = 20  # corrupt images that are named
 
 
 def matrix_file(
@@ -80,14 +81,29 @@ def _entry(cell: Cell) -> Entry:
     )
 
 
-def prepare(results: ResultSet, matrix: MatrixFile, cells: Sequence[Cell], device: str) -> None:
+def prepare(
+    results: ResultSet,
+    matrix: MatrixFile,
+    cells: Sequence[Cell],
+    device: str,
+    trained: Collection[str] = (),
+    note: Callable[[str], object] = print,
+) -> None:
     """Load the datasets of cells, open their instruments (this trains a classifier if one is asked
-    for), measure their noise floors, and write matrix.json and protocols.json. Raises UserError for
-    data that cannot be read."""
+    for), measure their noise floors, and write matrix.json and protocols.json.
+
+    trained: the keys of the cells that train from now on; all other finished cells stay as they
+    are. Raises UserError for data that cannot be read, and where it is not what these were trained
+    on; where none of `cells` needs that data, this is noted."""
     protocols = results.protocols
     one_per_dataset = {cell.dataset.label: cell for cell in cells}
+    for label, sentence in _changed_data(results, matrix, trained).items():
+        if label in one_per_dataset:
+            raise UserError(f"{sentence}; run with --force, or into another --results folder")
+        note(f"{sentence}: they are kept; --force runs them again")
     for label, cell in one_per_dataset.items():
         protocols[label] = _protocol(cell, protocols.get(label), device)
+        _say(label, protocols[label].dataset, note)
     try:
         results.write_matrix(matrix)
         results.write_protocols(protocols)
@@ -97,14 +113,74 @@ def prepare(results: ResultSet, matrix: MatrixFile, cells: Sequence[Cell], devic
         ) from error
 
 
+def _say(label: str, facts: DatasetFacts, note: Callable[[str], object]) -> None:
+    if len(facts.shape) == 3:
+        note(f"data of {label}: {data_lines.headline(facts)}")
+    for remark in data_lines.remarks(facts):
+        note(f"data of {label}: {remark}")
+
+
+def _changed_data(
+    results: ResultSet, matrix: MatrixFile, trained: Collection[str]
+) -> dict[str, str]:
+    """Dataset -> a sentence, for the datasets whose samples are not those that finished cells were
+    trained on. Data that is not on this machine is not compared."""
+    protocols, datasets = results.protocols, datasets_of(matrix)
+    hashes = CodeHashes()
+    finished: dict[str, list[Entry]] = {}
+    for entry in matrix.cells:
+        if entry.key in trained or entry.dataset not in protocols:
+            continue
+        status = results.cell(entry.key).status
+        # cells of other code are stale: no table puts them beside others
+        if status.status.is_finished and status.code == hashes.training(entry.spec):
+            finished.setdefault(entry.dataset, []).append(entry)
+    sentences = {}
+    for label, entries in finished.items():
+        change = _change(datasets.get(label), protocols[label].dataset.content_hash)
+        if change:
+            cells = plural(len(entries), "finished cell")
+            sentences[label] = (
+                f"data of {label}: it has changed since {cells} trained on it ({change})"
+            )
+    return sentences
+
+
+def _change(choice: Choice | None, before: str | None) -> str | None:
+    """How a dataset differs from the one whose content hash is `before`; None where it does not, or
+    is not here."""
+    if choice is None or before is None:
+        return None
+    try:
+        with no_downloads():
+            train, held = load_dataset(choice).splits
+    except OSError:
+        return None
+    except ValueError as error:
+        return one_line(error)
+    now = content_hash(train.samples, held.samples)
+    return None if now == before else f"content {now}, before {before}"
+
+
+def datasets_of(matrix: MatrixFile) -> dict[str, Choice]:
+    """Label -> dataset, for the datasets of a matrix with their places on this machine, which a
+    spec does not have. Empty for the matrix of another version."""
+    try:
+        cells = expand(validated(Matrix, matrix.config, matrix.name))
+    except UserError:
+        return {}
+    return {cell.dataset.label: cell.dataset for cell in cells}
+
+
 def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
     """The protocol of a cell's dataset with its noise floor: the known one if it is the same."""
     try:
         dataset = load_dataset(cell.dataset)
+        facts = dataset_facts(dataset)
         instrument = open_instrument(cell.dataset, cell.evaluation, device)
         code = measuring_code(dataset.modality)
         if known and known.code == code and _is_current(known, instrument):
-            return known
+            return known.model_copy(update={"dataset": facts})
         floor = {column: value for column, (value, _) in instrument.floor().items()}
     except Exception as error:
         reason = out_of_memory(error, device)
@@ -114,7 +190,7 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
     return Protocol(
         protocol=protocol_id(instrument),
         parts=instrument.parts,
-        dataset=_dataset_facts(dataset),
+        dataset=facts,
         extractor=_extractor_facts(instrument),
         code=code,
         floor=floor,
@@ -124,22 +200,6 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
 def _is_current(known: Protocol, instrument: Instrument) -> bool:
     has_all_floors = set(instrument.columns.values()) <= known.floor.keys()
     return known.protocol == protocol_id(instrument) and has_all_floors
-
-
-def _dataset_facts(dataset: Any) -> DatasetFacts:
-    train, held = dataset.splits
-    corrupt = [*train.corrupt, *held.corrupt]
-    return DatasetFacts(
-        source=dataset.source,
-        licence=dataset.licence,
-        split=dataset.split,
-        note=dataset.note,
-        content_hash=content_hash(train.samples, held.samples),
-        n_train=len(train.samples),
-        n_holdout=len(held.samples),
-        shape=list(dataset.shape),
-        corrupt=CorruptImages(n=len(corrupt), names=corrupt[:NAMED_CORRUPT]),
-    )
 
 
 def _extractor_facts(instrument: Instrument) -> ExtractorFacts | None:

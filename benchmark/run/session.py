@@ -117,7 +117,7 @@ class Session:
             )
         with closing(self._pool()) as pool:
             reporter.note("preparing datasets, extractors and noise floors …")
-            self._prepare()
+            self._prepare(reporter)
             tasks = self.tasks(reporter)
             if self.options.force:
                 for task in tasks:
@@ -160,7 +160,7 @@ class Session:
         )
         return local.Pool(self.devices[: len(self.todo)], worker_options)
 
-    def _prepare(self) -> None:
+    def _prepare(self, reporter: Reporter) -> None:
         with alone(self.results):
             protocols = self.results.protocols
             needed = [
@@ -168,7 +168,9 @@ class Session:
                 for key, cell in self.cells.items()
                 if key in self.todo or cell.dataset.label not in protocols
             ]
-            prepare(self.results, self.matrix_file, needed, self.devices[0])
+            prepare(
+                self.results, self.matrix_file, needed, self.devices[0], self.todo, reporter.note
+            )
 
     def _drive(self, tasks: list[Task], pool: Pool, reporter: Reporter) -> Summary:
         ended: dict[str, RunStatus] = {}

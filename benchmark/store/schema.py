@@ -218,6 +218,19 @@ class CorruptImages(Record):
     """Names of the first 20."""
 
 
+class LeftOutFiles(Record):
+    """Files beside the images that are read."""
+
+    n: int = 0
+    """Number of files; a folder counts as one."""
+
+    names: list[str] = []
+    """Names of the first 20."""
+
+    reasons: dict[str, int] = {}
+    """Why a file is left out → number of files."""
+
+
 class DatasetFacts(Record):
     """The data of a dataset."""
 
@@ -245,8 +258,26 @@ class DatasetFacts(Record):
     shape: list[int] = []
     """Shape of one sample."""
 
+    n_classes: int | None = None
+    """Number of classes of images; none without labels."""
+
+    classes: list[str] = []
+    """Names of the classes, the first 1,000 of them."""
+
     corrupt: CorruptImages = CorruptImages()
     """Images that were left out."""
+
+    left_out: LeftOutFiles = LeftOutFiles()
+    """Other files in the folder or the zip that were left out."""
+
+    repeats: int | None = None
+    """Number of training samples that equal an earlier training sample."""
+
+    leaks: int | None = None
+    """Number of held-out samples that equal a training sample."""
+
+    remarks: list[str] = []
+    """What was done to the samples, such as turning images as their EXIF orientation says."""
 
 
 class ExtractorFacts(Record):

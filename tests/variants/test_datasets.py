@@ -26,6 +26,7 @@ from variants import load
 from variants.datasets import Split, _decoded, download, no_downloads
 from variants.datasets._idx import load_idx_pair
 from variants.datasets._images import read_images
+from variants.datasets._pixels import Pixels
 
 
 @pytest.fixture(autouse=True)
@@ -208,6 +209,8 @@ def test_fewer_training_images_leave_the_rest_as_it_is(name: str, tmp_path: Path
     assert torch.equal(fewer.holdout(), whole.holdout())
     assert len(fewer.classified()[0].samples) == 6, "a classifier is trained on all"
     assert "the first 2" in fewer.split
+    with pytest.raises(ValueError, match="n_train is 7, and there are 6 images"):
+        dataset(name, root=str(tmp_path), n_train=7).train()
     with pytest.raises(ValueError, match="n_train must not be negative, not -1"):
         dataset(name, n_train=-1)
 
@@ -229,6 +232,8 @@ DAMAGES: dict[
         idx(np.zeros(5, np.uint8)),
         "train has 6 images but another number",
     ),
+    "eleventh class": ("train-labels-idx1", idx(np.full(6, 10, np.uint8)), "train has label 10"),
+    "huge": ("train-images-idx3", IMAGES[:4] + b"\xff" * 12 + IMAGES[16:], "are read at most"),
     "other size": ("t10k-images-idx3", idx(np.zeros((4, 14, 14), np.uint8)), "(4, 14, 14)"),
 }
 
@@ -243,6 +248,14 @@ def test_damaged_idx_files_are_named(damage: str, tmp_path: Path) -> None:
         dataset("mnist", root=str(tmp_path)).train()
     assert str(tmp_path) in str(caught.value)
     assert part.split("-")[0] in str(caught.value)
+
+
+def test_a_pipe_for_an_idx_file_does_not_hang(tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    os.mkfifo(tmp_path / "t10k-labels-idx1-ubyte")
+    with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is no regular file"):
+        dataset("mnist", root=str(tmp_path)).train()
 
 
 @pytest.mark.parametrize(
@@ -508,9 +521,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     calls: list[bytes] = []
     decode = _decoded.decode
 
-    def counted(content: bytes, size: int) -> np.ndarray:
+    def counted(content: bytes, *how: Any) -> Pixels:
         calls.append(content)
-        return decode(content, size)
+        return decode(content, *how)
 
     monkeypatch.setattr(_decoded, "decode", counted)
     return calls
@@ -660,12 +673,12 @@ def test_two_processes_at_once_do_each_other_no_harm(
     write_tree(tmp_path / "images", noise())
     decode, others = _decoded.decode, []
 
-    def interrupted(content: bytes, size: int) -> np.ndarray:
+    def interrupted(content: bytes, *how: Any) -> Pixels:
         monkeypatch.setattr(_decoded, "decode", decode)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "getpid", lambda: -1)
             others.append(read_images(tmp_path / "images", 16))
-        return decode(content, size)
+        return decode(content, *how)
 
     monkeypatch.setattr(_decoded, "decode", interrupted)
     monkeypatch.setattr(_decoded, "TASK", 100)
@@ -759,7 +772,7 @@ def test_a_damaged_zip_that_is_repaired_is_sound(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_no_corrupt_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(content: bytes, size: int) -> np.ndarray:
+    def fail(content: bytes, *how: Any) -> Pixels:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(_decoded, "decode", fail)
@@ -995,7 +1008,7 @@ def test_the_digits_classifier_tells_the_modes_of_stacks(
 def test_sixteen_bits_of_grey_keep_their_level() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.full((8, 8), 30_000, np.uint16)).save(buffer, "PNG")
-    assert (_decoded.decode(buffer.getvalue(), 8) == 30_000 >> 8).all()
+    assert (_decoded.decode(buffer.getvalue(), 8).rgb == 30_000 >> 8).all()
 
 
 def test_linked_folders_are_read_as_folders(tmp_path: Path) -> None:

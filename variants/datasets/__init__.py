@@ -7,10 +7,10 @@ OSError for data that cannot be had.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -38,12 +38,15 @@ class Modes:
 @dataclass(frozen=True)
 class Split:
     """Samples (n, *shape) and, where there are any, their class labels (n,) and the names of the
-    classes. `corrupt` names the files that could not be read and were left out."""
+    classes. `corrupt` names the images that could not be read and were left out, `left_out` every
+    other file that was, with the reason. `remarks` say what was done to the samples."""
 
     samples: Tensor
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     corrupt: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

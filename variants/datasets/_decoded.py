@@ -2,11 +2,13 @@
 
 import errno
 import hashlib
-import io
 import json
+import logging
 import os
 import shutil
+import warnings
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,13 +18,15 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError, features
+from PIL import UnidentifiedImageError, features
 from PIL import __version__ as pillow
 from rich.console import Console
 from rich.progress import track
 
 from variants._files import whole_file
 from variants.datasets import cache_folder
+from variants.datasets._listing import read_file
+from variants.datasets._pixels import SIXTEEN_BITS, Pixels, Values, decode
 
 T = TypeVar("T")
 
@@ -32,11 +36,14 @@ TASK = 8  # images a thread takes at a time: of small ones it decodes thousands 
 # In every key. Another version of a decoder may round differently: with the versions in the key,
 # cached pixels are those that would be decoded now, on every machine with the same versions.
 RECIPE = [
-    "RGB, Lanczos on the shorter side, centre crop; 2",
+    "RGB, upright, on white, Lanczos on the shorter side, centre crop; 3",
     pillow,
     features.version("jpg"),
     features.version("webp"),
 ]
+
+# what Pillow remarks on a damaged image is said with the image's name
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass
@@ -52,45 +59,49 @@ class Source:
     state: list[int] | None = None
 
 
-def decoded(source: Source, size: int) -> tuple[torch.Tensor, dict[str, str]]:
-    """The pixels of the readable images (n, 3, size, size), mapped from the cache into memory (copy
-    on write), and {name: what is wrong} of the others. Two processes at once may both write: they
-    write the same. Raises OSError for files and folders that cannot be read or written."""
-    key = digest([RECIPE, size, source.content, digest(source.names)])
+@dataclass
+class Decoded:
+    """The images of a source."""
+
+    pixels: torch.Tensor  # of the readable ones, (n, 3, size, size), uint8
+    corrupt: dict[str, str]  # name -> what is wrong
+    traits: dict[str, int]  # what was done to the images -> to how many
+    values: Values | None  # of all images of more than 8 bits
+    scale: tuple[float, float]  # the values of these that are shown as 0 and as 255
+
+
+def decoded(sources: list[Source], size: int) -> list[Decoded]:
+    """The images of every source. Pixels are mapped from the cache into memory (copy on write).
+    Images of more than 8 bits share one scale, which all of them decide. Two processes at once may
+    both write: they write the same. Raises OSError for files and folders that cannot be read or
+    written."""
+    first = [_decoded(source, size, SIXTEEN_BITS) for source in sources]
+    values = [images.values for images in first if images.values is not None]
+    if not values:
+        return first
+    every = values[0]
+    for other in values[1:]:
+        every = every.joined(other)
+    if every.scale == SIXTEEN_BITS:
+        return first
+    return [_decoded(source, size, every.scale) for source in sources]
+
+
+def _decoded(source: Source, size: int, scale: tuple[float, float]) -> Decoded:
+    key = digest([RECIPE, size, scale, source.content, digest(source.names)])
     stem = cache_folder() / "images" / key
-    cached = _load(stem, source)
+    cached = _load(stem, source, scale)
     if cached is None:
-        _store(stem, source, size)
-        cached = _load(stem, source)
+        _store(stem, source, size, scale)
+        cached = _load(stem, source, scale)
     assert cached is not None, f"{stem} was removed while it was opened"
     return cached
 
 
-def decode(content: bytes, size: int) -> np.ndarray:
-    """An image file as uint8 RGB (3, size, size): the shorter side resized to `size` (Lanczos), the
-    centre cropped."""
-    with Image.open(io.BytesIO(content)) as opened:
-        if opened.mode.startswith("I"):
-            # 16 bits of grey, which PIL would clip to 8
-            grey = np.asarray(opened).astype(np.uint32) >> 8
-            image = Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-        else:
-            image = opened.convert("RGB")
-    if image.size != (size, size):
-        scale = size / min(image.size)
-        width = max(size, round(image.width * scale))
-        height = max(size, round(image.height * scale))
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-        left = (width - size) // 2
-        top = (height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image).transpose(2, 0, 1)
-
-
-def hash_files(folder: Path, names: list[str]) -> str:
+def hash_files(folder: Path, part: str, names: list[str]) -> str:
     """A hash of the files' names and bytes. It is kept with the files' sizes and times, as in git's
-    index, so that an unchanged folder is not read again."""
-    memory = cache_folder() / "images" / f"folder-{digest(str(folder.resolve()))}.json"
+    index, so that an unchanged part of a folder is not read again."""
+    memory = cache_folder() / "images" / f"folder-{digest([str(folder.resolve()), part])}.json"
     seen = digest([(name, stat(folder / name)) for name in names])
     with suppress(OSError, ValueError, TypeError, KeyError):
         known = json.loads(memory.read_text())
@@ -98,7 +109,11 @@ def hash_files(folder: Path, names: list[str]) -> str:
             return known["content"]
 
     def hash_file(name: str) -> str:
-        return _sha256((folder / name).read_bytes())
+        try:
+            return _sha256(read_file(folder / name))
+        # too large: it counts as corrupt
+        except ValueError as error:
+            return str(error)
 
     hashes = _in_threads(hash_file, names, 4096, f"reading {folder.name}")
     content = digest(list(zip(names, hashes, strict=True)))
@@ -122,22 +137,23 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _load(stem: Path, source: Source) -> tuple[torch.Tensor, dict[str, str]] | None:
-    """The cached pixels and corrupt images; None where nothing is cached, or the file is not the
-    one that was written (told by its size and times, else by its check sum)."""
+def _load(stem: Path, source: Source, scale: tuple[float, float]) -> Decoded | None:
+    """The cached images; None where nothing is cached, or the file is not the one that was written
+    (told by its size and times, else by its check sum)."""
     pixels = stem.with_suffix(".npy")
     with suppress(OSError, ValueError, TypeError, KeyError):
-        info = json.loads(stem.with_suffix(".json").read_text())
+        info = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
         corrupt = info["corrupt"]
         same = info["stat"] == stat(pixels) or info["crc32"] == _crc32(pixels)
         if same and (not corrupt or info["state"] == source.state):
             mapped = np.load(pixels, mmap_mode="c")
-            readable = len(source.names) - len(corrupt)
-            return torch.from_numpy(mapped[:readable]), corrupt
+            readable = torch.from_numpy(mapped[: len(source.names) - len(corrupt)])
+            values = info["values"] and Values(*info["values"])
+            return Decoded(readable, corrupt, info["traits"], values, scale)
     return None
 
 
-def _store(stem: Path, source: Source, size: int) -> None:
+def _store(stem: Path, source: Source, size: int, scale: tuple[float, float]) -> None:
     """Decode every image, in threads (PIL decodes and resizes outside the interpreter's lock), a
     batch at a time, and write pixels and facts. Raises OSError where there is no room."""
     shape = (len(source.names), 3, size, size)
@@ -155,40 +171,46 @@ def _store(stem: Path, source: Source, size: int) -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         end = file.tell() + needed
-        corrupt = _write_images(file, source, size)
+        facts = _write_images(file, source, size, scale)
         # a row for every name: the last ones, as many as are corrupt, are never used
         file.truncate(end)
-    info = {
-        "stat": stat(pixels),
-        "crc32": _crc32(pixels),
-        "state": source.state,
-        "corrupt": corrupt,
-    }
+    info = {"stat": stat(pixels), "crc32": _crc32(pixels), "state": source.state, **facts}
     with whole_file(stem.with_suffix(".json")) as file:
         file.write(json.dumps(info).encode())
 
 
-def _write_images(file: BinaryIO, source: Source, size: int) -> dict[str, str]:
-    """Decode every image and write its pixels; {name: what is wrong} of those left out."""
+def _write_images(
+    file: BinaryIO, source: Source, size: int, scale: tuple[float, float]
+) -> dict[str, Any]:
+    """Decode every image and write its pixels. Returns the corrupt images, which are left out, and
+    what was done to the others."""
 
-    def attempt(name: str) -> np.ndarray | str:
-        return _attempt(source, name, size)
+    def attempt(name: str) -> Pixels | str:
+        return _attempt(source, name, size, scale)
 
     corrupt = {}
+    traits: Counter[str] = Counter()
+    values: Values | None = None
     batch = max(1, BATCH_BYTES // (3 * size * size))
-    images = _in_threads(attempt, source.names, batch, "decoding images")
-    for name, image in zip(source.names, images, strict=True):
-        if isinstance(image, str):
-            corrupt[name] = image
-        else:
-            file.write(image.tobytes())
-    return corrupt
+    with warnings.catch_warnings():
+        # Pillow's, of damaged EXIF blocks and the like: the filter holds in all threads
+        warnings.simplefilter("ignore")
+        images = _in_threads(attempt, source.names, batch, "decoding images")
+        for name, image in zip(source.names, images, strict=True):
+            if isinstance(image, str):
+                corrupt[name] = image
+                continue
+            file.write(image.rgb.tobytes())
+            traits.update(image.traits)
+            if image.values is not None:
+                values = image.values.joined(values or image.values)
+    return {"corrupt": corrupt, "traits": traits, "values": values}
 
 
-def _attempt(source: Source, name: str, size: int) -> np.ndarray | str:
+def _attempt(source: Source, name: str, size: int, scale: tuple[float, float]) -> Pixels | str:
     """An image's pixels, or what is wrong with the image. Raises errors that are the machine's."""
     try:
-        return decode(source.read(name), size)
+        return decode(source.read(name), size, scale)
     except UnidentifiedImageError:
         return "no image"
     # damaged bytes raise errors of many kinds in zipfile, zlib and PIL
@@ -197,7 +219,7 @@ def _attempt(source: Source, name: str, size: int) -> np.ndarray | str:
         number = getattr(error, "errno", None)
         if isinstance(error, MemoryError) or number not in (None, errno.EINVAL):
             raise
-        return str(error) or type(error).__name__
+        return " ".join(str(error).split()) or type(error).__name__
 
 
 def _crc32(path: Path) -> int:

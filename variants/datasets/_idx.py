@@ -7,13 +7,16 @@ import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from variants.datasets import Base, Split, data_folder, download
+
+CLASSES = 10
+MAX_BYTES = 2**30  # of one file, unpacked: MNIST has 47 million
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class MnistLike(Base):
     def load(self) -> tuple[Split, Split]:
         train, held = self._all
         n = self.n_train
+        if n > len(train.samples):
+            raise ValueError(f"n_train is {n:,}, and there are {len(train.samples):,} images")
         if n and train.labels is not None:
             train = Split(train.samples[:n], train.labels[:n])
         return train, held
@@ -92,6 +97,8 @@ def _read_part(folder: Path, part: str) -> Split:
         raise ValueError(f"{folder}: {part} has {len(images)} images but another number of labels")
     if len(images) == 0 or shape[1:] != (28, 28):
         raise ValueError(f"{folder}: {part} holds images of shape {shape}, not (n, 28, 28)")
+    if labels.max() >= CLASSES:
+        raise ValueError(f"{folder}: {part} has label {int(labels.max())}, and classes 0 to 9")
     return Split(images.unsqueeze(1), labels)
 
 
@@ -103,22 +110,35 @@ def _read_idx(folder: Path, stem: str) -> Tensor:
         path = folder / f"{stem}-ubyte"
     if not path.exists():
         raise ValueError(f"{folder} has no {stem}-ubyte or {stem}-ubyte.gz")
-    content = path.read_bytes()
+    # to open a pipe would wait for a writer
+    if not path.is_file():
+        raise ValueError(f"{path} is no regular file")
     try:
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return _parse_idx(file, path, int(stem[-1]))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is truncated or corrupt: {error}") from error
-    dimensions = int(stem[-1])
-    if content[:4] != bytes([0, 0, 8, dimensions]):
+
+
+def _parse_idx(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int) -> Tensor:
+    """The content of an IDX file; no more of it is read than its header states."""
+    head = file.read(4)
+    if head != bytes([0, 0, 8, dimensions]):
         raise ValueError(f"{path} is not an IDX file of unsigned bytes in {dimensions} dimensions")
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise ValueError(f"{path} is truncated: {len(content)} bytes, a header has {header}")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    expected = header + math.prod(shape)
-    if len(content) != expected:
+    sizes = file.read(4 * dimensions)
+    if len(sizes) < 4 * dimensions:
         raise ValueError(
-            f"{path} is truncated or corrupt: {len(content)} bytes, {expected} expected"
+            f"{path} is truncated: {4 + len(sizes)} bytes, a header has {4 + 4 * dimensions}"
         )
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
+    shape = struct.unpack(f">{dimensions}I", sizes)
+    expected = math.prod(shape)
+    if expected > MAX_BYTES:
+        raise ValueError(f"{path} states {expected:,} bytes: {MAX_BYTES:,} are read at most")
+    content = file.read(expected + 1)
+    if len(content) != expected:
+        more = "more than " if len(content) > expected else ""
+        raise ValueError(
+            f"{path} is truncated or corrupt: {more}{min(len(content), expected):,} bytes of "
+            f"content, {expected:,} expected"
+        )
+    return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())

@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 
 from variants.datasets import Base, Split, data_folder, download
-from variants.datasets._images import find_split, read_split
+from variants.datasets._images import comes_split, read_layout
+
+HELD = ("test",)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Dataset(Base):
     @property
     def note(self) -> str:
         """Where the pixels come from."""
-        if find_split(data_folder(self.root, "cifar10")):
+        if comes_split(data_folder(self.root, "cifar10"), HELD):
             return (
                 "from image files: if lossy (JPEG), distances compare with each other and not with "
                 "published figures"
@@ -37,9 +39,10 @@ class Dataset(Base):
 
     def load(self) -> tuple[Split, Split]:
         folder = data_folder(self.root, "cifar10")
-        parts = find_split(folder)
-        if parts:
-            return read_split(*parts, size=32)
+        if comes_split(folder, HELD):
+            images = read_layout(folder, size=32, held=HELD)
+            assert images.held is not None
+            return images.train, images.held
         if not (folder / "cifar-10-batches-py").exists():
             download("CIFAR10", folder)
         return _torchvision(folder, train=True), _torchvision(folder, train=False)

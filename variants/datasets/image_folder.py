@@ -2,12 +2,11 @@
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from variants.datasets import Base, Split, data_folder
-from variants.datasets._images import find_split, read_images, read_split
-
-HELD = ("test", "val")
+from variants.datasets._images import Images, read_layout
 
 
 @dataclass(frozen=True)
@@ -16,10 +15,13 @@ class Dataset(Base):
     the like.
 
     `root` (else $GANBENCH_DATA/COLLECTION, else the user's cache; `image_folder` without a
-    collection) is a folder or a zip of images, in one folder per class or all in one. A folder may
-    come split: as folders `train` and `test` (or `val`), or as zips named `…train.zip` and
-    `…test.zip` (`…val.zip`). Otherwise the last `n_holdout` images of a fixed random order are held
-    out."""
+    collection) is a folder or a zip of images, in one folder per class or all in one. It may come
+    split: as folders `train` and `test` (or `val`), above or below those of the classes, or as zips
+    named `…train.zip` and `…test.zip` (`…val.zip`). Otherwise the last `n_holdout` images of a
+    fixed random order are held out.
+
+    Images are turned as their EXIF orientation says, and transparency is put on white. Of several
+    frames the first is taken."""
 
     size: int = 64  # pixels, both sides
 
@@ -62,33 +64,35 @@ class Dataset(Base):
 
     @property
     def split(self) -> str:
-        parts = find_split(self._path, HELD)
-        if parts:
-            return f"as the folder comes: {parts[0].name} for training, {parts[1].name} held out"
-        return f"{self.n_holdout:,} images held out, the last of a fixed random order"
+        return self._images.sentence or (
+            f"{self.n_holdout:,} images held out, the last of a fixed random order"
+        )
 
     @property
     def _path(self) -> Path:
         return data_folder(self.root, self.collection or "image_folder")
 
-    def load(self) -> tuple[Split, Split]:
+    @cached_property
+    def _images(self) -> Images:
         path = self._path
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             raise OSError(
                 f"no images in {path}: put a folder per class there, or all images, or folders or "
                 "zips named train and test, or give a folder or a zip as the dataset's root"
             )
-        parts = find_split(path, HELD)
-        if parts:
-            return read_split(*parts, self.size, self.corrupt_tolerance)
-        every = read_images(path, self.size, self.corrupt_tolerance)
+        return read_layout(path, self.size, self.corrupt_tolerance)
+
+    def load(self) -> tuple[Split, Split]:
+        every = self._images.train
+        if self._images.held:
+            return every, self._images.held
         n = len(every.samples) - self.n_holdout
         if n < self.n_holdout:
             raise ValueError(
-                f"{path} holds {len(every.samples)} images: too few to hold out n_holdout = "
+                f"{self._path} holds {len(every.samples)} images: too few to hold out n_holdout = "
                 f"{self.n_holdout}, at least twice as many are needed"
             )
-        train = Split(every.samples[:n], None, every.classes, every.corrupt)
+        train = replace(every, samples=every.samples[:n])
         held = Split(every.samples[n:], None, every.classes)
         if every.labels is not None:
             train = replace(train, labels=every.labels[:n])

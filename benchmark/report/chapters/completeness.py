@@ -14,6 +14,7 @@ from benchmark.report.page import (
     places,
     tags_of,
 )
+from benchmark.store import data_lines
 from benchmark.store.schema import FINISHED
 from benchmark.text import listed, place_name, plural, span, text
 
@@ -51,7 +52,7 @@ def chapter(evidence: Evidence) -> Chapter:
         "ran",
         "Did everything run?",
         [_answer(tables), _size(tables)],
-        held_equal(tables),
+        [*held_equal(tables), *data(tables)],
         [_statuses(tables)],
     )
 
@@ -106,4 +107,16 @@ def held_equal(tables: Tables) -> list[Item]:
     items = []
     for (dataset, sentence), names in architectures.items():
         items.append(Item(place_name(listed(names), dataset), [sentence], {"dataset": [dataset]}))
+    return items
+
+
+def data(tables: Tables) -> list[Item]:
+    """The samples of every dataset. Records of former versions do not have these facts."""
+    items = []
+    for dataset, protocol in tables.protocols.items():
+        facts = protocol.dataset
+        if facts.leaks is not None:
+            remarks = [*data_lines.corrupt(facts), *data_lines.remarks(facts)]
+            sentences = [f"{line}." for line in (data_lines.headline(facts), *remarks)]
+            items.append(Item(f"data of {dataset}", sentences, {"dataset": [dataset]}))
     return items
