@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmark.store.files import whole_file, write_bytes
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -37,9 +39,11 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
     figure.canvas.draw()
     with plt.rc_context({"figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)
-    _picture(figure).save(path.with_suffix(".png"))
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    data.to_csv(path.with_suffix(".csv"), index=False)
+    with whole_file(path.with_suffix(".png")) as file:
+        _picture(figure).save(file, "PNG")
+    with whole_file(path.with_suffix(".svg")) as file:
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    write_bytes(path.with_suffix(".csv"), data.to_csv(index=False).encode())
     plt.close(figure)
     return saved
 

@@ -11,6 +11,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from benchmark.errors import UserError
 from benchmark.export.base import FolderTracker, News
+from benchmark.store.files import refuse_link
 
 # one file per run, without the name of the host that the library's own writer adds
 EVENTS = "events.out.tfevents.0.ganbench"
@@ -24,7 +25,8 @@ class TensorBoard(FolderTracker):
         self.hint = f"tensorboard --logdir {place}"
 
     def write(self, news: News) -> None:
-        path = self.place / news.seen.run / EVENTS
+        path = self.folder_of(news.seen) / EVENTS
+        refuse_link(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         size = news.seen.bytes
         with path.open("ab") as file:

@@ -24,7 +24,7 @@ from benchmark.store.code import CodeHashes
 from benchmark.store.files import check_writable
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
-from benchmark.store.schema import MatrixFile, RunStatus
+from benchmark.store.schema import MatrixFile, RunStatus, Status
 from benchmark.text import counted
 
 RESULTS = Path("results/runs")
@@ -118,10 +118,23 @@ class Session:
         self.cells = {cell.key: cell for cell in chosen[options.part]}
         self.devices = self._devices()
         self.results = ResultSet(check_writable(results / self.name, "--results"))
-        self.known = {key: self.results.cell(key).status for key in self.cells}
+        self.results.refuse_links()
+        self.faults: dict[str, str] = {}
+        """Key → the fault of a finished cell, which therefore runs again."""
+        self.known = {key: self._status(key) for key in self.cells}
         self.todo = pending(
             self.cells, self.known, force=options.force, retry_errors=options.retry_errors
         )
+
+    def _status(self, key: str) -> Status:
+        """What is known of a cell; MISSING for a finished one whose files are damaged."""
+        files = self.results.cell(key)
+        status = files.status
+        fault = files.fault(status) if status.status.is_finished else None
+        if fault is None:
+            return status
+        self.faults[key] = fault
+        return Status(status=RunStatus.MISSING, attempt=status.attempt)
 
     def _devices(self) -> list[str]:
         """One device per worker; on Ray the device of this process."""
@@ -163,6 +176,9 @@ class Session:
 
     def run(self, reporter: Reporter) -> Summary:
         """Prepare, and run what is to run."""
+        if self.faults:
+            first = next(iter(self.faults.values()))
+            reporter.note(f"finished cells that run again, damaged: {len(self.faults)}: {first}")
         stale = self.num_stale()
         if stale:
             reporter.note(
