@@ -62,6 +62,8 @@ class Tables:
     """By dataset."""
     equal_seconds: dict[Place, float]
     """The training time that `equal_time` stands for, by (dataset, architecture)."""
+    damaged: list[str]
+    """What is damaged of cells that count as missing."""
 
     @cached_property
     def primary(self) -> dict[str, str]:
@@ -101,13 +103,15 @@ def load(folder: Path) -> Tables:
     matrix, protocols = results.matrix, results.protocols
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
-    statuses = {entry.key: results.cell(entry.key).status for entry in matrix.cells}
-    cells = pd.DataFrame(
-        [
-            _cell(results.cell(entry.key), statuses[entry.key], entry, hashes)
-            for entry in matrix.cells
-        ]
-    )
+    rows: list[dict[str, Any]] = []
+    statuses: dict[str, Status] = {}
+    damaged: list[str] = []
+    for entry in matrix.cells:
+        files = results.cell(entry.key)
+        statuses[entry.key], fault = files.read_status()
+        rows.append(_cell(files, statuses[entry.key], entry, hashes))
+        damaged += [fault] if fault else []
+    cells = pd.DataFrame(rows)
     cells["forwards"] = convergence.forwards(cells, cells)
     evals = _of_current_protocol(cells, _long(results, statuses, "evals", EVALS))
     steps = _long(results, statuses, "steps", STEPS)
@@ -131,6 +135,7 @@ def load(folder: Path) -> Tables:
         matrix=matrix,
         protocols=protocols,
         equal_seconds=convergence.equal_seconds(cells),
+        damaged=damaged,
     )
 
 

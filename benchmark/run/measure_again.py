@@ -96,14 +96,13 @@ def measure_again(
             done.not_done[str(status.status)] += 1
             continue
         try:
-            fault = files.fault(status)
-            if fault:
-                raise DamagedError(fault)
             reason, cell = _cell_to_measure(evaluation, files, hashes)
             if cell is None:
                 done.impossible.setdefault(reason, []).append(entry.key)
             elif force or _is_outdated(cell, entry, files, hashes, device):
                 todo[entry.key] = cell
+            elif fault := files.fault(status):
+                done.failed[entry.key] = fault
             else:
                 done.current += 1
         except UserError as error:
@@ -183,11 +182,15 @@ def _measure(files: CellFolder, cell: Cell, device: str, done: Measured) -> None
         status = files.status
         try:
             new_rows = _final_rows(files, cell, status, instrument, device)
+            rows = _rows(files)
+            fault = files.fault(status)
+            if fault:
+                raise DamagedError(fault)
             # A process that is killed between rows and status leaves rows that are not checked
             for file in (files.evals, files.former_evals):
                 status.files.pop(file.name, None)
             files.write_status(status)
-            changed = _replace_final_rows(files, status, new_rows)
+            changed = _replace_final_rows(files, status, rows, new_rows)
         except UserError as error:
             done.failed[files.key] = str(error)
             return
@@ -213,11 +216,13 @@ def _final_rows(
 
 
 def _replace_final_rows(
-    files: CellFolder, status: Status, new_rows: list[dict[str, Any]]
+    files: CellFolder,
+    status: Status,
+    rows: list[dict[str, Any]],
+    new_rows: list[dict[str, Any]],
 ) -> list[str]:
     """Replace the final rows. Earlier rows of another protocol, and earlier rows of a column whose
     final value changed, move to evals.former.jsonl. Returns the columns that changed."""
-    rows = _rows(files)
     new = {row["metric"]: row for row in new_rows}
     changed: set[str] = set()
     for row in rows:

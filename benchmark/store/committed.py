@@ -36,18 +36,6 @@ def check(path: Path, content: bytes, committed: CommittedFile | None) -> None:
         )
 
 
-def is_as_long(path: Path, committed: CommittedFile | None) -> bool:
-    """Whether a file is as long as it was committed. A link is: whoever reads it refuses it."""
-    if committed is None or path.is_symlink():
-        return True
-    try:
-        return path.stat().st_size == committed.size
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-
-
 def reaches_end(evals: Path, status: Status) -> bool:
     """Whether the evaluations of a finished cell reach its end: the samples that the status of a
     done cell counts. A cell may diverge before its first evaluation. Reads the end of the file."""

@@ -101,19 +101,26 @@ class CellFolder:
         """The committed status.
 
         MISSING, so that the cell runs again, without a status, with a damaged one, with the status
-        of another cell, and for a finished cell whose rows are lost or truncated. `damaged` tells
-        more. Raises UserError for a file that cannot be read, and for a link."""
+        of another cell, and for a finished cell whose evaluations are lost or truncated; `fault`
+        tells more. Raises UserError for a file that cannot be read, and for a link."""
+        return self.read_status()[0]
+
+    def read_status(self) -> tuple[Status, str | None]:
+        """The committed status, and why it is MISSING although the cell has files."""
         refuse_link(self.path)
         refuse_link(self.samples)
+        missing = Status(status=RunStatus.MISSING)
         try:
             status = read_record(self.status_file, Status)
-        except DamagedError:
-            return Status(status=RunStatus.MISSING)
-        if status is None or status.key not in (None, self.key):
-            return Status(status=RunStatus.MISSING)
-        if status.status.is_finished and not self._has_rows(status):
-            return Status(status=RunStatus.MISSING)
-        return status
+        except DamagedError as error:
+            return missing, str(error)
+        if status is None:
+            return missing, None
+        if status.key not in (None, self.key):
+            return missing, f"{self.status_file} is of the cell {status.key!r}"
+        if status.status.is_finished and not committed.reaches_end(self.evals, status):
+            return missing, f"{self.evals} is lost or truncated"
+        return status, None
 
     @property
     def spec(self) -> Spec | None:
@@ -187,14 +194,6 @@ class CellFolder:
             if file != self.lock:
                 yield file
 
-    def _has_rows(self, status: Status) -> bool:
-        """Whether the rows of a finished cell are as long as they were committed; of a status that
-        does not say how long: whether the evaluations reach the end of the cell."""
-        if status.files:
-            lengths = ((path, self.committed_file(path, status)) for path in self.rows)
-            return all(committed.is_as_long(path, file) for path, file in lengths)
-        return committed.reaches_end(self.evals, status)
-
 
 @dataclass(frozen=True)
 class ResultSet:
@@ -241,7 +240,7 @@ class ResultSet:
     @property
     def exists(self) -> bool:
         # False also for a name that is too long for a path
-        return os.path.exists(self.matrix_file)
+        return os.path.lexists(self.matrix_file)
 
     def cell(self, key: str) -> CellFolder:
         return CellFolder(self.cells / key)

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
 from benchmark.store import committed
-from benchmark.store.files import read_bytes, write_bytes
+from benchmark.store.files import open_plain, write_bytes
 from benchmark.store.layout import CellFolder
 from benchmark.store.schema import Execution
 from benchmark.text import one_line
@@ -57,9 +57,8 @@ def load_snapshot(cell: Cell, files: CellFolder, device: str) -> Snapshot:
     critic is untrained. Raises UserError for a file that is not there, that is damaged or whose
     weights do not fit."""
     try:
-        content = read_bytes(files.generator)
-        if content is None:
-            raise FileNotFoundError("no such file")
+        with open(files.generator, "rb", opener=open_plain) as file:
+            content = file.read()
         G, D = (network.to(device) for network in make_networks(cell))
         weights = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         G.load_state_dict(weights)
