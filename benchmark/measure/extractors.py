@@ -2,6 +2,7 @@
 labels of a dataset."""
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -277,7 +278,8 @@ def _layers(shape: tuple[int, ...], classes: int) -> tuple[nn.Sequential, nn.Lin
 def _refuse_unsafe(path: Path) -> None:
     """torch-fidelity unpickles its weight files; refuse here what is not plain tensors."""
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a file of plain tensors: {reason}") from error

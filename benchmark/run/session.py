@@ -120,7 +120,7 @@ class Session:
         self.results = ResultSet(check_writable(results / self.name, "--results"))
         self.results.refuse_links()
         self.faults: dict[str, str] = {}
-        """Key → the fault of a finished cell, which therefore runs again."""
+        """Key → the fault of a damaged cell, which therefore runs again."""
         self.known = {key: self._status(key) for key in self.cells}
         self.todo = pending(
             self.cells, self.known, force=options.force, retry_errors=options.retry_errors
@@ -129,8 +129,9 @@ class Session:
     def _status(self, key: str) -> Status:
         """What is known of a cell; MISSING for a finished one whose files are damaged."""
         files = self.results.cell(key)
-        status = files.status
-        fault = files.fault(status) if status.status.is_finished else None
+        status, fault = files.read_status()
+        if status.status.is_finished:
+            fault = files.fault(status)
         if fault is None:
             return status
         self.faults[key] = fault
@@ -178,7 +179,7 @@ class Session:
         """Prepare, and run what is to run."""
         if self.faults:
             first = next(iter(self.faults.values()))
-            reporter.note(f"finished cells that run again, damaged: {len(self.faults)}: {first}")
+            reporter.note(f"damaged cells that run again: {len(self.faults)}: {first}")
         stale = self.num_stale()
         if stale:
             reporter.note(

@@ -19,6 +19,7 @@ from benchmark.store.schema import Status
 from benchmark.train.snapshot import CellState
 
 FORMAT = 2  # of what a checkpoint holds
+ZIP = b"PK"  # how what torch saves begins
 HEAD = 65  # bytes: the sha256 of the rest in hex digits, and a line feed
 RowLengths = dict[str, int]  # bytes of every file of rows, by name
 
@@ -107,6 +108,8 @@ def _parsed(content: bytes) -> Checkpoint | None:
     else, such as one that was not written here."""
     body = memoryview(content)[HEAD:]
     if hashlib.sha256(body).hexdigest().encode() != content[: HEAD - 1]:
+        return None
+    if not bytes(body[:2]) == ZIP:
         return None
     try:
         # Torch unpickles tensors and plain values alone

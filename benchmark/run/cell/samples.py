@@ -1,6 +1,7 @@
 """The samples and the generator that a cell leaves behind."""
 
 import io
+import warnings
 from pickle import UnpicklingError
 
 import numpy as np
@@ -60,7 +61,8 @@ def load_snapshot(cell: Cell, files: CellFolder, device: str) -> Snapshot:
         with open(files.generator, "rb", opener=open_plain) as file:
             content = file.read()
         G, D = (network.to(device) for network in make_networks(cell))
-        weights = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            weights = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         G.load_state_dict(weights)
         if not all(bool(value.isfinite().all()) for value in weights.values()):
             raise ValueError("its weights are not finite")
