@@ -87,13 +87,14 @@ def load_checkpoint(
         content = read_bytes(file)
         if content is None:
             continue
-        checkpoint = _parsed(content)
+        value = _loaded(content)
+        changed = [key for key, made in made_by.items() if value["made_by"].get(key) != made]
+        if value["made_by"] and changed:
+            unused[file.name] = f"is of other {' and '.join(changed)}"
+            continue
+        checkpoint = _parsed(value)
         if checkpoint is None:
             unused[file.name] = "is damaged"
-            continue
-        changed = [key for key, made in made_by.items() if checkpoint.made_by.get(key) != made]
-        if changed:
-            unused[file.name] = f"is of other {' and '.join(changed)}"
             continue
         damaged = list(_damaged_rows(files, checkpoint))
         if damaged:
@@ -103,24 +104,33 @@ def load_checkpoint(
     return None, unused
 
 
-def _parsed(content: bytes) -> Checkpoint | None:
-    """The checkpoint that a file holds; None for a damaged file, and for one that holds something
-    else, such as one that was not written here."""
+def _loaded(content: bytes) -> dict[str, Any]:
+    """The tensors and plain values of a file, with a table `made_by`, which is empty for a damaged
+    file and for one that holds something else, such as one that was not written here."""
+    nothing: dict[str, Any] = {"made_by": {}}
     body = memoryview(content)[HEAD:]
-    if hashlib.sha256(body).hexdigest().encode() != content[: HEAD - 1]:
-        return None
-    if not bytes(body[:2]) == ZIP:
-        return None
+    is_whole = hashlib.sha256(body).hexdigest().encode() == content[: HEAD - 1]
+    if not is_whole or bytes(body[:2]) != ZIP:
+        return nothing
     try:
         # Torch unpickles tensors and plain values alone
         value = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    # torch raises many kinds of error
+    except Exception:
+        return nothing
+    is_table = isinstance(value, dict) and isinstance(value.get("made_by"), dict)
+    return value if is_table else nothing
+
+
+def _parsed(value: dict[str, Any]) -> Checkpoint | None:
+    """The checkpoint of a table; None for one that lacks a part."""
+    try:
         checkpoint = ADAPTER.validate_python(value)
         CellState.from_plain(checkpoint.training)
         Status.model_validate(checkpoint.status)
-        return checkpoint
-    # torch raises many kinds of error
-    except Exception:
+    except (TypeError, ValueError, KeyError):
         return None
+    return checkpoint
 
 
 def checkpoints(files: CellFolder) -> tuple[Path, Path]:
