@@ -1,5 +1,6 @@
 """Result sets that were changed, or made to harm: a change is seen, nothing outside is touched."""
 
+import errno
 import hashlib
 import io
 import json
@@ -224,6 +225,26 @@ def test_measure_says_which_cells_it_leaves_out(
     ended = ganbench("measure", "--matrix", "matrix", "--results", results.path.parent)
     assert ended.code == 0
     assert f"not measured, because not done: 1 {status}" in ended.out
+
+
+def test_a_full_disk_leaves_the_tables_as_they_are(
+    results: ResultSet, ganbench: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ("--matrix", "matrix", "--results", results.path.parent)
+    assert ganbench("tables", *where).code == 0
+    before = {path: path.read_bytes() for path in results.tables.iterdir()}
+
+    def fill(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill)
+    for arguments in (("tables", *where), ("merge", results.path, "--into", results.path / "new")):
+        ended = ganbench(*arguments)
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+    ended = ganbench("tables", *where)
+    assert f"{results.tables}" in ended.err
+    assert "No space left on device" in ended.err
+    assert {path: path.read_bytes() for path in results.tables.iterdir()} == before
 
 
 # Made to harm
