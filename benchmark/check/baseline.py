@@ -15,6 +15,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.check.rows import (
     COST,
     DIVERGED,
+    UNKNOWN,
     BaselineRow,
     RerunRow,
     Row,
@@ -41,6 +42,7 @@ FIELDS: dict[str, Any] = {
     "protocol": str | None,
     "values": dict,
     "untrained": float | int | None,
+    "executed": str,
     "band": float | int | None,
 }
 
@@ -74,6 +76,7 @@ def measured(tables: Tables) -> list[RerunRow]:
                 training=digest(training[first["key"]]),
                 values=_by_seed(group["seed"], values),
                 untrained=_finite_or_none(before),
+                executed=_executed(group) if column in COST else "",
                 unfinished=int((~group["status"].isin(FINISHED)).sum()),
                 unmeasured=unmeasured,
                 stale=int(group["stale"].sum()),
@@ -165,6 +168,12 @@ def _values(group: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, 
     yield "relative memory", (group["peak_memory_mb"] / group["reference_mb"]).where(done)
 
 
+def _executed(group: pd.DataFrame) -> str:
+    """How the finished cells of a group were executed."""
+    known = group["executed"][group["status"] == "done"].dropna()
+    return "; ".join(sorted(known.unique())) or UNKNOWN
+
+
 def _by_seed(seeds: pd.Series, values: pd.Series) -> dict[str, float | None]:
     pairs = zip(seeds, values, strict=True)
     return {str(seed): _finite_or_none(value) for seed, value in pairs}
@@ -237,6 +246,8 @@ def _parsed(saved: Mapping[str, Any], name: str) -> list[BaselineRow]:
 
 def _parsed_row(group: Mapping[str, Any], i: int) -> BaselineRow:
     """The i-th row of a baseline. Raises UserError for content that is none."""
+    # Older baselines do not say how their cells were executed
+    group = {"executed": UNKNOWN, **group}
     for field, kind in FIELDS.items():
         if not isinstance(group.get(field, ...), kind):
             raise UserError(f"{field} of group {i}")

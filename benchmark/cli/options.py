@@ -48,15 +48,19 @@ OnlyOption = Annotated[str, typer.Option(help='Cells, such as "objective=wgan_gp
 
 
 def result_set(results: Path, matrix: str) -> Path:
-    """The result set of a matrix, named or by its file. Raises UserError if there is none."""
+    """The result set of a matrix, named or by its file. Raises UserError if there is none, and
+    where another matrix of the same name made it."""
+    from benchmark.matrix.files import name_of
     from benchmark.store.layout import ResultSet
+    from benchmark.store.origin import check_named
 
-    folder = results / stem(matrix)
+    folder = results / name_of(matrix)
     if not ResultSet(folder).exists:
         known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
         raise UserError(
             f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}"
         )
+    check_named(ResultSet(folder), matrix)
     return folder
 
 
@@ -70,8 +74,3 @@ def tables_of(folder: Path) -> "Tables":
         first = tables.damaged[0]
         note.print(f"damaged cells that count as missing: {len(tables.damaged)}: {first}")
     return tables
-
-
-def stem(matrix: str) -> str:
-    """The name of a matrix, from its name or its file."""
-    return Path(matrix).name.removesuffix(".toml")

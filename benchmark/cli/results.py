@@ -16,7 +16,6 @@ from benchmark.cli.options import (
     note,
     out,
     result_set,
-    stem,
     tables_of,
 )
 from benchmark.errors import unknown
@@ -85,6 +84,7 @@ def compare(
     from benchmark.analysis.compare import differences
     from benchmark.analysis.scores import RUN_VALUES
     from benchmark.analysis.sides import of_labels, of_sets, set_names
+    from benchmark.matrix.files import name_of
     from benchmark.report import compare_page
     from benchmark.store.files import check_writable
 
@@ -93,7 +93,7 @@ def compare(
         raise unknown("--of", of, valid)
     if output:
         check_writable(output, "--output")
-    if _are_folders(names, results / stem(matrix)):
+    if _are_folders(names, results / name_of(matrix)):
         loaded = [tables_of(Path(name)) for name in names]
         sides = of_sets(dict(zip(set_names(names), loaded, strict=True)))
     else:

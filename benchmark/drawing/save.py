@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmark.store.files import whole_file, write_bytes
+from benchmark.store.files import whole_file
+from benchmark.store.frames import write_csv
+from benchmark.text import file_name
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
         _picture(figure).save(file, "PNG")
     with whole_file(path.with_suffix(".svg")) as file:
         figure.savefig(file, format="svg", metadata={"Date": None})
-    write_bytes(path.with_suffix(".csv"), data.to_csv(index=False).encode())
+    write_csv(data, path.with_suffix(".csv"))
     plt.close(figure)
     return saved
 
@@ -62,9 +64,5 @@ def _picture(figure: Any) -> Image.Image:
 
 
 def stem(*names: str) -> str:
-    """A file name made of names: what is neither a letter, a digit, `_` nor `=` becomes `_`."""
-    characters = []
-    for character in "_".join(names):
-        is_safe = character.isalnum() or character in "_="
-        characters.append(character if is_safe else "_")
-    return "".join(characters)
+    """The name of the files of a figure about these names; different names have different files."""
+    return file_name(*names)

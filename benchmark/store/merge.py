@@ -7,15 +7,15 @@ completes it. A cell that is being run is kept."""
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import DamagedError, UserError
 from benchmark.store.files import empty, read_bytes, rows_of, write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import take
+from benchmark.store.origin import differing, moved
 from benchmark.store.schema import MatrixFile, Protocol, RunStatus
 
 UNDER_WAY = (RunStatus.RUNNING, RunStatus.INTERRUPTED)
@@ -55,8 +55,13 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
     _check_one_protocol(matrices[0], origins)
     notes = _keep_under_way(target, origins) if started else []
     content = read_bytes(folders[0].matrix_file)
+    matrix = moved(matrices[0], folders[0].path, target.path)
     try:
-        notes += _write(target, content, protocols, origins)
+        if matrix != matrices[0]:
+            target.write_matrix(matrix)
+        elif content is not None:
+            write_bytes(target.matrix_file, content)
+        notes += _write(target, protocols, origins)
     except shutil.Error as error:
         # copytree lists all that it could not copy
         source, _, why = error.args[0][0]
@@ -65,16 +70,6 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
         raise UserError(f"--into {into}: {error.strerror or error}") from error
     statuses = [target.cell(key).status.status for key in origins]
     return Merged(statuses, notes)
-
-
-def differing(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Every option that two nested tables give differently: "training.steps is 600 against 800"."""
-    for name in first | second:
-        a, b = first.get(name, "not given"), second.get(name, "not given")
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from differing(a, b, f"{prefix}{name}.")
-        elif a != b:
-            yield f"{prefix}{name} is {a} against {b}"
 
 
 def _check_target(target: ResultSet, sources: Sequence[Path]) -> None:
@@ -215,13 +210,10 @@ def _keep_under_way(target: ResultSet, origins: dict[str, ResultSet | None]) -> 
 
 def _write(
     target: ResultSet,
-    content: bytes | None,
     protocols: dict[str, Protocol],
     origins: dict[str, ResultSet | None],
 ) -> list[str]:
-    """Write the files of the matrix and copy its cells. content: of matrix.json. Returns notes."""
-    if content is not None:
-        write_bytes(target.matrix_file, content)
+    """Write the protocols and copy the cells. Returns notes."""
     target.write_protocols(protocols)
     for unfinished in target.cells.glob(".*.new"):  # of a merge that was killed
         shutil.rmtree(unfinished)

@@ -18,7 +18,7 @@ from benchmark.store.layout import CellFolder
 from benchmark.store.schema import Status
 from benchmark.train.snapshot import CellState
 
-FORMAT = 2  # of what a checkpoint holds
+FORMAT = 3  # of what a checkpoint holds
 ZIP = b"PK"  # how what torch saves begins
 HEAD = 65  # bytes: the sha256 of the rest in hex digits, and a line feed
 RowLengths = dict[str, int]  # bytes of every file of rows, by name
