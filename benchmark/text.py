@@ -159,6 +159,20 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
+def printable(value: Any) -> Any:
+    """A value of JSON whose texts control no terminal: other characters than printable ones, tabs
+    and line ends become spaces, in keys too."""
+    if isinstance(value, str):
+        if value.isprintable():
+            return value
+        return "".join(c if c.isprintable() or c in "\n\t" else " " for c in value)
+    if isinstance(value, dict):
+        return {printable(name): printable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [printable(inner) for inner in value]
+    return value
+
+
 def described(error: BaseException, longest: int = 500) -> str:
     """The type and the text of an error on one line, the text at most so many characters long."""
     return f"{type(error).__name__}: {one_line(error)[:longest]}"

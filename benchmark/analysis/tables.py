@@ -22,8 +22,9 @@ from benchmark.errors import UserError
 from benchmark.metrics import rank, ranking
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
-from benchmark.store.frames import is_wanted, read_frame, without_formulas
-from benchmark.store.layout import ResultSet
+from benchmark.store.files import whole_file
+from benchmark.store.frames import RowFile, check_order, is_wanted, read_frame, without_formulas
+from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import (
     Entry,
     Environment,
@@ -43,6 +44,8 @@ STEPS += ["clipped", "d_loss_train", "d_loss_holdout"]
 LAYERS = ["g_step", "network", "layer", "depth", "grad_norm"]
 # every row of a file that has these columns has them
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")
+# what tells the rows of one step of training
+ROW_NAMES = ("metric", "protocol", "network", "layer")
 TEXTS = ["metric", "protocol", "network", "layer"]
 # numbers and texts of status.json
 NUMBERS = ["onset", "resumes", "samples_seen", "g_steps", *WALL_CLOCKS, "peak_memory_mb"]
@@ -72,6 +75,8 @@ class Tables:
     """The training time that `equal_time` stands for, by (dataset, architecture)."""
     targets: dict[Place, Target]
     """By (dataset, architecture)."""
+    damaged: list[str]
+    """What is damaged of cells that count as missing."""
 
     @cached_property
     def primary(self) -> dict[str, str]:
@@ -109,11 +114,19 @@ def load(folder: Path) -> Tables:
     matrix, protocols = results.matrix, results.protocols
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
-    cells = pd.DataFrame([_cell(results, entry, hashes) for entry in matrix.cells])
+    rows: list[dict[str, Any]] = []
+    statuses: dict[str, Status] = {}
+    damaged: list[str] = []
+    for entry in matrix.cells:
+        files = results.cell(entry.key)
+        statuses[entry.key], fault = files.read_status()
+        rows.append(_cell(files, statuses[entry.key], entry, hashes))
+        damaged += [fault] if fault else []
+    cells = pd.DataFrame(rows)
     cells["forwards"] = convergence.forwards(cells, cells)
-    evals = _of_current_protocol(cells, _long(results, cells, "evals", EVALS))
-    steps = _long(results, cells, "steps", STEPS)
-    layers = _long(results, cells, "layers", LAYERS)
+    evals = _of_current_protocol(cells, _long(results, statuses, "evals", EVALS))
+    steps = _long(results, statuses, "steps", STEPS)
+    layers = _long(results, statuses, "layers", LAYERS)
     primary = _primary(evals, cells)
 
     values = convergence.measured(evals).join(convergence.at_equal_time(cells, evals))
@@ -135,6 +148,7 @@ def load(folder: Path) -> Tables:
         protocols=protocols,
         equal_seconds=convergence.equal_seconds(cells),
         targets=targets,
+        damaged=damaged,
     )
 
 
@@ -144,9 +158,11 @@ def write(tables: Tables, folder: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name, frame in tables.published.items():
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        parquet.write_table(table, target / f"{name}.parquet")
+        with whole_file(target / f"{name}.parquet") as file:
+            parquet.write_table(table, file)
         table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)
-        csv.write_csv(table, target / f"{name}.csv")
+        with whole_file(target / f"{name}.csv") as file:
+            csv.write_csv(table, file)
 
 
 def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
@@ -157,13 +173,16 @@ def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
-def _cell(results: ResultSet, entry: Entry, hashes: CodeHashes) -> dict[str, Any]:
+def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -> dict[str, Any]:
     """The row of a cell: its status, environment and spec."""
-    files = results.cell(entry.key)
-    status, environment = files.status, files.environment or Environment()
     has_started = status.status != RunStatus.MISSING
+    environment, spec = None, None
+    if has_started:
+        files.check_facts(status)
+        environment, spec = files.environment, files.spec
+    environment = environment or Environment()
     # without a spec.json: the spec of matrix.json, which the key is made of
-    spec = files.spec or entry.spec
+    spec = spec or entry.spec
     row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *AXES, "modality")}
     row["status"] = str(status.status)
     row["stale"] = has_started and hashes.is_stale(status, entry.evaluation_hash, spec)
@@ -232,15 +251,24 @@ def _number(value: Any) -> float:
     return np.nan if value is None else float(value)
 
 
-def _long(results: ResultSet, cells: pd.DataFrame, file: str, columns: list[str]) -> pd.DataFrame:
+def _long(
+    results: ResultSet, statuses: dict[str, Status], file: str, columns: list[str]
+) -> pd.DataFrame:
     """The rows of one file of every cell: cell, columns."""
-    # what lies in the folder of a missing cell does not belong to the cell
-    keys = cells["key"][cells["status"] != "missing"]
-    files = {key: getattr(results.cell(key), file) for key in keys}
+    files: dict[str, RowFile] = {}
+    for key, status in statuses.items():
+        # what lies in the folder of a missing cell does not belong to the cell
+        if status.status != RunStatus.MISSING:
+            folder = results.cell(key)
+            path = getattr(folder, file)
+            files[key] = RowFile(path, folder.committed_file(path, status))
     texts = [name for name in columns if name in TEXTS]
     numbers = [name for name in columns if name not in TEXTS]
     required = [name for name in columns if name in REQUIRED]
-    return read_frame(files, texts, numbers, required)[["cell", *columns]]
+    rows = read_frame(files, texts, numbers, required)
+    step = "g_steps" if "g_steps" in columns else "g_step"
+    check_order(rows, files, step, [name for name in ROW_NAMES if name in columns])
+    return rows[["cell", *columns]]
 
 
 def _of_current_protocol(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:

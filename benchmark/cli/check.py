@@ -15,6 +15,7 @@ from benchmark.cli.options import (
     note,
     out,
     result_set,
+    tables_of,
 )
 
 WIDTH = 200  # columns of the table if it is not printed on a terminal
@@ -33,13 +34,12 @@ def check(
 ) -> None:
     """Compare results with the committed baseline. Exit code 0: fine, 1: a regression, 2: could not
     compare."""
-    from benchmark.analysis.tables import load
     from benchmark.check.baseline import compare
     from benchmark.check.output import limits, summary, to_markdown, write_junit
     from benchmark.check.rule import exit_code
 
     folder = result_set(results, matrix)
-    verdicts = compare(load(folder), folder.name)
+    verdicts = compare(tables_of(folder), folder.name)
     table = Table("", "group", "metric", "baseline", "now", "band", "note", title=summary(verdicts))
     for verdict in verdicts:
         numbers = [_number(x) for x in (verdict.baseline, verdict.current, verdict.band)]
@@ -67,11 +67,10 @@ def accept(
 ) -> None:
     """Make finished results the baseline of `ganbench check`: results/baselines/MATRIX.json of the
     checkout, wherever you are."""
-    from benchmark.analysis.tables import load
     from benchmark.check import baseline
 
     folder = result_set(results, matrix)
-    path, notes = baseline.accept(load(folder), folder.name)
+    path, notes = baseline.accept(tables_of(folder), folder.name)
     for text in notes:
         note.print(text)
     out.print(f"{path}")

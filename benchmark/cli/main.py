@@ -24,6 +24,7 @@ from benchmark.cli.options import (
 from benchmark.cli.results import compare, export, merge, plots, report, sample, tables
 from benchmark.cli.run import explain, measure, run
 from benchmark.errors import UserError
+from benchmark.text import one_line, printable
 
 app = typer.Typer(
     name="ganbench",
@@ -184,5 +185,5 @@ def main() -> None:
 
 def fail(message: str, code: int = 2) -> None:
     """End with one line on stderr."""
-    print(f"ganbench: {' '.join(message.splitlines())}", file=sys.stderr)
+    print(f"ganbench: {one_line(printable(message))}", file=sys.stderr)
     sys.exit(code)

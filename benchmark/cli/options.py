@@ -1,12 +1,15 @@
 """Options and consoles that several verbs share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.analysis.tables import Tables
 
 RESULTS = Path("results/runs")
 
@@ -59,3 +62,15 @@ def result_set(results: Path, matrix: str) -> Path:
         )
     check_named(ResultSet(folder), matrix)
     return folder
+
+
+def tables_of(folder: Path) -> "Tables":
+    """The tables of a result set; of cells that are left out, because their files are damaged, a
+    note. Raises UserError."""
+    from benchmark.analysis.tables import load
+
+    tables = load(folder)
+    if tables.damaged:
+        first = tables.damaged[0]
+        note.print(f"damaged cells that count as missing: {len(tables.damaged)}: {first}")
+    return tables

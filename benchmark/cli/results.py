@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     note,
     out,
     result_set,
+    tables_of,
 )
 from benchmark.errors import unknown
 
@@ -26,11 +27,11 @@ def tables(
     variants: VariantsOption = None,
 ) -> None:
     """Build the tables of a result set (parquet and CSV)."""
-    from benchmark.analysis.tables import load, write
+    from benchmark.analysis.tables import write
     from benchmark.store.layout import ResultSet
 
     folder = result_set(results, matrix)
-    write(load(folder), folder)
+    write(tables_of(folder), folder)
     out.print(f"{ResultSet(folder).tables}")
 
 
@@ -40,12 +41,11 @@ def plots(
     variants: VariantsOption = None,
 ) -> None:
     """Draw every figure (PNG, SVG and the CSV it shows)."""
-    from benchmark.analysis.tables import load
     from benchmark.report.figures import draw_all
     from benchmark.store.layout import ResultSet
 
     folder = result_set(results, matrix)
-    for figure in draw_all(load(folder), folder):
+    for figure in draw_all(tables_of(folder), folder):
         out.print(f"{ResultSet(folder).figures / figure.stem}.png")
 
 
@@ -55,9 +55,13 @@ def report(
     variants: VariantsOption = None,
 ) -> None:
     """Write tables, figures, report.md and one self-contained index.html."""
+    from benchmark.analysis.tables import write as write_tables
     from benchmark.report.report import write
 
-    out.print(f"{write(result_set(results, matrix))}")
+    folder = result_set(results, matrix)
+    found = tables_of(folder)
+    write_tables(found, folder)
+    out.print(f"{write(folder, found)}")
 
 
 def compare(
@@ -80,7 +84,6 @@ def compare(
     from benchmark.analysis.compare import differences
     from benchmark.analysis.scores import RUN_VALUES
     from benchmark.analysis.sides import of_labels, of_sets, set_names
-    from benchmark.analysis.tables import load
     from benchmark.matrix.files import name_of
     from benchmark.report import compare_page
     from benchmark.store.files import check_writable
@@ -91,10 +94,10 @@ def compare(
     if output:
         check_writable(output, "--output")
     if _are_folders(names, results / name_of(matrix)):
-        loaded = [load(Path(name)) for name in names]
+        loaded = [tables_of(Path(name)) for name in names]
         sides = of_sets(dict(zip(set_names(names), loaded, strict=True)))
     else:
-        sides = of_labels(load(result_set(results, matrix)), names)
+        sides = of_labels(tables_of(result_set(results, matrix)), names)
     rows = differences(sides, RUN_VALUES if of == "all" else [of])
     print(compare_page.to_markdown(compare_page.page(sides, rows)), end="")
     if output:

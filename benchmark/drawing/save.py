@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from benchmark.store.files import whole_file
 from benchmark.store.frames import write_csv
 from benchmark.text import file_name
 
@@ -53,8 +54,10 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
         content = BytesIO()
         figure.savefig(content, format="png", dpi="figure", bbox_inches=box)
         picture = Image.open(content).convert("RGB")
-    _in_palette(picture, figure).save(path.with_suffix(".png"))
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None}, bbox_inches=box)
+    with whole_file(path.with_suffix(".png")) as file:
+        _in_palette(picture, figure).save(file, "PNG")
+    with whole_file(path.with_suffix(".svg")) as file:
+        figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches=box)
     write_csv(data, path.with_suffix(".csv"))
     plt.close(figure)
     return saved

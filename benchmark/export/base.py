@@ -10,9 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.errors import UserError, unknown
-from benchmark.store.files import read_json, write_json
-from benchmark.store.schema import RunStatus
+from pydantic import TypeAdapter
+
+from benchmark.errors import DamagedError, UserError, unknown
+from benchmark.store.files import read_json, refuse_link, write_json
+from benchmark.store.schema import RunStatus, file_name
+from benchmark.text import described
 
 # tracker -> its class in benchmark/export/TRACKER.py
 TRACKERS = {"tensorboard": "TensorBoard", "mlflow": "Mlflow", "wandb": "Wandb"}
@@ -54,6 +57,9 @@ class Seen:
         if not self.bytes:
             del stored["bytes"]
         return stored
+
+
+ADAPTER = TypeAdapter(Seen)
 
 
 @dataclass(frozen=True)
@@ -116,8 +122,24 @@ class FolderTracker(Tracker):
     def seen(self, key: str, started: str) -> Seen:
         runs = self._runs(key)
         if started in runs:
-            return Seen.from_json(runs[started])
+            return self._seen(self._path(key), runs[started])
         return Seen(run=f"{key}-{len(runs) + 1}" if runs else key)
+
+    def _seen(self, path: Path, stored: Any) -> Seen:
+        """Raises DamagedError for what is no record of an export, or of one outside the place."""
+        try:
+            seen = ADAPTER.validate_python(Seen.from_json(stored).__dict__)
+            self.folder_of(seen)
+        except (TypeError, ValueError) as error:
+            raise DamagedError(f"{path} is damaged: {described(error)}") from error
+        return seen
+
+    def folder_of(self, seen: Seen) -> Path:
+        """The folder of a run. Raises ValueError for a name that leads elsewhere, and UserError
+        for a link."""
+        folder = self.place / file_name(seen.run)
+        refuse_link(folder)
+        return folder
 
     def remember(self, news: News, **changes: Any) -> None:
         """Keep `news.seen`, with changes to its fields."""
@@ -126,10 +148,15 @@ class FolderTracker(Tracker):
         write_json(self._path(news.key), {"runs": runs})
 
     def _runs(self, key: str) -> dict[str, Any]:
-        return read_json(self._path(key)).get("runs", {})
+        runs = read_json(self._path(key)).get("runs", {})
+        if not isinstance(runs, dict):
+            raise DamagedError(f"{self._path(key)} is damaged: runs is not a table")
+        return runs
 
     def _path(self, key: str) -> Path:
-        return self.place / "exported" / f"{key}.json"
+        folder = self.place / "exported"
+        refuse_link(folder)
+        return folder / f"{key}.json"
 
 
 def place_of(name: str, to: str, default: Path) -> Path | str:
@@ -146,7 +173,9 @@ def place_of(name: str, to: str, default: Path) -> Path | str:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if name == "mlflow" and uri:
         return uri
-    return default / "exports" / name
+    place = default / "exports" / name
+    refuse_link(place)
+    return place
 
 
 def open_tracker(name: str, place: Path | str, project: str) -> Tracker:

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from benchmark.errors import UserError
 from benchmark.export.base import REASON_LENGTH, News, Seen, Tracker
+from benchmark.store.files import refuse_link
 from benchmark.store.schema import RunStatus
 from benchmark.text import one_line
 
@@ -53,6 +54,8 @@ class Mlflow(Tracker):
             logging.getLogger(name).setLevel(logging.WARNING)
         artifacts = None
         if isinstance(place, Path):
+            for name in ("mlflow.db", "artifacts"):
+                refuse_link(place / name)
             place.mkdir(parents=True, exist_ok=True)
             artifacts = (place.absolute() / "artifacts").as_uri()
         try:

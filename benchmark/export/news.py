@@ -5,6 +5,7 @@ trackers, and the JSONL files remain the source. A cell is one run: its evals an
 generator steps, its sheets of samples, its options as parameters, its state and provenance as tags.
 Each tracker remembers what it was given, so that an export adds what is new and nothing twice."""
 
+import io
 import json
 import signal
 import sys
@@ -16,15 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from benchmark.errors import DamagedError, UserError
 from benchmark.export.base import AXES, REASON_LENGTH, Clock, News, Position, Seen, Tracker
 from benchmark.matrix.cell import digest
-from benchmark.store.files import read_rows
+from benchmark.store.files import read_bytes, rows_of
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.overview import GONE
 from benchmark.store.schema import Entry, Environment, MatrixFile, RunStatus, Spec, Status
-from benchmark.text import one_line
+from benchmark.text import described, one_line
 
 EVERY = 5.0  # seconds between two looks at a running matrix
 # names of a status, and of an environment, that are tags of a run
@@ -132,9 +135,10 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     started = status.started or ""
     before = tracker.seen(entry.key, started)
     # evals are read before steps: all that was evaluated is then among the steps
-    evals = _rows(files.evals, g_steps=int, metric=str)
-    steps = _rows(files.steps, g_step=int)
-    sheets = {int(sheet.stem): sheet for sheet in sorted(files.samples.glob("*.png"))}
+    files.check_facts(status)
+    evals = _rows(files, files.evals, status, g_steps=int, metric=str)
+    steps = _rows(files, files.steps, status, g_step=int)
+    new_sheets = _sheets(files, before.sheet)
     spec = files.spec
     environment = files.environment
     if (files.status.started or "") != started:
@@ -145,7 +149,6 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     step_values = list(_step_values(steps))
     new_evals = _unseen(eval_values, before.evals)
     new_steps = _unseen(step_values, before.steps)
-    new_sheets = {step: sheet for step, sheet in sheets.items() if step > before.sheet}
     axes = {axis: str(getattr(entry, axis)) for axis in AXES}
     params = _params(entry, spec, status)
     facts = _facts(status, environment)
@@ -174,11 +177,32 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     )
 
 
-def _rows(path: Path, **required: type) -> list[StoredRow]:
-    """The rows of a JSONL file. Raises DamagedError where one lacks a required field."""
-    rows = list(read_rows(path))
+def _sheets(files: CellFolder, after: int) -> dict[int, Path]:
+    """The sheets of samples beyond a generator step, by step. A link is none: it may lead to any
+    file. Raises DamagedError for a file that is no picture of a usual size."""
+    sheets = {}
+    for path in sorted(files.samples.glob("*.png")):
+        if not path.stem.isdecimal() or path.is_symlink() or int(path.stem) <= after:
+            continue
+        sheets[int(path.stem)] = path
+        try:
+            with Image.open(io.BytesIO(read_bytes(path) or b""), formats=["PNG"]) as image:
+                image.verify()
+        # PIL raises many kinds of error
+        except Exception as error:
+            raise DamagedError(f"{path} is damaged: {described(error)}") from error
+    return sheets
+
+
+def _rows(files: CellFolder, path: Path, status: Status, **required: type) -> list[StoredRow]:
+    """The rows of a JSONL file of a cell. Raises DamagedError where one lacks a required field, and
+    for a file that is not as it was committed."""
+    try:
+        rows = list(rows_of(path, files.content(path, status)))
+    except FileNotFoundError:
+        return []
     for name, kind in required.items():
-        if not all(isinstance(row, dict) and isinstance(row.get(name), kind) for row in rows):
+        if not all(isinstance(row.get(name), kind) for row in rows):
             raise DamagedError(f"{path} is damaged: a row has no {name}")
     return rows
 

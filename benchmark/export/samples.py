@@ -15,7 +15,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Cell, cell_from_spec, stream_seed
 from benchmark.run.cell.samples import load_snapshot
 from benchmark.store.code import training_code
-from benchmark.store.files import read_json, whole_file
+from benchmark.store.files import read_json, refuse_link, whole_file
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import RunStatus
 from benchmark.text import described
@@ -116,7 +116,9 @@ def _snapshot(files: CellFolder, device: str) -> Snapshot:
         if status == RunStatus.DONE:
             hint = "was made before generators were kept: run it with --force"
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
-    return load_snapshot(_cell(files.spec_file), files, device)
+    cell = _cell(files.spec_file)
+    files.check_facts(files.status)
+    return load_snapshot(cell, files, device)
 
 
 def _cell(path: Path) -> Cell:
@@ -164,9 +166,13 @@ def _write_png(folder: Path, chunks: Iterator[np.ndarray]) -> Path:
     for chunk in chunks:
         if chunk.ndim != 4:
             raise UserError("--png is for images; points are written as npz")
+        refuse_link(folder)
         folder.mkdir(exist_ok=True)
         for image in chunk:
-            Image.fromarray(image.squeeze()).save(folder / f"{i:06d}.png")
+            path = folder / f"{i:06d}.png"
+            # Not written through a link
+            path.unlink(missing_ok=True)
+            Image.fromarray(image.squeeze()).save(path)
             i += 1
     return folder
 

@@ -12,6 +12,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from benchmark.errors import UserError
 from benchmark.export.base import FolderTracker, News
+from benchmark.store.files import refuse_link
 from benchmark.text import escaped
 
 # one file per run, without the name of the host that the library's own writer adds
@@ -26,7 +27,8 @@ class TensorBoard(FolderTracker):
         self.hint = shlex.join(["tensorboard", "--logdir", str(place)])
 
     def write(self, news: News) -> None:
-        path = self.place / news.seen.run / EVENTS
+        path = self.folder_of(news.seen) / EVENTS
+        refuse_link(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         size = news.seen.bytes
         with path.open("ab") as file:

@@ -2,7 +2,6 @@
 
 All in float64, on a CUDA device or on the CPU. Features of real images are kept between runs."""
 
-import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +14,9 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 
 from benchmark.matrix.cell import digest
 from benchmark.measure.extractors import Extractor
+from benchmark.measure.kept import Arrays, read_arrays, write_arrays
 from benchmark.measure.pairwise import Neighbours, neighbours
 from benchmark.measure.protocol import cache_folder, content_hash
-from benchmark.store.files import write_bytes
 from variants.objectives import full_precision
 
 SPLITS = 10  # of the Inception score
@@ -122,25 +121,21 @@ def real_features(
 ) -> Features:
     """The features of real images, on the CPU: read from their file, or extracted and written
     there."""
-    if file.exists():
-        return _read(file)
+    kept = read_arrays(file, features=len(images))
+    if kept and (not with_logits or extractor.logits_layer is None or "logits" in kept):
+        return _of_arrays(kept)
     features = extract(extractor, images, device, with_logits)
     arrays = {"features": features.features.float().numpy(force=True)}
     if features.logits is not None:
         arrays["logits"] = features.logits.float().numpy(force=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(file, buffer.getvalue())
+    write_arrays(file, **arrays)
     return features.to("cpu")
 
 
-def _read(file: Path) -> Features:
-    logits = None
-    with np.load(file, allow_pickle=False) as arrays:
-        features = torch.from_numpy(arrays["features"]).double()
-        if "logits" in arrays:
-            logits = torch.from_numpy(arrays["logits"]).double()
-    return Features(features, logits)
+def _of_arrays(arrays: Arrays) -> Features:
+    logits = arrays.get("logits")
+    features = torch.from_numpy(arrays["features"]).double()
+    return Features(features, None if logits is None else torch.from_numpy(logits).double())
 
 
 def _float64(batches: list[Tensor]) -> Tensor:

@@ -8,7 +8,6 @@ have the values of its functions on float64 features. They are computed in anoth
 distance by a symmetric eigenproblem, KID with the real side's sums kept, and all neighbours in one
 pass over the distances."""
 
-import io
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +29,7 @@ from benchmark.measure.features import (
     features_file,
     real_features,
 )
+from benchmark.measure.kept import read_arrays, write_arrays
 from benchmark.measure.pairwise import Overlap, kernel_sums, overlap, pair_sums
 from benchmark.measure.protocol import (
     Need,
@@ -40,7 +40,6 @@ from benchmark.measure.protocol import (
     read_metrics,
 )
 from benchmark.metrics import column
-from benchmark.store.files import write_bytes
 from benchmark.train.snapshot import SAMPLING_BATCH
 
 NEAR_SHARE = 0.01  # the share of held-out images that are as near to one another as duplicates
@@ -70,13 +69,13 @@ class Reference:
     @cached_property
     def radii(self) -> Tensor:
         """The radii of the training images (n,), computed once: most of the cost of precision."""
-        if self.radii_file and self.radii_file.exists():
-            return torch.from_numpy(np.load(self.radii_file))
+        if self.radii_file:
+            kept = read_arrays(self.radii_file, radii=len(self.real.features))
+            if kept:
+                return torch.from_numpy(kept["radii"])
         radii = self.real.to(self.device).radii.cpu()
         if self.radii_file:
-            buffer = io.BytesIO()
-            np.save(buffer, radii.numpy())
-            write_bytes(self.radii_file, buffer.getvalue())
+            write_arrays(self.radii_file, radii=radii.numpy())
         return radii
 
     def overlap(self, fake: Features) -> Overlap:
@@ -183,7 +182,7 @@ class Instrument:
             real_features(extractor, held, self.device, held_file, with_logits=True),
             self.parts["kid_subsets"],
             self.parts["kid_subset_size"],
-            real_file.with_name(f"radii{NEIGHBOURHOOD}-{real_file.stem}.npy"),
+            real_file.with_name(f"radii{NEIGHBOURHOOD}-{real_file.stem}.npz"),
             # a device with float64
             self.device if self.device.startswith("cuda") else "cpu",
             feature_files=(real_file, held_file),

@@ -24,7 +24,7 @@ from benchmark.store.files import SCHEMA, append_rows, read_rows, validating, wr
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import alone, held
 from benchmark.store.schema import Entry, RunStatus, Status
-from benchmark.text import described
+from benchmark.text import counted, described
 
 SAME = 1e-6  # relative difference up to which two values of one metric are equal
 SCHEDULE_OPTIONS = ("schedule", "log_every")  # they take effect during training alone
@@ -44,6 +44,9 @@ class Measured:
     """Metric column → cells whose earlier evaluations were set aside, because the final value
     changed."""
 
+    not_done: Counter[str] = field(default_factory=Counter)
+    """Status → cells that are not measured: only a done cell leaves a final generator."""
+
     impossible: dict[str, list[str]] = field(default_factory=dict)
     """Reason → keys of the cells that cannot be measured again."""
 
@@ -60,6 +63,8 @@ class Measured:
                 "be redone and were set aside (evals.former.jsonl): best and area of these cells "
                 "are those of the final value"
             )
+        if self.not_done:
+            lines.append(f"not measured, because not done: {counted(self.not_done)}")
         for reason, keys in self.impossible.items():
             lines.append(f"{len(keys)} cells cannot be measured again: {reason}")
         lines += [f"{key}: {reason}" for key, reason in self.failed.items()]
@@ -89,6 +94,7 @@ def measure_again(
         files = results.cell(entry.key)
         status = files.status
         if status.status != RunStatus.DONE:
+            done.not_done[str(status.status)] += 1
             continue
         try:
             reason, cell = _cell_to_measure(evaluation, files, hashes)
@@ -98,9 +104,11 @@ def measure_again(
             cell = replace(cell, dataset=datasets.get(entry.dataset, cell.dataset))
             if force or _is_outdated(cell, entry, files, hashes, device):
                 todo[entry.key] = cell
+            elif fault := files.fault(status):
+                done.failed[entry.key] = fault
             else:
                 done.current += 1
-        except DamagedError as error:
+        except UserError as error:
             done.failed[entry.key] = str(error)
     if todo:
         note(f"measuring {len(todo)} cells …")
@@ -109,6 +117,8 @@ def measure_again(
     for key, cell in todo.items():
         try:
             _measure(results.cell(key), cell, device, done)
+        except UserError as error:
+            done.failed[key] = str(error)
         except (OSError, RuntimeError, ValueError, FloatingPointError) as error:
             done.failed[key] = described(error)
     return done
@@ -156,8 +166,6 @@ def _rows(files: CellFolder) -> list[dict[str, Any]]:
     """The evaluations of a cell. Raises DamagedError for rows that cannot be replaced."""
     rows = list(read_rows(files.evals))
     for row in rows:
-        if not isinstance(row, dict):
-            raise DamagedError(f"{files.evals} is damaged: a row is not a table")
         for name in ("metric", "g_steps", "protocol", "value"):
             if row.get(name) is None:
                 raise DamagedError(f"{files.evals} is damaged: a row has no {name}")
@@ -177,7 +185,15 @@ def _measure(files: CellFolder, cell: Cell, device: str, done: Measured) -> None
         status = files.status
         try:
             new_rows = _final_rows(files, cell, status, instrument, device)
-            changed = _replace_final_rows(files, status, new_rows)
+            rows = _rows(files)
+            fault = files.fault(status)
+            if fault:
+                raise DamagedError(fault)
+            # A process that is killed between rows and status leaves rows that are not checked
+            for file in (files.evals, files.former_evals):
+                status.files.pop(file.name, None)
+            files.write_status(status)
+            changed = _replace_final_rows(files, status, rows, new_rows)
         except UserError as error:
             done.failed[files.key] = str(error)
             return
@@ -203,11 +219,13 @@ def _final_rows(
 
 
 def _replace_final_rows(
-    files: CellFolder, status: Status, new_rows: list[dict[str, Any]]
+    files: CellFolder,
+    status: Status,
+    rows: list[dict[str, Any]],
+    new_rows: list[dict[str, Any]],
 ) -> list[str]:
     """Replace the final rows. Earlier rows of another protocol, and earlier rows of a column whose
     final value changed, move to evals.former.jsonl. Returns the columns that changed."""
-    rows = _rows(files)
     new = {row["metric"]: row for row in new_rows}
     changed: set[str] = set()
     for row in rows:

@@ -187,7 +187,7 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         if reason is None and not isinstance(error, ValueError | OSError):
             raise
         raise UserError(f"dataset {cell.dataset.label}: {reason or one_line(error)}") from error
-    return Protocol(
+    protocol = Protocol(
         protocol=protocol_id(instrument),
         parts=instrument.parts,
         dataset=facts,
@@ -195,6 +195,7 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         code=code,
         floor=floor,
     )
+    return protocol.sealed()
 
 
 def _is_current(known: Protocol, instrument: Instrument) -> bool:

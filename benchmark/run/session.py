@@ -26,7 +26,7 @@ from benchmark.store.files import check_writable
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
 from benchmark.store.origin import check_same
-from benchmark.store.schema import MatrixFile, RunStatus
+from benchmark.store.schema import MatrixFile, RunStatus, Status
 
 RESULTS = Path("results/runs")
 
@@ -56,13 +56,27 @@ class Session:
         self.cells = {cell.key: cell for cell in chosen[options.part]}
         self.devices = self._devices()
         self.results = ResultSet(check_writable(results / self.name, "--results"))
+        self.results.refuse_links()
         check_same(self.results, self.file, self.config)
-        self.known = {key: self.results.cell(key).status for key in self.cells}
+        self.faults: dict[str, str] = {}
+        """Key → the fault of a damaged cell, which therefore runs again."""
+        self.known = {key: self._status(key) for key in self.cells}
         self.todo = pending(
             self.cells, self.known, force=options.force, retry_errors=options.retry_errors
         )
         if options.engine == "local":
             check_size(self.todo.values(), self.devices[0])
+
+    def _status(self, key: str) -> Status:
+        """What is known of a cell; MISSING for a finished one whose files are damaged."""
+        files = self.results.cell(key)
+        status, fault = files.read_status()
+        if status.status.is_finished:
+            fault = files.fault(status)
+        if fault is None:
+            return status
+        self.faults[key] = fault
+        return Status(status=RunStatus.MISSING, attempt=status.attempt)
 
     def _devices(self) -> list[str]:
         """One device per worker; on Ray the device of this process."""
@@ -109,6 +123,9 @@ class Session:
 
     def run(self, reporter: Reporter) -> Summary:
         """Prepare, and run what is to run."""
+        if self.faults:
+            first = next(iter(self.faults.values()))
+            reporter.note(f"damaged cells that run again: {len(self.faults)}: {first}")
         stale = self.num_stale()
         if stale:
             reporter.note(

@@ -1,31 +1,51 @@
-"""Files of a result set: written whole or not at all. Reading never writes."""
+"""Files of a result set: written whole or not at all. Reading never writes, and takes plain files
+alone: a link may lead out of the result set, a pipe has no end."""
 
+import errno
+import hashlib
 import json
 import os
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from benchmark.errors import DamagedError, UserError
+from benchmark.text import printable
 from variants._files import whole_file
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 SCHEMA = 1
+SEAL = "sha256"  # field of a JSON file: the hash of its other fields
+LARGEST_JSON = 128 * 2**20  # bytes; a matrix.json of about 80,000 cells
+LARGEST = 2**30  # bytes of any other file
+# A link as the last part of a path is refused, and opening a pipe does not wait for its writer
+PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 Kind = TypeVar("Kind", bound="BaseModel")
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write by temporary file, fsync and os.replace, with the schema number."""
-    text = json.dumps({"schema": SCHEMA, **value}, indent=1, default=str)
+def write_json(path: Path, value: dict[str, Any], sealed: bool = False) -> None:
+    """Write by temporary file, fsync and os.replace, with the schema number. sealed: with the hash
+    by which `read_json` tells that a value was changed."""
+    content = json.loads(json.dumps({"schema": SCHEMA, **value}, default=str))
+    if sealed:
+        content[SEAL] = _seal(content)
+    text = json.dumps(content, indent=1)
     write_bytes(path, f"{text}\n".encode())
 
 
+def _seal(content: dict[str, Any]) -> str:
+    """The sha256 of the fields of a JSON file, whatever their order."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def write_record(path: Path, record: "BaseModel") -> None:
-    """Write the fields of a record that were set, as `write_json` does."""
-    write_json(path, record.model_dump(exclude_unset=True))
+    """Write the fields of a record that were set, as `write_json` does, sealed."""
+    write_json(path, record.model_dump(exclude_unset=True), sealed=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -37,35 +57,98 @@ def write_bytes(path: Path, content: bytes) -> None:
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Append rows to a JSONL file. NaN and infinities stay what they are (Python's extension of
     JSON)."""
-    with path.open("a", encoding="utf-8") as file:
+    with open(path, "a", encoding="utf-8", opener=open_plain) as file:
         file.writelines(json.dumps({"schema": SCHEMA, **row}) + "\n" for row in rows)
 
 
-def read_bytes(path: Path) -> bytes | None:
-    """The content of a file; None without a file. Raises UserError for a file that cannot be read:
+def open_plain(path: str, flags: int) -> int:
+    """The descriptor of a plain file. Raises OSError for a link, a pipe or a device."""
+    descriptor = os.open(path, flags | PLAIN, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        # Of a folder the caller says that it is one
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is a pipe or a device, and not a file", path)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a plain file to read. Raises FileNotFoundError, and UserError for what cannot be read:
     not DamagedError, after which a cell would run again, because the file may be whole."""
     try:
-        return path.read_bytes()
+        return open(path, "rb", opener=open_plain)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = error.strerror
+        if error.errno == errno.ELOOP:
+            reason = "it is a symbolic link, and a result set has none"
+        raise UserError(f"{path} cannot be read: {reason}") from error
+
+
+def read_bytes(path: Path, largest: int = LARGEST) -> bytes | None:
+    """The content of a file; None without a file. Raises UserError as `open_file` does, and for a
+    file that is larger than any that was written."""
+    try:
+        with open_file(path) as file:
+            if os.fstat(file.fileno()).st_size > largest:
+                raise UserError(f"{path} cannot be read: it is larger than {largest >> 20} MiB")
+            return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def refuse_link(path: Path) -> None:
+    """Raises UserError for a symbolic link: it may lead out of the result set."""
+    if path.is_symlink():
+        raise UserError(
+            f"{path} is a symbolic link, and a result set has none: let --results name the folder "
+            "that the link leads to"
+        )
+
+
+def empty(folder: Path, keep: Path) -> None:
+    """Remove everything in a folder but the file `keep`. Links are removed, not followed."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry != keep:
+            entry.unlink()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a JSON file with its schema number; an empty dict without a file. Raises
-    DamagedError for a file that is no JSON object, UserError for another schema."""
-    content = read_bytes(path)
+    DamagedError for a file that is no JSON object, or not the one that was written, and UserError
+    for another schema."""
+    content = read_bytes(path, LARGEST_JSON)
     if content is None:
         return {}
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged: {error}") from error
+    value = _parsed(content, str(path))
     if not isinstance(value, dict):
         raise DamagedError(f"{path} is damaged: not a table")
     if value.get("schema") != SCHEMA:
         raise UserError(f"{path} has schema {value.get('schema')!r}; this version reads {SCHEMA}")
+    # Files of older versions have no seal
+    seal = value.pop(SEAL, None)
+    if seal is not None and seal != _seal(value):
+        raise DamagedError(
+            f"{path} is damaged: a value is not the one that was written (if it was changed on "
+            f'purpose, remove the line "{SEAL}")'
+        )
+    return printable(value)
+
+
+def _parsed(content: bytes, where: str) -> Any:
+    """The value of a text of JSON. Raises DamagedError."""
+    try:
+        value = json.loads(content)
+        if b"\\u" in content:
+            # Half a character cannot be printed or written
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{where} is damaged: {error}") from error
     return value
 
 
@@ -98,13 +181,22 @@ def validating(path: Path) -> Iterator[None]:
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a JSONL file; a last line that a crash truncated is left out. Raises DamagedError
-    for a damaged line."""
-    lines = (read_bytes(path) or b"").split(b"\n")[:-1]
-    for number, line in enumerate(lines, 1):
-        try:
-            yield json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DamagedError(f"{path}, line {number} is damaged: {error}") from error
+    for a damaged line, and UserError for one of another schema."""
+    yield from rows_of(path, read_bytes(path) or b"")
+
+
+def rows_of(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
+    """The rows of the content of a JSONL file, as `read_rows`."""
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+        row = _parsed(line, f"{path}, line {number}")
+        if not isinstance(row, dict):
+            raise DamagedError(f"{path}, line {number} is damaged: a row is not a table")
+        schema = row.get("schema", SCHEMA)
+        if schema != SCHEMA:
+            raise UserError(
+                f"{path}, line {number} has schema {schema!r}; this version reads {SCHEMA}"
+            )
+        yield row
 
 
 def check_writable(folder: Path, option: str) -> Path:

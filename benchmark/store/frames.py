@@ -2,6 +2,7 @@
 and frames as CSV."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,45 +12,76 @@ import pyarrow as pa
 from pyarrow import compute, json
 
 from benchmark.errors import DamagedError
-from benchmark.store.files import read_bytes, read_rows, write_bytes
+from benchmark.store import committed
+from benchmark.store.files import SCHEMA, read_bytes, rows_of, write_bytes
+from benchmark.store.schema import CommittedFile
 
 FORMULA = tuple("=+-@\t\r")  # what begins a cell that a spreadsheet runs as a formula
 CHUNK = 32 * 2**20  # bytes of text parsed at once: bounds the memory
 
 
+@dataclass(frozen=True)
+class RowFile:
+    """A file of rows of a cell."""
+
+    path: Path
+    committed: CommittedFile | None = None
+    """How the file was committed, if that is known."""
+
+
 def read_frame(
-    files: Mapping[str, Path], texts: list[str], numbers: list[str], required: Iterable[str] = ()
+    files: Mapping[str, RowFile], texts: list[str], numbers: list[str], required: Iterable[str] = ()
 ) -> pd.DataFrame:
     """Files by cell -> a frame of `cell` and `texts`, as categories, and `numbers`, as float64;
     other fields are left out.
 
     What a row lacks or has as null is missing. A file that is not there has no rows, and a last
-    line cut short by a crash is left out. Raises UserError for a damaged line, and for a row that
-    lacks what is `required`."""
-    schema = pa.schema(
-        [*((name, pa.string()) for name in texts), *((name, pa.float64()) for name in numbers)]
-    )
-    parts, counts = [schema.empty_table()], []
+    line cut short by a crash is left out. Raises UserError for a file that is not as it was
+    committed, for a damaged line, for a row of another schema, and for a row that lacks what is
+    `required`."""
+    fields = [(name, pa.string()) for name in texts]
+    fields += [(name, pa.float64()) for name in [*numbers, "schema"]]
+    schema = pa.schema(fields)
+    parts, counts = [schema.empty_table().drop_columns("schema")], []
     for chunk in _chunks(files.values()):
         lines = [content.count(b"\n") for _, content in chunk]
         parsed = _parsed(b"".join(content for _, content in chunk), schema)
-        if parsed is None or parsed.num_rows != sum(lines):
-            each = [_parsed_by_line(path, schema) for path, _ in chunk]
+        if parsed is None or parsed.num_rows != sum(lines) or _has_other_schema(parsed):
+            each = [_parsed_by_line(*file, schema) for file in chunk]
             parsed, lines = pa.concat_tables(each), [table.num_rows for table in each]
         for name in required:
             missing = compute.index(compute.is_null(parsed[name], nan_is_null=True), True).as_py()
             if missing >= 0:
                 path = chunk[np.searchsorted(np.cumsum(lines), missing, side="right")][0]
                 raise DamagedError(f"{path} is damaged: a row has no {name}")
-        parts.append(parsed)
+        parts.append(parsed.drop_columns("schema"))
         counts += lines
     frame = pa.concat_tables(parts).to_pandas(
         categories=texts, split_blocks=True, self_destruct=True
     )
+    for name in texts:
+        if not all(map(str.isprintable, frame[name].cat.categories)):
+            raise DamagedError(f"rows of {', '.join(texts)} have a {name} that cannot be printed")
     cell = pd.Categorical.from_codes(
         np.repeat(np.arange(len(counts)), counts), pd.Index(list(files))
     )
     return frame.assign(cell=cell)[["cell", *texts, *numbers]]
+
+
+def check_order(
+    rows: pd.DataFrame, files: Mapping[str, RowFile], step: str, names: list[str]
+) -> None:
+    """Raises DamagedError where the rows of a file run backwards in `step`, or where two of them
+    have the same `step` and `names`: its values would be counted twice."""
+    cell, at = rows["cell"].cat.codes.to_numpy(), rows[step].to_numpy()
+    runs_backwards = np.zeros(len(rows), dtype=bool)
+    runs_backwards[1:] = (cell[1:] == cell[:-1]) & (at[1:] < at[:-1])
+    occurs_twice = rows.duplicated(["cell", step, *names]).to_numpy() & ~np.isnan(at)
+    faults = {f"its rows run backwards in {step}": runs_backwards, "a row is twice": occurs_twice}
+    for reason, is_faulty in faults.items():
+        if is_faulty.any():
+            key = str(rows["cell"].iloc[int(is_faulty.argmax())])
+            raise DamagedError(f"{files[key].path} is damaged: {reason}")
 
 
 def of_cell(rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
@@ -87,13 +119,14 @@ def harmless(value: Any) -> Any:
     return value
 
 
-def _chunks(paths: Iterable[Path]) -> Iterator[list[tuple[Path, bytes]]]:
+def _chunks(files: Iterable[RowFile]) -> Iterator[list[tuple[Path, bytes]]]:
     """Each path with its whole lines, about CHUNK bytes at a time."""
     chunk: list[tuple[Path, bytes]] = []
     size = 0
-    for path in paths:
-        content = read_bytes(path) or b""
-        chunk.append((path, content[: content.rfind(b"\n") + 1]))
+    for file in files:
+        content = read_bytes(file.path) or b""
+        committed.check(file.path, content, file.committed)
+        chunk.append((file.path, content[: content.rfind(b"\n") + 1]))
         size += len(content)
         if size > CHUNK:
             yield chunk
@@ -113,12 +146,13 @@ def _parsed(lines: bytes, schema: pa.Schema) -> pa.Table | None:
         return None
 
 
-def _parsed_by_line(path: Path, schema: pa.Schema) -> pa.Table:
+def _has_other_schema(table: pa.Table) -> bool:
+    return bool(compute.any(compute.not_equal(table["schema"], SCHEMA)).as_py())
+
+
+def _parsed_by_line(path: Path, content: bytes, schema: pa.Schema) -> pa.Table:
     """The slow way, which names the damaged line and knows all of JSON."""
-    rows = list(read_rows(path))
-    if not all(isinstance(row, dict) for row in rows):
-        raise DamagedError(f"{path} is damaged: a row is not a table")
     try:
-        return pa.Table.from_pylist(rows, schema)
-    except pa.ArrowException as error:
+        return pa.Table.from_pylist(list(rows_of(path, content)), schema)
+    except (pa.ArrowException, OverflowError) as error:
         raise DamagedError(f"{path} is damaged: {error}") from error

@@ -1,15 +1,24 @@
 """Where the files of a result set lie: every path, once."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.store.files import read_json, read_record, validating, write_json, write_record
+from benchmark.store import committed
+from benchmark.store.files import (
+    read_bytes,
+    read_json,
+    read_record,
+    refuse_link,
+    validating,
+    write_json,
+    write_record,
+)
 from benchmark.store.schema import (
     PROTOCOLS,
+    CommittedFile,
     Environment,
     MatrixFile,
     Protocol,
@@ -17,8 +26,6 @@ from benchmark.store.schema import (
     Spec,
     Status,
 )
-
-TAIL = 4096  # bytes at the end of a file of rows that hold its last row
 
 
 @dataclass(frozen=True)
@@ -94,21 +101,33 @@ class CellFolder:
         """The committed status.
 
         MISSING, so that the cell runs again, without a status, with a damaged one, with the status
-        of another cell, and for a finished cell whose evaluations are lost or truncated. Raises
-        UserError for a file that cannot be read."""
+        of another cell, and for a finished cell whose evaluations are lost or truncated; `fault`
+        tells more. Raises UserError for a file that cannot be read, and for a link."""
+        return self.read_status()[0]
+
+    def read_status(self) -> tuple[Status, str | None]:
+        """The committed status, and why it is MISSING although the cell has files."""
+        refuse_link(self.path)
+        refuse_link(self.samples)
+        missing = Status(status=RunStatus.MISSING)
         try:
             status = read_record(self.status_file, Status)
-        except DamagedError:
-            return Status(status=RunStatus.MISSING)
-        if status is None or status.key not in (None, self.key):
-            return Status(status=RunStatus.MISSING)
-        if status.status.is_finished and not self._has_evaluations(status):
-            return Status(status=RunStatus.MISSING)
-        return status
+        except DamagedError as error:
+            return missing, str(error)
+        if status is None:
+            return missing, None
+        if status.key not in (None, self.key):
+            return missing, f"{self.status_file} is of the cell {status.key!r}"
+        if status.status.is_finished and not committed.reaches_end(self.evals, status):
+            return missing, f"{self.evals} is lost or truncated"
+        return status, None
 
     @property
     def spec(self) -> Spec | None:
-        return read_record(self.spec_file, Spec)
+        spec = read_record(self.spec_file, Spec)
+        if spec and spec.key not in (None, self.key):
+            raise DamagedError(f"{self.spec_file} is damaged: it is of the cell {spec.key!r}")
+        return spec
 
     @property
     def environment(self) -> Environment | None:
@@ -118,42 +137,62 @@ class CellFolder:
         write_record(self.status_file, status)
 
     def commit(self, status: Status) -> None:
-        """Write the last status. The rows reach the disk first: a status never promises more rows
-        than there are."""
-        for file in self.path.glob("*.jsonl"):
-            with file.open("rb") as rows:
-                os.fsync(rows.fileno())
+        """Write the last status, with the hashes of the other files. The rows reach the disk first:
+        a status never promises more rows than there are."""
+        for path in self.rows:
+            if path.exists():
+                with path.open("rb") as rows:
+                    os.fsync(rows.fileno())
+        status.files = committed.hashed(self.path, self._kept_files())
         self.write_status(status)
+
+    def content(self, path: Path, status: Status) -> bytes:
+        """The content of a file of a settled cell. Raises FileNotFoundError, UserError for a file
+        that cannot be read, and DamagedError for one that is not as it was committed."""
+        content = read_bytes(path)
+        if content is None:
+            raise FileNotFoundError(path)
+        committed.check(path, content, self.committed_file(path, status))
+        return content
+
+    def committed_file(self, path: Path, status: Status) -> CommittedFile | None:
+        """What the status of a settled cell says of a file; None if nothing."""
+        name = path.relative_to(self.path).as_posix()
+        return status.files.get(name) if status.status.is_settled else None
+
+    def check_facts(self, status: Status) -> None:
+        """Raises DamagedError where spec.json or environment.json of a settled cell is missing or
+        not as it was committed."""
+        for path in (self.spec_file, self.environment_file):
+            file = self.committed_file(path, status)
+            if file:
+                committed.check(path, read_bytes(path) or b"", file)
+
+    def fault(self, status: Status) -> str | None:
+        """The first fault of the files of a settled cell; None if all are as they were committed.
+        Generators and samples may be deleted to save room. Reads all files."""
+        for name in status.files:
+            try:
+                self.content(self.path / name, status)
+            except FileNotFoundError:
+                if name.endswith((".json", ".jsonl")):
+                    return f"{self.path / name} is missing"
+            except DamagedError as error:
+                return str(error)
+        return None
+
+    def _kept_files(self) -> Iterator[Path]:
+        """The files that stay as they are once a cell is committed."""
+        for path in sorted([*self.path.glob("[!.]*.json*"), self.generator]):
+            if path.is_file() and path != self.status_file:
+                yield path
+        yield from sorted(self.samples.glob("[!.]*.npz"))
 
     def unfinished_files(self) -> Iterator[Path]:
         """What writers that were killed left behind: temporary files."""
         for file in [*self.path.glob(".*"), *self.samples.glob(".*")]:
             if file != self.lock:
                 yield file
-
-    def _has_evaluations(self, status: Status) -> bool:
-        """Whether the rows of a finished cell reach its end: the samples that the status of a done
-        cell counts. A cell may diverge before its first evaluation. Reads the end of the file."""
-        done = status.status == RunStatus.DONE
-        try:
-            with self.evals.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-                *lines, rest = file.read().split(b"\n")
-        except FileNotFoundError:
-            return not done
-        except OSError as error:
-            raise UserError(f"{self.evals} cannot be read: {error.strerror}") from error
-        if rest:
-            return False
-        if not lines:
-            return not done
-        try:
-            samples_seen = json.loads(lines[-1])["samples_seen"]
-            if done:
-                return bool(samples_seen == status.samples_seen)
-            return bool(samples_seen <= status.samples_seen)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return False
 
 
 @dataclass(frozen=True)
@@ -201,15 +240,22 @@ class ResultSet:
     @property
     def exists(self) -> bool:
         # False also for a name that is too long for a path
-        return os.path.exists(self.matrix_file)
+        return os.path.lexists(self.matrix_file)
 
     def cell(self, key: str) -> CellFolder:
         return CellFolder(self.cells / key)
 
+    def refuse_links(self) -> None:
+        """Raises UserError for a folder of the result set that is a link: it may lead out of it."""
+        own = (self.cells, self.tables, self.figures, self.report, self.exports, self.samples)
+        for folder in own:
+            refuse_link(folder)
+
     @property
     def matrix(self) -> MatrixFile:
-        """The matrix. Raises UserError for a folder without one, for a damaged file, and for a
-        cell's key that is no plain file name or occurs twice."""
+        """The matrix. Raises UserError for a folder without one, for a damaged file, for a cell's
+        key that is no plain file name or occurs twice, and for a folder that is a link."""
+        self.refuse_links()
         matrix = read_record(self.matrix_file, MatrixFile)
         if matrix is None:
             raise UserError(

@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.errors import UserError
+from benchmark.store.files import PLAIN, open_plain
 from benchmark.store.layout import CellFolder, ResultSet
 
 # Errors of a file system that has no locks
 LOCKLESS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+# Errors of a lock that no process can hold: there is none, or something else has its name
+UNLOCKABLE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 POLL = 0.02  # seconds between two attempts to get a lock
 
 
@@ -26,7 +29,7 @@ class Lock:
     OSError, and UserError on a file system without locks. seconds = None waits without limit."""
 
     def __init__(self, path: Path, seconds: float | None) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o644)
         try:
             self._acquire(path, seconds)
         except BaseException:
@@ -78,14 +81,12 @@ def is_locked(files: CellFolder) -> bool:
     import fcntl
 
     try:
-        with files.lock.open("rb") as file:
+        with open(files.lock, "rb", opener=open_plain) as file:
             # Closing the file frees the lock
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        # The lock is held, or the file system does not say
-        return True
+    except OSError as error:
+        # Otherwise the lock is held, or the file system does not say
+        return error.errno not in UNLOCKABLE
     return False
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.errors import UserError
-from benchmark.store.files import read_rows
+from benchmark.errors import DamagedError, UserError
+from benchmark.store.files import empty, read_bytes, rows_of, write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import take
 from benchmark.store.origin import differing, moved
@@ -54,9 +54,14 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
     origins = {entry.key: _chosen(entry.key, folders, prefer_first) for entry in matrices[0].cells}
     _check_one_protocol(matrices[0], origins)
     notes = _keep_under_way(target, origins) if started else []
+    content = read_bytes(folders[0].matrix_file)
+    matrix = moved(matrices[0], folders[0].path, target.path)
     try:
-        matrix = moved(matrices[0], folders[0].path, target.path)
-        notes += _write(target, matrix, protocols, origins)
+        if matrix != matrices[0]:
+            target.write_matrix(matrix)
+        elif content is not None:
+            write_bytes(target.matrix_file, content)
+        notes += _write(target, protocols, origins)
     except shutil.Error as error:
         # copytree lists all that it could not copy
         source, _, why = error.args[0][0]
@@ -121,7 +126,8 @@ def _joined_protocols(folders: Sequence[ResultSet]) -> dict[str, Protocol]:
                     f"{dataset} is measured under protocol {known.protocol} in {origin[dataset]} "
                     f"and {entry.protocol} in {folder.path}: {parts}; measure one of them again"
                 )
-            joined[dataset] = known.model_copy(update={"floor": entry.floor | known.floor})
+            whole = known.model_copy(update={"floor": entry.floor | known.floor})
+            joined[dataset] = whole.sealed() if known.sha256 else whole
     return joined
 
 
@@ -149,8 +155,13 @@ def _chosen(key: str, folders: Sequence[ResultSet], prefer_first: bool) -> Resul
 def _result(files: CellFolder) -> list[str]:
     """Status and evaluations of a finished cell without their clocks, NaN equal to NaN. Raises
     UserError for damaged rows."""
-    found = [str(files.status.status)]
-    for row in read_rows(files.evals):
+    status = files.status
+    fault = files.fault(status)
+    if fault:
+        raise DamagedError(fault)
+    found = [str(status.status)]
+    content = files.content(files.evals, status) if files.evals.exists() else b""
+    for row in rows_of(files.evals, content):
         shared = {name: value for name, value in row.items() if name not in NOT_SHARED}
         found.append(repr(sorted(shared.items())))
     return found
@@ -199,12 +210,10 @@ def _keep_under_way(target: ResultSet, origins: dict[str, ResultSet | None]) -> 
 
 def _write(
     target: ResultSet,
-    matrix: MatrixFile,
     protocols: dict[str, Protocol],
     origins: dict[str, ResultSet | None],
 ) -> list[str]:
-    """Write the files of the matrix and copy its cells. Returns notes."""
-    target.write_matrix(matrix)
+    """Write the protocols and copy the cells. Returns notes."""
     target.write_protocols(protocols)
     for unfinished in target.cells.glob(".*.new"):  # of a merge that was killed
         shutil.rmtree(unfinished)
@@ -222,7 +231,7 @@ def _copy(source: CellFolder, target: CellFolder) -> list[str]:
     new = target.path.with_name(f".{key}.new")
     try:
         # Names with a dot are locks and unfinished files
-        shutil.copytree(source.path, new, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(source.path, new, ignore=_left_out)
         lock = take(target)
         if lock is None:
             return [f"{key} is being run in {into}: kept, and not the one of {_set_of(source)}"]
@@ -246,14 +255,21 @@ def _copy(source: CellFolder, target: CellFolder) -> list[str]:
     return []
 
 
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """The names that are not copied: those of locks and unfinished files. Raises UserError for what
+    is neither a folder nor a plain file: a link may lead to any file of this machine."""
+    left_out = {name for name in names if name.startswith(".")}
+    for name in left_out.symmetric_difference(names):
+        path = Path(folder, name)
+        if path.exists() and (path.is_symlink() or not (path.is_file() or path.is_dir())):
+            raise UserError(f"{path} cannot be copied: it is a link, a pipe or a device")
+    return left_out
+
+
 def _replace(target: CellFolder, new: Path) -> None:
     """Move the files of `new` into the folder of a cell. The status is removed first and arrives
     last: without a status no file counts."""
     target.status_file.unlink(missing_ok=True)
-    for entry in target.path.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry != target.lock:
-            entry.unlink()
+    empty(target.path, keep=target.lock)
     for entry in sorted(new.iterdir(), key=lambda entry: entry.name == target.status_file.name):
         os.replace(entry, target.path / entry.name)

@@ -3,11 +3,13 @@
 A record is what is written and what a reader gets. A file may hold more fields than its record
 (they are kept when the record is written again) and may lack those that have a default."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from benchmark.matrix.cell import Cell, Choice, cell_from_spec
 from benchmark.matrix.select import selected
@@ -113,7 +115,7 @@ class Spec(Record):
         return cell_from_spec({"norm": "auto", **self.plain()})
 
 
-def _file_name(key: str) -> str:
+def file_name(key: str) -> str:
     if key in ("", ".", "..") or {*key} & {*"/\\\0"}:
         raise ValueError(f"{key!r} is not a plain file name")
     return key
@@ -122,7 +124,7 @@ def _file_name(key: str) -> str:
 class Entry(Record):
     """A cell in matrix.json."""
 
-    key: Annotated[str, AfterValidator(_file_name)]
+    key: Annotated[str, AfterValidator(file_name)]
     """Key of the cell and name of its folder."""
 
     objective: str
@@ -314,6 +316,23 @@ class Protocol(Record):
     floor: dict[str, float]
     """Noise floor by metric column: the value of held-out real samples."""
 
+    sha256: str | None = None
+    """Hash of the other fields, by which a reader tells that one was changed."""
+
+    @model_validator(mode="after")
+    def _check_seal(self) -> Self:
+        if self.sha256 not in (None, self._hash()):
+            raise ValueError("a value is not the one that was written")
+        return self
+
+    def sealed(self) -> Self:
+        """The same with the hash of its fields."""
+        return self.model_copy(update={"sha256": self._hash()})
+
+    def _hash(self) -> str:
+        fields = self.model_dump(exclude_unset=True, exclude={"sha256"})
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
 
 class Execution(Record):
     """How the training steps of a cell were executed."""
@@ -349,6 +368,16 @@ class Execution(Record):
         if self.stack > 1:
             parts.append(f"stack of {self.stack}")
         return ", ".join(parts)
+
+
+class CommittedFile(Record):
+    """A file of a cell when the cell was committed."""
+
+    size: int
+    """Bytes."""
+
+    sha256: str
+    """Hash of its content."""
 
 
 class Status(Record):
@@ -458,6 +487,9 @@ class Status(Record):
 
     evaluation_hash: str | None = None
     """Hash of the evaluation options."""
+
+    files: dict[str, CommittedFile] = {}
+    """Size and hash of every file of a committed cell but its pictures and its traceback."""
 
     def add_seconds(self, clock: str, seconds: float) -> None:
         """Add to one of the wall clocks."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.matrix.cell import Choice, key_of
-from benchmark.store.files import append_rows, write_json
+from benchmark.store.files import SEAL, append_rows, write_json
 
 OBJECTIVES = (
     *("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp"),
@@ -389,5 +389,7 @@ def _protocol(dataset: str, floor: Mapping[str, float]) -> dict[str, Any]:
 
 
 def edit(path: Path, **changes: Any) -> None:
-    """Change fields of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    """Change fields of a JSON file, which is no longer sealed."""
+    content = json.loads(path.read_text()) | changes
+    content.pop(SEAL, None)
+    path.write_text(json.dumps(content))

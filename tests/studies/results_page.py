@@ -25,6 +25,7 @@ RECORDS = (
     "Spec",
     "Status",
     "Execution",
+    "CommittedFile",
     "Environment",
 )
 DIRECTIONS = {"min": "low", "max": "high"}

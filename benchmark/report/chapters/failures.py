@@ -8,6 +8,7 @@ from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import statuses
 from benchmark.metrics import metric
 from benchmark.report.page import Chapter, Listing, Table, records, tags_of
+from benchmark.store.files import read_bytes
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import FINISHED
 from benchmark.text import Record, number, plural, text
@@ -78,9 +79,10 @@ def _by_cell(rows: pd.DataFrame, keys: pd.Series) -> dict[str, pd.DataFrame]:
 def _traceback(folder: Path, row: Record) -> str:
     """The end of the traceback of a cell with an error."""
     path = ResultSet(folder).cell(row["key"]).traceback
-    if row["status"] != "error" or not path.exists():
+    if row["status"] != "error":
         return ""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-LAST_LINES:])
+    lines = (read_bytes(path) or b"").decode(errors="replace").splitlines()
+    return "\n".join(lines[-LAST_LINES:])
 
 
 def _evaluations(evals: pd.DataFrame | None, column: str | None) -> str:

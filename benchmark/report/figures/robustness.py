@@ -20,7 +20,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import headline, heat
 from benchmark.drawing.save import Figure, save, stem
 from benchmark.drawing.style import Look, described, excess, inches, short, wrap
-from benchmark.report.figures.samples import saved_samples
+from benchmark.report.figures.samples import read_samples, saved_samples
 from benchmark.text import Record, duration
 
 TILE = 4  # a pane shows TILE x TILE images
@@ -258,7 +258,7 @@ def _images(by_place: dict[Any, Record]) -> dict[Any, np.ndarray]:
     images: dict[Any, np.ndarray] = {}
     for place, pane in by_place.items():
         if not pd.isna(pane["file"]):
-            images[place] = np.load(pane["file"])["samples"]
+            images[place] = read_samples(Path(pane["file"]))
     return images
 
 

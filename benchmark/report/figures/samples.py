@@ -1,6 +1,8 @@
 """Samples of every objective at equal samples seen, a figure for each place."""
 
+import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import grid, headline
 from benchmark.drawing.save import Figure, save, stem
 from benchmark.drawing.style import inches, style, wrap
-from benchmark.store.layout import ResultSet
-from benchmark.text import place_name
+from benchmark.errors import DamagedError
+from benchmark.store.files import LARGEST
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.text import described, place_name
 
 STRIP = 16  # images of an objective
 COLUMNS = 4  # of scatter plots
@@ -37,6 +41,27 @@ def saved_samples(tables: Tables, folder: Path) -> pd.DataFrame:
         files.append(str(samples / f"{step:06.0f}.npz"))
     rows = rows.assign(file=files)
     return rows[rows["file"].map(os.path.exists).astype(bool)]
+
+
+def read_samples(file: Path) -> np.ndarray:
+    """Saved samples: images (n, C, H, W) or points (n, 2). Raises UserError for a damaged file."""
+    files = CellFolder(file.parent.parent)
+    content = files.content(file, files.status)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST:
+            raise ValueError(f"{size:,} bytes of samples")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            samples = arrays["samples"]
+    # numpy and zipfile raise many kinds of error
+    except Exception as error:
+        raise DamagedError(f"{file} is damaged: {described(error)}") from error
+    is_images = samples.ndim == 4 and samples.dtype == np.uint8 and samples.shape[1] in (1, 3)
+    is_points = samples.ndim == 2 and samples.dtype.kind == "f" and samples.shape[1] == 2
+    if not len(samples) or not (is_images or is_points):
+        raise DamagedError(f"{file} is damaged: samples {samples.dtype} {samples.shape}")
+    return samples
 
 
 def draw(tables: Tables, folder: Path) -> list[Figure]:
@@ -65,7 +90,7 @@ def _place(rows: pd.DataFrame, folder: Path) -> Figure:
     samples = {}
     labels = {}
     for name, row in chosen.iterrows():
-        samples[name] = np.load(row["file"])["samples"]
+        samples[name] = read_samples(Path(row["file"]))
         is_earlier = row["samples_seen"] < common
         labels[name] = wrap(name) + (f"\nat {row['samples_seen']:,.0f}" if is_earlier else "")
     draw_samples = _strips if rows["modality"].iloc[0] == "images" else _scatters

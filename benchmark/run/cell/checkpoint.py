@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch.utils._pytree import tree_map_only
 
-from benchmark.errors import UserError
-from benchmark.store.files import whole_file
+from benchmark.store.files import open_file, read_bytes, whole_file, write_bytes
 from benchmark.store.layout import CellFolder
+from benchmark.store.schema import Status
+from benchmark.train.snapshot import CellState
 
 FORMAT = 3  # of what a checkpoint holds
+ZIP = b"PK"  # how what torch saves begins
 HEAD = 65  # bytes: the sha256 of the rest in hex digits, and a line feed
 RowLengths = dict[str, int]  # bytes of every file of rows, by name
 
@@ -42,6 +45,9 @@ class Checkpoint:
 
     rows: dict[str, tuple[int, str]] = field(default_factory=dict)
     """File of rows → its length in bytes, and the sha256 of so many bytes."""
+
+
+ADAPTER = TypeAdapter(Checkpoint)
 
 
 def row_lengths(files: CellFolder) -> RowLengths:
@@ -78,28 +84,53 @@ def load_checkpoint(
     file that cannot be read."""
     unused = {}
     for file in checkpoints(files):
-        try:
-            content = file.read_bytes()
-        except FileNotFoundError:
+        content = read_bytes(file)
+        if content is None:
             continue
-        except OSError as error:
-            raise UserError(f"{file} cannot be read: {error.strerror}") from error
-        body = memoryview(content)[HEAD:]
-        if hashlib.sha256(body).hexdigest().encode() != content[: HEAD - 1]:
-            unused[file.name] = "is damaged"
-            continue
-        value = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        value = _loaded(content)
         changed = [key for key, made in made_by.items() if value["made_by"].get(key) != made]
-        if changed:
+        if value["made_by"] and changed:
             unused[file.name] = f"is of other {' and '.join(changed)}"
             continue
-        checkpoint = Checkpoint(**value)
+        checkpoint = _parsed(value)
+        if checkpoint is None:
+            unused[file.name] = "is damaged"
+            continue
         damaged = list(_damaged_rows(files, checkpoint))
         if damaged:
             unused[file.name] = f"does not fit {', '.join(damaged)}"
             continue
         return checkpoint, unused
     return None, unused
+
+
+def _loaded(content: bytes) -> dict[str, Any]:
+    """The tensors and plain values of a file, with a table `made_by`, which is empty for a damaged
+    file and for one that holds something else, such as one that was not written here."""
+    nothing: dict[str, Any] = {"made_by": {}}
+    body = memoryview(content)[HEAD:]
+    is_whole = hashlib.sha256(body).hexdigest().encode() == content[: HEAD - 1]
+    if not is_whole or bytes(body[:2]) != ZIP:
+        return nothing
+    try:
+        # Torch unpickles tensors and plain values alone
+        value = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    # torch raises many kinds of error
+    except Exception:
+        return nothing
+    is_table = isinstance(value, dict) and isinstance(value.get("made_by"), dict)
+    return value if is_table else nothing
+
+
+def _parsed(value: dict[str, Any]) -> Checkpoint | None:
+    """The checkpoint of a table; None for one that lacks a part."""
+    try:
+        checkpoint = ADAPTER.validate_python(value)
+        CellState.from_plain(checkpoint.training)
+        Status.model_validate(checkpoint.status)
+    except (TypeError, ValueError, KeyError):
+        return None
+    return checkpoint
 
 
 def checkpoints(files: CellFolder) -> tuple[Path, Path]:
@@ -112,7 +143,8 @@ def cut_rows(files: CellFolder, checkpoint: Checkpoint) -> None:
     for file in files.rows:
         if file.exists():
             length, _ = checkpoint.rows.get(file.name, (0, ""))
-            os.truncate(file, length)
+            # A new file, and not a shorter one: the old one may have other names elsewhere
+            write_bytes(file, (read_bytes(file) or b"")[:length])
 
 
 def drop_checkpoints(files: CellFolder) -> None:
@@ -122,8 +154,9 @@ def drop_checkpoints(files: CellFolder) -> None:
 
 
 def _damaged_rows(files: CellFolder, checkpoint: Checkpoint) -> Iterator[str]:
+    names = {file.name for file in files.rows}
     for name, (length, sha256) in checkpoint.rows.items():
-        if _digest(files.path / name, length) != sha256:
+        if name not in names or _digest(files.path / name, length) != sha256:
             yield name
 
 
@@ -132,7 +165,7 @@ def _digest(file: Path, length: int) -> str:
     fewer."""
     if not file.exists():
         return ""
-    with file.open("rb") as rows:
+    with open_file(file) as rows:
         content = rows.read(length)
         os.fsync(rows.fileno())
     return hashlib.sha256(content).hexdigest() if len(content) == length else ""

@@ -2,7 +2,6 @@
 
 import errno
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from benchmark.run.cell.checkpoint import (
 )
 from benchmark.store.clocks import seconds_spent, timestamp
 from benchmark.store.code import measuring_code, training_code
-from benchmark.store.files import write_json, write_record
+from benchmark.store.files import empty, write_json, write_record
 from benchmark.store.layout import CellFolder
 from benchmark.store.schema import Environment, Resume, RunStatus, Status
 from benchmark.train.snapshot import Snapshot
@@ -68,14 +67,10 @@ class CellRecord:
         self.files.path.mkdir(parents=True, exist_ok=True)
         # The status goes first: it must not describe files that are gone
         self.files.status_file.unlink(missing_ok=True)
-        for entry in self.files.path.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry != self.files.lock:
-                entry.unlink()
+        empty(self.files.path, keep=self.files.lock)
         cell = self.cell
         extra = {"evaluation": cell.evaluation.plain(), "norm": cell.norm, "key": cell.key}
-        write_json(self.files.spec_file, cell.spec | extra)
+        write_json(self.files.spec_file, cell.spec | extra, sealed=True)
         surroundings = environment(self.device).plain()
         write_record(self.files.environment_file, Environment(**surroundings, resumes=[]))
         self.status = Status(

@@ -1,6 +1,7 @@
 """The samples and the generator that a cell leaves behind."""
 
 import io
+import warnings
 from pickle import UnpicklingError
 
 import numpy as np
@@ -9,7 +10,8 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
-from benchmark.store.files import write_bytes
+from benchmark.store import committed
+from benchmark.store.files import open_plain, write_bytes
 from benchmark.store.layout import CellFolder
 from benchmark.store.schema import Execution
 from benchmark.text import one_line
@@ -56,8 +58,18 @@ def load_snapshot(cell: Cell, files: CellFolder, device: str) -> Snapshot:
     critic is untrained. Raises UserError for a file that is not there, that is damaged or whose
     weights do not fit."""
     try:
+        with open(files.generator, "rb", opener=open_plain) as file:
+            content = file.read()
         G, D = (network.to(device) for network in make_networks(cell))
-        G.load_state_dict(torch.load(files.generator, map_location=device, weights_only=True))
+        with warnings.catch_warnings(action="ignore"):
+            weights = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        G.load_state_dict(weights)
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise ValueError("its weights are not finite")
+        # Last, because torch says more of a file that it cannot read
+        committed.check(
+            files.generator, content, files.committed_file(files.generator, files.status)
+        )
     except UserError:
         raise
     # the file may have any content, for which torch raises many kinds of error
