@@ -28,7 +28,6 @@ from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import (
     Entry,
     Environment,
-    Execution,
     MatrixFile,
     Protocol,
     RunStatus,
@@ -222,7 +221,7 @@ def _where_run(status: Status, environment: Environment) -> dict[str, Any]:
     parts = [environment, *environment.resumes]
     device = _all([part.device for part in parts])
     threads = _all([str(part.threads) for part in parts if part.threads])
-    way = _executed(status)
+    way = status.executed
     if threads not in (None, "1"):
         way += f", {threads} threads"
     if device and way != PLAIN:
@@ -233,13 +232,6 @@ def _where_run(status: Status, environment: Environment) -> dict[str, Any]:
         "torch": _all([part.versions.get("torch") for part in parts]),
         "git_commit": environment.git.commit if environment.git else None,
     }
-
-
-def _executed(status: Status) -> str:
-    """How the steps of a cell were executed, such as `eager`, `compiled, stack of 8`, or
-    `eager, stack of 5 + eager` once it was resumed in another way."""
-    now = status.execution or Execution()
-    return " + ".join(dict.fromkeys([*status.executed_before, now.label]))
 
 
 def _all(names: list[str | None]) -> str | None:

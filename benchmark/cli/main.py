@@ -93,7 +93,7 @@ def status(
     """Show the state of every cell: what is done, running, missing, what failed and why, and the
     time left."""
     from benchmark.cli import status as page
-    from benchmark.store.overview import Reader
+    from benchmark.store.reader import Reader
 
     folder = result_set(results, matrix)
     if watch:

@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.store.overview import GONE, CellOverview, Overview, Reader
+from benchmark.store.overview import CellOverview, Overview
+from benchmark.store.reader import GONE, Reader
 from benchmark.store.schema import RunStatus
 from benchmark.text import counted, duration
 

@@ -25,7 +25,7 @@ from benchmark.matrix.cell import digest
 from benchmark.store.files import read_bytes, rows_of
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
-from benchmark.store.overview import GONE
+from benchmark.store.reader import GONE
 from benchmark.store.schema import Entry, Environment, MatrixFile, RunStatus, Spec, Status
 from benchmark.text import described, one_line
 

@@ -452,6 +452,13 @@ class Status(Record):
     executed_before: list[str] = []
     """Other ways in which they were executed before a resume, in words."""
 
+    @property
+    def executed(self) -> str:
+        """How the training steps were executed, such as `eager`, `compiled, stack of 8`, or
+        `eager, stack of 5 + eager` once a resume was in another way."""
+        now = self.execution or Execution()
+        return " + ".join(dict.fromkeys([*self.executed_before, now.label]))
+
     forwards_per_d_step: float | None = None
     """Cost of a critic step in critic forward-equivalents."""
 

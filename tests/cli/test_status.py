@@ -14,10 +14,11 @@ from rich.console import Console
 
 from benchmark.cli import main as cli
 from benchmark.cli import status as page
-from benchmark.store import overview as store
+from benchmark.store import reader as store
 from benchmark.store.code import ROOT
 from benchmark.store.layout import CellFolder
-from benchmark.store.overview import Overview, Reader
+from benchmark.store.overview import Overview
+from benchmark.store.reader import Reader
 from tests.conftest import Ended
 from tests.helpers import synthetic
 from tests.helpers.result_sets import WHOLE, seeds_that_are, status_file, write

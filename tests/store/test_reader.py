@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.store import overview as module
+from benchmark.store import reader as module
 from benchmark.store.code import ROOT
-from benchmark.store.overview import GONE, CellOverview, Reader
+from benchmark.store.overview import CellOverview
+from benchmark.store.reader import GONE, Reader
 from tests.helpers import synthetic
 from tests.helpers.result_sets import WHOLE, seeds_that_are, status_file, write
 
