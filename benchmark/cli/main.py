@@ -23,6 +23,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.results import compare, export, merge, plots, report, sample, tables
 from benchmark.cli.run import explain, measure, run
+from benchmark.cli.streams import open_standard_streams
 from benchmark.errors import UserError
 
 app = typer.Typer(
@@ -155,15 +156,30 @@ def root(
 
 def main() -> None:
     """The console script: a mistake of the user is one line and exit code 2, Ctrl-C is 130."""
+    output = open_standard_streams()
+    try:
+        _call()
+    except SystemExit as end:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        if output and output.error and not end.code:
+            fail(f"standard output: {output.error.strerror}")
+        raise
+
+
+def _call() -> None:
+    """Call the verb of the command line. Raises SystemExit with its exit code."""
     from variants import VariantError
+    from variants._variables import VariableError
 
     try:
+        _look_around()
         code = app(prog_name="ganbench", standalone_mode=False)
         if code == 130:
             # What typer makes of a Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
-    except (UserError, VariantError) as error:
+    except (UserError, VariantError, VariableError) as error:
         fail(str(error))
     except OSError as error:
         # A file or folder that cannot be read or written; of two, the one written to
@@ -180,6 +196,17 @@ def main() -> None:
         if message:
             fail(f"{message} (see ganbench --help)")
         sys.exit(2)
+
+
+def _look_around() -> None:
+    """What every verb needs of its surroundings: a home folder, and variables that can be used."""
+    from benchmark.machine.home import provide_home
+    from variants import _variables
+
+    for text in _variables.unknown():
+        print(f"ganbench: {text}", file=sys.stderr)
+    _variables.check()
+    provide_home()
 
 
 def fail(message: str, code: int = 2) -> None:

@@ -41,7 +41,7 @@ def read(path: Path, overrides: list[str] | None = None) -> Loaded:
     """Read and validate a matrix file. overrides: of `--set`, such as "training.steps=200". Raises
     UserError for a file that cannot be read and for a mistake in it."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
         raw = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: {error}") from error

@@ -3,6 +3,8 @@ labels of a dataset."""
 
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import digest
 from benchmark.measure.protocol import cache_folder, content_hash
 from benchmark.store.files import write_bytes
+from variants.datasets import to_be_cached, why_no_download
 
 # classifiers shipped with the suite: the quick matrix has one protocol on every machine
 SHIPPED = Path(__file__).parent / "weights"
@@ -109,13 +112,14 @@ def _weights_file(name: str, weights: str | None, dataset: Any) -> Path | None:
 def _create_network(name: str, layers: list[str], path: Path | None) -> FeatureExtractorBase:
     """torch-fidelity's network. Raises UserError for weights that cannot be had or do not fit."""
     try:
-        return create_feature_extractor(
-            name,
-            layers,
-            cuda=False,
-            feature_extractor_weights_path=None if path is None else str(path),
-            verbose=False,
-        )
+        with _downloads_as_allowed():
+            return create_feature_extractor(
+                name,
+                layers,
+                cuda=False,
+                feature_extractor_weights_path=None if path is None else str(path),
+                verbose=False,
+            )
     except OSError as error:
         raise UserError(
             f"extractor {name!r}: its weights could not be downloaded ({error}); put the file on "
@@ -129,6 +133,25 @@ def _create_network(name: str, layers: list[str], path: Path | None) -> FeatureE
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"extractor {name!r}: {path} does not fit: {reason}") from error
+
+
+@contextmanager
+def _downloads_as_allowed() -> Iterator[None]:
+    """Within the block torch.hub, which torch-fidelity downloads with, raises OSError where
+    downloads are forbidden. It still reads weights that are on this machine."""
+    original = torch.hub.download_url_to_file
+
+    def checked(*arguments: Any, **options: Any) -> None:
+        reason = why_no_download()
+        if reason:
+            raise OSError(reason)
+        original(*arguments, **options)
+
+    torch.hub.download_url_to_file = checked
+    try:
+        yield
+    finally:
+        torch.hub.download_url_to_file = original
 
 
 def _resize(network: nn.Module) -> str:
@@ -217,7 +240,7 @@ def classifier_weights(dataset: Any) -> Path:
     arrays: dict[str, Any] = dict(train_classifier(train, held))
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(to_be_cached(path), buffer.getvalue())
     return path
 
 

@@ -18,6 +18,7 @@ from benchmark.measure.extractors import Extractor
 from benchmark.measure.pairwise import Neighbours, neighbours
 from benchmark.measure.protocol import cache_folder, content_hash
 from benchmark.store.files import write_bytes
+from variants.datasets import to_be_cached
 from variants.objectives import full_precision
 
 SPLITS = 10  # of the Inception score
@@ -130,7 +131,7 @@ def real_features(
         arrays["logits"] = features.logits.float().numpy(force=True)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(file, buffer.getvalue())
+    write_bytes(to_be_cached(file), buffer.getvalue())
     return features.to("cpu")
 
 

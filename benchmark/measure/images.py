@@ -41,6 +41,7 @@ from benchmark.measure.protocol import (
 )
 from benchmark.metrics import column
 from benchmark.store.files import write_bytes
+from variants.datasets import to_be_cached
 from benchmark.train.snapshot import SAMPLING_BATCH
 
 NEAR_SHARE = 0.01  # the share of held-out images that are as near to one another as duplicates
@@ -76,7 +77,7 @@ class Reference:
         if self.radii_file:
             buffer = io.BytesIO()
             np.save(buffer, radii.numpy())
-            write_bytes(self.radii_file, buffer.getvalue())
+            write_bytes(to_be_cached(self.radii_file), buffer.getvalue())
         return radii
 
     def overlap(self, fake: Features) -> Overlap:

@@ -57,7 +57,7 @@ def stack_size(
 @cache
 def measured() -> list[dict[str, Any]]:
     """The rows of the table, each with its networks' `work`: weights times batch size."""
-    with TABLE.open(newline="") as file:
+    with TABLE.open(newline="", encoding="utf-8") as file:
         return [
             row
             | {name: int(row[name]) for name in ("weights", "batch_size", "stack")}

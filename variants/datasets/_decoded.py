@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 
 from variants._files import whole_file
-from variants.datasets import cache_folder
+from variants.datasets import cache_folder, to_be_cached
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ def hash_files(folder: Path, names: list[str]) -> str:
     memory = cache_folder() / "images" / f"folder-{digest(str(folder.resolve()))}.json"
     seen = digest([(name, stat(folder / name)) for name in names])
     with suppress(OSError, ValueError, TypeError, KeyError):
-        known = json.loads(memory.read_text())
+        known = json.loads(memory.read_text(encoding="utf-8"))
         if known["seen"] == seen:
             return known["content"]
 
@@ -102,7 +102,7 @@ def hash_files(folder: Path, names: list[str]) -> str:
 
     hashes = _in_threads(hash_file, names, 4096, f"reading {folder.name}")
     content = digest(list(zip(names, hashes, strict=True)))
-    with whole_file(memory) as file:
+    with whole_file(to_be_cached(memory)) as file:
         file.write(json.dumps({"seen": seen, "content": content}).encode())
     return content
 
@@ -127,7 +127,7 @@ def _load(stem: Path, source: Source) -> tuple[torch.Tensor, dict[str, str]] | N
     one that was written (told by its size and times, else by its check sum)."""
     pixels = stem.with_suffix(".npy")
     with suppress(OSError, ValueError, TypeError, KeyError):
-        info = json.loads(stem.with_suffix(".json").read_text())
+        info = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
         corrupt = info["corrupt"]
         same = info["stat"] == stat(pixels) or info["crc32"] == _crc32(pixels)
         if same and (not corrupt or info["state"] == source.state):
@@ -141,7 +141,7 @@ def _store(stem: Path, source: Source, size: int) -> None:
     """Decode every image, in threads (PIL decodes and resizes outside the interpreter's lock), a
     batch at a time, and write pixels and facts. Raises OSError where there is no room."""
     shape = (len(source.names), 3, size, size)
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    to_be_cached(stem)
     needed = int(np.prod(shape))
     free = shutil.disk_usage(stem.parent).free
     if needed > free:
@@ -228,10 +228,17 @@ def _results(function: Callable[[str], T], names: list[str], batch: int) -> Iter
     def several(part: list[str]) -> list[T]:
         return [function(name) for name in part]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(_num_cores()) as pool:
         for names_of_batch in _parts(names, batch):
             for results in pool.map(several, _parts(names_of_batch, TASK)):
                 yield from results
+
+
+def _num_cores() -> int:
+    """Cores that the affinity of this process allows."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _parts(names: list[str], size: int) -> Iterator[list[str]]:
