@@ -21,6 +21,7 @@ from benchmark.errors import UserError
 from benchmark.metrics import metric, rank
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
+from benchmark.store.files import whole_file
 from benchmark.store.frames import is_wanted, read_frame
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import Entry, Environment, MatrixFile, Protocol, RunStatus, Status
@@ -131,8 +132,11 @@ def write(tables: Tables, folder: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name, frame in tables.published.items():
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        parquet.write_table(table, target / f"{name}.parquet")
-        csv.write_csv(table, target / f"{name}.csv")
+        # pyarrow takes every path to be UTF-8: Python opens the files
+        with whole_file(target / f"{name}.parquet") as file:
+            parquet.write_table(table, file)
+        with whole_file(target / f"{name}.csv") as file:
+            csv.write_csv(table, file)
 
 
 def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from benchmark.cli.options import (
     MatrixOption,
     ResultsOption,
     VariantsOption,
+    named_path,
     out,
     result_set,
 )
@@ -134,7 +135,13 @@ def new(
     axis: Annotated[str, typer.Argument(help="objective, architecture or dataset.")],
     name: Annotated[str, typer.Argument(help="Name of the variant and of its file.")],
     folder: Annotated[
-        Path, typer.Option("--variants", help="Folder of your own variants; made if missing.")
+        Path,
+        typer.Option(
+            "--variants",
+            help="Folder of your own variants; made if missing.",
+            parser=named_path,
+            metavar="PATH",
+        ),
     ] = Path("my_variants"),
 ) -> None:
     """Write the first file of a variant of your own, and a test for it."""
@@ -199,10 +206,19 @@ def _call() -> None:
 
 
 def _look_around() -> None:
-    """What every verb needs of its surroundings: a home folder, and variables that can be used."""
+    """What every verb needs of its surroundings: a command line that is text, variables that can be
+    used, and a home folder."""
     from benchmark.machine.home import provide_home
     from variants import _variables
 
+    for argument in sys.argv[1:]:
+        if not argument.isprintable() and any(
+            "\udc80" <= letter <= "\udcff" for letter in argument
+        ):
+            raise UserError(
+                f"{argument}: the name is no text in {sys.getfilesystemencoding()}; rename the "
+                "file, or use a locale of UTF-8, such as LC_ALL=C.UTF-8"
+            )
     for text in _variables.unknown():
         print(f"ganbench: {text}", file=sys.stderr)
     _variables.check()

@@ -14,6 +14,14 @@ out = Console(highlight=False, markup=False, soft_wrap=True)
 note = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
+def named_path(text: str | Path) -> Path:
+    """The parser of every option that names a file or folder. A blank value is refused: it is a
+    variable of the shell that is not set, and would mean the working directory."""
+    if not str(text).strip():
+        raise typer.BadParameter("is blank; give a path, such as . for the working directory")
+    return Path(text)
+
+
 def _add_variants(folders: list[Path] | None) -> list[Path] | None:
     """Add folders of variants before the verb begins. Raises VariantError for a folder that cannot
     be used, of GANBENCH_VARIANTS too: without its files every cell would seem to be stale."""
@@ -29,7 +37,10 @@ def _add_variants(folders: list[Path] | None) -> list[Path] | None:
 MatrixOption = Annotated[
     str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")
 ]
-ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of all result sets.")]
+ResultsOption = Annotated[
+    Path,
+    typer.Option("--results", help="Folder of all result sets.", parser=named_path, metavar="PATH"),
+]
 # Its callback does everything: the verbs do not read their parameter
 VariantsOption = Annotated[
     list[Path] | None,
@@ -38,6 +49,8 @@ VariantsOption = Annotated[
         help="Folder with objectives/, architectures/ or datasets/ of your own; may be repeated. "
         "GANBENCH_VARIANTS names such folders, too.",
         callback=_add_variants,
+        parser=named_path,
+        metavar="PATH",
         is_eager=True,
     ),
 ]
@@ -49,7 +62,8 @@ def result_set(results: Path, matrix: str) -> Path:
     from benchmark.store.layout import ResultSet
 
     folder = results / stem(matrix)
-    if not ResultSet(folder).exists:
+    is_named = folder.name not in ("", "..") and folder != results
+    if not is_named or not ResultSet(folder).exists:
         known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
         raise UserError(
             f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}"

@@ -39,7 +39,7 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
         figure.set_layout_engine(None)
     _picture(figure).save(path.with_suffix(".png"))
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    data.to_csv(path.with_suffix(".csv"), index=False)
+    data.to_csv(path.with_suffix(".csv"), index=False, encoding="utf-8")
     plt.close(figure)
     return saved
 

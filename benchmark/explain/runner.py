@@ -111,7 +111,9 @@ def _cases(modules: dict[str, ModuleType], folder: Path, full: bool) -> dict[Pat
 def _kept(file: Path) -> pd.DataFrame | None:
     """The rows of a measured case; None for one that is not measured, or whose file is damaged."""
     try:
-        frame = pd.read_parquet(file)
+        # pandas takes every path to be UTF-8: Python opens the file
+        with file.open("rb") as opened:
+            frame = pd.read_parquet(opened)
     except (OSError, ValueError):
         return None
     return frame if frame.attrs.keys() >= {"seconds", "environment"} else None

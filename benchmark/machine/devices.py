@@ -3,12 +3,10 @@
 from benchmark.errors import UserError, unknown
 from benchmark.machine.limits import available_cores
 
-MOST_JOBS = 1024  # workers of a run on one machine
-
 
 def devices_of(device: str, jobs: int) -> list[str]:
-    """One device per worker, from `--device` and `--jobs` (0: one job per GPU, else per core that this
-    process may use).
+    """One device per worker, from `--device` and `--jobs` (0: one job per GPU, else per core that
+    this process may use).
 
     Workers take the devices in turn: more jobs than GPUs share them evenly, fewer jobs use the
     first ones. MPS is untested and taken only by its name. Raises UserError for a device that is
@@ -17,8 +15,6 @@ def devices_of(device: str, jobs: int) -> list[str]:
 
     if jobs < 0:
         raise UserError(f"--jobs must not be negative, not {jobs}")
-    if jobs > MOST_JOBS:
-        raise UserError(f"--jobs must be at most {MOST_JOBS:,} on one machine, not {jobs:,}")
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     available = ["cpu", *gpus]
     if torch.backends.mps.is_available():

@@ -128,11 +128,10 @@ def _cpuinfo(names: str) -> str:
     """The first value of Linux's /proc/cpuinfo under one of some names; empty where there is
     none."""
     try:
-        line = re.search(
-            rf"^(?:{names})\s*:\s*(.+)$", CPUINFO.read_text(encoding="utf-8"), re.MULTILINE
-        )
+        text = CPUINFO.read_text(encoding="utf-8")
     except OSError:
         return ""
+    line = re.search(rf"^(?:{names})\s*:\s*(.+)$", text, re.MULTILINE)
     return line[1].strip() if line else ""
 
 

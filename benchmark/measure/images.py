@@ -41,8 +41,8 @@ from benchmark.measure.protocol import (
 )
 from benchmark.metrics import column
 from benchmark.store.files import write_bytes
-from variants.datasets import to_be_cached
 from benchmark.train.snapshot import SAMPLING_BATCH
+from variants.datasets import to_be_cached
 
 NEAR_SHARE = 0.01  # the share of held-out images that are as near to one another as duplicates
 

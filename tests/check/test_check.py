@@ -103,7 +103,7 @@ def old_row(values, band, **names):
 
 
 def test_the_committed_baseline_is_read_and_rewritten_identically(tmp_path):
-    path = check.BASELINES / "quick.json"
+    path = check.IN_CHECKOUT / "quick.json"
     alarms = json.loads(path.read_text())["false_alarms"]
     rows = check.read_baseline(path, "quick")
     write_json(tmp_path / "quick.json", check.baseline_file("quick", alarms, rows))
