@@ -131,6 +131,8 @@ def find(name: str, folder: Path | None = None) -> Path:
     """The baseline of a matrix in a folder; without a folder in BASELINES, then among the shipped
     ones. Raises UserError where there is none."""
     folders = [folder] if folder else [BASELINES, IN_CHECKOUT, INSTALLED]
+    if folders[0].exists() and not folders[0].is_dir():
+        raise UserError(f"{folders[0]} is a file, not a folder of baselines")
     for place in folders:
         path = place / f"{name}.json"
         if path.exists():

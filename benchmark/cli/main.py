@@ -212,13 +212,13 @@ def _look_around() -> None:
     from variants import _variables
 
     for argument in sys.argv[1:]:
-        if not argument.isprintable() and any(
-            "\udc80" <= letter <= "\udcff" for letter in argument
-        ):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
             raise UserError(
                 f"{argument}: the name is no text in {sys.getfilesystemencoding()}; rename the "
                 "file, or use a locale of UTF-8, such as LC_ALL=C.UTF-8"
-            )
+            ) from error
     for text in _variables.unknown():
         print(f"ganbench: {text}", file=sys.stderr)
     _variables.check()

@@ -19,7 +19,10 @@ def named_path(text: str | Path) -> Path:
     variable of the shell that is not set, and would mean the working directory."""
     if not str(text).strip():
         raise typer.BadParameter("is blank; give a path, such as . for the working directory")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise typer.BadParameter(f"{text}: there is no home folder") from error
 
 
 def _add_variants(folders: list[Path] | None) -> list[Path] | None:

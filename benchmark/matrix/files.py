@@ -1,6 +1,7 @@
 """Matrix files: the names of the shipped ones, reading, and the overrides of `--set`."""
 
 import itertools
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +33,9 @@ def find(name_or_path: str) -> Path:
     path = FOLDER / f"{name_or_path}.toml"
     if path.exists():
         return path
-    if name_or_path.endswith(".toml") and Path(name_or_path).is_file():
-        return Path(name_or_path)
+    own = Path(os.path.expanduser(name_or_path))
+    if own.suffix == ".toml" and own.is_file():
+        return own
     raise unknown("matrix", name_or_path, [*names(), "or the path of a .toml file"])
 
 

@@ -3,8 +3,6 @@ labels of a dataset."""
 
 import io
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ from torch_fidelity.utils import create_feature_extractor
 
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import digest
+from benchmark.measure.downloads import downloads_as_allowed
 from benchmark.measure.protocol import cache_folder, content_hash
 from benchmark.store.files import write_bytes
-from variants.datasets import to_be_cached, why_no_download
+from variants.datasets import to_be_cached
 
 # classifiers shipped with the suite: the quick matrix has one protocol on every machine
 SHIPPED = Path(__file__).parent / "weights"
@@ -112,7 +111,7 @@ def _weights_file(name: str, weights: str | None, dataset: Any) -> Path | None:
 def _create_network(name: str, layers: list[str], path: Path | None) -> FeatureExtractorBase:
     """torch-fidelity's network. Raises UserError for weights that cannot be had or do not fit."""
     try:
-        with _downloads_as_allowed():
+        with downloads_as_allowed():
             return create_feature_extractor(
                 name,
                 layers,
@@ -133,25 +132,6 @@ def _create_network(name: str, layers: list[str], path: Path | None) -> FeatureE
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"extractor {name!r}: {path} does not fit: {reason}") from error
-
-
-@contextmanager
-def _downloads_as_allowed() -> Iterator[None]:
-    """Within the block torch.hub, which torch-fidelity downloads with, raises OSError where
-    downloads are forbidden. It still reads weights that are on this machine."""
-    original = torch.hub.download_url_to_file
-
-    def checked(*arguments: Any, **options: Any) -> None:
-        reason = why_no_download()
-        if reason:
-            raise OSError(reason)
-        original(*arguments, **options)
-
-    torch.hub.download_url_to_file = checked
-    try:
-        yield
-    finally:
-        torch.hub.download_url_to_file = original
 
 
 def _resize(network: nn.Module) -> str:
