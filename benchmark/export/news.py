@@ -97,9 +97,13 @@ def _export_cell(
 
 @contextmanager
 def _stopped() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second Ctrl-C interrupts at once."""
+    """An event that the first Ctrl-C sets; a second Ctrl-C interrupts at once. A SIGINT that is
+    ignored, as in the background of a script, stays ignored."""
     stop = threading.Event()
     before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        yield stop
+        return
 
     def ask(*_: Any) -> None:
         stop.set()

@@ -586,7 +586,7 @@ def test_nothing_to_compare_is_not_a_pass():
 
 
 def test_no_baseline_names_those_there_are(baseline):
-    with pytest.raises(UserError, match="no baseline for matrix 'qick' in .*; there are: quick"):
+    with pytest.raises(UserError, match=r"no baseline for matrix 'qick' in .*; there are: quick"):
         verdicts(write(baseline / "now"), "qick")
 
 
