@@ -1,6 +1,7 @@
 """The house: folders in the order of the pipeline, one direction of imports, small files."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,31 @@ def test_functions_are_short_and_without_nonlocal(file: Path) -> None:
             length = (node.end_lineno or 0) - node.lineno + 1
             signature = node.body[0].lineno - node.lineno
             assert length - signature <= MAX_FUNCTION, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_text_file_names_its_encoding(file: Path) -> None:
+    """Otherwise the locale decides."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if not isinstance(node, ast.Call):
+            continue
+        names = {keyword.arg for keyword in node.keywords}
+        called = ast.unparse(node.func)
+        if called.endswith((".read_text", ".write_text")):
+            assert "encoding" in names, ast.unparse(node)
+        if called == "open" or (called.endswith(".open") and _mode(node) is not None):
+            assert "b" in (_mode(node) or "") or "encoding" in names, ast.unparse(node)
+        if called.startswith("subprocess."):
+            assert not {"text", "universal_newlines"} & names or "encoding" in names
+
+
+def _mode(call: ast.Call) -> str | None:
+    """The mode of a call that opens a file; None for a call without one."""
+    values = [*call.args, *(word.value for word in call.keywords if word.arg == "mode")]
+    for value in values:
+        if isinstance(value, ast.Constant) and re.fullmatch("[rwax][bt+]{0,2}", str(value.value)):
+            return str(value.value)
+    return "r" if any(word.arg == "newline" for word in call.keywords) else None
 
 
 def test_the_wheel_has_every_package() -> None:
