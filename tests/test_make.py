@@ -1,4 +1,4 @@
-"""The Makefile: values with blanks, quotes and dollar signs, PYTHONPATH, and a checkout's folder."""
+"""The Makefile: values with blanks, quotes and dollars, PYTHONPATH, a folder of an odd name."""
 
 import json
 import os

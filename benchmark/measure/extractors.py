@@ -17,9 +17,7 @@ from torch_fidelity.utils import create_feature_extractor
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import digest
 from benchmark.measure.downloads import downloads_as_allowed
-from benchmark.measure.protocol import cache_folder, content_hash
-from benchmark.store.files import write_bytes
-from variants.datasets import to_be_cached
+from benchmark.measure.protocol import cache_folder, content_hash, write_cached
 
 # classifiers shipped with the suite: the quick matrix has one protocol on every machine
 SHIPPED = Path(__file__).parent / "weights"
@@ -220,7 +218,7 @@ def classifier_weights(dataset: Any) -> Path:
     arrays: dict[str, Any] = dict(train_classifier(train, held))
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    write_bytes(to_be_cached(path), buffer.getvalue())
+    write_cached(path, buffer.getvalue())
     return path
 
 

@@ -16,9 +16,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from benchmark.matrix.cell import digest
 from benchmark.measure.extractors import Extractor
 from benchmark.measure.pairwise import Neighbours, neighbours
-from benchmark.measure.protocol import cache_folder, content_hash
-from benchmark.store.files import write_bytes
-from variants.datasets import to_be_cached
+from benchmark.measure.protocol import cache_folder, content_hash, write_cached
 from variants.objectives import full_precision
 
 SPLITS = 10  # of the Inception score
@@ -131,7 +129,7 @@ def real_features(
         arrays["logits"] = features.logits.float().numpy(force=True)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(to_be_cached(file), buffer.getvalue())
+    write_cached(file, buffer.getvalue())
     return features.to("cpu")
 
 

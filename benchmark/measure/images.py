@@ -38,11 +38,10 @@ from benchmark.measure.protocol import (
     metric,
     metric_names,
     read_metrics,
+    write_cached,
 )
 from benchmark.metrics import column
-from benchmark.store.files import write_bytes
 from benchmark.train.snapshot import SAMPLING_BATCH
-from variants.datasets import to_be_cached
 
 NEAR_SHARE = 0.01  # the share of held-out images that are as near to one another as duplicates
 
@@ -77,7 +76,7 @@ class Reference:
         if self.radii_file:
             buffer = io.BytesIO()
             np.save(buffer, radii.numpy())
-            write_bytes(to_be_cached(self.radii_file), buffer.getvalue())
+            write_cached(self.radii_file, buffer.getvalue())
         return radii
 
     def overlap(self, fake: Features) -> Overlap:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmark.matrix.cell import digest
 from benchmark.metrics import METRICS
+from benchmark.store.files import write_bytes
 from variants import datasets
 
 Need = Literal["modes", "logits"]
@@ -111,6 +112,11 @@ def content_hash(*tensors: Tensor | None) -> str:
             total.update(str((tuple(tensor.shape), tensor.dtype)).encode())
             total.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
     return total.hexdigest()[:16]
+
+
+def write_cached(path: Path, content: bytes) -> None:
+    """Write a file of the cache. Raises OSError that names GANBENCH_CACHE."""
+    write_bytes(datasets.to_be_cached(path), content)
 
 
 def cache_folder() -> Path:

@@ -280,14 +280,11 @@ def _finish(running: list[CellOverview], seconds_left: float | None) -> str | No
 
 
 def _signature(path: Path) -> Signature | None:
-    """What changes when a file is written again; None if there is no file. Raises UserError for a
-    folder that cannot be read."""
+    """What changes when a file is written again; None if there is no file."""
     try:
         stat = os.stat(path)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 

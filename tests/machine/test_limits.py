@@ -1,4 +1,4 @@
-"""Cores and memory by CPU affinity and by cgroups of both versions, and a home where there is none."""
+"""Cores and memory by CPU affinity and by cgroups of both versions, and a home without one."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The GANBENCH_ variables: blank values, `~`, flags, files in the place of folders, unknown names."""
+"""The GANBENCH_ variables: blank values, `~`, flags, files instead of folders, unknown names."""
 
 import re
 from pathlib import Path

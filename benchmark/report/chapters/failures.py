@@ -75,7 +75,7 @@ def _traceback(folder: Path, row: Record) -> str:
     path = ResultSet(folder).cell(row["key"]).traceback
     if row["status"] != "error" or not path.exists():
         return ""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-LAST_LINES:])
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
 
 
 def _evaluations(evals: pd.DataFrame | None, column: str | None) -> str:
