@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -105,8 +106,9 @@ class RunOptions:
     def _check_types(self) -> None:
         for option in fields(self):
             value = getattr(self, option.name)
+            kind: Any = option.type
             try:
-                TypeAdapter(option.type).validate_python(value, strict=True)
+                TypeAdapter(kind).validate_python(value, strict=True)
             except ValidationError as error:
                 reason = error.errors()[0]["msg"]
                 raise UserError(f"{option.name}: {reason}, not {value!r}") from error
