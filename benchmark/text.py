@@ -1,5 +1,8 @@
 """Numbers, names and errors as text for people: pages, figures and the terminal use the same."""
 
+import hashlib
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +12,15 @@ from numpy.typing import ArrayLike
 
 Record = dict[Any, Any]  # a row of a frame: column -> value
 
+# A label whose characters are told apart in the name of a file: `dcgan`, `mlp[width=8,depth=2]`
+PLAIN_LABEL = re.compile(r"[\w=]*(\[\w+=[\w-]*(,\w+=[\w-]*)*\])?")
+LONGEST_NAME = 120  # bytes of a file name, of which a file system takes 255
+
 MARKDOWN = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "*": "\\*", "`": "\\`", "\\": "\\\\"}
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {mark: f"\\{mark}" for mark in "|*`$\\"}
 )
+# An underscore inside a word is no markup
+OUTER_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 def number(value: float) -> str:
@@ -115,6 +124,35 @@ def place_name(architecture: str, dataset: str) -> str:
     return f"{architecture} on {dataset}"
 
 
+def file_name(*names: str, longest: int = LONGEST_NAME) -> str:
+    """The name of a file about these names, without a suffix: what is neither a letter, a digit
+    nor one of `_=-` becomes `_`. Different names have different file names, also where case and
+    Unicode form do not count: a hash ends a name that is not plain or takes more than `longest`
+    bytes."""
+    joined = "_".join(names)
+    safe = "".join(c if c.isalnum() or c in "_=-" else "_" for c in joined)
+    is_plain = all(PLAIN_LABEL.fullmatch(name) for name in names)
+    is_plain &= unicodedata.normalize("NFKC", joined).casefold() == joined
+    if is_plain and len(safe.encode()) <= longest:
+        return safe
+    digest = hashlib.sha256(joined.encode(errors="replace")).hexdigest()
+    return f"{cut(safe, longest - 9)}-{digest[:8]}"
+
+
+def shortened(label: str, longest: int = 100) -> str:
+    """A label that a figure has room for: of a longer one the beginning and 4 digits of its
+    hash."""
+    if len(label) <= longest:
+        return label
+    digest = hashlib.sha256(label.encode(errors="replace")).hexdigest()
+    return f"{label[: longest - 6]}… {digest[:4]}"
+
+
+def cut(text: str, num_bytes: int) -> str:
+    """The beginning of a text that is at most so many bytes long in UTF-8."""
+    return text.encode(errors="replace")[:num_bytes].decode(errors="ignore")
+
+
 def one_line(error: object) -> str:
     """The text of an error, or of anything else, on one line with single spaces."""
     return " ".join(str(error).split())
@@ -128,4 +166,5 @@ def described(error: BaseException, longest: int = 500) -> str:
 def escaped(value: object) -> str:
     """Text as Markdown shows it: on one line, and without a character that is read as markup."""
     line = " ".join(str(value).splitlines())
-    return line.translate(MARKDOWN).replace("](", "]\\(")
+    line = OUTER_UNDERSCORE.sub(r"\\_", line.translate(MARKDOWN))
+    return line.replace("](", "]\\(").replace("~~", "\\~\\~")

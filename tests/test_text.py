@@ -92,3 +92,29 @@ def test_an_error_is_one_line() -> None:
 
 def test_markdown_shows_markup_as_text() -> None:
     assert text.escaped("<b>|*`\\\n[l](x)") == "&lt;b&gt;\\|\\*\\`\\\\ [l]\\(x)"
+    assert text.escaped("wgan_gp _a_ $x$ ~~y~~") == "wgan_gp \\_a\\_ \\$x\\$ \\~\\~y\\~\\~"
+
+
+def test_a_file_name_is_short_and_tells_names_apart() -> None:
+    assert (
+        text.file_name("samples", "gaussians8", "mlp[width=8]") == "samples_gaussians8_mlp_width=8_"
+    )
+    values = ("a.b", "a-b", "a_b", "a b", "A_b", "é", "É", "e\u0301", "../..", "d" * 240, "d" * 241)
+    labels = [f"image_folder[collection={value}]" for value in values]
+    names = [text.file_name("samples", label, "dcgan") for label in labels]
+    assert len({name.casefold() for name in names}) == len(labels)
+    assert max(len(name.encode()) for name in names) <= 120
+    assert not [name for name in names if {*name} & {*"./ []"}]
+
+
+def test_a_text_is_cut_between_letters() -> None:
+    assert text.cut("aéb", 2) == "a"
+    assert text.cut("aéb", 3) == "aé"
+    assert len(text.cut("🦆" * 100, 120).encode()) == 120
+
+
+def test_a_label_that_is_cut_stays_apart_from_others() -> None:
+    assert text.shortened("x" * 100) == "x" * 100
+    longer = [text.shortened("x" * 300 + end) for end in "ab"]
+    assert [len(label) for label in longer] == [100, 100]
+    assert longer[0] != longer[1]

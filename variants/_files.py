@@ -14,7 +14,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     content or the new one, never a part. An error leaves the old file as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # two machines that share a folder may have processes with the same id
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import PLACE
+from benchmark.analysis.scores import PLACE, have_one_clock
 from benchmark.metrics import metric, rank, sign
 from benchmark.stats.curves import performance_profile, time_to_target
 from benchmark.store.frames import is_wanted, of_cell
@@ -107,9 +107,9 @@ def _area(runs: Runs, first: Array, last: Array) -> Array:
 def equal_seconds(cells: pd.DataFrame) -> dict[Place, float]:
     """Training seconds at which objectives are compared, by (dataset, architecture).
 
-    The least over objectives of the median over the runs that were done. A place whose cells ran on
-    more than one device is left out."""
-    done = cells[is_on_one_device(cells) & (cells["status"] == "done")]
+    The least over objectives of the median over the runs that were done. A place whose seconds do
+    not compare is left out."""
+    done = cells[have_one_clock(cells) & (cells["status"] == "done")]
     median = done.groupby([*PLACE, "objective"])["train_seconds"].median()
     least = median.groupby(PLACE).min()
     return dict(zip(least.index.to_list(), least.to_list(), strict=True))
@@ -188,7 +188,7 @@ def to_target(
     What the run had spent at its first evaluation that is as good as the target; inf for a finished
     run without one. NaN for no target, for a run that is not finished, for one that was done but
     has no finite evaluation (of the current protocol), for a cost that is not known, and for
-    seconds where the cells of the place ran on more than one device."""
+    seconds where those of the place do not compare."""
     target = pd.Series([targets[place] for place in _places(cells)], cells["key"])
     column = cells.set_index("key")["dataset"].map(primary)
     rows = evals[is_wanted(evals, "metric", column)]
@@ -206,7 +206,7 @@ def to_target(
     for clock, spent in TARGET_CLOCKS.items():
         known = is_judged & cells[spent].notna()
         if clock == "seconds":
-            known &= is_on_one_device(cells)
+            known &= have_one_clock(cells)
         cost = cells["key"].map(hits[spent]).mask(never, np.inf)
         costs[f"{clock}_to_target"] = cost.where(known)
     return pd.DataFrame(costs)
@@ -256,11 +256,6 @@ def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.Dat
     curve = wide.melt("objective", var_name="ratio", value_name="share")
     scores = {"objective": costs.index, "score": score, "workloads": costs.shape[1]}
     return curve, pd.DataFrame(scores)
-
-
-def is_on_one_device(cells: pd.DataFrame) -> pd.Series:
-    """Whether all cells of a cell's place that ran did so on one known device."""
-    return cells.groupby(PLACE)["device"].transform("nunique") == 1
 
 
 def _places(cells: pd.DataFrame) -> list[Place]:

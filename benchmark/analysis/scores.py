@@ -13,6 +13,7 @@ import pandas as pd
 from benchmark.metrics import rank, sign
 from benchmark.stats.bootstrap import iqm_by_group
 from benchmark.store.schema import FINISHED
+from benchmark.text import plural
 
 AXES = ["objective", "architecture", "dataset", "seed"]
 # a place: objectives are compared within it
@@ -25,6 +26,26 @@ SUMMARY_BY = ["dataset", "architecture", "objective", "metric", "of"]
 def ms_per_g_step(cells: pd.DataFrame) -> pd.Series:
     """Milliseconds of training per generator step, on the index of `cells`."""
     return 1000 * cells["train_seconds"] / cells["g_steps"]
+
+
+def have_one_clock(cells: pd.DataFrame) -> pd.Series:
+    """Whether the seconds of all cells of a cell's place compare: those that ran did so on one
+    known device, in one way."""
+    return cells.groupby(PLACE)["device"].transform("nunique") == 1
+
+
+def clock_fault(cells: pd.DataFrame) -> str:
+    """Why the seconds of the cells of a place do not compare, in words; empty if they do."""
+    devices = cells["device"].dropna()
+    if devices.empty:
+        return "no run has recorded its device"
+    if devices.nunique() == 1:
+        return ""
+    ways = []
+    for device, rows in cells.groupby("device", sort=False):
+        names = ", ".join(dict.fromkeys(rows["objective"]))
+        ways.append(f"{device}: {plural(len(rows), 'run')} of {names}")
+    return f"the runs were executed in {len(ways)} ways ({'; '.join(ways)})"
 
 
 def run_values(cells: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.analysis import convergence
-from benchmark.analysis.scores import PLACE
+from benchmark.analysis.scores import PLACE, clock_fault
 from benchmark.analysis.tables import Tables, joined
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
@@ -180,15 +180,14 @@ def _stale_notes(names: Sequence[str], cells: pd.DataFrame) -> list[str]:
 
 
 def _device_notes(cells: pd.DataFrame) -> list[str]:
-    """The places whose cells ran on several devices."""
+    """The places whose seconds do not compare."""
     notes = []
     for (dataset, architecture), place in cells.groupby(PLACE, sort=False):
-        devices = place["device"].dropna().unique()
-        if len(devices) > 1:
+        fault = clock_fault(place)
+        if fault and place["device"].notna().any():
             notes.append(
-                f"{place_name(str(architecture), str(dataset))} ran on several devices "
-                f"({', '.join(devices)}): "
-                "its times do not compare, and there is no equal time."
+                f"{place_name(str(architecture), str(dataset))}: times do not compare, and there "
+                f"is no equal time, because {fault}."
             )
     return notes
 

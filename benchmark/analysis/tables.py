@@ -22,10 +22,20 @@ from benchmark.metrics import metric, rank
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
 from benchmark.store.files import whole_file
-from benchmark.store.frames import is_wanted, read_frame
+from benchmark.store.frames import is_wanted, read_frame, without_formulas
 from benchmark.store.layout import ResultSet
-from benchmark.store.schema import Entry, Environment, MatrixFile, Protocol, RunStatus, Status
+from benchmark.store.schema import (
+    Entry,
+    Environment,
+    Execution,
+    MatrixFile,
+    Protocol,
+    RunStatus,
+    Status,
+)
 
+PLAIN = "eager"
+"""How cells are executed by default on a CPU: eagerly, alone, on one thread."""
 EVALS = ["samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol"]
 STEPS = ["g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm"]
 STEPS += ["g_grad_norm", "penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation"]
@@ -135,6 +145,7 @@ def write(tables: Tables, folder: Path) -> None:
         # pyarrow takes every path to be UTF-8: Python opens the files
         with whole_file(target / f"{name}.parquet") as file:
             parquet.write_table(table, file)
+        table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)
         with whole_file(target / f"{name}.csv") as file:
             csv.write_csv(table, file)
 
@@ -188,27 +199,29 @@ def _how_executed(status: Status) -> dict[str, Any]:
 
 
 def _where_run(status: Status, environment: Environment) -> dict[str, Any]:
-    """device, torch and git_commit. A device names how a cell was executed unless eagerly, alone.
-
-    The seconds of such a cell are not those of an eager cell on the same device."""
+    """device, executed, torch and git_commit. A device names how a cell was executed, unless it was
+    eagerly, alone and on one thread: the seconds of other cells do not compare with these."""
     parts = [environment, *environment.resumes]
     device = _all([part.device for part in parts])
-    ways = []
-    execution = status.execution
-    if execution:
-        is_stacked = execution.stack > 1
-        mode = execution.mode or "eager"
-        if mode != "eager" or is_stacked:
-            ways.append(mode)
-        if is_stacked:
-            ways.append(f"stack of {execution.stack}")
-    if device and ways:
-        device += f" ({', '.join(ways)})"
+    threads = _all([str(part.threads) for part in parts if part.threads])
+    way = _executed(status)
+    if threads not in (None, "1"):
+        way += f", {threads} threads"
+    if device and way != PLAIN:
+        device += f" ({way})"
     return {
         "device": device,
+        "executed": way if status.execution else None,
         "torch": _all([part.versions.get("torch") for part in parts]),
         "git_commit": environment.git.commit if environment.git else None,
     }
+
+
+def _executed(status: Status) -> str:
+    """How the steps of a cell were executed, such as `eager`, `compiled, stack of 8`, or
+    `eager, stack of 5 + eager` once it was resumed in another way."""
+    now = status.execution or Execution()
+    return " + ".join(dict.fromkeys([*status.executed_before, now.label]))
 
 
 def _all(names: list[str | None]) -> str | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from benchmark.matrix.options import Matrix
     from benchmark.run.measure_again import Measured
     from benchmark.run.options import RunOptions
-    from benchmark.run.session import Reporter, Summary
+    from benchmark.run.reporter import Reporter, Summary
     from benchmark.train.snapshot import Snapshot
 
 __all__ = [
@@ -58,7 +58,7 @@ _CLASSES = {
     "Results": "benchmark.api.results",
     "RunOptions": "benchmark.run.options",
     "Snapshot": "benchmark.train.snapshot",
-    "Summary": "benchmark.run.session",
+    "Summary": "benchmark.run.reporter",
 }
 
 

@@ -16,6 +16,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.check.rows import (
     COST,
     DIVERGED,
+    UNKNOWN,
     BaselineRow,
     RerunRow,
     Row,
@@ -23,17 +24,14 @@ from benchmark.check.rows import (
     useless,
 )
 from benchmark.check.rule import MANY_SEEDS, FalseAlarms, Verdict, false_alarms, judge
+from benchmark.check.shipped import IN_CHECKOUT, INSTALLED, check_is_shipped
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric
-from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_json
 from benchmark.store.schema import FINISHED
 
 BASELINES = Path("results/baselines")
-# The baselines that ship with the suite
-IN_CHECKOUT = ROOT / "results" / "baselines"
-INSTALLED = Path(__file__).parent / "baselines"
 GROUP = ["objective", "architecture", "dataset"]
 # field of a row in the file -> its type
 FIELDS: dict[str, Any] = {
@@ -45,6 +43,7 @@ FIELDS: dict[str, Any] = {
     "protocol": str | None,
     "values": dict,
     "untrained": float | int | None,
+    "executed": str,
     "band": float | int | None,
 }
 
@@ -78,6 +77,7 @@ def measured(tables: Tables) -> list[RerunRow]:
                 training=digest(training[first["key"]]),
                 values=_by_seed(group["seed"], values),
                 untrained=_finite_or_none(before),
+                executed=_executed(group) if column in COST else "",
                 unfinished=int((~group["status"].isin(FINISHED)).sum()),
                 unmeasured=unmeasured,
                 stale=int(group["stale"].sum()),
@@ -101,7 +101,7 @@ def accept(tables: Tables, name: str, folder: Path | None = None) -> tuple[Path,
     if reason:
         raise UserError(f"cannot accept {name}: {reason}")
     if path.parent.resolve() == IN_CHECKOUT:
-        _check_is_shipped(rows, name)
+        check_is_shipped(rows, name)
     groups = baseline_rows(rows)
     alarms = false_alarms(rows)
     notes = []
@@ -144,26 +144,6 @@ def find(name: str, folder: Path | None = None) -> Path:
     )
 
 
-def _check_is_shipped(rows: Sequence[RerunRow], name: str) -> None:
-    """Raises UserError for results of a matrix that has the name of a shipped one and other groups
-    or training options."""
-    from benchmark.matrix import expand, files
-
-    if name not in files.names():
-        return
-    shipped = set()
-    for cell in expand.expand(files.read(files.find(name)).matrix):
-        labels = (cell.objective.label, cell.architecture.label, cell.dataset.label)
-        shipped.add((*labels, digest(cell.spec["training"])))
-    accepted = {(row.objective, row.architecture, row.dataset, row.training) for row in rows}
-    if accepted != shipped:
-        raise UserError(
-            f"cannot accept {name}: the results are not of the shipped matrix {name}, whose "
-            f"baseline is in {IN_CHECKOUT}; give your matrix another name, or name another folder "
-            "with --baselines"
-        )
-
-
 def baseline_file(
     name: str, alarms: FalseAlarms | None, rows: Sequence[BaselineRow]
 ) -> dict[str, Any]:
@@ -200,6 +180,12 @@ def _values(group: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, 
     yield DIVERGED, (group["status"] == "diverged").astype(float)
     yield "relative speed", (ms_per_g_step(group) / group["reference_ms"]).where(done)
     yield "relative memory", (group["peak_memory_mb"] / group["reference_mb"]).where(done)
+
+
+def _executed(group: pd.DataFrame) -> str:
+    """How the finished cells of a group were executed."""
+    known = group["executed"][group["status"] == "done"].dropna()
+    return "; ".join(sorted(known.unique())) or UNKNOWN
 
 
 def _by_seed(seeds: pd.Series, values: pd.Series) -> dict[str, float | None]:
@@ -274,6 +260,8 @@ def _parsed(saved: Mapping[str, Any], name: str) -> list[BaselineRow]:
 
 def _parsed_row(group: Mapping[str, Any], i: int) -> BaselineRow:
     """The i-th row of a baseline. Raises UserError for content that is none."""
+    # Older baselines do not say how their cells were executed
+    group = {"executed": UNKNOWN, **group}
     for field, kind in FIELDS.items():
         if not isinstance(group.get(field, ...), kind):
             raise UserError(f"{field} of group {i}")

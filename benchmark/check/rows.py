@@ -10,6 +10,7 @@ from benchmark.metrics import metric, sign
 from benchmark.stats.bootstrap import robust_spread
 
 DIVERGED = "diverged"
+UNKNOWN = "is not known"
 # Bands ÷ median: loose, because a busy machine is no regression. Memory is a GPU's alone: what a
 # process takes on a CPU belongs to its libraries and to earlier cells, so no reference is measured
 # there.
@@ -42,6 +43,8 @@ class Row:
     """The final value by seed; None for a hole. Of `diverged`: 0 or 1."""
     untrained: float | None
     """The median over seeds before the first step; None where it was not measured."""
+    executed: str
+    """How the cells were executed, of one of COST, or UNKNOWN; empty for the others."""
 
     @property
     def key(self) -> RowKey:
@@ -120,7 +123,13 @@ def baseline_rows(rows: Sequence[Row]) -> list[BaselineRow]:
     """Rows of a rerun as a baseline holds them: with their bands."""
     return [
         BaselineRow(
-            *row.key, row.protocol, row.training, row.values, row.untrained, band=band_of(row)
+            *row.key,
+            row.protocol,
+            row.training,
+            row.values,
+            row.untrained,
+            row.executed,
+            band=band_of(row),
         )
         for row in rows
     ]

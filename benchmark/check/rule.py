@@ -224,6 +224,10 @@ def _worse(old: BaselineRow, new: RerunRow) -> Verdict:
     if not len(old_values) or not len(new_values):
         _note_no_value(verdict, old_values, new_values)
         return verdict
+    if old.executed != new.executed:
+        verdict.mark = "?"
+        verdict.note = f"not gated: executed as {new.executed}, in the baseline as {old.executed}"
+        return verdict
     assert old.band is not None
     before, after = float(np.median(old_values)), float(np.median(new_values))
     n, m = len(new_values), len(old_values)

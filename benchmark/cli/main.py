@@ -227,5 +227,5 @@ def _look_around() -> None:
 
 def fail(message: str, code: int = 2) -> None:
     """End with one line on stderr."""
-    print(f"ganbench: {message}", file=sys.stderr)
+    print(f"ganbench: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(code)

@@ -61,19 +61,17 @@ OnlyOption = Annotated[str, typer.Option(help='Cells, such as "objective=wgan_gp
 
 
 def result_set(results: Path, matrix: str) -> Path:
-    """The result set of a matrix, named or by its file. Raises UserError if there is none."""
+    """The result set of a matrix, named or by its file. Raises UserError if there is none, and
+    where another matrix of the same name made it."""
+    from benchmark.matrix.files import name_of
     from benchmark.store.layout import ResultSet
+    from benchmark.store.origin import check_named
 
-    folder = results / stem(matrix)
-    is_named = folder.name not in ("", "..") and folder != results
-    if not is_named or not ResultSet(folder).exists:
+    folder = results / name_of(matrix)
+    if not ResultSet(folder).exists:
         known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
         raise UserError(
             f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}"
         )
+    check_named(ResultSet(folder), matrix)
     return folder
-
-
-def stem(matrix: str) -> str:
-    """The name of a matrix, from its name or its file."""
-    return Path(matrix).name.removesuffix(".toml")

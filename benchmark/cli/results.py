@@ -17,7 +17,6 @@ from benchmark.cli.options import (
     note,
     out,
     result_set,
-    stem,
 )
 from benchmark.errors import unknown
 
@@ -88,6 +87,7 @@ def compare(
     from benchmark.analysis.scores import RUN_VALUES
     from benchmark.analysis.sides import of_labels, of_sets, set_names
     from benchmark.analysis.tables import load
+    from benchmark.matrix.files import name_of
     from benchmark.report import compare_page
     from benchmark.store.files import check_writable
 
@@ -96,7 +96,7 @@ def compare(
         raise unknown("--of", of, valid)
     if output:
         check_writable(output, "--output")
-    if _are_folders(names, results / stem(matrix)):
+    if _are_folders(names, results / name_of(matrix)):
         loaded = [load(Path(name)) for name in names]
         sides = of_sets(dict(zip(set_names(names), loaded, strict=True)))
     else:

@@ -3,6 +3,7 @@
 Two layouts show every place: `panels`, a line of axes for each place, and `lists`, a line of text
 for each objective in each place."""
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from benchmark.analysis.scores import PLACE
 from benchmark.drawing.style import Look, inches, plain, style, wrap, wrap_long
-from benchmark.text import place_name
+from benchmark.text import place_name, shortened
 
 MOST_PLACES = 6  # in one figure; results with more places have a figure for each dataset
 
@@ -100,7 +101,7 @@ def panels(
     )
     figure.legend(handles=legend.handles, loc="lower center", ncols=legend.columns, frameon=False)
     for line, (dataset, architecture) in zip(axes, places, strict=True):
-        _head(line, place_name(architecture, dataset))
+        _head(line, place_name(architecture, dataset), width)
     return figure, dict(zip(places, axes, strict=True))
 
 
@@ -142,7 +143,7 @@ def lists(
         _name_lines(axes_line[0], of_dataset)
         architecture, first = of_dataset[0]
         title = dataset if first is None else place_name(architecture, dataset)
-        _head(axes_line, title)
+        _head(axes_line, title, width)
         lines[dataset] = Lines(axes_line, {item: y for y, item in enumerate(of_dataset)})
     return figure, lines
 
@@ -171,10 +172,11 @@ def _name_lines(ax: Axes, items: list[Item]) -> None:
         label.set_fontweight("bold" if name is None else "normal")
 
 
-def _head(line: Any, text: str) -> None:
-    """A title over the first axes of a line. y is given for all titles, so that matplotlib does not
-    measure the axes to find one."""
-    titles = [plain(text), *[""] * (len(line) - 1)]
+def _head(line: Any, text: str, width: float) -> None:
+    """A title over the first axes of a line, no wider than the figure, which is `width` inches
+    wide. y is given for all titles, so that matplotlib does not measure the axes to find one."""
+    head = textwrap.fill(shortened(text), int(9 * width))
+    titles = [plain(head), *[""] * (len(line) - 1)]
     for ax, title in zip(line, titles, strict=True):
         ax.set_title(title, loc="left", weight="bold", size=9, y=1.0)
 

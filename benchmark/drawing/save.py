@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmark.store.frames import write_csv
+from benchmark.text import file_name
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -39,7 +42,7 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
         figure.set_layout_engine(None)
     _picture(figure).save(path.with_suffix(".png"))
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    data.to_csv(path.with_suffix(".csv"), index=False, encoding="utf-8")
+    write_csv(data, path.with_suffix(".csv"))
     plt.close(figure)
     return saved
 
@@ -58,9 +61,5 @@ def _picture(figure: Any) -> Image.Image:
 
 
 def stem(*names: str) -> str:
-    """A file name made of names: what is neither a letter, a digit, `_` nor `=` becomes `_`."""
-    characters = []
-    for character in "_".join(names):
-        is_safe = character.isalnum() or character in "_="
-        characters.append(character if is_safe else "_")
-    return "".join(characters)
+    """The name of the files of a figure about these names; different names have different files."""
+    return file_name(*names)

@@ -7,14 +7,17 @@ that a new variant changes no other colour."""
 import re
 import textwrap
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric, sign
+from benchmark.text import shortened
 
 Look = dict[str, Any]  # keyword arguments of a matplotlib function
 
@@ -100,7 +103,7 @@ def wrap(label: str) -> str:
     """A variant's label on several lines: its name, then a line per parameter, none longer than
     about 1.5 inches."""
     lines: list[str] = []
-    for line in re.sub(r",(?=\w+=)", ",\n", label.replace("[", "\n[", 1)).split("\n"):
+    for line in re.sub(r",(?=\w+=)", ",\n", shortened(label).replace("[", "\n[", 1)).split("\n"):
         lines += textwrap.wrap(line, 22, break_on_hyphens=False)
     return plain("\n".join(lines))
 
@@ -118,5 +121,13 @@ def inches(labels: Iterable[str]) -> float:
 
 
 def plain(text: str) -> str:
-    """Text that matplotlib does not read as a formula."""
-    return text.replace("$", r"\$")
+    """Text that matplotlib does not read as a formula; a letter that the font lacks is a box."""
+    letters = _letters()
+    known = "".join(c if c == "\n" or ord(c) in letters else "□" for c in text)
+    return known.replace("$", r"\$")
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """The letters of the font, as code points."""
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
@@ -20,6 +21,7 @@ from benchmark.text import one_line
 # tags of a run: which start of the cell it is, and what was exported of it
 STARTED, EXPORTED = "ganbench.started", "ganbench.exported"
 # a batch holds 1,000 items, of which 100 are params
+SERVER = ("mlflow", "ui", "--backend-store-uri")
 METRICS_PER_BATCH = 900
 PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
@@ -46,7 +48,7 @@ class Mlflow(Tracker):
             # without these two the error of mlflow-skinny is about its model registry
             import_module("sqlalchemy")
             import_module("alembic")
-        self.hint = uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+        self.hint = uri if uri.startswith("http") else shlex.join([*SERVER, uri])
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         artifacts = None

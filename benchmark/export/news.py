@@ -7,6 +7,7 @@ Each tracker remembers what it was given, so that an export adds what is new and
 
 import json
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -144,8 +145,10 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
         return None  # the cell was restarted while it was read
 
     logged = {row["g_step"] for row in steps}
-    new_evals = _unseen(list(_eval_values(evals, logged)), before.evals)
-    new_steps = _unseen(list(_step_values(steps)), before.steps)
+    eval_values = list(_eval_values(evals, logged))
+    step_values = list(_step_values(steps))
+    new_evals = _unseen(eval_values, before.evals)
+    new_steps = _unseen(step_values, before.steps)
     new_sheets = {step: sheet for step, sheet in sheets.items() if step > before.sheet}
     axes = {axis: str(getattr(entry, axis)) for axis in AXES}
     params = _params(entry, spec, status)
@@ -168,7 +171,7 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
         status=status.status,
         params=params if seen.params != before.params else {},
         facts=facts if seen.facts != before.facts else {},
-        points=_points(new_evals.values + new_steps.values),
+        points=_points(new_evals.values + new_steps.values, _series(eval_values + step_values)),
         sheets=new_sheets,
         clock=_clock(files, status),
         seen=seen,
@@ -227,11 +230,24 @@ def _unseen(values: list[Value], seen: Position) -> Unseen:
     return Unseen(new, Position(top, num_values))
 
 
-def _points(values: Iterable[Value]) -> dict[int, dict[str, float]]:
-    """Generator step -> series -> value, steps in ascending order."""
+def _series(values: Iterable[Value]) -> set[str]:
+    """The series of a cell: those with a finite value. What an objective does not have is NaN in
+    every row; in another series NaN says how the cell diverged."""
+    return {value.series for value in values if _is_finite(value.value)}
+
+
+def _is_finite(value: object) -> bool:
+    # isfinite raises OverflowError for a whole number that no float holds
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def _points(values: Iterable[Value], known: set[str]) -> dict[int, dict[str, float]]:
+    """Generator step -> known series -> value, steps in ascending order."""
     points: dict[int, dict[str, float]] = {}
     for step, series, value in sorted(values, key=lambda value: value.step):
-        if isinstance(value, int | float):
+        if value is None or series not in known:
+            continue
+        if isinstance(value, float) or _is_finite(value):
             points.setdefault(step, {})[series] = value
     return points
 

@@ -1,5 +1,6 @@
 """Results -> TensorBoard: a folder of event files, one per run."""
 
+import shlex
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +12,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from benchmark.errors import UserError
 from benchmark.export.base import FolderTracker, News
+from benchmark.text import escaped
 
 # one file per run, without the name of the host that the library's own writer adds
 EVENTS = "events.out.tfevents.0.ganbench"
@@ -21,7 +23,7 @@ class TensorBoard(FolderTracker):
 
     def __init__(self, place: Path, project: str) -> None:
         super().__init__(place)
-        self.hint = f"tensorboard --logdir {place}"
+        self.hint = shlex.join(["tensorboard", "--logdir", str(place)])
 
     def write(self, news: News) -> None:
         path = self.place / news.seen.run / EVENTS
@@ -74,7 +76,8 @@ def _options(news: News) -> Event:
 
 def _facts(news: News) -> Event:
     """The state and provenance of a cell, as a table in Markdown."""
-    rows = [f"| {name} | {value} |" for name, value in (news.axes | news.facts).items()]
+    facts = news.axes | news.facts
+    rows = [f"| {escaped(name)} | {escaped(value)} |" for name, value in facts.items()]
     step = news.last_step(default=news.seen.steps.step)
     summary = text_pb("cell", "\n".join(["| | |", "|-|-|", *rows]))
     return Event(wall_time=news.clock.time(step), step=max(step, 0), summary=summary)

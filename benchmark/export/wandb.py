@@ -1,6 +1,8 @@
 """Results -> Weights & Biases: runs in a folder, sent later or at once."""
 
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import wandb
 from benchmark.errors import UserError
 from benchmark.export.base import AXES, FolderTracker, News
 from benchmark.matrix.cell import digest
+from benchmark.text import cut
 
+PROJECT_LENGTH = 128
 GROUP_LENGTH = 128
 TAG_LENGTH = 64
+FORBIDDEN = re.compile(r"[/\\#?%:]")  # in the name of a project
 
 
 class Wandb(FolderTracker):
@@ -30,11 +35,11 @@ class Wandb(FolderTracker):
         if self.mode == "disabled":
             raise UserError("export wandb: WANDB_MODE is disabled, which writes nothing; unset it")
         super().__init__(place)
-        self.project = project
+        self.project = project_name(project)
         self.open: dict[str, Any] = {}  # runs that are not finished, by name
         self.hint = "wandb.ai"
         if self.mode == "offline":
-            self.hint = f"wandb sync {place}/wandb/offline-run-*"
+            self.hint = f"wandb sync {shlex.quote(str(place))}/wandb/offline-run-*"
         self.place.mkdir(parents=True, exist_ok=True)
 
     def write(self, news: News) -> None:
@@ -84,3 +89,11 @@ class Wandb(FolderTracker):
     def close(self) -> None:
         for run in self.open.values():
             run.finish()
+
+
+def project_name(name: str) -> str:
+    """A name that wandb takes. Different names stay different."""
+    allowed = cut(FORBIDDEN.sub("_", name), PROJECT_LENGTH)
+    if allowed == name:
+        return name
+    return f"{cut(allowed, PROJECT_LENGTH - 9)}-{digest(name)}"

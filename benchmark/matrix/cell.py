@@ -5,8 +5,10 @@ import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from benchmark.matrix.options import Evaluation, Training
+from benchmark.text import LONGEST_NAME, cut
 
 AXES = ("objective", "architecture", "dataset")
 
@@ -95,7 +97,7 @@ def key_of(spec: dict[str, Any]) -> str:
     """A readable name and 8 hex digits of the sha256 of the canonical spec."""
     names = [Choice(**spec[axis]).label for axis in AXES]
     readable = "-".join(_file_name(name) for name in [*names, f"seed{spec['seed']}"])
-    return f"{readable[:120]}-{digest(spec)}"
+    return f"{cut(readable, LONGEST_NAME)}-{digest(spec)}"
 
 
 def cell_from_spec(spec: dict[str, Any]) -> Cell:
@@ -122,10 +124,18 @@ def _file_name(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A parameter's value in a label, without blanks, so that `--only` can name it."""
+    """A parameter's value in a label: on one line and without blanks, so that `--only` can name
+    it."""
     if isinstance(value, dict) and "name" in value:
         params = {key: v for key, v in value.items() if key != "name"}
         return Choice(value["name"], params).label
     if isinstance(value, dict | list | bool):
         return json.dumps(value, separators=(",", ":"))
-    return str(value)
+    return "".join(_plain(character) for character in str(value))
+
+
+def _plain(character: str) -> str:
+    """A character of a label; blanks and what is not printed as in a URL."""
+    if character.isprintable() and not character.isspace():
+        return character
+    return quote(character, errors="replace")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Cell
 from benchmark.matrix.options import BUDGETS, Matrix, Seeds, Training, Value, validated
-from benchmark.matrix.pairs import critic_norm
+from benchmark.matrix.pairs import check_lone_sample, critic_norm
 from benchmark.matrix.select import Candidate, excluded, selected
 from benchmark.matrix.values import AxisValue, choices, classes
 from benchmark.metrics import METRICS
@@ -111,6 +111,8 @@ def _cell(matrix: Matrix, plan: Plan) -> Cell:
     if training.seconds and training.lr_decay != "none":
         raise UserError("training: lr_decay needs a budget in steps or samples, not in seconds")
     norm = critic_norm(objective, architecture, dataset)
+    if training.batch_size == 1:
+        check_lone_sample(objective, architecture, dataset, norm)
     return Cell(objective, architecture, dataset, plan.seed, training, matrix.evaluation, norm)
 
 

@@ -11,6 +11,7 @@ from benchmark.matrix.options import BUDGETS, Matrix, validated
 from benchmark.matrix.select import name_and_value
 
 FOLDER = Path(__file__).parent.parent / "matrices"
+LONGEST_NAME = 200  # bytes; a file system takes 255, and names of files are made of the name
 
 
 class Loaded(NamedTuple):
@@ -27,12 +28,29 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
+def is_shipped(name_or_path: str) -> bool:
+    """Whether a matrix ships with the suite."""
+    return name_or_path in names()
+
+
+def name_of(name_or_path: str) -> str:
+    """The name of a matrix, which is that of its file and of the folder of its results. Raises
+    UserError for a name that no folder can have."""
+    name = Path(name_or_path).name.removesuffix(".toml")
+    is_long = len(name.encode(errors="replace")) > LONGEST_NAME
+    if not name.strip(" .") or not name.isprintable() or is_long:
+        raise UserError(
+            f"matrix {name_or_path!r}: its results have no folder of that name; a name has 1 to "
+            f"{LONGEST_NAME} bytes, all printable, and a letter or digit"
+        )
+    return name
+
+
 def find(name_or_path: str) -> Path:
     """The file of a matrix, by the name of a shipped one or by its path. Raises UserError if there
     is none."""
-    path = FOLDER / f"{name_or_path}.toml"
-    if path.exists():
-        return path
+    if is_shipped(name_or_path):
+        return FOLDER / f"{name_or_path}.toml"
     own = Path(os.path.expanduser(name_or_path))
     if own.suffix == ".toml" and own.is_file():
         return own

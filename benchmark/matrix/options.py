@@ -37,6 +37,7 @@ def _recipe_tag(recipe: object) -> str | None:
 
 
 Positive = Annotated[int, Field(gt=0)]
+Steps = Annotated[int, Field(gt=0, le=10**12)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seeds = Annotated[
     Annotated[int, Field(gt=0, le=100_000), Tag(TAGS[int])]
@@ -98,15 +99,15 @@ Recipe = Annotated[
 class Training(Strict):
     """How every cell is trained. Exactly one of steps, samples and seconds is the budget."""
 
-    batch_size: Positive = 64
+    batch_size: Steps = 64
 
-    steps: Positive | None = None
+    steps: Steps | None = None
     """Generator steps."""
 
-    samples: Positive | None = None
+    samples: Steps | None = None
     """Real samples passed through the critic."""
 
-    seconds: Annotated[float, Field(gt=0)] | None = None
+    seconds: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Seconds of training."""
 
     recipe: Recipe = "paper"
@@ -165,7 +166,7 @@ class Evaluation(Strict):
     extractor_weights: str | None = None
     """Path of the weights of the extractor."""
 
-    kid_subsets: Positive = 100
+    kid_subsets: Annotated[int, Field(gt=0, le=100_000)] = 100
     kid_subset_size: Positive = 1000
 
     sampling_statistics: Literal["batch", "ema"] = "batch"

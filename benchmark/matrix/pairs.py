@@ -1,19 +1,42 @@
-"""Which objective, architecture and dataset may meet, and which normalisation their critic has."""
+"""Which objective, architecture and dataset may meet, which normalisation their critic has, and how
+large their networks are."""
 
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from benchmark.errors import UserError
-from benchmark.matrix.cell import Choice
-from benchmark.matrix.values import classes
+from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.values import classes, made
+from benchmark.text import described, one_line
 from variants.architectures import BatchNorm, build, critic_of
 
 # Layers that tie the samples of a batch together
 COUPLING = (BatchNorm, nn.modules.batchnorm._BatchNorm)
 NORMS = (*COUPLING, nn.GroupNorm, nn.LayerNorm)
+MOST_TENSORS = 10_000  # parameter tensors of both networks: 50 times those of the 101-layer ResNet
+# a weight, its gradient and two moments of the optimiser, in float32
+BYTES_PER_WEIGHT = 16
+
+
+class Networks(NamedTuple):
+    """Both networks of a pair, on torch's meta device, which takes no memory."""
+
+    generator: Any
+    critic: nn.Module
+    shape: tuple[int, ...]
+
+    @property
+    def num_weights(self) -> int:
+        networks = (self.generator, self.critic)
+        return sum(weight.numel() for network in networks for weight in network.parameters())
 
 
 @cache  # one answer for all seeds
@@ -29,7 +52,7 @@ def critic_norm(objective: Choice, architecture: Choice, dataset: Choice) -> str
     norm: str = params.get("norm", "auto")
     if norm == "auto":
         norm = _default_norm(loss, name)
-    critic = _critic(architecture, dataset, norm)
+    critic = networks(architecture, dataset, norm).critic
     if loss.per_sample_penalty and _has_layer(critic, COUPLING):
         raise UserError(
             f"{objective.label} x {architecture.label}: a per-sample penalty and batch norm in the "
@@ -45,21 +68,79 @@ def _default_norm(loss: Any, critic: str) -> str:
     return "layer" if norm == "batch" and loss.per_sample_penalty else norm
 
 
-def _critic(architecture: Choice, dataset: Choice, norm: str) -> nn.Module:
-    """The critic on torch's meta device, which takes no memory, after one pass through both
-    networks."""
+@cache
+def networks(architecture: Choice, dataset: Choice, norm: str) -> Networks:
+    """The networks of a pair, after one pass through both. Raises UserError for networks that
+    refuse the shape, or that are too large to be laid out."""
     pair = f"{architecture.label} x {dataset.label}"
-    shape = classes("dataset", dataset.name)[0](**dataset.params).shape
-    generator: Any
     try:
-        generator, critic = build(architecture, shape, norm, "meta")
-        latents = torch.empty(2, generator.latent_dim, device="meta")
-        scores = critic(generator(latents)).shape
+        shape = classes("dataset", dataset.name)[0](**dataset.params).shape
+        with _few_tensors():
+            generator, critic = build(architecture, shape, norm, "meta")
+        pair_of_networks = Networks(generator, critic, shape)
+        scores = _scores(pair_of_networks, batch_size=2)
     except (ValueError, RuntimeError, ArithmeticError) as error:
-        raise UserError(f"{pair}: {error}") from error
+        raise UserError(f"{pair}: {one_line(error)}") from error
+    except Exception as error:
+        # Such as a size that torch cannot count, or a mistake in a variant of the user's
+        raise UserError(f"{pair}: {described(error)}") from error
     if scores != (2,):
-        raise UserError(f"{pair}: a critic gives one score per sample, not {scores}")
-    return critic
+        raise UserError(f"{pair}: a critic gives one score per sample, not {tuple(scores)}")
+    return pair_of_networks
+
+
+@cache
+def check_lone_sample(objective: Choice, architecture: Choice, dataset: Choice, norm: str) -> None:
+    """Raise UserError for an objective that is not defined for a batch of one sample, and for
+    networks that do not train on one, such as those with batch norm over one value per channel."""
+    least = made(objective).least_batch
+    if least > 1:
+        raise UserError(f"{objective.label}: training.batch_size must be at least {least}, not 1")
+    try:
+        _scores(networks(architecture, dataset, norm), batch_size=1)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{architecture.label} x {dataset.label}: training.batch_size = 1 is too small, at "
+            f"least 2: {one_line(error)}"
+        ) from error
+
+
+def sizes(cell: Cell) -> dict[str, int]:
+    """The least bytes that the parts of a cell take: both networks with their gradients and
+    moments, the samples of a step, those of an evaluation."""
+    pair = networks(cell.architecture, cell.dataset, cell.norm)
+    options, evaluated = cell.training, cell.evaluation.n
+    num_samples = options.batch_size * options.generator_batch_multiple
+    numbers = math.prod(pair.shape)
+    in_evaluation = 4 * numbers * evaluated.points
+    if len(pair.shape) > 1:
+        in_evaluation = numbers * evaluated.images
+    return {
+        f"{pair.num_weights:,} weights": BYTES_PER_WEIGHT * pair.num_weights,
+        f"batches of {num_samples:,}": 4 * num_samples * (numbers + pair.generator.latent_dim),
+        "the samples of an evaluation": in_evaluation,
+    }
+
+
+def _scores(pair: Networks, batch_size: int) -> torch.Size:
+    latents = torch.empty(batch_size, pair.generator.latent_dim, device="meta")
+    return pair.critic(pair.generator(latents)).shape
+
+
+@contextmanager
+def _few_tensors() -> Iterator[None]:
+    """Raises ValueError where a network gets more parameter tensors than any that can train."""
+    numbers = itertools.count(1)
+
+    def register(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        if next(numbers) > MOST_TENSORS:
+            raise ValueError(f"too deep: more than {MOST_TENSORS:,} parameter tensors")
+
+    hook = register_module_parameter_registration_hook(register)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _has_layer(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:

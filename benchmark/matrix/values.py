@@ -26,6 +26,13 @@ CLASSES = {
 # Keys of a value that are no parameters of its variant
 OTHER_KEYS = {"dataset": ("training",), "architecture": ("critic", "training")}
 
+# The largest whole numbers, beyond which a network fits into no memory and a step does not end; and
+# the largest other number that float32 holds
+LARGEST_SIZES = {"objective": 10_000, "dataset": 1_000_000_000}
+LARGEST_SIZE = 1_000_000
+LARGEST_NUMBER = 3e38
+LONGEST_TEXT = 500  # characters, of which labels are made
+
 Params = dict[str, Any]
 
 
@@ -152,21 +159,29 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
     return choice
 
 
+def made(objective: Choice) -> Any:
+    """An objective with its parameters; those of its optimiser are left out. Raises ValueError for
+    parameters that the objective refuses."""
+    params = {key: value for key, value in objective.params.items() if key not in RECIPE}
+    return classes("objective", objective.name)[0](**params)
+
+
 def _check_values(axis: str, choice: Choice) -> None:
     """Make an objective or a dataset: it refuses values that its type allows and its maths does
     not. Loads no data."""
-    params = choice.params
-    if axis == "objective":
-        params = {key: value for key, value in params.items() if key not in RECIPE}
     try:
-        classes(axis, choice.name)[0](**params)
+        if axis == "objective":
+            made(choice)
+        else:
+            classes(axis, choice.name)[0](**choice.params)
     except ValueError as error:
         raise UserError(f"{axis} {choice.label}: {error}") from error
 
 
 def _typed(axis: str, name: str, key: str, value: Any, parameter: Parameter) -> Any:
-    """A value in the type of its parameter, as JSON has it. Raises UserError for another type and
-    for a size below 1, or below the default if that is lower."""
+    """A value in the type of its parameter, as JSON has it. Raises UserError for another type, for
+    a size below 1, or below the default if that is lower, and for what float32 or memory cannot
+    hold."""
     value = tuple(value) if isinstance(value, list) else value
     config = ConfigDict(strict=True, allow_inf_nan=False)
     try:
@@ -177,11 +192,29 @@ def _typed(axis: str, name: str, key: str, value: Any, parameter: Parameter) -> 
         if key == "betas":
             reason += " (a list is swept: two numbers are one value as [[0.5, 0.9]])"
         raise UserError(f"{axis} {name!r}: {key}: {reason}") from error
-    if axis in ("architecture", "critic") and type(typed) is int:
-        least = min(1, parameter.default)
-        if typed < least:
-            raise UserError(f"{axis} {name!r}: {key} must be at least {least}, not {value!r}")
+    _check_limits(axis, name, key, typed, parameter.default)
+    if isinstance(typed, float) and typed == 0:
+        # −0.0 is 0.0 in every label and key
+        return 0.0
     return typed
+
+
+def _check_limits(axis: str, name: str, key: str, value: Any, default: Any) -> None:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise UserError(
+            f"{axis} {name!r}: {key} has {len(value):,} characters; at most {LONGEST_TEXT} are "
+            "allowed"
+        )
+    if type(value) not in (int, float):
+        return
+    most: float = LARGEST_NUMBER
+    if isinstance(value, int):
+        most = LARGEST_SIZES.get(axis, LARGEST_SIZE)
+        least = min(1, default) if isinstance(default, int) else 1
+        if axis in ("architecture", "critic") and value < least:
+            raise UserError(f"{axis} {name!r}: {key} must be at least {least}, not {value!r}")
+    if abs(value) > most:
+        raise UserError(f"{axis} {name!r}: {key} must be at most {most:,}, not {value!r}")
 
 
 def _as_list(value: Any) -> Any:

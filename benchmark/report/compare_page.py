@@ -11,6 +11,7 @@ from benchmark.analysis.sides import Sides
 from benchmark.metrics import metric
 from benchmark.report.page import TARGET_CLOCKS, place, records, templates, with_values
 from benchmark.store.files import write_bytes
+from benchmark.store.frames import write_csv
 from benchmark.store.schema import FINISHED
 from benchmark.text import Record, escaped, interval, number
 
@@ -122,7 +123,7 @@ def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
     html = template.render(page=comparison, figure=figure, image=base64.b64encode(svg).decode())
     markdown = to_markdown(comparison, f"figures/{figure.stem}.png")
     write_bytes(folder / "compare.md", markdown.encode())
-    write_bytes(folder / "compare.csv", frame.to_csv(index=False).encode())
+    write_csv(frame, folder / "compare.csv")
     write_bytes(folder / "compare.html", html.encode())
     return folder / "compare.html"
 

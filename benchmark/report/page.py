@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.analysis.scores import PLACE
+from benchmark.store.frames import harmless
 from benchmark.text import Record, place_name
 
 FILTERS = ("objective", "architecture", "dataset")
@@ -145,7 +146,12 @@ def tags_of_figure(folder: Path, stem: str, axes: Mapping[str, list[str]]) -> Ta
     available = pd.read_csv(path, nrows=0).columns
     columns = [axis for axis in FILTERS if axis in available and len(axes[axis]) > 1]
     shown = pd.read_csv(path, usecols=columns, dtype=str)
-    return {axis: [shown[axis].iloc[0]] for axis in columns if shown[axis].nunique() == 1}
+    tags = {}
+    for axis in columns:
+        labels = [label for label in axes[axis] if harmless(label) == shown[axis].iloc[0]]
+        if labels and shown[axis].nunique() == 1:
+            tags[axis] = labels[:1]
+    return tags
 
 
 def image(folder: Path, name: str) -> Markup:

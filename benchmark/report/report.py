@@ -82,5 +82,5 @@ def chapters(evidence: Evidence, folder: Path) -> list[Chapter]:
         failures.chapter(evidence, folder),
         certainty.chapter(evidence),
         explanation.chapter(folder),
-        reproduce.chapter(evidence.tables),
+        reproduce.chapter(evidence.tables, folder),
     ]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.matrix.cell import Cell
 from benchmark.run.engines.base import Pool
 from benchmark.run.events import (
     CellNews,
@@ -36,19 +35,12 @@ LOOK_EVERY = 1.5  # seconds between two looks at the cells of other runs
 GRACE = 20.0  # seconds that cells have to save a checkpoint when the run ends early
 RETRIES = 3  # of a cell whose node was lost
 FAILURES = (RunStatus.ERROR, RunStatus.TIMEOUT)
-StackSize = Callable[[Cell, int, int], int]
-
-
-def no_stacks(cell: Cell, waiting: int, share: int) -> int:
-    return 1
 
 
 class Driver:
     """Runs tasks on a pool, and closes the pool.
 
-    on_news: called for every event. known: seconds by group, as `learned` gives them. stack_size:
-    how many cells to train as one stack, from (cell, number of waiting cells of its group with the
-    cell, number of waiting cells per worker)."""
+    on_news: called for every event. known: seconds by group, as `learned` gives them."""
 
     def __init__(
         self,
@@ -59,10 +51,9 @@ class Driver:
         *,
         limits: Limits | None = None,
         known: dict[str, float] | None = None,
-        stack_size: StackSize = no_stacks,
     ) -> None:
         self.pool, self.results, self.on_news = pool, ResultSet(folder), on_news
-        self.limits, self.stack_size = limits or Limits(), stack_size
+        self.limits = limits or Limits()
         self.queue = Queue(tasks, known or {})
         self.in_flight: dict[str, InFlight] = {}  # by key
         self.elsewhere: dict[str, Task] = {}  # another run has the cell
@@ -110,10 +101,6 @@ class Driver:
 
     def _start_next(self) -> None:
         group, task = self.queue.pop()
-        # Divided by the workers and rounded up
-        share = -(-(1 + len(self.queue)) // self.pool.capacity())
-        size = self.stack_size(task.cell, 1 + self.queue.num_waiting(group), share)
-        task = replace(task, stacked_with=tuple(self.queue.more(group, size - 1)))
         self.num_places += 1
         try:
             self.pool.start(task)
@@ -121,7 +108,9 @@ class Driver:
             self._end_run(_reason("a worker cannot be started", error))
             return
         for member in task.members:
-            cell = InFlight(member, group, self.num_places, len(task.members))
+            cell = InFlight(
+                replace(member, stacked_with=()), group, self.num_places, task.num_stacked
+            )
             self.in_flight[member.key] = cell
 
     def wait(self) -> Iterator[Event]:

@@ -16,7 +16,11 @@ class Task:
     """The attempt in the status of the cell when the run was planned."""
 
     stacked_with: tuple["Task", ...] = ()
-    """Cells to train with this one as one stack: they differ only in their seed."""
+    """Other cells to run, of the same stack."""
+
+    stack: tuple[Cell, ...] = ()
+    """All cells of the stack in their order, those that do not run among them; empty for a cell
+    that trains alone. They differ only in their seed."""
 
     @property
     def key(self) -> str:
@@ -24,8 +28,13 @@ class Task:
 
     @property
     def members(self) -> tuple["Task", ...]:
-        """The tasks of the stack; this one comes first."""
+        """The tasks of the cells to run; this one comes first."""
         return (self, *self.stacked_with)
+
+    @property
+    def num_stacked(self) -> int:
+        """Number of cells that train as one model."""
+        return max(1, len(self.stack))
 
 
 @dataclass(frozen=True)

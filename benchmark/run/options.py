@@ -76,12 +76,12 @@ class RunOptions:
     """float32, tf32 or bf16; empty: the matrix's."""
 
     def __post_init__(self) -> None:
-        self._check_types()
         for name, least in LEAST.items():
             value = getattr(self, name)
             if not (isinstance(value, int | float) and value >= least):
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} takes a number from {least} on, not {value!r}")
+        self._check_types()
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         if self.engine == "local":

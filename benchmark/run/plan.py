@@ -1,11 +1,13 @@
 """Which cells of a matrix are still to run, and what they may cost."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
 from benchmark.errors import UserError
-from benchmark.machine.memory import out_of_memory
+from benchmark.machine.memory import out_of_memory, total_memory
 from benchmark.matrix.cell import Cell
+from benchmark.matrix.pairs import sizes
 from benchmark.run.queue import learned
 from benchmark.store.clocks import group_of
 from benchmark.store.schema import FINISHED, SETTLED, Status
@@ -25,6 +27,23 @@ def pending(
         return dict(cells)
     left_alone = FINISHED if retry_errors else SETTLED
     return {key: cell for key, cell in cells.items() if known[key].status not in left_alone}
+
+
+def check_size(cells: Iterable[Cell], device: str) -> None:
+    """Raise UserError for a cell that does not fit into the memory of a device, before anything of
+    it is allocated."""
+    total = total_memory(device)
+    for cell in cells:
+        for part, needed in sizes(cell).items():
+            if total is not None and needed > total:
+                raise UserError(
+                    f"{cell.architecture.label} x {cell.dataset.label}: {part} take "
+                    f"{_gib(needed)} of memory or more, and {device} has {_gib(total)}"
+                )
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:,.4g} GiB"
 
 
 def estimate(

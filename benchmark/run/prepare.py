@@ -2,6 +2,7 @@
 protocols.json."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import variants
@@ -11,9 +12,12 @@ from benchmark.matrix.cell import Cell, digest
 from benchmark.matrix.options import Matrix
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
+from benchmark.run.options import RunOptions
 from benchmark.store.code import measuring_code
 from benchmark.store.layout import ResultSet
+from benchmark.store.origin import stored_path
 from benchmark.store.schema import (
+    Command,
     CorruptImages,
     DatasetFacts,
     Entry,
@@ -25,10 +29,18 @@ from benchmark.store.schema import (
 from benchmark.text import one_line
 from benchmark.train.build import load_dataset
 
+# fields of RunOptions that numbers depend on and that no other record of the matrix holds
+COMMAND_OPTIONS = ("execution", "stack", "precision", "device", "threads")
 NAMED_CORRUPT = 20  # corrupt images that are named
 
 
-def matrix_file(name: str, description: str, matrix: Matrix, cells: Sequence[Cell]) -> MatrixFile:
+def matrix_file(
+    name: str,
+    description: str,
+    matrix: Matrix,
+    cells: Sequence[Cell],
+    command: Command | None = None,
+) -> MatrixFile:
     """The record of a matrix with all its cells."""
     config = matrix.plain()
     return MatrixFile(
@@ -38,7 +50,20 @@ def matrix_file(name: str, description: str, matrix: Matrix, cells: Sequence[Cel
         config=config,
         reference=matrix.reference,
         targets=matrix.targets,
+        command=command,
         cells=[_entry(cell) for cell in cells],
+    )
+
+
+def command_of(results: ResultSet, file: Path | None, options: RunOptions) -> Command:
+    """What a run was asked for. file: of a matrix that does not ship with the suite."""
+    default = RunOptions()
+    given = {name: str(getattr(options, name)) for name in COMMAND_OPTIONS}
+    return Command(
+        file=None if file is None else stored_path(file, results.path),
+        overrides=list(options.overrides),
+        variants=[stored_path(folder, results.path) for folder in variants.folders()],
+        options={k: value for k, value in given.items() if value != str(getattr(default, k))},
     )
 
 

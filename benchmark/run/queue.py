@@ -34,7 +34,7 @@ class InFlight:
     """Number of the place in the pool; the cells of a stack share one."""
 
     num_stacked: int
-    """Number of cells in the stack."""
+    """Number of cells in the stack, those that do not run among them."""
 
     since: float | None = None
     """When the time of the cell began to count."""
@@ -65,8 +65,8 @@ class Rank(NamedTuple):
 
 
 class Queue:
-    """Tasks by group, the longest group first. The first cell of a group that has never run comes
-    before all others, because nobody knows how long it takes; its other cells come next, before the
+    """Tasks by group, the longest group first. The first task of a group that has never run comes
+    before all others, because nobody knows how long it takes; its other tasks come next, before the
     groups whose seconds are known.
 
     A heap with running totals, for matrices of up to 100,000 cells in thousands of groups: every
@@ -81,19 +81,20 @@ class Queue:
         self.arrival: dict[str, int] = {}
         self.ranks: dict[str, Rank] = {}  # of the groups with waiting tasks
         self.heap: list[tuple[Rank, str]] = []  # also holds outdated ranks
-        # Waiting tasks of groups with and without known seconds
+        # Waiting cells of groups with and without known seconds
         self.num_known, self.num_unknown, self.known_seconds = 0, 0, 0.0
         for task in tasks:
             self.push(task)
 
     def __len__(self) -> int:
+        """Number of waiting cells."""
         return self.num_known + self.num_unknown
 
     def push(self, task: Task) -> None:
         group = group_of(task.cell.spec)
         self.arrival.setdefault(group, len(self.arrival))
         self.waiting[group].append(task)
-        self._count(group, 1)
+        self._count(group, len(task.members))
         self._rank(group)
 
     def pop(self) -> tuple[str, Task]:
@@ -102,28 +103,15 @@ class Queue:
         while self.ranks.get(group) != rank:
             rank, group = heappop(self.heap)
         del self.ranks[group]
-        self._count(group, -1)
         task = self.waiting[group].popleft()
+        self._count(group, -len(task.members))
         self.begun.add(group)
         self._rank(group)
         return group, task
 
-    def num_waiting(self, group: str) -> int:
-        """Number of waiting tasks of a group."""
-        return len(self.waiting[group])
-
-    def more(self, group: str, n: int) -> list[Task]:
-        """The next n tasks of a group, or as many as it has."""
-        waiting = self.waiting[group]
-        tasks = [waiting.popleft() for _ in range(min(n, len(waiting)))]
-        self._count(group, -len(tasks))
-        if tasks and not waiting:
-            self.ranks.pop(group, None)
-        return tasks
-
     def learn(self, group: str, seconds: float) -> None:
         """Note how long a cell of a group took."""
-        waiting = self.num_waiting(group)
+        waiting = sum(len(task.members) for task in self.waiting[group])
         self._count(group, -waiting)
         insort(self.seconds.setdefault(group, []), seconds)
         self.total_seconds += seconds
@@ -140,7 +128,7 @@ class Queue:
         return self.total_seconds / self.num_seconds if self.num_seconds else None
 
     def remaining(self) -> float | None:
-        """Worker-seconds of the waiting tasks; None if nothing has run."""
+        """Worker-seconds of the waiting cells; None if nothing has run."""
         if not self.num_unknown:
             return self.known_seconds
         if not self.num_seconds:
@@ -151,13 +139,13 @@ class Queue:
         values = self.seconds.get(group)
         return values[len(values) // 2] if values else None
 
-    def _count(self, group: str, num_tasks: int) -> None:
+    def _count(self, group: str, num_cells: int) -> None:
         typical = self._typical(group)
         if typical is None:
-            self.num_unknown += num_tasks
+            self.num_unknown += num_cells
         else:
-            self.num_known += num_tasks
-            self.known_seconds += num_tasks * typical
+            self.num_known += num_cells
+            self.known_seconds += num_cells * typical
 
     def _rank(self, group: str) -> None:
         """Put a group where it belongs now."""

@@ -1,97 +1,34 @@
 """One run of a matrix: plan, prepare, drive, and what came of it."""
 
-from collections import Counter
+from collections import defaultdict
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from benchmark.errors import UserError
 from benchmark.matrix.expand import expand
-from benchmark.matrix.files import find, read
+from benchmark.matrix.files import find, is_shipped, name_of, read
 from benchmark.matrix.options import Matrix
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
 from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.ownership import restart
-from benchmark.run.plan import estimate, pending
-from benchmark.run.prepare import matrix_file, prepare
+from benchmark.run.plan import check_size, estimate, pending
+from benchmark.run.prepare import command_of, matrix_file, prepare
 from benchmark.run.queue import learned
-from benchmark.run.stack_size import stack_size
+from benchmark.run.reporter import Reporter, Silent, Summary
+from benchmark.run.stacking import Stacks
 from benchmark.store.code import CodeHashes
 from benchmark.store.files import check_writable
 from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
+from benchmark.store.origin import check_same
 from benchmark.store.schema import MatrixFile, RunStatus
-from benchmark.text import counted
 
 RESULTS = Path("results/runs")
-
-
-class Reporter(Protocol):
-    """Receives the progress of a run: the command line prints it."""
-
-    def note(self, text: str) -> None:
-        """A remark in one line."""
-
-    def begin(self, num_cells: int, num_workers: int) -> None:
-        """The first cell is about to start."""
-
-    def news(self, news: CellNews) -> None:
-        """Something happened to a cell."""
-
-    def end(self) -> None:
-        """No cell runs any more."""
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def note(self, text: str) -> None: ...
-
-    def begin(self, num_cells: int, num_workers: int) -> None: ...
-
-    def news(self, news: CellNews) -> None: ...
-
-    def end(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of a run."""
-
-    name: str
-    """Name of the matrix."""
-
-    folder: Path
-    """Folder of the result set."""
-
-    statuses: dict[str, RunStatus] = field(default_factory=dict)
-    """Status of every cell that was asked for, by key."""
-
-    interrupted: bool = False
-    """Whether a signal ended the run."""
-
-    @property
-    def counts(self) -> Counter[str]:
-        """Number of cells by status."""
-        return Counter(str(status) for status in self.statuses.values())
-
-    @property
-    def line(self) -> str:
-        """`quick: 68 done, 2 diverged`."""
-        return f"{self.name}: {counted(self.counts)}"
-
-    @property
-    def num_finished(self) -> int:
-        return sum(status.is_finished for status in self.statuses.values())
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every cell is finished."""
-        return self.num_finished == len(self.statuses)
 
 
 def run_matrix(
@@ -111,17 +48,21 @@ class Session:
 
     def __init__(self, matrix: str | Path | Matrix, options: RunOptions, results: Path) -> None:
         self.options = options
-        self.config, self.name, self.description = open_matrix(matrix, options.all_overrides)
+        opened = open_matrix(matrix, options.all_overrides)
+        self.config, self.name, self.description, self.file = opened
         # The tables know the whole matrix, whatever part of it runs here
         self.all_cells = expand(self.config)
         chosen = expand(self.config, options.only) if options.only else self.all_cells
         self.cells = {cell.key: cell for cell in chosen[options.part]}
         self.devices = self._devices()
         self.results = ResultSet(check_writable(results / self.name, "--results"))
+        check_same(self.results, self.file, self.config)
         self.known = {key: self.results.cell(key).status for key in self.cells}
         self.todo = pending(
             self.cells, self.known, force=options.force, retry_errors=options.retry_errors
         )
+        if options.engine == "local":
+            check_size(self.todo.values(), self.devices[0])
 
     def _devices(self) -> list[str]:
         """One device per worker; on Ray the device of this process."""
@@ -149,7 +90,12 @@ class Session:
 
     @property
     def matrix_file(self) -> MatrixFile:
-        return matrix_file(self.name, self.description, self.config, self.all_cells)
+        command = command_of(self.results, self.file, self.options)
+        if not self.todo and self.results.exists:
+            # The cells were made as an earlier run was asked
+            known = self.results.matrix.command
+            command.options = known.options if known else {}
+        return matrix_file(self.name, self.description, self.config, self.all_cells, command)
 
     def num_stale(self) -> int:
         """Finished cells that are kept although other code or evaluation options made them."""
@@ -172,11 +118,25 @@ class Session:
         with closing(self._pool()) as pool:
             reporter.note("preparing datasets, extractors and noise floors …")
             self._prepare()
-            tasks = [Task(cell, self.known[key].attempt) for key, cell in self.todo.items()]
+            tasks = self.tasks(reporter)
             if self.options.force:
                 for task in tasks:
-                    restart(self.results.path, task)
+                    for member in task.members:
+                        restart(self.results.path, member)
             return self._drive(tasks, pool, reporter)
+
+    def tasks(self, reporter: Reporter) -> list[Task]:
+        """What is to run, cells of a stack together."""
+        options = self.options
+        # On Ray every seed trains by itself
+        asked = "1" if options.engine == "ray" else options.stack
+        stacks = Stacks(self.all_cells, self.devices[0], options.execution, asked, reporter.note)
+        together: dict[str, list[Task]] = defaultdict(list)
+        for key, cell in self.todo.items():
+            stack = stacks.stack_of(cell)
+            first = stack[0].key if stack else key
+            together[first].append(Task(cell, self.known[key].attempt, stack=stack))
+        return [replace(task, stacked_with=tuple(others)) for task, *others in together.values()]
 
     def _pool(self) -> Pool:
         options = self.options
@@ -219,8 +179,6 @@ class Session:
             reporter.news(news)
 
         options = self.options
-        # On Ray every seed trains by itself
-        asked = "1" if options.engine == "ray" else options.stack
         driver = Driver(
             tasks,
             pool,
@@ -228,12 +186,9 @@ class Session:
             on_news,
             limits=Limits(options.timeout, options.fail_fast, options.wait),
             known=learned((cell.spec, self.known[key]) for key, cell in self.cells.items()),
-            stack_size=partial(
-                stack_size, device=self.devices[0], execution=options.execution, asked=asked
-            ),
         )
         interrupted = False
-        reporter.begin(len(tasks), pool.capacity())
+        reporter.begin(len(self.todo), pool.capacity())
         try:
             driver.run()
         except KeyboardInterrupt:
@@ -263,6 +218,9 @@ class OpenMatrix(NamedTuple):
     name: str
     description: str
 
+    file: Path | None = None
+    """The file of a matrix that does not ship with the suite."""
+
 
 def open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> OpenMatrix:
     """A matrix by the name of a shipped one, by the path of a file, or as it is. Raises
@@ -275,4 +233,5 @@ def open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> OpenMatrix
     config, description = read(path, overrides)
     if overrides:
         description += f"\nOverridden: {', '.join(overrides)}."
-    return OpenMatrix(config, path.stem, description)
+    file = None if is_shipped(str(matrix)) else path
+    return OpenMatrix(config, name_of(str(matrix)), description, file)

@@ -1,7 +1,9 @@
-"""The rows of one file of every cell (evals.jsonl, steps.jsonl, layers.jsonl) as one long frame."""
+"""The rows of one file of every cell (evals.jsonl, steps.jsonl, layers.jsonl) as one long frame;
+and frames as CSV."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,9 @@ import pyarrow as pa
 from pyarrow import compute, json
 
 from benchmark.errors import DamagedError
-from benchmark.store.files import read_bytes, read_rows
+from benchmark.store.files import read_bytes, read_rows, write_bytes
 
+FORMULA = tuple("=+-@\t\r")  # what begins a cell that a spreadsheet runs as a formula
 CHUNK = 32 * 2**20  # bytes of text parsed at once: bounds the memory
 
 
@@ -61,6 +64,27 @@ def is_wanted(rows: pd.DataFrame, column: str, wanted: pd.Series) -> np.ndarray:
         of_cell(rows, pd.Series(codes, wanted.index, dtype=int))
         == rows[column].cat.codes.to_numpy()
     )
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame as CSV, whole or not at all; no text in it is a formula."""
+    text = without_formulas(frame).to_csv(index=False)
+    write_bytes(path, text.encode("utf-8", errors="replace"))
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame for CSV: `'` begins every text that a spreadsheet would run as a formula."""
+    texts = frame.select_dtypes(exclude=["number", "bool"])
+    # The categories of a categorical column are mapped, not its rows
+    changed = {str(name): column.map(harmless) for name, column in texts.items()}
+    return frame.assign(**changed).rename(columns=harmless)
+
+
+def harmless(value: Any) -> Any:
+    """A value of a CSV file: a text that would be a formula begins with `'`."""
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return value
 
 
 def _chunks(paths: Iterable[Path]) -> Iterator[list[tuple[Path, bytes]]]:

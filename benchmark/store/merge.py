@@ -7,15 +7,15 @@ completes it. A cell that is being run is kept."""
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.store.files import read_rows
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import take
+from benchmark.store.origin import differing, moved
 from benchmark.store.schema import MatrixFile, Protocol, RunStatus
 
 UNDER_WAY = (RunStatus.RUNNING, RunStatus.INTERRUPTED)
@@ -55,7 +55,8 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
     _check_one_protocol(matrices[0], origins)
     notes = _keep_under_way(target, origins) if started else []
     try:
-        notes += _write(target, matrices[0], protocols, origins)
+        matrix = moved(matrices[0], folders[0].path, target.path)
+        notes += _write(target, matrix, protocols, origins)
     except shutil.Error as error:
         # copytree lists all that it could not copy
         source, _, why = error.args[0][0]
@@ -64,16 +65,6 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
         raise UserError(f"--into {into}: {error.strerror or error}") from error
     statuses = [target.cell(key).status.status for key in origins]
     return Merged(statuses, notes)
-
-
-def differing(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Every option that two nested tables give differently: "training.steps is 600 against 800"."""
-    for name in first | second:
-        a, b = first.get(name, "not given"), second.get(name, "not given")
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from differing(a, b, f"{prefix}{name}.")
-        elif a != b:
-            yield f"{prefix}{name} is {a} against {b}"
 
 
 def _check_target(target: ResultSet, sources: Sequence[Path]) -> None:

@@ -273,10 +273,20 @@ def _finish(running: list[CellOverview], seconds_left: float | None) -> str | No
     """When the last cell ends, with as many workers as now."""
     if not running or seconds_left is None:
         return None
-    workers = sum(1 / cell.stack for cell in running)
-    longest = max((cell.seconds_left or 0.0) * cell.stack for cell in running)
+    groups = Counter(_group(cell) for cell in running)
+    # Not all cells of a stack need to run
+    together = [min(cell.stack, groups[_group(cell)]) for cell in running]
+    workers = sum(1 / number for number in together)
+    longest = max(
+        (cell.seconds_left or 0.0) * number for cell, number in zip(running, together, strict=True)
+    )
     ahead = timedelta(seconds=min(max(seconds_left / workers, longest), LONGEST))
     return (datetime.now().astimezone() + ahead).isoformat(timespec="seconds")
+
+
+def _group(cell: CellOverview) -> tuple[str, ...]:
+    """What cells of a stack share."""
+    return cell.objective, cell.architecture, cell.dataset
 
 
 def _signature(path: Path) -> Signature | None:

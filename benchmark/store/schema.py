@@ -156,6 +156,22 @@ def _distinct(entries: list[Entry]) -> list[Entry]:
     return entries
 
 
+class Command(Record):
+    """The last `ganbench run` of a matrix. Paths are relative to the result set."""
+
+    file: str | None = None
+    """Path of the matrix file; none for a shipped matrix, and for a matrix without a file."""
+
+    overrides: list[str] = []
+    """Options of the matrix that were changed, such as training.steps=200."""
+
+    variants: list[str] = []
+    """Folders of the user's own variants."""
+
+    options: dict[str, str] = {}
+    """Options of the run that numbers depend on and that differ from their defaults."""
+
+
 class MatrixFile(Record):
     """matrix.json: the matrix that was run."""
 
@@ -176,6 +192,9 @@ class MatrixFile(Record):
 
     targets: dict[str, float] = {}
     """Dataset → value that a run has to reach in the primary metric."""
+
+    command: Command | None = None
+    """The last run; none in the results of an older version."""
 
     cells: Annotated[list[Entry], AfterValidator(_distinct)]
     """Every cell of the matrix, run or not."""
@@ -274,6 +293,9 @@ class Execution(Record):
     stack: Annotated[int, Field(ge=1, le=10**6)] = 1
     """Number of seeds trained as one model."""
 
+    asked: str = "eager"
+    """The mode that was asked for."""
+
     fallback: str | None = None
     """Why the mode or the stack is not the one asked for."""
 
@@ -285,6 +307,17 @@ class Execution(Record):
 
     matmul: str = "default"
     """Library that computes float32 matrix products: default or onednn."""
+
+    @property
+    def label(self) -> str:
+        """The way in words, such as `eager` or `compiled, onednn, stack of 5`: seconds, and the
+        last digits of numbers, are comparable under the same label."""
+        parts = [self.mode]
+        if self.matmul != "default":
+            parts.append(self.matmul)
+        if self.stack > 1:
+            parts.append(f"stack of {self.stack}")
+        return ", ".join(parts)
 
 
 class Status(Record):
@@ -355,6 +388,9 @@ class Status(Record):
 
     execution: Execution | None = None
     """How the training steps were executed."""
+
+    executed_before: list[str] = []
+    """Other ways in which they were executed before a resume, in words."""
 
     forwards_per_d_step: float | None = None
     """Cost of a critic step in critic forward-equivalents."""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-import variants
 from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.values import made
 from benchmark.train.data import make_dataset
 from variants.architectures import build, initialise
 from variants.objectives import RECIPE, Recipe
@@ -41,8 +41,7 @@ def load_dataset(choice: Choice) -> Any:
 def make_objective(choice: Choice) -> Any:
     """The objective with its parameters; those of its optimiser are left out. Raises ValueError for
     parameters that the objective refuses."""
-    params = {key: v for key, v in choice.params.items() if key not in RECIPE}
-    return variants.load("objectives", choice.name).Objective(**params)
+    return made(choice)
 
 
 def make_networks(cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[nn.Module, nn.Module]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.matrix.cell import Cell, stream_seed
+from benchmark.store.schema import Execution
 from benchmark.train.build import Workbench, make_networks
 from benchmark.train.data import Draw, as_floats, draw_index, memory_format
 from benchmark.train.flops import count_forwards
@@ -22,7 +23,8 @@ TRACE = (*CRITIC, *GENERATOR)
 class CellTraining:
     """What belongs to one cell of a training: networks, random streams, trace and counters."""
 
-    def __init__(self, cell: Cell, bench: Workbench, device: str) -> None:
+    def __init__(self, cell: Cell, bench: Workbench, device: str, is_live: bool = True) -> None:
+        """is_live: whether snapshots of the cell are handed out."""
         layout = memory_format(cell.training)
         G, D = make_networks(cell, bench.dataset.shape)
         self.cell, self.bench, self.options = cell, bench, cell.training
@@ -35,7 +37,8 @@ class CellTraining:
         # The losses and norms of every step since the last log
         self.trace = torch.empty(cell.evaluation.log_every, len(TRACE), device=device)
         self.counters = Counters()
-        self.is_live = True  # no snapshot with an onset has been handed out
+        # Not for a cell that only keeps its place in a stack, nor after a snapshot with an onset
+        self.is_live = is_live
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -72,11 +75,14 @@ class CellTraining:
         self.trace[: len(state.trace)] = state.trace
         self.counters = state.counters
 
-    def state(self, progress: Progress, optimizers: list[dict[str, Any]]) -> CellState:
+    def state(
+        self, progress: Progress, optimizers: list[dict[str, Any]], execution: Execution
+    ) -> CellState:
         """What the training can be resumed from. The tensors are those of the training."""
         networks = {name: network.state_dict() for name, network in self.networks.items()}
         trace = self.trace[: progress.g_steps - progress.logged_at]
-        return CellState(progress, self.counters, trace, networks, optimizers).shallow_copy()
+        state = CellState(progress, self.counters, trace, execution, networks, optimizers)
+        return state.shallow_copy()
 
     def record_step(self, index: int, row: Tensor) -> None:
         """After a generator step: move the average of the generator, keep the row (TRACE,)."""

@@ -1,7 +1,7 @@
 """Training of one cell, or of several seeds as one stack: a generator of snapshots. The training
 clock stops while a snapshot is handed out."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -56,14 +56,17 @@ def train_stack(
     pause: Callable[[], bool] = never,
     execution: str = "auto",
     bench: Workbench | None = None,
+    idle: Container[str] = (),
 ) -> Generator[list[Snapshot | None], None, None]:
     """Train cells that differ only in their seed as one stack, from states at the same generator
     step. Yields what `train` would yield for each of the cells, at the same moments; None for a
     cell that has diverged.
 
-    The numbers of a cell are those of its own run up to float rounding; the clocks of a stack are
-    divided by the number of its cells. Raises StackRefused, before the first snapshot, if the cells
-    cannot be stacked."""
+    idle: keys of cells that only keep their place, because float rounding depends on the number and
+    the order of the seeds in a stack: they are trained as well, and None is what they yield. A
+    cell ends on a CPU with the same numbers, bit for bit, whichever of the others are idle, and
+    with those of its own run up to rounding. The clocks of a stack are divided by the number of its
+    cells. Raises StackRefused, before the first snapshot, if the cells cannot be stacked."""
     options = cells[0].training
     set_precision(options.precision)
     bench = bench or open_workbench(cells[0])
@@ -73,7 +76,7 @@ def train_stack(
             raise StackRefused("the data does not lie on the device")
         if len(cells) > 1 and options.seconds:
             raise StackRefused("the budget is in seconds, which the cells of a stack share")
-        training = Training(cells, bench, device, draw, pause)
+        training = Training(cells, bench, device, draw, pause, idle)
         training.start(list(states) or [None] * len(cells), resolve(execution, device))
         del states  # or their tensors would count as training memory
         yield from training.snapshots()
@@ -91,11 +94,14 @@ class Training:
         device: str,
         draw: Draw,
         pause: Callable[[], bool],
+        idle: Container[str] = (),
     ) -> None:
         self._entered = synchronised_time(device)
         self.bench, self.device, self.draw, self.pause = bench, device, draw, pause
         self.options, self.evaluation = cells[0].training, cells[0].evaluation
-        self.members = [CellTraining(cell, bench, device) for cell in cells]
+        self.members = [
+            CellTraining(cell, bench, device, is_live=cell.key not in idle) for cell in cells
+        ]
         self.streams = [member.streams for member in self.members]
         # Of these stay where they are: a batch of each is probed per log interval
         self.splits = bench.dataset.train(), bench.dataset.holdout()
@@ -104,18 +110,23 @@ class Training:
     def start(self, states: list[CellState | None], mode: str) -> None:
         """Restore the states, choose how to execute, and warm up: outside the training clock."""
         forwards = self.members[0].count_forwards(self.draw)
+        former = next((state for state in states if state), None)
+        execution = former.execution if former else None
         optimizers = []
         for member, state in zip(self.members, states, strict=True):
-            if state is None:
+            if former is None:
                 member.counters.forwards = forwards
-            else:
-                member.restore(state)
-                self.progress = state.progress
-                optimizers.append(state.optimizers)
+                continue
+            # A cell that is idle goes on as a copy of another one
+            state = state or former.shallow_copy()
+            member.restore(state)
+            self.progress = state.progress
+            optimizers.append(state.optimizers)
+        del former  # or its tensors would count as training memory
         networks = [(member.G, member.D) for member in self.members]
         precision, recipe = self.options.precision, self.bench.recipe
         self.iteration = Iteration(
-            self.bench.objective, networks, recipe, precision, mode, self.device
+            self.bench.objective, networks, recipe, precision, mode, self.device, execution
         )
         if optimizers:
             self.iteration.load_states(optimizers)
@@ -168,8 +179,7 @@ class Training:
                     member.cell,
                     member.average or member.G,
                     member.D,
-                    member.state(self.progress, optimizers),
-                    self.iteration.execution,
+                    member.state(self.progress, optimizers, self.iteration.execution),
                 )
             )
         return snapshots

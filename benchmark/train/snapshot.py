@@ -77,6 +77,9 @@ class CellState:
     trace: Tensor
     """Losses and gradient norms of every step of the current log interval (steps, 6)."""
 
+    execution: Execution
+    """How the training is executed."""
+
     networks: dict[str, dict[str, Any]]
     """generator, critic and, if the training keeps one, average → state_dict."""
 
@@ -84,19 +87,34 @@ class CellState:
     """State_dicts of the optimisers of generator and critic."""
 
     def shallow_copy(self) -> "CellState":
-        """With progress and counters of its own, and the same tensors."""
-        return replace(self, progress=replace(self.progress), counters=replace(self.counters))
+        """With progress, counters and execution of its own, and the same tensors."""
+        return replace(
+            self,
+            progress=replace(self.progress),
+            counters=replace(self.counters),
+            execution=self.execution.model_copy(),
+        )
 
     def plain(self) -> dict[str, Any]:
         """As tensors and plain values, which torch.load(weights_only=True) reads."""
         counters, progress = asdict(self.counters), asdict(self.progress)
-        return {**vars(self), "progress": progress, "counters": counters}
+        execution = self.execution.plain()
+        return {
+            **vars(self),
+            "progress": progress,
+            "counters": counters,
+            "execution": execution,
+        }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "CellState":
         """The state that `plain` gave."""
-        counters, progress = Counters(**plain["counters"]), Progress(**plain["progress"])
-        return cls(**(plain | {"progress": progress, "counters": counters}))
+        parts = {
+            "progress": Progress(**plain["progress"]),
+            "counters": Counters(**plain["counters"]),
+            "execution": Execution.model_validate(plain["execution"]),
+        }
+        return cls(**(plain | parts))
 
 
 @dataclass
@@ -117,11 +135,10 @@ class Snapshot:
     """What `train` resumes from; valid until the training moves on."""
 
     @classmethod
-    def of(
-        cls, cell: Cell, G: nn.Module, D: nn.Module, state: CellState, execution: Execution
-    ) -> "Snapshot":
+    def of(cls, cell: Cell, G: nn.Module, D: nn.Module, state: CellState) -> "Snapshot":
         """The snapshot of a state."""
-        return cls(cell, G, D, state.progress, state.counters, execution.model_copy(), state)
+        execution = state.execution.model_copy()
+        return cls(cell, G, D, state.progress, state.counters, execution, state)
 
     @property
     def g_steps(self) -> int:

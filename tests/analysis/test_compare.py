@@ -176,7 +176,8 @@ def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> Non
         compare.differences(sides, ["equal_time"])
     synthetic.edit(next(second.glob("cells/*/environment.json")), device="Another CPU")
     with pytest.raises(
-        UserError, match=r"mlp on gaussians8 ran on several devices \((Another|Synthetic) CPU, "
+        UserError,
+        match=r"mlp on gaussians8: times do not compare.*2 ways \((Another|Synthetic) CPU: ",
     ):
         compare.differences(of_labels(tables.load(second), BOTH), ["equal_time"])
 

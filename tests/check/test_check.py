@@ -91,7 +91,7 @@ def row(values, metric="fid_classifier_750", group="a", untrained=None):
     """A row of a rerun, of seeds 0, 1, …"""
     return RerunRow(
         **{"objective": group, "architecture": "dcgan", "dataset": "digits", "metric": metric},
-        **{"protocol": "aa", "training": "bb", "untrained": untrained},
+        **{"protocol": "aa", "training": "bb", "untrained": untrained, "executed": ""},
         values={str(seed): value for seed, value in enumerate(values)},
         **{"unfinished": 0, "unmeasured": 0, "stale": 0},
     )
@@ -123,6 +123,25 @@ def test_other_and_fewer_seeds_than_the_baselines_are_compared(baseline):
     found = verdicts(write(baseline / "now", seeds=range(100, 107)))
     assert {v.mark for v in found} == {"+"}
     assert len(found) == COMPARISONS
+
+
+@pytest.mark.parametrize("metric", ["relative speed", "relative memory"])
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("eager", "eager, stack of 5"),
+        ("eager, 2 threads", "eager"),
+        ("eager", "eager; eager, stack of 5"),
+        ("is not known", "compiled"),
+    ],
+)
+def test_costs_of_cells_that_were_executed_in_another_way_are_not_judged(metric, before, now):
+    old = baseline_rows([replace(row([1.0] * 25, metric), executed=before)])
+    (verdict,) = gate.judge(old, [replace(row([9.0] * 5, metric), executed=now)])
+    note = f"not gated: executed as {now}, in the baseline as {before}"
+    assert (verdict.mark, verdict.note) == ("?", note)
+    (verdict,) = gate.judge(old, [replace(row([9.0] * 5, metric), executed=before)])
+    assert verdict.mark == "−"
 
 
 def test_the_band_is_the_largest_of_absolute_relative_and_twice_the_spread():

@@ -42,13 +42,13 @@ class Export:
         return self.folder / "cells" / self.keys[i]
 
     def expected(self, *cells: int) -> Series:
-        """The series that the files of these cells hold."""
+        """The series that the files of these cells hold, without those of no finite value."""
         found: Series = {}
         for path in map(self.cell, cells):
             for step, name, value in sorted(values_of(path), key=lambda value: value[0]):
                 if value is not None:
                     found.setdefault((path.name, name), []).append((step, value))
-        return found
+        return {name: points for name, points in found.items() if np.isfinite(points).all(1).any()}
 
     def check(self, *cells: int) -> None:
         """What the tracker holds is what the files of these cells hold, no more and no less."""

@@ -27,7 +27,10 @@ def test_reads_back_what_the_files_hold(each: Export) -> None:
     assert wrote["cells"] == 4
     assert wrote["sheets"] == 2
     each.check(0, 1, 2)  # the fourth has no rows: tags alone
-    assert math.isnan(each.read()[each.keys[1], "d_loss"][-1][1])  # why it diverged
+    series = each.read()
+    assert math.isnan(series[each.keys[1], "d_loss"][-1][1])  # why it diverged
+    # What the objective does not have is no series
+    assert not {(each.keys[0], "saturation"), (each.keys[1], "penalty")} & series.keys()
     assert (each.keys[1], "penalty") not in each.read()  # null: nothing to write
 
 

@@ -1,7 +1,7 @@
 """A pool whose cells take virtual time, and tasks for it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark.run.events import CellNews, Ended, Event, Running, Started, Task
@@ -20,7 +20,10 @@ def tasks_of(*named: tuple[str, int]) -> list[Task]:
 
 
 def stack_of(tasks: Sequence[Task]) -> Task:
-    return Task(tasks[0].cell, stacked_with=tuple(tasks[1:]))
+    """A stack of the tasks' cells, all of which run."""
+    cells = tuple(task.cell for task in tasks)
+    first, *others = [replace(task, stack=cells) for task in tasks]
+    return replace(first, stacked_with=tuple(others))
 
 
 def names(tasks: list[Task]) -> list[str]:

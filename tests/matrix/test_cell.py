@@ -84,3 +84,24 @@ def test_a_cell_is_found_again_in_its_spec(cells: Callable[..., list[Cell]]) -> 
     again = cell_from_spec(only.spec | {"evaluation": only.evaluation.plain(), "norm": only.norm})
     assert again.key == only.key
     assert (again.evaluation, again.norm) == (only.evaluation, only.norm)
+
+
+def test_a_key_is_a_short_file_name_in_any_alphabet() -> None:
+    cells = [
+        example(tag=letters + end) for letters in ("x" * 300, "é" * 300, "🦆/" * 90) for end in "ab"
+    ]
+    keys = [cell.key for cell in cells]
+    assert max(len(key.encode()) for key in keys) <= 129
+    assert len(set(keys)) == len(keys)
+    assert not [key for key in keys if "/" in key]
+
+
+def test_a_label_has_no_blank_and_nothing_that_is_not_printed() -> None:
+    label = example(tag="a b\nc\u202ed\x1b[0m é").objective.label
+    assert label == "lsgan[tag=a%20b%0Ac%E2%80%AEd%1B[0m%20é]"
+
+
+def test_zero_has_one_sign(cells: Callable[..., list[Cell]]) -> None:
+    (zero,) = cells(objectives='objectives = [{ name = "wgan_gp", target = -0.0 }]')
+    (same,) = cells(objectives='objectives = [{ name = "wgan_gp", target = 0.0 }]')
+    assert (zero.key, zero.objective.label) == (same.key, "wgan_gp[target=0.0]")

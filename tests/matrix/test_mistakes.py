@@ -129,6 +129,53 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
     ),
     "width 0": (architectures('{ name = "mlp", width = 0 }'), ["mlp", "width", "1", "not 0"]),
     "negative width": (architectures('{ name = "mlp", width = -1 }'), ["width", "not -1"]),
+    "width beyond any memory": (
+        architectures('{ name = "mlp", width = 100000000000000 }'),
+        ["mlp", "width must be at most 1,000,000", "not 100000000000000"],
+    ),
+    "a size that no machine counts": (
+        architectures('{ name = "mlp", latent_dim = 9223372036854775808 }'),
+        ["latent_dim", "at most 1,000,000"],
+    ),
+    "a width of the critic beyond any memory": (
+        architectures('{ name = "mlp", critic = { name = "dcgan", width = 10000000 } }'),
+        ["critic 'dcgan'", "width must be at most"],
+    ),
+    "depth without end": (
+        architectures('{ name = "mlp", width = 2, depth = 1000000 }'),
+        ["mlp[depth=1000000,width=2]", "too deep", "10,000"],
+    ),
+    "critic steps without end": (
+        objectives('{ name = "hinge", critic_steps = 1000000 }'),
+        ["hinge", "critic_steps must be at most 10,000", "1000000"],
+    ),
+    "a number beyond float32": (
+        objectives('{ name = "wgan", clip = 1e39 }'),
+        ["clip must be at most 3e+38", "1e+39"],
+    ),
+    "a text of many letters": (
+        datasets(f'{{ name = "image_folder", collection = "{"x" * 501}" }}'),
+        ["collection", "501 characters"],
+    ),
+    "a label of two lines": (
+        datasets('{ name = "image_folder", collection = "a\\nb" }'),
+        ["collection=a%0Ab", "letters, digits"],
+    ),
+    "a lone sample and batch norm in the generator": (
+        architectures('{ name = "mlp", width = 8, generator_norm = "batch" }')
+        | training("steps = 5", "batch_size = 1"),
+        ["mlp[generator_norm=batch,width=8]", "training.batch_size = 1", "at least 2"],
+    ),
+    "a lone sample and batch norm in the critic": (
+        architectures('{ name = "mlp", width = 8, norm = "batch" }')
+        | training("steps = 5", "batch_size = 1", "generator_batch_multiple = 4"),
+        ["mlp[norm=batch,width=8]", "training.batch_size = 1", "at least 2"],
+    ),
+    "a lone sample and points of two pairs": (
+        objectives('{ name = "wgan_fdgp", pairs = "independent" }')
+        | training("steps = 5", "batch_size = 1"),
+        ["wgan_fdgp[pairs=independent]", "batch_size must be at least 2"],
+    ),
     "negative depth": (architectures('{ name = "mlp", depth = -1 }'), ["depth", "not -1"]),
     "negative latents": (architectures('{ name = "mlp", latent_dim = -1 }'), ["latent_dim"]),
     "critic": (

@@ -504,3 +504,56 @@ def test_partial_results_still_make_a_report(tmp_path, how):
     chapters = write(tmp_path)
     assert len(chapters) == 9
     assert "cells finished" in (tmp_path / "report/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"execution": {"mode": "eager", "stack": 5}},
+            "the runs were executed in 2 ways (Synthetic CPU: 30 runs of {others}; "
+            "Synthetic CPU (eager, stack of 5): 5 runs of wgan)",
+        ),
+        (
+            {"execution": {"mode": "compiled", "matmul": "onednn"}},
+            "the runs were executed in 2 ways (Synthetic CPU: 30 runs of {others}; "
+            "Synthetic CPU (compiled, onednn): 5 runs of wgan)",
+        ),
+        (
+            {"executed_before": ["eager, stack of 2"]},
+            "the runs were executed in 2 ways (Synthetic CPU: 30 runs of {others}; "
+            "Synthetic CPU (eager, stack of 2 + eager): 5 runs of wgan)",
+        ),
+    ],
+)
+def test_the_report_says_why_times_do_not_compare(fields, reason, tmp_path):
+    """In every chapter that has times, and no time is shown as if it did."""
+    of = {"wgan": fields}
+    synthetic.write(
+        tmp_path,
+        groups=POINTS,
+        samples=False,
+        fields=lambda objective, seed: of.get(objective, {}),
+    )
+    others = ", ".join(name for name in synthetic.OBJECTIVES if name != "wgan")
+    reason = reason.format(others=others)
+    chapters = write(tmp_path)
+    where = chapters["where"].items[0].lines
+    assert f"Not compared at equal training time: {reason}." in where
+    assert chapters["cost"].items[0].lines == [f"times do not compare: {reason}."]
+    cost = chapters["cost"].tables[0]
+    ms = cost.columns.index("ms per generator step")
+    assert {row.cells[ms] for row in cost.rows} == {"?"}
+    assert chapters["speed"].items[0].lines[0].endswith(f"Seconds do not compare: {reason}.")
+
+
+def test_the_report_says_that_no_run_is_done(tmp_path):
+    status = {
+        (objective, "gaussians8", seed): "diverged" if seed else "error"
+        for objective in synthetic.OBJECTIVES
+        for seed in range(5)
+    }
+    synthetic.write(tmp_path, groups=POINTS, samples=False, status=status)
+    where = write(tmp_path)["where"].items[0].lines
+    line = "Not compared at equal training time: no run is done (28 diverged, 7 error)."
+    assert line in where

@@ -23,6 +23,7 @@ from tests.helpers.pool import (
     folder_of,
     last_words,
     names,
+    stack_of,
     tasks_of,
     word,
     words,
@@ -40,11 +41,6 @@ def statuses_of(results: Path, tasks: list[Task]) -> list[str | None]:
     return [status_of(results, task).get("status") for task in tasks]
 
 
-def all_that_wait(cell: Any, waiting: int, share: int) -> int:
-    """The size of a stack: all cells of the group."""
-    return waiting
-
-
 def signalled(*signals: int) -> Callable[[], None]:
     """Sends signals to this process."""
 
@@ -58,24 +54,15 @@ def signalled(*signals: int) -> Callable[[], None]:
 # Stacks
 
 
-def test_a_stack_takes_one_place_and_no_more_than_a_workers_share(simulate: Simulate) -> None:
-    asked = []
-
-    def stack_size(cell: Any, waiting: int, share: int) -> int:
-        asked.append((cell.objective.name, waiting, share))
-        return min(waiting, share)
-
+def test_a_stack_takes_one_place(simulate: Simulate) -> None:
     # `start` asserts that there is room
     pool = Simulated(2, seconds=lambda task: 10.0)
     tasks = tasks_of(("lsgan", 7), ("wgan", 3))
-    news = simulate(tasks, pool, stack_size=stack_size)
+    stacks = [stack_of(tasks[:5]), stack_of(tasks[5:7]), stack_of(tasks[7:])]
+    news = simulate(stacks, pool)
     assert sorted(report.event.key for report in news) == sorted(task.key for task in tasks)
-    assert names(pool.started) == [
-        *(f"lsgan {i}" for i in range(5)),
-        *(f"wgan {i}" for i in range(3)),
-        *names(tasks)[5:7],
-    ]
-    assert asked == [("lsgan", 7, 5), ("wgan", 3, 3), ("lsgan", 2, 1), ("lsgan", 1, 1)]
+    # The first stack of each group comes before the others
+    assert names(pool.started) == [*names(tasks[:5]), *names(tasks[7:]), *names(tasks[5:7])]
     assert pool.now == 50.0
     # Nothing was said of how far the other stack is
     assert news[2].seconds_left == (2 * 10.0 + 5 * 10.0) / 2
@@ -87,7 +74,7 @@ def test_a_stack_has_the_time_of_all_its_cells_and_ends_as_one(
     tasks = tasks_of(("lsgan", 3), ("wgan", 1))
     hung = [task.key for task in tasks[:3]]
     pool = Simulated(2, seconds=lambda task: 1e9 if task.key in hung else 59.0)
-    news = simulate(tasks, pool, limits=MINUTE, stack_size=all_that_wait)
+    news = simulate([stack_of(tasks[:3]), tasks[3]], pool, limits=MINUTE)
     assert last_words(news) == dict.fromkeys(hung, "timeout") | {tasks[3].key: "done"}
     assert 180 < pool.now < 182
     reason = "its stack of 3 took longer than 60 s (--timeout) for each"
@@ -99,7 +86,7 @@ def test_a_stack_that_says_nothing_at_all_ends_the_run(simulate: Simulate) -> No
     pool = Simulated(seconds=lambda task: 1e9, says=Started, at=at)
     message = r"lsgan.*: its worker said nothing for 120 s \(--timeout\)"
     with pytest.raises(UserError, match=message):
-        simulate(tasks_of(("lsgan", 2)), pool, limits=MINUTE, stack_size=all_that_wait)
+        simulate([stack_of(tasks_of(("lsgan", 2)))], pool, limits=MINUTE)
 
 
 def test_members_of_a_stack_that_others_have_are_waited_for_by_themselves(
@@ -110,10 +97,12 @@ def test_members_of_a_stack_that_others_have_are_waited_for_by_themselves(
     lock = take(folder_of(tmp_path, tasks[1]))
     assert lock
     pool = Simulated(events={key: [Taken(key)]}, at={30.0: lock.release})
-    news = simulate(tasks, pool, stack_size=all_that_wait)
+    news = simulate([stack_of(tasks)], pool)
     assert names(pool.started) == ["lsgan 0", "lsgan 1", "lsgan 2", "lsgan 1"]
     assert words(news) == ["done", "taken", "done", "done"]
+    # It keeps its place in the stack
     assert pool.started[-1].stacked_with == ()
+    assert [cell.seed for cell in pool.started[-1].stack] == [0, 1, 2]
 
 
 def test_a_stack_that_does_not_end_in_time_is_ended(simulate: Simulate, tmp_path: Path) -> None:
@@ -121,7 +110,7 @@ def test_a_stack_that_does_not_end_in_time_is_ended(simulate: Simulate, tmp_path
     pool = Simulated(seconds=lambda task: 1e9, obeys=False, at=at)
     tasks = tasks_of(("lsgan", 3))
     with pytest.raises(KeyboardInterrupt):
-        simulate(tasks, pool, stack_size=lambda cell, waiting, share: 2)
+        simulate([stack_of(tasks[:2]), tasks[2]], pool)
     assert statuses_of(tmp_path, tasks) == ["interrupted", "interrupted", None]
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,23 +106,31 @@ def assert_same_tables(one: Path, other: Path) -> None:
         pd.testing.assert_frame_equal(first[name], second[name], check_exact=True, obj=name)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@dataclass
+class Whole:
     """The matrix, run without an interruption."""
+
+    root: Path
+    stack: str
+
+
+@pytest.fixture(scope="module", params=["1", "2"], ids="stack of {}".format)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     root = tmp_path_factory.mktemp("whole")
     (root / "faulty.toml").write_text(MATRIX)
-    assert start(root).wait(600) == 0, (root / "log").read_text()[-2000:]
-    return root
+    assert start(root, "--stack", request.param).wait(600) == 0, (root / "log").read_text()[-2000:]
+    return Whole(root, request.param)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
 def test_a_matrix_killed_thirty_times_ends_with_the_tables_of_the_whole_one(
-    whole: Path, tmp_path: Path
+    whole: Whole, tmp_path: Path
 ) -> None:
+    """Bit for bit, of seeds alone and in stacks."""
     (tmp_path / "faulty.toml").write_text(MATRIX)
     chance, kills, victims = random.Random(5), 0, {"worker": 0, "driver": 0, "both": 0}
-    arguments = ("--checkpoint-every", "0.3", "--retry-errors")
+    arguments = ("--checkpoint-every", "0.3", "--retry-errors", "--stack", whole.stack)
     driver = start(tmp_path, *arguments)
     began, struck = time.monotonic(), time.time()
     while kills < KILLS:
@@ -144,13 +153,14 @@ def test_a_matrix_killed_thirty_times_ends_with_the_tables_of_the_whole_one(
             # Killed, or at its end with errors to retry
             driver = start(tmp_path, *arguments)
     driver.wait(600)
-    assert start(tmp_path, "--retry-errors").wait(600) == 0, (tmp_path / "log").read_text()[-2000:]
+    assert start(tmp_path, *arguments).wait(600) == 0, (tmp_path / "log").read_text()[-2000:]
     statuses = [read_json(path) for path in (tmp_path / "faulty" / "cells").glob("*/status.json")]
     assert {status["status"] for status in statuses} == {"done"}
     resumes = sum(status["resumes"] for status in statuses)
     print(f"\n{kills} kills {victims}, {resumes} resumes, {time.monotonic() - began:.0f} s")
     assert resumes > 10
-    assert_same_tables(whole, tmp_path)
+    assert {status["execution"]["stack"] for status in statuses} == {int(whole.stack)}
+    assert_same_tables(whole.root, tmp_path)
 
 
 @pytest.fixture

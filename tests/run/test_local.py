@@ -82,8 +82,8 @@ def test_a_worker_runs_a_cell_under_its_lock_and_none_that_another_has_or_has_se
 def test_a_worker_runs_of_a_stack_what_it_can_have(
     work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each cell under its own lock, which is free once the cell has ended; a cell that is left
-    alone is no stack."""
+    """Each cell under its own lock, which is free once the cell has ended; the others keep their
+    place in the stack."""
     tasks = tasks_of(("lsgan", 4))
     keys = [task.key for task in tasks]
     files = {task.key: folder_of(tmp_path, task) for task in tasks}
@@ -91,6 +91,7 @@ def test_a_worker_runs_of_a_stack_what_it_can_have(
     ran: list[list[str]] = []
 
     def run_stack(cells: Any, *options: Any) -> Iterator[CellEvent]:
+        assert options[-1] == tuple(task.cell for task in tasks)
         ran.append([cell.key for cell in cells])
         for key in ran[-1]:
             yield running(by_key[key])
@@ -99,14 +100,14 @@ def test_a_worker_runs_of_a_stack_what_it_can_have(
             assert locked == [j >= i for j in range(len(ran[-1]))]
             yield ended(by_key[key], "done")
 
-    def run_cell(cell: Any, *options: Any) -> Iterator[CellEvent]:
-        return run_stack([cell])
+    def no_cell(*arguments: Any) -> Iterator[CellEvent]:
+        raise AssertionError
 
     monkeypatch.setattr(stack_run, "run_stack", run_stack)
     lock = take(files[keys[1]])
     assert lock
     write_json(files[keys[2]].status_file, SETTLED)
-    events = work(stack_of(tasks), run_cell)
+    events = work(stack_of(tasks), no_cell)
     assert [(event.key, word(event)) for event in events] == [
         (keys[1], "taken"),
         (keys[2], "error"),
@@ -117,7 +118,7 @@ def test_a_worker_runs_of_a_stack_what_it_can_have(
     ]
     assert not any(is_locked(files[keys[i]]) for i in (0, 2, 3))
     write_json(files[keys[3]].status_file, SETTLED)
-    events = work(stack_of(tasks), run_cell)
+    events = work(stack_of(tasks), no_cell)
     assert words(events) == ["taken", "error", "error", "running", "done"]
     assert ran == [[keys[0], keys[3]], [keys[0]]]
     lock.release()

@@ -3,13 +3,11 @@
 import random
 from collections import Counter
 
-import pytest
-
 from benchmark.run.queue import learned
 from benchmark.store.clocks import group_of
 from benchmark.store.schema import RunStatus, Status
 from tests.helpers.cells import small_cell
-from tests.helpers.pool import Simulated, names, tasks_of
+from tests.helpers.pool import Simulated, names, stack_of, tasks_of
 from tests.run.conftest import Simulate
 
 
@@ -72,14 +70,15 @@ def test_the_time_left_is_unknown_until_a_cell_has_ended(simulate: Simulate) -> 
     assert [report.seconds_left for report in heard] == [None, 1.0, None, 0.0]
 
 
-@pytest.mark.parametrize(("n", "left"), [(0, 3), (2, 1), (3, 0), (9, 0)])
-def test_more_tasks_of_a_group_are_taken_as_far_as_it_has_them(n: int, left: int) -> None:
+def test_a_queue_counts_the_cells_of_its_stacks() -> None:
     from benchmark.run.queue import Queue
 
-    tasks = tasks_of(("lsgan", 4), ("wgan", 1))
-    queue = Queue(tasks, {})
+    tasks = tasks_of(("lsgan", 5), ("wgan", 1))
+    queue = Queue([stack_of(tasks[:3]), stack_of(tasks[3:5]), tasks[5]], {})
+    assert len(queue) == 6
     group, task = queue.pop()
-    assert (names([task]), queue.num_waiting(group)) == (["lsgan 0"], 3)
-    assert names(queue.more(group, n)) == names(tasks[1:4])[:n]
-    assert (queue.num_waiting(group), len(queue)) == (left, left + 1)
-    assert names([queue.pop()[1]]) == ["wgan 0"]
+    assert (names([*task.members]), len(queue)) == (["lsgan 0", "lsgan 1", "lsgan 2"], 3)
+    queue.learn(group, 7.0)
+    queue.push(tasks[1])
+    assert (queue.pop()[1], len(queue)) == (tasks[5], 3)
+    assert queue.remaining() == 3 * 7.0

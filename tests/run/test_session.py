@@ -15,12 +15,14 @@ from benchmark.run.engines import local
 from benchmark.run.events import CellNews, Task
 from benchmark.run.events import Ended as CellEnded
 from benchmark.run.options import RunOptions
-from benchmark.run.session import Session, Silent, run_matrix
+from benchmark.run.reporter import Silent
+from benchmark.run.session import Session, run_matrix
 from benchmark.store.files import append_rows, read_json, write_json
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus
 from tests.conftest import Ended
 from tests.helpers.pool import Simulated, folder_of
+from tests.run.test_resume import numbers
 
 COMMON = ("--device", "cpu")
 MatrixFile = Callable[..., Path]
@@ -194,3 +196,81 @@ def test_a_run_of_a_matrix_reports_and_counts(matrix_file: MatrixFile, tmp_path:
     again = Session(path, RunOptions(device="cpu", jobs=1), tmp_path)
     assert (len(again.cells), len(again.todo)) == (2, 1)
     assert set(summary.statuses.values()) == {RunStatus.DONE}
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        (
+            {"architectures": 'architectures = [{ name = "mlp", width = 1000000 }]'},
+            ["mlp[width=1000000]", "4,000,013,000,003 weights", "GiB"],
+        ),
+        (
+            {"training": "[training]\nsteps = 5\nbatch_size = 100000000000"},
+            ["batches of 100,000,000,000", "GiB"],
+        ),
+        (
+            {"evaluation": "[evaluation]\nn = { points = 100000000000000 }"},
+            ["the samples of an evaluation", "GiB"],
+        ),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_with_its_size(
+    parts: dict[str, str],
+    named: list[str],
+    matrix_file: MatrixFile,
+    ganbench: Ganbench,
+    tmp_path: Path,
+) -> None:
+    path = matrix_file(**parts)
+    for flags in ((), ("--dry-run",)):
+        ended = ganbench("run", "--matrix", path, "--results", tmp_path / "r", *COMMON, *flags)
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert [text for text in named if text not in ended.err] == []
+    assert not (tmp_path / "r").exists()
+
+
+def stacks_of(session: Session) -> dict[int, list[int]]:
+    """Seed → the seeds of its stack, of the cells that are to run."""
+    found = {}
+    for task in session.tasks(Silent()):
+        for member in task.members:
+            found[member.cell.seed] = [cell.seed for cell in member.stack]
+    return found
+
+
+def test_stacks_depend_on_the_matrix_alone(matrix_file: MatrixFile, tmp_path: Path) -> None:
+    """Not on a selection, a shard, the workers, or on what is finished."""
+    path = matrix_file(seeds="seeds = 4")
+    whole = {0: [0, 1], 1: [0, 1], 2: [2, 3], 3: [2, 3]}
+
+    def session(**options: Any) -> Session:
+        return Session(path, RunOptions(device="cpu", stack="2", **options), tmp_path)
+
+    assert stacks_of(session(jobs=1)) == stacks_of(session(jobs=4)) == whole
+    assert stacks_of(session(only="seed=1")) == {1: [0, 1]}
+    assert stacks_of(session(shard="2/2")) == {1: [0, 1], 3: [2, 3]}
+    cells = expand(read(path).matrix)
+    finish(tmp_path / "tiny", Task(cells[0]))
+    assert stacks_of(session()) == {1: [0, 1], 2: [2, 3], 3: [2, 3]}
+
+
+@pytest.mark.slow  # several runs with workers
+def test_numbers_depend_neither_on_a_selection_nor_on_the_workers(
+    matrix_file: MatrixFile, tmp_path: Path
+) -> None:
+    path = matrix_file(seeds="seeds = 4")
+    cells = expand(read(path).matrix)
+    run_matrix(path, RunOptions(device="cpu", stack="4", jobs=2), tmp_path / "whole")
+    for options in (
+        RunOptions(device="cpu", stack="4", jobs=1, only="seed=2"),
+        RunOptions(device="cpu", stack="4", jobs=3, shard="1/2"),
+        RunOptions(device="cpu", stack="4", jobs=1),
+    ):
+        run_matrix(path, options, tmp_path / "parts")
+    for cell in cells:
+        whole, parts = (
+            numbers(tmp_path / folder / "tiny" / "cells" / cell.key)
+            for folder in ("whole", "parts")
+        )
+        assert whole == parts

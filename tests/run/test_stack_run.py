@@ -22,6 +22,7 @@ from benchmark.store.files import read_json, read_rows
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import Status
 from benchmark.train import loop as train_module
+from benchmark.train.execution import iteration
 from benchmark.train.execution.iteration import StackRefused
 from benchmark.train.loop import never, train_stack
 from tests.helpers.cells import small_cell
@@ -52,13 +53,22 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the cells, run as one stack without an interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert {status.status for status in ends(run_stack(CELLS, folder))} == {"done"}
+    return folder
+
+
 def run_stack(
     cells: list[Cell],
     folder: Path,
     stop: Callable[[], bool] = never,
     checkpoint_every: float = 60.0,
 ) -> Generator[CellEvent, None, None]:
-    return stack_run.run_stack(cells, folder, "cpu", stop, checkpoint_every)
+    """Run some of CELLS, which are one stack."""
+    return stack_run.run_stack(cells, folder, "cpu", stop, checkpoint_every, stack=CELLS)
 
 
 def ends(events: Iterable[CellEvent]) -> list[Status]:
@@ -74,6 +84,14 @@ def assert_like(folder: Path, alone: Path, cells: list[Cell] = CELLS) -> None:
         assert ours.keys() == theirs.keys()
         for name, value in theirs.items():
             assert same(ours[name], value), (cell.seed, name)
+
+
+def assert_exactly(folder: Path, whole: Path, cells: list[Cell] = CELLS) -> None:
+    """The folders hold the same numbers bit for bit, and the same files."""
+    for cell in cells:
+        ours, theirs = (numbers(of / "cells" / cell.key) for of in (folder, whole))
+        # As text, where NaN is NaN
+        assert repr(ours) == repr(theirs), cell.seed
 
 
 def same(ours: Any, theirs: Any) -> bool:
@@ -129,41 +147,70 @@ def test_the_clocks_of_a_stack_add_up_to_its_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 12])
-def test_a_killed_stack_goes_on_from_its_checkpoints(n: int, alone: Path, tmp_path: Path) -> None:
-    """Together, those whose checkpoints are of one step: the kill may come between two of them."""
+def test_a_killed_stack_ends_as_if_nothing_had_happened(
+    n: int, whole: Path, tmp_path: Path
+) -> None:
+    """Also where the kill comes between the checkpoints of two cells."""
     cut_at(tmp_path, n)
     last = ends(run_stack(CELLS, tmp_path))
-    assert_like(tmp_path, alone)
+    assert_exactly(tmp_path, whole)
     saved = [n // 3 + (n % 3 > index) for index in range(3)]  # checkpoints of each cell
     assert [status.resumes for status in last] == [int(number > 0) for number in saved]
-    assert [status.execution.stack for status in last] == [saved.count(number) for number in saved]
+    assert [status.execution.stack for status in last] == [3, 3, 3]
     assert not any(status.warnings for status in last)
 
 
-def test_a_cell_of_a_stack_goes_on_alone_and_one_of_its_own_in_a_stack(
+@pytest.mark.parametrize("chosen", [[0], [1], [2], [0, 2], [2, 1]])
+def test_a_cell_of_a_stack_does_not_depend_on_those_that_run_with_it(
+    chosen: list[int], whole: Path, tmp_path: Path
+) -> None:
+    """Neither from the start nor from a checkpoint."""
+    cells = [CELLS[index] for index in chosen]
+    [*run_stack(cells, tmp_path / "start")]
+    assert_exactly(tmp_path / "start", whole, cells)
+    cut_at(tmp_path, 8)
+    [*run_stack(cells, tmp_path)]
+    assert_exactly(tmp_path, whole, cells)
+
+
+def test_a_cell_that_goes_on_alone_or_comes_into_a_stack_says_so(
     alone: Path, tmp_path: Path
 ) -> None:
     cut_at(tmp_path, 6)
     *_, last = run_cell(CELLS[1], tmp_path, "cpu")
     status = last.status
-    assert (status.status, status.resumes, status.execution.stack) == ("done", 1, 1)
-    both = [CELLS[0], CELLS[2]]
+    assert (status.status, status.resumes, status.execution.label) == ("done", 1, "eager")
+    assert status.executed_before == ["eager, stack of 3"]
+    line = "the checkpoint is of execution eager, stack of 3, and from there on it is eager"
+    assert status.warnings == [line]
+    assert_like(tmp_path, alone, [CELLS[1]])
     events = run_cell(CELLS[0], tmp_path / "again", "cpu", checkpoint_every=0.0)
     while next(events).status.g_steps < 1:
         pass
     events.close()
-    cut_at(tmp_path / "again", 3, [CELLS[2]])
-    shutil.rmtree(tmp_path / "cells" / CELLS[0].key)
-    for cell in both:
-        shutil.rmtree(tmp_path / "cells" / cell.key, ignore_errors=True)
-        shutil.copytree(tmp_path / "again" / "cells" / cell.key, tmp_path / "cells" / cell.key)
-    last = {event.key: event.status for event in run_stack(both, tmp_path)}
-    assert {status.resumes for status in last.values()} == {1}
-    assert_like(tmp_path, alone)
+    *_, last = run_stack([CELLS[0]], tmp_path / "again")
+    assert (last.status.resumes, last.status.executed_before) == (1, ["eager"])
+    assert_like(tmp_path / "again", alone, [CELLS[0]])
+
+
+def test_a_resumed_stack_is_executed_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether steps agree with eager ones was decided at the start: rounding would depend on it."""
+    with monkeypatch.context() as patch:
+        # Fakes of all critic steps at once are refused
+        answers = iter(["planted", ""])
+        patch.setattr(iteration, "disagreement", lambda *_: next(answers))
+        cut_at(tmp_path, 6)
+    monkeypatch.setattr(iteration, "disagreement", lambda *_: "planted")
+    for status in ends(run_stack(CELLS, tmp_path)):
+        assert (status.resumes, status.execution.stack) == (1, 3)
+        assert not status.execution.fakes_at_once
+        assert not status.warnings
 
 
 @pytest.mark.parametrize("after", [0, 4, 9, 20])
-def test_a_stop_saves_every_cell_at_the_same_step(after: int, alone: Path, tmp_path: Path) -> None:
+def test_a_stop_saves_every_cell_at_the_same_step(after: int, whole: Path, tmp_path: Path) -> None:
     asked: list[int] = []
 
     def stop() -> bool:
@@ -176,12 +223,12 @@ def test_a_stop_saves_every_cell_at_the_same_step(after: int, alone: Path, tmp_p
     again = ends(run_stack(CELLS, tmp_path))
     assert [status.execution.stack for status in again] == [3, 3, 3]
     assert [status.resumes for status in again] == [int(after > 0)] * 3
-    assert_like(tmp_path, alone)
+    assert_exactly(tmp_path, whole)
 
 
 @pytest.mark.parametrize("at", [0, 4, 8])
 def test_an_interruption_while_one_is_measured_saves_all(
-    at: int, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the signal of a worker that has to end: who is interrupted measures again, who has yet to
     measure does."""
@@ -204,17 +251,12 @@ def test_an_interruption_while_one_is_measured_saves_all(
         1 if at == 8 else 3,
     )  # the others had come to their end
     assert {status.g_steps for status in last} == {3 * (at // 3)}
-    stacks = {
-        event.status.execution.stack
-        for event in run_stack(left, tmp_path)
-        if event.status.execution
-    }
-    assert stacks == {len(left)} | ({3} if at == 8 else set())
-    assert_like(tmp_path, alone)
+    [*run_stack(left, tmp_path)]
+    assert_exactly(tmp_path, whole)
 
 
 @pytest.mark.parametrize("at", [0, 2, 7, 11])
-def test_an_interruption_between_two_events_saves_all(at: int, alone: Path, tmp_path: Path) -> None:
+def test_an_interruption_between_two_events_saves_all(at: int, whole: Path, tmp_path: Path) -> None:
     events = run_stack(CELLS, tmp_path, checkpoint_every=0.0)
     seen = [next(events) for _ in range(at + 1)]
     last = ends([*seen, events.throw(Interrupted), *events])
@@ -222,11 +264,11 @@ def test_an_interruption_between_two_events_saves_all(at: int, alone: Path, tmp_
     assert len({status.g_steps for status in last}) == 1
     again = ends(run_stack(CELLS, tmp_path))
     assert {status.execution.stack for status in again} == {3}
-    assert_like(tmp_path, alone)
+    assert_exactly(tmp_path, whole)
 
 
 def test_an_interruption_of_the_training_loses_only_what_came_after_the_checkpoints(
-    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step that takes too long: what was out is no state to save any more."""
 
@@ -242,11 +284,11 @@ def test_an_interruption_of_the_training_loses_only_what_came_after_the_checkpoi
     assert [(status.status, status.g_steps) for status in last] == [("interrupted", 2)] * 3
     last = ends(run_stack(CELLS, tmp_path))
     assert [(status.resumes, status.execution.stack) for status in last] == [(1, 3)] * 3
-    assert_like(tmp_path, alone)
+    assert_exactly(tmp_path, whole)
 
 
 def test_one_that_diverges_ends_alone(
-    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def poisoned(*arguments: Any) -> Iterator[Any]:
         for snapshots in train_stack(*arguments):
@@ -261,7 +303,7 @@ def test_one_that_diverges_ends_alone(
         ("diverged", 3),
         ("done", None),
     ]
-    assert_like(tmp_path, alone, [CELLS[0], CELLS[2]])
+    assert_exactly(tmp_path, whole, [CELLS[0], CELLS[2]])
     path = tmp_path / "cells" / CELLS[1].key
     assert [row["g_step"] for row in read_rows(path / "steps.jsonl")][-1] < 6
     assert not list(path.glob("checkpoint*"))
@@ -323,7 +365,7 @@ def test_a_refused_stack_runs_one_after_the_other_and_says_so(
 
 
 def test_another_execution_goes_on_from_a_checkpoint_and_says_so(
-    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def relabelled(*arguments: Any) -> Iterator[Any]:
         for snapshots in train_stack(*arguments):
@@ -334,10 +376,13 @@ def test_another_execution_goes_on_from_a_checkpoint_and_says_so(
     with monkeypatch.context() as patch:
         patch.setattr(stack_run, "train_stack", relabelled)
         cut_at(tmp_path, 6)
-    line = "the checkpoint is of execution graphed, and from there on it is eager"
+    line = (
+        "the checkpoint is of execution graphed, stack of 3, and from there on it is eager, "
+        "stack of 3"
+    )
     last = ends(run_stack(CELLS, tmp_path))
     assert [(status.resumes, status.warnings) for status in last] == [(1, [line])] * 3
-    assert_like(tmp_path, alone)
+    assert_exactly(tmp_path, whole)
 
 
 def test_where_nothing_can_be_written_the_others_are_saved(

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from benchmark.matrix.cell import Choice
-from benchmark.run.stack_size import networks
+from benchmark.run.stacking import networks
 from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
 from benchmark.train.step import set_precision

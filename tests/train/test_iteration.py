@@ -220,12 +220,44 @@ def test_cells_of_a_stack_go_on_in_any_company():
         assert exactly(snapshot.row for snapshot in own[1:]) == exactly(expected[4:])
     alone, _ = rows(cells[1], state=copy.deepcopy(half[1]))
     assert_same(alone[1:], whole[1][4:])
-    pair = stacked_rows([cells[2], cells[0]], states=[half[2], half[0]])
+    pair = stacked_rows([cells[2], cells[0]], states=copy.deepcopy([half[2], half[0]]))
     assert_same([snapshot.row for snapshot in pair[0][1:]], whole[2][4:])
 
 
-def stop_after(cells, steps):
-    training = train_stack(cells, "cpu")
+@pytest.mark.parametrize(
+    ("name", "place", "execution"),
+    [
+        *((name, "points", "eager") for name in ("wgan_gp", "wgan_fdgp", "nonsaturating", "wgan")),
+        *((name, "images", "eager") for name in ("wgan_gp", "wgan_fdgp", "nonsaturating", "wgan")),
+        pytest.param("wgan_gp", "points", "compiled", marks=needs_compiler),
+    ],
+)
+def test_a_cell_of_a_stack_is_bit_for_bit_the_same_with_any_idle(name, place, execution):
+    """From the start, and from the states after 4 of 6 steps."""
+    cells = seeds(name, place, steps=6, ema=0.5)
+    whole = [
+        [snapshot.row for snapshot in own if snapshot.row]
+        for own in stacked_rows(cells, execution=execution)
+    ]
+    half = stop_after(cells, 4, execution)
+    for live in ([1], [0, 2]):
+        idle = {cell.key for index, cell in enumerate(cells) if index not in live}
+        states = [copy.deepcopy(half[index]) if index in live else None for index in range(3)]
+        start = stacked_rows(cells, idle=idle, execution=execution)
+        rest = stacked_rows(cells, states=states, idle=idle, execution=execution)
+        for index in range(3):
+            if index not in live:
+                assert not any(start[index] + rest[index])
+                continue
+            found = [snapshot.row for snapshot in start[index] if snapshot.row]
+            assert exactly(found) == exactly(whole[index])
+            assert exactly(snapshot.row for snapshot in rest[index][1:]) == exactly(
+                whole[index][4:]
+            )
+
+
+def stop_after(cells, steps, execution="auto"):
+    training = train_stack(cells, "cpu", execution=execution)
     for snapshots in training:
         if snapshots[0].g_steps == steps:
             # As checkpoints are: each by itself

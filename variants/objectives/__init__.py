@@ -58,6 +58,11 @@ class Base:
     # where a matrix may set it
     clip: float | None = None
 
+    @property
+    def least_batch(self) -> int:
+        """The smallest batch that the losses are defined for."""
+        return 1
+
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> Noise:
         """Everything random in d_loss and g_loss for a batch like `real` (batch, *shape)."""
         return None

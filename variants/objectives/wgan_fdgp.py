@@ -66,6 +66,11 @@ class Objective(Base):
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
+    @property
+    def least_batch(self) -> int:
+        # Independent points come from two pairs
+        return 2 if self.pairs == "independent" else 1
+
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         alpha = torch.rand(2, len(real), device=real.device, dtype=real.dtype, generator=generator)
         if self.pairs != "local":

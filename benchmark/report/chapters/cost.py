@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import PLACE, ms_per_g_step
+from benchmark.analysis.scores import PLACE, clock_fault, ms_per_g_step
 from benchmark.report.page import (
     Chapter,
     Item,
@@ -31,6 +31,8 @@ COSTS = {
     "share": "% of time measuring",
     "peak_memory_mb": "peak memory MiB",
 }
+# Not comparable between cells that were executed in different ways
+TIMES = ("ms", "workloads", "train_seconds", "share")
 NOTE = (
     "Medians over seeds. A generator step includes its critic steps; a critic forward is the work "
     "of one sample through the critic. The reference workload runs in the same process as the "
@@ -47,17 +49,32 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
     table = Table("Cost", heads, note=NOTE)
     groups = by_place(cells).groupby([*PLACE, "objective"], sort=False)
     medians = groups[list(shown)].median().reset_index()
+    faults = _faults(cells)
     for row, key in zip(records(medians), groups["key"].first(), strict=True):
         parameters = ResultSet(folder).cell(key).status.parameters
         texts = [number(row[name]) for name in shown]
+        if faults[row["dataset"], row["architecture"]]:
+            texts = [
+                "?" if name in TIMES else text for name, text in zip(shown, texts, strict=True)
+            ]
         for network in ("generator", "discriminator"):
             texts.append(number(parameters.get(network, np.nan)))
         table.add([place(row), row["objective"], *texts], tags_of(row))
     result = Chapter("cost", "At what cost?", tables=[table])
     for at in places(medians):
         rows = records(at_place(medians, at).sort_values("ms", kind="stable"))
-        result.items.append(Item(place(at), [_range(rows)], tags_of(at)))
+        fault = faults[at["dataset"], at["architecture"]]
+        line = f"times do not compare: {fault}." if fault else _range(rows)
+        result.items.append(Item(place(at), [line], tags_of(at)))
     return result
+
+
+def _faults(cells: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """(dataset, architecture) → why times do not compare there; empty where they do."""
+    faults = {}
+    for (dataset, architecture), rows in cells.groupby(PLACE):
+        faults[str(dataset), str(architecture)] = clock_fault(rows)
+    return faults
 
 
 def _with_costs(cells: pd.DataFrame) -> pd.DataFrame:

@@ -1,44 +1,97 @@
 """How to reproduce it? Commands, commits, environments, recipes, data, licences and protocols."""
 
+import os
+import shlex
+from pathlib import Path
+
 import pandas as pd
 
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
+from benchmark.matrix.files import is_shipped, name_of
 from benchmark.report.page import Chapter, Listing, Table, TableRow, records, tags_of
-from benchmark.store.schema import Protocol
+from benchmark.store.origin import path_of
+from benchmark.store.schema import Command, Protocol
 from benchmark.text import text
 
+DEFAULT_RESULTS = Path("results/runs")  # of the command line
 
-def chapter(tables: Tables) -> Chapter:
+
+def chapter(tables: Tables, folder: Path) -> Chapter:
     """The matrix and its commands; tables of what the numbers depend on."""
     matrix = tables.matrix
     summary = f"Matrix {matrix.name}, hash {matrix.hash}."
     result = Chapter("reproduce", "How to reproduce it?", [summary])
-    result.listings.append(Listing("Commands", "\n".join(_commands(tables)), open=True))
+    result.listings.append(Listing("Commands", "\n".join(_commands(tables, folder)), open=True))
     if matrix.description:
         result.listings.append(Listing("The matrix in its own words", matrix.description))
     result.tables += [_data(tables), environments(tables), recipes(tables)]
-    for dataset, entry in tables.protocols.items():
+    for dataset, entry in _protocols(tables).items():
         result.tables.append(protocol(dataset, entry))
     return result
 
 
-def _commands(tables: Tables) -> list[str]:
-    name = tables.matrix.name
+def _protocols(tables: Tables) -> dict[str, Protocol]:
+    """The protocols of the matrix's datasets: a dataset that left the matrix has one too."""
+    datasets = tables.cells["dataset"].unique()
+    return {name: entry for name, entry in tables.protocols.items() if name in datasets}
+
+
+def _commands(tables: Tables, folder: Path) -> list[str]:
+    """What makes the results again, for a shell: a checkout, a run, a report."""
     commits = tables.cells["git_commit"].dropna().unique()
-    checkout = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
-    return [
-        *checkout,
-        f"make bench MATRIX={name}",
-        f"ganbench run --matrix {name}",
-        f"ganbench report --matrix {name}",
-    ]
+    lines = [f"git checkout {commits[0]}"] if len(commits) == 1 else []
+    stored = tables.matrix.command
+    command = stored or Command()
+    matrix = tables.matrix.name
+    if command.file is not None:
+        matrix = _shown(path_of(command.file, folder))
+    results: list[str] = []
+    if folder.absolute().parent != DEFAULT_RESULTS.absolute():
+        results = ["--results", _shown(folder.absolute().parent)]
+    variants = _options("--variants", [_shown(path_of(path, folder)) for path in command.variants])
+    ways = _options("--set", command.overrides)
+    for name, value in command.options.items():
+        ways += [f"--{name}", value]
+    if command.file is not None or is_shipped(matrix):
+        if not (results or variants or command.file):
+            lines.append(_make(matrix, ways))
+        lines.append(_line("run", "--matrix", matrix, *results, *variants, *ways))
+    # A result set whose folder has another name, as after a merge, is named by the folder
+    named = matrix if name_of(matrix) == folder.absolute().name else folder.absolute().name
+    lines.append(_line("report", "--matrix", named, *results, *variants))
+    return lines
+
+
+def _line(*words: str) -> str:
+    return shlex.join(["ganbench", *words])
+
+
+def _make(matrix: str, ways: list[str]) -> str:
+    words = ["make", "bench", f"MATRIX={matrix}"]
+    if ways:
+        words.append(f"ARGS={shlex.join(ways)}".replace("$", "$$"))
+    return shlex.join(words)
+
+
+def _options(flag: str, values: list[str]) -> list[str]:
+    words = []
+    for value in values:
+        words += [flag, value]
+    return words
+
+
+def _shown(path: Path) -> str:
+    """A path for a shell: relative to the working folder for what lies in it."""
+    if path.is_relative_to(Path.cwd()):
+        return os.path.relpath(path)
+    return str(path)
 
 
 def _data(tables: Tables) -> Table:
     """Where every dataset is from, and the protocol it is measured by."""
     table = Table("Data", ["dataset", "source", "licence", "split", "protocol", "extractor"])
-    for dataset, entry in tables.protocols.items():
+    for dataset, entry in _protocols(tables).items():
         data, extractor = entry.dataset, entry.extractor
         cells = [dataset, *(text(part) for part in (data.source, data.licence, data.split))]
         cells += [text(entry.protocol), text(extractor.name if extractor else None)]

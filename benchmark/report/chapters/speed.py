@@ -5,6 +5,7 @@ import pandas as pd
 
 from benchmark.analysis import convergence
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import clock_fault
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.report.page import (
@@ -47,7 +48,8 @@ def chapter(evidence: Evidence) -> Chapter:
     table = Table("To the target", heads, note=TO_TARGET)
     for at in places(rows):
         here = at_place(rows, at)
-        sentence = f"{_target(tables, here, at['dataset'])}. {_fastest(here)}"
+        fault = clock_fault(at_place(tables.cells, at))
+        sentence = f"{_target(tables, here, at['dataset'])}. {_fastest(here, fault)}"
         result.items.append(Item(place(at), [sentence], tags_of(at)))
         for objective, per_objective in here.groupby("objective", sort=False):
             by_clock = {row["clock"]: row for row in records(per_objective)}
@@ -72,8 +74,9 @@ def _target(tables: Tables, rows: pd.DataFrame, dataset: str) -> str:
     return f"target {label} {number(rows['target'].iloc[0])}, {source}"
 
 
-def _fastest(rows: pd.DataFrame) -> str:
-    """Which objectives reach the target of a place first, by generator steps and by seconds."""
+def _fastest(rows: pd.DataFrame, fault: str) -> str:
+    """Which objectives reach the target of a place first, by generator steps and by seconds. fault:
+    why seconds do not compare there."""
     parts = []
     for clock in ("g_steps", "seconds"):
         times = rows[(rows["clock"] == clock) & np.isfinite(rows["median"])]
@@ -83,7 +86,10 @@ def _fastest(rows: pd.DataFrame) -> str:
             parts.append(f"{names} by {TARGET_CLOCKS[clock]} ({number(least)})")
     if not parts:
         return "No objective reaches it in half of its runs."
-    return f"First there at the median: {'; '.join(parts)}."
+    fastest = f"First there at the median: {'; '.join(parts)}."
+    if fault:
+        fastest += f" Seconds do not compare: {fault}."
+    return fastest
 
 
 def profile(tables: Tables) -> Table:

@@ -1,9 +1,12 @@
 """Who wins where, and is it separated? A sentence per place and budget; tables in leaderboards."""
 
+from collections import Counter
+
 import pandas as pd
 
 from benchmark.analysis.evidence import COMPARED_AT, Evidence
 from benchmark.analysis.robustness import crossed
+from benchmark.analysis.scores import clock_fault
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.report.chapters.leaderboards import (
@@ -27,13 +30,13 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.text import Record, interval, number, plural
+from benchmark.text import Record, counted, interval, number, plural
 
 UNEVEN = 1.25
 """Times are not comparable once the reference workloads of two objectives differ by more."""
 
 NOT_FINISHED = "no finished cell yet."
-NO_EQUAL_TIME = "Not compared at equal training time: no run was done, or on more than one device."
+NO_EQUAL_TIME = "Not compared at equal training time: "
 
 
 def chapter(evidence: Evidence) -> Chapter:
@@ -68,6 +71,7 @@ def _how_tested(tables: Tables) -> str:
 def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
     """A sentence for each budget at which the objectives of a place are compared."""
     leaders = {row["of"]: row for row in records(at_place(evidence.leaders, at))}
+    cells = at_place(evidence.tables.cells, at)
     if not leaders:
         return [NOT_FINISHED]
     lines = []
@@ -75,8 +79,15 @@ def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
         if budget in leaders:
             lines.append(leader_sentence(evidence, leaders[budget], summary))
     if "equal_time" not in leaders:
-        lines.append(NO_EQUAL_TIME)
+        lines.append(f"{NO_EQUAL_TIME}{_no_equal_time(cells)}.")
     return lines
+
+
+def _no_equal_time(cells: pd.DataFrame) -> str:
+    """Why the objectives of a place are not compared at equal training time."""
+    if (cells["status"] != "done").all():
+        return f"no run is done ({counted(Counter(map(str, cells['status'])))})"
+    return clock_fault(cells) or "no run has recorded its training time"
 
 
 def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str:

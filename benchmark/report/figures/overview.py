@@ -12,7 +12,7 @@ from benchmark.analysis.scores import PLACE, ms_per_g_step
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import Lines, heat, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save
-from benchmark.drawing.style import described, inches, log_values, plain, short, style, wrap
+from benchmark.drawing.style import described, inches, log_values, short, style, wrap
 from benchmark.report.page import with_values
 from benchmark.text import Record
 
@@ -44,7 +44,7 @@ def heatmap(tables: Tables, folder: Path) -> list[Figure]:
     if rows["iqm"].isna().all():
         return []
     column = rows["metric"].map(lambda name: described(name).replace(" (", "\n("))
-    place = rows["architecture"].map(wrap) + "\non " + rows["dataset"].map(plain) + "\n" + column
+    place = rows["architecture"].map(wrap) + "\non " + rows["dataset"].map(wrap) + "\n" + column
     text = [_final(row) for row in rows.to_dict("records")]
     long = rows.assign(place=place, text=text, log=log_values(rows["iqm"], rows["metric"]))
     objectives = list(rows["objective"].unique())

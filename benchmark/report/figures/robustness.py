@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmark.analysis.robustness import crossed, lost, robustness
+from benchmark.analysis.scores import have_one_clock
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import heat
 from benchmark.drawing.save import Figure, save, stem
@@ -85,7 +86,11 @@ def draw(tables: Tables, folder: Path) -> list[Figure]:
         is_shown = (tables.cells["dataset"] == dataset) & (tables.cells["seed"] == seed)
         cells = tables.cells[is_shown]
         rows = rows[rows["seed"] == seed]
-        figures += [at_equal_steps(cells, rows, folder), at_equal_time(cells, rows, folder)]
+        figures.append(at_equal_steps(cells, rows, folder))
+        cells = cells[have_one_clock(tables.cells).loc[cells.index]]
+        rows = rows[rows["cell"].isin(cells["key"])]
+        if len(rows):
+            figures.append(at_equal_time(cells, rows, folder))
     return figures
 
 

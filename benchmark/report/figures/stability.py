@@ -13,7 +13,7 @@ from benchmark.analysis.stopping import stopping
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import dots, lists, not_recorded, pages
 from benchmark.drawing.save import Figure, save
-from benchmark.drawing.style import VERDICT_LOOKS, Look, inches, plain, wrap
+from benchmark.drawing.style import VERDICT_LOOKS, Look, inches, wrap
 from benchmark.store.schema import FINISHED
 
 MOST_COLUMNS = 4
@@ -58,7 +58,7 @@ def verdicts(tables: Tables, folder: Path) -> list[Figure]:
     if not cells["status"].isin(FINISHED).any():
         return []
     verdict = cells["verdict"].where(cells["verdict"].notna(), NO_VERDICT)
-    place = cells["architecture"].map(wrap) + "\non " + cells["dataset"].map(plain)
+    place = cells["architecture"].map(wrap) + "\non " + cells["dataset"].map(wrap)
     bars = _bars(cells[["objective", *PLACE]].assign(place=place, verdict=verdict))
     objectives = list(cells["objective"].unique())
     names = [wrap(name) for name in objectives]

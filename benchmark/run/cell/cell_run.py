@@ -18,7 +18,7 @@ from benchmark.run.cell.samples import save_generator, save_samples
 from benchmark.run.events import Ended, Running
 from benchmark.store.files import append_rows, write_bytes
 from benchmark.store.layout import ResultSet
-from benchmark.store.schema import RunStatus, Status
+from benchmark.store.schema import Execution, RunStatus, Status
 from benchmark.text import described, one_line
 from benchmark.train.build import Workbench, load_dataset, make_networks, open_workbench
 from benchmark.train.loop import never, train
@@ -102,13 +102,10 @@ class CellRun:
 
     def _continue_from(self, checkpoint: Checkpoint | None) -> None:
         self.state: CellState | None = None
-        self.resumed_mode: str | None = None
         self.handled = False  # the rows of the handed-out snapshot are written
         self.reference_seconds = self.status.probe_seconds or 0.0
         if checkpoint:
             self.state = CellState.from_plain(checkpoint.training)
-            execution = self.status.execution
-            self.resumed_mode = execution.mode if execution else None
             self.handled = checkpoint.handled
             self.reference_seconds -= self.state.counters.probe_seconds
 
@@ -185,16 +182,8 @@ class CellRun:
             self.record.save(snapshot, self.handled)
 
     def _copy_counters(self, snapshot: Snapshot) -> None:
-        mode = snapshot.execution.mode
-        if self.resumed_mode and self.resumed_mode != mode:
-            self.status.warnings = [
-                *self.status.warnings,
-                f"the checkpoint is of execution {self.resumed_mode}, and from there on it is "
-                f"{mode}",
-            ]
-        self.resumed_mode = None
+        self._note_execution(snapshot.execution)
         status, counters = self.status, snapshot.counters
-        status.execution = snapshot.execution
         status.samples_seen, status.g_steps = snapshot.samples_seen, snapshot.g_steps
         status.progress = snapshot.progress.share
         status.forwards_per_d_step, status.forwards_per_g_step = counters.forwards
@@ -203,6 +192,20 @@ class CellRun:
         status.warmup_seconds = counters.warmup_seconds
         status.compile_seconds = counters.compile_seconds
         status.probe_seconds = counters.probe_seconds + self.reference_seconds
+
+    def _note_execution(self, execution: Execution) -> None:
+        """How the steps are executed from now on. Another way than before is said: seconds and
+        rounding differ."""
+        status, former = self.status, self.status.execution
+        status.execution = execution
+        if former is None or former.label == execution.label:
+            return
+        status.executed_before = [*status.executed_before, former.label]
+        status.warnings = [
+            *status.warnings,
+            f"the checkpoint is of execution {former.label}, and from there on it is "
+            f"{execution.label}",
+        ]
 
     def _write_rows(self, snapshot: Snapshot) -> None:
         if snapshot.evaluation_due and self.stop():

@@ -16,7 +16,7 @@ from benchmark.errors import UserError
 from benchmark.store.files import whole_file
 from benchmark.store.layout import CellFolder
 
-FORMAT = 2  # of what a checkpoint holds
+FORMAT = 3  # of what a checkpoint holds
 HEAD = 65  # bytes: the sha256 of the rest in hex digits, and a line feed
 RowLengths = dict[str, int]  # bytes of every file of rows, by name
 

@@ -1,5 +1,6 @@
 """Cells that differ only in their seed, trained as one stack. Every cell keeps its own folder,
-rows, checkpoints and end."""
+rows, checkpoints and end. A cell of the stack that does not run keeps its place there: float
+rounding depends on the number and the order of the seeds."""
 
 import time
 from collections import defaultdict
@@ -83,14 +84,17 @@ def run_stack(
     stop: Callable[[], bool],
     checkpoint_every: float,
     execution: str = "auto",
+    stack: Sequence[Cell] = (),
 ) -> Events:
     """Run cells as `run_cell` would run each of them, and yield the events of all.
 
-    Cells whose checkpoints are at the same generator step are resumed together, one such stack
-    after the other. An error of the training ends all cells of the stack, an error of measuring
-    ends its own cell; so does divergence. Cells that cannot be stacked run one after the other.
-    Raises UserError if nothing more can be written."""
-    yield from StackRun(cells, folder, device, stop, checkpoint_every, execution).run()
+    stack: all cells of the stack in their order, those that do not run among them; without it the
+    cells themselves. Cells whose checkpoints are at the same generator step are resumed together,
+    one such stack after the other. An error of the training ends all cells of the stack, an error
+    of measuring ends its own cell; so does divergence. Cells that cannot be stacked run one after
+    the other. Raises UserError if nothing more can be written."""
+    stack = stack or cells
+    yield from StackRun(cells, stack, folder, device, stop, checkpoint_every, execution).run()
 
 
 class StackRun:
@@ -99,12 +103,14 @@ class StackRun:
     def __init__(
         self,
         cells: Sequence[Cell],
+        stack: Sequence[Cell],
         folder: Path,
         device: str,
         stop: Callable[[], bool],
         checkpoint_every: float,
         execution: str,
     ) -> None:
+        self.stack = stack
         self.device, self.stop, self.execution = device, stop, execution
         self.has_to_end = False  # an interrupt arrived between two events
         self.runs = [
@@ -120,15 +126,8 @@ class StackRun:
                 with run.timed():
                     run.open()
             yield from self.prepare()
-            waiting = self.groups()
-            while waiting:
-                group = waiting.pop(0)
-                try:
-                    yield from self.train_together(group)
-                except StackRefused as refused:
-                    for run in group:
-                        run.fallback = f"not stacked: {refused}"
-                    waiting = [*([run] for run in group), *waiting]
+            for group in self.groups():
+                yield from self.train_group(group)
         finally:
             for run in self.runs:
                 with suppress(UserError):
@@ -153,14 +152,31 @@ class StackRun:
                 groups[run.status.g_steps, run.state is None].append(run)
         return list(groups.values())
 
-    def train_together(self, group: list[StackedRun]) -> Events:
-        """Train one stack to its end. Raises StackRefused, before anything is trained, for cells
-        that cannot be stacked."""
-        cells, live = [run.cell for run in group], [*group]
+    def train_group(self, group: list[StackedRun]) -> Events:
+        """Train the cells of a group in their stack, or one after the other if they cannot be
+        stacked."""
+        try:
+            yield from self.train_together(group, self.stack)
+        except StackRefused as refused:
+            for run in group:
+                run.fallback = f"not stacked: {refused}"
+                yield from self.train_together([run], [run.cell])
+
+    def train_together(self, group: list[StackedRun], stack: Sequence[Cell]) -> Events:
+        """Train the cells of a group to their end, in a stack of which they are a part. Raises
+        StackRefused, before anything is trained, for cells that cannot be stacked."""
+        live = [*group]
+        runs = {run.cell.key: run for run in group}
         # A cell keeps its state until its first snapshot: a refused stack needs it again
-        states = [run.state for run in group]
+        states = [runs[cell.key].state if cell.key in runs else None for cell in stack]
         training = train_stack(
-            cells, self.device, states, lambda: live[0].pause(), self.execution, group[0].bench
+            stack,
+            self.device,
+            states,
+            lambda: live[0].pause(),
+            self.execution,
+            group[0].bench,
+            {cell.key for cell in stack} - runs.keys(),
         )
         del states  # or their tensors would count as training memory
         with closing(training):
@@ -170,10 +186,10 @@ class StackRun:
                     return
                 for run in live:
                     self.move_on(run)
-                outcomes, seconds = self.next_outcomes(training, group)
+                outcomes, seconds = self.next_outcomes(training, group, stack)
                 for run in group:
                     run.add_share(seconds / len(group))
-                yield from self.hand_on(dict(zip(group, outcomes, strict=True)), live)
+                yield from self.hand_on(outcomes, live)
                 live[:] = [run for run in live if run.is_running]
 
     def interrupt(self, runs: list[StackedRun]) -> Events:
@@ -190,28 +206,34 @@ class StackRun:
             run.release()
 
     def next_outcomes(
-        self, training: Iterator[list[Snapshot | None]], group: list[StackedRun]
-    ) -> tuple[list[Outcome], float]:
-        """What the training hands out next for every cell of the group, and the seconds it took. An
-        error of the training is the outcome of all cells."""
+        self,
+        training: Iterator[list[Snapshot | None]],
+        group: list[StackedRun],
+        stack: Sequence[Cell],
+    ) -> tuple[dict[str, Outcome], float]:
+        """What the training hands out next, by key of the cell, and the seconds it took. An error
+        of the training is the outcome of all cells."""
         began = time.perf_counter()
-        outcomes: list[Outcome] = []
+        outcomes: dict[str, Outcome] = {}
         try:
-            outcomes += next(training)
+            snapshots = next(training)
         except (Exception, Interrupted) as error:
             has_begun = any(run.last for run in group)
-            if isinstance(error, StackRefused) and len(group) > 1 and not has_begun:
+            if isinstance(error, StackRefused) and len(stack) > 1 and not has_begun:
                 raise
-            outcomes += [error] * len(group)
+            outcomes.update({run.cell.key: error for run in group})
+        else:
+            for cell, snapshot in zip(stack, snapshots, strict=True):
+                outcomes[cell.key] = snapshot
         return outcomes, time.perf_counter() - began
 
-    def hand_on(self, outcomes: dict[StackedRun, Outcome], live: list[StackedRun]) -> Events:
+    def hand_on(self, outcomes: dict[str, Outcome], live: list[StackedRun]) -> Events:
         """Hand every live cell its outcome. All save at the same generator step, so that they can
         be resumed as one stack."""
         save: bool | None = None
         for run in live:
             with run.at_work():
-                run.take(outcomes[run], save)
+                run.take(outcomes[run.cell.key], save)
                 save = run.has_saved
             yield from self.report(run)
             if run.is_complete:

@@ -23,6 +23,7 @@ from benchmark.store.schema import RunStatus
 from benchmark.text import described
 
 if TYPE_CHECKING:
+    from benchmark.matrix.cell import Cell
     from benchmark.run.cell.cell_run import CellEvent
     from benchmark.store.locks import Lock
 
@@ -101,6 +102,7 @@ class CellWorker:
         self.checkpoint_every, self.execution = checkpoint_every, execution
         self.doing = Doing.NOTHING
         self.has_to_stop = False
+        self.stack: tuple[Cell, ...] = ()  # of the present task
         self.tasks: dict[str, Task] = {}  # of the present task, those that have not ended
         self.locks: dict[str, Lock] = {}
         self.reported_at: dict[str, float] = {}
@@ -144,6 +146,7 @@ class CellWorker:
         """Run a cell, or several as a stack, under their locks, and report what happens."""
         from benchmark.run.cell.cell_run import Interrupted
 
+        self.stack = task.stack
         self.tasks = {member.key: member for member in task.members}
         self.reported_at = {}
         self.doing = Doing.RUNNING
@@ -198,9 +201,9 @@ class CellWorker:
 
         cells = [task.cell for task in self.tasks.values()]
         options = (self.cell_has_to_end, self.checkpoint_every, self.execution)
-        if len(cells) == 1:
+        if not self.stack:
             return run_cell(cells[0], self.folder, self.device, *options)
-        return run_stack(cells, self.folder, self.device, *options)
+        return run_stack(cells, self.folder, self.device, *options, self.stack)
 
     def _write_interruptions(self) -> None:
         from benchmark.run.ownership import write_end

@@ -64,9 +64,11 @@ class Iteration:
         precision: str = "float32",
         mode: str = "eager",
         device: str = "cpu",
+        former: Execution | None = None,
     ) -> None:
         """networks: generator and critic of every seed; those of several seeds become views of a
-        stack. precision: what `set_precision` was given. Raises StackRefused."""
+        stack. precision: what `set_precision` was given. former: how the iterations before a resume
+        were executed. Raises StackRefused."""
         self.objective, self.networks, self.recipe = objective, networks, recipe
         self.precision, self.device = precision, torch.device(device)
         self.is_stacked = len(networks) > 1
@@ -78,6 +80,14 @@ class Iteration:
             generators, critics = zip(*networks, strict=True)
             self.trained = Stack(list(generators)), Stack(list(critics))
         self.compile_seconds = 0.0
+        self.asked = mode
+        # Where nothing else is asked for, a resumed training goes on as it was executed before
+        is_same = former is not None and (former.asked, former.stack) == (mode, len(networks))
+        self.former = former if is_same else None
+        if self.former:
+            self._choose(self.former.mode, self.former.fakes_at_once)
+            self.execution.fallback = self.former.fallback
+            return
         refusal = self._refusal(mode)
         self._choose("eager" if refusal else mode)
         if refusal:
@@ -102,6 +112,7 @@ class Iteration:
         self.execution = Execution(
             mode=mode,
             stack=len(self.networks),
+            asked=self.asked,
             fallback=None,
             optimizer=self._optimizer_kind(),
             fakes_at_once=False,
@@ -135,12 +146,21 @@ class Iteration:
         # With fallback_random, what networks draw by themselves is as in eager steps
         options: dict[str, Any] = {"fallback_random": True}
         if self.device.type == "cpu":
-            from benchmark.train.execution.matmul_pass import MatmulPass, onednn_pays
+            from benchmark.train.execution.matmul_pass import MatmulPass
 
-            onednn = self.precision != "bf16" and onednn_pays()
+            onednn = self.precision != "bf16" and self._hands_over()
             self.execution.matmul = "onednn" if onednn else "default"
             options["post_grad_custom_post_pass"] = MatmulPass(onednn)
         return options
+
+    def _hands_over(self) -> bool:
+        """Whether oneDNN computes the larger products: measured once per training, as the last
+        digits of numbers depend on it."""
+        if self.former and "compiled" in self.former.mode:
+            return self.former.matmul == "onednn"
+        from benchmark.train.execution.matmul_pass import onednn_pays
+
+        return onednn_pays()
 
     # Iterating
 
@@ -186,11 +206,15 @@ class Iteration:
         default stream.
 
         A mode that does not work or does not agree is replaced by eager steps, and `execution` says
-        why. Raises StackRefused if the seeds cannot be stacked."""
+        why; the mode of a resumed training has agreed before. Raises StackRefused if the seeds
+        cannot be stacked."""
         asked = self.execution.mode
         if asked == "eager" and not self.is_stacked:
             return
         started, states = time.perf_counter(), self.states()
+        if self.former and not self._try(draws, None):
+            self.compile_seconds = time.perf_counter() - started
+            return
         seeds = range(len(self.networks))
         expected = join_outcomes([self._eager_outcome(seed, draws()) for seed in seeds])
         reasons: list[str] = []
@@ -227,9 +251,9 @@ class Iteration:
             self.precision,
         )
 
-    def _try(self, draws: Callable[[], list[Inputs]], expected: Outcome) -> str:
+    def _try(self, draws: Callable[[], list[Inputs]], expected: Outcome | None) -> str:
         """Take an iteration and undo it. Returns why it cannot be executed this way, or how it
-        differs; empty if it agrees."""
+        differs from what is expected, if anything is; empty if it agrees."""
         if self.execution.mode == "eager" and not self.is_stacked:
             return ""
         num_seeds = len(self.networks)
@@ -242,6 +266,8 @@ class Iteration:
             outcome = outcome_of(row, self.trained, num_seeds)
         except Exception as error:
             return described(error, MAX_REASON)
+        if expected is None:
+            return ""
         return disagreement(outcome, expected, self.precision)
 
     @property
