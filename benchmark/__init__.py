@@ -17,4 +17,9 @@ snapshots that `train/loop.py` hands out. `analysis/tables.py` reads the folders
 `variants/`, next to this package, holds what is compared, and imports nothing of it.
 """
 
+import logging
+
+# Matplotlib warns of a home folder that it cannot write to, and does without it
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
 __version__ = "0.1.0"

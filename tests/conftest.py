@@ -1,6 +1,7 @@
 """Shared by tests of the run path: a matrix that trains in a moment, and the command line called in
 this process."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,24 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """Tests send signals that the process that started pytest may ignore, as nohup and the
+    background of a script do."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGPIPE: signal.SIG_IGN,
+    }
+    before = {signum: signal.signal(signum, handler) for signum, handler in usual.items()}
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, usual)
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

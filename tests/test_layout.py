@@ -1,6 +1,7 @@
 """The house: folders in the order of the pipeline, one direction of imports, small files."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ ORDER = [name for group in GROUPS for name in group.split()]
 TORCH_FREE = "errors text stats metrics store analysis check drawing report api cli"
 PANDAS_FREE = "errors text metrics matrix machine train measure run"
 PANDAS = {"pandas", "seaborn", "matplotlib"}
+# Packages whose files lie in results/
+FROM_RESULTS = ("benchmark.check.baselines", "benchmark.explain.reference")
 MAX_FILES = 12  # Python files of a folder, without __init__.py
 MAX_LINES = 300
 RECORDS = ROOT / "benchmark/store/schema.py"  # a list of fields with their meaning may be longer
@@ -97,6 +100,34 @@ def test_functions_are_short_and_without_nonlocal(file: Path) -> None:
             assert length - signature <= MAX_FUNCTION, f"{node.name} has {length} lines"
 
 
+@pytest.mark.parametrize("file", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_text_file_names_its_encoding(file: Path) -> None:
+    """Otherwise the locale decides."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if not isinstance(node, ast.Call):
+            continue
+        names = {keyword.arg for keyword in node.keywords}
+        called = ast.unparse(node.func)
+        if called.endswith((".read_text", ".write_text")):
+            assert "encoding" in names, ast.unparse(node)
+        # A zip has bytes alone
+        if called == "open" or (
+            called.endswith(".open") and _mode(node) and "archive" not in called
+        ):
+            assert "b" in (_mode(node) or "") or "encoding" in names, ast.unparse(node)
+        if called.startswith("subprocess."):
+            assert not {"text", "universal_newlines"} & names or "encoding" in names
+
+
+def _mode(call: ast.Call) -> str | None:
+    """The mode of a call that opens a file; None for a call without one."""
+    values = [*call.args, *(word.value for word in call.keywords if word.arg == "mode")]
+    for value in values:
+        if isinstance(value, ast.Constant) and re.fullmatch("[rwax][bt+]{0,2}", str(value.value)):
+            return str(value.value)
+    return "r" if any(word.arg == "newline" for word in call.keywords) else None
+
+
 def test_the_wheel_has_every_package() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {
@@ -104,4 +135,4 @@ def test_the_wheel_has_every_package() -> None:
         for package in ("benchmark", "variants")
         for file in (ROOT / package).rglob("__init__.py")
     }
-    assert set(listed) == {*folders, "ganbench", "benchmark.explain.reference"}
+    assert set(listed) == {*folders, *FROM_RESULTS, "ganbench"}

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from variants import _variables
 from variants._checks import (
     VariantError,
     check_contract,
@@ -60,9 +61,7 @@ def load(axis: str, name: str) -> ModuleType:
 
 def folders() -> list[Path]:
     """The user's folders, as GANBENCH_VARIANTS lists them: absolute paths, each once."""
-    listed = os.environ.get(VARIABLE, "").split(os.pathsep)
-    paths = [Path(entry).expanduser().resolve() for entry in listed if entry]
-    return list(dict.fromkeys(paths))
+    return _variables.folders(VARIABLE)
 
 
 def add_folder(path: str | Path) -> None:

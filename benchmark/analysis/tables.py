@@ -157,6 +157,7 @@ def write(tables: Tables, folder: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name, frame in tables.published.items():
         table = pa.Table.from_pandas(frame, preserve_index=False)
+        # pyarrow takes every path to be UTF-8: Python opens the files
         with whole_file(target / f"{name}.parquet") as file:
             parquet.write_table(table, file)
         table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)

@@ -16,6 +16,7 @@ script that calls `run` needs the guard `if __name__ == "__main__":`, because wo
 import the script again.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -79,7 +80,7 @@ def add_variants(folder: str | Path) -> None:
     import variants
 
     try:
-        variants.add_folder(folder)
+        variants.add_folder(_path(folder, "folder"))
     except variants.VariantError as error:
         raise UserError(str(error)) from error
 
@@ -94,7 +95,7 @@ def cells(
     from benchmark.matrix.expand import expand
     from benchmark.run.session import open_matrix
 
-    return expand(open_matrix(matrix, list(overrides)).config, only)
+    return expand(open_matrix(matrix, list(overrides)).config, _text(only, "only"))
 
 
 def train(cell: "Cell", device: str = "cpu", execution: str = "auto") -> "Iterator[Snapshot]":
@@ -103,12 +104,15 @@ def train(cell: "Cell", device: str = "cpu", execution: str = "auto") -> "Iterat
     Raises UserError for a device that is not here and an unknown execution."""
     from benchmark.errors import unknown
     from benchmark.machine.devices import devices_of
+    from benchmark.matrix.cell import Cell
     from benchmark.train.execution.modes import MODES
     from benchmark.train.loop import train as train_cell
 
+    if not isinstance(cell, Cell):
+        raise UserError(f"train takes a cell of ganbench.cells, not {cell!r}")
     if execution not in ("auto", *MODES):
         raise unknown("execution mode", execution, ["auto", *MODES])
-    return train_cell(cell, devices_of(device, 1)[0], execution=execution)
+    return train_cell(cell, devices_of(_text(device, "device"), 1)[0], execution=execution)
 
 
 def run(
@@ -130,7 +134,8 @@ def run(
     for name in options:
         if name not in valid:
             raise unknown("option", name, valid)
-    return run_matrix(matrix, RunOptions(**options), Path(results), reporter)
+    _look_around()
+    return run_matrix(matrix, RunOptions(**options), _path(results, "results"), reporter)
 
 
 def measure(
@@ -146,8 +151,10 @@ def measure(
     from benchmark.machine.devices import devices_of
     from benchmark.run.measure_again import measure_again
 
-    device = devices_of(device, 1)[0]
-    return measure_again(Path(folder), device, only=only, force=force, note=note)
+    _look_around()
+    device = devices_of(_text(device, "device"), 1)[0]
+    only = _text(only, "only")
+    return measure_again(_path(folder, "folder"), device, only=only, force=force, note=note)
 
 
 def load(folder: str | Path) -> "Results":
@@ -155,4 +162,28 @@ def load(folder: str | Path) -> "Results":
     UserError."""
     from benchmark.api.results import Results
 
-    return Results(Path(folder))
+    return Results(_path(folder, "folder"))
+
+
+def _look_around() -> None:
+    """What the command line does before a verb: check the variables, and find a home folder."""
+    from benchmark.machine.home import provide_home
+    from variants import _variables
+
+    try:
+        _variables.check()
+        provide_home()
+    except _variables.VariableError as error:
+        raise UserError(str(error)) from error
+
+
+def _path(value: object, name: str) -> Path:
+    if isinstance(value, str | os.PathLike) and str(value).strip():
+        return Path(value)
+    raise UserError(f"{name} takes the path of a folder, not {value!r}")
+
+
+def _text(value: object, name: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise UserError(f"{name} takes a string, not {value!r}")

@@ -1,6 +1,7 @@
 """Measure results for the gate, compare them with their baseline, and accept them as the next one.
 
-A baseline is results/baselines/MATRIX.json: the rows of rows.py and the rate of false alarms."""
+A baseline is MATRIX.json in a folder of baselines: the rows of rows.py and the rate of false
+alarms. The folder is results/baselines in the working directory, unless another one is named."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -23,15 +24,15 @@ from benchmark.check.rows import (
     useless,
 )
 from benchmark.check.rule import MANY_SEEDS, FalseAlarms, Verdict, false_alarms, judge
+from benchmark.check.shipped import IN_CHECKOUT, INSTALLED, check_is_shipped
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric
-from benchmark.store.code import ROOT
 from benchmark.store.files import read_json, write_json
 from benchmark.store.schema import FINISHED
 from benchmark.text import plural
 
-BASELINES = ROOT / "results" / "baselines"
+BASELINES = Path("results/baselines")
 GROUP = ["objective", "architecture", "dataset"]
 # field of a row in the file -> its type
 FIELDS: dict[str, Any] = {
@@ -86,19 +87,22 @@ def measured(tables: Tables) -> list[RerunRow]:
     return rows
 
 
-def accept(tables: Tables, name: str) -> tuple[Path, list[str]]:
-    """Write results/baselines/NAME.json from finished results. Returns its path and notes.
+def accept(tables: Tables, name: str, folder: Path | None = None) -> tuple[Path, list[str]]:
+    """Write NAME.json to a folder of baselines from finished results. Returns its path and notes.
 
     The notes say what the baseline replaces, which groups have no value, which metrics are useless
     as a gate, and how often unchanged code would go red. Raises UserError for results that are
-    unfinished, stale or without a value, OSError where the file cannot be written."""
-    path = BASELINES / f"{name}.json"
+    unfinished, stale or without a value, and for those of another matrix than the shipped one of
+    this name where its baseline would be replaced; OSError where the file cannot be written."""
+    path = (folder or BASELINES) / f"{name}.json"
     if path.exists() and not path.is_file():
         raise UserError(f"cannot accept {name}: {path} is not a file")
     rows = measured(tables)
     reason = _unacceptable(rows)
     if reason:
         raise UserError(f"cannot accept {name}: {reason}")
+    if path.parent.resolve() == IN_CHECKOUT:
+        check_is_shipped(rows, name)
     groups = baseline_rows(rows)
     alarms = false_alarms(rows)
     notes = []
@@ -117,24 +121,34 @@ def accept(tables: Tables, name: str) -> tuple[Path, list[str]]:
     return path, notes
 
 
-def compare(tables: Tables, name: str) -> list[Verdict]:
+def compare(tables: Tables, name: str, folder: Path | None = None) -> list[Verdict]:
     """Results against the baseline of their matrix.
 
     Raises UserError where there is none, or none of this version."""
-    path = BASELINES / f"{name}.json"
-    if not path.exists():
-        known = sorted(file.stem for file in BASELINES.glob("*.json"))
-        raise UserError(
-            f"no baseline for matrix {name!r}; "
-            f"there are: {', '.join(known) or 'none'} (ganbench accept)"
-        )
-    return judge(read_baseline(path, name), measured(tables))
+    return judge(read_baseline(find(name, folder), name), measured(tables))
+
+
+def find(name: str, folder: Path | None = None) -> Path:
+    """The baseline of a matrix in a folder; without a folder in BASELINES, then among the shipped
+    ones. Raises UserError where there is none."""
+    folders = [folder] if folder else [BASELINES, IN_CHECKOUT, INSTALLED]
+    if folders[0].exists() and not folders[0].is_dir():
+        raise UserError(f"{folders[0]} is a file, not a folder of baselines")
+    for place in folders:
+        path = place / f"{name}.json"
+        if path.exists():
+            return path
+    known = sorted({file.stem for place in folders for file in place.glob("*.json")})
+    raise UserError(
+        f"no baseline for matrix {name!r} in {folders[0]}; "
+        f"there are: {', '.join(known) or 'none'} (ganbench accept)"
+    )
 
 
 def baseline_file(
     name: str, alarms: FalseAlarms | None, rows: Sequence[BaselineRow]
 ) -> dict[str, Any]:
-    """The content of results/baselines/NAME.json, without its schema number."""
+    """The content of the file of a baseline, without its schema number."""
     return {"matrix": name, "false_alarms": alarms, "groups": [asdict(row) for row in rows]}
 
 

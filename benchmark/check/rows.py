@@ -84,7 +84,7 @@ class RerunRow(Row):
 
 @dataclass(frozen=True)
 class BaselineRow(Row):
-    """A row of results/baselines/MATRIX.json."""
+    """A row of a baseline."""
 
     band: float | None
     """How much worse the median may be; None for `diverged`, and for a cost without a value."""

@@ -12,12 +12,22 @@ from benchmark.cli.options import (
     MatrixOption,
     ResultsOption,
     VariantsOption,
+    named_path,
     note,
     out,
     result_set,
     tables_of,
 )
 
+BaselinesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of baselines; default: $GANBENCH_BASELINES, else results/baselines. check "
+        "also finds the shipped ones.",
+        parser=named_path,
+        metavar="PATH",
+    ),
+]
 WIDTH = 200  # columns of the table if it is not printed on a terminal
 
 
@@ -25,21 +35,32 @@ def check(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
     markdown: Annotated[
-        Path | None, typer.Option(help="Append the table as Markdown to this file.")
+        Path | None,
+        typer.Option(
+            help="Append the table as Markdown to this file.", parser=named_path, metavar="PATH"
+        ),
     ] = None,
     junit: Annotated[
-        Path | None, typer.Option(help="Write the verdicts as JUnit XML to this file.")
+        Path | None,
+        typer.Option(
+            help="Write the verdicts as JUnit XML to this file.", parser=named_path, metavar="PATH"
+        ),
     ] = None,
+    baselines: BaselinesOption = None,
     variants: VariantsOption = None,
 ) -> None:
-    """Compare results with the committed baseline. Exit code 0: fine, 1: a regression, 2: could not
+    """Compare results with their baseline. Exit code 0: fine, 1: a regression, 2: could not
     compare."""
-    from benchmark.check.baseline import compare
+    from benchmark.check.baseline import BASELINES, compare, find
     from benchmark.check.output import limits, summary, to_markdown, write_junit
     from benchmark.check.rule import exit_code
 
     folder = result_set(results, matrix)
-    verdicts = compare(tables_of(folder), folder.name)
+    place = _named(baselines)
+    baseline = find(folder.name, place)
+    if place is None and baseline.parent.resolve() != BASELINES.resolve():
+        note.print(f"no baseline in {BASELINES}: compared with the shipped one, {baseline}")
+    verdicts = compare(tables_of(folder), folder.name, baseline.parent)
     table = Table("", "group", "metric", "baseline", "now", "band", "note", title=summary(verdicts))
     for verdict in verdicts:
         numbers = [_number(x) for x in (verdict.baseline, verdict.current, verdict.band)]
@@ -56,6 +77,15 @@ def check(
     raise typer.Exit(exit_code(verdicts))
 
 
+def _named(folder: Path | None) -> Path | None:
+    """The folder of baselines that the command line or the variable names; None without either."""
+    from variants import _variables
+
+    if folder is None:
+        return _variables.folder("GANBENCH_BASELINES")
+    return folder
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
@@ -63,14 +93,15 @@ def _number(value: float | None) -> str:
 def accept(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
+    baselines: BaselinesOption = None,
     variants: VariantsOption = None,
 ) -> None:
-    """Make finished results the baseline of `ganbench check`: results/baselines/MATRIX.json of the
-    checkout, wherever you are."""
+    """Make finished results the baseline of `ganbench check`: MATRIX.json in the folder of
+    baselines."""
     from benchmark.check import baseline
 
     folder = result_set(results, matrix)
-    path, notes = baseline.accept(tables_of(folder), folder.name)
+    file, notes = baseline.accept(tables_of(folder), folder.name, _named(baselines))
     for text in notes:
         note.print(text)
-    out.print(f"{path}")
+    out.print(f"{file}")

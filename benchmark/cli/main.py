@@ -18,11 +18,13 @@ from benchmark.cli.options import (
     MatrixOption,
     ResultsOption,
     VariantsOption,
+    named_path,
     out,
     result_set,
 )
 from benchmark.cli.results import compare, export, merge, plots, report, sample, tables
 from benchmark.cli.run import explain, measure, run
+from benchmark.cli.streams import open_standard_streams
 from benchmark.errors import UserError
 from benchmark.text import one_line, printable
 
@@ -134,7 +136,13 @@ def new(
     axis: Annotated[str, typer.Argument(help="objective, architecture or dataset.")],
     name: Annotated[str, typer.Argument(help="Name of the variant and of its file.")],
     folder: Annotated[
-        Path, typer.Option("--variants", help="Folder of your own variants; made if missing.")
+        Path,
+        typer.Option(
+            "--variants",
+            help="Folder of your own variants; made if missing.",
+            parser=named_path,
+            metavar="PATH",
+        ),
     ] = Path("my_variants"),
 ) -> None:
     """Write the first file of a variant of your own, and a test for it."""
@@ -156,15 +164,30 @@ def root(
 
 def main() -> None:
     """The console script: a mistake of the user is one line and exit code 2, Ctrl-C is 130."""
+    output = open_standard_streams()
+    try:
+        _call()
+    except SystemExit as end:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        if output and output.error and not end.code:
+            fail(f"standard output: {output.error.strerror}")
+        raise
+
+
+def _call() -> None:
+    """Call the verb of the command line. Raises SystemExit with its exit code."""
     from variants import VariantError
+    from variants._variables import VariableError
 
     try:
+        _look_around()
         code = app(prog_name="ganbench", standalone_mode=False)
         if code == 130:
             # What typer makes of a Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
-    except (UserError, VariantError) as error:
+    except (UserError, VariantError, VariableError) as error:
         fail(str(error))
     except OSError as error:
         # A file or folder that cannot be read or written; of two, the one written to
@@ -181,6 +204,26 @@ def main() -> None:
         if message:
             fail(f"{message} (see ganbench --help)")
         sys.exit(2)
+
+
+def _look_around() -> None:
+    """What every verb needs of its surroundings: a command line that is text, variables that can be
+    used, and a home folder."""
+    from benchmark.machine.home import provide_home
+    from variants import _variables
+
+    for argument in sys.argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{argument}: the name is no text in {sys.getfilesystemencoding()}; rename the "
+                "file, or use a locale of UTF-8, such as LC_ALL=C.UTF-8"
+            ) from error
+    for text in _variables.unknown():
+        print(f"ganbench: {text}", file=sys.stderr)
+    _variables.check()
+    provide_home()
 
 
 def fail(message: str, code: int = 2) -> None:

@@ -17,6 +17,17 @@ out = Console(highlight=False, markup=False, soft_wrap=True)
 note = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
+def named_path(text: str | Path) -> Path:
+    """The parser of every option that names a file or folder. A blank value is refused: it is a
+    variable of the shell that is not set, and would mean the working directory."""
+    if not str(text).strip():
+        raise typer.BadParameter("is blank; give a path, such as . for the working directory")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise typer.BadParameter(f"{text}: there is no home folder") from error
+
+
 def _add_variants(folders: list[Path] | None) -> list[Path] | None:
     """Add folders of variants before the verb begins. Raises VariantError for a folder that cannot
     be used, of GANBENCH_VARIANTS too: without its files every cell would seem to be stale."""
@@ -32,7 +43,10 @@ def _add_variants(folders: list[Path] | None) -> list[Path] | None:
 MatrixOption = Annotated[
     str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")
 ]
-ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of all result sets.")]
+ResultsOption = Annotated[
+    Path,
+    typer.Option("--results", help="Folder of all result sets.", parser=named_path, metavar="PATH"),
+]
 # Its callback does everything: the verbs do not read their parameter
 VariantsOption = Annotated[
     list[Path] | None,
@@ -41,6 +55,8 @@ VariantsOption = Annotated[
         help="Folder with objectives/, architectures/ or datasets/ of your own; may be repeated. "
         "GANBENCH_VARIANTS names such folders, too.",
         callback=_add_variants,
+        parser=named_path,
+        metavar="PATH",
         is_eager=True,
     ),
 ]

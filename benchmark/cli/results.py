@@ -13,6 +13,7 @@ from benchmark.cli.options import (
     OnlyOption,
     ResultsOption,
     VariantsOption,
+    named_path,
     note,
     out,
     result_set,
@@ -75,7 +76,12 @@ def compare(
         str, typer.Option(help="What of each run: final, best, area, equal_time or all.")
     ] = "final",
     output: Annotated[
-        Path | None, typer.Option(help="Also write compare.md, .csv and .html to this folder.")
+        Path | None,
+        typer.Option(
+            help="Also write compare.md, .csv and .html to this folder.",
+            parser=named_path,
+            metavar="PATH",
+        ),
     ] = None,
     variants: VariantsOption = None,
 ) -> None:
@@ -116,9 +122,19 @@ def _are_folders(names: list[str], folder: Path) -> bool:
 
 
 def merge(
-    folders: Annotated[list[Path], typer.Argument(help="Result folders of shards of one matrix.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Result folders of shards of one matrix.", parser=named_path, metavar="PATH"
+        ),
+    ],
     into: Annotated[
-        Path, typer.Option(help="Folder of the joined result set, such as results/runs/quick.")
+        Path,
+        typer.Option(
+            help="Folder of the joined result set, such as results/runs/quick.",
+            parser=named_path,
+            metavar="PATH",
+        ),
     ],
     prefer_first: Annotated[
         bool,
@@ -145,7 +161,12 @@ def sample(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
     output: Annotated[
-        Path | None, typer.Option(help="Folder to write to; default: the set's samples/.")
+        Path | None,
+        typer.Option(
+            help="Folder to write to; default: the set's samples/.",
+            parser=named_path,
+            metavar="PATH",
+        ),
     ] = None,
     png: Annotated[
         bool, typer.Option("--png", help="Write a folder of PNG files instead of the npz.")

@@ -12,6 +12,7 @@ from benchmark.cli.options import (
     OnlyOption,
     ResultsOption,
     VariantsOption,
+    named_path,
     note,
     out,
     result_set,
@@ -175,7 +176,13 @@ def explain(
     full: Annotated[bool, typer.Option("--full", help="At the literature's size: hours.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Cases at a time; 0: one per CPU core.")] = 0,
     results: Annotated[
-        Path, typer.Option("--results", help="Folder for tables, figures and the page.")
+        Path,
+        typer.Option(
+            "--results",
+            help="Folder for tables, figures and the page.",
+            parser=named_path,
+            metavar="PATH",
+        ),
     ] = Path("results/explain"),
     variants: VariantsOption = None,
 ) -> None:

@@ -26,6 +26,7 @@ import pandas as pd
 import variants
 from benchmark.errors import UserError
 from benchmark.explain.entries import ExperimentEntry, add, read
+from benchmark.machine.limits import available_cores
 from benchmark.matrix.cell import digest
 from benchmark.store.code import MEASURING, TRAINING, definitions, files_of
 from benchmark.store.files import whole_file
@@ -66,7 +67,7 @@ def run(
     frames = {file: _kept(file) for file in cases}
     missing = [case for file, case in cases.items() if frames[file] is None]
     _load_datasets(missing)
-    with _workers(min(jobs or os.cpu_count() or 1, max(len(missing), 1))) as pool:
+    with _workers(min(jobs or available_cores(), max(len(missing), 1))) as pool:
         # the workers inherit the blocked signal; this process ends them
         with _no_interrupts():
             pending = {pool.submit(_measure, case): case.file for case in missing}
@@ -110,7 +111,9 @@ def _cases(modules: dict[str, ModuleType], folder: Path, full: bool) -> dict[Pat
 def _kept(file: Path) -> pd.DataFrame | None:
     """The rows of a measured case; None for one that is not measured, or whose file is damaged."""
     try:
-        frame = pd.read_parquet(file)
+        # pandas takes every path to be UTF-8: Python opens the file
+        with file.open("rb") as opened:
+            frame = pd.read_parquet(opened)
     except (OSError, ValueError):
         return None
     return frame if frame.attrs.keys() >= {"seconds", "environment"} else None
@@ -166,7 +169,7 @@ def code_of(name: str) -> str:
     is not part of it: another wording needs no new measurement."""
     folder = Path(__file__).parent
     experiment = folder / f"experiments/{name}.py"
-    source = experiment.read_text()
+    source = experiment.read_text(encoding="utf-8")
     modules = sorted(folder.glob("[!_]*.py"))
     files = [path for path in modules if f"explain.{path.stem} import" in source]
     files += [*files_of(TRAINING), *files_of(MEASURING)]

@@ -8,19 +8,26 @@ Each tracker remembers what it was given, so that an export adds what is new and
 import io
 import json
 import signal
-import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.export.base import AXES, REASON_LENGTH, Clock, News, Position, Seen, Tracker
+from benchmark.export.base import AXES, REASON_LENGTH, Clock, News, Seen, Tracker
+from benchmark.export.values import (
+    StoredRow,
+    eval_values,
+    points_of,
+    series_of,
+    step_values,
+    unseen,
+)
 from benchmark.matrix.cell import digest
 from benchmark.store.files import read_bytes, rows_of
 from benchmark.store.layout import CellFolder, ResultSet
@@ -33,15 +40,6 @@ EVERY = 5.0  # seconds between two looks at a running matrix
 # names of a status, and of an environment, that are tags of a run
 STATUS_FACTS = ("status", "reason", "onset", "resumes", "code", "protocol")
 ENVIRONMENT_FACTS = ("device", "platform", "python", "cuda")
-StoredRow = dict[str, Any]
-
-
-class Value(NamedTuple):
-    """A value of a series at a generator step. None: there is no value to export."""
-
-    step: int
-    series: str
-    value: float | None
 
 
 def export(
@@ -101,9 +99,13 @@ def _export_cell(
 
 @contextmanager
 def _stopped() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second Ctrl-C interrupts at once."""
+    """An event that the first Ctrl-C sets; a second Ctrl-C interrupts at once. A SIGINT that is
+    ignored, as in the background of a script, stays ignored."""
     stop = threading.Event()
     before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        yield stop
+        return
 
     def ask(*_: Any) -> None:
         stop.set()
@@ -145,10 +147,10 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
         return None  # the cell was restarted while it was read
 
     logged = {row["g_step"] for row in steps}
-    eval_values = list(_eval_values(evals, logged))
-    step_values = list(_step_values(steps))
-    new_evals = _unseen(eval_values, before.evals)
-    new_steps = _unseen(step_values, before.steps)
+    measured = list(eval_values(evals, logged))
+    traced = list(step_values(steps))
+    new_evals = unseen(measured, before.evals)
+    new_steps = unseen(traced, before.steps)
     axes = {axis: str(getattr(entry, axis)) for axis in AXES}
     params = _params(entry, spec, status)
     facts = _facts(status, environment)
@@ -170,7 +172,7 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
         status=status.status,
         params=params if seen.params != before.params else {},
         facts=facts if seen.facts != before.facts else {},
-        points=_points(new_evals.values + new_steps.values, _series(eval_values + step_values)),
+        points=points_of(new_evals.values + new_steps.values, series_of(measured + traced)),
         sheets=new_sheets,
         clock=_clock(files, status),
         seen=seen,
@@ -205,71 +207,6 @@ def _rows(files: CellFolder, path: Path, status: Status, **required: type) -> li
         if not all(isinstance(row.get(name), kind) for row in rows):
             raise DamagedError(f"{path} is damaged: a row has no {name}")
     return rows
-
-
-def _eval_values(rows: list[StoredRow], logged: set[int]) -> Iterator[Value]:
-    """The metrics; and once per evaluation the training seconds, with the samples seen where no row
-    of steps has them."""
-    last = None
-    for row in rows:
-        step = row["g_steps"]
-        if step != last:
-            yield Value(step, "train_seconds", row.get("train_seconds"))
-            if step not in logged:
-                yield Value(step, "samples_seen", row.get("samples_seen"))
-        last = step
-        yield Value(step, row["metric"], row.get("value"))
-
-
-def _step_values(rows: list[StoredRow]) -> Iterator[Value]:
-    for row in rows:
-        for series, value in row.items():
-            if series not in ("schema", "g_step"):
-                yield Value(row["g_step"], series, value)
-
-
-class Unseen(NamedTuple):
-    """The values of a file that were not exported, and the position once they are."""
-
-    values: list[Value]
-    position: Position
-
-
-def _unseen(values: list[Value], seen: Position) -> Unseen:
-    """The values beyond a position. The position never moves back: a resumed cell writes lost rows
-    again, at steps that were exported before."""
-    later = [value for value in values if value.step > seen.step]
-    same_step = [value for value in values if value.step == seen.step]
-    new = later + same_step[seen.num_values :]
-    top = max((value.step for value in values), default=-1)
-    if top < seen.step:
-        return Unseen(new, seen)
-    num_values = sum(value.step == top for value in values)
-    if top == seen.step:
-        num_values = max(num_values, seen.num_values)
-    return Unseen(new, Position(top, num_values))
-
-
-def _series(values: Iterable[Value]) -> set[str]:
-    """The series of a cell: those with a finite value. What an objective does not have is NaN in
-    every row; in another series NaN says how the cell diverged."""
-    return {value.series for value in values if _is_finite(value.value)}
-
-
-def _is_finite(value: object) -> bool:
-    # isfinite raises OverflowError for a whole number that no float holds
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-
-
-def _points(values: Iterable[Value], known: set[str]) -> dict[int, dict[str, float]]:
-    """Generator step -> known series -> value, steps in ascending order."""
-    points: dict[int, dict[str, float]] = {}
-    for step, series, value in sorted(values, key=lambda value: value.step):
-        if value is None or series not in known:
-            continue
-        if isinstance(value, float) or _is_finite(value):
-            points.setdefault(step, {})[series] = value
-    return points
 
 
 def _params(entry: Entry, spec: Spec | None, status: Status) -> dict[str, Any]:

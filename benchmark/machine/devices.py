@@ -1,12 +1,12 @@
 """Which device each worker of a run gets."""
 
-import os
-
 from benchmark.errors import UserError, unknown
+from benchmark.machine.limits import available_cores
 
 
 def devices_of(device: str, jobs: int) -> list[str]:
-    """One device per worker, from `--device` and `--jobs` (0: one job per GPU, else per CPU core).
+    """One device per worker, from `--device` and `--jobs` (0: one job per GPU, else per core that
+    this process may use).
 
     Workers take the devices in turn: more jobs than GPUs share them evenly, fewer jobs use the
     first ones. MPS is untested and taken only by its name. Raises UserError for a device that is
@@ -27,7 +27,7 @@ def devices_of(device: str, jobs: int) -> list[str]:
         )
     workers = jobs or len(devices)
     if jobs == 0 and devices == ["cpu"]:
-        workers = os.cpu_count() or 1
+        workers = available_cores()
     return [devices[index % len(devices)] for index in range(workers)]
 
 

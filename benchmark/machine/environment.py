@@ -128,9 +128,10 @@ def _cpuinfo(names: str) -> str:
     """The first value of Linux's /proc/cpuinfo under one of some names; empty where there is
     none."""
     try:
-        line = re.search(rf"^(?:{names})\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
+        text = CPUINFO.read_text(encoding="utf-8")
     except OSError:
         return ""
+    line = re.search(rf"^(?:{names})\s*:\s*(.+)$", text, re.MULTILINE)
     return line[1].strip() if line else ""
 
 
@@ -138,7 +139,7 @@ def _cpuinfo(names: str) -> str:
 def _driver() -> str | None:
     """The version of NVIDIA's kernel driver."""
     try:
-        version = re.search(r"\b\d+\.\d+(\.\d+)?\b", DRIVER.read_text())
+        version = re.search(r"\b\d+\.\d+(\.\d+)?\b", DRIVER.read_text(encoding="utf-8"))
     except OSError:
         return None
     return version[0] if version else None

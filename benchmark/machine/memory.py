@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from benchmark.machine.limits import memory_limit
 from benchmark.text import one_line
 
 # words of CUDA and MPS; of the CPU's allocator on Windows, and elsewhere; of cuBLAS and cuDNN
@@ -53,7 +54,7 @@ def reset_peak_memory(device: str) -> None:
         _trim()
         # where this is not permitted, the peak is that of the process so far
         with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory_mb(device: str) -> float:
@@ -106,6 +107,10 @@ def _memory_of_linux() -> list[str]:
     resident = _gib("self/status", "VmRSS")
     free = _gib("meminfo", "MemAvailable")
     total = _gib("meminfo", "MemTotal")
+    limit = memory_limit()
+    if limit and limit[0] / 2**30 < total:
+        total, used = limit[0] / 2**30, limit[1] / 2**30
+        free = min(free, max(0.0, total - used))
     return [f"{resident:.2f} GiB in use by this process", f"{free:.2f} GiB of {total:.2f} GiB free"]
 
 
@@ -122,7 +127,7 @@ def _readable(size: str) -> str:
 
 def _gib(file: str, name: str) -> float:
     """A number of Linux's /proc, `NAME:   123 kB`, in GiB."""
-    for line in Path("/proc", file).read_text().splitlines():
+    for line in Path("/proc", file).read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 2**20
     raise ValueError(f"/proc/{file} has no {name}")

@@ -1,6 +1,7 @@
 """Matrix files: the names of the shipped ones, reading, and the overrides of `--set`."""
 
 import itertools
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,8 +51,9 @@ def find(name_or_path: str) -> Path:
     is none."""
     if is_shipped(name_or_path):
         return FOLDER / f"{name_or_path}.toml"
-    if name_or_path.endswith(".toml") and Path(name_or_path).is_file():
-        return Path(name_or_path)
+    own = Path(os.path.expanduser(name_or_path))
+    if own.suffix == ".toml" and own.is_file():
+        return own
     raise unknown("matrix", name_or_path, [*names(), "or the path of a .toml file"])
 
 
@@ -59,7 +61,7 @@ def read(path: Path, overrides: list[str] | None = None) -> Loaded:
     """Read and validate a matrix file. overrides: of `--set`, such as "training.steps=200". Raises
     UserError for a file that cannot be read and for a mistake in it."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
         raw = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: {error}") from error

@@ -1,6 +1,7 @@
 """The options of a matrix file: their types, defaults and meaning. `validated` turns a mistake in
 them into one line."""
 
+from contextvars import ContextVar
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -202,7 +203,7 @@ class Include(Strict):
 
 
 class Matrix(Strict):
-    """A whole matrix file."""
+    """A whole matrix file. Raises UserError with one line for a mistake in it."""
 
     objectives: list[Value]
     architectures: list[Value]
@@ -223,17 +224,28 @@ class Matrix(Strict):
     include: list[Include] = []
     exclude: list[dict[str, Named]] = []
 
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            raise _one_line(type(self), error, _where.get()) from error
 
+
+# What the message of a mistake calls a matrix: its file has a name
+_where: ContextVar[str] = ContextVar("where", default="Matrix")
 Model = TypeVar("Model", bound=Strict)
 
 
 def validated(model: type[Model], raw: dict[str, Any], where: str) -> Model:
     """A table of a matrix file as its options. Raises UserError with one line for the deepest
     mistake in it; `where` names the table."""
+    token = _where.set(where)
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         raise _one_line(model, error, where) from error
+    finally:
+        _where.reset(token)
 
 
 def _one_line(model: type[Strict], error: ValidationError, where: str) -> UserError:

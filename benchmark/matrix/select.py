@@ -40,7 +40,14 @@ def selected(candidates: Iterable[tuple[Choice, Choice, Choice, int]], only: str
     """Which cells `--only` takes, such as "objective=wgan|wgan_gp seed=0". Raises UserError for a
     condition that names no cell."""
     names = [Candidate(*candidate).names for candidate in candidates]
-    conditions = dict(name_and_value(part, "--only") for part in only.split())
+    conditions: dict[str, str] = {}
+    for part in only.split():
+        key, value = name_and_value(part, "--only")
+        if key in conditions:
+            raise UserError(
+                f"--only names {key} twice; for either of two write {key}={conditions[key]}|{value}"
+            )
+        conditions[key] = value
     rule = _rule(conditions, "--only", names, {})
     return [_meets(candidate, rule) for candidate in names]
 

@@ -16,6 +16,7 @@ from torch_fidelity.utils import create_feature_extractor
 
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import digest
+from benchmark.measure.downloads import downloads_as_allowed
 from benchmark.measure.kept import read_arrays, write_arrays
 from benchmark.measure.protocol import cache_folder, content_hash
 
@@ -109,13 +110,14 @@ def _weights_file(name: str, weights: str | None, dataset: Any) -> Path | None:
 def _create_network(name: str, layers: list[str], path: Path | None) -> FeatureExtractorBase:
     """torch-fidelity's network. Raises UserError for weights that cannot be had or do not fit."""
     try:
-        return create_feature_extractor(
-            name,
-            layers,
-            cuda=False,
-            feature_extractor_weights_path=None if path is None else str(path),
-            verbose=False,
-        )
+        with downloads_as_allowed():
+            return create_feature_extractor(
+                name,
+                layers,
+                cuda=False,
+                feature_extractor_weights_path=None if path is None else str(path),
+                verbose=False,
+            )
     except OSError as error:
         raise UserError(
             f"extractor {name!r}: its weights could not be downloaded ({error}); put the file on "

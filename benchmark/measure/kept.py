@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.store.files import LARGEST, write_bytes
+from variants.datasets import to_be_cached
 
 Arrays = dict[str, np.ndarray]
 
 
 def write_arrays(file: Path, **arrays: np.ndarray) -> None:
-    """Keep arrays by name. The format has a check sum of each."""
+    """Keep arrays by name. The format has a check sum of each. Raises OSError that names
+    GANBENCH_CACHE where the cache cannot be written to."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(file, buffer.getvalue())
+    write_bytes(to_be_cached(file), buffer.getvalue())
 
 
 def read_arrays(file: Path, **lengths: int) -> Arrays | None:

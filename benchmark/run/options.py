@@ -1,11 +1,16 @@
 """How a matrix is run: the options of `ganbench run`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from benchmark.errors import UserError, unknown
 from benchmark.train.execution.modes import MODES
 
 ENGINES = ("local", "ray")
+MOST_JOBS = 1024  # worker processes of one machine
 LEAST = {"timeout": 0, "checkpoint_every": 0, "threads": 1}
 
 
@@ -16,7 +21,7 @@ class RunOptions:
     only: str = ""
     """Cells to run, such as "objective=wgan_gp seed=0"; all without it."""
 
-    overrides: tuple[str, ...] = ()
+    overrides: Sequence[str] = ()
     """Options of the matrix that are changed, such as "training.steps=200"."""
 
     force: bool = False
@@ -76,9 +81,12 @@ class RunOptions:
             if not (isinstance(value, int | float) and value >= least):
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} takes a number from {least} on, not {value!r}")
+        self._check_types()
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         if self.engine == "local":
+            if self.jobs > MOST_JOBS:
+                raise UserError(f"--jobs takes at most {MOST_JOBS:,} here, not {self.jobs:,}")
             self._refuse_options_of_ray()
         elif self.threads != 1:
             raise UserError(
@@ -94,6 +102,16 @@ class RunOptions:
                 f"--stack {self.stack} is for --engine local; on Ray every seed trains by itself"
             )
         self.part  # noqa: B018  raises for a shard that cannot be
+
+    def _check_types(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            kind: Any = option.type
+            try:
+                TypeAdapter(kind).validate_python(value, strict=True)
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"]
+                raise UserError(f"{option.name}: {reason}, not {value!r}") from error
 
     def _refuse_options_of_ray(self) -> None:
         for name in ("address", "cpus_per_cell", "gpus_per_cell"):

@@ -6,17 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+# Ctrl-C, a scheduler or a container that ends, a terminal that is closed
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextmanager
 def collected_signals(received: list[int]) -> Iterator[None]:
-    """Collect the first SIGINT or SIGTERM; a second one raises KeyboardInterrupt."""
+    """Collect the first of ENDING; a second one raises KeyboardInterrupt. A signal that is ignored,
+    as SIGHUP under nohup and SIGINT in the background of a script, stays ignored."""
 
     def note(signum: int, frame: FrameType | None) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(signum)
 
-    before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signum for signum in ENDING if signal.getsignal(signum) != signal.SIG_IGN]
+    before = {signum: signal.signal(signum, note) for signum in heard}
     try:
         yield
     finally:

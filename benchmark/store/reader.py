@@ -163,7 +163,7 @@ def _signature(path: Path) -> Signature | None:
     """What changes when a file is written again; None if there is no file."""
     try:
         stat = os.stat(path)
-    except OSError:
+    except FileNotFoundError:
         return None
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 

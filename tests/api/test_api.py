@@ -9,6 +9,8 @@ from typing import Any
 import ganbench
 import pytest
 
+from benchmark import api
+from benchmark.errors import UserError
 from benchmark.store.code import ROOT
 from tests.conftest import matrix_text
 
@@ -132,3 +134,27 @@ def test_devices_and_executions_are_checked_before_training() -> None:
         ganbench.train(cell, execution="fast")
     with pytest.raises(ganbench.UserError, match="unknown device 'gpu'"):
         ganbench.measure("nowhere", "gpu")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: api.RunOptions(jobs="two"), "jobs: .* valid integer, not 'two'"),
+        (lambda: api.RunOptions(stack=2), "stack: .* valid string, not 2"),
+        (lambda: api.RunOptions(only=3), "only: .* valid string, not 3"),
+        (lambda: api.RunOptions(overrides="a=b"), "overrides: .*not 'a=b'"),
+        (lambda: api.RunOptions(force="yes"), "force: .* valid boolean"),
+        (lambda: api.RunOptions(jobs=99_999_999), "--jobs takes at most 1,024"),
+        (lambda: api.Matrix(objectives=3), "Matrix: objectives: .* valid list, not 3"),
+        (lambda: api.cells("quick", only=3), "only takes a string, not 3"),
+        (lambda: api.cells("quick", only="seed=0 seed=1"), r"seed twice; .* seed=0\|1"),
+        (lambda: api.load(None), "folder takes the path of a folder, not None"),
+        (lambda: api.load(""), "folder takes the path of a folder, not ''"),
+        (lambda: api.run("quick", results=0), "results takes the path of a folder, not 0"),
+        (lambda: api.train("quick"), "train takes a cell"),
+    ],
+)
+def test_a_wrong_type_is_one_line(call: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)

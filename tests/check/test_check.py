@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -103,7 +104,7 @@ def old_row(values, band, **names):
 
 
 def test_the_committed_baseline_is_read_and_rewritten_identically(tmp_path):
-    path = check.BASELINES / "quick.json"
+    path = check.IN_CHECKOUT / "quick.json"
     alarms = json.loads(path.read_text())["false_alarms"]
     rows = check.read_baseline(path, "quick")
     write_json(tmp_path / "quick.json", check.baseline_file("quick", alarms, rows))
@@ -605,7 +606,7 @@ def test_nothing_to_compare_is_not_a_pass():
 
 
 def test_no_baseline_names_those_there_are(baseline):
-    with pytest.raises(UserError, match="no baseline for matrix 'qick'; there are: quick"):
+    with pytest.raises(UserError, match=r"no baseline for matrix 'qick' in .*; there are: quick"):
         verdicts(write(baseline / "now"), "qick")
 
 
@@ -681,3 +682,39 @@ def test_names_are_text_in_markdown_never_markup():
         "| x | a\\|b&lt;script&gt;x&lt;/script&gt; &amp; \\`c\\` \\\\ d | fid_classifier_750 "
         "|  |  |  | not in the results |"
     )
+
+
+def test_the_working_directory_comes_before_the_shipped_baselines(ganbench, tmp_path, monkeypatch):
+    """As with an installed wheel: nothing is written beside the code."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "results/runs/quick", seeds=range(2))
+    shipped = (check.IN_CHECKOUT / "quick.json").read_bytes()
+    assert check.find("quick").read_bytes() == shipped
+    assert f"compared with the shipped one, {check.IN_CHECKOUT}" in ganbench("check").err
+    ended = ganbench("accept")
+    assert (ended.code, ended.out) == (0, "results/baselines/quick.json\n")
+    assert check.find("quick") == Path("results/baselines/quick.json")
+    ended = ganbench("check")
+    assert (ended.code, ended.err) == (0, "")
+    assert (check.IN_CHECKOUT / "quick.json").read_bytes() == shipped
+
+
+def test_a_folder_of_baselines_can_be_named(ganbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "results/runs/quick", seeds=range(2))
+    ended = ganbench("check", "--baselines", "mine")
+    assert (ended.code, ended.err.count("\n")) == (2, 1), "the shipped one does not stand in"
+    assert "no baseline for matrix 'quick' in mine; there are: none" in ended.err
+    assert ganbench("accept", "--baselines", "mine").out == "mine/quick.json\n"
+    monkeypatch.setenv("GANBENCH_BASELINES", str(tmp_path / "mine"))
+    assert ganbench("check").code == 0
+
+
+def test_another_matrix_does_not_replace_a_shipped_baseline(ganbench, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "IN_CHECKOUT", tmp_path / "results/baselines")
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "results/runs/quick", seeds=range(2))
+    ended = ganbench("accept")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "the results are not of the shipped matrix quick" in ended.err
+    assert not (tmp_path / "results/baselines").exists()

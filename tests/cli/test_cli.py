@@ -90,8 +90,9 @@ def test_check_without_a_baseline_could_not_compare(
     )
     ended = ganbench("check", "--matrix", "tiny", "--results", tmp_path)
     assert ended.code == 2
-    assert (
-        ended.err == "ganbench: no baseline for matrix 'tiny'; there are: none (ganbench accept)\n"
+    assert ended.err == (
+        f"ganbench: no baseline for matrix 'tiny' in {tmp_path / 'baselines'}; "
+        "there are: quick (ganbench accept)\n"
     )
 
 

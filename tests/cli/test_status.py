@@ -302,3 +302,15 @@ def test_status_imports_neither_torch_nor_pandas_and_writes_nothing(tmp_path: Pa
     # By the code that there is
     assert strict_json(ended.stdout)["stale"] == 2
     assert times() == before
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_file_in_the_place_of_the_cells_is_one_line(
+    more: list[str], status: Callable[..., Ended], tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "tiny")
+    (folder / "cells").rename(tmp_path / "moved")
+    (folder / "cells").touch()
+    ended = status(*more)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "Not a directory" in ended.err

@@ -13,7 +13,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from benchmark.check.baseline import BASELINES
+from benchmark.check.baseline import IN_CHECKOUT
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.files import find, read
@@ -353,7 +353,7 @@ def test_protocols_are_those_of_the_committed_baseline():
     """Else `check` refuses every comparison: a change of protocol needs a new baseline."""
     matrix, _ = read(find("quick"))
     evaluation = matrix.evaluation
-    for group in read_json(BASELINES / "quick.json")["groups"]:
+    for group in read_json(IN_CHECKOUT / "quick.json")["groups"]:
         assert (
             protocol_id(open_instrument(Choice(group["dataset"]), evaluation, "cpu"))
             == group["protocol"]

@@ -14,6 +14,7 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.run.events import CellNews, Event, Fatal, Limits, Lost, Started, Taken, Task
+from benchmark.run.signals import collected_signals
 from benchmark.store.files import read_json, write_json
 from benchmark.store.locks import take
 from tests.helpers.pool import (
@@ -263,7 +264,7 @@ def test_a_folder_that_cannot_be_written_to_ends_the_run(
 # A run that ends early
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_cells_save_what_they_have(signum: int, simulate: Simulate) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     pool = Simulated(2, lambda task: 100.0, at={5.0: signalled(signum)})
@@ -274,6 +275,21 @@ def test_a_signal_lets_cells_save_what_they_have(signum: int, simulate: Simulate
     assert (len(pool.started), pool.now < 6) == (2, True)
     after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert after == handlers
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_is_ignored_stays_ignored(signum: int) -> None:
+    before = signal.signal(signum, signal.SIG_IGN)
+    received: list[int] = []
+    try:
+        with collected_signals(received):
+            os.kill(os.getpid(), signum)
+            assert received == []
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert received == [signal.SIGTERM]
+        assert signal.getsignal(signum) == signal.SIG_IGN
+    finally:
+        signal.signal(signum, before)
 
 
 def test_cells_that_do_not_end_in_time_are_ended(simulate: Simulate, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Where the results of the races go: a tidy CSV that grows, the environment, and a figure of the
 ratios."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from benchmark.machine.environment import environment
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_json
 from tests.speed.turns import THREADS, Result, ratios
+from variants import _variables
 
 KEY = ["part", "device", "threads", "case"]
 SHOWN = [
@@ -32,7 +32,7 @@ FOLDER = ROOT / "results" / "speed"
 
 def path() -> Path:
     """The CSV: GANBENCH_SPEED, else results/speed/speed.csv."""
-    return Path(os.environ.get("GANBENCH_SPEED", FOLDER / "speed.csv"))
+    return Path(_variables.value("GANBENCH_SPEED") or FOLDER / "speed.csv").expanduser()
 
 
 def row(

@@ -3,7 +3,6 @@ recorded: all that the driver does for a cell (hand out, lock, write its folder,
 without training. Nothing is asserted about time. GANBENCH_SIMULATED=10000 simulates fewer cells."""
 
 import heapq
-import os
 import resource
 import shutil
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from variants import _variables
 
 pytest.importorskip("ray")
 
@@ -28,7 +29,7 @@ from benchmark.run.plan import pending
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import RunStatus
 
-CELLS = int(os.environ.get("GANBENCH_SIMULATED", "100000"))
+CELLS = int(_variables.value("GANBENCH_SIMULATED") or "100000")
 GPUS = 1000
 # medians of the quick matrix on 2 CPU cores, as on its leaderboard
 SECONDS = {"mlp": 8.0, "dcgan": 12.0}

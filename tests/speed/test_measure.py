@@ -9,7 +9,6 @@ KID, precision and recall of them in float32 too. Its save_cpu_ram is on: the im
 and are loaded faster without worker processes. GANBENCH_FULL=1 adds 10,000 images of Fashion-MNIST
 against all 60,000 real ones."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from benchmark.matrix.cell import Choice
 from tests.helpers.cells import EVALUATION
 from tests.speed.recorded import append, row, show
 from tests.speed.turns import Contender, race
+from variants import _variables
 
-FULL = bool(os.environ.get("GANBENCH_FULL"))
+FULL = _variables.flag("GANBENCH_FULL")
 INCEPTION = "inception-v3-compat"
 THEIRS = {
     "fid": "frechet_inception_distance",

@@ -9,9 +9,7 @@ resnet101 has the FEW penalties unless GANBENCH_FULL=1. What fails, or takes lon
 GANBENCH_LIMIT seconds (300) to get ready, is a row with its reason. GANBENCH_DEVICE=cuda measures a
 GPU, CUDA graphs included; the rows of other devices stay."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -29,12 +27,13 @@ from benchmark.train.execution.iteration import Iteration
 from tests.speed.ours import timed, training_data
 from tests.speed.turns import ROUNDS, THREADS, Contender, Result, race, ratios
 from tests.studies import penalty_page
+from variants import _variables
 from variants.architectures import build
 
-FOLDER = Path(os.environ.get("GANBENCH_PENALTY", ROOT / "results" / "reference" / "penalty-cost"))
-DEVICE = os.environ.get("GANBENCH_DEVICE", "cpu")
-LIMIT = float(os.environ.get("GANBENCH_LIMIT", "300"))
-FULL = bool(os.environ.get("GANBENCH_FULL"))
+FOLDER = _variables.folder("GANBENCH_PENALTY") or ROOT / "results" / "reference" / "penalty-cost"
+DEVICE = _variables.value("GANBENCH_DEVICE") or "cpu"
+LIMIT = float(_variables.value("GANBENCH_LIMIT") or "300")
+FULL = _variables.flag("GANBENCH_FULL")
 CRITIC_STEPS = 2  # of an iteration: what a turn takes is divided by it
 CPU_BATCH = {"mlp": 64, "dcgan": 64, "resnet": 16, "resnet101": 16}  # 64 on a GPU
 MARKS = () if DEVICE == "cpu" else pytest.mark.gpu

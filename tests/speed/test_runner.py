@@ -15,8 +15,9 @@ from typing import Any
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json
+from variants import _variables
 
-SEEDS = os.environ.get("GANBENCH_SEEDS", "1")
+SEEDS = _variables.value("GANBENCH_SEEDS") or "1"
 SETTINGS = {"one worker": (1, 1), "two workers": (2, 1), "one worker, two threads": (1, 2)}
 
 

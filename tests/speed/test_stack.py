@@ -7,7 +7,6 @@ benchmark/run/stacks.csv, it is over seeds one after the other in the same mode,
 stack would replace. The default takes an MLP of 64 units; GANBENCH_FULL=1 adds larger ones, larger
 batches and a small convolutional network. GANBENCH_THREADS=1 measures one thread."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,10 @@ from benchmark.train.step import set_precision
 from tests.speed.ours import timed
 from tests.speed.recorded import append, path, row, show
 from tests.speed.turns import Contender, race, ratios
-from variants import load
+from variants import _variables, load
 from variants.architectures import build
 
-FULL = bool(os.environ.get("GANBENCH_FULL"))
+FULL = _variables.flag("GANBENCH_FULL")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 CASES = [("mlp", 64, 64)]  # architecture, width, batch size
 if FULL:

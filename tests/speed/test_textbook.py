@@ -6,7 +6,6 @@ the figure beside it; nothing is asserted about time. The default takes what doc
 goals for, and a little more; GANBENCH_FULL=1 takes every objective, architecture and batch.
 GANBENCH_THREADS=1 uses one thread."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +16,9 @@ from tests.speed import ours, textbook
 from tests.speed.recorded import append, row, show
 from tests.speed.textbook import SHAPES
 from tests.speed.turns import Contender, race
+from variants import _variables
 
-FULL = bool(os.environ.get("GANBENCH_FULL"))
+FULL = _variables.flag("GANBENCH_FULL")
 # device -> architecture, objective, batch size
 CASES: dict[str, list[tuple[str, str, int]]] = {
     "cpu": [

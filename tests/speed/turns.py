@@ -19,8 +19,10 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-THREADS = int(os.environ.get("GANBENCH_THREADS", "2"))
-ROUNDS = int(os.environ.get("GANBENCH_ROUNDS", "15"))
+from variants import _variables
+
+THREADS = int(_variables.value("GANBENCH_THREADS") or "2")
+ROUNDS = int(_variables.value("GANBENCH_ROUNDS") or "15")
 TURN_SECONDS = 0.5  # length of a turn; it has at least one iteration
 MIN_ROUNDS = 3
 WARM_UP = 3  # iterations before the first turn

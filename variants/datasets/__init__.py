@@ -6,6 +6,7 @@ the data is and are no part of the dataset's identity. Loaders raise ValueError 
 OSError for data that cannot be had.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from variants import search_path
+from variants import _variables, search_path
 
 # the shipped folder and the user's
 __path__[:] = search_path("datasets")
@@ -114,17 +115,28 @@ def data_folder(root: str | None, name: str) -> Path:
         if not folder.exists():
             raise OSError(f"root {root!r} does not exist")
         return folder
-    return Path(os.environ.get("GANBENCH_DATA", _user_cache() / "datasets")) / name
+    return (_variables.folder("GANBENCH_DATA") or _variables.user_cache() / "datasets") / name
 
 
 def cache_folder() -> Path:
     """The folder for what is computed from data and kept between runs: $GANBENCH_CACHE, else the
     user's cache. The folder may be deleted at any time."""
-    return Path(os.environ.get("GANBENCH_CACHE", _user_cache()))
+    return _variables.folder("GANBENCH_CACHE") or _variables.user_cache()
 
 
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ganbench"
+def to_be_cached(path: Path) -> Path:
+    """The path of a file of the cache that is about to be written; its folder is made. Raises
+    OSError that names GANBENCH_CACHE for a folder that cannot be written to."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise OSError(
+            f"the cache {path.parent} cannot be written to ({error.strerror}); set GANBENCH_CACHE "
+            "to another folder"
+        ) from error
+    return path
 
 
 @contextmanager
@@ -137,14 +149,20 @@ def no_downloads() -> Iterator[None]:
         _downloads.reset(token)
 
 
+def why_no_download() -> str:
+    """The reason why nothing may be downloaded now; the empty string where it may."""
+    if _variables.flag("GANBENCH_OFFLINE"):
+        return "GANBENCH_OFFLINE forbids to download it"
+    return "" if _downloads.get() else "nothing is downloaded here"
+
+
 def download(torchvision_class: str, folder: Path) -> None:
     """Download through torchvision. Raises OSError that says what to do where the download fails,
     where $GANBENCH_OFFLINE forbids it, and within `no_downloads`."""
     missing = f"{torchvision_class} is not in {folder}"
-    if os.environ.get("GANBENCH_OFFLINE"):
-        raise OSError(f"{missing}, and GANBENCH_OFFLINE forbids to download it")
-    if not _downloads.get():
-        raise OSError(f"{missing}, and nothing is downloaded here")
+    reason = why_no_download()
+    if reason:
+        raise OSError(f"{missing}, and {reason}")
     import torchvision
 
     dataset_class = getattr(torchvision.datasets, torchvision_class)

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import track
 
 from variants._files import whole_file
-from variants.datasets import cache_folder
+from variants.datasets import cache_folder, to_be_cached
 from variants.datasets._listing import read_file
 from variants.datasets._pixels import SIXTEEN_BITS, Pixels, Values, decode
 
@@ -104,7 +104,7 @@ def hash_files(folder: Path, part: str, names: list[str]) -> str:
     memory = cache_folder() / "images" / f"folder-{digest([str(folder.resolve()), part])}.json"
     seen = digest([(name, stat(folder / name)) for name in names])
     with suppress(OSError, ValueError, TypeError, KeyError):
-        known = json.loads(memory.read_text())
+        known = json.loads(memory.read_text(encoding="utf-8"))
         if known["seen"] == seen:
             return known["content"]
 
@@ -117,7 +117,7 @@ def hash_files(folder: Path, part: str, names: list[str]) -> str:
 
     hashes = _in_threads(hash_file, names, 4096, f"reading {folder.name}")
     content = digest(list(zip(names, hashes, strict=True)))
-    with whole_file(memory) as file:
+    with whole_file(to_be_cached(memory)) as file:
         file.write(json.dumps({"seen": seen, "content": content}).encode())
     return content
 
@@ -157,7 +157,7 @@ def _store(stem: Path, source: Source, size: int, scale: tuple[float, float]) ->
     """Decode every image, in threads (PIL decodes and resizes outside the interpreter's lock), a
     batch at a time, and write pixels and facts. Raises OSError where there is no room."""
     shape = (len(source.names), 3, size, size)
-    stem.parent.mkdir(parents=True, exist_ok=True)
+    to_be_cached(stem)
     needed = int(np.prod(shape))
     free = shutil.disk_usage(stem.parent).free
     if needed > free:
@@ -250,10 +250,17 @@ def _results(function: Callable[[str], T], names: list[str], batch: int) -> Iter
     def several(part: list[str]) -> list[T]:
         return [function(name) for name in part]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(_num_cores()) as pool:
         for names_of_batch in _parts(names, batch):
             for results in pool.map(several, _parts(names_of_batch, TASK)):
                 yield from results
+
+
+def _num_cores() -> int:
+    """Cores that the affinity of this process allows."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _parts(names: list[str], size: int) -> Iterator[list[str]]:

@@ -166,9 +166,9 @@ class Worker:
         )
         self.process = context.Process(target=work, args=arguments, daemon=True)
         _start_tracker()
-        # A worker inherits the mask. The Ctrl-C of a terminal reaches it too, but the driver
-        # decides; SIGTERM waits until the worker can handle it
-        blocked = {signal.SIGINT, signal.SIGTERM}
+        # A worker inherits the mask. The Ctrl-C or the end of a terminal reaches it too, but the
+        # driver decides; SIGTERM waits until the worker can handle it
+        blocked = {signal.SIGINT, signal.SIGHUP, signal.SIGTERM}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
         try:
             self.process.start()

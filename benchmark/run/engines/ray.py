@@ -100,7 +100,8 @@ class Pool:
         execution: str = "auto",
     ) -> None:
         self.code = tempfile.TemporaryDirectory(prefix="ganbench-")
-        connect(address or os.environ.get("RAY_ADDRESS") or "local", Path(self.code.name))
+        address = address or os.environ.get("RAY_ADDRESS", "").strip() or "local"
+        connect(address, Path(self.code.name))
         device = resources.device
         if device == "auto":
             has_gpus = resources.gpus or ray.cluster_resources().get("GPU")

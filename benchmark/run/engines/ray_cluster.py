@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 
 import ray
 from ray import exceptions
+from ray._private import ray_constants
 
 import variants
 from benchmark.errors import UserError, unknown
 from benchmark.machine.environment import git_facts
+from benchmark.machine.limits import available_cores
 from benchmark.matrix.cell import Cell, digest
 from benchmark.measure import images
 from benchmark.measure.extractors import classifier_weights
@@ -29,6 +31,7 @@ from benchmark.store.code import ROOT
 from benchmark.store.schema import RunStatus, Status
 from benchmark.text import described, one_line
 from benchmark.train.data import make_dataset
+from variants import _variables
 
 
 @dataclass(frozen=True)
@@ -79,18 +82,24 @@ def connect(address: str, code: Path) -> None:
         _copy(ROOT / package, code / package)
     facts = git_facts()
     variables = {"GANBENCH_GIT": json.dumps(facts.plain() if facts else None)}
-    if os.environ.get("GANBENCH_OFFLINE"):
-        variables["GANBENCH_OFFLINE"] = os.environ["GANBENCH_OFFLINE"]
+    if _variables.flag("GANBENCH_OFFLINE"):
+        variables["GANBENCH_OFFLINE"] = "1"
     if variants.folders():
         variables[variants.VARIABLE] = _copy_own_variants(code)
+    options: dict[str, Any] = {}
+    around: AbstractContextManager[None] = nullcontext()
+    if address == "local":
+        options = {"include_dashboard": False, "num_cpus": available_cores()}
+        around = _on_loopback()
     try:
-        ray.init(
-            address,
-            runtime_env={"working_dir": str(code), "env_vars": variables},
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with around:
+            ray.init(
+                address,
+                runtime_env={"working_dir": str(code), "env_vars": variables},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **options,
+            )
     except (ConnectionError, RuntimeError, ValueError, exceptions.RayError) as error:
         token = (
             ""
@@ -98,6 +107,23 @@ def connect(address: str, code: Path) -> None:
             else " (a cluster that asks for a token: set RAY_AUTH_MODE=token)"
         )
         raise UserError(f"--address {address}: {one_line(error)}{token}") from error
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Within the block Ray starts a cluster whose ports only this machine reaches: it does so where
+    it has no clusters of several machines, as on macOS."""
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, enabled = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = enabled
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _copy(source: Path, target: Path) -> None:
