@@ -23,7 +23,7 @@ from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
 from benchmark.store.files import whole_file
 from benchmark.store.frames import RowFile, check_order, is_wanted, read_frame, without_formulas
-from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.layout import ResultSet
 from benchmark.store.schema import (
     Entry,
     Environment,
@@ -113,15 +113,9 @@ def load(folder: Path) -> Tables:
     matrix, protocols = results.matrix, results.protocols
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
-    rows: list[dict[str, Any]] = []
-    statuses: dict[str, Status] = {}
-    damaged: list[str] = []
-    for entry in matrix.cells:
-        files = results.cell(entry.key)
-        statuses[entry.key], fault = files.read_status()
-        rows.append(_cell(files, statuses[entry.key], entry, hashes))
-        damaged += [fault] if fault else []
-    cells = pd.DataFrame(rows)
+    known = {entry.key: results.cell(entry.key).read_status() for entry in matrix.cells}
+    statuses = {key: status for key, (status, _) in known.items()}
+    cells = pd.DataFrame([_cell(results, statuses, entry, hashes) for entry in matrix.cells])
     cells["forwards"] = convergence.forwards(cells, cells)
     evals = _of_current_protocol(cells, _long(results, statuses, "evals", EVALS))
     steps = _long(results, statuses, "steps", STEPS)
@@ -145,7 +139,7 @@ def load(folder: Path) -> Tables:
         matrix=matrix,
         protocols=protocols,
         equal_seconds=convergence.equal_seconds(cells),
-        damaged=damaged,
+        damaged=[fault for _, fault in known.values() if fault],
     )
 
 
@@ -170,16 +164,17 @@ def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
-def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -> dict[str, Any]:
+def _cell(
+    results: ResultSet, statuses: dict[str, Status], entry: Entry, hashes: CodeHashes
+) -> dict[str, Any]:
     """The row of a cell: its status, environment and spec."""
+    files, status = results.cell(entry.key), statuses[entry.key]
     has_started = status.status != RunStatus.MISSING
-    environment, spec = None, None
     if has_started:
         files.check_facts(status)
-        environment, spec = files.environment, files.spec
-    environment = environment or Environment()
+    environment = (has_started and files.environment) or Environment()
     # without a spec.json: the spec of matrix.json, which the key is made of
-    spec = spec or entry.spec
+    spec = (has_started and files.spec) or entry.spec
     row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *AXES, "modality")}
     row["status"] = str(status.status)
     row["stale"] = has_started and hashes.is_stale(status, entry.evaluation_hash, spec)

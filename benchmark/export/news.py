@@ -5,7 +5,6 @@ trackers, and the JSONL files remain the source. A cell is one run: its evals an
 generator steps, its sheets of samples, its options as parameters, its state and provenance as tags.
 Each tracker remembers what it was given, so that an export adds what is new and nothing twice."""
 
-import io
 import json
 import signal
 import sys
@@ -17,23 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-
-from benchmark.errors import DamagedError, UserError
+from benchmark.errors import UserError
 from benchmark.export.base import AXES, REASON_LENGTH, Clock, News, Position, Seen, Tracker
+from benchmark.export.stored import StoredRow, rows_of_cell, sheets_of
 from benchmark.matrix.cell import digest
-from benchmark.store.files import read_bytes, rows_of
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.overview import GONE
 from benchmark.store.schema import Entry, Environment, MatrixFile, RunStatus, Spec, Status
-from benchmark.text import described, one_line
+from benchmark.text import one_line
 
 EVERY = 5.0  # seconds between two looks at a running matrix
 # names of a status, and of an environment, that are tags of a run
 STATUS_FACTS = ("status", "reason", "onset", "resumes", "code", "protocol")
 ENVIRONMENT_FACTS = ("device", "platform", "python", "cuda")
-StoredRow = dict[str, Any]
 
 
 class Value(NamedTuple):
@@ -136,9 +132,9 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     before = tracker.seen(entry.key, started)
     # evals are read before steps: all that was evaluated is then among the steps
     files.check_facts(status)
-    evals = _rows(files, files.evals, status, g_steps=int, metric=str)
-    steps = _rows(files, files.steps, status, g_step=int)
-    new_sheets = _sheets(files, before.sheet)
+    evals = rows_of_cell(files, files.evals, status, g_steps=int, metric=str)
+    steps = rows_of_cell(files, files.steps, status, g_step=int)
+    new_sheets = sheets_of(files, before.sheet)
     spec = files.spec
     environment = files.environment
     if (files.status.started or "") != started:
@@ -175,36 +171,6 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
         clock=_clock(files, status),
         seen=seen,
     )
-
-
-def _sheets(files: CellFolder, after: int) -> dict[int, Path]:
-    """The sheets of samples beyond a generator step, by step. A link is none: it may lead to any
-    file. Raises DamagedError for a file that is no picture of a usual size."""
-    sheets = {}
-    for path in sorted(files.samples.glob("*.png")):
-        if not path.stem.isdecimal() or path.is_symlink() or int(path.stem) <= after:
-            continue
-        sheets[int(path.stem)] = path
-        try:
-            with Image.open(io.BytesIO(read_bytes(path) or b""), formats=["PNG"]) as image:
-                image.verify()
-        # PIL raises many kinds of error
-        except Exception as error:
-            raise DamagedError(f"{path} is damaged: {described(error)}") from error
-    return sheets
-
-
-def _rows(files: CellFolder, path: Path, status: Status, **required: type) -> list[StoredRow]:
-    """The rows of a JSONL file of a cell. Raises DamagedError where one lacks a required field, and
-    for a file that is not as it was committed."""
-    try:
-        rows = list(rows_of(path, files.content(path, status)))
-    except FileNotFoundError:
-        return []
-    for name, kind in required.items():
-        if not all(isinstance(row.get(name), kind) for row in rows):
-            raise DamagedError(f"{path} is damaged: a row has no {name}")
-    return rows
 
 
 def _eval_values(rows: list[StoredRow], logged: set[int]) -> Iterator[Value]:
