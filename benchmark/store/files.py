@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from benchmark.errors import DamagedError, UserError
+from benchmark.store.schema import CommittedFile, RunStatus, Status
 from benchmark.text import printable
 from variants._files import whole_file
 
@@ -23,6 +24,7 @@ SCHEMA = 1
 SEAL = "sha256"  # field of a JSON file: the hash of its other fields
 LARGEST_JSON = 128 * 2**20  # bytes; a matrix.json of about 80,000 cells
 LARGEST = 2**30  # bytes of any other file
+TAIL = 4096  # bytes at the end of a file of rows that hold its last row
 # A link as the last part of a path is refused, and opening a pipe does not wait for its writer
 PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 Kind = TypeVar("Kind", bound="BaseModel")
@@ -206,3 +208,50 @@ def check_writable(folder: Path, option: str) -> Path:
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise UserError(f"{option}: {existing} is not a folder that can be written to")
     return folder
+
+
+def hashed(folder: Path, paths: Iterable[Path]) -> dict[str, CommittedFile]:
+    """Size and hash of the files of a folder, by name (`/` between parts)."""
+    files = {}
+    for path in paths:
+        content = read_bytes(path) or b""
+        sha256 = hashlib.sha256(content).hexdigest()
+        name = path.relative_to(folder).as_posix()
+        files[name] = CommittedFile(size=len(content), sha256=sha256)
+    return files
+
+
+def check_committed(path: Path, content: bytes, committed: CommittedFile | None) -> None:
+    """Raises DamagedError for a content that is not as it was committed."""
+    if committed is None:
+        return
+    is_as_long = len(content) == committed.size
+    if not is_as_long or hashlib.sha256(content).hexdigest() != committed.sha256:
+        raise DamagedError(
+            f"{path} is damaged: it is not as it was committed; `ganbench run` runs the cell again"
+        )
+
+
+def reaches_end(evals: Path, status: Status) -> bool:
+    """Whether the evaluations of a finished cell reach its end: the samples that the status of a
+    done cell counts. A cell may diverge before its first evaluation. Reads the end of the file."""
+    done = status.status == RunStatus.DONE
+    try:
+        with open_file(evals) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            *lines, rest = file.read().split(b"\n")
+    except FileNotFoundError:
+        return not done
+    except OSError as error:
+        raise UserError(f"{evals} cannot be read: {error.strerror}") from error
+    if rest:
+        return False
+    if not lines:
+        return not done
+    try:
+        samples_seen = json.loads(lines[-1])["samples_seen"]
+        if done:
+            return bool(samples_seen == status.samples_seen)
+        return bool(samples_seen <= status.samples_seen)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False

@@ -12,8 +12,7 @@ import pyarrow as pa
 from pyarrow import compute, json
 
 from benchmark.errors import DamagedError
-from benchmark.store import committed
-from benchmark.store.files import SCHEMA, read_bytes, rows_of, write_bytes
+from benchmark.store.files import SCHEMA, check_committed, read_bytes, rows_of, write_bytes
 from benchmark.store.schema import CommittedFile
 
 FORMULA = tuple("=+-@\t\r")  # what begins a cell that a spreadsheet runs as a formula
@@ -125,7 +124,7 @@ def _chunks(files: Iterable[RowFile]) -> Iterator[list[tuple[Path, bytes]]]:
     size = 0
     for file in files:
         content = read_bytes(file.path) or b""
-        committed.check(file.path, content, file.committed)
+        check_committed(file.path, content, file.committed)
         chunk.append((file.path, content[: content.rfind(b"\n") + 1]))
         size += len(content)
         if size > CHUNK:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.store import committed
 from benchmark.store.files import (
+    check_committed,
+    hashed,
+    reaches_end,
     read_bytes,
     read_json,
     read_record,
@@ -118,7 +120,7 @@ class CellFolder:
             return missing, None
         if status.key not in (None, self.key):
             return missing, f"{self.status_file} is of the cell {status.key!r}"
-        if status.status.is_finished and not committed.reaches_end(self.evals, status):
+        if status.status.is_finished and not reaches_end(self.evals, status):
             return missing, f"{self.evals} is lost or truncated"
         return status, None
 
@@ -143,7 +145,7 @@ class CellFolder:
             if path.exists():
                 with path.open("rb") as rows:
                     os.fsync(rows.fileno())
-        status.files = committed.hashed(self.path, self._kept_files())
+        status.files = hashed(self.path, self._kept_files())
         self.write_status(status)
 
     def content(self, path: Path, status: Status) -> bytes:
@@ -152,7 +154,7 @@ class CellFolder:
         content = read_bytes(path)
         if content is None:
             raise FileNotFoundError(path)
-        committed.check(path, content, self.committed_file(path, status))
+        check_committed(path, content, self.committed_file(path, status))
         return content
 
     def committed_file(self, path: Path, status: Status) -> CommittedFile | None:
@@ -166,7 +168,7 @@ class CellFolder:
         for path in (self.spec_file, self.environment_file):
             file = self.committed_file(path, status)
             if file:
-                committed.check(path, read_bytes(path) or b"", file)
+                check_committed(path, read_bytes(path) or b"", file)
 
     def fault(self, status: Status) -> str | None:
         """The first fault of the files of a settled cell; None if all are as they were committed.

@@ -10,8 +10,7 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
-from benchmark.store import committed
-from benchmark.store.files import open_plain, write_bytes
+from benchmark.store.files import check_committed, open_plain, write_bytes
 from benchmark.store.layout import CellFolder
 from benchmark.store.schema import Execution
 from benchmark.text import one_line
@@ -67,7 +66,7 @@ def load_snapshot(cell: Cell, files: CellFolder, device: str) -> Snapshot:
         if not all(bool(value.isfinite().all()) for value in weights.values()):
             raise ValueError("its weights are not finite")
         # Last, because torch says more of a file that it cannot read
-        committed.check(
+        check_committed(
             files.generator, content, files.committed_file(files.generator, files.status)
         )
     except UserError:
