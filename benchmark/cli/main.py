@@ -3,6 +3,7 @@ code 2."""
 
 import ast
 import json
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -216,8 +217,9 @@ def _look_around() -> None:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
+            name = os.fsencode(argument).decode(errors="backslashreplace")
             raise UserError(
-                f"{argument}: the name is no text in {sys.getfilesystemencoding()}; rename the "
+                f"{name}: the name is no text in {sys.getfilesystemencoding()}; rename the "
                 "file, or use a locale of UTF-8, such as LC_ALL=C.UTF-8"
             ) from error
     for text in _variables.unknown():

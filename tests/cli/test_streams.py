@@ -119,7 +119,7 @@ def test_a_blank_path_is_refused(
 def test_a_name_that_is_no_text_is_refused() -> None:
     ended = shell("$ganbench report --matrix $'caf\\xe9.toml'")
     assert (ended.returncode, ended.stdout, ended.stderr.count(b"\n")) == (2, b"", 1)
-    assert ended.stderr.startswith(b"ganbench: caf\xe9.toml: the name is no text")
+    assert ended.stderr.startswith(rb"ganbench: caf\xe9.toml: the name is no text")
 
 
 def test_verbs_look_at_the_variables_first(

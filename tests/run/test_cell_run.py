@@ -629,16 +629,26 @@ def test_a_cell_out_of_memory_ends_as_an_error_and_leaves_its_memory(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the figures are Linux's")
 def test_a_batch_beyond_any_memory_is_out_of_memory_on_a_cpu_too(
-    cell: Cell, tmp_path: Path
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An index of 8 PB is beyond a processor's address space: the allocator refuses it at once."""
-    absurd = replace(cell, training=cell.training.replaced(batch_size=10**15))
+    # Beyond what a matrix may ask for
+    training = cell.training.model_copy(update={"batch_size": 10**15})
+    absurd = replace(cell, training=training)
     status = last_status(run_cell(absurd, tmp_path, "cpu"))
     assert status.status == "error"
     assert status.reason.startswith("out of memory on cpu: 7,450,580.60 GiB more asked for, ")
     assert "GiB in use by this process" in status.reason
+    # An estimate trains, too: here with the error of the same allocator
+    error = next(iter((tmp_path / "cells").glob("*/traceback.txt"))).read_text().splitlines()[-1]
+    error = error.removeprefix("RuntimeError: ")
+
+    def refused(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError(error)
+
+    monkeypatch.setattr(plan, "train", refused)
     with pytest.raises(UserError, match=r"out of memory on cpu: 7,450,580\.60 GiB more asked for"):
-        estimate({absurd.key: absurd}, {absurd.key: MISSING}, "cpu")
+        estimate({cell.key: cell}, {cell.key: MISSING}, "cpu")
 
 
 def test_peak_memory_is_the_greatest_of_the_training_alone(

@@ -51,7 +51,8 @@ GIT = {"commit": "abc", "dirty": None}
 TEMPORARY = Path(tempfile.gettempdir())
 CLOCKS = ("_seconds", "_mb", "_ms")
 # Of a status: when and how often
-OWN = ("attempt", "started", "updated", "resumes")
+# `files`: the hash of environment.json among them
+OWN = ("attempt", "started", "updated", "resumes", "files")
 
 # A cluster
 

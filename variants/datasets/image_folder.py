@@ -1,6 +1,7 @@
 """Images of your own: a folder or a zip."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -64,9 +65,11 @@ class Dataset(Base):
 
     @property
     def split(self) -> str:
-        return self._images.sentence or (
-            f"{self.n_holdout:,} images held out, the last of a fixed random order"
-        )
+        sentence = ""
+        # Without images it is what will happen to those that come
+        with suppress(OSError):
+            sentence = self._images.sentence
+        return sentence or f"{self.n_holdout:,} images held out, the last of a fixed random order"
 
     @property
     def _path(self) -> Path:
