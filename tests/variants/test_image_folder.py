@@ -40,18 +40,46 @@ def encoded(array: np.ndarray, form: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def png_of_16_bits(array: np.ndarray) -> bytes:
-    """RGB or RGBA (h, w, channels) in 16 bits, which Pillow does not write."""
+def png_of_16_bits(array: np.ndarray, key: tuple[int, ...] = ()) -> bytes:
+    """RGB, RGBA or grey and alpha (h, w, channels) in 16 bits, which Pillow does not write. key:
+    the colour that is transparent."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         checked = name + content
         return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
     height, width, channels = array.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, 2 if channels == 3 else 6, 0, 0, 0)
+    colour_type = {2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    if key:
+        chunks.insert(1, (b"tRNS", struct.pack(">3H", *key)))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*parts) for parts in chunks)
+
+
+def tiff_of_16_bits(array: np.ndarray, order: str = "<", method: int = 1, planes: int = 1) -> bytes:
+    """RGB (h, w, 3) in 16 bits. method: 1 as it is, 8 deflated. planes: 2 says that each colour is
+    a plane of its own."""
+    height, width, channels = array.shape
+    pixels = array.astype(f"{order}u2").tobytes()
+    if method == 8:
+        pixels = zlib.compress(pixels)
+    sizes_at = 8 + 2 + 12 * 10 + 4
+    tags = [(256, 1, width), (257, 1, height), (258, channels, sizes_at), (259, 1, method)]
+    tags += [(262, 1, 2), (273, 1, sizes_at + 2 * channels), (277, 1, channels)]
+    tags += [(278, 1, height), (279, 1, len(pixels)), (284, 1, planes)]
+    content = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(tags))
+    for tag in tags:
+        # all as numbers of 4 bytes
+        content += struct.pack(f"{order}HHII", tag[0], 3 if tag[0] == 258 else 4, *tag[1:])
+    content += struct.pack(f"{order}I", 0) + struct.pack(f"{order}{channels}H", *[16] * channels)
+    return content + pixels
+
+
+def ppm_of_16_bits(array: np.ndarray) -> bytes:
+    height, width, _ = array.shape
+    return f"P6 {width} {height} 65535\n".encode() + array.astype(">u2").tobytes()
 
 
 def picture(seed: int, form: str = "PNG") -> bytes:
@@ -257,6 +285,8 @@ SPLITS = [
     ("seg_train", "seg_test"),
     ("train2017", "val2017"),
     ("TrainImages", "TestImages"),
+    ("01_train", "02_test"),
+    ("train", "evaluation"),
 ]
 
 
@@ -403,6 +433,14 @@ class TestPixels:
         assert (pixels.rgb[..., 4:] == 100).all()
         assert _pixels.TRANSPARENT in pixels.traits
 
+    def test_a_colour_of_16_bits_that_is_transparent_is_white(self) -> None:
+        array = np.full((8, 8, 3), 100 * 257, np.uint16)
+        array[:, :4] = [30, 31, 32]
+        pixels = _pixels.decode(png_of_16_bits(array, key=(30, 31, 32)), 8)
+        assert (pixels.rgb[..., :4] == 255).all()
+        assert (pixels.rgb[..., 4:] == 100).all()
+        assert _pixels.TRANSPARENT in pixels.traits
+
     def test_half_transparent_is_half_white_and_opaque_is_as_it_is(self) -> None:
         array = np.full((8, 8, 4), 128, np.uint8)
         assert set(_pixels.decode(encoded(array), 8).rgb.flat) <= {191, 192}
@@ -426,15 +464,35 @@ class TestPixels:
         assert shown == [(top * i // 20) >> (num_bits - 8) for i in range(21)]
         assert any(f"{top:g} as 255" in remark for remark in found.remarks)
 
-    @pytest.mark.parametrize("has_alpha", [False, True])
-    def test_colour_of_12_bits_in_a_png_of_16(self, has_alpha: bool, tmp_path: Path) -> None:
-        array = np.full((8, 8, 3 + has_alpha), 4095, np.uint16)
-        array[:, :4, :3] = [16, 2048, 3000]
-        array[..., 3:] = 65535
-        write(tmp_path / "set", {"0.png": png_of_16_bits(array)})
+    @pytest.mark.parametrize(
+        "form",
+        ["RGB", "RGBA", "LA", "TIFF", "TIFF of other order", "deflated TIFF", "PPM"],
+    )
+    def test_colour_of_12_bits_in_16(self, form: str, tmp_path: Path) -> None:
+        array = np.full((8, 8, 3), 4095, np.uint16)
+        array[:, :4] = [16, 2048, 3000]
+        if form == "LA":
+            array[...] = array[..., 1:2]
+        opaque = np.full((8, 8, 1), 65535)
+        content = {
+            "RGB": lambda: png_of_16_bits(array),
+            "RGBA": lambda: png_of_16_bits(np.dstack([array, opaque])),
+            "LA": lambda: png_of_16_bits(np.dstack([array[..., :1], opaque])),
+            "TIFF": lambda: tiff_of_16_bits(array),
+            "TIFF of other order": lambda: tiff_of_16_bits(array, ">"),
+            "deflated TIFF": lambda: tiff_of_16_bits(array, method=8),
+            "PPM": lambda: ppm_of_16_bits(array),
+        }[form]()
+        write(tmp_path / "set", {"0.png": content})
         found = read_images(tmp_path / "set", 8).samples[0]
-        assert found[:, 0, 0].tolist() == [1, 128, 187]
+        assert found[:, 0, 0].tolist() == [value >> 4 for value in array[0, 0].tolist()]
         assert found[:, 0, 7].tolist() == [255, 255, 255]
+
+    def test_planes_of_16_bits_are_refused(self) -> None:
+        """Pillow would read half the bytes of each plane as pixels."""
+        content = tiff_of_16_bits(np.full((8, 8, 3), 4095, np.uint16), planes=2)
+        with pytest.raises(ValueError, match="with a plane per colour is not read"):
+            _pixels.decode(content, 8)
 
     def test_both_splits_share_one_scale(self, tmp_path: Path) -> None:
         for name, level in (("train", 4000), ("test", 1000)):

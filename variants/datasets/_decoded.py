@@ -36,7 +36,7 @@ TASK = 8  # images a thread takes at a time: of small ones it decodes thousands 
 # In every key. Another version of a decoder may round differently: with the versions in the key,
 # cached pixels are those that would be decoded now, on every machine with the same versions.
 RECIPE = [
-    "RGB, upright, on white, Lanczos on the shorter side, centre crop; 3",
+    "RGB, upright, on white, Lanczos on the shorter side, centre crop; 4",
     pillow,
     features.version("jpg"),
     features.version("webp"),

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 # By content, whatever the ending says; formats without a mark of their own at the head of a file
 # would take damaged images of others for theirs, and PostScript would run a program
@@ -37,8 +38,11 @@ TRANSPARENT = "with transparency, put on white"
 DEEP = "of more than 8 bits"
 ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
-# The unpackers of 16 bits take the high byte; told the other byte order they take the low one
-OTHER_ORDER = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
+# Of colours of 16 bits Pillow's unpackers take the high bytes; told the other byte order they take
+# the low ones
+COLOURS_OF_16_BITS = re.compile(r"(RGB[AX]?;16)([BLN])")
+OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+GREY_AND_ALPHA = "LA;16B"  # has no other order
 
 
 class Values(NamedTuple):
@@ -95,19 +99,19 @@ def decode(content: bytes, size: int, scale: tuple[float, float] = SIXTEEN_BITS)
 def _decode(content: bytes, image: Image.Image, size: int, scale: tuple[float, float]) -> Pixels:
     traits = []
     values = None
-    low_bytes = _low_bytes(content, image)
+    colours = _colours_of_16_bits(content, image)
     stated = _orientation(image)
     with _no_words_of_libtiff(image):
         image.load()
     # a TIFF is upright when it is loaded, and states it
     orientation = _orientation(image)
     upright = image
-    deep = _deep_values(image, low_bytes)
+    deep = _deep_values(image, colours)
     if deep is not None:
         traits.append(DEEP)
         values = Values(float(deep.min()), float(deep.max()), deep.dtype.kind in "iu")
         upright = Image.fromarray(_to_8_bits(deep, scale)).convert("RGB")
-        alpha = _alpha_of(image)
+        alpha = _alpha_of(image, deep)
         if alpha is not None:
             upright.putalpha(alpha)
     if stated in TURNS:
@@ -162,21 +166,63 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _low_bytes(content: bytes, image: Any) -> np.ndarray | None:
-    """The low bytes (H, W, 3) of a PNG of 16 bits per colour, which Pillow reads the high bytes
-    of; None for any other image."""
-    order = OTHER_ORDER.get(str(image.tile[0].args)) if image.tile else None
-    if order is None or image.format != "PNG":
+def _colours_of_16_bits(content: bytes, image: Any) -> np.ndarray | None:
+    """The values (H, W, 3) of an image of 16 bits per colour, of which Pillow reads 8; None for any
+    other image."""
+    if not image.tile:
         return None
-    with Image.open(io.BytesIO(content), formats=_formats()) as other:
-        other.tile = [other.tile[0]._replace(args=order)]
-        return np.asarray(other)[..., :3].astype(np.uint16)
+    _check_planes(image)
+    rawmode = _rawmode(image.tile[0].args)
+    if image.format == "PPM" and image.tile[0].args == ("RGB", 65535):
+        codec, high, low = "raw", "RGB;16B", "RGB;16L"
+    elif match := COLOURS_OF_16_BITS.fullmatch(rawmode):
+        codec, high, low = "", rawmode, match[1] + OTHER_ORDER[match[2]]
+    elif rawmode == GREY_AND_ALPHA:
+        high_grey, low_grey, *_ = np.moveaxis(_read(content, "", "RGBA", "RGBA"), -1, 0)
+        return np.dstack([high_grey << 8 | low_grey] * 3)
+    else:
+        return None
+    high_bytes = _read(content, codec, high)[..., :3]
+    return high_bytes << 8 | _read(content, codec, low)[..., :3]
 
 
-def _deep_values(image: Image.Image, low_bytes: np.ndarray | None) -> np.ndarray | None:
+def _rawmode(args: Any) -> str:
+    """How the unpacker of a tile is told to read."""
+    first = args if isinstance(args, str) else next(iter(args or ()), "")
+    return str(first)
+
+
+def _read(content: bytes, codec: str, rawmode: str, mode: str = "") -> np.ndarray:
+    """An image file that is unpacked in another way than Pillow would, as uint16."""
+    with Image.open(io.BytesIO(content), formats=_formats()) as image:
+        other: Any = image
+        other._mode = mode or image.mode
+        other.tile = [_told(tile, codec, rawmode) for tile in other.tile]
+        with _no_words_of_libtiff(image):
+            return np.asarray(image).astype(np.uint16)
+
+
+def _told(tile: Any, codec: str, rawmode: str) -> Any:
+    """A tile with another rawmode and, where it is named, another codec."""
+    if codec or isinstance(tile.args, str):
+        return tile._replace(codec_name=codec or tile.codec_name, args=rawmode)
+    return tile._replace(args=(rawmode, *tile.args[1:]))
+
+
+def _check_planes(image: Any) -> None:
+    """Raise ValueError for a TIFF that Pillow would read as other pixels than it holds."""
+    if image.format != "TIFF":
+        return
+    tags = image.tag_v2
+    are_apart = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+    if are_apart and max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8:
+        raise ValueError("a TIFF of more than 8 bits with a plane per colour is not read")
+
+
+def _deep_values(image: Image.Image, colours: np.ndarray | None) -> np.ndarray | None:
     """The values (H, W) or (H, W, 3) of an image of more than 8 bits; None for any other."""
-    if low_bytes is not None:
-        return np.asarray(image)[..., :3].astype(np.uint16) << 8 | low_bytes
+    if colours is not None:
+        return colours
     if not image.mode.startswith(("I", "F")):
         return None
     values = np.asarray(image)
@@ -198,14 +244,15 @@ def _to_8_bits(values: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
     return levels.clip(0, 255).astype(np.uint8)
 
 
-def _alpha_of(image: Image.Image) -> Image.Image | None:
+def _alpha_of(image: Image.Image, values: np.ndarray) -> Image.Image | None:
     """The transparency of an image of more than 8 bits."""
     if image.mode in ALPHA_MODES:
         return image.getchannel("A")
     key = image.info.get("transparency")
-    if isinstance(key, int):
-        return Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8))
-    return None
+    if not isinstance(key, int | tuple):
+        return None
+    is_key = np.atleast_3d(values == np.asarray(key)).all(axis=-1)
+    return Image.fromarray(np.where(is_key, 0, 255).astype(np.uint8))
 
 
 def _has_alpha(image: Image.Image) -> bool:

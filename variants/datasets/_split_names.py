@@ -6,7 +6,10 @@ import re
 WORDS = {
     "train": ("train", "training", "trainset", "trainval"),
     "test": ("test", "testing", "testset"),
-    "val": ("val", "valid", "validation", "valset", "dev", "eval", "holdout", "heldout"),
+    "val": (
+        *("val", "valid", "validation", "valset", "dev"),
+        *("eval", "evaluation", "holdout", "heldout"),
+    ),
 }
 KINDS = {word: kind for kind, words in WORDS.items() for word in words}
 NO_MEANING = ("set", "data", "dataset", "images", "imgs", "split", "samples")
@@ -17,6 +20,9 @@ def kind_of(name: str) -> tuple[str, str]:
     → train and "", `seg_test` → test and "seg". The rest of a zip's name does not matter: no class
     is a zip. `my-train.zip` is for training, `restrain.zip` and `train_labels.zip` are not."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", stem(name))
+    if words and words[0].isdigit():
+        # `01_train` and `02_test`: the number only orders them
+        del words[0]
     lower = [word.lower() for word in words]
     meant = [word for word in lower if word not in NO_MEANING]
     if "".join(meant) in KINDS:
