@@ -13,7 +13,7 @@ class Task:
     cell: Cell
 
     attempt: str | None = None
-    """The attempt in the status of the cell when the run was planned."""
+    """The attempt that had ended the cell when the run was planned; None if none had."""
 
     stacked_with: tuple["Task", ...] = ()
     """Other cells to run, of the same stack."""

@@ -152,8 +152,15 @@ class Session:
         for key, cell in self.todo.items():
             stack = stacks.stack_of(cell)
             first = stack[0].key if stack else key
-            together[first].append(Task(cell, self.known[key].attempt, stack=stack))
+            together[first].append(Task(cell, self._settled_attempt(key), stack=stack))
         return [replace(task, stacked_with=tuple(others)) for task, *others in together.values()]
+
+    def _settled_attempt(self, key: str) -> str | None:
+        """The attempt that has ended a cell. One that is still at work may end it from now on: the
+        cell is then settled by another run."""
+        known = self.known[key]
+        is_open = known.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED)
+        return None if is_open else known.attempt
 
     def _pool(self) -> Pool:
         options = self.options

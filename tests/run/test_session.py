@@ -15,6 +15,7 @@ from benchmark.run.engines import local
 from benchmark.run.events import CellNews, Task
 from benchmark.run.events import Ended as CellEnded
 from benchmark.run.options import RunOptions
+from benchmark.run.ownership import superseded
 from benchmark.run.reporter import Silent
 from benchmark.run.session import Session, run_matrix
 from benchmark.store.files import append_rows, read_json, write_json
@@ -253,6 +254,23 @@ def test_stacks_depend_on_the_matrix_alone(matrix_file: MatrixFile, tmp_path: Pa
     cells = expand(read(path).matrix)
     finish(tmp_path / "tiny", Task(cells[0]))
     assert stacks_of(session()) == {1: [0, 1], 2: [2, 3], 3: [2, 3]}
+
+
+@pytest.mark.parametrize("planned", ["running", "interrupted"])
+def test_a_cell_that_another_run_finishes_after_the_plan_is_not_run_again(
+    planned: str, matrix_file: MatrixFile, tmp_path: Path
+) -> None:
+    """The attempt that was at work when the run was planned is the one that ends the cell."""
+    path = matrix_file(seeds="seeds = 1")
+    cell = expand(read(path).matrix)[0]
+    file = ResultSet(tmp_path / "tiny").cell(cell.key).status_file
+    file.parent.mkdir(parents=True)
+    write_json(file, {"status": planned, "attempt": "other"})
+    tasks = Session(path, RunOptions(device="cpu"), tmp_path).tasks(Silent())
+    (task,) = [task for task in tasks if task.key == cell.key]
+    assert superseded(tmp_path / "tiny", task) is None
+    write_json(file, {"status": "done", "attempt": "other"})
+    assert superseded(tmp_path / "tiny", task) is not None
 
 
 @pytest.mark.slow  # several runs with workers
