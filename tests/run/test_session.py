@@ -269,7 +269,7 @@ def test_a_cell_that_another_run_finishes_after_the_plan_is_not_run_again(
     tasks = Session(path, RunOptions(device="cpu"), tmp_path).tasks(Silent())
     (task,) = [task for task in tasks if task.key == cell.key]
     assert superseded(tmp_path / "tiny", task) is None
-    write_json(file, {"status": "done", "attempt": "other"})
+    write_json(file, {"status": "diverged", "attempt": "other"})
     assert superseded(tmp_path / "tiny", task) is not None
 
 
