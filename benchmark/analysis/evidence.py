@@ -16,6 +16,7 @@ from benchmark.analysis.scores import PLACE, run_values
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric, sign
 from benchmark.stats.bootstrap import (
+    best_first,
     interval,
     iqm,
     probability_of_improvement,
@@ -73,9 +74,8 @@ def gather(tables: Tables) -> Evidence:
 def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
     """The primary metric by contest: objective x seed, ±inf diverged, NaN a hole.
 
-    The best objective by IQM comes first, a diverged seed being the worst value; those without a
-    finished seed are last. A place where nothing is measured is left out, and so is equal time
-    where there is none."""
+    Objectives are in the order of `best_first`; those without a finished seed are last. A place
+    where nothing is measured is left out, and so is equal time where there is none."""
     long = run_values(tables.cells)
     is_primary = long["metric"] == long["dataset"].map(tables.primary)
     long = long[is_primary & long["of"].isin(COMPARED_AT)]
@@ -87,8 +87,7 @@ def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
         wide = wide.reindex(rows["objective"].unique())
         if wide.notna().any(axis=None):
             direction = sign(tables.primary[str(dataset)])
-            level = [direction * iqm(row[~np.isnan(row)]) for row in wide.to_numpy()]
-            order = np.argsort(level, kind="stable")
+            order = best_first(direction * wide.to_numpy())
             by_contest[Contest(str(dataset), str(architecture), str(of))] = wide.iloc[order]
     return by_contest
 

@@ -48,6 +48,18 @@ def iqm(values: ArrayLike, axis: int = -1) -> Any:
         return stats.trim_mean(values, 0.25, axis=axis)
 
 
+def best_first(values: Array) -> Index:
+    """The order of rows: (rows, seeds), low is good, inf diverged, NaN a hole -> (rows,).
+
+    By IQM, a diverged seed being the worst value. Where several IQMs are infinite, the row with
+    fewer diverged seeds comes first, then the one whose other seeds are better. A row without a
+    value is last."""
+    levels = [iqm(row[~np.isnan(row)]) for row in values]
+    others = [iqm(row[np.isfinite(row)]) for row in values]
+    # stable; the last key counts first
+    return np.lexsort((others, np.isinf(values).sum(axis=1), levels))
+
+
 def robust_spread(values: ArrayLike) -> float:
     """1.4826 · median |x − median(x)|: (n,) -> float.
 

@@ -140,6 +140,11 @@ def test_the_first_gated_metric_ranks_and_a_primary_one_before_it(tmp_path):
             ["every finished run diverged.", "no target: 5 of 5 seeds of nonsaturating"],
         ),
         (
+            # with three of five seeds diverged every IQM is infinite
+            {"status": lost("diverged", NAMES[:1]) | lost("diverged", NAMES[1:], [0, 1, 2])},
+            ["no target: 5 of 5 seeds of nonsaturating", "has the lowest"],
+        ),
+        (
             {"status": lost("diverged", NAMES[:1])},
             [
                 "no target: 5 of 5 seeds of nonsaturating, the reference, diverged.",

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import bootstrap, mannwhitneyu, norm, trim_mean
 
 from benchmark.stats.bootstrap import (
+    best_first,
     interval,
     iqm,
     probability_of_improvement,
@@ -178,3 +179,15 @@ def test_an_interval_scales_with_its_values(scale):
     low, high = interval(values, rng=np.random.default_rng(0))
     scaled = interval(scale * values, rng=np.random.default_rng(0))
     assert scaled == pytest.approx([scale * low, scale * high], rel=1e-12)
+
+
+def test_the_best_rows_come_first_where_seeds_diverged():
+    rows = [
+        [np.inf, np.inf, np.inf],
+        [1.0, np.inf, np.inf],
+        [2.0, 3.0, np.inf],
+        [np.nan, np.nan, np.nan],
+        [1.0, 3.0, np.inf],
+        [9.0, 9.0, 9.0],
+    ]
+    assert best_first(np.array(rows)).tolist() == [5, 4, 2, 1, 0, 3]
