@@ -88,7 +88,7 @@ def commit() -> dict[str, Any] | None:
     known = isinstance(facts, dict) and facts.keys() <= {"commit", "dirty"}
     if not known or not all(isinstance(entry, str | None) for entry in facts.values()):
         raise VariableError(
-            f"GANBENCH_GIT is {text!r}; valid: a JSON object with commit and dirty, null, or nothing"
+            f"GANBENCH_GIT is {text!r}; valid: a JSON object of commit and dirty, null, or nothing"
         )
     return facts
 

@@ -66,7 +66,7 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @pytest.mark.parametrize("text", ["junk", "[1]", '"abc"', '{"a": 1}', '{"commit": 1}', "0"])
 def test_a_commit_that_is_none_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANBENCH_GIT", text)
-    with pytest.raises(VariableError, match="GANBENCH_GIT is .*; valid: a JSON object"):
+    with pytest.raises(VariableError, match=r"GANBENCH_GIT is .*; valid: a JSON object"):
         _variables.check()
     for blank in ("", " ", "\t"):
         monkeypatch.setenv("GANBENCH_GIT", blank)
