@@ -3,9 +3,11 @@
 A blank value is no value. A leading `~` is the home folder. A flag is one of FLAGS."""
 
 import difflib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 VARIABLES = {
     "GANBENCH_CACHE": "folder of decoded images, classifiers and features of real images",
@@ -39,6 +41,7 @@ def check() -> None:
     flag("GANBENCH_OFFLINE")
     for name in ("GANBENCH_CACHE", "GANBENCH_DATA", "GANBENCH_BASELINES"):
         folder(name)
+    commit()
 
 
 def value(name: str) -> str:
@@ -68,6 +71,26 @@ def folders(name: str) -> list[Path]:
     entries = [entry.strip() for entry in value(name).split(os.pathsep)]
     paths = [_folder(name, entry).resolve() for entry in entries if entry]
     return list(dict.fromkeys(paths))
+
+
+def commit() -> dict[str, Any] | None:
+    """GANBENCH_GIT, a JSON object; empty for code without a commit, None without a value. Raises
+    VariableError for anything else."""
+    text = value("GANBENCH_GIT")
+    if not text:
+        return None
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        facts = text
+    if facts is None:
+        return {}
+    known = isinstance(facts, dict) and facts.keys() <= {"commit", "dirty"}
+    if not known or not all(isinstance(entry, str | None) for entry in facts.values()):
+        raise VariableError(
+            f"GANBENCH_GIT is {text!r}; valid: a JSON object of commit and dirty, null, or nothing"
+        )
+    return facts
 
 
 def user_cache() -> Path:

@@ -2,7 +2,6 @@
 every resume."""
 
 import hashlib
-import json
 import os
 import platform
 import re
@@ -14,6 +13,7 @@ from typing import Any
 from benchmark import __version__
 from benchmark.store.code import ROOT
 from benchmark.store.schema import GitFacts, Surroundings
+from variants import _variables
 
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy")
 CODE = ("benchmark", "variants")
@@ -74,10 +74,9 @@ def git_facts() -> GitFacts | None:
 
     The variable GANBENCH_GIT, as JSON, replaces the answer: a worker of a cluster runs a copy of
     the code that has no history."""
-    given = os.environ.get("GANBENCH_GIT")
-    if given:
-        facts = json.loads(given)
-        return GitFacts(**facts) if facts else None
+    told = _variables.commit()
+    if told is not None:
+        return GitFacts(**told) if told else None
     try:
         # no such files: the package is installed, inside a checkout of something else
         if not _git("ls-files", "--", *CODE):

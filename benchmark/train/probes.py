@@ -81,14 +81,21 @@ def probe(
     return Probes(
         penalty=torch.full_like(slopes[0], torch.nan) if penalty is None else penalty.detach(),
         slope=slopes.mean(),
-        slope_std=slopes.std(),
-        d_real_std=real_scores.std(),
-        d_fake_std=fake_scores.std(),
+        slope_std=_spread(slopes),
+        d_real_std=_spread(real_scores),
+        d_fake_std=_spread(fake_scores),
         saturation=saturation,
         clipped=clipped,
         d_loss_train=losses[0],
         d_loss_holdout=losses[1],
     )
+
+
+def _spread(values: Tensor) -> Tensor:
+    """The standard deviation of a batch, which one sample does not have (NaN)."""
+    if len(values) == 1:
+        return torch.full_like(values[0], torch.nan)
+    return values.std()
 
 
 @contextmanager

@@ -94,6 +94,9 @@ def test_over_all_places_values_are_pooled_on_the_scale_of_the_noise_floor(tmp_p
     assert overall(far_apart(tmp_path / "one")).empty
 
 
+QUOTED = """run --results 'my runs' --set 'metrics=["kid"]'"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Eight objectives, one named <script>, in two places, five seeds; a diverged, a missing, a
@@ -107,7 +110,8 @@ def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "quick"
     synthetic.write(path, objectives=[*synthetic.OBJECTIVES, SCRIPT], status=status, samples=False)
     (failed,) = path.glob("cells/lsgan-mlp-gaussians8-seed2-*")
-    lines = [*(f"line {i}" for i in range(40)), "ValueError: <img src=x onerror=alert(2)>"]
+    lines = [f"line {i}" for i in range(39)]
+    lines += [QUOTED, "ValueError: <img src=x onerror=alert(2)>"]
     (failed / "traceback.txt").write_text("\n".join(lines))
     write(path)
     return path
@@ -197,6 +201,10 @@ def test_names_and_files_are_escaped(page, markdown):
         assert "<script>alert" not in text
         assert "&lt;img src=x onerror=alert(2)&gt;" in text
         assert "<img src=x" not in text
+
+
+def test_quotes_stay_in_the_listings_of_the_markdown(markdown):
+    assert QUOTED in markdown
 
 
 def test_page_loads_nothing_from_elsewhere(folder, page, markdown):

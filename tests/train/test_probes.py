@@ -72,6 +72,12 @@ def test_probes_of_a_linear_critic_by_hand():
     assert probed("wgan_gp", Linear(3.0, 4.0), REAL, HELD, FAKE)["penalty"] == pytest.approx(16)
 
 
+def test_one_sample_has_no_spread():
+    found = probed("wgan", Linear(3.0, 4.0), REAL[:1], HELD[:1], FAKE[:1])
+    assert found["slope"] == pytest.approx(5)
+    assert all(math.isnan(found[name]) for name in ("slope_std", "d_real_std", "d_fake_std"))
+
+
 @pytest.mark.parametrize(("weight", "share"), [(0.0, 0.0), (5.0, 0.75), (7.0, 1.0)])
 def test_saturation_counts_probabilities_within_a_thousandth_of_0_and_1(weight, share):
     """The scores are w, 3w, −2w and −2w; σ(s) is within 1e-3 of 0 or 1 from |s| = 6.907 on."""

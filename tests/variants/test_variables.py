@@ -63,6 +63,18 @@ def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path:
         _variables.check()
 
 
+@pytest.mark.parametrize("text", ["junk", "[1]", '"abc"', '{"a": 1}', '{"commit": 1}', "0"])
+def test_a_commit_that_is_none_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANBENCH_GIT", text)
+    with pytest.raises(VariableError, match=r"GANBENCH_GIT is .*; valid: a JSON object"):
+        _variables.check()
+    for blank in ("", " ", "\t"):
+        monkeypatch.setenv("GANBENCH_GIT", blank)
+        assert _variables.commit() is None
+    monkeypatch.setenv("GANBENCH_GIT", " null ")
+    assert _variables.commit() == {}
+
+
 def test_an_unknown_variable_is_named_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANBENCH_CASHE", "x")
     (line,) = _variables.unknown()
