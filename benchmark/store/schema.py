@@ -6,6 +6,7 @@ A record is what is written and what a reader gets. A file may hold more fields 
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -119,6 +120,17 @@ def file_name(key: str) -> str:
     if key in ("", ".", "..") or {*key} & {*"/\\\0"}:
         raise ValueError(f"{key!r} is not a plain file name")
     return key
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no time of ISO 8601") from error
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
 
 
 class Entry(Record):
@@ -398,10 +410,10 @@ class Status(Record):
     attempt: str | None = None
     """Random id, a new one at every start and resume."""
 
-    started: str | None = None
+    started: Moment | None = None
     """Time of the first start (ISO 8601, UTC)."""
 
-    updated: str | None = None
+    updated: Moment | None = None
     """Time of the last write (ISO 8601, UTC)."""
 
     resumes: int = 0
