@@ -158,7 +158,7 @@ def _parsed(content: bytes, where: str) -> Any:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether a value nests deeper than DEEPEST, which functions that call themselves cannot take."""
+    """Whether a value nests deeper than DEEPEST: too deep for functions that call themselves."""
     level = [value]
     for _ in range(DEEPEST):
         below: list[Any] = []

@@ -162,11 +162,16 @@ class Entry(Record):
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:
-    seen: set[str] = set()
+    keys: set[str] = set()
+    labels: set[tuple[str, str, str, int]] = set()
     for entry in entries:
-        if entry.key in seen:
+        if entry.key in keys:
             raise ValueError(f"{entry.key!r} occurs twice")
-        seen.add(entry.key)
+        label = entry.objective, entry.architecture, entry.dataset, entry.seed
+        if label in labels:
+            raise ValueError(f"{entry.key!r} has the labels and the seed of another cell")
+        keys.add(entry.key)
+        labels.add(label)
     return entries
 
 
