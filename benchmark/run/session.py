@@ -27,6 +27,7 @@ from benchmark.store.layout import ResultSet
 from benchmark.store.locks import alone
 from benchmark.store.origin import check_same
 from benchmark.store.schema import MatrixFile, RunStatus, Status
+from benchmark.text import plural
 
 RESULTS = Path("results/runs")
 
@@ -91,9 +92,9 @@ class Session:
         where = "Ray"
         if self.options.engine == "local":
             named = ", ".join(dict.fromkeys(self.devices))
-            where = f"{len(self.devices)} workers on {named}"
+            where = f"{plural(len(self.devices), 'worker')} on {named}"
         return (
-            f"{self.name}: {len(self.cells)} cells, {len(self.todo)} to run, {where}, "
+            f"{self.name}: {plural(len(self.cells), 'cell')}, {len(self.todo)} to run, {where}, "
             f"{self.results.path}"
         )
 

@@ -275,7 +275,7 @@ def test_force_runs_committed_cells_again(
     only = "objective=wgan_gp seed=0"
     common = ("run", "--matrix", finished.matrix, "--results", finished.results, *COMMON)
     ended = ganbench(*common, "--force", "--only", only)
-    assert (ended.code, "1 cells, 1 to run" in ended.out) == (0, True)
+    assert (ended.code, "1 cell, 1 to run" in ended.out) == (0, True)
     after = written(finished.folder)
     (path,) = finished.folder.glob("cells/wgan_gp-*-seed0-*")
     assert {name.split("/")[1] for name in after if before.get(name) != after[name]} == {path.name}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,10 +142,14 @@ def test_a_matrix_killed_thirty_times_ends_with_the_tables_of_the_whole_one(
         # Mostly in mid-cell
         if found and (chance.random() < 0.1 or max([0.0, *saved]) > struck):
             victim = chance.choice(["worker", "worker", "driver", "both"])
-            if victim == "both":
-                os.killpg(driver.pid, signal.SIGKILL)
-            else:
-                os.kill(driver.pid if victim == "driver" else chance.choice(found), signal.SIGKILL)
+            # The victim may have ended in the meantime
+            with suppress(ProcessLookupError):
+                if victim == "both":
+                    os.killpg(driver.pid, signal.SIGKILL)
+                elif victim == "driver":
+                    os.kill(driver.pid, signal.SIGKILL)
+                else:
+                    os.kill(chance.choice(found), signal.SIGKILL)
             kills, victims[victim] = kills + 1, victims[victim] + 1
             struck = time.time()
             if victim != "worker":
