@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import shlex
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
@@ -13,11 +15,20 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from benchmark.errors import UserError
-from benchmark.export.base import REASON_LENGTH, News, Seen, Tracker
+from benchmark.errors import DamagedError, UserError
+from benchmark.export.base import ADAPTER, REASON_LENGTH, News, Seen, Tracker
 from benchmark.store.files import refuse_link
 from benchmark.store.schema import RunStatus
-from benchmark.text import one_line
+from benchmark.text import described, one_line
+
+ERRORS: tuple[type[Exception], ...] = (MlflowException,)
+try:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    ERRORS += (SQLAlchemyError,)
+except ImportError:
+    # A tracking server needs no database here
+    pass
 
 # tags of a run: which start of the cell it is, and what was exported of it
 STARTED, EXPORTED = "ganbench.started", "ganbench.exported"
@@ -40,7 +51,7 @@ class Mlflow(Tracker):
     """A tracking server or database; in a folder, mlflow.db and artifacts. What was exported is a
     tag of the run."""
 
-    errors = (MlflowException,)
+    errors = ERRORS
 
     def __init__(self, place: Path | str, project: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -57,6 +68,7 @@ class Mlflow(Tracker):
             for name in ("mlflow.db", "artifacts"):
                 refuse_link(place / name)
             place.mkdir(parents=True, exist_ok=True)
+            _check_database(place / "mlflow.db")
             artifacts = (place.absolute() / "artifacts").as_uri()
         try:
             self.client = MlflowClient(tracking_uri=uri)
@@ -65,7 +77,7 @@ class Mlflow(Tracker):
                 self.experiment = found.experiment_id
             else:
                 self.experiment = self.client.create_experiment(project, artifacts)
-        except MlflowException as error:
+        except ERRORS as error:
             raise UserError(f"export: {uri}: {one_line(error)[:REASON_LENGTH]}") from error
 
     @cached_property
@@ -79,8 +91,8 @@ class Mlflow(Tracker):
             for run in page:
                 tags = run.data.tags
                 if STARTED in tags:
-                    seen = Seen.from_json(json.loads(tags.get(EXPORTED, "{}")))
-                    found[tags["key"], tags[STARTED]] = replace(seen, run=run.info.run_id)
+                    seen = _seen(run.info.run_id, tags.get(EXPORTED, "{}"))
+                    found[tags.get("key", ""), tags[STARTED]] = seen
         return found
 
     def seen(self, key: str, started: str) -> Seen:
@@ -123,6 +135,25 @@ class Mlflow(Tracker):
         else:
             ended = _milliseconds(news, news.last_step(default=0))
             self.client.set_terminated(run, state, ended)
+
+
+def _check_database(path: Path) -> None:
+    """Raises UserError for a file that SQLite cannot open, which MLflow tries for two minutes."""
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        raise UserError(f"export: {path}: {error}") from error
+
+
+def _seen(run: str, stored: str) -> Seen:
+    """What a run was given. Raises DamagedError for a tag that is no record of an export."""
+    try:
+        seen = ADAPTER.validate_python(Seen.from_json(json.loads(stored)).__dict__)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = f"the tag {EXPORTED} of run {run} is damaged: {described(error)}"
+        raise DamagedError(reason) from error
+    return replace(seen, run=run)
 
 
 def _milliseconds(news: News, step: int) -> int:

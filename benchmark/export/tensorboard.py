@@ -30,20 +30,28 @@ class TensorBoard(FolderTracker):
         path = self.folder_of(news.seen) / EVENTS
         refuse_link(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        size = news.seen.bytes
+        try:
+            size = self._append(path, news)
+        except OSError as error:
+            # A full disk names no file
+            error.filename = error.filename or str(path)
+            raise
+        self.remember(news, bytes=size)
+
+    def _append(self, path: Path, news: News) -> int:
+        """Add the events of news to a file, and return its size."""
         with path.open("ab") as file:
-            if file.tell() < size:
+            if file.tell() < news.seen.bytes:
                 raise UserError(
                     f"{path} is shorter than what was exported; "
                     f"delete {self.place} to export everything again"
                 )
             # an export that was killed may have written more than it remembered
-            file.truncate(size)
+            file.truncate(news.seen.bytes)
             writer = RecordWriter(file)
             for event in events(news):
                 writer.write(event.SerializeToString())
-            size = file.tell()
-        self.remember(news, bytes=size)
+            return file.tell()
 
 
 def events(news: News) -> list[Event]:

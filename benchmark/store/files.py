@@ -24,6 +24,7 @@ SCHEMA = 1
 SEAL = "sha256"  # field of a JSON file: the hash of its other fields
 LARGEST_JSON = 128 * 2**20  # bytes; a matrix.json of about 80,000 cells
 LARGEST = 2**30  # bytes of any other file
+DEEPEST = 50  # levels of tables and lists in a text of JSON; no record has ten
 TAIL = 4096  # bytes at the end of a file of rows that hold its last row
 # A link as the last part of a path is refused, and opening a pipe does not wait for its writer
 PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -149,9 +150,27 @@ def _parsed(content: bytes, where: str) -> Any:
         if b"\\u" in content:
             # Half a character cannot be printed or written
             json.dumps(value, ensure_ascii=False).encode()
+        if content.count(b"[") + content.count(b"{") > DEEPEST and _is_deep(value):
+            raise ValueError(f"it nests more than {DEEPEST} levels deep")
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{where} is damaged: {error}") from error
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value nests deeper than DEEPEST: too deep for functions that call themselves."""
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                below += part.values()
+            elif isinstance(part, list):
+                below += part
+        if not below:
+            return False
+        level = below
+    return True
 
 
 def read_record(path: Path, kind: type[Kind]) -> Kind | None:

@@ -6,6 +6,7 @@ A record is what is written and what a reader gets. A file may hold more fields 
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -121,6 +122,17 @@ def file_name(key: str) -> str:
     return key
 
 
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no time of ISO 8601") from error
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
+
+
 class Entry(Record):
     """A cell in matrix.json."""
 
@@ -150,11 +162,16 @@ class Entry(Record):
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:
-    seen: set[str] = set()
+    keys: set[str] = set()
+    labels: set[tuple[str, str, str, int]] = set()
     for entry in entries:
-        if entry.key in seen:
+        if entry.key in keys:
             raise ValueError(f"{entry.key!r} occurs twice")
-        seen.add(entry.key)
+        label = entry.objective, entry.architecture, entry.dataset, entry.seed
+        if label in labels:
+            raise ValueError(f"{entry.key!r} has the labels and the seed of another cell")
+        keys.add(entry.key)
+        labels.add(label)
     return entries
 
 
@@ -398,10 +415,10 @@ class Status(Record):
     attempt: str | None = None
     """Random id, a new one at every start and resume."""
 
-    started: str | None = None
+    started: Moment | None = None
     """Time of the first start (ISO 8601, UTC)."""
 
-    updated: str | None = None
+    updated: Moment | None = None
     """Time of the last write (ISO 8601, UTC)."""
 
     resumes: int = 0

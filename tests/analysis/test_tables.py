@@ -441,6 +441,11 @@ ODD = {
         {"cells": lambda cells: cells + cells[:1]},
         "'nonsaturating-mlp.*' occurs twice",
     ),
+    "the labels of another cell": (
+        "matrix.json",
+        {"cells": lambda cells: [*cells, {**cells[0], "key": "other"}]},
+        "'other' has the labels and the seed of another cell",
+    ),
     "no config": ("matrix.json", {"config": None}, "config: Input should be a valid dictionary"),
     "a target as text": (
         "matrix.json",

@@ -1,6 +1,8 @@
 """What each tracker shows of a cell besides its values, and what is refused."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.errors import DamagedError, UserError
 from benchmark.export.base import open_tracker, place_of
 from benchmark.matrix.cell import digest
 from tests.export.exports import STARTED, Export, running
@@ -150,3 +152,48 @@ def test_mlflow_takes_its_own_variable(tmp_path: Path, monkeypatch: pytest.Monke
     assert place_of("mlflow", "runs", tmp_path) == Path("runs")
     assert place_of("mlflow", "sqlite:///runs.db", tmp_path) == "sqlite:///runs.db"
     assert place_of("tensorboard", "", tmp_path) == tmp_path / "exports/tensorboard"
+
+
+@pytest.mark.parametrize("damage", ["text", "a folder"])
+def test_a_damaged_database_of_mlflow_is_named_at_once(damage: str, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    database = tmp_path / "mlflow.db"
+    if damage == "text":
+        database.write_text("not a database\n" * 100)
+    else:
+        database.mkdir()
+    with pytest.raises(UserError, match=r"mlflow\.db: .*database"):
+        open_tracker("mlflow", tmp_path, "tiny")
+
+
+def test_an_error_of_the_database_of_mlflow_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    module = import_module("benchmark.export.mlflow")
+
+    def damaged(*_: Any, **__: Any) -> None:
+        raise sqlalchemy.exc.DatabaseError("SELECT 1", None, Exception("image is malformed"))
+
+    monkeypatch.setattr(module, "MlflowClient", damaged)
+    with pytest.raises(UserError, match=r"mlflow\.db: .*image is malformed"):
+        open_tracker("mlflow", tmp_path, "tiny")
+
+
+def test_a_damaged_tag_of_mlflow_is_named() -> None:
+    module = pytest.importorskip("benchmark.export.mlflow")
+    for stored in ("{", '{"evals": 3}', '{"other": 1}', '{"sheet": "x"}', "[]"):
+        with pytest.raises(DamagedError, match=r"the tag ganbench\.exported of run 12 is damaged"):
+            module._seen("12", stored)
+
+
+def test_a_full_disk_names_the_file(tensorboard: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("benchmark.export.tensorboard")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module.RecordWriter, "write", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        tensorboard.run()
+    assert Path(caught.value.filename).name == module.EVENTS

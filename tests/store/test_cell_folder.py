@@ -122,3 +122,24 @@ def test_a_cell_may_diverge_before_its_first_evaluation(
     if rows is not None:
         write_bytes(files.evals, rows)
     assert files.status.status == status
+
+
+@pytest.mark.parametrize(
+    ("time", "status"),
+    [
+        ("2024-01-01T00:00:00+00:00", "interrupted"),
+        ("2999-01-01T00:00:00+00:00", "interrupted"),
+        ("yesterday", "missing"),
+        ("", "missing"),
+        ("9999-12-31T25:00:00", "missing"),
+    ],
+)
+@pytest.mark.parametrize("field", ["started", "updated"])
+def test_a_status_has_times_that_can_be_read(
+    field: str, time: str, status: str, files: CellFolder
+) -> None:
+    write_json(files.status_file, {"key": CELL.key, "status": "interrupted", field: time})
+    found, fault = files.read_status()
+    assert found.status == status
+    assert (fault is None) == (status != "missing")
+    assert fault is None or f"{field}: {time!r} is no time" in fault

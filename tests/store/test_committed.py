@@ -24,7 +24,7 @@ from benchmark.run.cell.checkpoint import Checkpoint, cut_rows, load_checkpoint
 from benchmark.run.options import RunOptions
 from benchmark.run.prepare import matrix_file, prepare
 from benchmark.run.session import Session
-from benchmark.store.files import SEAL, append_rows, read_rows
+from benchmark.store.files import SEAL, append_rows, read_json, read_rows
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.merge import merge
@@ -439,3 +439,17 @@ def test_half_a_character_is_damage(tmp_path: Path) -> None:
 
 def test_a_missing_status_has_no_fault(tmp_path: Path) -> None:
     assert CellFolder(tmp_path / "cell").read_status() == (Status(status=RunStatus.MISSING), None)
+
+
+@pytest.mark.parametrize("depth", [51, 900, 100_000])
+def test_what_nests_too_deep_is_damaged(depth: int, tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    for opening, closing in (("[", "]"), ('{"a":', "}")):
+        nested = opening * depth + "1" + closing * depth
+        path.write_text(f'{{"schema": 1, "x": {nested}}}\n')
+        with pytest.raises(DamagedError, match=r"status\.json is damaged: "):
+            read_json(path)
+        with pytest.raises(DamagedError, match=r"status\.json, line 1 is damaged: "):
+            list(read_rows(path))
+    path.write_text(f'{{"schema": 1, "x": {json.dumps([[[1]]] * 100)}}}\n')
+    assert read_json(path)["x"][99] == [[1]]
