@@ -117,7 +117,8 @@ class CellFolder:
         except DamagedError as error:
             return missing, str(error)
         if status is None:
-            return missing, None
+            is_lost = self.evals.exists()
+            return missing, f"{self.status_file} is lost" if is_lost else None
         if status.key not in (None, self.key):
             return missing, f"{self.status_file} is of the cell {status.key!r}"
         if status.status.is_finished and not reaches_end(self.evals, status):

@@ -86,6 +86,14 @@ def change_a_digit(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def test_a_status_that_is_lost_is_a_fault_of_a_cell_with_evaluations(cell: CellFolder) -> None:
+    cell.status_file.unlink()
+    status, fault = cell.read_status()
+    assert (status.status, fault) == ("missing", f"{cell.status_file} is lost")
+    cell.evals.unlink()
+    assert cell.read_status()[1] is None
+
+
 def test_a_committed_cell_names_all_its_files(cell: CellFolder) -> None:
     names = {"generator.pt", "samples/000000.npz", "samples/000010.npz", *ROWS, *FACTS}
     assert cell.status.files.keys() == names
