@@ -47,9 +47,11 @@ class Seen:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Seen":
-        """The record of a stored table; a field that is missing has its default."""
+        """The record of a stored table; a field that is missing has its default. Raises TypeError
+        or ValueError for a table that is no record."""
         seen = cls(**stored)
-        return replace(seen, evals=Position(*seen.evals), steps=Position(*seen.steps))
+        seen = replace(seen, evals=Position(*seen.evals), steps=Position(*seen.steps))
+        return ADAPTER.validate_python(vars(seen))
 
     def as_json(self) -> dict[str, Any]:
         """The table that `from_json` reads."""
@@ -128,7 +130,7 @@ class FolderTracker(Tracker):
     def _seen(self, path: Path, stored: Any) -> Seen:
         """Raises DamagedError for what is no record of an export, or of one outside the place."""
         try:
-            seen = ADAPTER.validate_python(Seen.from_json(stored).__dict__)
+            seen = Seen.from_json(stored)
             self.folder_of(seen)
         except (TypeError, ValueError) as error:
             raise DamagedError(f"{path} is damaged: {described(error)}") from error

@@ -16,7 +16,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.export.base import ADAPTER, REASON_LENGTH, News, Seen, Tracker
+from benchmark.export.base import REASON_LENGTH, News, Seen, Tracker
 from benchmark.store.files import refuse_link
 from benchmark.store.schema import RunStatus
 from benchmark.text import described, one_line
@@ -32,8 +32,8 @@ except ImportError:
 
 # tags of a run: which start of the cell it is, and what was exported of it
 STARTED, EXPORTED = "ganbench.started", "ganbench.exported"
-# a batch holds 1,000 items, of which 100 are params
 SERVER = ("mlflow", "ui", "--backend-store-uri")
+# a batch holds 1,000 items, of which 100 are params
 METRICS_PER_BATCH = 900
 PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
@@ -149,7 +149,7 @@ def _check_database(path: Path) -> None:
 def _seen(run: str, stored: str) -> Seen:
     """What a run was given. Raises DamagedError for a tag that is no record of an export."""
     try:
-        seen = ADAPTER.validate_python(Seen.from_json(json.loads(stored)).__dict__)
+        seen = Seen.from_json(json.loads(stored))
     except (TypeError, ValueError, RecursionError) as error:
         reason = f"the tag {EXPORTED} of run {run} is damaged: {described(error)}"
         raise DamagedError(reason) from error

@@ -2,7 +2,7 @@
 that were handed out."""
 
 from bisect import insort
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -77,6 +77,7 @@ class Queue:
         self.seconds = {group: [value] for group, value in known.items()}
         self.total_seconds, self.num_seconds = sum(known.values()), len(known)
         self.waiting: dict[str, deque[Task]] = defaultdict(deque)
+        self.num_waiting: Counter[str] = Counter()  # cells, by group
         self.begun: set[str] = set()
         self.arrival: dict[str, int] = {}
         self.ranks: dict[str, Rank] = {}  # of the groups with waiting tasks
@@ -94,6 +95,7 @@ class Queue:
         group = group_of(task.cell.spec)
         self.arrival.setdefault(group, len(self.arrival))
         self.waiting[group].append(task)
+        self.num_waiting[group] += len(task.members)
         self._count(group, len(task.members))
         self._rank(group)
 
@@ -104,6 +106,7 @@ class Queue:
             rank, group = heappop(self.heap)
         del self.ranks[group]
         task = self.waiting[group].popleft()
+        self.num_waiting[group] -= len(task.members)
         self._count(group, -len(task.members))
         self.begun.add(group)
         self._rank(group)
@@ -111,7 +114,7 @@ class Queue:
 
     def learn(self, group: str, seconds: float) -> None:
         """Note how long a cell of a group took."""
-        waiting = sum(len(task.members) for task in self.waiting[group])
+        waiting = self.num_waiting[group]
         self._count(group, -waiting)
         insort(self.seconds.setdefault(group, []), seconds)
         self.total_seconds += seconds

@@ -23,13 +23,11 @@ from benchmark.run.reporter import Reporter, Silent, Summary
 from benchmark.run.stacking import Stacks
 from benchmark.store.code import CodeHashes
 from benchmark.store.files import check_writable
-from benchmark.store.layout import ResultSet
+from benchmark.store.layout import RESULTS, ResultSet
 from benchmark.store.locks import alone
 from benchmark.store.origin import check_same
 from benchmark.store.schema import MatrixFile, RunStatus, Status
 from benchmark.text import plural
-
-RESULTS = Path("results/runs")
 
 
 def run_matrix(

@@ -24,6 +24,7 @@ WORTH = 1.5  # the least ratio a stack is made for
 MAX_REASON = 200  # characters of the reason why a place is not stacked
 
 Place = tuple[str, str]
+Blocks = dict[int, list[int]]  # seed -> the seeds of its stack
 
 
 class Stacks:
@@ -48,25 +49,18 @@ class Stacks:
             place = place_of(cell)
             self.seeds[place].setdefault(cell.seed)
             self.groups[place].setdefault(cell.objective.label, cell)
-        self.sizes: dict[Place, int] = {}
+        self.blocks: dict[Place, Blocks] = {}
 
     def stack_of(self, cell: Cell) -> tuple[Cell, ...]:
         """The cells of the stack of a cell, in their order; empty if the cell trains alone. A seed
         that the matrix excludes for the objective has a cell in the stack."""
         place = place_of(cell)
-        if place not in self.sizes:
-            self.sizes[place] = self._size(place)
-        size = self.sizes[place]
-        if size == 1:
-            return ()
-        seeds = [*self.seeds[place]]
-        first = seeds.index(cell.seed) // size * size
-        block = seeds[first : first + size]
-        # The last stack is as large as the others
-        block += range(max(seeds) + 1, max(seeds) + 1 + size - len(block))
-        return tuple(replace(cell, seed=seed) for seed in block)
+        if place not in self.blocks:
+            self.blocks[place] = self._stacked(place)
+        return stack_of(cell, self.blocks[place])
 
-    def _size(self, place: Place) -> int:
+    def _stacked(self, place: Place) -> Blocks:
+        """The blocks of a place; none where one of its objectives cannot be stacked."""
         cells = [*self.groups[place].values()]
         num_seeds = len(self.seeds[place])
         if self.asked == "auto":
@@ -74,18 +68,33 @@ class Stacks:
         else:
             size = balanced_size(int(self.asked), num_seeds)
         if size == 1 or cells[0].training.seconds:
-            return 1
-        self.sizes[place] = size
+            return {}
+        blocks = blocks_of([*self.seeds[place]], size)
         for cell in cells:
-            reason = refusal(self.stack_of(cell), self.device)
+            reason = refusal(stack_of(cell, blocks), self.device)
             if reason:
                 architecture, dataset = place
                 self.note(
                     f"{architecture} on {dataset}: seeds are not stacked, because "
                     f"{cell.objective.label} cannot be: {reason}"
                 )
-                return 1
-        return size
+                return {}
+        return blocks
+
+
+def stack_of(cell: Cell, blocks: Blocks) -> tuple[Cell, ...]:
+    return tuple(replace(cell, seed=seed) for seed in blocks.get(cell.seed, ()))
+
+
+def blocks_of(seeds: list[int], size: int) -> Blocks:
+    """Seeds in blocks of one size; the last one has further seeds in the places to spare."""
+    spare = max(seeds) + 1
+    blocks: Blocks = {}
+    for first in range(0, len(seeds), size):
+        block = seeds[first : first + size]
+        block += range(spare, spare + size - len(block))
+        blocks |= dict.fromkeys(block, block)
+    return blocks
 
 
 def place_of(cell: Cell) -> Place:
@@ -115,7 +124,7 @@ def worthy_size(cell: Cell, num_seeds: int, device: str, execution: str) -> int:
     ]
     if not rows:
         return 1
-    net, weights = networks(cell.architecture, cell.dataset, cell.norm)
+    net, weights = kind_and_weights(cell.architecture, cell.dataset, cell.norm)
     work = weights * cell.training.batch_size
     ratios: dict[int, float] = {}  # by stack
     for row in sorted(rows, key=lambda row: row["work"]):
@@ -152,22 +161,16 @@ def measured() -> list[dict[str, Any]]:
 
 
 @cache  # one answer for all seeds
-def networks(architecture: Choice, dataset: Choice, norm: str) -> tuple[str, int]:
-    """conv, where there is a convolution, or mlp; and how many weights generator and critic train.
-    Takes no memory: torch's meta device."""
+def kind_and_weights(architecture: Choice, dataset: Choice, norm: str) -> tuple[str, int]:
+    """conv, where there is a convolution, or mlp; and how many weights generator and critic
+    train."""
     from torch import nn
 
-    from benchmark.matrix.values import classes
-    from variants.architectures import build
+    from benchmark.matrix.pairs import networks
 
-    shape = classes("dataset", dataset.name)[0](**dataset.params).shape
-    both = build(architecture, shape, norm, "meta")
-    layers = [layer for network in both for layer in network.modules()]
-    weights = sum(
-        weight.numel()
-        for network in both
-        for weight in network.parameters()
-        if weight.requires_grad
-    )
+    pair = networks(architecture, dataset, norm)
+    layers = [*pair.generator.modules(), *pair.critic.modules()]
     is_conv = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in layers)
-    return "conv" if is_conv else "mlp", weights
+    weights = [*pair.generator.parameters(), *pair.critic.parameters()]
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    return "conv" if is_conv else "mlp", trained

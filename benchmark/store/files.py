@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.store.schema import CommittedFile, RunStatus, Status
+from benchmark.matrix.cell import digest
+from benchmark.store.schema import SEAL_LENGTH, CommittedFile, RunStatus, Status
 from benchmark.text import printable
 from variants._files import whole_file
 
@@ -36,14 +37,9 @@ def write_json(path: Path, value: dict[str, Any], sealed: bool = False) -> None:
     by which `read_json` tells that a value was changed."""
     content = json.loads(json.dumps({"schema": SCHEMA, **value}, default=str))
     if sealed:
-        content[SEAL] = _seal(content)
+        content[SEAL] = digest(content, SEAL_LENGTH)
     text = json.dumps(content, indent=1)
     write_bytes(path, f"{text}\n".encode())
-
-
-def _seal(content: dict[str, Any]) -> str:
-    """The sha256 of the fields of a JSON file, whatever their order."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_record(path: Path, record: "BaseModel") -> None:
@@ -135,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} has schema {value.get('schema')!r}; this version reads {SCHEMA}")
     # Files of older versions have no seal
     seal = value.pop(SEAL, None)
-    if seal is not None and seal != _seal(value):
+    if seal is not None and seal != digest(value, SEAL_LENGTH):
         raise DamagedError(
             f"{path} is damaged: a value is not the one that was written (if it was changed on "
             f'purpose, remove the line "{SEAL}")'

@@ -29,6 +29,8 @@ from benchmark.store.schema import (
     Status,
 )
 
+RESULTS = Path("results/runs")  # the folder of all result sets, unless another one is named
+
 
 @dataclass(frozen=True)
 class CellFolder:

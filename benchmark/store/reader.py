@@ -16,6 +16,7 @@ from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.overview import CellOverview, Overview, finish, left, own_pace, total_left
 from benchmark.store.schema import Entry, MatrixFile, RunStatus, Status
+from benchmark.text import one_line, printable
 
 GONE = "its process is gone"
 Signature = tuple[int, int, int]
@@ -117,11 +118,11 @@ class Reader:
         took: dict[str, list[float]] = defaultdict(list)
         will_take: dict[str, list[float]] = defaultdict(list)
         for cell in cells:
-            group, left = self._groups[cell.key], own_pace(cell)
+            group, remaining = self._groups[cell.key], own_pace(cell)
             if cell.status.is_finished and cell.seconds is not None:
                 took[group].append(cell.seconds)
-            elif cell.is_running and cell.seconds is not None and left is not None:
-                will_take[group].append(cell.seconds + left)
+            elif cell.is_running and cell.seconds is not None and remaining is not None:
+                will_take[group].append(cell.seconds + remaining)
         return {group: median(seconds) for group, seconds in {**will_take, **took}.items()}
 
 
@@ -175,6 +176,4 @@ def _number(value: Any) -> float | None:
 
 def _line(text: str | None) -> str | None:
     """A text in one line, without characters that control a terminal."""
-    if text is None:
-        return None
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return None if text is None else one_line(printable(text))

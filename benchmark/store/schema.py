@@ -3,8 +3,6 @@
 A record is what is written and what a reader gets. A file may hold more fields than its record
 (they are kept when the record is written again) and may lack those that have a default."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -12,10 +10,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from benchmark.matrix.cell import Cell, Choice, cell_from_spec
+from benchmark.matrix.cell import Cell, Choice, cell_from_spec, digest
 from benchmark.matrix.select import selected
 
 Table = dict[str, Any]
+SEAL_LENGTH = 64  # hex digits of a sha256
 
 
 class RunStatus(StrEnum):
@@ -348,7 +347,7 @@ class Protocol(Record):
 
     def _hash(self) -> str:
         fields = self.model_dump(exclude_unset=True, exclude={"sha256"})
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return digest(fields, SEAL_LENGTH)
 
 
 class Execution(Record):

@@ -8,23 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.matrix.expand import expand
-from benchmark.matrix.options import Matrix
-from benchmark.run.cell.cell_run import run_cell
-from benchmark.run.prepare import matrix_file, prepare
 from benchmark.store.layout import ResultSet
 from tests.conftest import Ended
+from tests.helpers.trained import tiny_matrix, trained_set
 
-MATRIX = Matrix.model_validate(
-    {
-        "objectives": ["nonsaturating", "wgan"],
-        "architectures": [{"name": "mlp", "width": 8}],
-        "datasets": ["gaussians8"],
-        "seeds": 2,
-        "training": {"steps": 10, "batch_size": 8},
-        "evaluation": {"schedule": [0, 1], "n": {"points": 200}, "log_every": 5},
-    }
-)
 OF_CELL = ("status.json", "spec.json", "environment.json", "evals.jsonl", "steps.jsonl")
 OF_CELL += ("layers.jsonl", "generator.pt", "samples/000010.npz", "samples/000010.png", ".lock")
 OF_SET = ("matrix.json", "protocols.json", ".lock")
@@ -123,13 +110,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    results = ResultSet(tmp_path_factory.mktemp("trained") / "matrix")
-    cells = expand(MATRIX)
-    prepare(results, matrix_file("matrix", "", MATRIX, cells), cells, "cpu")
-    for cell in cells:
-        for _ in run_cell(cell, results.path, "cpu"):
-            pass
-    return results.path
+    matrix = tiny_matrix("nonsaturating", "wgan")
+    return trained_set(tmp_path_factory.mktemp("trained") / "matrix", matrix)
 
 
 def numbers(results: Path) -> dict[str, str]:

@@ -134,4 +134,7 @@ def test_the_measured_table_is_sound() -> None:
 def test_weights_are_counted_as_they_are_trained() -> None:
     for cell, kind in ((small_cell("wgan_gp"), "mlp"), (small_cell("lsgan", "images"), "conv")):
         weights = sum(p.numel() for network in make_networks(cell) for p in network.parameters())
-        assert stacking.networks(cell.architecture, cell.dataset, cell.norm) == (kind, weights)
+        assert stacking.kind_and_weights(cell.architecture, cell.dataset, cell.norm) == (
+            kind,
+            weights,
+        )

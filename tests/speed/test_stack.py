@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from benchmark.matrix.cell import Choice
-from benchmark.run.stacking import networks
+from benchmark.run.stacking import kind_and_weights
 from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
 from benchmark.train.step import set_precision
@@ -71,7 +71,9 @@ def test_seeds_as_a_stack(
     ]
     results = benchmark.pedantic(race, (contenders, device), {"rounds": 9, "seconds": 60}, rounds=1)
     assert not results[0].failed, results[0].failed
-    kind, weights = networks(Choice(architecture, {"width": width}), DATA[architecture], "none")
+    kind, weights = kind_and_weights(
+        Choice(architecture, {"width": width}), DATA[architecture], "none"
+    )
     rows = []
     table = []
     for (mode, stack), result in zip(ways, results, strict=True):

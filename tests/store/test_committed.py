@@ -16,13 +16,9 @@ import torch
 
 from benchmark.analysis import tables
 from benchmark.errors import DamagedError, UserError
-from benchmark.matrix.expand import expand
-from benchmark.matrix.options import Matrix
 from benchmark.report.figures.samples import read_samples
-from benchmark.run.cell.cell_run import run_cell
 from benchmark.run.cell.checkpoint import Checkpoint, cut_rows, load_checkpoint
 from benchmark.run.options import RunOptions
-from benchmark.run.prepare import matrix_file, prepare
 from benchmark.run.session import Session
 from benchmark.store.files import SEAL, append_rows, read_json, read_rows
 from benchmark.store.layout import CellFolder, ResultSet
@@ -31,17 +27,9 @@ from benchmark.store.merge import merge
 from benchmark.store.schema import RunStatus, Status
 from tests.conftest import Ended
 from tests.helpers import synthetic
+from tests.helpers.trained import tiny_matrix, trained_set
 
-MATRIX = Matrix.model_validate(
-    {
-        "objectives": ["nonsaturating"],
-        "architectures": [{"name": "mlp", "width": 8}],
-        "datasets": ["gaussians8"],
-        "seeds": 2,
-        "training": {"steps": 10, "batch_size": 8},
-        "evaluation": {"schedule": [0, 1], "n": {"points": 200}, "log_every": 5},
-    }
-)
+MATRIX = tiny_matrix("nonsaturating")
 ROWS = ("evals.jsonl", "steps.jsonl", "layers.jsonl")
 FACTS = ("spec.json", "environment.json")
 
@@ -49,13 +37,7 @@ FACTS = ("spec.json", "environment.json")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The result set of two cells."""
-    results = ResultSet(tmp_path_factory.mktemp("trained") / "matrix")
-    cells = expand(MATRIX)
-    prepare(results, matrix_file("matrix", "", MATRIX, cells), cells, "cpu")
-    for cell in cells:
-        for _ in run_cell(cell, results.path, "cpu"):
-            pass
-    return results.path
+    return trained_set(tmp_path_factory.mktemp("trained") / "matrix", MATRIX)
 
 
 @pytest.fixture

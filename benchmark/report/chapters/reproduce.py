@@ -10,11 +10,10 @@ from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.matrix.files import is_shipped, name_of
 from benchmark.report.page import Chapter, Listing, Table, TableRow, records, tags_of
+from benchmark.store.layout import RESULTS
 from benchmark.store.origin import path_of
 from benchmark.store.schema import Command, Protocol
 from benchmark.text import text
-
-DEFAULT_RESULTS = Path("results/runs")  # of the command line
 
 
 def chapter(tables: Tables, folder: Path) -> Chapter:
@@ -47,7 +46,7 @@ def _commands(tables: Tables, folder: Path) -> list[str]:
     if command.file is not None:
         matrix = _shown(path_of(command.file, folder))
     results: list[str] = []
-    if folder.absolute().parent != DEFAULT_RESULTS.absolute():
+    if folder.absolute().parent != RESULTS.absolute():
         results = ["--results", _shown(folder.absolute().parent)]
     variants = _options("--variants", [_shown(path_of(path, folder)) for path in command.variants])
     ways = _options("--set", command.overrides)
