@@ -39,6 +39,9 @@ class Metric:
     better, so that its ratios and its logarithm mean something."""
     gate: bool = True
     """Whether the regression check judges the metric."""
+    ideal: float | None = None
+    """The value of a perfect generator, of a metric that is worse on both sides of it; no objective
+    is better or worse by such a metric."""
 
 
 POINTS = ("points",)
@@ -48,6 +51,9 @@ NEAREST = "Distance to nearest training image / held-out's"
 NEAR_COPIES = "Share of near duplicates"
 IS_STD = "Inception score, std over splits"
 CLOSE = "High-quality share (within 3 σ)"
+HIT = "Modes hit (one sample within 3 σ: VEEGAN, PacGAN)"
+WIDTH = "Core width of the modes (1 is right)"
+TAIL = "Share beyond 10 σ of every mode"
 GRID = "Jensen–Shannon divergence on a grid"
 
 ROWS = (
@@ -55,14 +61,20 @@ ROWS = (
     Metric("is_mean", IMAGES, "Inception score", "", "max", 0.1, 0.03),
     Metric("is_std", IMAGES, IS_STD, "", "min", 0.2, 0.5, gate=False),
     Metric("kid", IMAGES, "KID", "", "min", 0.005, 0.10),
-    Metric("precision", IMAGES, "Precision", "share", "max", 0.02, 0.0),
-    Metric("recall", IMAGES, "Recall", "share", "max", 0.02, 0.0),
+    Metric("clipped_density", IMAGES, "Clipped density", "share", "max", 0.03, 0.0),
+    Metric("clipped_coverage", IMAGES, "Clipped coverage", "share", "max", 0.03, 0.0),
+    Metric("precision", IMAGES, "Precision", "share", "max", 0.02, 0.0, gate=False),
+    Metric("recall", IMAGES, "Recall", "share", "max", 0.02, 0.0, gate=False),
     Metric("nn_ratio", IMAGES, NEAREST, "", "max", 0.1, 0.1, gate=False),
     Metric("duplicates", IMAGES, NEAR_COPIES, "share", "min", 0.05, 0.0, gate=False),
     Metric("swd", POINTS, "Sliced Wasserstein distance", "", "min", 0.01, 0.10, primary=True),
+    Metric("w1", POINTS, "Wasserstein distance", "", "min", 0.01, 0.10, gate=False),
     Metric("modes_covered", BOTH, "Modes covered", "modes", "max", 0.5, 0.02),
+    Metric("modes_hit", POINTS, HIT, "modes", "max", 0.5, 0.02, gate=False),
     Metric("high_quality", POINTS, CLOSE, "share", "max", 0.02, 0.0),
     Metric("reverse_kl", BOTH, "Reverse KL to the mode weights", "nats", "min", 0.02, 0.10),
+    Metric("core_width", POINTS, WIDTH, "", "min", 0.1, 0.10, gate=False, ideal=1),
+    Metric("tail", POINTS, TAIL, "share", "min", 0.02, 0.0, gate=False),
     Metric("js_grid", POINTS, GRID, "bits", "min", 0.01, 0.05),
 )
 METRICS = {row.name: row for row in ROWS}

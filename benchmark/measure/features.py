@@ -21,6 +21,7 @@ from variants.objectives import full_precision
 
 SPLITS = 10  # of the Inception score
 NEIGHBOURHOOD = 3  # of precision and recall
+CLIPPED_NEIGHBOURHOOD = 5  # of clipped density and coverage
 RNG_SEED = 2020  # torch-fidelity's default
 
 
@@ -66,17 +67,32 @@ class Features:
     def radii(self) -> Tensor:
         """The distance of each image to its NEIGHBOURHOOD-th nearest other image (n,): the radii of
         balls that make up a manifold."""
-        return self._neighbours.distances[:, -1]
+        return self.neighbours.distances[:, NEIGHBOURHOOD - 1]
 
     @cached_property
     def nearest_other(self) -> Tensor:
         """The distance of each image to its nearest other image (n,). A matrix product finds the
         neighbour, a difference the distance, so that equal images are at distance 0."""
-        return (self.features - self.features[self._neighbours.nearest]).norm(dim=1)
+        nearest = self.neighbours.indices[:, 0]
+        return (self.features - self.features[nearest]).norm(dim=1)
 
     @cached_property
-    def _neighbours(self) -> Neighbours:
-        return neighbours(self.features, NEIGHBOURHOOD)
+    def neighbours(self) -> Neighbours:
+        """The nearest other images, as many as the largest neighbourhood has."""
+        return neighbours(self.features, CLIPPED_NEIGHBOURHOOD)
+
+    @staticmethod
+    def joined(first: "Features", second: "Features") -> "Features":
+        """The features of the images of both."""
+        features = torch.cat([first.features, second.features])
+        if first.logits is None or second.logits is None:
+            return Features(features, None)
+        return Features(features, torch.cat([first.logits, second.logits]))
+
+    def __getitem__(self, index: Tensor) -> "Features":
+        """The features of some images."""
+        logits = None if self.logits is None else self.logits[index]
+        return Features(self.features[index], logits)
 
     @cached_property
     def inception_score(self) -> InceptionScore:
@@ -87,9 +103,7 @@ class Features:
 
 
 @torch.no_grad()
-def extract(
-    extractor: Extractor, images: Tensor, device: str, with_logits: bool = True
-) -> Features:
+def extract(extractor: Extractor, images: Tensor, device: str) -> Features:
     """Features and logits of uint8 images (n, C, H, W): computed in float32, whatever precision the
     training has, then float64, on a CUDA device or on the CPU (another device may have none)."""
     features = []
@@ -98,7 +112,7 @@ def extract(
         for batch in images.split(extractor.batch):
             batch_features, batch_logits = extractor(batch.to(device))
             features.append(batch_features)
-            if with_logits and batch_logits is not None:
+            if batch_logits is not None:
                 logits.append(batch_logits)
     return Features(_float64(features), _float64(logits) if logits else None)
 
@@ -116,15 +130,13 @@ def features_file(extractor: Extractor, images: Tensor, device: str, part: str) 
     return cache_folder() / f"{part}-{digest(depends_on, 16)}.npz"
 
 
-def real_features(
-    extractor: Extractor, images: Tensor, device: str, file: Path, with_logits: bool
-) -> Features:
+def real_features(extractor: Extractor, images: Tensor, device: str, file: Path) -> Features:
     """The features of real images, on the CPU: read from their file, or extracted and written
     there."""
     kept = read_arrays(file, features=len(images))
-    if kept and (not with_logits or extractor.logits_layer is None or "logits" in kept):
+    if kept and (extractor.logits_layer is None or "logits" in kept):
         return _of_arrays(kept)
-    features = extract(extractor, images, device, with_logits)
+    features = extract(extractor, images, device)
     arrays = {"features": features.features.float().numpy(force=True)}
     if features.logits is not None:
         arrays["logits"] = features.logits.float().numpy(force=True)

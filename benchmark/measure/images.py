@@ -1,6 +1,7 @@
 """Measure images against the training split.
 
-FID, Inception score, KID, precision, recall and duplicates are computed on the features of one
+FID, Inception score, KID, clipped density and coverage, precision, recall and duplicates are
+computed on the features of one
 extractor; modes covered and reverse KL on its classes, where the dataset's classes are modes.
 
 torch-fidelity is the reference: its extractors and Inception score are used, and the other metrics
@@ -8,112 +9,44 @@ have the values of its functions on float64 features. They are computed in anoth
 distance by a symmetric eigenproblem, KID with the real side's sums kept, and all neighbours in one
 pass over the distances."""
 
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.matrix.options import Evaluation
+from benchmark.measure import clipped
 from benchmark.measure.extractors import Extractor, open_extractor
 from benchmark.measure.features import (
+    CLIPPED_NEIGHBOURHOOD,
     NEIGHBOURHOOD,
-    RNG_SEED,
     SPLITS,
     Features,
     extract,
     features_file,
     real_features,
 )
-from benchmark.measure.kept import read_arrays, write_arrays
-from benchmark.measure.pairwise import Overlap, kernel_sums, overlap, pair_sums
+from benchmark.measure.pairwise import kernel_sums, pair_sums
 from benchmark.measure.protocol import (
+    Draw,
     Need,
     Reading,
     content_hash,
     metric,
     metric_names,
+    order_of_draw,
     read_metrics,
 )
+from benchmark.measure.reference import Reference
 from benchmark.metrics import column
 from benchmark.train.snapshot import SAMPLING_BATCH
 
-NEAR_SHARE = 0.01  # the share of held-out images that are as near to one another as duplicates
-
-
-class Subsets(NamedTuple):
-    """KID's random subsets: indices (subsets, size), and sums (subsets,)."""
-
-    generated: Tensor  # indices of generated images, as many as held-out images
-    real: Tensor  # indices of training images
-    real_sums: Tensor  # of the kernel over the pairs of training images
-
-
-@dataclass
-class Reference:
-    """What generated images are compared with."""
-
-    real: Features  # of the training split
-    held: Features  # of the held-out split
-    kid_subsets: int
-    kid_subset_size: int
-    radii_file: Path | None = None  # where `radii` are kept between runs
-    device: str = "cpu"  # where all pairs are taken; what is kept is on the CPU
-    feature_files: tuple[Path, ...] = ()  # of the measuring cache: features of both splits
-    overlaps: WeakKeyDictionary[Features, Overlap] = field(default_factory=WeakKeyDictionary)
-
-    @cached_property
-    def radii(self) -> Tensor:
-        """The radii of the training images (n,), computed once: most of the cost of precision."""
-        if self.radii_file:
-            kept = read_arrays(self.radii_file, radii=len(self.real.features))
-            if kept:
-                return torch.from_numpy(kept["radii"])
-        radii = self.real.to(self.device).radii.cpu()
-        if self.radii_file:
-            write_arrays(self.radii_file, radii=radii.numpy())
-        return radii
-
-    def overlap(self, fake: Features) -> Overlap:
-        """The overlap of images with the training images, computed once."""
-        if fake not in self.overlaps:
-            real = self.real.features.to(self.device)
-            radii = self.radii.to(self.device)
-            self.overlaps[fake] = overlap(fake.features, fake.radii, real, radii)
-        return self.overlaps[fake]
-
-    @cached_property
-    def held_distance(self) -> float:
-        """The median distance of held-out images to their nearest training image."""
-        return self.overlap(self.held.to(self.device)).distance
-
-    @cached_property
-    def near(self) -> float:
-        """The distance to the nearest other held-out image that NEAR_SHARE of the held-out images
-        do not exceed."""
-        distances = self.held.to(self.device).nearest_other
-        return torch.quantile(distances, NEAR_SHARE, interpolation="lower").item()
-
-    @cached_property
-    def subsets(self) -> Subsets:
-        """KID's subsets, drawn as torch-fidelity does."""
-        rng = np.random.RandomState(RNG_SEED)
-        size = self.kid_subset_size
-        generated = np.empty((self.kid_subsets, size), dtype=int)
-        real = np.empty((self.kid_subsets, size), dtype=int)
-        for subset in range(self.kid_subsets):
-            generated[subset] = rng.choice(len(self.held.features), size, replace=False)
-            real[subset] = rng.choice(len(self.real.features), size, replace=False)
-        real_index = torch.from_numpy(real).to(self.device)
-        return Subsets(
-            torch.from_numpy(generated).to(self.device),
-            real_index,
-            pair_sums(self.real.features.to(self.device), real_index),
-        )
+# Distances between images for all draws of a noise floor, on a CPU: minutes
+MOST_DISTANCES = 4 * 10**9
+ON_DEVICE = 64  # times as many on another device
+FEWEST_DRAWS = 2
 
 
 class Instrument:
@@ -133,6 +66,13 @@ class Instrument:
             raise ValueError(
                 f"evaluation.n.images is {self.n}, but only {len(held)} images are held out"
             )
+        # a matrix cannot ask for so few generated images
+        if n_real <= CLIPPED_NEIGHBOURHOOD:
+            raise ValueError(
+                f"{n_real} training images are too few: metrics compare each with its "
+                f"{CLIPPED_NEIGHBOURHOOD} nearest others"
+            )
+        self.dataset = dataset
         self.device = device
         weights = evaluation.extractor_weights
         self.extractor = open_extractor(evaluation.extractor, weights, dataset, device)
@@ -142,14 +82,37 @@ class Instrument:
         self.parts = self._protocol(content_hash(train, held), n_real, evaluation)
         self.reference = self._reference(train[:n_real], held[: self.n])
 
-    def measure(self, samples: Tensor) -> dict[str, Reading]:
-        return self._readings(extract(self.extractor, samples, self.device))
+    def measure(self, samples: Tensor, reference: Reference | None = None) -> dict[str, Reading]:
+        fake = extract(self.extractor, samples, self.device)
+        return read_metrics("images", self.columns, fake, reference or self.reference)
 
-    def floor(self) -> dict[str, Reading]:
-        return self._readings(self.reference.held.to(self.reference.device))
+    @property
+    def floor_draws(self) -> int:
+        n_real = len(self.reference.real.features)
+        most = MOST_DISTANCES * (1 if self.reference.device == "cpu" else ON_DEVICE)
+        return max(FEWEST_DRAWS, most // (n_real * (n_real + 2 * self.n)))
 
-    def _readings(self, fake: Features) -> dict[str, Reading]:
-        return read_metrics("images", self.columns, fake, self.reference)
+    floor_source = "training and held-out images, split anew in each draw"
+
+    def draws(self, count: int, spare: int = 0) -> Iterator[Draw]:
+        reference = self.reference
+        features = Features.joined(reference.held, reference.real)
+        for seed in range(count):
+            order = order_of_draw(len(features.features), seed)
+            chosen, left, kept = order.tensor_split([self.n, self.n + spare])
+            held = features[chosen].to(reference.device)
+            yield Draw(chosen, left, kept, reference.of_others(features[kept], held))
+
+    def measure_real(self, draw: Draw) -> dict[str, Reading]:
+        return read_metrics("images", self.columns, draw.reference.held, draw.reference)
+
+    def real_samples(self) -> tuple[Tensor, Tensor | None]:
+        train, held = self.dataset.splits
+        real = len(self.reference.real.features)
+        samples = torch.cat([held.samples[: self.n], train.samples[:real]])
+        if train.labels is None or held.labels is None:
+            return samples, None
+        return samples, torch.cat([held.labels[: self.n], train.labels[:real]])
 
     def _protocol(self, content: str, n_real: int, evaluation: Evaluation) -> dict[str, Any]:
         """Everything that the numbers depend on, part by part."""
@@ -177,12 +140,12 @@ class Instrument:
         real_file = features_file(extractor, train, self.device, "real")
         held_file = features_file(extractor, held, self.device, "held")
         return Reference(
-            real_features(extractor, train, self.device, real_file, with_logits=False),
             # the noise floor has an Inception score
-            real_features(extractor, held, self.device, held_file, with_logits=True),
+            real_features(extractor, train, self.device, real_file),
+            real_features(extractor, held, self.device, held_file),
             self.parts["kid_subsets"],
             self.parts["kid_subset_size"],
-            real_file.with_name(f"radii{NEIGHBOURHOOD}-{real_file.stem}.npz"),
+            real_file.with_name(f"neighbours{CLIPPED_NEIGHBOURHOOD}-{real_file.stem}.npz"),
             # a device with float64
             self.device if self.device.startswith("cuda") else "cpu",
             feature_files=(real_file, held_file),
@@ -215,14 +178,16 @@ def fid(fake: Features, reference: Reference) -> float:
 @metric("images", needs="logits")
 def is_mean(fake: Features, reference: Reference) -> Reading:
     """Inception score (Salimans et al. 2016, arXiv:1606.03498): the mean over SPLITS, and its
-    standard error."""
+    standard error, from the standard deviation with SPLITS − 1 degrees of freedom."""
     score = fake.inception_score
-    return Reading(score.mean, score.std / SPLITS**0.5)
+    # the score's own is divided by SPLITS
+    return Reading(score.mean, score.std / (SPLITS - 1) ** 0.5)
 
 
 @metric("images", needs="logits")
 def is_std(fake: Features, reference: Reference) -> float:
-    """The standard deviation of the Inception score over its splits."""
+    """The standard deviation of the Inception score over its splits as papers print it: divided by
+    SPLITS, not SPLITS − 1."""
     return fake.inception_score.std
 
 
@@ -240,6 +205,27 @@ def kid(fake: Features, reference: Reference) -> float:
     within = pair_sums(fake.features, subsets.generated) + subsets.real_sums
     mmd = within / (size * (size - 1)) - 2 * crossed / size**2
     return mmd.mean().item()
+
+
+@metric("images")
+def clipped_density(fake: Features, reference: Reference) -> float:
+    """Clipped density (Salvy, Talbot & Thirion 2026, arXiv:2507.01761), fidelity: the share of
+    generated images that are as near to training images as training images are to one another. Of
+    every generated image, the number of balls around training images that it is in, ÷ K and at most
+    1; the mean, ÷ that of the training images, at most 1. A ball reaches to the K-th nearest other
+    training image (K = 5), and no farther than the median of these radii."""
+    own = clipped.density(reference.overlap(fake).num_balls)
+    return min(1.0, own / reference.density) if reference.density else float("nan")
+
+
+@metric("images")
+def clipped_coverage(fake: Features, reference: Reference) -> float:
+    """Clipped coverage (Salvy, Talbot & Thirion 2026): the share of the real distribution that is
+    covered, as the share of good images among the generated ones that would cover as much. Of every
+    training image, the number of generated images nearer than its K-th nearest other training image
+    (K = 5), ÷ K and at most 1; the mean, calibrated by its expectation for good images."""
+    num_fake = len(fake.features)
+    return clipped.coverage(reference.overlap(fake).num_inside, num_fake)
 
 
 @metric("images")
@@ -285,8 +271,8 @@ def modes_covered(fake: Features, reference: Reference) -> float:
 
 @metric("images", needs="modes")
 def reverse_kl(fake: Features, reference: Reference) -> float:
-    """KL(q ‖ uniform) in nats, q the distribution of all samples over the modes (Lin et al. 2018).
-    n samples of a perfect generator have about (modes − 1) / 2n: compare it with its noise
+    """KL(q ‖ uniform) in nats, q the distribution of all samples over the modes (Lin et al. 2018, as
+    in their code). n samples of a perfect generator have about (modes − 1) / 2n: compare it with its noise
     floor."""
     counts = _mode_counts(fake)
     q = counts.double() / counts.sum()

@@ -23,32 +23,49 @@ GROUP = 64
 
 @dataclass
 class Overlap:
-    """How generated features overlap with real ones."""
+    """How n generated features overlap with m real ones."""
 
     precision: float  # the share of generated features in a ball around a real one
     recall: float  # the share of real features in a ball around a generated one
     distance: float  # the median distance of generated features to their nearest real one
+    num_balls: Tensor  # in how many clipped balls around real features each generated one is (n,)
+    num_inside: Tensor  # how many generated features are in the wide ball of each real one (m,)
+
+
+class Balls(NamedTuple):
+    """The radii of the balls around m real features, (m,) each."""
+
+    radii: Tensor  # of precision
+    wide: Tensor  # of clipped coverage
+    clipped: Tensor  # of clipped density
+
+    def to(self, device: str) -> "Balls":
+        return Balls(*(radii.to(device) for radii in self))
 
 
 class Neighbours(NamedTuple):
     """The nearest other elements of each of n elements."""
 
     distances: Tensor  # to the k nearest, the nearest first (n, k)
-    nearest: Tensor  # the index of the nearest (n,)
+    indices: Tensor  # of the k nearest (n, k)
 
 
-def overlap(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor) -> Overlap:
+def overlap(fake: Tensor, fake_radii: Tensor, real: Tensor, balls: Balls) -> Overlap:
     """How fake (n, d) and real (m, d) overlap, from one pass over the distances of all pairs. The
-    balls around fake and real have the radii (n,) and (m,).
+    balls around fake have the radii (n,).
 
     d² = |x|² + |y|² − 2 x·y. A term that is the same in all of a minimum is added after it."""
     fake_square = fake.square().sum(1)
     real_square = real.square().sum(1)
     fake_reach = fake_square - fake_radii.square()
-    real_reach = real_square - real_radii.square()
+    real_reach = real_square - balls.radii.square()
+    clipped_reach = real_square - balls.clipped.square()
+    wide_reach = balls.wide.square() - real_square
     nearest = torch.full_like(fake_square, torch.inf)
     inside = torch.full_like(fake_square, torch.inf)
     real_inside = torch.full_like(real_square, torch.inf)
+    num_balls = torch.zeros_like(fake_square)
+    num_inside = torch.zeros_like(real_square)
     scale = ON_DEVICE**0.5 if fake.is_cuda else 1
     rows = min(int(scale * ROWS), len(fake))
     columns = min(int(scale * COLUMNS), len(real))
@@ -68,10 +85,16 @@ def overlap(fake: Tensor, fake_radii: Tensor, real: Tensor, real_radii: Tensor) 
             ):
                 torch.add(product, term, out=total)
                 torch.minimum(minimum, total.amin(dim), out=minimum)
+            torch.add(product, clipped_reach[j], out=total)
+            num_balls[i] += (total <= -fake_square[i, None]).sum(1)
+            torch.add(product, fake_square[i, None], out=total)
+            num_inside[j] += (total < wide_reach[j]).sum(0)
     return Overlap(
         precision=(inside + fake_square <= 0).double().mean().item(),
         recall=(real_inside + real_square <= 0).double().mean().item(),
         distance=(nearest + fake_square).clamp_min(0).sqrt().median().item(),
+        num_balls=num_balls,
+        num_inside=num_inside,
     )
 
 
@@ -90,7 +113,7 @@ def neighbours(x: Tensor, k: int) -> Neighbours:
     buffer = x.new_empty(rows, len(others))
     within_group = torch.arange(GROUP, device=x.device)
     distances = []
-    nearest = []
+    indices = []
     for index in torch.arange(len(x), device=x.device).split(rows):
         distance = multiply(x[index] * -2, others.T, out=buffer[: len(index)])
         distance += others_square
@@ -100,8 +123,8 @@ def neighbours(x: Tensor, k: int) -> Neighbours:
         columns = (best.unsqueeze(2) * GROUP + within_group).flatten(1)
         smallest = distance.gather(1, columns).topk(k, largest=False)
         distances.append((smallest.values + square[index, None]).clamp_min(0).sqrt())
-        nearest.append(columns.gather(1, smallest.indices[:, :1]).squeeze(1))
-    return Neighbours(torch.cat(distances), torch.cat(nearest))
+        indices.append(columns.gather(1, smallest.indices))
+    return Neighbours(torch.cat(distances), torch.cat(indices))
 
 
 def kernel_sums(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ its numbers depend on. A metric is a function of samples and reference statistic
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmark.matrix.cell import digest
@@ -28,6 +29,19 @@ class Reading(NamedTuple):
     """The value's standard error, where one is known."""
 
 
+class Draw(NamedTuple):
+    """Real samples that stand for generated ones, and what they are compared with. Samples are
+    indices of `Instrument.real_samples`."""
+
+    chosen: Tensor
+    """The n samples."""
+    spare: Tensor
+    """Others, which are in no split."""
+    training: Tensor
+    """What a generator would have learned from."""
+    reference: Any
+
+
 class Instrument(Protocol):
     """What a modality's file provides: `Instrument(dataset, evaluation, device)`."""
 
@@ -35,13 +49,35 @@ class Instrument(Protocol):
     n: int  # samples a snapshot is measured on
     columns: dict[str, str]  # metric name -> column
     extractor: Any  # of features; None where there is none
+    dataset: Any  # what was opened
+    reference: Any  # what samples are compared with
 
-    def measure(self, samples: Tensor) -> dict[str, Reading]:
-        """Every metric of samples (n, *shape), by column."""
+    @property
+    def floor_draws(self) -> int:
+        """How many draws a noise floor can be the mean of, by their cost and the samples there
+        are."""
 
-    def floor(self) -> dict[str, Reading]:
-        """Every metric of real samples that take the place of generated ones, by column: the noise
-        floor."""
+    @property
+    def floor_source(self) -> str:
+        """Where the samples of `draws` come from."""
+
+    def measure(self, samples: Tensor, reference: Any = None) -> dict[str, Reading]:
+        """Every metric of samples (n, *shape), by column; against another reference than the
+        dataset's where one is given."""
+
+    def draws(self, count: int, spare: int = 0) -> Iterator[Draw]:
+        """Draws of n real samples with `spare` others, always the same ones."""
+
+    def measure_real(self, draw: Draw) -> dict[str, Reading]:
+        """Every metric of the n samples of a draw, by column."""
+
+    def real_samples(self) -> tuple[Tensor, Tensor | None]:
+        """The samples that draws are made from, and their classes or modes where known."""
+
+
+def order_of_draw(num_samples: int, seed: int) -> Tensor:
+    """A random order of samples, (num_samples,)."""
+    return torch.randperm(num_samples, generator=torch.Generator().manual_seed(seed))
 
 
 class MetricFunction(NamedTuple):

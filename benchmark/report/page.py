@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.analysis.scores import PLACE
+from benchmark.analysis.tables import Tables
 from benchmark.store.frames import harmless
 from benchmark.text import Record, place_name
 
@@ -107,6 +108,12 @@ def tags_of(row: Record) -> Tags:
 def place(row: Record) -> str:
     """The name of a row's place: `dcgan on digits`."""
     return place_name(row["architecture"], row["dataset"])
+
+
+def floor_text(tables: Tables, dataset: str, column: str) -> str:
+    """`0.12 ± 0.04`: the noise floor of a metric column and its spread."""
+    entry = tables.protocols.get(dataset)
+    return "–" if entry is None else entry.floor_text(column)
 
 
 def places(frame: pd.DataFrame) -> list[Record]:

@@ -11,7 +11,7 @@ from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Matrix, validated
 from benchmark.measure.dataset_facts import dataset_facts
-from benchmark.measure.instrument import open_instrument
+from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
 from benchmark.run.options import RunOptions
 from benchmark.store import data_lines
@@ -181,7 +181,7 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         code = measuring_code(dataset.modality)
         if known and known.code == code and _is_current(known, instrument):
             return known.model_copy(update={"dataset": facts})
-        floor = {column: value for column, (value, _) in instrument.floor().items()}
+        floor = noise_floor(instrument, code)
     except Exception as error:
         reason = out_of_memory(error, device)
         if reason is None and not isinstance(error, ValueError | OSError):
@@ -193,7 +193,10 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         dataset=facts,
         extractor=_extractor_facts(instrument),
         code=code,
-        floor=floor,
+        floor=floor.mean,
+        floor_spread=floor.spread,
+        floor_draws=floor.draws,
+        floor_source=floor.source,
     )
     return protocol.sealed()
 

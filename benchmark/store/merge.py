@@ -126,7 +126,11 @@ def _joined_protocols(folders: Sequence[ResultSet]) -> dict[str, Protocol]:
                     f"{dataset} is measured under protocol {known.protocol} in {origin[dataset]} "
                     f"and {entry.protocol} in {folder.path}: {parts}; measure one of them again"
                 )
-            whole = known.model_copy(update={"floor": entry.floor | known.floor})
+            floors = {
+                "floor": entry.floor | known.floor,
+                "floor_spread": entry.floor_spread | known.floor_spread,
+            }
+            whole = known.model_copy(update=floors)
             joined[dataset] = whole.sealed() if known.sha256 else whole
     return joined
 

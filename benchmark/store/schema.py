@@ -3,6 +3,7 @@
 A record is what is written and what a reader gets. A file may hold more fields than its record
 (they are kept when the record is written again) and may lack those that have a default."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from benchmark.matrix.cell import Cell, Choice, cell_from_spec, digest
 from benchmark.matrix.select import selected
+from benchmark.text import number
 
 Table = dict[str, Any]
 SEAL_LENGTH = 64  # hex digits of a sha256
@@ -330,7 +332,18 @@ class Protocol(Record):
     """Hash of the code that measured the noise floor."""
 
     floor: dict[str, float]
-    """Noise floor by metric column: the value of held-out real samples."""
+    """Noise floor by metric column: the mean over draws of real samples that stand for generated
+    ones."""
+
+    floor_spread: dict[str, float] = {}
+    """Standard deviation of a draw by metric column: how far one measurement of a perfect generator
+    lies from the noise floor."""
+
+    floor_draws: int = 1
+    """Number of draws."""
+
+    floor_source: str | None = None
+    """Where the samples of a draw come from."""
 
     sha256: str | None = None
     """Hash of the other fields, by which a reader tells that one was changed."""
@@ -340,6 +353,12 @@ class Protocol(Record):
         if self.sha256 not in (None, self._hash()):
             raise ValueError("a value is not the one that was written")
         return self
+
+    def floor_text(self, column: str) -> str:
+        """`0.12 ± 0.04`: the noise floor of a metric column and its spread."""
+        text = number(self.floor.get(column, math.nan))
+        spread = self.floor_spread.get(column)
+        return text if spread is None else f"{text} ± {number(spread)}"
 
     def sealed(self) -> Self:
         """The same with the hash of its fields."""

@@ -10,7 +10,7 @@ from benchmark.analysis.scores import why_unranked
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
-from benchmark.report.page import Table, Tags, at_place, place, records, tags_of
+from benchmark.report.page import Table, Tags, at_place, floor_text, place, records, tags_of
 from benchmark.text import Record, interval, number
 
 Summary = dict[tuple[str, ...], Record]
@@ -103,7 +103,7 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     table = Table(
         f"{place(at)}: {metric(column).label}",
         ["objective", "n"],
-        note=LEADERBOARD.format(column, number(floor)),
+        note=LEADERBOARD.format(column, floor_text(tables, at["dataset"], column)),
         tags=tags_of(at),
     )
     if has_diverged:
@@ -210,7 +210,7 @@ def other_metrics(tables: Tables) -> list[Table]:
 
 def _other_metrics(tables: Tables, dataset: str, rows: pd.DataFrame) -> Table:
     columns = list(rows["metric"].unique())
-    floors = ", ".join(f"{name} {number(tables.floor(dataset, name))}" for name in columns)
+    floors = ", ".join(f"{name} {floor_text(tables, dataset, name)}" for name in columns)
     table = Table(
         f"{dataset}: other metrics, final",
         ["architecture", "objective", *columns],

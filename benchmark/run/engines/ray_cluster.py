@@ -207,15 +207,15 @@ def measured_like(cell: Cell) -> str:
 
 def measured_with(cell: Cell, device: str) -> list[Path]:
     """The files of the measuring cache that this process has for the dataset of a cell: a
-    classifier trained here, features of both splits, the radii of the training images. With them a
+    classifier trained here, features of both splits, the neighbours of the training images. With them a
     node computes the same bits: its own features may differ in the last one."""
     instrument = open_instrument(cell.dataset, cell.evaluation, device)
     if not isinstance(instrument, images.Instrument):
         return []
     reference = instrument.reference
     paths = [*reference.feature_files]
-    if reference.radii_file:
-        paths.append(reference.radii_file)
+    if reference.neighbours_file:
+        paths.append(reference.neighbours_file)
     if cell.evaluation.extractor == "classifier" and not cell.evaluation.extractor_weights:
         paths.append(classifier_weights(make_dataset(cell.dataset)))
     return [path for path in paths if path.parent == cache_folder() and path.exists()]
