@@ -21,14 +21,14 @@ endif
 # the checkout comes first, then the folders of the user
 GANBENCH := PYTHONPATH=".$${PYTHONPATH:+:$$PYTHONPATH}" $(PY) -m benchmark
 OF_MATRIX = --matrix $(call quoted,$(value MATRIX)) --results $(call quoted,$(value RESULTS))
-VERBS := run status tables plots report check accept measure
+VERBS := run status tables plots report check accept measure audit
 
 .PHONY: help install bench $(VERBS) list new compare sample export merge explain test lint type speed ci clean
 
 help:
 	@echo "make bench    run the matrix, build tables, figures and report   (MATRIX=quick)"
 	@echo "make test     run the tests"
-	@echo "also: install list new run status measure tables plots report compare check accept merge sample"
+	@echo "also: install list new run status measure audit tables plots report compare check accept merge sample"
 	@echo "      export explain lint type speed ci clean"
 
 install: $(READY)

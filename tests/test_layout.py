@@ -24,7 +24,11 @@ TORCH_FREE = "errors text stats metrics store analysis check drawing report api 
 PANDAS_FREE = "errors text metrics matrix machine train measure run"
 PANDAS = {"pandas", "seaborn", "matplotlib"}
 # Packages whose files lie in results/
-FROM_RESULTS = ("benchmark.check.baselines", "benchmark.explain.reference")
+FROM_RESULTS = (
+    "benchmark.check.baselines",
+    "benchmark.explain.reference",
+    "benchmark.report.audit",
+)
 MAX_FILES = 12  # Python files of a folder, without __init__.py
 MAX_LINES = 300
 RECORDS = ROOT / "benchmark/store/schema.py"  # a list of fields with their meaning may be longer

@@ -14,7 +14,7 @@ from benchmark.analysis.scores import PLACE, ms_per_g_step, run_values
 from benchmark.analysis.sides import Sides
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.errors import UserError
-from benchmark.metrics import sign
+from benchmark.metrics import metric, sign
 from benchmark.stats.bootstrap import iqm
 from benchmark.stats.comparisons import Comparison, family, judged
 from benchmark.store.schema import FINISHED
@@ -50,7 +50,8 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
             )
     by_side = sides.family.groupby("side", sort=False)
     long = pd.concat([run_values(cells).assign(side=name) for name, cells in by_side])
-    long = long[long["of"].isin(of)]
+    is_ordered = long["metric"].map(lambda name: metric(name).ideal is None)
+    long = long[long["of"].isin(of) & is_ordered]
     families: Any = long.groupby([*PLACE, "metric", "of"], sort=False)
     rows = []
     for _, rows_of_family in families:

@@ -44,6 +44,7 @@ __all__ = [
     "UserError",
     "__version__",
     "add_variants",
+    "audit",
     "cells",
     "load",
     "measure",
@@ -155,6 +156,27 @@ def measure(
     device = devices_of(_text(device, "device"), 1)[0]
     only = _text(only, "only")
     return measure_again(_path(folder, "folder"), device, only=only, force=force, note=note)
+
+
+def audit(
+    matrix: "str | Path | Matrix",
+    folder: str | Path,
+    device: str = "cpu",
+    *,
+    overrides: Sequence[str] = (),
+    note: Callable[[str], object] = lambda text: None,
+) -> Path:
+    """Plant faults in real samples of every dataset of a matrix, measure each with every metric as
+    the matrix measures it, and write what the metrics see into a folder, as `ganbench audit` does.
+    Returns the page. Raises UserError."""
+    from benchmark.machine.devices import devices_of
+    from benchmark.measure.audit.run import audit_datasets
+    from benchmark.report import audit_page
+
+    _look_around()
+    place = devices_of(_text(device, "device"), 1)[0]
+    found = audit_datasets(cells(matrix, overrides=overrides), place, note)
+    return audit_page.write(_path(folder, "folder"), *found)
 
 
 def load(folder: str | Path) -> "Results":

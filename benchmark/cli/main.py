@@ -24,7 +24,7 @@ from benchmark.cli.options import (
     result_set,
 )
 from benchmark.cli.results import compare, export, merge, plots, report, sample, tables
-from benchmark.cli.run import explain, measure, run
+from benchmark.cli.run import audit, explain, measure, run
 from benchmark.cli.streams import open_standard_streams
 from benchmark.errors import UserError
 from benchmark.text import one_line, printable
@@ -125,6 +125,7 @@ for verb in (
     accept,
     merge,
     measure,
+    audit,
     sample,
     export,
     explain,

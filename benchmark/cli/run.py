@@ -171,6 +171,34 @@ def measure(
         raise typer.Exit(1)
 
 
+def audit(
+    matrix: MatrixOption = "quick",
+    results: ResultsOption = RESULTS,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write to; default: the set's audit/.",
+            parser=named_path,
+            metavar="PATH",
+        ),
+    ] = None,
+    variants: VariantsOption = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps (untested).")
+    ] = "auto",
+) -> None:
+    """Plant faults in real samples of every dataset of a matrix and say which metric sees which
+    fault, from which share on."""
+    from benchmark import api
+    from benchmark.matrix.files import name_of
+    from benchmark.store.files import check_writable
+    from benchmark.store.layout import ResultSet
+
+    folder = output or ResultSet(results / name_of(matrix)).audit
+    target = check_writable(folder, "--output" if output else "--results")
+    out.print(f"{api.audit(matrix, target, device, note=note.print)}")
+
+
 def explain(
     name: Annotated[str | None, typer.Argument(help="An experiment; none: all of them.")] = None,
     full: Annotated[bool, typer.Option("--full", help="At the literature's size: hours.")] = False,

@@ -271,9 +271,9 @@ def modes_covered(fake: Features, reference: Reference) -> float:
 
 @metric("images", needs="modes")
 def reverse_kl(fake: Features, reference: Reference) -> float:
-    """KL(q ‖ uniform) in nats, q the distribution of all samples over the modes (Lin et al. 2018, as
-    in their code). n samples of a perfect generator have about (modes − 1) / 2n: compare it with its noise
-    floor."""
+    """KL(q ‖ uniform) in nats, q the distribution of all samples over the modes (Lin et al. 2018,
+    and their code). n samples of a perfect generator have about (modes − 1) / 2n: compare it with
+    its noise floor."""
     counts = _mode_counts(fake)
     q = counts.double() / counts.sum()
     return torch.special.xlogy(q, q * len(q)).sum().item()

@@ -1,6 +1,7 @@
-"""Open the instrument of a dataset, measure a snapshot with it, and take its noise floor: what every
-metric reads on real samples in the place of generated ones."""
+"""Open the instrument of a dataset, measure a snapshot with it, and take its noise floor: what
+every metric reads on real samples in the place of generated ones."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +13,6 @@ from benchmark.measure.kept import read_arrays, write_arrays
 from benchmark.measure.protocol import Instrument, Reading, cache_folder
 from benchmark.train.data import make_dataset
 from benchmark.train.snapshot import Snapshot
-
 
 DRAWS = 20  # of real samples, for a noise floor
 
@@ -68,9 +68,7 @@ def noise_floor(instrument: Instrument, code: str) -> NoiseFloor:
     )
 
 
-def _kept_values(
-    instrument: Instrument, columns: list[str], count: int, code: str
-) -> np.ndarray:
+def _kept_values(instrument: Instrument, columns: list[str], count: int, code: str) -> np.ndarray:
     """The values of the draws, (count, columns): read from the measuring cache, or measured and
     written there."""
     key = digest([instrument.parts, columns, count, code], 16)
@@ -83,5 +81,7 @@ def _kept_values(
         readings = instrument.measure_real(draw)
         rows.append([readings[column].value for column in columns])
     values = np.array(rows, dtype=float).reshape(count, len(columns))
-    write_arrays(file, values=values)
+    # a cache that cannot be written to costs time alone
+    with suppress(OSError):
+        write_arrays(file, values=values)
     return values

@@ -47,10 +47,8 @@ class Reference:
         file, n = self.neighbours_file, len(self.real.features)
         kept = read_arrays(file, distances=n, indices=n) if file else None
         if kept:
-            distances, indices = kept["distances"], kept["indices"]
-            return Neighbours(torch.from_numpy(distances), torch.from_numpy(indices))
-        distances, indices = self.real.to(self.device).neighbours
-        computed = Neighbours(distances.cpu(), indices.cpu())
+            return Neighbours(*(torch.from_numpy(kept[name]) for name in Neighbours._fields))
+        computed = Neighbours(*(x.cpu() for x in self.real.to(self.device).neighbours))
         if file:
             arrays = {name: array.numpy() for name, array in computed._asdict().items()}
             write_arrays(file, **arrays)

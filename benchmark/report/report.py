@@ -16,6 +16,7 @@ from benchmark.report.chapters import (
     cost,
     explanation,
     failures,
+    measures,
     reproduce,
     speed,
     stability,
@@ -81,6 +82,7 @@ def chapters(evidence: Evidence, folder: Path) -> list[Chapter]:
         cost.chapter(evidence, folder),
         failures.chapter(evidence, folder),
         certainty.chapter(evidence),
+        measures.chapter(evidence.tables, folder),
         explanation.chapter(folder),
         reproduce.chapter(evidence.tables, folder),
     ]

@@ -231,6 +231,10 @@ class ResultSet:
         return self.path / "report"
 
     @property
+    def audit(self) -> Path:
+        return self.path / "audit"
+
+    @property
     def exports(self) -> Path:
         return self.path / "exports"
 

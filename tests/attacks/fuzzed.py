@@ -11,7 +11,7 @@ from benchmark.errors import UserError
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Evaluation, Matrix, Optimiser, SampleSizes, Training, validated
 from benchmark.matrix.values import parameters
-from benchmark.measure.instrument import open_instrument
+from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.run.plan import check_size, estimate
 from benchmark.store.schema import RunStatus, Status
 
@@ -128,7 +128,7 @@ def fault(case: Case) -> str | None:
             estimate(keyed, dict.fromkeys(keyed, missing), "cpu")
             for cell in keyed.values():
                 if cell.dataset.name == "gaussians8":
-                    open_instrument(cell.dataset, cell.evaluation, "cpu").floor()
+                    noise_floor(open_instrument(cell.dataset, cell.evaluation, "cpu"), "")
     except UserError as error:
         return f"{case}: {error!r}" if "\n" in str(error) else None
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Clipped density and coverage: plain loops, a simulation, and what they promise of planted noise."""
+"""Clipped density and coverage: plain loops, a simulation, and their promise of planted noise."""
 
 import math
 

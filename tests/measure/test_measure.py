@@ -321,8 +321,8 @@ def test_a_function_without_a_row_is_refused():
 
 def test_metrics_are_those_wanted_whose_needs_are_met_in_the_order_of_the_rows():
     assert metric_names("points", [], {"modes"}) == [
-        "swd", "w1", "modes_covered", "modes_hit", "high_quality", "reverse_kl", "core_width", "tail",
-        "js_grid",
+        "swd", "w1", "modes_covered", "modes_hit", "high_quality", "reverse_kl", "core_width",
+        "tail", "js_grid",
     ]  # fmt: skip
     assert metric_names("points", [], set()) == ["swd", "w1", "js_grid"]
     assert metric_names("points", ["js_grid", "reverse_kl", "fid"], {"modes"}) == [

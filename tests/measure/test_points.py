@@ -78,9 +78,7 @@ def test_w1_is_the_least_assignment_of_all():
     for n in (1, 4, 6):
         fake, held = generator.normal(size=(2, n, 2))
         distance = np.linalg.norm(fake[:, None] - held, axis=2)
-        least = min(
-            distance[range(n), order].mean() for order in itertools.permutations(range(n))
-        )
+        least = min(distance[range(n), order].mean() for order in itertools.permutations(range(n)))
         found = points.w1(torch.from_numpy(fake), reference(torch.from_numpy(held)))
         assert found == pytest.approx(least, abs=1e-12)
 

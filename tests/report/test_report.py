@@ -12,10 +12,12 @@ from benchmark.analysis import tables
 from benchmark.analysis.evidence import families, gather, leaders, overall, power, ranks, values
 from benchmark.drawing.save import Figure
 from benchmark.explain.entries import names
-from benchmark.report import report
+from benchmark.report import audit_page, report
 from benchmark.report.chapters import winners
 from benchmark.report.page import Chapter
 from benchmark.stats.power import minimal_difference
+from benchmark.store.layout import ResultSet
+from benchmark.text import number
 from tests.helpers import synthetic
 
 SCRIPT = "wgan_gp[note=<script>alert(1)</script>]"
@@ -136,6 +138,7 @@ def test_chapters_answer_in_order(page, markdown):
         "cost",
         "failures",
         "certainty",
+        "metrics",
         "why",
         "reproduce",
     ]
@@ -145,6 +148,54 @@ def test_chapters_answer_in_order(page, markdown):
         line.removeprefix("## ") for line in markdown.splitlines() if line.startswith("## ")
     ] == questions
     assert all(f'href="#{name}"' in page for name in names)
+
+
+def test_each_metric_that_is_shown_says_what_it_cannot_see(folder):
+    """The synthetic digits have the columns of the committed audit."""
+    chapters = report.chapters(gather(tables.load(folder)), folder)
+    (chapter,) = (chapter for chapter in chapters if chapter.name == "metrics")
+    shown = tables.load(folder).summary.groupby("dataset")["metric"].nunique()
+    for table in chapter.tables:
+        (dataset,) = table.tags["dataset"]
+        assert len(table.rows) == shown[dataset]
+        unseen = table.columns.index("cannot see")
+        assert all(row.cells[unseen] for row in table.rows)
+    (digits,) = (table for table in chapter.tables if table.tags["dataset"] == ["digits"])
+    (fid,) = (row.cells for row in digits.rows if "(fid_classifier_750)" in row.cells[0])
+    line = dict(zip(digits.columns, fid, strict=True))
+    assert line["audited elsewhere"] == ""
+    assert "training copies" in line["cannot see"]
+    assert line["noise"].startswith("from ")
+
+
+def test_an_audit_of_the_set_itself_comes_before_the_committed_one(tmp_path):
+    synthetic.write(tmp_path, groups=[("digits", "dcgan")], seeds=range(1), samples=False)
+    names = {"dataset": "digits", "protocol": "p", "n": 750, "column": "fid_classifier_750"}
+    limit = names | {"metric": "fid", "fault": "planted here", "course": "flat"}
+    values = names | {"fault": "planted here", "draws": 3}
+    audit_page.write(
+        tmp_path / "audit",
+        [values | {"share": share} for share in (0.0, 0.5)],
+        [limit | {"seen_from": None, "better_from": 0.5}],
+    )
+    (table,) = write(tmp_path)["metrics"].tables
+    (row,) = (row.cells for row in table.rows if "(fid_classifier_750)" in row.cells[0])
+    assert row[1] == "planted here; reads better with planted here"
+
+
+def test_noise_floors_have_their_spread(tmp_path):
+    synthetic.write(tmp_path, groups=[("digits", "dcgan")], seeds=range(1), samples=False)
+    protocols = ResultSet(tmp_path).protocols
+    spread = {"floor": {"fid_classifier_750": 0.5}, "floor_spread": {"fid_classifier_750": 0.04}}
+    entry = protocols["digits"].model_copy(update=spread)
+    assert entry.floor_text("fid_classifier_750") == "0.5 ± 0.04"
+    # records of former versions have one draw and no spread
+    assert protocols["digits"].model_copy(update={"floor_spread": {}}).floor_text(
+        "fid_classifier_750"
+    ) == number(protocols["digits"].floor["fid_classifier_750"])
+    ResultSet(tmp_path).write_protocols({"digits": entry.sealed()})
+    (table, *_) = write(tmp_path)["where"].tables
+    assert "0.5 ± 0.04" in table.note
 
 
 def test_completeness_comes_first(page, markdown):
@@ -510,7 +561,7 @@ def test_partial_results_still_make_a_report(tmp_path, how):
         samples=False,
     )
     chapters = write(tmp_path)
-    assert len(chapters) == 9
+    assert len(chapters) == 10
     assert "cells finished" in (tmp_path / "report/index.html").read_text()
 
 

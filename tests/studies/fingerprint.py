@@ -27,9 +27,10 @@ from benchmark.check.baseline import measured
 from benchmark.machine.environment import environment
 from benchmark.matrix.expand import expand
 from benchmark.matrix.files import find, names, read
-from benchmark.measure.instrument import open_instrument
+from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.measure.protocol import protocol_id
 from benchmark.report import report
+from benchmark.store.code import measuring_code
 from benchmark.train.loop import train
 from tests.helpers import synthetic
 from tests.helpers.cells import PLACES, small_cell
@@ -69,8 +70,8 @@ def measuring() -> Iterator[tuple[str, object]]:
     for place in PLACES:
         cell = small_cell("wgan", place)
         instrument = open_instrument(cell.dataset, cell.evaluation, "cpu")
-        floor = {name: repr(tuple(reading)) for name, reading in instrument.floor().items()}
-        yield place, [protocol_id(instrument), sha(floor)]
+        floor = noise_floor(instrument, measuring_code(instrument.parts["modality"]))
+        yield place, [protocol_id(instrument), sha([floor.mean, floor.spread])]
 
 
 def results() -> Iterator[tuple[str, object]]:

@@ -49,7 +49,7 @@ def metric_lines() -> Iterator[str]:
         values = [
             f"`{name}`",
             ", ".join(row.modality),
-            DIRECTIONS[row.direction],
+            DIRECTIONS[row.direction] if row.ideal is None else f"near {row.ideal:g}",
             row.unit,
             "yes" if row.primary else "",
             "yes" if row.gate else "",

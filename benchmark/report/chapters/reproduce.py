@@ -118,13 +118,14 @@ def protocol(dataset: str, entry: Protocol) -> Table:
     rows depend on."""
     extractor = entry.extractor.plain() if entry.extractor else {}
     floors = {column: entry.floor_text(column) for column in entry.floor}
+    source = entry.floor_source or "held-out samples"
     fields = {
         "protocol": entry.protocol,
         **entry.dataset.plain(),
         **{f"extractor {key}": value for key, value in extractor.items()},
         "measured with": entry.parts,
         "noise floor, mean ± standard deviation": floors,
-        "draws of the noise floor": f"{entry.floor_draws}: {entry.floor_source or 'held-out samples'}",
+        "draws of the noise floor": f"{entry.floor_draws}, {source}",
     }
     tags = {"dataset": [dataset]}
     table = Table(f"Protocol of {dataset}", ["field", "value"], folded=True, tags=tags)

@@ -207,8 +207,8 @@ def measured_like(cell: Cell) -> str:
 
 def measured_with(cell: Cell, device: str) -> list[Path]:
     """The files of the measuring cache that this process has for the dataset of a cell: a
-    classifier trained here, features of both splits, the neighbours of the training images. With them a
-    node computes the same bits: its own features may differ in the last one."""
+    classifier trained here, features of both splits, the neighbours of the training images. With
+    them a node computes the same bits: its own features may differ in the last one."""
     instrument = open_instrument(cell.dataset, cell.evaluation, device)
     if not isinstance(instrument, images.Instrument):
         return []
