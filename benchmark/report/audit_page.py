@@ -28,8 +28,8 @@ METHOD = (
     "draw shows a fault where it is worse than all {unplanted} without one: by chance alone that "
     "happens in 1 of {level} draws. `from 5%`: on from this share at least 80 % of the draws show "
     "the fault; the mean then goes one way as the share grows, up to the standard deviation of a "
-    "draw, unless the table says `not monotone`. `better from 5%`: at this share as many draws are "
-    "better than all without the fault: the metric rewards it. Shares: {shares}. Draws of images "
+    "draw, unless the table says `not monotone`. `rewarded from 5%`: at this share as many draws "
+    "are better than all without the fault. Shares: {shares}. Draws of images "
     "are splits of the same images, so they vary a little less than fresh images would."
 )
 FAULT_NOTES = {
@@ -68,14 +68,14 @@ def read(folder: Path) -> pd.DataFrame:
 
 
 def sight(row: Record) -> str:
-    """How a metric sees a fault: `from 5 %`, `not seen`, `better from 25 %`."""
+    """How a metric sees a fault: `from 5%`, `not seen`, `rewarded from 25%`."""
     parts = []
     if not np.isnan(row["seen_from"]):
         parts.append(f"from {row['seen_from']:.0%}")
         if row["course"] == "not monotone":
             parts.append("not monotone")
     if not np.isnan(row["better_from"]):
-        parts.append(f"better from {row['better_from']:.0%}")
+        parts.append(f"rewarded from {row['better_from']:.0%}")
     return ", ".join(parts) or "not seen"
 
 
@@ -85,7 +85,7 @@ def blind_spots(rows: Sequence[Record]) -> str:
     rewarded = [row["fault"] for row in rows if not np.isnan(row["better_from"])]
     clauses = [", ".join(unseen)] if unseen else []
     if rewarded:
-        clauses.append(f"reads better with {listed(rewarded)}")
+        clauses.append(f"rewards {listed(rewarded)}")
     return "; ".join(clauses) or "–"
 
 
@@ -131,16 +131,19 @@ def _section(dataset: str, limits: pd.DataFrame) -> Iterator[str]:
         yield f"| {label} | {' | '.join(sights)} | {blind_spots(of_column)} |"
 
 
-def limits_of(limits: pd.DataFrame, dataset: str, column: str) -> tuple[list[Record], str]:
-    """The rows of a metric, and where they were measured if not in this column of this dataset;
-    no rows where it was not audited."""
-    rows = limits[(limits["column"] == column) & (limits["dataset"] == dataset)]
-    if len(rows):
-        return records(rows), ""
-    name = metric(column).name
-    rows = limits[limits["metric"] == name]
-    if rows.empty:
-        return [], ""
-    first: dict[str, Any] = records(rows)[0]
-    same = rows[(rows["column"] == first["column"]) & (rows["dataset"] == first["dataset"])]
-    return records(same), f"{first['dataset']}, {first['column']}"
+def limits_of(
+    audits: Sequence[pd.DataFrame], dataset: str, column: str
+) -> tuple[list[Record], str]:
+    """The rows of a metric in the first audit that has any, and where they were measured if not in
+    this column of this dataset; no rows where it was not audited."""
+    for limits in audits:
+        rows = limits[(limits["column"] == column) & (limits["dataset"] == dataset)]
+        if len(rows):
+            return records(rows), ""
+    for limits in audits:
+        rows = limits[limits["metric"] == metric(column).name]
+        if len(rows):
+            first: dict[str, Any] = records(rows)[0]
+            is_same = (rows["column"] == first["column"]) & (rows["dataset"] == first["dataset"])
+            return records(rows[is_same]), f"{first['dataset']}, {first['column']}"
+    return [], ""

@@ -43,8 +43,8 @@ def test_help_list_and_version_answer_without_torch() -> None:
     assert ended.stdout.endswith("imported:\n")
     for name in (*(name for axis in variants.AXES for name in variants.names(axis)), "quick"):
         assert re.search(rf"^\s*{name}\s+\S", ended.stdout, re.MULTILINE), name
-    verbs = "list run status tables plots report compare check accept merge sample explain"
-    for verb in verbs.split():
+    verbs = "list run status measure audit tables plots report compare check accept merge sample"
+    for verb in (*verbs.split(), "explain"):
         assert re.search(rf"\b{verb}\b", ended.stdout), verb
 
 

@@ -191,14 +191,14 @@ def limit(fault, seen_from=np.nan, better_from=np.nan, course="monotone"):
 def test_how_a_metric_sees_a_fault_in_words():
     assert audit_page.sight(limit("noise", 0.05)) == "from 5%"
     assert audit_page.sight(limit("noise", 0.5, 0.05, "not monotone")) == (
-        "from 50%, not monotone, better from 5%"
+        "from 50%, not monotone, rewarded from 5%"
     )
     assert audit_page.sight(limit("noise", course="flat")) == "not seen"
 
 
 def test_blind_spots_are_what_is_not_seen_and_what_is_rewarded():
     rows = [limit("noise", 0.1), limit("blur"), limit("duplicates", better_from=0.5)]
-    assert audit_page.blind_spots(rows) == "blur, duplicates; reads better with duplicates"
+    assert audit_page.blind_spots(rows) == "blur, duplicates; rewards duplicates"
     assert audit_page.blind_spots([limit("noise", 0.1)]) == "–"
 
 
@@ -207,7 +207,7 @@ def test_limits_come_from_the_column_itself_or_name_where_they_are_from():
         {"dataset": "a", "column": "fid_classifier_750", "metric": "fid", "fault": "noise"},
         {"dataset": "b", "column": "kid_classifier_750", "metric": "kid", "fault": "noise"},
     ]
-    limits = pd.DataFrame(rows)
+    limits = [pd.DataFrame(rows[:0], columns=audit_page.COLUMNS), pd.DataFrame(rows)]
     own, elsewhere = audit_page.limits_of(limits, "a", "fid_classifier_750")
     assert (own[0]["dataset"], elsewhere) == ("a", "")
     other, elsewhere = audit_page.limits_of(limits, "c", "kid_inception_10k")

@@ -180,7 +180,7 @@ def test_an_audit_of_the_set_itself_comes_before_the_committed_one(tmp_path):
     )
     (table,) = write(tmp_path)["metrics"].tables
     (row,) = (row.cells for row in table.rows if "(fid_classifier_750)" in row.cells[0])
-    assert row[1] == "planted here; reads better with planted here"
+    assert row[1] == "planted here; rewards planted here"
 
 
 def test_noise_floors_have_their_spread(tmp_path):

@@ -14,8 +14,8 @@ from benchmark.store.layout import ResultSet
 ANSWER = (
     "No metric sees every fault. In real samples that stood for generated ones, growing shares "
     "were made bad. The tables say from which share on each metric shows it in 80 % of the draws; "
-    "“better” means that the metric rewards the fault. A difference in a metric says nothing of "
-    "what it cannot see."
+    "“rewarded”: from which share on as many draws read as better than all without the fault. A "
+    "difference in a metric says nothing of what it cannot see."
 )
 NOTE = (
     "Audited by `ganbench audit` at the n of the column unless a place is named; another n or "
@@ -26,22 +26,21 @@ NOT_AUDITED = "not audited: `ganbench audit` does it"
 
 def chapter(tables: Tables, folder: Path) -> Chapter:
     """A table per dataset, a line per metric."""
-    audited = read(ResultSet(folder).audit)
-    limits = pd.concat([audited, read(REFERENCE)], ignore_index=True)
+    audits = [read(ResultSet(folder).audit), read(REFERENCE)]
     shown = tables.summary.groupby("dataset", sort=False)["metric"].unique()
     return Chapter(
         "metrics",
         "What can the metrics see?",
         [ANSWER],
-        tables=[_table(str(name), list(columns), limits) for name, columns in shown.items()],
+        tables=[_table(str(name), list(columns), audits) for name, columns in shown.items()],
     )
 
 
-def _table(dataset: str, columns: list[str], limits: pd.DataFrame) -> Table:
+def _table(dataset: str, columns: list[str], audits: list[pd.DataFrame]) -> Table:
     """The metrics of a dataset."""
     found = {}
     for column in sorted(columns, key=rank):
-        found[column] = limits_of(limits, dataset, column)
+        found[column] = limits_of(audits, dataset, column)
     faults = list(dict.fromkeys(row["fault"] for rows, _ in found.values() for row in rows))
     table = Table(
         f"{dataset}: what the metrics see",
