@@ -126,10 +126,9 @@ def _joined_protocols(folders: Sequence[ResultSet]) -> dict[str, Protocol]:
                     f"{dataset} is measured under protocol {known.protocol} in {origin[dataset]} "
                     f"and {entry.protocol} in {folder.path}: {parts}; measure one of them again"
                 )
-            floors = {
-                "floor": entry.floor | known.floor,
-                "floor_spread": entry.floor_spread | known.floor_spread,
-            }
+            floors = {"floor": entry.floor | known.floor}
+            if entry.floor_spread:
+                floors["floor_spread"] = entry.floor_spread | known.floor_spread
             whole = known.model_copy(update=floors)
             joined[dataset] = whole.sealed() if known.sha256 else whole
     return joined

@@ -166,10 +166,9 @@ def test_a_change_of_fid(baseline, times, mark):
 
 
 def test_direction_is_the_metrics(baseline):
-    lower = lambda o, m: flat(o, m) * (0.5 if (o, m) == ("wgan", "precision_classifier_750") else 1)  # noqa: E731
-    assert marks(verdicts(write(baseline / "now", lower))) == {
-        ("wgan", "precision_classifier_750"): "−"
-    }
+    halved = ("wgan", "clipped_density_classifier_750")
+    lower = lambda o, m: flat(o, m) * (0.5 if (o, m) == halved else 1)  # noqa: E731
+    assert marks(verdicts(write(baseline / "now", lower))) == {halved: "−"}
 
 
 def test_worse_but_not_separated_is_suspect(baseline):
@@ -320,9 +319,9 @@ def test_the_interval_is_given_at_the_level_at_which_holms_correction_stopped():
         bound = shift_bound(np.arange(5) + shift, np.arange(25), 0.02 / 2)
         assert (bound > 0) == (verdict is first)
         assert f"higher by {shift - 10}, shift {shift - 10} [{bound:.3g}, ∞] (p = " in verdict.note
-    precision = "precision_classifier_750"
+    density = "clipped_density_classifier_750"
     fell = gate.judge(
-        [old_row(range(25), band=0.1, metric=precision)], [row(np.arange(5) - 20, precision)]
+        [old_row(range(25), band=0.1, metric=density)], [row(np.arange(5) - 20, density)]
     )
     assert fell[0].note.startswith("lower by 30, shift -30 [-∞, -")
 
@@ -405,7 +404,7 @@ def test_many_seeds_have_no_such_limits(baseline):
         ("modes_covered_2k", [0.0, 1.0, 2.0], None, True),  # 1 − 3.0 < 0
         ("modes_covered_2k", [7.0, 8.0, 8.0], 0.0, False),
         # the untrained one does nearly as well
-        ("precision_classifier_750", [0.3, 0.31, 0.32], 0.29, True),
+        ("clipped_density_classifier_750", [0.3, 0.31, 0.32], 0.29, True),
     ],
 )
 def test_a_band_that_reaches_the_untrained_generator_sees_nothing(

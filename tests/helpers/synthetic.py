@@ -27,7 +27,7 @@ METRICS = {
     "digits": {
         "fid_classifier_750": 24.0,
         "kid_classifier_750": 0.01,
-        "precision_classifier_750": 0.8,
+        "clipped_density_classifier_750": 0.8,
         "duplicates_classifier_750": 0.01,
     },
 }
@@ -52,7 +52,7 @@ def learning(objective: str, metric: str, seed: int, i: int) -> float:
     """Falls from 40 x the floor towards 2-5 x it, a little differently for each objective and
     seed."""
     floor = next(values[metric] for values in METRICS.values() if metric in values)
-    if metric.startswith(("modes", "high", "precision")):
+    if metric.startswith(("modes", "high", "clipped_density")):
         return floor * min(1.0, 0.2 * (i + 1))
     rank = zlib.crc32(objective.encode()) % 7
     return floor * (2 + 0.5 * rank + 38 * 0.4**i) * (1 + 0.03 * ((seed * 7 + rank) % 5))
