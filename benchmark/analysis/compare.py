@@ -50,8 +50,8 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
             )
     by_side = sides.family.groupby("side", sort=False)
     long = pd.concat([run_values(cells).assign(side=name) for name, cells in by_side])
-    is_ordered = long["metric"].map(lambda name: metric(name).ideal is None)
-    long = long[long["of"].isin(of) & is_ordered]
+    ordered_metrics = [name for name in long["metric"].unique() if metric(name).ideal is None]
+    long = long[long["of"].isin(of) & long["metric"].isin(ordered_metrics)]
     families: Any = long.groupby([*PLACE, "metric", "of"], sort=False)
     rows = []
     for _, rows_of_family in families:

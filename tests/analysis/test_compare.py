@@ -440,3 +440,15 @@ def test_compare_on_the_command_line(
         ended = ganbench("compare", *arguments)
         assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), arguments
         assert message in ended.err
+
+
+def test_a_metric_with_an_ideal_makes_no_objective_better(tmp_path):
+    """Narrower and wider modes than the real ones are both wrong."""
+    metrics = {"gaussians8": {"swd_2k": 0.1, "core_width_2k": 1.0}}
+    curve = lambda objective, metric, seed, i: 1.0 + len(objective) + seed / 10  # noqa: E731
+    places = [("gaussians8", "mlp")]
+    synthetic.write(tmp_path, groups=places, metrics=metrics, curve=curve, samples=False)
+    found = tables.load(tmp_path)
+    assert "core_width_2k" in set(found.summary["metric"])
+    rows = compare.differences(of_labels(found, ["nonsaturating", "wgan_gp"]))
+    assert set(rows["metric"]) == {"swd_2k"}

@@ -18,7 +18,7 @@ NAMES = ["nonsaturating", "lsgan", "wgan"]
 POINTS = [("gaussians8", "mlp")]
 DIGITS = [("digits", "dcgan")]
 NAN = float("nan")
-ALONE = ("kid", "recall", "is_std", "reverse_kl", "high_quality")
+ALONE = ("kid", "clipped_coverage", "recall", "is_std", "reverse_kl", "high_quality")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -113,8 +113,8 @@ def test_a_single_metric_ranks_or_the_page_says_that_none_does(tmp_path, monkeyp
 
 
 def test_the_first_gated_metric_ranks_and_a_primary_one_before_it(tmp_path):
-    floors = {"duplicates_classifier_750": 0.1, "recall_classifier_750": 0.9}
-    for more, first in (({}, "recall"), ({"kid_classifier_750": 0.1}, "kid")):
+    floors = {"duplicates_classifier_750": 0.1, "clipped_coverage_classifier_750": 0.9}
+    for more, first in (({}, "clipped_coverage"), ({"kid_classifier_750": 0.1}, "kid")):
         found = write(
             tmp_path / first, groups=DIGITS, metrics={"digits": floors | more}, curve=noisy
         )
