@@ -92,10 +92,16 @@ def parameters(axis: str, name: str) -> dict[str, Parameter]:
             if given.default is not given.empty:
                 found[key] = Parameter(given.annotation, given.default, key in locations)
         if axis == "objective":
-            recipe = asdict(variant.recipe)
-            for field in fields(Recipe):
-                found[field.name] = Parameter(field.type, _as_list(recipe[field.name]))
+            found |= _of_recipe(variant.recipe)
     return found
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, Parameter]:
+    """The parameters of an optimiser."""
+    values = asdict(recipe)
+    return {
+        field.name: Parameter(field.type, _as_list(values[field.name])) for field in fields(recipe)
+    }
 
 
 def _take_name(axis: str, table: Params) -> str:
@@ -144,6 +150,8 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
     """A variant with typed parameters. Raises UserError if the variant refuses them."""
     differing: Params = {}
     locations: Params = {}
+    if axis == "objective" and "optimizer" in params:
+        known = known | _constants(name, params["optimizer"], known)
     for key, value in params.items():
         typed = _typed(axis, name, key, value, known[key])
         if known[key].is_location:
@@ -152,11 +160,19 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
             differing[key] = typed
     choice = Choice(name, differing, locations)
     if axis == "objective":
-        recipe = {key: differing.get(key, known[key].default) for key in RECIPE}
-        validated(Optimiser, recipe, f"objective {name!r}")
+        options = {key: differing.get(key, known[key].default) for key in RECIPE}
+        validated(Optimiser, options, f"objective {name!r}")
     if axis in ("objective", "dataset"):
         _check_values(axis, choice)
     return choice
+
+
+def _constants(name: str, optimizer: Any, known: dict[str, Parameter]) -> dict[str, Parameter]:
+    """alpha and eps of an objective that is given an optimiser: its defaults are that one's."""
+    optimizer = _typed("objective", name, "optimizer", optimizer, known["optimizer"])
+    recipe: Recipe = classes("objective", name)[0].recipe
+    own = _of_recipe(recipe.changed(optimizer=optimizer))
+    return {key: own[key] for key in ("alpha", "eps")}
 
 
 def made(objective: Choice) -> Any:

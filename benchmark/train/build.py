@@ -1,6 +1,6 @@
 """The objects that a cell names: dataset, objective, networks with initial weights, optimiser."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -64,4 +64,5 @@ def make_recipe(cell: Cell) -> Recipe:
     if shared != "paper":
         return Recipe(**shared.plain())
     changed = {key: v for key, v in cell.objective.params.items() if key in RECIPE}
-    return replace(make_objective(cell.objective).recipe, **changed)
+    recipe: Recipe = make_objective(cell.objective).recipe
+    return recipe.changed(**changed)

@@ -13,7 +13,8 @@ from torch.nn.functional import batch_norm
 import variants
 from benchmark.matrix.cell import Choice, stream_seed
 from benchmark.matrix.pairs import critic_norm
-from benchmark.train.step import critic_step, generator_step, make_optimizer
+from benchmark.train.optimizers import make_optimizer
+from benchmark.train.step import critic_step, generator_step
 from variants.architectures import (
     BatchNorm,
     build,
