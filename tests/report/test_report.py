@@ -14,6 +14,7 @@ from benchmark.drawing.save import Figure
 from benchmark.explain.entries import names
 from benchmark.report import report
 from benchmark.report.chapters import winners
+from benchmark.report.chapters.stability import regret_sentence
 from benchmark.report.page import Chapter
 from benchmark.stats.power import minimal_difference
 from tests.helpers import synthetic
@@ -431,24 +432,44 @@ def test_failures_say_why_with_a_trace(folder):
     assert traces["diverged"][-1].split()[:2] == ["580", "NaN"]
 
 
-def test_the_loss_is_called_a_stopping_criterion_only_where_the_interval_excludes_zero(tmp_path):
-    """The critic's loss rises all the way while the metric falls for wgan, and falls for lsgan; it
-    is a wave that depends on the seed for nonsaturating."""
-    slope = {"wgan": 1.0, "lsgan": -1.0, "nonsaturating": 0.0}
+def test_the_loss_says_which_seed_is_better_only_at_equal_steps_and_beyond_chance(tmp_path):
+    """Every loss rises over the run as the metric falls. Seed by seed, 0.1 worse each, wgan's falls
+    and lsgan's rises; nonsaturating's is a wave that depends on the seed."""
+    slope = {"wgan": -1.0, "lsgan": 1.0, "nonsaturating": 0.0}
 
     def probes(objective, seed, i):
-        return {
-            "d_loss": slope[objective] * i
-            + (1 - abs(slope[objective])) * np.sin(3.0 * i + 2 * seed)
-        }
+        wave = (1 - abs(slope[objective])) * np.sin(3.0 * i + 2 * seed)
+        return {"d_loss": 10.0 * i + slope[objective] * seed + wave}
 
-    far_apart(tmp_path, probes=probes)
-    line = write(tmp_path)["stability"].items[0].lines[0]
-    assert line.startswith(
-        "over a run the critic's loss rises as Sliced Wasserstein distance falls for wgan; it "
-        "falls with Sliced Wasserstein distance for lsgan."
+    far_apart(tmp_path, seeds=7, probes=probes)
+    chapter = write(tmp_path)["stability"]
+    regret, agreement = chapter.items[0].lines
+    assert regret.endswith("better for none; equal for lsgan, nonsaturating and wgan.")
+    assert agreement.startswith("At equal steps the better seed has the higher loss for wgan (p = ")
+    assert "; the better seed has the lower loss for lsgan (p = " in agreement
+    assert agreement.endswith("the loss does not say for 1 objective which seed is better.")
+    rows = {row.cells[1]: row.cells for row in chapter.tables[0].rows}
+    assert rows["wgan"][6].startswith("1 (−")
+    assert rows["lsgan"][6].startswith("−1 (−")
+
+
+def test_what_stopping_by_the_loss_costs_is_said_against_never_stopping():
+    def rows(**medians):
+        return [
+            {"objective": name, "quantity": quantity, "median": median}
+            for name, pair in medians.items()
+            for quantity, median in zip(("loss_regret", "regret"), pair, strict=True)
+        ]
+
+    start = "stopping where the critic's loss is highest, against never stopping, at the median "
+    start += "over seeds, in multiples of the best value: "
+    assert regret_sentence(rows(wgan=(2.0, 1.0), lsgan=(1.0, 1.5), hinge=(1.0, 1.0))) == (
+        start + "worse for wgan (2 against 1); better for lsgan (1 against 1.5); equal for hinge."
     )
-    assert line.endswith("For 1 of 3 objectives the seeds do not tell.")
+    assert regret_sentence(rows(wgan=(2.0, 1.0))) == (
+        start + "worse for wgan (2 against 1); better for none."
+    )
+    assert regret_sentence([]) == ""
 
 
 def test_robustness_table_counts_what_was_lost(tmp_path):
