@@ -444,7 +444,7 @@ def test_the_loss_says_which_seed_is_better_only_at_equal_steps_and_beyond_chanc
     far_apart(tmp_path, seeds=7, probes=probes)
     chapter = write(tmp_path)["stability"]
     regret, agreement = chapter.items[0].lines
-    assert regret.endswith("better for none; equal for lsgan, nonsaturating and wgan.")
+    assert regret.endswith("better for none; equal for nonsaturating, lsgan and wgan.")
     assert agreement.startswith("At equal steps the better seed has the higher loss for wgan (p = ")
     assert "; the better seed has the lower loss for lsgan (p = " in agreement
     assert agreement.endswith("the loss does not say for 1 objective which seed is better.")
