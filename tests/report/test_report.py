@@ -472,6 +472,17 @@ def test_what_stopping_by_the_loss_costs_is_said_against_never_stopping():
     assert regret_sentence([]) == ""
 
 
+@pytest.mark.parametrize("seeds", [3, 6])
+def test_a_best_value_has_its_step_with_and_without_an_interval(tmp_path, seeds):
+    """All values fall to the end, at step 600."""
+    far_apart(tmp_path, seeds=seeds)
+    table = write(tmp_path)["where"].tables[0]
+    head = table.columns.index("best, at step")
+    assert [row.cells[head].partition("\n")[0].endswith(" at 600") for row in table.rows] == [
+        True
+    ] * 3
+
+
 def test_robustness_table_counts_what_was_lost(tmp_path):
     """With its second seed nonsaturating diverges on the MLP and wgan collapses on it; wgan_gp is
     missing on DCGAN."""
