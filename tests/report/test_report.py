@@ -472,6 +472,13 @@ def test_what_stopping_by_the_loss_costs_is_said_against_never_stopping():
     assert regret_sentence([]) == ""
 
 
+def test_the_parameters_of_both_networks_stand_in_the_table_of_costs(tmp_path):
+    far_apart(tmp_path)
+    table = write(tmp_path)["cost"].tables[0]
+    assert table.columns[-2:] == ["parameters, generator", "critic"]
+    assert [row.cells[-2:] for row in table.rows] == [["1,000", "900"]] * 3
+
+
 @pytest.mark.parametrize("seeds", [3, 6])
 def test_a_best_value_has_its_step_with_and_without_an_interval(tmp_path, seeds):
     """All values fall to the end, at step 600."""

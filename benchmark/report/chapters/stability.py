@@ -173,8 +173,8 @@ def agreement_sentence(rows: list[Record]) -> str:
     those of `agreement` for one place; "" for none."""
     if not rows:
         return ""
-    better = []
-    worse = []
+    better: list[str] = []
+    worse: list[str] = []
     for row in rows:
         if row["p_holm"] <= LEVEL:
             names = better if row["agreement"] > 0 else worse
