@@ -444,7 +444,7 @@ def test_the_loss_says_which_seed_is_better_only_at_equal_steps_and_beyond_chanc
     far_apart(tmp_path, seeds=7, probes=probes)
     chapter = write(tmp_path)["stability"]
     regret, agreement = chapter.items[0].lines
-    assert regret.endswith("better for none; equal for nonsaturating, lsgan and wgan.")
+    assert regret.endswith("less for none; the same for nonsaturating, lsgan and wgan.")
     assert agreement.startswith("At equal steps the better seed has the higher loss for wgan (p = ")
     assert "; the better seed has the lower loss for lsgan (p = " in agreement
     assert agreement.endswith("the loss does not say for 1 objective which seed is better.")
@@ -461,13 +461,13 @@ def test_what_stopping_by_the_loss_costs_is_said_against_never_stopping():
             for quantity, median in zip(("loss_regret", "regret"), pair, strict=True)
         ]
 
-    start = "stopping where the critic's loss is highest, against never stopping, at the median "
-    start += "over seeds, in multiples of the best value: "
+    start = "stopping where the critic's loss is highest costs, against never stopping, in "
+    start += "multiples of the best value and at the median over seeds: "
     assert regret_sentence(rows(wgan=(2.0, 1.0), lsgan=(1.0, 1.5), hinge=(1.0, 1.0))) == (
-        start + "worse for wgan (2 against 1); better for lsgan (1 against 1.5); equal for hinge."
+        start + "more for wgan (2 against 1); less for lsgan (1 against 1.5); the same for hinge."
     )
     assert regret_sentence(rows(wgan=(2.0, 1.0))) == (
-        start + "worse for wgan (2 against 1); better for none."
+        start + "more for wgan (2 against 1); less for none."
     )
     assert regret_sentence([]) == ""
 

@@ -142,29 +142,29 @@ def _verdicts(group: pd.DataFrame) -> str:
 
 
 def regret_sentence(rows: list[Record]) -> str:
-    """For which objectives the value at the highest critic loss is worse or better than the final
-    one, in the digits shown, at the median over seeds. rows: those of `stopping` for one place; ""
-    where none is known."""
+    """For which objectives the value at the highest critic loss is further from the best than the
+    final one, or nearer, in the digits shown, at the median over seeds. rows: those of `stopping`
+    for one place; "" where none is known."""
     medians = {(row["quantity"], row["objective"]): row["median"] for row in rows}
-    kinds: dict[str, list[str]] = {"worse": [], "better": [], "equal": []}
+    kinds: dict[str, list[str]] = {"more": [], "less": [], "the same": []}
     for (quantity, objective), stopped in medians.items():
         final = medians.get(("regret", objective))
         if quantity != "loss_regret" or final is None:
             continue
         name = f"{objective} ({number(stopped)} against {number(final)})"
         if number(stopped) == number(final):
-            kinds["equal"].append(objective)
+            kinds["the same"].append(objective)
         else:
-            kinds["worse" if stopped > final else "better"].append(name)
+            kinds["more" if stopped > final else "less"].append(name)
     if not any(kinds.values()):
         return ""
     parts = []
     for kind, names in kinds.items():
-        if names or kind == "better":
+        if names or kind == "less":
             parts.append(f"{kind} for {listed(names) if names else 'none'}")
     return (
-        "stopping where the critic's loss is highest, against never stopping, at the median over "
-        f"seeds, in multiples of the best value: {'; '.join(parts)}."
+        "stopping where the critic's loss is highest costs, against never stopping, in multiples "
+        f"of the best value and at the median over seeds: {'; '.join(parts)}."
     )
 
 
