@@ -12,7 +12,7 @@ import variants
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.options import Optimiser, Value, validated
-from variants.objectives import RECIPE, Recipe
+from variants.objectives import CONSTANTS, RECIPE, Recipe
 
 # Whose parameters a value may set: of an axis, and of the halves of an architecture if the matrix
 # names both halves
@@ -92,16 +92,10 @@ def parameters(axis: str, name: str) -> dict[str, Parameter]:
             if given.default is not given.empty:
                 found[key] = Parameter(given.annotation, given.default, key in locations)
         if axis == "objective":
-            found |= _of_recipe(variant.recipe)
+            recipe = asdict(variant.recipe)
+            for field in fields(Recipe):
+                found[field.name] = Parameter(field.type, _as_list(recipe[field.name]))
     return found
-
-
-def _of_recipe(recipe: Recipe) -> dict[str, Parameter]:
-    """The parameters of an optimiser."""
-    values = asdict(recipe)
-    return {
-        field.name: Parameter(field.type, _as_list(values[field.name])) for field in fields(recipe)
-    }
 
 
 def _take_name(axis: str, table: Params) -> str:
@@ -168,11 +162,12 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
 
 
 def _constants(name: str, optimizer: Any, known: dict[str, Parameter]) -> dict[str, Parameter]:
-    """alpha and eps of an objective that is given an optimiser: its defaults are that one's."""
+    """alpha and eps of an objective that is given another optimiser: the defaults are that one's."""
     optimizer = _typed("objective", name, "optimizer", optimizer, known["optimizer"])
-    recipe: Recipe = classes("objective", name)[0].recipe
-    own = _of_recipe(recipe.changed(optimizer=optimizer))
-    return {key: own[key] for key in ("alpha", "eps")}
+    if optimizer == known["optimizer"].default:
+        return {}
+    own = CONSTANTS[optimizer].items()
+    return {key: known[key]._replace(default=value) for key, value in own}
 
 
 def made(objective: Choice) -> Any:

@@ -14,7 +14,7 @@ from benchmark.matrix.options import BUDGETS
 from benchmark.train.build import make_recipe
 from tests.conftest import matrix_text
 from variants.architectures import build, dcgan, mlp
-from variants.objectives import Recipe
+from variants.objectives import Recipe, wgan
 
 
 def labels(found: list[Cell]) -> list[tuple[str, str, str, int]]:
@@ -344,6 +344,19 @@ def test_an_optimiser_has_its_own_constants(cells: Callable[..., list[Cell]]) ->
         Recipe("rmsprop", 5e-5, alpha=0.99, eps=1e-6),
         Recipe("rmsprop_tf", 1e-4, alpha=0.9, eps=1e-10),
     ]
+
+
+def test_naming_an_objectives_own_optimiser_keeps_its_constants(
+    cells: Callable[..., list[Cell]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Recipe("rmsprop", 5e-5, alpha=0.5)
+    monkeypatch.setattr(wgan.Objective, "recipe", own)
+    values = [
+        '{ name = "wgan", optimizer = "rmsprop" }',
+        '{ name = "wgan", optimizer = "rmsprop", alpha = 0.99 }',
+    ]
+    found = cells(objectives=f"objectives = [{', '.join(values)}]")
+    assert [make_recipe(c).alpha for c in found] == [0.5, 0.99]
 
 
 def test_a_shared_optimiser_has_its_own_constants(cells: Callable[..., list[Cell]]) -> None:

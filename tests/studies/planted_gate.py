@@ -73,7 +73,7 @@ class Plant:
 
 def with_rate(factor: str) -> str:
     """The words RECIPE, with a learning rate that many times as large."""
-    recipe = f"make_recipe(cell).changed(lr={factor} * make_recipe(cell).lr)"
+    recipe = f"replace(make_recipe(cell), lr={factor} * make_recipe(cell).lr)"
     return RECIPE.replace("make_recipe(cell)", recipe)
 
 

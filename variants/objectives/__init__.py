@@ -9,7 +9,7 @@ generator.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -48,12 +48,6 @@ class Recipe:
         for name, value in CONSTANTS.get(self.optimizer, {}).items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-
-    def changed(self, **values: Any) -> "Recipe":
-        """This recipe with other values; another optimiser brings its own alpha and eps."""
-        if values.get("optimizer", self.optimizer) != self.optimizer:
-            values = {"alpha": None, "eps": None} | values
-        return replace(self, **values)
 
 
 RECIPE = tuple(field.name for field in fields(Recipe))
