@@ -162,7 +162,7 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
 
 
 def _constants(name: str, optimizer: Any, known: dict[str, Parameter]) -> dict[str, Parameter]:
-    """alpha and eps of an objective that is given another optimiser: the defaults are that one's."""
+    """alpha and eps of an objective that is given another optimiser, whose defaults they have."""
     optimizer = _typed("objective", name, "optimizer", optimizer, known["optimizer"])
     if optimizer == known["optimizer"].default:
         return {}
