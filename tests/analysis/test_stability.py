@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 
 from benchmark.analysis import stability
 from benchmark.analysis.verdicts import VERDICTS
+from benchmark.stats.intervals import median_interval
 from benchmark.store.schema import Protocol
 
 FID, SWD, COPIES = "fid_classifier_750", "swd_2k", "duplicates_classifier_750"
@@ -336,10 +337,13 @@ def test_stopping_over_seeds():
     found = stability.stopping(pd.concat([cells, other], ignore_index=True)).set_index("quantity")
     # nothing was measured for lsgan
     assert found["objective"].tolist() == ["wgan", "wgan"]
-    columns = ["n", "n_expected", "median", "low", "high"]
+    columns = ["n", "n_expected", "median", "ci_low", "ci_high"]
     # the diverged run and the hole are left out
-    assert found.loc["loss_regret", columns].tolist() == [5, 7, 1.5, 1.0, 3.0]
-    assert found.loc["overfit_gap", columns].tolist() == [3, 7, 0.2, 0.1, 0.3]
+    interval = median_interval(values[:5]).tolist()
+    assert found.loc["loss_regret", columns].tolist() == [5, 7, 1.5, *interval]
+    row = found.loc["overfit_gap"]
+    assert (row["n"], row["median"]) == (3, 0.2)
+    assert np.isnan(row["ci_low"])  # three seeds carry no interval
 
 
 def agree(runs_by_objective):

@@ -20,7 +20,7 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.stats.bootstrap import robust_spread
+from benchmark.stats.intervals import robust_spread
 from benchmark.store.schema import FINISHED
 from benchmark.text import Record, interval, listed, number, plural, span
 
@@ -36,7 +36,7 @@ RELIABILITY = (
     "the better one (the central 95 % of what chance gives, from permuted seeds). Oscillation: "
     "noise of log₁₀ of the metric from one evaluation to the next, in the second half. Overfitting "
     "gap: the critic's loss on held-out − on training samples; a small offset that all objectives "
-    "share is that of the batches, the same for all. Medians over seeds [least, greatest]."
+    "share is that of the batches, the same for all. Medians over seeds [exact 95 % interval]."
 )
 LEVEL = 0.05
 """Of a claim that the loss ranks seeds, after Holm's correction over the report."""
@@ -96,7 +96,7 @@ def _reliability(
     `agreement`."""
     texts = {}
     for row in quantities:
-        ranged = interval(row, "median", "low", "high")
+        ranged = interval(row)
         texts[place(row), row["objective"], row["quantity"]] = ranged
     for row in agreements:
         chance = f"({number(row['low'])} to {number(row['high'])})"

@@ -20,12 +20,12 @@ MOST_COLUMNS = 4
 """Places side by side; more places stand below one another."""
 
 NO_VERDICT = "no verdict"
-RANGE = ("median", "low", "high")
+INTERVAL = ("median", "ci_low", "ci_high")
 VERDICTS = (
     "A bar holds all seeds of an objective in a place, numbered where they differ. Ok: no failure "
     "was seen, not: the samples are good. No verdict: not finished, or nothing measured."
 )
-CRITIC_LOSS = "Medians over seeds, from the least to the greatest."
+CRITIC_LOSS = "Median over seeds with its exact 95 % interval, from five seeds on."
 
 
 class Quantity(NamedTuple):
@@ -156,7 +156,8 @@ def critic_loss(tables: Tables, folder: Path) -> list[Figure]:
 def _critic_rows(tables: Tables) -> pd.DataFrame:
     """The rows of `stopping`, and those of `agreement` in its columns."""
     agreements = agreement(tables.cells, tables.evals, tables.steps, tables.primary)
-    agreements = agreements.rename(columns={"agreement": "median"})
+    names = {"agreement": "median", "low": "ci_low", "high": "ci_high"}
+    agreements = agreements.rename(columns=names)
     agreements["quantity"] = "loss_agreement"
     return pd.concat([agreements, stopping(tables.cells)], ignore_index=True)
 
@@ -167,14 +168,14 @@ def _panel(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, name: str) -> 
     if shown.empty:
         not_recorded(ax)
         return
-    dots(ax, heights, shown, RANGE)
+    dots(ax, heights, shown, INTERVAL)
     if name == "loss_agreement":
         ax.axvline(0, color="0.35", linewidth=1, zorder=0)
         ax.set(xlim=(-1.08, 1.08), xticks=(-1, -0.5, 0, 0.5, 1))
     elif name == "loss_regret":
         never = rows[rows["quantity"] == "regret"]
-        never = never.assign(low=never["median"], high=never["median"], hollow=True)
-        dots(ax, heights, never, RANGE)
+        never = never.assign(ci_low=never["median"], ci_high=never["median"], hollow=True)
+        dots(ax, heights, never, INTERVAL)
         ax.set_xscale("log")
         log_axis(ax.xaxis)
     else:
@@ -184,7 +185,7 @@ def _panel(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, name: str) -> 
 
 def _widen(ax: Axes, rows: pd.DataFrame) -> None:
     """A symmetric axis, linear near 0 where the losses' units differ by orders of magnitude."""
-    sizes = rows[[*RANGE]].abs().to_numpy(dtype=float)
+    sizes = rows[[*INTERVAL]].abs().to_numpy(dtype=float)
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not len(sizes):
         return
