@@ -199,7 +199,7 @@ def test_results_of_older_cells_leave_their_figures_out(tmp_path):
     assert {"learning_curves", "gradient_norms", "verdicts", "cost"} <= stems
     assert not {"layers", "scores"} & stems
     assert "references_per_g_step" not in numbers(tmp_path, "cost")
-    assert set(numbers(tmp_path, "critic_loss")["quantity"]) == {"loss_correlation"}
+    assert set(numbers(tmp_path, "critic_loss")["quantity"]) == {"loss_regret", "regret"}
 
 
 @pytest.mark.parametrize(
