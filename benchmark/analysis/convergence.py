@@ -1,4 +1,4 @@
-"""How far and how fast runs converged: final, best, area, the value at equal time, cost to target.
+"""How far and how fast runs converged: final, best, area, values at equal cost, cost to target.
 
 Pure functions on the frames of `tables`: a new statistic needs no training. A run that diverged
 before its target never reaches it (∞). A run that ended without reaching it is censored at its end:
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import PLACE, have_one_clock
+from benchmark.analysis.scores import EQUAL_COST, PLACE
 from benchmark.metrics import metric, rank, sign
 from benchmark.stats.curves import performance_profile, time_to_target
 from benchmark.store.frames import is_wanted, of_cell
@@ -24,7 +24,7 @@ TARGET_CLOCKS = {
     "samples": "samples_seen",
     "g_steps": "g_steps",
     "forwards": "forwards",
-    "seconds": "train_seconds",
+    "seconds": "raced_seconds",
 }
 KAPLAN_MEIER = ["objective", "architecture", "dataset", "clock", "n", "reached", "target"]
 KAPLAN_MEIER += ["median", "ci_low", "ci_high"]
@@ -106,47 +106,63 @@ def _area(runs: Runs, first: Array, last: Array) -> Array:
     return np.where(samples[last] > samples[first], mean, values[last])
 
 
-def equal_seconds(cells: pd.DataFrame) -> dict[Place, float]:
-    """Training seconds at which objectives are compared, by (dataset, architecture).
+def with_costs(evals: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """`evals` with what the run of each row had spent: forwards, critic forward-equivalents, and
+    raced_seconds; NaN where that is not known, and for seconds where those of the place do not
+    compare."""
+    by_key = cells.set_index("key")
+    names = ["batch_size", "forwards_per_d_step", "forwards_per_g_step"]
+    rates = pd.DataFrame({name: of_cell(evals, by_key[name]) for name in names}, evals.index)
+    ms = of_cell(evals, by_key["raced_ms"].where(by_key["race_fault"] == ""))
+    return evals.assign(forwards=forwards(evals, rates), raced_seconds=evals["g_steps"] * ms / 1000)
 
-    The least over objectives of the median over the runs that were done. A place whose seconds do
-    not compare is left out."""
-    done = cells[have_one_clock(cells) & (cells["status"] == "done")]
-    median = done.groupby([*PLACE, "objective"])["train_seconds"].median()
-    least = median.groupby(PLACE).min()
+
+def equal_cost(cells: pd.DataFrame, of: str) -> dict[Place, float]:
+    """The cost at which objectives are compared, by (dataset, architecture): critic
+    forward-equivalents for `equal_compute`, raced seconds for `equal_time`.
+
+    The least over objectives of the median over the runs that were done. A place where an
+    objective's cost is not known, or whose seconds do not compare, is left out."""
+    done = cells[cells["status"] == "done"]
+    if of == "equal_time":
+        done = done[done["race_fault"] == ""]
+    median = done.groupby([*PLACE, "objective"])[EQUAL_COST[of]].median()
+    by_place = median.groupby(PLACE)
+    least = by_place.min()[by_place.count() == by_place.size()]
     return dict(zip(least.index.to_list(), least.to_list(), strict=True))
 
 
-def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
-    """METRIC:equal_time by cell: the value at `equal_seconds`.
+def at_equal_cost(cells: pd.DataFrame, evals: pd.DataFrame, of: str) -> pd.DataFrame:
+    """METRIC:equal_compute or METRIC:equal_time by cell: the value at `equal_cost`. evals: with
+    costs.
 
-    Linear in training time between the evaluations before and after (the logarithm of a primary
-    metric, where both are positive); a run that ended before has its final value. NaN where one of
-    these is. Interpolated, because the last evaluation before that time would be a
-    whole interval back for a run that is only slightly slower."""
-    limits = equal_seconds(cells)
+    Linear in the cost between the evaluations before and after (the logarithm of a primary metric,
+    where both are positive); a run that ended before has its final value. NaN where one of these
+    is. Interpolated, because the last evaluation before that cost would be a whole interval back
+    for a run that is only slightly dearer."""
+    limits = equal_cost(cells, of)
     limit = pd.Series([limits.get(place, np.nan) for place in _places(cells)], cells["key"])
-    runs = _by_run(evals[evals["train_seconds"].notna()])
+    runs = _by_run(evals[evals[EQUAL_COST[of]].notna()])
     run = runs.run
-    seconds = runs.rows["train_seconds"].to_numpy()
+    cost = runs.rows[EQUAL_COST[of]].to_numpy()
     values = runs.rows["value"].to_numpy()
     stop = of_cell(runs.rows, limit)
-    # the last evaluation of each run within the time, and the one after it
-    passed = np.flatnonzero(seconds <= stop)
+    # the last evaluation of each run within the cost, and the one after it
+    passed = np.flatnonzero(cost <= stop)
     before = passed[np.diff(run[passed], append=-1) != 0]
-    following = np.minimum(before + 1, len(seconds) - 1)
-    is_between = (run[following] == run[before]) & (seconds[before] < stop[before])
+    following = np.minimum(before + 1, len(cost) - 1)
+    is_between = (run[following] == run[before]) & (cost[before] < stop[before])
     after = np.where(is_between, following, before)
 
     is_log = _is_log(runs)[before] & (values[before] > 0) & (values[after] > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         low = np.where(is_log, np.log10(values[before]), values[before])
         high = np.where(is_log, np.log10(values[after]), values[after])
-        elapsed = stop[before] - seconds[before]
-        share = np.where(after > before, elapsed / (seconds[after] - seconds[before]), 0.0)
+        share = (stop[before] - cost[before]) / (cost[after] - cost[before])
+        share = np.where(after > before, share, 0.0)
         between = _from_height(low + share * (high - low), is_log)
     at_stop = np.where(after > before, between, values[before])
-    return _named(pd.concat({"equal_time": _wide(evals, run[before], at_stop)}, axis=1))
+    return _named(pd.concat({of: _wide(evals, run[before], at_stop)}, axis=1))
 
 
 def to_target(
@@ -168,18 +184,17 @@ def to_target(
     hits = rows[direction * rows["value"] <= direction * of_cell(rows, target)]
     hits = hits.sort_values("samples_seen", kind="stable").drop_duplicates("cell")
     hits = hits.set_index(hits["cell"].astype(str))
-    hits["forwards"] = forwards(hits, cells.set_index("key").loc[hits.index])
 
     has_value = cells["key"].isin(rows.loc[np.isfinite(rows["value"]), "cell"].unique())
     is_done = (cells["status"] == "done") & has_value
     is_judged = ((cells["status"] == "diverged") | is_done) & target.notna().to_numpy()
     never = ~cells["key"].isin(hits.index)
     costs = {"target": target.set_axis(cells.index)}
-    for clock, spent in TARGET_CLOCKS.items():
-        known = is_judged & cells[spent].notna()
+    for clock, column in TARGET_CLOCKS.items():
+        known = is_judged & cells[column].notna()
         if clock == "seconds":
-            known &= have_one_clock(cells)
-        cost = cells["key"].map(hits[spent]).mask(never, np.inf)
+            known &= cells["race_fault"] == ""
+        cost = cells["key"].map(hits[column]).mask(never, np.inf)
         costs[f"{clock}_to_target"] = cost.where(known)
     return pd.DataFrame(costs)
 
@@ -193,8 +208,8 @@ def kaplan_meier(cells: pd.DataFrame) -> pd.DataFrame:
     target = cells["target"].to_numpy()
     costs = {clock: cells[f"{clock}_to_target"].to_numpy() for clock in TARGET_CLOCKS}
     ends = {}
-    for clock, spent in TARGET_CLOCKS.items():
-        ends[clock] = cells[spent].astype(float).mask(diverged, np.inf).to_numpy()
+    for clock, column in TARGET_CLOCKS.items():
+        ends[clock] = cells[column].astype(float).mask(diverged, np.inf).to_numpy()
     groups: dict[Any, Any] = cells.groupby([*PLACE, "objective"], sort=False).indices
     rows = []
     for (dataset, architecture, objective), runs in groups.items():

@@ -81,7 +81,7 @@ def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
     long = long[is_primary & long["of"].isin(COMPARED_AT)]
     by_contest = {}
     for (dataset, architecture, of), rows in long.groupby([*PLACE, "of"], sort=False):
-        if of == "equal_time" and (dataset, architecture) not in tables.equal_seconds:
+        if (dataset, architecture) not in tables.equal_cost.get(of, [(dataset, architecture)]):
             continue
         wide = rows.pivot(index="objective", columns="seed", values="value")
         wide = wide.reindex(rows["objective"].unique())

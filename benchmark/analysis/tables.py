@@ -1,7 +1,7 @@
 """Cell folders -> tables: cells, evals, steps, layers, summary, convergence, scores.
 
-Reads and derives; writes parquet and CSV; trains nothing. Raw first, derived later: `cells` holds
-what was measured, whatever became of the run; scores.py says what counts."""
+Trains nothing. Raw first, derived later: `cells` holds what was measured, whatever became of the
+run; scores.py says what counts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from benchmark.analysis import convergence, stability
+from benchmark.analysis import convergence, scores, stability
 from benchmark.analysis.convergence import Place
 from benchmark.analysis.published import with_axes, with_parameters, with_whole_numbers
-from benchmark.analysis.scores import AXES, PLACE, RUN_VALUES, scores, summarise
 from benchmark.analysis.targets import Target, find_targets
 from benchmark.errors import UserError
 from benchmark.metrics import rank, ranking
@@ -70,8 +69,8 @@ class Tables:
     matrix: MatrixFile
     protocols: dict[str, Protocol]
     """By dataset."""
-    equal_seconds: dict[Place, float]
-    """The training time that `equal_time` stands for, by (dataset, architecture)."""
+    equal_cost: dict[str, dict[Place, float]]
+    """What equal_compute and equal_time stand for, by (dataset, architecture)."""
     targets: dict[Place, Target]
     """By (dataset, architecture)."""
     damaged: list[str]
@@ -93,7 +92,7 @@ class Tables:
             "layers": with_axes(self.layers, self.cells),
             "summary": self.summary,
             "convergence": self.convergence,
-            "scores": scores(self.cells),
+            "scores": scores.scores(self.cells),
         }
         return {name: with_whole_numbers(frame) for name, frame in frames.items()}
 
@@ -121,16 +120,18 @@ def load(folder: Path) -> Tables:
         statuses[entry.key], fault = files.read_status()
         rows.append(_cell(files, statuses[entry.key], entry, hashes))
         damaged += [fault] if fault else []
-    cells = pd.DataFrame(rows)
+    cells = scores.with_race(pd.DataFrame(rows), results.races)
     cells["forwards"] = convergence.forwards(cells, cells)
     evals = _of_current_protocol(cells, _long(results, statuses, "evals", EVALS))
+    evals = convergence.with_costs(evals, cells)
     steps = _long(results, statuses, "steps", STEPS)
     layers = _long(results, statuses, "layers", LAYERS)
     primary = _primary(evals, cells)
 
-    values = convergence.measured(evals).join(convergence.at_equal_time(cells, evals))
+    values = convergence.measured(evals)
+    values = values.join(convergence.at_equal_cost(cells, evals, of) for of in scores.EQUAL_COST)
     metrics = sorted(evals["metric"].cat.categories, key=rank)
-    columns = [f"{name}:{value}" for name in metrics for value in [*RUN_VALUES, *RUN_STEPS]]
+    columns = [f"{name}:{value}" for name in metrics for value in [*scores.RUN_VALUES, *RUN_STEPS]]
     cells = cells.join(values[columns], on="key")
     targets = find_targets(cells, evals, primary, matrix.reference, matrix.targets)
     values_by_place = {place: target.value for place, target in targets.items()}
@@ -141,11 +142,11 @@ def load(folder: Path) -> Tables:
         evals=evals,
         steps=steps,
         layers=layers,
-        summary=summarise(cells),
+        summary=scores.summarise(cells),
         convergence=convergence.kaplan_meier(cells),
         matrix=matrix,
         protocols=protocols,
-        equal_seconds=convergence.equal_seconds(cells),
+        equal_cost={of: convergence.equal_cost(cells, of) for of in scores.EQUAL_COST},
         targets=targets,
         damaged=damaged,
     )
@@ -169,7 +170,7 @@ def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Rows of evals, steps or layers with the axes, modality and status of their cells.
 
     In the order of the matrix."""
-    columns = ["key", "objective", *PLACE, "seed", "modality", "status"]
+    columns = ["key", "objective", *scores.PLACE, "seed", "modality", "status"]
     return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
@@ -183,7 +184,7 @@ def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -
     environment = environment or Environment()
     # without a spec.json: the spec of matrix.json, which the key is made of
     spec = spec or entry.spec
-    row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *AXES, "modality")}
+    row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *scores.AXES, "modality")}
     row["status"] = str(status.status)
     row["stale"] = has_started and hashes.is_stale(status, entry.evaluation_hash, spec)
     row["reason"] = status.reason

@@ -1,5 +1,5 @@
-"""The order in which cells run: place by place, the longest first, and within a place the objectives
-in turn. And the cells that were handed out."""
+"""The order in which cells run: place by place, the longest first, and within a place all
+objectives in turn. And the cells that were handed out."""
 
 import math
 from bisect import insort

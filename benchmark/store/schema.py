@@ -614,6 +614,9 @@ class Environment(Surroundings):
     """The surroundings of every resume."""
 
 
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Raced(Record):
     """An objective in a race."""
 
@@ -629,7 +632,7 @@ class Raced(Record):
     iterations: int | None = None
     """Iterations in every round."""
 
-    milliseconds: list[float] = []
+    milliseconds: list[Duration] = []
     """Milliseconds of a generator step of one seed, critic steps included, by round."""
 
 
@@ -654,11 +657,21 @@ class Race(Record):
     surroundings: Surroundings
     """Machine and versions."""
 
-    reference: list[float] = []
+    reference: list[Duration] = []
     """Milliseconds of the reference workload, which took its turn too, by round."""
 
     objectives: dict[str, Raced]
     """The objectives by label."""
+
+    @model_validator(mode="after")
+    def _check_rounds(self) -> Self:
+        for name, raced in self.objectives.items():
+            if not self.fault and not len(raced.milliseconds) == len(self.reference) > 0:
+                raise ValueError(
+                    f"{len(raced.milliseconds)} rounds of {name}, and {len(self.reference)} of the "
+                    "reference workload"
+                )
+        return self
 
     @property
     def name(self) -> str:

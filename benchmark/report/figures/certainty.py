@@ -16,7 +16,7 @@ from benchmark.metrics import sign
 from benchmark.stats.power import minimal_difference
 from benchmark.text import place_name
 
-COMPARED_AT = {"final": "at the end", "equal_time": "at equal training time"}
+COMPARED_AT = {"final": "at the end", "equal_time": "at equal raced seconds"}
 SEEDS = (5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40)  # numbers of seeds on the power curve
 DIFFERENCES = (
     "{}: IQM of the paired differences over seeds with its 95 % interval, and the probability that "

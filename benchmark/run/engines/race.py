@@ -9,8 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-import torch
-
 from benchmark.machine.clock import race_clock
 from benchmark.machine.environment import environment
 from benchmark.machine.memory import out_of_memory, release_memory
@@ -97,9 +95,7 @@ class Track:
         options = cell.training
         set_precision(options.precision)
         dataset = open_workbench(cell).dataset
-        batches = open_batches(
-            dataset, options.batch_size, self.device, memory_format(options)
-        )
+        batches = open_batches(dataset, options.batch_size, self.device, memory_format(options))
         with batches as draw, many_compiled(self.mode):
             iterate = {}
             for entrant in self.task.entrants:
