@@ -198,10 +198,8 @@ def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -
     for name in FACTS:
         row[name] = getattr(status, name)
     row |= _how_executed(status) | _where_run(status, environment)
-    is_measured = status.status.is_finished
-    row["measurements_stale"] = is_measured and hashes.is_measured_by_other_code(
-        status, entry.modality
-    )
+    by_other_code = hashes.is_measured_by_other_code(status, entry.modality)
+    row["measurements_stale"] = status.status.is_finished and by_other_code
     return row
 
 

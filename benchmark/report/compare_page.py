@@ -43,8 +43,8 @@ SPEED = (
     "it). ∞: fewer than half reach it."
 )
 COST = (
-    "Medians over seeds; in brackets ÷ {}'s. A generator step includes its critic steps; its milliseconds "
-    "are those of the race before the first cell. Memory: allocated on a GPU; on a CPU the whole "
+    "Medians over seeds; in brackets ÷ {}'s. A generator step includes its critic steps, its "
+    "milliseconds are those of the race. Memory: allocated on a GPU; on a CPU the whole "
     "process, which the libraries dominate."
 )
 IN_WORKLOADS = (

@@ -195,7 +195,7 @@ def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
     sides = of_labels(found, BOTH)
     lsgan = row(compare.cost(sides), side="lsgan")
     of_time = ["ms_per_g_step", "ms_per_g_step_ratio", "workloads_per_g_step"]
-    assert lsgan[of_time].to_list() == pytest.approx([40, 2, 2])
+    assert [lsgan[name] for name in of_time] == pytest.approx([40, 2, 2])
     # 64 samples a critic step; 400 and 300 forwards a step
     assert (lsgan["forwards_per_step"], lsgan["peak_memory_mb_ratio"]) == (700, 1)
     frame = compare.reliability(sides)
@@ -263,7 +263,7 @@ def test_a_slower_machine_is_told_from_slower_code(plain: tables.Tables, tmp_pat
     frame = compare.cost(sets(plain, slow))
     by_objective = frame[frame["side"] == "b"].set_index("objective")
     ratios = by_objective.loc[BOTH, ["ms_per_g_step_ratio", "workloads_per_g_step_ratio"]]
-    assert ratios.to_numpy() == pytest.approx(np.array([[2, 1], [4, 2]]))
+    assert ratios.to_numpy().ravel().tolist() == pytest.approx([2, 1, 4, 2])
 
 
 def test_any_number_of_sets(plain: tables.Tables, tmp_path: Path) -> None:

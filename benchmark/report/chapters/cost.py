@@ -60,9 +60,7 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
         table.add([place(row), row["objective"], *texts], tags_of(row))
     result = Chapter("cost", "At what cost?", tables=[table])
     for at in places(medians):
-        rows = records(at_place(medians, at).sort_values("ms", kind="stable"))
-        fault = clock_fault(at_place(cells, at))
-        line = f"seconds do not compare: {fault}." if fault else _range(rows)
+        line = _range(at_place(medians, at), clock_fault(at_place(cells, at)))
         result.items.append(Item(place(at), [line, *_budgets(evidence, at)], tags_of(at)))
     return result
 
@@ -91,9 +89,15 @@ def _budgets(evidence: Evidence, at: Record) -> list[str]:
     return [f"Equal cost: {' and '.join(parts)}, those of the cheapest full run."] if parts else []
 
 
-def _range(rows: list[Record]) -> str:
-    """The least and the most milliseconds of a generator step. rows: in the order of `ms`."""
-    least, most = (f"{number(row['ms'])} ms ({row['objective']})" for row in (rows[0], rows[-1]))
-    if len(rows) == 1:
+def _range(rows: pd.DataFrame, fault: str) -> str:
+    """The least and the most milliseconds of a generator step in a place. fault: why they do not
+    compare there."""
+    if fault:
+        return f"seconds do not compare: {fault}."
+    ordered = records(rows.sort_values("ms", kind="stable"))
+    least, most = (
+        f"{number(row['ms'])} ms ({row['objective']})" for row in (ordered[0], ordered[-1])
+    )
+    if len(ordered) == 1:
         return f"a generator step takes {least}."
     return f"a generator step takes from {least} to {most}."
