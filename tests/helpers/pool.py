@@ -111,7 +111,7 @@ class Simulated:
         """A race that all objectives end with the same cost."""
         self.raced.append(task)
         raced = {entrant.label: Raced(milliseconds=[2.0] * 10) for entrant in task.entrants}
-        return not_raced(task, "").model_copy(
+        return not_raced(task, "simulated").model_copy(
             update={"objectives": raced, "reference": [20.0] * 10}
         )
 
