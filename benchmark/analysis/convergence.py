@@ -190,11 +190,11 @@ def to_target(
     is_judged = ((cells["status"] == "diverged") | is_done) & target.notna().to_numpy()
     never = ~cells["key"].isin(hits.index)
     costs = {"target": target.set_axis(cells.index)}
-    for clock, column in TARGET_CLOCKS.items():
-        known = is_judged & cells[column].notna()
+    for clock, spent in TARGET_CLOCKS.items():
+        known = is_judged & cells[spent].notna()
         if clock == "seconds":
             known &= cells["race_fault"] == ""
-        cost = cells["key"].map(hits[column]).mask(never, np.inf)
+        cost = cells["key"].map(hits[spent]).mask(never, np.inf)
         costs[f"{clock}_to_target"] = cost.where(known)
     return pd.DataFrame(costs)
 
@@ -208,8 +208,8 @@ def kaplan_meier(cells: pd.DataFrame) -> pd.DataFrame:
     target = cells["target"].to_numpy()
     costs = {clock: cells[f"{clock}_to_target"].to_numpy() for clock in TARGET_CLOCKS}
     ends = {}
-    for clock, column in TARGET_CLOCKS.items():
-        ends[clock] = cells[column].astype(float).mask(diverged, np.inf).to_numpy()
+    for clock, spent in TARGET_CLOCKS.items():
+        ends[clock] = cells[spent].astype(float).mask(diverged, np.inf).to_numpy()
     groups: dict[Any, Any] = cells.groupby([*PLACE, "objective"], sort=False).indices
     rows = []
     for (dataset, architecture, objective), runs in groups.items():

@@ -128,8 +128,8 @@ def load(folder: Path) -> Tables:
     layers = _long(results, statuses, "layers", LAYERS)
     primary = _primary(evals, cells)
 
-    values = convergence.measured(evals)
-    values = values.join(convergence.at_equal_cost(cells, evals, of) for of in scores.EQUAL_COST)
+    at_cost = [convergence.at_equal_cost(cells, evals, of) for of in scores.EQUAL_COST]
+    values = convergence.measured(evals).join([*at_cost])
     metrics = sorted(evals["metric"].cat.categories, key=rank)
     columns = [f"{name}:{value}" for name in metrics for value in [*scores.RUN_VALUES, *RUN_STEPS]]
     cells = cells.join(values[columns], on="key")

@@ -90,7 +90,7 @@ def verdicts(found: Tables) -> pd.Series:
 def differences(alone: Tables, loaded: Tables) -> list[str]:
     """What load changed, beyond what is promised."""
     one, other = per_objective(alone), per_objective(loaded)
-    shown = one.join(other, rsuffix=" loaded")
+    shown = one.join(other.add_suffix(" loaded"))
     print(shown.drop(columns=["fault", "fault loaded"]).to_string(float_format="{:.4g}".format))
     numbers = ["ratio", "equal_time"]
     change = other[numbers] / one[numbers] - 1

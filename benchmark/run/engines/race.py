@@ -97,7 +97,7 @@ class Track:
         dataset = open_workbench(cell).dataset
         batches = open_batches(dataset, options.batch_size, self.device, memory_format(options))
         with batches as draw, many_compiled(self.mode):
-            iterate = {}
+            iterate: dict[str, Callable[[], None]] = {}
             for entrant in self.task.entrants:
                 self.at = entrant.label
                 training = self._open(entrant, draw)

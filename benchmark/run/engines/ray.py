@@ -134,7 +134,7 @@ class Pool:
         wanted = {"num_cpus": self.cpus, "num_gpus": self.gpus}
         # Ray shows a task its own GPU alone
         device, threads = "cuda:0" if self.gpus else "cpu", max(1, int(self.cpus))
-        alike = {"device": device, "threads": threads, "execution": execution}
+        alike: dict[str, Any] = {"device": device, "threads": threads, "execution": execution}
         cell = remote(num_returns="streaming", max_retries=0, **wanted)(run_remotely)
         self.send: Callable[..., Any] = partial(
             send, cell, flag=self.flag, checkpoint_every=checkpoint_every, **alike
