@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.metrics import rank, sign
-from benchmark.stats.bootstrap import iqm_by_group
+from benchmark.stats.intervals import median_by_group
 from benchmark.stats.race import raced
+from benchmark.store.frames import of_cell
 from benchmark.store.schema import FINISHED, Race
 from benchmark.text import counted, plural
 
@@ -98,6 +99,26 @@ def clock_fault(cells: pd.DataFrame) -> str:
     return next(filter(None, cells["race_fault"]), "")
 
 
+def forwards(rows: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:
+    """Critic forward-equivalents after `rows` (samples_seen, g_steps), with the rates of a run.
+
+    critic steps · forwards_per_d_step + generator steps · forwards_per_g_step. `rates` has the
+    index of `rows`. NaN where the rates are not known."""
+    d_steps = rows["samples_seen"] / rates["batch_size"]
+    return d_steps * rates["forwards_per_d_step"] + rows["g_steps"] * rates["forwards_per_g_step"]
+
+
+def with_costs(evals: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """`evals` with what the run of each row had spent: forwards, critic forward-equivalents, and
+    raced_seconds; NaN where that is not known, and for seconds where those of the place do not
+    compare."""
+    by_key = cells.set_index("key")
+    names = ["batch_size", "forwards_per_d_step", "forwards_per_g_step"]
+    rates = pd.DataFrame({name: of_cell(evals, by_key[name]) for name in names}, evals.index)
+    ms = of_cell(evals, by_key["raced_ms"].where(by_key["race_fault"] == ""))
+    return evals.assign(forwards=forwards(evals, rates), raced_seconds=evals["g_steps"] * ms / 1000)
+
+
 def raced_costs(cells: pd.DataFrame) -> pd.DataFrame:
     """What a generator step costs, critic steps included: ms and workloads (÷ the reference
     workload), NaN where seconds of the place do not compare; forwards, critic forward-equivalents.
@@ -147,9 +168,9 @@ def scores(cells: pd.DataFrame) -> pd.DataFrame:
 def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     """Objective x architecture x dataset x metric x of: the values of a run over its seeds.
 
-    n, n_expected and diverged are counts of seeds. median counts a diverged seed as the worst
-    value. iqm and its 95 % BCa interval ci_low, ci_high are over the n seeds that have a finite
-    value, so read them with n, n_expected and diverged. Fewer than five seeds have no interval."""
+    n, n_expected and diverged are counts of seeds; n have a finite value. median and its exact
+    interval ci_low, ci_high at 95 % are over these and the diverged ones, which have the worst
+    value. Fewer than five seeds have no interval."""
     long = run_values(cells)
     # a stable order: the matrix's, METRICS', RUN_VALUES
     orders: dict[str, Any] = {
@@ -162,13 +183,10 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     long["diverged"] = long["status"] == "diverged"
     group = long.groupby(SUMMARY_BY, observed=True)
     frame = group.agg(
-        n=("finite", "count"),
-        n_expected=("key", "size"),
-        diverged=("diverged", "sum"),
-        median=("value", "median"),
+        n=("finite", "count"), n_expected=("key", "size"), diverged=("diverged", "sum")
     )
-    estimates = iqm_by_group(long["finite"], group.ngroup(), len(frame))
-    frame[["iqm", "ci_low", "ci_high"]] = estimates
+    estimates = median_by_group(long["value"], group.ngroup(), len(frame))
+    frame[["median", "ci_low", "ci_high"]] = estimates
     frame = frame.reset_index().astype(dict.fromkeys(SUMMARY_BY, str))
     return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]
 

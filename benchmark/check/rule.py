@@ -30,9 +30,9 @@ from benchmark.check.rows import (
     sign_of,
     useless,
 )
-from benchmark.stats.bootstrap import Array
-from benchmark.stats.comparisons import holm, shift_bound
-from benchmark.stats.mann_whitney import p_larger
+from benchmark.stats.comparisons import holm
+from benchmark.stats.intervals import Array
+from benchmark.stats.mann_whitney import p_larger, shift_bound
 
 # How often each family may go red in a rerun that changed nothing: 1/20 together. Divergence has
 # the largest share, because its p is coarse: three of five seeds, where none of 30 did, is 0.0015.

@@ -105,7 +105,7 @@ def test_a_pace_that_differed_leaves_no_verdict_in_seconds_and_equal_compute_as_
     after = tables.load(folder)
     assert after.equal_cost["equal_time"] == {}
     assert after.cells["swd_2k:equal_time"].isna().all()
-    assert after.cells["seconds_to_target"].isna().all()
+    assert after.costs["seconds"].isna().all()
     assert after.equal_cost["equal_compute"] == before.equal_cost["equal_compute"]
     column = "swd_2k:equal_compute"
     assert after.cells[column].equals(before.cells[column])

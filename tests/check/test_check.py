@@ -14,7 +14,7 @@ from benchmark.check import output
 from benchmark.check import rule as gate
 from benchmark.check.rows import BaselineRow, RerunRow, band, baseline_rows, of_seeds, useless
 from benchmark.errors import UserError
-from benchmark.stats.comparisons import p_larger, shift_bound
+from benchmark.stats.mann_whitney import p_larger, shift_bound
 from benchmark.store.files import write_json
 from tests.helpers import synthetic
 

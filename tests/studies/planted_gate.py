@@ -36,8 +36,8 @@ from benchmark.check.rows import (
     of_seeds,
 )
 from benchmark.check.rule import Verdict
-from benchmark.stats.bootstrap import robust_spread
-from benchmark.stats.comparisons import p_larger
+from benchmark.stats.intervals import robust_spread
+from benchmark.stats.mann_whitney import p_larger
 from benchmark.store.code import ROOT
 
 # of the reruns
