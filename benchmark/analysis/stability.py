@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from benchmark.analysis.thresholds import value
 from benchmark.analysis.verdicts import GRADIENT_NORMS, LOGGED, ROLES, RULES, Trace
 from benchmark.metrics import metric, sign
+from benchmark.stats.agreement import rank_agreement
+from benchmark.stats.comparisons import holm
 from benchmark.stats.intervals import median_by_group
 from benchmark.store.schema import FINISHED, Protocol
 
@@ -40,17 +42,16 @@ INDICES = {
         "critic loss on held-out − on training samples, in the loss's unit, mean over the last "
         "quarter"
     ),
-    "loss_correlation": (
-        "Spearman correlation of the critic's loss with the metric that ranks (negated where more "
-        "is better) over the evaluations after step 0, five or more; −1: the loss rises as quality "
-        "improves, as an estimate of −W₁ must"
+    "loss_regret": (
+        "primary metric at the evaluation after step 0, of three or more, with the highest critic "
+        "loss ÷ best, 1 or more: what stopping by the loss costs; NaN as for regret"
     ),
 }
 # indices that `stopping` summarises
-QUANTITIES = ("loss_correlation", "overfit_gap")
+QUANTITIES = ("loss_regret", "regret", "overfit_gap")
 BY = ["objective", "architecture", "dataset"]
-# evaluations that a correlation takes at least
-MIN_PAIRS = 5
+# evaluations among which the loss chooses, at least
+MIN_CHOICES = 3
 # changes between evaluations that an oscillation takes at least
 MIN_CHANGES = 3
 
@@ -88,7 +89,8 @@ def judge(
     verdict[verdict.isna() & is_finished & is_measured] = "ok"
 
     indices = _indices(trace)
-    indices["regret"] = indices["regret"].mask(is_diverged)
+    for name in ("regret", "loss_regret"):
+        indices[name] = indices[name].mask(is_diverged)
     frame = pd.DataFrame(
         {
             "verdict": _or_none(verdict),
@@ -206,7 +208,7 @@ def _indices(trace: Trace) -> pd.DataFrame:
             "clipped": trace.mean["clipped"],
             "modes_lost": modes.max() - modes.last(),
             "overfit_gap": trace.mean["d_loss_holdout"] - trace.mean["d_loss_train"],
-            "loss_correlation": _loss_correlation(trace.evals, trace.rows),
+            "loss_regret": _loss_regret(trace),
         }
     )
     return indices[list(INDICES)]
@@ -223,30 +225,32 @@ def _oscillation(ranked: pd.DataFrame) -> pd.Series:
     return spread["median"].where(spread["size"] >= MIN_CHANGES) * 1.4826 / np.sqrt(2)
 
 
-def _loss_correlation(evals: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+def _with_losses(evals: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Evaluations (Trace.evals) at whose step the critic's loss was logged, with d_loss. None is at
+    step 0."""
     losses = rows[["cell", "t", "d_loss"]].dropna()
-    pairs = evals[["cell", "t", "ranking"]].dropna().merge(losses, on=["cell", "t"])
-    ranks = pairs.groupby("cell")[["ranking", "d_loss"]].rank()
-    centred = ranks - ranks.groupby(pairs["cell"]).transform("mean")
-    products = pd.DataFrame(
-        {"xy": centred.prod(axis=1), "xx": centred["ranking"] ** 2, "yy": centred["d_loss"] ** 2}
-    )
-    group = products.groupby(pairs["cell"])
-    sums = group.sum()
-    spread = (sums["xx"] * sums["yy"]) ** 0.5
-    return (sums["xy"] / spread.where(spread > 0)).where(group.size() >= MIN_PAIRS)
+    return evals[["cell", "t", "ranking", "primary"]].merge(losses, on=["cell", "t"])
+
+
+def _loss_regret(trace: Trace) -> pd.Series:
+    choices = _with_losses(trace.ranked, trace.rows)
+    num_choices = choices.groupby("cell").size()
+    # the earliest of equal losses
+    chosen = choices.sort_values(["cell", "d_loss", "t"], ascending=[True, False, True])
+    stopped = chosen.drop_duplicates("cell").set_index("cell")["primary"]
+    regret = stopped / trace.best.where(trace.best > 0)
+    return regret.where(num_choices >= MIN_CHOICES)
 
 
 def stopping(cells: pd.DataFrame) -> pd.DataFrame:
-    """Is the critic's loss a stopping criterion, and does the critic overfit? Over seeds.
+    """What does it cost to stop by the critic's loss, and does the critic overfit? Over seeds.
 
-    WGAN's claim (Arjovsky 2017, §4: the critic's loss correlates with sample quality) is tested as
-    it is stated: by rank, within a run, over its evaluations. objective x architecture x dataset x
-    quantity of QUANTITIES: n, n_expected, median, ci_low, ci_high. Quantities are of INDICES: −1 is
-    a critic loss that rises whenever quality improves, a gap above 0 a critic that knows its
-    training samples. n counts the runs that were done and have a value; the median and its exact
-    interval at 95 % are over these (fewer than five: no interval). A place where nothing has a
-    value is left out."""
+    objective x architecture x dataset x quantity of QUANTITIES: n, n_expected, median, ci_low,
+    ci_high. Quantities are of INDICES: loss_regret is the cost of stopping at the highest loss,
+    regret that of never stopping, both as multiples of the run's best value; a gap above 0 is a
+    critic that knows its training samples. n counts the runs that were done and have a value; the
+    median and its exact interval at 95 % are over these (fewer than five: no interval). A place
+    where nothing has a value is left out."""
     frames = []
     for name in QUANTITIES:
         values = cells[name].astype(float).where(cells["status"] == "done")
@@ -258,3 +262,38 @@ def stopping(cells: pd.DataFrame) -> pd.DataFrame:
         frames.append(frame[frame["n"] > 0].reset_index().assign(quantity=name))
     columns = [*BY, "quantity", "n", "n_expected", "median", "ci_low", "ci_high"]
     return pd.concat(frames, ignore_index=True)[columns]
+
+
+def agreement(
+    cells: pd.DataFrame, evals: pd.DataFrame, steps: pd.DataFrame, primary: Mapping[str, str]
+) -> pd.DataFrame:
+    """Does the critic's loss say which seed is better, at equal steps?
+
+    WGAN's claim (Arjovsky 2017, §4: the critic's loss correlates with sample quality) is tested
+    with the time held fixed. Over a run the loss and the metric both have a trend, and so the loss
+    of a run correlates as well with the metric of another run, of another objective even.
+
+    objective x architecture x dataset: n, evaluations, agreement, low, high, p, p_holm. agreement
+    is `rank_agreement` of the loss with quality over the runs that are done, at the evaluations
+    that all of them share: 1: the seed with the higher loss is always the better one; low to high
+    is what chance gives. p_holm counts all rows. Rows without an agreement are left out."""
+    cells = cells.reset_index(drop=True)
+    ranking = cells["dataset"].astype(object).map(primary)
+    evaluations = _evaluations(cells, evals, ranking, ranking)
+    pairs = _with_losses(evaluations, _rows(cells, steps)).dropna(subset="ranking")
+    is_finite = np.isfinite(pairs[["ranking", "d_loss"]]).all(axis=1)
+    is_done = cells["status"].eq("done").to_numpy()[pairs["cell"]]
+    pairs = pairs[is_finite & is_done].join(cells[BY], on="cell")
+    found = []
+    for names, group in pairs.groupby(BY, sort=False, observed=True):
+        wide = group.pivot(index="t", columns="cell", values=["d_loss", "ranking"]).dropna()
+        if wide.empty:
+            continue
+        # a lower value is better
+        value = rank_agreement(wide["d_loss"], -wide["ranking"])
+        if not np.isnan(value.value):
+            num_runs = group["cell"].nunique()
+            found.append([*names, num_runs, len(wide), *value])
+    columns = [*BY, "n", "evaluations", "agreement", "low", "high", "p"]
+    frame = pd.DataFrame(found, columns=columns)
+    return frame.assign(p_holm=holm(frame["p"].astype(float)))

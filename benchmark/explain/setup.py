@@ -18,8 +18,9 @@ from benchmark.matrix.options import Matrix, validated
 from benchmark.matrix.values import choices
 from benchmark.train.build import make_objective
 from benchmark.train.loop import train
+from benchmark.train.optimizers import make_optimizer
 from benchmark.train.snapshot import Snapshot
-from benchmark.train.step import critic_step, make_optimizer
+from benchmark.train.step import critic_step
 from variants.architectures import build, initialise
 from variants.objectives import Recipe, norms
 

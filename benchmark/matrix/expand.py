@@ -2,7 +2,7 @@
 
 objectives = ["nonsaturating",
               {name = "wgan_gp", penalty_weight = [1, 10]},       # a list of values is swept
-              {name = "lsgan", optimizer = "rmsprop", lr = 1e-4}] # not the optimiser of its paper
+              {name = "lsgan", optimizer = "rmsprop_tf", lr = 1e-4}]  # not its paper's
 architectures = [{name = "dcgan", width = 32},
                  {name = "dcgan", critic = ["resnet20", "mlp"]}]  # the critics of others
 datasets = ["digits", {name = "gaussians8", training = {steps = 500}}]  # own training options

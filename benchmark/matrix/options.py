@@ -2,20 +2,25 @@
 them into one line."""
 
 from contextvars import ContextVar
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
-from pydantic import model_validator as after_validation
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import unknown
+from benchmark.matrix.mistakes import TAGS, one_line
 from benchmark.metrics import METRICS
 
 BUDGETS = ("steps", "samples", "seconds")
-
-# The members of a union by the type of a value. pydantic lists the tag of the member between the
-# keys of an error's location
-TAGS: dict[type, str] = {int: "<int>", str: "<str>", list: "<list>", dict: "<dict>"}
 
 
 def _by_type(expected: str) -> Discriminator:
@@ -76,14 +81,34 @@ class Strict(BaseModel):
 class Optimiser(Strict):
     """One optimiser for both networks of every cell."""
 
-    optimizer: Literal["adam", "rmsprop"] = "adam"
+    optimizer: Literal["adam", "rmsprop", "rmsprop_tf"] = "adam"
+    """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's."""
+
     lr: Annotated[float, Field(gt=0, le=1e6)] = 2e-4
 
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.5, 0.999)
     """Of Adam."""
 
     alpha: Share = 0.99
-    """Of RMSProp."""
+    """Of RMSProp: the decay of the mean square; 0.9 of rmsprop_tf."""
+
+    eps: Annotated[float, Field(gt=0, le=1)] | None = None
+    """None: 1e-8; 1e-10 of rmsprop_tf, which adds it under the root."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def with_own_alpha(cls, options: Any) -> Any:
+        if isinstance(options, dict) and options.get("optimizer") == "rmsprop_tf":
+            return {"alpha": 0.9, **options}
+        return options
+
+    @model_serializer(mode="wrap")
+    def without_unset_eps(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key is made of this: an eps that is not set is left out."""
+        options: dict[str, Any] = serialise(self)
+        if self.eps is None:
+            del options["eps"]
+        return options
 
 
 Recipe = Annotated[
@@ -127,7 +152,7 @@ class Training(Strict):
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     """Memory format of images and convolution weights."""
 
-    @after_validation(mode="after")
+    @model_validator(mode="after")
     def has_one_budget(self) -> "Training":
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) != 1:
@@ -175,7 +200,7 @@ class Evaluation(Strict):
     log_every: Positive = 50
     """Generator steps between two rows of steps.jsonl."""
 
-    @after_validation(mode="after")
+    @model_validator(mode="after")
     def is_known(self) -> "Evaluation":
         if 0 < self.n_real < 10:
             raise ValueError(f"n_real must be 0 (all) or at least 10, not {self.n_real}")
@@ -228,7 +253,7 @@ class Matrix(Strict):
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise _one_line(type(self), error, _where.get()) from error
+            raise one_line(type(self), error, _where.get()) from error
 
 
 # What the message of a mistake calls a matrix: its file has a name
@@ -243,47 +268,6 @@ def validated(model: type[Model], raw: dict[str, Any], where: str) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise _one_line(model, error, where) from error
+        raise one_line(model, error, where) from error
     finally:
         _where.reset(token)
-
-
-def _one_line(model: type[Strict], error: ValidationError, where: str) -> UserError:
-    mistake = max(error.errors(), key=lambda mistake: len(mistake["loc"]))
-    path = [str(part) for part in mistake["loc"] if part not in TAGS.values()]
-    name = ".".join(path)
-    if mistake["type"] == "extra_forbidden":
-        return unknown(f"key in {where}", name, _valid_keys(model, path[:-1]))
-    message = f"{where}: {name}: " if name else f"{where}: "
-    return UserError(message + _reason(mistake))
-
-
-def _reason(mistake: ErrorDetails) -> str:
-    """What is wrong with which value, in the words of TOML."""
-    message = mistake["msg"].removeprefix("Value error, ")
-    if mistake["type"] in ("missing", "value_error"):
-        return message
-    if mistake["type"] in ("dict_type", "model_type"):
-        message = "Input should be a valid table"
-    return f"{message}, not {mistake['input']!r}"
-
-
-def _valid_keys(model: type[Strict], path: list[str]) -> list[str]:
-    """The keys of the table at a path in a model, each with the path."""
-    for name in path:
-        if not name.isdecimal():
-            inner = _table_in(model.model_fields[name].annotation)
-            assert inner is not None, f"{name} is no table"
-            model = inner
-    return [".".join([*path, key]) for key in model.model_fields]
-
-
-def _table_in(annotation: Any) -> type[Strict] | None:
-    """The kind of table that a type is made of: of a list, of a union, or the type itself."""
-    if isinstance(annotation, type) and issubclass(annotation, Strict):
-        return annotation
-    for part in get_args(annotation):
-        found = _table_in(part)
-        if found is not None:
-            return found
-    return None

@@ -12,7 +12,7 @@ import variants
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.options import Optimiser, Value, validated
-from variants.objectives import RECIPE, Recipe
+from variants.objectives import CONSTANTS, RECIPE, Recipe
 
 # Whose parameters a value may set: of an axis, and of the halves of an architecture if the matrix
 # names both halves
@@ -144,6 +144,8 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
     """A variant with typed parameters. Raises UserError if the variant refuses them."""
     differing: Params = {}
     locations: Params = {}
+    if axis == "objective" and "optimizer" in params:
+        known = known | _constants(name, params["optimizer"], known)
     for key, value in params.items():
         typed = _typed(axis, name, key, value, known[key])
         if known[key].is_location:
@@ -152,11 +154,20 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
             differing[key] = typed
     choice = Choice(name, differing, locations)
     if axis == "objective":
-        recipe = {key: differing.get(key, known[key].default) for key in RECIPE}
-        validated(Optimiser, recipe, f"objective {name!r}")
+        options = {key: differing.get(key, known[key].default) for key in RECIPE}
+        validated(Optimiser, options, f"objective {name!r}")
     if axis in ("objective", "dataset"):
         _check_values(axis, choice)
     return choice
+
+
+def _constants(name: str, optimizer: Any, known: dict[str, Parameter]) -> dict[str, Parameter]:
+    """alpha and eps of an objective that is given another optimiser, whose defaults they have."""
+    optimizer = _typed("objective", name, "optimizer", optimizer, known["optimizer"])
+    if optimizer == known["optimizer"].default:
+        return {}
+    own = CONSTANTS[optimizer].items()
+    return {key: known[key]._replace(default=value) for key, value in own}
 
 
 def made(objective: Choice) -> Any:

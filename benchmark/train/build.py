@@ -11,7 +11,7 @@ from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.values import made
 from benchmark.train.data import make_dataset
 from variants.architectures import build, initialise
-from variants.objectives import RECIPE, Recipe
+from variants.objectives import CONSTANTS, RECIPE, Recipe
 
 
 @dataclass(frozen=True)
@@ -64,4 +64,7 @@ def make_recipe(cell: Cell) -> Recipe:
     if shared != "paper":
         return Recipe(**shared.plain())
     changed = {key: v for key, v in cell.objective.params.items() if key in RECIPE}
+    if "optimizer" in changed:
+        # Another optimiser brings its own alpha and eps
+        changed = CONSTANTS[changed["optimizer"]] | changed
     return replace(make_objective(cell.objective).recipe, **changed)

@@ -13,9 +13,10 @@ from benchmark.train.build import Workbench, make_networks
 from benchmark.train.data import Draw, as_floats, draw_index, memory_format
 from benchmark.train.flops import count_forwards
 from benchmark.train.inputs import Inputs, Streams
+from benchmark.train.optimizers import make_optimizer
 from benchmark.train.probes import PROBES, Probes, layer_norms, probe
 from benchmark.train.snapshot import CellState, Counters, Progress
-from benchmark.train.step import CRITIC, GENERATOR, make_optimizer
+from benchmark.train.step import CRITIC, GENERATOR
 
 TRACE = (*CRITIC, *GENERATOR)
 

@@ -15,8 +15,6 @@ from variants.objectives import Critic, Noise, full_precision
 CRITIC = ("d_loss", "d_real", "d_fake", "d_grad_norm")
 # What a generator step returns
 GENERATOR = ("g_loss", "g_grad_norm")
-# In what the optimisers of one recipe may differ
-IMPLEMENTATION = ("fused", "foreach", "capturable", "lr")
 
 Tensors = dict[str, Tensor]  # parameters or buffers of a network, by name
 Gradients = tuple[Tensors, Tensor]  # gradients by name, and what the step returns
@@ -189,37 +187,6 @@ def set_precision(precision: str) -> None:
     """Matrix products and convolutions in full float32, or in TF32 under precision "tf32"."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-
-
-def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch.optim.Optimizer:
-    """The optimiser of a recipe for the parameters of a network. All kinds make the same update up
-    to rounding.
-
-    kind: "loop" goes over the parameters; "fused" is one kernel (RMSProp has none: one kernel per
-    operation); "capturable" can be captured in a CUDA graph and has its rate on the device."""
-    params = list(network.parameters())
-    is_quick = kind != "loop" or None
-    lr: float | Tensor = recipe.lr
-    options: dict[str, Any] = {}
-    if kind == "capturable":
-        lr = torch.tensor(recipe.lr, device=params[0].device)
-        options = {"capturable": True}
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(params, lr, tuple(recipe.betas), fused=is_quick, **options)
-    return torch.optim.RMSprop(params, lr, recipe.alpha, foreach=is_quick, **options)
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Continue from the state_dict of another optimiser of the recipe, whatever its kind. The rate
-    stays that of `optimizer`: the recipe's, unless it is set before every step."""
-    if not state["state"]:
-        return
-    groups = []
-    present = optimizer.state_dict()["param_groups"]
-    for saved, group in zip(state["param_groups"], present, strict=True):
-        kept = {key: group[key] for key in IMPLEMENTATION if key in group}
-        groups.append(saved | kept)
-    optimizer.load_state_dict(state | {"param_groups": groups})
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:

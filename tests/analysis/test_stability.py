@@ -282,9 +282,7 @@ def test_indices_by_hand():
     assert row["slope"] == pytest.approx((1 + 4 * 3) / 5)
     assert row["saturation"] == pytest.approx(0.85)
     assert row["overfit_gap"] == pytest.approx(3 / 5)
-    assert (
-        row[["slope_std", "clipped", "modes_lost", "oscillation", "loss_correlation"]].isna().all()
-    )
+    assert row[["slope_std", "clipped", "modes_lost", "oscillation", "loss_regret"]].isna().all()
     assert judge(points(modes_covered=[0, 2, 8, 7, 8, 6, 5])).iloc[0]["modes_lost"] == 3
     assert np.isnan(judge(Run([32, 16], status="diverged")).iloc[0]["regret"])
     assert judge(Run([32, np.nan, 2, np.nan, 4])).iloc[0]["regret"] == 2  # holes are left out
@@ -308,40 +306,95 @@ def test_oscillation_is_the_noise_around_a_trend():
     assert judge(Run(falling)).iloc[0]["oscillation"] == pytest.approx(0.05, rel=0.1)
 
 
-def test_loss_correlation_is_spearman_at_the_evaluations():
-    run = Run([33, 20, 20, 9, 4, 5, 2])
-    loss = [-8.0, -6, -7, -5, -1, -3]
-    run.steps = [{"g_step": 100.0 * (i + 1), "d_loss": value} for i, value in enumerate(loss)]
+def with_losses(run, losses, first=100.0):
+    run.steps = [{"g_step": first + 100.0 * i, "d_loss": loss} for i, loss in enumerate(losses)]
+    return run
+
+
+def test_loss_regret_is_the_value_at_the_highest_loss():
+    run = with_losses(Run([33, 20, 12, 9, 4, 5, 2]), [-8.0, -6, -7, -1, -3, -3])
     run.steps += [{"g_step": 50.0, "d_loss": 1e9}]  # between evaluations
-    expected = spearmanr([20, 20, 9, 4, 5, 2], loss).statistic
-    assert judge(run).iloc[0]["loss_correlation"] == pytest.approx(expected)
-    rising = Run([33, 20, 15, 9, 4, 2])  # −W₁ rises as FID falls: WGAN's claim
-    rising.steps = [{"g_step": 100.0 * i, "d_loss": -1 / i} for i in range(1, 6)]
-    constant, four = Run([33, 20, 15, 9, 4, 2]), Run([33, 20, 15, 9, 4])
-    constant.steps = [row | {"d_loss": 0.5} for row in rising.steps]
-    four.steps = rising.steps
-    assert judge(rising, constant, four)["loss_correlation"].tolist() == pytest.approx(
-        [-1, np.nan, np.nan], nan_ok=True
-    )
+    row = judge(run).iloc[0]
+    assert (row["loss_regret"], row["regret"]) == (4 / 2, 1)
+    ties = with_losses(Run([33, 20, 12, 9]), [0.5, 0.5, 0.5])  # the earliest counts
+    two = with_losses(Run([33, 20, 12, 9]), [0.5, 0.7])
+    hole = with_losses(Run([33, 20, np.nan, 9, 6]), [0.1, 9.0, 0.3, 0.2])
+    diverged = with_losses(Run([33, 20, 12, 9], status="diverged"), [1.0, 2, 3])
+    found = judge(ties, two, hole, diverged)["loss_regret"].tolist()
+    assert found == pytest.approx([20 / 9, np.nan, 9 / 6, np.nan], nan_ok=True)
 
 
 def test_stopping_over_seeds():
-    values = [-1.0, -0.9, -0.5, -0.8, -0.7, 0.99, np.nan]
+    values = [1.0, 1.5, 3.0, 2.0, 1.2, 9.0, np.nan]
     status = ["done"] * 5 + ["diverged", "done"]
     cells = pd.DataFrame(
         {"objective": "wgan", "architecture": "mlp", "dataset": "digits", "status": status}
     )
-    cells = cells.assign(loss_correlation=values, overfit_gap=[0.1, 0.2, 0.3] + 4 * [np.nan])
-    other = cells.assign(objective="lsgan", loss_correlation=np.nan, overfit_gap=np.nan)
+    cells = cells.assign(
+        loss_regret=values, regret=np.nan, overfit_gap=[0.1, 0.2, 0.3] + 4 * [np.nan]
+    )
+    other = cells.assign(objective="lsgan", loss_regret=np.nan, overfit_gap=np.nan)
     found = stability.stopping(pd.concat([cells, other], ignore_index=True)).set_index("quantity")
-    assert found["objective"].tolist() == ["wgan", "wgan"]  # nothing was measured for lsgan
-    row = found.loc["loss_correlation"]
-    assert (row["n"], row["n_expected"], row["median"]) == (
-        5,
-        7,
-        -0.8,
-    )  # the diverged run and the hole are left out
-    assert [row["ci_low"], row["ci_high"]] == median_interval(values[:5]).tolist()
+    # nothing was measured for lsgan
+    assert found["objective"].tolist() == ["wgan", "wgan"]
+    columns = ["n", "n_expected", "median", "ci_low", "ci_high"]
+    # the diverged run and the hole are left out
+    interval = median_interval(values[:5]).tolist()
+    assert found.loc["loss_regret", columns].tolist() == [5, 7, 1.5, *interval]
     row = found.loc["overfit_gap"]
     assert (row["n"], row["median"]) == (3, 0.2)
     assert np.isnan(row["ci_low"])  # three seeds carry no interval
+
+
+def agree(runs_by_objective):
+    """`agreement` of lists of runs (fid, losses) by objective."""
+    cells = []
+    evals = []
+    steps = []
+    for objective, runs in runs_by_objective.items():
+        for seed, (fid, losses) in enumerate(runs):
+            key = f"{objective}{seed}"
+            run = with_losses(Run(fid), losses)
+            axes = {"objective": objective, "architecture": "dcgan"}
+            cells.append({"key": key, **axes, **run.cell})
+            evals += [{"cell": key, **row} for row in run.evals]
+            steps += [{"cell": key, **row} for row in run.steps]
+    tables = [pd.DataFrame(rows) for rows in (cells, evals, steps)]
+    return stability.agreement(*tables, PRIMARY).set_index("objective")
+
+
+def test_a_loss_that_only_has_a_trend_agrees_with_nothing():
+    """FID and loss both follow the time, with noise of their own: over a run they correlate at −1
+    nearly, with the runs of the other objective too. At equal steps nothing is left. A loss that
+    follows its own run's FID is told from it."""
+    rng = np.random.default_rng(0)
+
+    def runs(follows):
+        found = []
+        for _ in range(7):
+            noise = rng.normal(0, 0.5, 6)
+            fid = np.array([30.0, 25, 20, 15, 10, 5]) + noise
+            losses = np.arange(6.0) - noise if follows else np.arange(6) + rng.normal(0, 0.5, 6)
+            found.append(([33, *fid], losses))
+        return found
+
+    trend, own = runs(False), runs(True)
+    for losses in (trend[0][1], trend[1][1]):
+        for fid, _ in (trend[0], own[0]):
+            assert spearmanr(losses, fid[1:]).statistic < -0.8
+    found = agree({"trend": trend, "own": own})
+    low, value, high, p = found.loc["trend", ["low", "agreement", "high", "p_holm"]]
+    assert low <= value <= high
+    assert p > 0.05
+    assert found.loc["own", "agreement"] == pytest.approx(1)
+    assert found.loc["own", "p_holm"] < 0.01
+    assert found[["n", "evaluations"]].to_numpy().tolist() == [[7, 6], [7, 6]]
+
+
+def test_agreement_is_over_done_runs_at_the_evaluations_they_share():
+    curve = [33, 20, 12, 9, 4]
+    runs = [([value + i for value in curve], [5.0 - i] * 4) for i in range(3)]
+    short = (curve[:4], [9.0] * 3)
+    found = agree({"wgan": [*runs, short]})
+    assert found.loc["wgan", ["n", "evaluations"]].tolist() == [4, 3]
+    assert agree({"wgan": runs[:2]}).empty

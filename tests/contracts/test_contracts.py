@@ -9,7 +9,8 @@ import torch
 import variants
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.pairs import COUPLING, critic_norm
-from benchmark.train.step import critic_step, generator_step, make_optimizer
+from benchmark.train.optimizers import make_optimizer
+from benchmark.train.step import critic_step, generator_step
 from tests.helpers.critics import LinearCritic, SmoothCritic
 from variants.architectures import build
 from variants.objectives import Recipe

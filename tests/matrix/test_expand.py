@@ -14,7 +14,7 @@ from benchmark.matrix.options import BUDGETS
 from benchmark.train.build import make_recipe
 from tests.conftest import matrix_text
 from variants.architectures import build, dcgan, mlp
-from variants.objectives import Recipe
+from variants.objectives import Recipe, wgan
 
 
 def labels(found: list[Cell]) -> list[tuple[str, str, str, int]]:
@@ -321,6 +321,59 @@ def test_an_objective_may_take_another_optimiser_than_its_papers(
     assert cell_from_spec(found[-1].spec | {"evaluation": {}, "norm": "none"}).key == found[-1].key
     assert make_recipe(found[1]) == Recipe("rmsprop", lr=1e-4)
     assert make_recipe(found[-1]) == Recipe("adam", lr=1e-4, betas=[0.5, 0.9])
+
+
+def test_an_optimiser_has_its_own_constants(cells: Callable[..., list[Cell]]) -> None:
+    """What is left out is TensorFlow's for rmsprop_tf and PyTorch's for rmsprop; what is said
+    although it is the default changes no label."""
+    said = '{ name = "wgan", optimizer = "rmsprop_tf", alpha = [0.9, 0.99], eps = 1e-10 }'
+    plain = '{ name = "wgan", alpha = 0.99, eps = [1e-8, 1e-6] }'
+    lsgan = '{ name = "lsgan", optimizer = "rmsprop_tf", lr = 1e-4 }'
+    found = cells(objectives=f"objectives = [{said}, {plain}, {lsgan}]")
+    assert [c.objective.label for c in found] == [
+        "wgan[optimizer=rmsprop_tf]",
+        "wgan[alpha=0.99,optimizer=rmsprop_tf]",
+        "wgan",
+        "wgan[eps=1e-06]",
+        "lsgan[lr=0.0001,optimizer=rmsprop_tf]",
+    ]
+    assert [make_recipe(c) for c in found] == [
+        Recipe("rmsprop_tf", 5e-5, alpha=0.9, eps=1e-10),
+        Recipe("rmsprop_tf", 5e-5, alpha=0.99, eps=1e-10),
+        Recipe("rmsprop", 5e-5, alpha=0.99, eps=1e-8),
+        Recipe("rmsprop", 5e-5, alpha=0.99, eps=1e-6),
+        Recipe("rmsprop_tf", 1e-4, alpha=0.9, eps=1e-10),
+    ]
+
+
+def test_naming_an_objectives_own_optimiser_keeps_its_constants(
+    cells: Callable[..., list[Cell]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Recipe("rmsprop", 5e-5, alpha=0.5)
+    monkeypatch.setattr(wgan.Objective, "recipe", own)
+    values = [
+        '{ name = "wgan", optimizer = "rmsprop" }',
+        '{ name = "wgan", optimizer = "rmsprop", alpha = 0.99 }',
+    ]
+    found = cells(objectives=f"objectives = [{', '.join(values)}]")
+    assert [make_recipe(c).alpha for c in found] == [0.5, 0.99]
+
+
+def test_a_shared_optimiser_has_its_own_constants(cells: Callable[..., list[Cell]]) -> None:
+    """Also without eps: the key of a cell is made of what is written here."""
+
+    def recipe(table: str) -> tuple[object, Recipe]:
+        (cell,) = cells(training=f"[training]\nsteps = 20\nrecipe = {{ {table} }}")
+        return cell.spec["training"]["recipe"], make_recipe(cell)
+
+    spec, used = recipe('optimizer = "rmsprop", lr = 1e-3')
+    assert spec == {"optimizer": "rmsprop", "lr": 1e-3, "betas": [0.5, 0.999], "alpha": 0.99}
+    assert used == Recipe("rmsprop", 1e-3, alpha=0.99, eps=1e-8, betas=[0.5, 0.999])
+    spec, used = recipe('optimizer = "rmsprop_tf", lr = 1e-3')
+    assert spec == {"optimizer": "rmsprop_tf", "lr": 1e-3, "betas": [0.5, 0.999], "alpha": 0.9}
+    assert used == Recipe("rmsprop_tf", 1e-3, alpha=0.9, eps=1e-10, betas=[0.5, 0.999])
+    spec, used = recipe('optimizer = "adam", eps = 1e-6')
+    assert spec["eps"] == used.eps == 1e-6
 
 
 def test_set_has_the_last_word_over_a_datasets_own_training(tmp_path: Path) -> None:

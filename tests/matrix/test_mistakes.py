@@ -206,7 +206,15 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
     ),
     "an objective's optimiser": (
         objectives('{ name = "wgan", optimizer = "sgd" }'),
-        ["optimizer", "'adam' or 'rmsprop'", "'sgd'"],
+        ["optimizer", "'adam', 'rmsprop' or 'rmsprop_tf'", "'sgd'"],
+    ),
+    "an optimiser that is a table": (
+        objectives('{ name = "wgan", optimizer = { name = "adam" } }'),
+        ["optimizer", "'rmsprop_tf'", "{'name': 'adam'}"],
+    ),
+    "an epsilon of 0": (
+        objectives('{ name = "wgan", optimizer = "rmsprop_tf", eps = 0.0 }'),
+        ["objective 'wgan'", "eps", "greater than 0", "0.0"],
     ),
     "two optimisers": (
         objectives('{ name = "wgan", lr = 1e-3 }')
@@ -247,7 +255,7 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
     "recipe": (training("steps = 5", 'recipe = "papr"'), ["recipe", "'paper'", "table", "'papr'"]),
     "optimiser": (
         training("steps = 5", 'recipe = { optimizer = "sgd" }'),
-        ["recipe.optimizer", "'adam' or 'rmsprop'", "'sgd'"],
+        ["recipe.optimizer", "'adam', 'rmsprop' or 'rmsprop_tf'", "'sgd'"],
     ),
     "learning rate": (training("steps = 5", "recipe = { lr = -1 }"), ["recipe.lr", "-1"]),
     "betas": (

@@ -204,7 +204,7 @@ def test_results_of_older_cells_leave_their_figures_out(tmp_path):
     assert not {"forwards", "raced_seconds"} & set(
         numbers(tmp_path, "learning_curves").dropna(axis=1)
     )
-    assert set(numbers(tmp_path, "critic_loss")["quantity"]) == {"loss_correlation"}
+    assert set(numbers(tmp_path, "critic_loss")["quantity"]) == {"loss_regret", "regret"}
 
 
 @pytest.mark.parametrize(

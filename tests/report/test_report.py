@@ -23,6 +23,7 @@ from benchmark.drawing.save import Figure
 from benchmark.explain.entries import names
 from benchmark.report import report
 from benchmark.report.chapters import winners
+from benchmark.report.chapters.stability import regret_sentence
 from benchmark.report.page import Chapter
 from benchmark.stats.power import shift_of, told_share
 from benchmark.store.layout import ResultSet
@@ -448,24 +449,62 @@ def test_failures_say_why_with_a_trace(folder):
     assert traces["diverged"][-1].split()[:2] == ["580", "NaN"]
 
 
-def test_the_loss_is_called_a_stopping_criterion_only_where_the_interval_excludes_zero(tmp_path):
-    """The critic's loss rises all the way while the metric falls for wgan, and falls for lsgan; it
-    is a wave that depends on the seed for nonsaturating."""
-    slope = {"wgan": 1.0, "lsgan": -1.0, "nonsaturating": 0.0}
+def test_the_loss_says_which_seed_is_better_only_at_equal_steps_and_beyond_chance(tmp_path):
+    """Every loss rises over the run as the metric falls. Seed by seed, 0.1 worse each, wgan's falls
+    and lsgan's rises; nonsaturating's is a wave that depends on the seed."""
+    slope = {"wgan": -1.0, "lsgan": 1.0, "nonsaturating": 0.0}
 
     def probes(objective, seed, i):
-        return {
-            "d_loss": slope[objective] * i
-            + (1 - abs(slope[objective])) * np.sin(3.0 * i + 2 * seed)
-        }
+        wave = (1 - abs(slope[objective])) * np.sin(3.0 * i + 2 * seed)
+        return {"d_loss": 10.0 * i + slope[objective] * seed + wave}
 
-    far_apart(tmp_path, probes=probes)
-    line = write(tmp_path)["stability"].items[0].lines[0]
-    assert line.startswith(
-        "over a run the critic's loss rises as Sliced Wasserstein distance falls for wgan; it "
-        "falls with Sliced Wasserstein distance for lsgan."
+    far_apart(tmp_path, seeds=7, probes=probes)
+    chapter = write(tmp_path)["stability"]
+    regret, agreement = chapter.items[0].lines
+    assert regret.endswith("less for none; the same for nonsaturating, lsgan and wgan.")
+    assert agreement.startswith("At equal steps the better seed has the higher loss for wgan (p = ")
+    assert "; the better seed has the lower loss for lsgan (p = " in agreement
+    assert agreement.endswith("the loss does not say for 1 objective which seed is better.")
+    rows = {row.cells[1]: row.cells for row in chapter.tables[0].rows}
+    assert rows["wgan"][6].startswith("1 (−")
+    assert rows["lsgan"][6].startswith("−1 (−")
+
+
+def test_what_stopping_by_the_loss_costs_is_said_against_never_stopping():
+    def rows(**medians):
+        return [
+            {"objective": name, "quantity": quantity, "median": median}
+            for name, pair in medians.items()
+            for quantity, median in zip(("loss_regret", "regret"), pair, strict=True)
+        ]
+
+    start = "stopping where the critic's loss is highest costs, against never stopping, in "
+    start += "multiples of the best value and at the median over seeds: "
+    assert regret_sentence(rows(wgan=(2.0, 1.0), lsgan=(1.0, 1.5), hinge=(1.0, 1.0))) == (
+        start + "more for wgan (2 against 1); less for lsgan (1 against 1.5); the same for hinge."
     )
-    assert line.endswith("For 1 of 3 objectives the seeds do not tell.")
+    assert regret_sentence(rows(wgan=(2.0, 1.0))) == (
+        start + "more for wgan (2 against 1); less for none."
+    )
+    assert regret_sentence([]) == ""
+
+
+def test_the_parameters_of_both_networks_stand_in_the_table_of_costs(tmp_path):
+    far_apart(tmp_path)
+    table = write(tmp_path)["cost"].tables[0]
+    assert table.columns[-2:] == ["parameters, generator", "critic"]
+    assert [row.cells[-2:] for row in table.rows] == [["1,000", "900"]] * 3
+
+
+@pytest.mark.parametrize("seeds", [3, 6])
+def test_a_best_value_has_its_step_with_and_without_an_interval(tmp_path, seeds):
+    """All values fall to the end, at step 600."""
+    far_apart(tmp_path, seeds=seeds)
+    table = write(tmp_path)["where"].tables[0]
+    head = table.columns.index("best, at step")
+    assert [row.cells[head].partition("\n")[0].endswith(" at 600") for row in table.rows] == [
+        True
+    ] * 3
 
 
 def test_robustness_table_counts_what_was_lost(tmp_path):

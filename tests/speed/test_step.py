@@ -16,7 +16,8 @@ from benchmark.matrix.cell import stream_seed
 from benchmark.train import data as batches
 from benchmark.train.build import make_networks, make_objective
 from benchmark.train.data import device_data, draw_batch, open_batches
-from benchmark.train.step import critic_step, generator_step, make_optimizer
+from benchmark.train.optimizers import make_optimizer
+from benchmark.train.step import critic_step, generator_step
 from tests.helpers.cells import PLACES, small_cell
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

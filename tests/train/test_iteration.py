@@ -22,7 +22,8 @@ from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.stack import Stack
 from benchmark.train.inputs import Inputs
 from benchmark.train.loop import train, train_stack
-from benchmark.train.step import generate, load_optimizer, make_optimizer
+from benchmark.train.optimizers import load_optimizer, make_optimizer
+from benchmark.train.step import generate
 from tests.helpers.cells import PLACES, small_cell
 from variants.architectures import BatchNorm, mlp
 from variants.objectives import Recipe, differentiate
@@ -345,7 +346,9 @@ def test_fakes_at_once_are_those_of_every_batch():
 # Parts
 
 
-@pytest.mark.parametrize("recipe", [Recipe("adam", 1e-3), Recipe("rmsprop", 1e-3)])
+@pytest.mark.parametrize(
+    "recipe", [Recipe("adam", 1e-3), Recipe("rmsprop", 1e-3), Recipe("rmsprop_tf", 1e-3)]
+)
 def test_optimisers_of_all_kinds_go_on_from_one_another(recipe):
     def step(network, optimizer, times):
         for i in range(times):

@@ -25,11 +25,11 @@ from benchmark.train import build
 from benchmark.train import data as batches
 from benchmark.train.build import make_objective
 from benchmark.train.loop import train
+from benchmark.train.optimizers import make_optimizer
 from benchmark.train.step import (
     autocast,
     critic_step,
     generator_step,
-    make_optimizer,
     set_precision,
 )
 from tests.helpers.cells import small_cell

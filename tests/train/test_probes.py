@@ -15,8 +15,9 @@ from benchmark.train.build import make_networks, make_objective
 from benchmark.train.flops import count_forwards
 from benchmark.train.inputs import Inputs
 from benchmark.train.loop import train
+from benchmark.train.optimizers import make_optimizer
 from benchmark.train.probes import PROBES, layer_norms, probe
-from benchmark.train.step import grad_norm, make_optimizer
+from benchmark.train.step import grad_norm
 from tests.helpers.cells import small_cell
 
 

@@ -24,7 +24,10 @@ class Generator(nn.Module):
 
     Linear to the start size, then transposed convolutions that halve the channels; norm and ReLU
     after each but the last, tanh at the end. At 64×64 and width 64: 512-256-128-64-3 channels,
-    5,364,739 parameters."""
+    5,364,739 parameters.
+
+    At 8×8 little of a DCGAN is left, and the two networks are unequal: one transposed convolution
+    here, 133,825 parameters for one channel, against the critic's 2,689."""
 
     inits: tuple[Init, Init] = (0.02, 0.02)  # of the linear layer, of the convolutions
     growth = 2  # of the width with each halving
@@ -55,8 +58,13 @@ class Generator(nn.Module):
     def activation(self, x: Tensor) -> Tensor:
         return x.relu()
 
+    def first(self, z: Tensor) -> Tensor:
+        """The linear layer, normalised, (batch, *start)."""
+        x: Tensor = self.norm0(self.linear(z).view(-1, *self.start))
+        return x
+
     def forward(self, z: Tensor) -> Tensor:
-        x = self.activation(self.norm0(self.linear(z).view(-1, *self.start)))
+        x = self.activation(self.first(z))
         for deconv_i, norm_i in zip(self.deconvs, self.norms, strict=False):
             x = self.activation(norm_i(deconv_i(x)))
         return self.deconvs[-1](x).tanh()
@@ -66,7 +74,9 @@ class Discriminator(nn.Module):
     """DCGAN critic: strided convolutions that double the channels, LeakyReLU(0.2), norm after each
     but the first.
 
-    At 64×64 and width 64: 3-64-128-256-512 channels, 4,316,545 parameters."""
+    At 64×64 and width 64: 3-64-128-256-512 channels, 4,316,545 parameters. At 8×8: one convolution,
+    1-64 channels, and the linear layer, 2,689 parameters; no norm whatever `norm` says, since only
+    later convolutions have one."""
 
     paper_norm: Norm = "batch"
     inits: tuple[Init, Init] = (0.02, 0.02)  # of the linear layer, of the convolutions

@@ -24,14 +24,30 @@ Critic = Callable[[Tensor], Tensor]
 Noise = tuple[Tensor, ...] | None
 
 
+# The decay of the mean square (alpha) and ε (eps) of each optimiser's own library: PyTorch, and
+# TensorFlow 1 for rmsprop_tf. Adam has no alpha; its value is never read
+CONSTANTS = {
+    "adam": {"alpha": 0.99, "eps": 1e-8},
+    "rmsprop": {"alpha": 0.99, "eps": 1e-8},
+    "rmsprop_tf": {"alpha": 0.9, "eps": 1e-10},
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """An optimiser for both networks, as a paper prescribes it."""
+    """An optimiser for both networks, as a paper prescribes it. An alpha or eps that is left out is
+    the one of CONSTANTS."""
 
-    optimizer: Literal["adam", "rmsprop"]
+    optimizer: Literal["adam", "rmsprop", "rmsprop_tf"]
     lr: float
     betas: tuple[float, float] = (0.5, 0.999)  # adam
-    alpha: float = 0.99  # rmsprop
+    alpha: float | None = None  # rmsprop, rmsprop_tf
+    eps: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in CONSTANTS.get(self.optimizer, {}).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
 
 RECIPE = tuple(field.name for field in fields(Recipe))

@@ -16,7 +16,10 @@ class Objective(Base):
     min over G:  −E D(x̃)
 
     `long_critic_phases` is the rule of the authors' code that the paper leaves out: 100 critic
-    steps before each of the first 25 generator steps and before every 500th."""
+    steps before each of the first 25 generator steps and before every 500th.
+
+    RMSProp is PyTorch's with its own α and ε, as in that code. The authors of WGAN-GP ran WGAN
+    under TensorFlow's: `optimizer = "rmsprop_tf"`."""
 
     clip: float = 0.01  # c
     critic_steps: int = 5

@@ -31,13 +31,19 @@ class Objective(Base):
 
     `pairs` says where the two points come from, with x̂ = x + α(x̃ − x), α ~ U[0, 1]:
     gradient     x̂₂ = x̂₁ + ε ∇D(x̂₁)/‖∇D(x̂₁)‖, the direction held constant: sees the whole slope
-                 in the first order; the exact penalty's parameter gradient up to O(ε) for a smooth
-                 critic (envelope theorem), and exactly so inside one linear region of a ReLU critic
+                 in the first order; its parameter gradient is below
     independent  two draws, each from a real–fake pair of its own (the form first proposed)
     segment      two α on the same pair: the mean slope between them
     local        x̂₂ = x̂₁ + ε · a random direction
     endpoint     the real and the fake sample themselves, whose scores are known: nearly free
     Except along the gradient the quotient q is only a lower bound of the slope.
+
+    Along the gradient, a smooth critic gives the exact penalty's parameter gradient up to O(ε)
+    (envelope theorem), and a ReLU critic gives exactly that inside one linear region. Across kinks
+    the two gradients differ: double backward leaves out what moving a kink contributes, the finite
+    difference samples it, with a variance of order 1/ε. Cosine of the two for the 32×32 `dcgan`
+    critic at its initial weights, batch 64: .36 at ε = .1 and .13 at ε = .01 without norm; .6 to .8
+    and .1 to .4, by seed, with layer norm, which the penalty gives it.
 
     `sided`: two (above), one (max(0, q − 1)²), or signed (segment and endpoint: q oriented from
     fake to real, so that a slope of the wrong sign does not satisfy it). Optimiser and λ are those

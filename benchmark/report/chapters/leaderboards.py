@@ -162,10 +162,10 @@ def _best_steps(cells: pd.DataFrame, column: str) -> dict[Any, float]:
 
 def _value(of: str, row: Record, best_step: float | None) -> str:
     """A value with its interval on a line of its own; of the best value also its step."""
-    value = interval(row).replace(" [", "\n[")
+    value, *ends = interval(row).split(" [")
     if of == "best" and best_step is not None:
-        value = value.replace("\n", f" at {number(best_step)}\n", 1)
-    return value
+        value += f" at {number(best_step)}"
+    return "\n[".join([value, *ends])
 
 
 def _against(compared: pd.DataFrame, name: str, reference: str) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE, statuses
-from benchmark.analysis.stability import stopping
+from benchmark.analysis.stability import agreement, stopping
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.thresholds import THRESHOLDS
 from benchmark.analysis.verdicts import VERDICTS
@@ -26,16 +26,20 @@ from benchmark.text import Record, interval, listed, number, plural, span
 
 HEADS = [
     "where", "objective", "runs by verdict", "seed SD, % of median", "regret",
-    "oscillation, decades", "loss against quality", "overfitting gap",
+    "regret, stopped by the loss", "loss ranks seeds", "oscillation, decades", "overfitting gap",
 ]  # fmt: skip
 RELIABILITY = (
     "Verdicts with the steps from which they hold. Seed SD: robust, of the final values. Regret: "
-    "final ÷ best; oscillation: noise of log₁₀ of the metric from one evaluation to the next, in "
-    "the second half; medians over seeds. Loss against quality: rank correlation of the critic's "
-    "loss with the metric over a run, −1: the loss rises whenever quality improves. Overfitting "
+    "final ÷ best, of never stopping; stopped by the loss: the value where the critic's loss is "
+    "highest ÷ best. Loss ranks seeds: rank agreement of the critic's loss with quality over the "
+    "seeds at equal steps, mean over the evaluations, 1: the seed with the higher loss is always "
+    "the better one (the central 95 % of what chance gives, from permuted seeds). Oscillation: "
+    "noise of log₁₀ of the metric from one evaluation to the next, in the second half. Overfitting "
     "gap: the critic's loss on held-out − on training samples; a small offset that all objectives "
-    "share is that of the batches, the same for all. Both: median over seeds [exact 95 % interval]."
+    "share is that of the batches, the same for all. Medians over seeds [exact 95 % interval]."
 )
+LEVEL = 0.05
+"""Of a claim that the loss ranks seeds, after Holm's correction over the report."""
 
 NO_DISTANCE = (
     "the rules and the indices that compare a distance with its own best or first value (late "
@@ -49,12 +53,16 @@ def chapter(evidence: Evidence) -> Chapter:
     finished = tables.cells[tables.cells["verdict"].notna()]
     result = Chapter("stability", "How reliable?", _failures_seen(tables))
     quantities = records(stopping(tables.cells))
+    agreements = records(agreement(tables.cells, tables.evals, tables.steps, tables.primary))
     for at in places(tables.cells):
-        rows = [row for row in quantities if place(row) == place(at)]
-        sentence = loss_sentence(tables.primary.get(at["dataset"]), rows)
-        if sentence:
-            result.items.append(Item(place(at), [sentence], tags_of(at)))
-    result.tables += [_reliability(tables, finished, quantities), thresholds()]
+        sentences = [
+            regret_sentence([row for row in quantities if place(row) == place(at)]),
+            agreement_sentence([row for row in agreements if place(row) == place(at)]),
+        ]
+        sentences = [sentence for sentence in sentences if sentence]
+        if sentences:
+            result.items.append(Item(place(at), sentences, tags_of(at)))
+    result.tables += [_reliability(tables, finished, quantities, agreements), thresholds()]
     return result
 
 
@@ -81,21 +89,28 @@ def _failures_seen(tables: Tables) -> list[str]:
     return sentences
 
 
-def _reliability(tables: Tables, finished: pd.DataFrame, quantities: list[Record]) -> Table:
-    """A row per objective and place. quantities: the rows of `stopping`."""
-    by_key = {}
-    for quantity in quantities:
-        by_key[place(quantity), quantity["objective"], quantity["quantity"]] = quantity
+def _reliability(
+    tables: Tables, finished: pd.DataFrame, quantities: list[Record], agreements: list[Record]
+) -> Table:
+    """A row per objective and place. quantities, agreements: the rows of `stopping` and
+    `agreement`."""
+    texts = {}
+    for row in quantities:
+        ranged = interval(row)
+        texts[place(row), row["objective"], row["quantity"]] = ranged
+    for row in agreements:
+        chance = f"({number(row['low'])} to {number(row['high'])})"
+        texts[place(row), row["objective"], "agreement"] = f"{number(row['agreement'])} {chance}"
     table = Table("Reliability", HEADS, note=RELIABILITY)
     for _, group in by_place(finished).groupby([*PLACE, "objective"], sort=False):
         row = {axis: str(group[axis].iloc[0]) for axis in (*PLACE, "objective")}
         objective = row["objective"]
         spread = _spread(group, tables.primary.get(row["dataset"]))
         cells = [place(row), objective, _verdicts(group), number(spread)]
-        cells += [number(group[name].median()) for name in ("regret", "oscillation")]
-        for name in ("loss_correlation", "overfit_gap"):
-            known = by_key.get((place(row), objective, name))
-            cells.append(interval(known) if known else "–")
+        for name in ("regret", "loss_regret", "agreement"):
+            cells.append(texts.get((place(row), objective, name), "–"))
+        cells.append(number(group["oscillation"].median()))
+        cells.append(texts.get((place(row), objective, "overfit_gap"), "–"))
         table.add(cells, tags_of(row))
     return table
 
@@ -126,29 +141,54 @@ def _verdicts(group: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def loss_sentence(column: str | None, rows: list[Record]) -> str:
-    """The objectives whose critic's loss moves with the metric, either way, where the interval
-    excludes 0. rows: those of `stopping` for one place; "" where nothing can be said."""
-    rows = [row for row in rows if row["quantity"] == "loss_correlation"]
-    if not rows or column is None:
+def regret_sentence(rows: list[Record]) -> str:
+    """For which objectives the value at the highest critic loss is further from the best than the
+    final one, or nearer, in the digits shown, at the median over seeds. rows: those of `stopping`
+    for one place; "" where none is known."""
+    medians = {(row["quantity"], row["objective"]): row["median"] for row in rows}
+    kinds: dict[str, list[str]] = {"more": [], "less": [], "the same": []}
+    for (quantity, objective), stopped in medians.items():
+        final = medians.get(("regret", objective))
+        if quantity != "loss_regret" or final is None:
+            continue
+        name = f"{objective} ({number(stopped)} against {number(final)})"
+        if number(stopped) == number(final):
+            kinds["the same"].append(objective)
+        else:
+            kinds["more" if stopped > final else "less"].append(name)
+    if not any(kinds.values()):
         return ""
-    label = metric(column).label
-    rising = [row["objective"] for row in rows if row["median"] < 0 and row["ci_high"] < 0]
-    falling = [row["objective"] for row in rows if row["median"] > 0 and row["ci_low"] > 0]
     parts = []
-    if rising:
-        better = "falls" if metric(column).direction == "min" else "rises"
-        parts.append(f"rises as {label} {better} for {listed(rising)}")
-    if falling:
-        relation = "with" if metric(column).direction == "min" else "against"
-        parts.append(f"falls {relation} {label} for {listed(falling)}")
-    if not parts:
+    for kind, names in kinds.items():
+        if names or kind == "less":
+            parts.append(f"{kind} for {listed(names) if names else 'none'}")
+    return (
+        "stopping where the critic's loss is highest costs, against never stopping, in multiples "
+        f"of the best value and at the median over seeds: {'; '.join(parts)}."
+    )
+
+
+def agreement_sentence(rows: list[Record]) -> str:
+    """For which objectives the critic's loss ranks the seeds at equal steps, beyond chance. rows:
+    those of `agreement` for one place; "" for none."""
+    if not rows:
         return ""
-    sentence = f"over a run the critic's loss {'; it '.join(parts)}."
-    left = len(rows) - len(rising) - len(falling)
+    better: list[str] = []
+    worse: list[str] = []
+    for row in rows:
+        if row["p_holm"] <= LEVEL:
+            names = better if row["agreement"] > 0 else worse
+            names.append(f"{row['objective']} (p = {number(row['p_holm'])})")
+    parts = []
+    if better:
+        parts.append(f"the better seed has the higher loss for {listed(better)}")
+    if worse:
+        parts.append(f"the better seed has the lower loss for {listed(worse)}")
+    left = len(rows) - len(better) - len(worse)
     if left:
-        sentence += f" For {left} of {len(rows)} objectives the seeds do not tell."
-    return sentence
+        others = plural(left, "objective") if left < len(rows) else f"any of {left} objectives"
+        parts.append(f"the loss does not say for {others} which seed is better")
+    return f"At equal steps {'; '.join(parts)}."
 
 
 def thresholds() -> Table:

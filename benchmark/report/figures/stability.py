@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmark.analysis.scores import PLACE
-from benchmark.analysis.stability import stopping
+from benchmark.analysis.stability import agreement, stopping
 from benchmark.analysis.tables import Tables
-from benchmark.drawing.layout import dots, lists, not_recorded, pages
+from benchmark.drawing.layout import dots, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import VERDICT_LOOKS, Look, inches, wrap
 from benchmark.store.schema import FINISHED
@@ -29,7 +29,7 @@ CRITIC_LOSS = "Median over seeds with its exact 95 % interval, from five seeds o
 
 
 class Quantity(NamedTuple):
-    """A quantity of `analysis.stability.stopping`."""
+    """A quantity of `analysis.stability.stopping`, or the agreement."""
 
     label: str
     note: str
@@ -37,11 +37,16 @@ class Quantity(NamedTuple):
 
 
 QUANTITIES = {
-    "loss_correlation": Quantity(
-        "rank correlation of the critic's loss\nwith the ranking metric",
-        "The correlation is Spearman's, within a run: at −1 (dashed) the loss rises with every "
-        "improvement, as an estimate of −W₁ must, and could say when to stop; at 0 it tells "
-        "nothing.",
+    "loss_agreement": Quantity(
+        "rank agreement of loss and quality\nover seeds at equal steps",
+        "Agreement, a single number: at 1 the seed with the higher critic loss is always the "
+        "better one at equal steps, at 0 the loss does not say which is; the line is the central "
+        "95 % of what chance gives.",
+    ),
+    "loss_regret": Quantity(
+        "value ÷ best, stopped at the\nhighest critic loss (○ never stopped)",
+        "A filled mark to the right of the empty one: stopping by the loss is worse than training "
+        "to the end.",
     ),
     "overfit_gap": Quantity(
         "critic's loss on held-out −\non training samples",
@@ -127,9 +132,9 @@ def _legend(figure: Any, present: set[str]) -> None:
 
 
 def critic_loss(tables: Tables, folder: Path) -> list[Figure]:
-    """Is the critic's loss a stopping criterion, and does the critic overfit: median over seeds
-    with its interval."""
-    rows = stopping(tables.cells)
+    """Does the critic's loss say which seed is better, what does stopping by it cost, and does the
+    critic overfit?"""
+    rows = _critic_rows(tables)
     known = rows["quantity"].unique()
     quantities = {name: quantity for name, quantity in QUANTITIES.items() if name in known}
     if not quantities:
@@ -142,20 +147,40 @@ def critic_loss(tables: Tables, folder: Path) -> list[Figure]:
         for dataset, lines in datasets.items():
             per_dataset = page[page["dataset"] == dataset]
             for ax, (name, quantity) in zip(lines.axes, quantities.items(), strict=True):
-                shown = per_dataset[per_dataset["quantity"] == name]
-                if shown.empty:
-                    not_recorded(ax)
-                    continue
-                dots(ax, lines.heights, shown, INTERVAL)
-                ax.axvline(0, color="0.35", linewidth=1, zorder=0)
                 ax.set_xlabel(quantity.label)
-                if name == "loss_correlation":
-                    ax.axvline(-1, color="0.35", linestyle="--", linewidth=1, zorder=0)
-                    ax.set(xlim=(-1.08, 1.08), xticks=(-1, -0.5, 0, 0.5, 1))
-                else:
-                    _widen(ax, shown)
+                _panel(ax, lines.heights, per_dataset, name)
         figures.append(save(figure, page, folder, saved, part))
     return figures
+
+
+def _critic_rows(tables: Tables) -> pd.DataFrame:
+    """The rows of `stopping`, and those of `agreement` in its columns."""
+    agreements = agreement(tables.cells, tables.evals, tables.steps, tables.primary)
+    names = {"agreement": "median", "low": "ci_low", "high": "ci_high"}
+    agreements = agreements.rename(columns=names)
+    agreements["quantity"] = "loss_agreement"
+    return pd.concat([agreements, stopping(tables.cells)], ignore_index=True)
+
+
+def _panel(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, name: str) -> None:
+    """One quantity of one dataset."""
+    shown = rows[rows["quantity"] == name]
+    if shown.empty:
+        not_recorded(ax)
+        return
+    dots(ax, heights, shown, INTERVAL)
+    if name == "loss_agreement":
+        ax.axvline(0, color="0.35", linewidth=1, zorder=0)
+        ax.set(xlim=(-1.08, 1.08), xticks=(-1, -0.5, 0, 0.5, 1))
+    elif name == "loss_regret":
+        never = rows[rows["quantity"] == "regret"]
+        never = never.assign(ci_low=never["median"], ci_high=never["median"], hollow=True)
+        dots(ax, heights, never, INTERVAL)
+        ax.set_xscale("log")
+        log_axis(ax.xaxis)
+    else:
+        ax.axvline(0, color="0.35", linewidth=1, zorder=0)
+        _widen(ax, shown)
 
 
 def _widen(ax: Axes, rows: pd.DataFrame) -> None:

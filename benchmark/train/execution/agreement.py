@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.train.execution.eager import iterate_eagerly
 from benchmark.train.inputs import Inputs
-from benchmark.train.step import load_optimizer, make_optimizer
+from benchmark.train.optimizers import load_optimizer, make_optimizer
 
 # Largest relative difference between two modes, by precision
 TOLERANCE = {"float32": 1e-2, "tf32": 5e-2, "bf16": 0.2}

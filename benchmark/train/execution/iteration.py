@@ -30,7 +30,7 @@ from benchmark.train.execution.functions import (
 )
 from benchmark.train.execution.stack import Stack, join_states, split_state
 from benchmark.train.inputs import Inputs
-from benchmark.train.step import load_optimizer, make_optimizer
+from benchmark.train.optimizers import load_optimizer, make_optimizer
 
 MAX_REASON = 300  # characters of an error in the reason of a fallback
 

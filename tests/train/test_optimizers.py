@@ -1,0 +1,148 @@
+"""The optimisers of a recipe, against updates worked out by hand and in NumPy."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmark.train.execution.cuda_graph import undone
+from benchmark.train.execution.stack import Stack
+from benchmark.train.loop import train, train_stack
+from benchmark.train.optimizers import load_optimizer, make_optimizer
+from tests.helpers.cells import small_cell
+from variants.objectives import Recipe
+
+KINDS = ("loop", "fused")
+
+
+class Weights(nn.Module):
+    """A network that is one vector."""
+
+    def __init__(self, values, dtype=torch.float64):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(values, dtype=dtype))
+
+
+def stepped(optimizer, network, gradients):
+    """The weights after every update, (steps, n)."""
+    path = []
+    for gradient in gradients:
+        network.w.grad = torch.as_tensor(gradient, dtype=network.w.dtype)
+        optimizer.step()
+        path.append(network.w.detach().clone())
+    return torch.stack(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_three_steps_of_tensorflows_rmsprop_by_hand(kind):
+    """m: 1 → .9 + .1·4 = 1.3 → 1.17 + .1·0 = 1.17 → 1.053 + .1·1 = 1.153."""
+    network = Weights([1.0])
+    optimizer = make_optimizer(Recipe("rmsprop_tf", 0.1), network, kind)
+    path = stepped(optimizer, network, [[2.0], [0.0], [-1.0]])
+    first = 1 - 0.1 * 2 / 1.3**0.5
+    assert path[:, 0].tolist() == pytest.approx([first, first, first + 0.1 / 1.153**0.5], rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_epsilon_stands_under_the_root_or_outside_it(kind):
+    """α = 0 leaves m = g²."""
+    expected = {"rmsprop_tf": 3 / (9 + 7) ** 0.5, "rmsprop": 3 / (3 + 7)}
+    for name, length in expected.items():
+        network = Weights([0.0])
+        optimizer = make_optimizer(Recipe(name, 1.0, alpha=0.0, eps=7.0), network, kind)
+        assert stepped(optimizer, network, [[3.0]])[0].item() == pytest.approx(-length)
+    network = Weights([0.0])
+    # The first step of Adam is g ÷ (|g| + ε) whatever its betas
+    optimizer = make_optimizer(Recipe("adam", 1.0, eps=7.0), network, kind)
+    assert stepped(optimizer, network, [[3.0]])[0].item() == pytest.approx(-3 / (3 + 7))
+
+
+def reference(name, gradients, lr, alpha, eps):
+    """θ from 0 on, (steps, n), in NumPy's float64."""
+    mean_square = np.full(gradients.shape[1], 1.0 if name == "rmsprop_tf" else 0.0)
+    theta = np.zeros(gradients.shape[1])
+    path = []
+    for g in gradients:
+        mean_square = alpha * mean_square + (1 - alpha) * g**2
+        root = np.sqrt(mean_square + eps) if name == "rmsprop_tf" else np.sqrt(mean_square) + eps
+        theta = theta - lr * g / root
+        path.append(theta)
+    return np.array(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["rmsprop", "rmsprop_tf"])
+def test_both_rmsprops_follow_a_float64_reference(name, kind):
+    gradients = np.random.default_rng(0).normal(0, [1e-6, 1e-3, 1, 30], (50, 4))
+    recipe = Recipe(name, 5e-5)
+    expected = reference(name, gradients, recipe.lr, recipe.alpha, recipe.eps)
+    network = Weights([0.0] * 4)
+    path = stepped(make_optimizer(recipe, network, kind), network, gradients)
+    np.testing.assert_allclose(path.numpy(), expected, rtol=1e-10)
+    single = Weights([0.0] * 4, torch.float32)
+    path = stepped(make_optimizer(recipe, single, kind), single, gradients)
+    np.testing.assert_allclose(path.numpy(), expected, rtol=1e-4)
+
+
+def test_the_two_rmsprops_part():
+    """Under gradients of one size: PyTorch's steps are lr/√(1 − αᵗ) long from the start, whatever
+    the size; TensorFlow's come up to lr from below, and for small gradients only once αᵗ < g²."""
+    for size, least, most in ((1e-3, 200, 1000), (1.0, 2, 3)):
+        gradients = np.full((40, 1), size)
+        torchs = reference("rmsprop", gradients, 1.0, 0.99, 1e-8)
+        tensorflows = reference("rmsprop_tf", gradients, 1.0, 0.9, 1e-10)
+        assert least < torchs[-1, 0] / tensorflows[-1, 0] < most
+
+
+def test_a_stack_is_updated_as_each_of_its_networks():
+    recipe = Recipe("rmsprop_tf", 1e-2)
+    networks = [Weights([0.1, 0.2]), Weights([0.3, -0.4])]
+    alone = copy.deepcopy(networks)
+    gradients = torch.randn(5, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    for i, network in enumerate(alone):
+        stepped(make_optimizer(recipe, network), network, gradients[:, i])
+    stack = Stack(networks)
+    optimizer = make_optimizer(recipe, stack, "fused")
+    for gradient in gradients:
+        stack.stacked_parameters["w"].grad = gradient
+        optimizer.step()
+    for network, expected in zip(networks, alone, strict=True):
+        torch.testing.assert_close(network.w, expected.w, rtol=1e-12, atol=0)
+
+
+def test_an_undone_step_leaves_a_mean_square_of_one():
+    """As around the capture of a CUDA graph: zeros would make the first step too long."""
+    network = Weights([1.0, 2.0])
+    rate = torch.tensor(1e-3)
+    optimizer = make_optimizer(Recipe("rmsprop_tf", 1e-3), network, "capturable")
+    assert torch.equal(optimizer.param_groups[0]["lr"], rate)
+    with undone([network], [optimizer]):
+        stepped(optimizer, network, [[5.0, 5.0]])
+    assert network.w.tolist() == [1.0, 2.0]
+    assert optimizer.state[network.w]["mean_square"].tolist() == [1.0, 1.0]
+
+
+def test_it_goes_on_from_a_saved_state_bit_for_bit():
+    gradients = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)).double()
+    recipe = Recipe("rmsprop_tf", 1e-2)
+    whole, half = Weights([0.1, 0.2]), Weights([0.1, 0.2])
+    expected = stepped(make_optimizer(recipe, whole), whole, gradients)
+    first = make_optimizer(recipe, half)
+    stepped(first, half, gradients[:3])
+    second = make_optimizer(recipe, half, "fused")
+    load_optimizer(second, copy.deepcopy(first.state_dict()))
+    assert torch.equal(stepped(second, half, gradients[3:]), expected[3:])
+
+
+def test_training_with_it_is_the_same_alone_and_in_a_stack():
+    params = {"optimizer": "rmsprop_tf", "lr": 1e-3}
+    cells = [small_cell("wgan", "images", seed, params=params, steps=6) for seed in (0, 1)]
+    *_, together = train_stack(cells, "cpu")
+    for cell, own in zip(cells, together, strict=True):
+        *_, alone = train(cell, "cpu")
+        for name, weights in alone.G.state_dict().items():
+            torch.testing.assert_close(own.G.state_dict()[name], weights, rtol=1e-3, atol=1e-5)
+    *_, torchs = train(small_cell("wgan", "images", params={"lr": 1e-3}, steps=6), "cpu")
+    assert (torchs.D.linear.weight - together[0].D.linear.weight).abs().max() > 1e-4
