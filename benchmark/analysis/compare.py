@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.scores import PLACE, ms_per_g_step, run_values
+from benchmark.analysis.scores import EQUAL_COST, PLACE, raced_costs, run_values
 from benchmark.analysis.sides import Sides
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.errors import UserError
@@ -25,7 +25,8 @@ from benchmark.store.schema import FINISHED
 from benchmark.text import plural
 
 ALPHA = 0.05
-COSTS = ["ms_per_g_step", "peak_memory_mb", "workloads_per_g_step", "workloads_memory"]
+COSTS = ["ms_per_g_step", "forwards_per_step", "workloads_per_g_step"]
+COSTS += ["peak_memory_mb", "workloads_memory"]
 Values = dict[str, dict[Hashable, float]]  # side -> seed -> value
 
 
@@ -49,14 +50,15 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
     against: each side's median; difference: side − reference, the median over pairs, with ci_low,
     ci_high; p_improvement: the share of pairs on which the side is better, with p_low, p_high;
     p_holm; verdict; why it is not separated. p_holm and verdict are empty for a metric that does
-    not rank. A diverged seed has the worst value. Between result sets there is no equal_time: each
+    not rank. A diverged seed has the worst value. Between result sets there is no equal cost: each
     set has its own. Raises UserError where nothing compares."""
     if "objective" in sides.by:
-        of = [name for name in of if name != "equal_time"]
-        if not of:
+        if set(of) <= set(EQUAL_COST):
             raise UserError(
-                "equal_time is read within one result set: between sets see the cost, or --of final"
+                f"{' and '.join(of)} is read within one result set: between sets see the cost, or "
+                "--of final"
             )
+        of = [name for name in of if name not in EQUAL_COST]
     by_side = sides.family.groupby("side", sort=False)
     long = pd.concat([run_values(cells).assign(side=name) for name, cells in by_side])
     ordered_metrics = [name for name in long["metric"].unique() if metric(name).ideal is None]
@@ -89,15 +91,19 @@ def _why_nothing_compares(sides: Sides, long: pd.DataFrame, of: Sequence[str]) -
 def cost(sides: Sides) -> pd.DataFrame:
     """Medians over seeds by match and side: COSTS, and each ÷ the reference side's (_ratio).
 
-    workloads_*: in units of the reference workload that the same process ran before the cell, which
-    compares machines."""
+    ms_per_g_step and workloads_per_g_step are of the races, forwards_per_step in critic
+    forward-equivalents. workloads_*: in units of the reference workload, which compares machines:
+    of the same race, and of the same process for memory."""
     index = [*sides.by, "side"]
     cells = sides.cells[sides.cells["g_steps"] > 0]
+    costs = raced_costs(cells)
     frame = cells[index].assign(
-        ms_per_g_step=ms_per_g_step(cells), peak_memory_mb=cells["peak_memory_mb"]
+        ms_per_g_step=costs["ms"],
+        forwards_per_step=costs["forwards"],
+        workloads_per_g_step=costs["workloads"],
+        peak_memory_mb=cells["peak_memory_mb"],
+        workloads_memory=cells["peak_memory_mb"] / cells["reference_mb"],
     )
-    frame["workloads_per_g_step"] = frame["ms_per_g_step"] / cells["reference_ms"]
-    frame["workloads_memory"] = frame["peak_memory_mb"] / cells["reference_mb"]
     medians = frame.groupby(index, sort=False)[COSTS].median().reset_index()
     reference = medians[medians["side"] == sides.reference].drop(columns="side")
     divisors = medians[index].merge(reference, on=sides.by, how="left")[COSTS]

@@ -1,4 +1,4 @@
-"""How far and how fast runs converged: final, best, area, the value at equal time, cost to target.
+"""How far and how fast runs converged: final, best, area, values at equal cost, cost to target.
 
 Pure functions on the frames of `tables`: a new statistic needs no training. The cost of a target is
 ∞ for a run that ended, or diverged, without reaching it: it is beyond the training budget."""
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import PLACE, have_one_clock
+from benchmark.analysis.scores import EQUAL_COST, PLACE
 from benchmark.metrics import metric, rank, sign
 from benchmark.stats.intervals import median, median_interval
 from benchmark.stats.profile import performance_profile
@@ -24,7 +24,7 @@ TARGET_CLOCKS = {
     "samples": "samples_seen",
     "g_steps": "g_steps",
     "forwards": "forwards",
-    "seconds": "train_seconds",
+    "seconds": "raced_seconds",
 }
 COSTS = ["key", "level", "target", *TARGET_CLOCKS]
 CONVERGENCE = ["objective", "architecture", "dataset", "level", "clock", "n", "reached", "target"]
@@ -45,15 +45,6 @@ class Runs(NamedTuple):
     def of_metric(self, values: Mapping[str, Any]) -> Array:
         """A value by metric column -> the value of each row."""
         return np.array([values[name] for name in self.names])[self.run % max(1, len(self.names))]
-
-
-def forwards(rows: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:
-    """Critic forward-equivalents after `rows` (samples_seen, g_steps), with the rates of a run.
-
-    critic steps · forwards_per_d_step + generator steps · forwards_per_g_step. `rates` has the
-    index of `rows`. NaN where the rates are not known."""
-    d_steps = rows["samples_seen"] / rates["batch_size"]
-    return d_steps * rates["forwards_per_d_step"] + rows["g_steps"] * rates["forwards_per_g_step"]
 
 
 def measured(evals: pd.DataFrame) -> pd.DataFrame:
@@ -107,47 +98,52 @@ def _area(runs: Runs, first: Array, last: Array) -> Array:
     return np.where(samples[last] > samples[first], mean, values[last])
 
 
-def equal_seconds(cells: pd.DataFrame) -> dict[Place, float]:
-    """Training seconds at which objectives are compared, by (dataset, architecture).
+def equal_cost(cells: pd.DataFrame, of: str) -> dict[Place, float]:
+    """The cost at which objectives are compared, by (dataset, architecture): critic
+    forward-equivalents for `equal_compute`, raced seconds for `equal_time`.
 
-    The least over objectives of the median over the runs that were done. A place whose seconds do
-    not compare is left out."""
-    done = cells[have_one_clock(cells) & (cells["status"] == "done")]
-    median = done.groupby([*PLACE, "objective"])["train_seconds"].median()
-    least = median.groupby(PLACE).min()
+    The least over objectives of the median over the runs that were done. A place where an
+    objective's cost is not known, or whose seconds do not compare, is left out."""
+    done = cells[cells["status"] == "done"]
+    if of == "equal_time":
+        done = done[done["race_fault"] == ""]
+    median = done.groupby([*PLACE, "objective"])[EQUAL_COST[of]].median()
+    by_place = median.groupby(PLACE)
+    least = by_place.min()[by_place.count() == by_place.size()]
     return dict(zip(least.index.to_list(), least.to_list(), strict=True))
 
 
-def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
-    """METRIC:equal_time by cell: the value at `equal_seconds`.
+def at_equal_cost(cells: pd.DataFrame, evals: pd.DataFrame, of: str) -> pd.DataFrame:
+    """METRIC:equal_compute or METRIC:equal_time by cell: the value at `equal_cost`. evals: with
+    costs.
 
-    Linear in training time between the evaluations before and after (the logarithm of a primary
-    metric, where both are positive); a run that ended before has its final value. NaN where one of
-    these is. Interpolated, because the last evaluation before that time would be a
-    whole interval back for a run that is only slightly slower."""
-    limits = equal_seconds(cells)
+    Linear in the cost between the evaluations before and after (the logarithm of a primary metric,
+    where both are positive); a run that ended before has its final value. NaN where one of these
+    is. Interpolated, because the last evaluation before that cost would be a whole interval back
+    for a run that is only slightly dearer."""
+    limits = equal_cost(cells, of)
     limit = pd.Series([limits.get(place, np.nan) for place in _places(cells)], cells["key"])
-    runs = _by_run(evals[evals["train_seconds"].notna()])
+    runs = _by_run(evals[evals[EQUAL_COST[of]].notna()])
     run = runs.run
-    seconds = runs.rows["train_seconds"].to_numpy()
+    cost = runs.rows[EQUAL_COST[of]].to_numpy()
     values = runs.rows["value"].to_numpy()
     stop = of_cell(runs.rows, limit)
-    # the last evaluation of each run within the time, and the one after it
-    passed = np.flatnonzero(seconds <= stop)
+    # the last evaluation of each run within the cost, and the one after it
+    passed = np.flatnonzero(cost <= stop)
     before = passed[np.diff(run[passed], append=-1) != 0]
-    following = np.minimum(before + 1, len(seconds) - 1)
-    is_between = (run[following] == run[before]) & (seconds[before] < stop[before])
+    following = np.minimum(before + 1, len(cost) - 1)
+    is_between = (run[following] == run[before]) & (cost[before] < stop[before])
     after = np.where(is_between, following, before)
 
     is_log = _is_log(runs)[before] & (values[before] > 0) & (values[after] > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         low = np.where(is_log, np.log10(values[before]), values[before])
         high = np.where(is_log, np.log10(values[after]), values[after])
-        elapsed = stop[before] - seconds[before]
-        share = np.where(after > before, elapsed / (seconds[after] - seconds[before]), 0.0)
+        share = (stop[before] - cost[before]) / (cost[after] - cost[before])
+        share = np.where(after > before, share, 0.0)
         between = _from_height(low + share * (high - low), is_log)
     at_stop = np.where(after > before, between, values[before])
-    return _named(pd.concat({"equal_time": _wide(evals, run[before], at_stop)}, axis=1))
+    return _named(pd.concat({of: _wide(evals, run[before], at_stop)}, axis=1))
 
 
 def to_targets(
@@ -183,7 +179,6 @@ def _to_target(
     hits = rows[direction * rows["value"] <= direction * of_cell(rows, target)]
     hits = hits.sort_values("samples_seen", kind="stable").drop_duplicates("cell")
     hits = hits.set_index(hits["cell"].astype(str))
-    hits["forwards"] = forwards(hits, cells.set_index("key").loc[hits.index])
 
     has_value = cells["key"].isin(rows.loc[np.isfinite(rows["value"]), "cell"].unique())
     is_done = (cells["status"] == "done") & has_value
@@ -193,7 +188,7 @@ def _to_target(
     for clock, spent in TARGET_CLOCKS.items():
         known = is_judged & cells[spent].notna()
         if clock == "seconds":
-            known &= have_one_clock(cells)
+            known &= cells["race_fault"] == ""
         costs[clock] = cells["key"].map(hits[spent]).mask(never, np.inf).where(known)
     return pd.DataFrame(costs)
 

@@ -80,7 +80,8 @@ def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
     long = long[is_primary & long["of"].isin(COMPARED_AT)]
     by_contest = {}
     for (dataset, architecture, of), rows in long.groupby([*PLACE, "of"], sort=False):
-        if of == "equal_time" and (dataset, architecture) not in tables.equal_seconds:
+        budgets = tables.equal_cost.get(str(of))
+        if budgets is not None and (str(dataset), str(architecture)) not in budgets:
             continue
         wide = rows.pivot(index="objective", columns="seed", values="value")
         wide = wide.reindex(rows["objective"].unique())

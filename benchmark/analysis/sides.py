@@ -75,7 +75,7 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
         convergence=named(tables.convergence),
         primary=tables.primary,
         floors=_floors(tables),
-        notes=[*_stale_notes(labels, cells), *_device_notes(cells)],
+        notes=[*_stale_notes(labels, cells), *_clock_notes(cells)],
     )
 
 
@@ -182,15 +182,15 @@ def _stale_notes(names: Sequence[str], cells: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _device_notes(cells: pd.DataFrame) -> list[str]:
+def _clock_notes(cells: pd.DataFrame) -> list[str]:
     """The places whose seconds do not compare."""
     notes = []
     for (dataset, architecture), place in cells.groupby(PLACE, sort=False):
         fault = clock_fault(place)
-        if fault and place["device"].notna().any():
+        if fault:
             notes.append(
-                f"{place_name(str(architecture), str(dataset))}: times do not compare, and there "
-                f"is no equal time, because {fault}."
+                f"{place_name(str(architecture), str(dataset))}: seconds do not compare, and there "
+                f"is no equal time: {fault}."
             )
     return notes
 

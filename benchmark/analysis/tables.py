@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis import convergence, stability
+from benchmark.analysis import convergence, scores, stability
 from benchmark.analysis.convergence import Place
 from benchmark.analysis.published import with_axes, with_parameters, with_whole_numbers
-from benchmark.analysis.scores import AXES, PLACE, RUN_VALUES, scores, summarise
 from benchmark.analysis.targets import Targets, find_targets, untrained_values
 from benchmark.errors import UserError
 from benchmark.metrics import rank, ranking
@@ -70,8 +69,8 @@ class Tables:
     matrix: MatrixFile
     protocols: dict[str, Protocol]
     """By dataset."""
-    equal_seconds: dict[Place, float]
-    """The training time that `equal_time` stands for, by (dataset, architecture)."""
+    equal_cost: dict[str, dict[Place, float]]
+    """What equal_compute and equal_time stand for, by (dataset, architecture)."""
     untrained: dict[Place, float]
     """The primary metric before the first step, the median over runs, by (dataset,
     architecture)."""
@@ -97,7 +96,7 @@ class Tables:
             "summary": self.summary,
             "convergence": self.convergence,
             "costs": with_axes(self.costs.rename(columns={"key": "cell"}), self.cells),
-            "scores": scores(self.cells),
+            "scores": scores.scores(self.cells),
         }
         return {name: with_whole_numbers(frame) for name, frame in frames.items()}
 
@@ -123,16 +122,18 @@ def load(folder: Path) -> Tables:
         statuses[entry.key], fault = files.read_status()
         rows.append(_cell(files, statuses[entry.key], entry, hashes))
         damaged += [fault] if fault else []
-    cells = pd.DataFrame(rows)
-    cells["forwards"] = convergence.forwards(cells, cells)
+    cells = scores.with_race(pd.DataFrame(rows), results.races)
+    cells["forwards"] = scores.forwards(cells, cells)
     evals = _of_current_protocol(cells, _long(results, statuses, "evals", EVALS))
+    evals = scores.with_costs(evals, cells)
     steps = _long(results, statuses, "steps", STEPS)
     layers = _long(results, statuses, "layers", LAYERS)
     primary = _primary(evals, cells)
 
-    values = convergence.measured(evals).join(convergence.at_equal_time(cells, evals))
+    at_cost = [convergence.at_equal_cost(cells, evals, of) for of in scores.EQUAL_COST]
+    values = convergence.measured(evals).join([*at_cost])
     metrics = sorted(evals["metric"].cat.categories, key=rank)
-    columns = [f"{name}:{value}" for name in metrics for value in [*RUN_VALUES, *RUN_STEPS]]
+    columns = [f"{name}:{value}" for name in metrics for value in [*scores.RUN_VALUES, *RUN_STEPS]]
     cells = cells.join(values[columns], on="key")
     untrained = untrained_values(cells, evals, primary)
     floors = {dataset: _floor(protocols, dataset, column) for dataset, column in primary.items()}
@@ -145,12 +146,12 @@ def load(folder: Path) -> Tables:
         evals=evals,
         steps=steps,
         layers=layers,
-        summary=summarise(cells),
+        summary=scores.summarise(cells),
         convergence=convergence.over_seeds(cells, costs),
         costs=costs,
         matrix=matrix,
         protocols=protocols,
-        equal_seconds=convergence.equal_seconds(cells),
+        equal_cost={of: convergence.equal_cost(cells, of) for of in scores.EQUAL_COST},
         untrained=untrained,
         targets=targets,
         damaged=damaged,
@@ -161,7 +162,7 @@ def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Rows of evals, steps or layers with the axes, modality and status of their cells.
 
     In the order of the matrix."""
-    columns = ["key", "objective", *PLACE, "seed", "modality", "status"]
+    columns = ["key", "objective", *scores.PLACE, "seed", "modality", "status"]
     return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
@@ -175,7 +176,7 @@ def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -
     environment = environment or Environment()
     # without a spec.json: the spec of matrix.json, which the key is made of
     spec = spec or entry.spec
-    row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *AXES, "modality")}
+    row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *scores.AXES, "modality")}
     row["status"] = str(status.status)
     row["stale"] = has_started and hashes.is_stale(status, entry.evaluation_hash, spec)
     row["reason"] = status.reason
@@ -189,10 +190,8 @@ def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -
     for name in FACTS:
         row[name] = getattr(status, name)
     row |= _how_executed(status) | _where_run(status, environment)
-    is_measured = status.status.is_finished
-    row["measurements_stale"] = is_measured and hashes.is_measured_by_other_code(
-        status, entry.modality
-    )
+    by_other_code = hashes.is_measured_by_other_code(status, entry.modality)
+    row["measurements_stale"] = status.status.is_finished and by_other_code
     return row
 
 

@@ -53,7 +53,7 @@ class Results:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row per finished cell and metric: final, best, area, equal_time."""
+        """One row per finished cell and metric: final, best, area, equal_compute, equal_time."""
         return self.tables.published["scores"]
 
     @property
@@ -74,8 +74,8 @@ class Results:
 
     def compare(self, *objectives: str, of: str = "final") -> pd.DataFrame:
         """Every objective against the first one, place by place: one row per comparison, with
-        difference, interval and corrected p. of: final, best, area or equal_time. Raises
-        UserError."""
+        difference, interval and corrected p. of: final, best, area,
+        equal_compute or equal_time. Raises UserError."""
         from benchmark.analysis.compare import differences
         from benchmark.analysis.sides import of_labels
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.scores import ms_per_g_step
+from benchmark.analysis.scores import raced_costs
 from benchmark.analysis.tables import Tables
 from benchmark.check.rows import (
     COST,
@@ -52,8 +52,9 @@ FIELDS: dict[str, Any] = {
 def measured(tables: Tables) -> list[RerunRow]:
     """The rows of a rerun: for each group every gated metric's final values, and three more.
 
-    `diverged` is 0 or 1. The two of COST are milliseconds of a generator step and peak memory, both
-    ÷ those of the reference workload in the same process; memory has no value on a CPU."""
+    `diverged` is 0 or 1. The two of COST are milliseconds of a generator step by the race of the
+    place, the same for all seeds, and peak memory, both ÷ those of the reference workload in the
+    same race or process; memory has no value on a CPU."""
     start = tables.evals[tables.evals["g_steps"] == 0]
     untrained = start.pivot_table(index="cell", columns="metric", values="value")
     training = {entry.key: entry.spec.training for entry in tables.matrix.cells}
@@ -179,7 +180,7 @@ def _values(group: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, 
     for column in columns:
         yield column, group[f"{column}:final"].where(done)
     yield DIVERGED, (group["status"] == "diverged").astype(float)
-    yield "relative speed", (ms_per_g_step(group) / group["reference_ms"]).where(done)
+    yield "relative speed", raced_costs(group)["workloads"].where(done)
     yield "relative memory", (group["peak_memory_mb"] / group["reference_mb"]).where(done)
 
 

@@ -73,7 +73,8 @@ def compare(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
     of: Annotated[
-        str, typer.Option(help="What of each run: final, best, area, equal_time or all.")
+        str,
+        typer.Option(help="What of each run: final, best, area, equal_compute, equal_time or all."),
     ] = "final",
     output: Annotated[
         Path | None,

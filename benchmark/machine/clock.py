@@ -1,6 +1,8 @@
-"""The clock that all training is timed by."""
+"""The clocks that training is timed by."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -10,3 +12,13 @@ def synchronised_time(device: str) -> float:
     if device != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()
+
+
+def race_clock(device: str) -> tuple[str, Callable[[], float]]:
+    """The clock of a race, and its name. Of one thread on a CPU: the seconds that the processor
+    gave this process, which are those of the wall on a quiet machine, and which other processes
+    hardly change. Otherwise the wall's: threads also wait for one another, and a GPU is no part of
+    a process."""
+    if device == "cpu" and torch.get_num_threads() == 1:
+        return "processor", time.process_time
+    return "wall", partial(synchronised_time, device)

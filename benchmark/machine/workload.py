@@ -1,10 +1,11 @@
-"""A reference workload, timed with every cell: speeds and memory are divided by it to compare
-machines.
+"""A reference workload, timed in every race and with every cell: speeds and memory are divided by
+it to compare machines.
 
 The work is the same everywhere: small networks, whose steps cost what launching them costs, and a
 convolution, which costs what computing it costs."""
 
 import statistics
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -30,19 +31,29 @@ def reference_workload(device: str) -> tuple[float, float | None]:
     and a small convolutional network on random data. The memory is None on a CPU, where the memory
     of a process is that of its libraries and of earlier cells. torch's random state is left as it
     was."""
-    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        torch.manual_seed(0)
-        works = _works(device)
+    train = open_workload(device)
     reset_peak_memory(device)
     seconds = []
     for _ in range(REPEATS + 1):
         started = synchronised_time(device)
-        for work in works:
-            _train(work)
+        train()
         seconds.append(synchronised_time(device) - started)
     memory = None if device == "cpu" else peak_memory_mb(device)
     # the first one warms up
     return 1000 * statistics.median(seconds[1:]), memory
+
+
+def open_workload(device: str) -> Callable[[], None]:
+    """A function that takes all steps of the workload once."""
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        torch.manual_seed(0)
+        works = _works(device)
+
+    def train() -> None:
+        for work in works:
+            _train(work)
+
+    return train
 
 
 def _works(device: str) -> list[Work]:

@@ -20,11 +20,14 @@ RUN_VALUES = {
     "final": "at the last evaluation",
     "best": "at the best evaluation",
     "area": "mean over samples seen (geometric for a metric that ranks)",
-    "equal_time": "at the training time of the quickest objective, between evaluations",
+    "equal_compute": "at the critic forward-equivalents of the cheapest objective's run, between "
+    "evaluations",
+    "equal_time": "at the raced seconds of the cheapest objective's run, between evaluations",
 }
 COSTS = {
-    "ms_per_g_step": "ms per generator step",
+    "ms_per_g_step": "raced ms per generator step",
     "workloads_per_g_step": "in reference workloads",
+    "forwards_per_step": "in critic forwards",
     "peak_memory_mb": "peak memory MiB",
     "workloads_memory": "in the workload's memory",
 }
@@ -45,12 +48,13 @@ SPEED = (
     "all of these diverged."
 )
 COST = (
-    "Medians over seeds, and ÷ {}'s. A generator step includes its critic steps. Memory: allocated "
-    "on a GPU; on a CPU the whole process, which the libraries dominate."
+    "Medians over seeds; in brackets ÷ {}'s. A generator step includes its critic steps, its "
+    "milliseconds are those of the race. Memory: allocated on a GPU; on a CPU the whole "
+    "process, which the libraries dominate."
 )
 IN_WORKLOADS = (
-    " The reference workload ran in the same process before each cell: machines compare in its "
-    "units."
+    " The reference workload took its turn in the race, and ran in the process of each cell: "
+    "machines compare in its units."
 )
 
 
@@ -217,8 +221,7 @@ def _cost(sides: Sides) -> Section:
     for row in records(frame):
         line = {"where": _match(sides, row), "side": row["side"]}
         for name, head in shown.items():
-            line[head] = number(row[name])
-            line[f"{head}, ratio"] = number(row[f"{name}_ratio"])
+            line[head] = f"{number(row[name])} (× {number(row[f'{name}_ratio'])})"
         lines.append(line)
     note = COST.format(sides.names[0])
     if "workloads_per_g_step" in shown:

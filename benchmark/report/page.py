@@ -25,7 +25,7 @@ TARGET_CLOCKS = {
     "samples": "samples",
     "g_steps": "generator steps",
     "forwards": "critic forwards",
-    "seconds": "seconds",
+    "seconds": "raced seconds",
 }
 """What the target costs, and the head of its column."""
 

@@ -1,9 +1,11 @@
-"""What the driver and the engines tell each other: tasks one way, events the other."""
+"""What the driver and the engines tell each other: tasks one way, events the other; and the races
+before the first cell."""
 
 from dataclasses import dataclass
 
 from benchmark.matrix.cell import Cell
-from benchmark.store.schema import Status
+from benchmark.store.clocks import timestamp
+from benchmark.store.schema import Race, Raced, Status, Surroundings
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,50 @@ class Task:
     def num_stacked(self) -> int:
         """Number of cells that train as one model."""
         return max(1, len(self.stack))
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """An objective in a race."""
+
+    label: str
+    """Label of the objective."""
+
+    cells: tuple[Cell, ...]
+    """One of its cells, or those of a stack in their order, which train as its cells will."""
+
+
+@dataclass(frozen=True)
+class RaceTask:
+    """The objectives of a place, to be raced before the first cell."""
+
+    dataset: str
+    """Label of the dataset."""
+
+    architecture: str
+    """Label of the architecture."""
+
+    asked: str
+    """What tells the race from another one, as `Race.asked`."""
+
+    entrants: tuple[Entrant, ...]
+    """Every objective of the matrix in the place."""
+
+    num_seeds: int
+    """Seeds of the matrix in the place."""
+
+
+def not_raced(task: RaceTask, reason: str) -> Race:
+    """The race of a worker that did not come to its end."""
+    return Race(
+        dataset=task.dataset,
+        architecture=task.architecture,
+        asked=task.asked,
+        made=timestamp(),
+        clock="none",
+        surroundings=Surroundings(),
+        objectives={task.entrants[0].label: Raced(reason=reason)},
+    )
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,26 @@
-"""Which cells of a matrix are still to run, and what they may cost."""
+"""Which cells of a matrix are still to run, which places are to be raced before, and what both may
+cost."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import pairwise
 
 from benchmark.errors import UserError
 from benchmark.machine.memory import out_of_memory, total_memory
-from benchmark.matrix.cell import Cell
+from benchmark.matrix.cell import Cell, digest
 from benchmark.matrix.pairs import sizes
+from benchmark.run.events import Entrant, RaceTask
 from benchmark.run.queue import learned
+from benchmark.run.stacking import Place, Stacks, place_of
 from benchmark.store.clocks import group_of
-from benchmark.store.schema import FINISHED, SETTLED, Status
+from benchmark.store.code import training_code
+from benchmark.store.schema import FINISHED, SETTLED, Race, Status
 from benchmark.train.build import make_objective, open_workbench
 from benchmark.train.loop import train
 from variants.datasets import no_downloads
 
+STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
 TRIAL_STEPS = 3  # generator steps that are timed for an estimate
 
 
@@ -27,6 +33,47 @@ def pending(
         return dict(cells)
     left_alone = FINISHED if retry_errors else SETTLED
     return {key: cell for key, cell in cells.items() if known[key].status not in left_alone}
+
+
+def races(cells: Iterable[Cell], todo: Collection[str], stacks: Stacks) -> list[RaceTask]:
+    """The races of the places that have cells to run, with every objective of the matrix there,
+    whichever cells are to run: costs compare within one race. cells: of the whole matrix. todo:
+    keys."""
+    places: dict[Place, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        places[place_of(cell)].append(cell)
+    tasks = []
+    for (architecture, dataset), here in places.items():
+        if not any(cell.key in todo for cell in here):
+            continue
+        firsts: dict[str, Cell] = {}
+        for cell in here:
+            firsts.setdefault(cell.objective.label, cell)
+        entrants = []
+        for label, cell in firsts.items():
+            entrants.append(Entrant(label, stacks.stack_of(cell) or (cell,)))
+        asked = digest([stacks.execution, *map(_raced_like, entrants)])
+        num_seeds = len({cell.seed for cell in here})
+        tasks.append(RaceTask(dataset, architecture, asked, tuple(entrants), num_seeds))
+    return tasks
+
+
+def _raced_like(entrant: Entrant) -> list[object]:
+    """Equal for entrants whose steps cost the same on one device."""
+    cell = entrant.cells[0]
+    spec = {name: value for name, value in cell.spec.items() if name != "seed"}
+    return [spec, cell.norm, len(entrant.cells), training_code(cell)]
+
+
+def is_raced(task: RaceTask, made: Iterable[Race], device: str | None, threads: int) -> bool:
+    """Whether a race has a result already, on the same device (any for None: that of a cluster is
+    not known before) with as many threads."""
+    for race in made:
+        machine = race.surroundings
+        is_here = device in (None, machine.device) and machine.threads == threads
+        if is_here and race.asked == task.asked and not race.fault:
+            return True
+    return False
 
 
 def check_size(cells: Iterable[Cell], device: str) -> None:
@@ -84,14 +131,13 @@ def _time_steps(cell: Cell, device: str) -> float | None:
     if options.seconds:
         return options.seconds
     quickest = min(after - before for before, after in pairwise(clock))
-    return quickest * _num_steps(cell)
+    return quickest * num_steps(cell)
 
 
-def _num_steps(cell: Cell) -> float:
+def num_steps(cell: Cell) -> float:
     """Generator steps of a whole cell with a budget in steps or samples."""
     if cell.training.steps:
         return cell.training.steps
     assert cell.training.samples
-    # Far from the first steps, where some objectives take more critic steps
-    d_steps = make_objective(cell.objective).d_steps(1000)
+    d_steps = make_objective(cell.objective).d_steps(STEADY_STEP)
     return cell.training.samples / (cell.training.batch_size * d_steps)

@@ -1,7 +1,8 @@
 """What a run needs before its first cell: data, instruments, noise floors, matrix.json,
 protocols.json."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import variants
@@ -104,9 +105,16 @@ def prepare(
     for label, cell in one_per_dataset.items():
         protocols[label] = _protocol(cell, protocols.get(label), device)
         _say(label, protocols[label].dataset, note)
-    try:
+    with writing_results(results):
         results.write_matrix(matrix)
         results.write_protocols(protocols)
+
+
+@contextmanager
+def writing_results(results: ResultSet) -> Iterator[None]:
+    """A result set that cannot be written to ends the run: raises UserError."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"--results: {results.path} cannot be written to: {error.strerror}"

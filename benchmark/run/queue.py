@@ -1,6 +1,7 @@
-"""The order in which cells run: the longest first, by what cells of their group took. And the cells
-that were handed out."""
+"""The order in which cells run: place by place, the longest first, and within a place all
+objectives in turn. And the cells that were handed out."""
 
+import math
 from bisect import insort
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmark.run.events import Task
+from benchmark.run.stacking import Place, place_of
 from benchmark.store.clocks import group_of, seconds_spent
 from benchmark.store.schema import Status
 
@@ -52,25 +54,35 @@ class InFlight:
 
 
 class Rank(NamedTuple):
-    """The place of a group in the queue: the least comes first."""
+    """The position of a group in the queue: the least comes first."""
 
-    stage: int
-    """0: never run and not begun. 1: never run, but begun. 2: its seconds are known."""
+    is_explored: bool
+    """Whether it has begun, or its seconds are known."""
+
+    minus_place_seconds: float
+    """Minus the typical seconds of the longest group of its place; −∞ while one is not known."""
+
+    place_arrival: int
+    """Places of equal length keep the order in which they came."""
+
+    turn: int
+    """Tasks of the group that were handed out."""
 
     minus_seconds: float
-    """Minus the typical seconds of a cell."""
+    """Minus the typical seconds of a cell; −∞ while they are not known."""
 
     arrival: int
     """Groups of equal length keep the order in which they came."""
 
 
 class Queue:
-    """Tasks by group, the longest group first. The first task of a group that has never run comes
-    before all others, because nobody knows how long it takes; its other tasks come next, before the
-    groups whose seconds are known.
+    """Tasks by group. The first task of a group that has never run comes before all others, because
+    nobody knows how long it takes. Then come the places, those with a group of unknown seconds
+    first, then the place of the longest group; and within a place a task of every group in turn,
+    the longest first: what slows the machine for a while slows all objectives of the place.
 
     A heap with running totals, for matrices of up to 100,000 cells in thousands of groups: every
-    operation takes O(log groups)."""
+    operation takes O(log groups), times the objectives of a place where its length changes."""
 
     def __init__(self, tasks: Iterable[Task], known: dict[str, float]) -> None:
         # Seconds of the cells of a group, sorted
@@ -78,8 +90,12 @@ class Queue:
         self.total_seconds, self.num_seconds = sum(known.values()), len(known)
         self.waiting: dict[str, deque[Task]] = defaultdict(deque)
         self.num_waiting: Counter[str] = Counter()  # cells, by group
-        self.begun: set[str] = set()
+        self.turns: Counter[str] = Counter()  # tasks handed out, by group
         self.arrival: dict[str, int] = {}
+        self.place_arrival: dict[Place, int] = {}
+        self.minus_place_seconds: dict[Place, float] = {}
+        self.place: dict[str, Place] = {}  # by group
+        self.groups: dict[Place, list[str]] = defaultdict(list)
         self.ranks: dict[str, Rank] = {}  # of the groups with waiting tasks
         self.heap: list[tuple[Rank, str]] = []  # also holds outdated ranks
         # Waiting cells of groups with and without known seconds
@@ -92,8 +108,13 @@ class Queue:
         return self.num_known + self.num_unknown
 
     def push(self, task: Task) -> None:
-        group = group_of(task.cell.spec)
-        self.arrival.setdefault(group, len(self.arrival))
+        group, place = group_of(task.cell.spec), place_of(task.cell)
+        if group not in self.arrival:
+            self.arrival[group] = len(self.arrival)
+            self.place_arrival.setdefault(place, len(self.place_arrival))
+            self.place[group] = place
+            self.groups[place].append(group)
+            self._rank_place(group)
         self.waiting[group].append(task)
         self.num_waiting[group] += len(task.members)
         self._count(group, len(task.members))
@@ -108,7 +129,7 @@ class Queue:
         task = self.waiting[group].popleft()
         self.num_waiting[group] -= len(task.members)
         self._count(group, -len(task.members))
-        self.begun.add(group)
+        self.turns[group] += 1
         self._rank(group)
         return group, task
 
@@ -120,7 +141,7 @@ class Queue:
         self.total_seconds += seconds
         self.num_seconds += 1
         self._count(group, waiting)
-        self._rank(group)
+        self._rank_place(group)
 
     def expected(self, group: str) -> float | None:
         """Typical seconds of a cell of a group: the median of its cells, otherwise the mean of all
@@ -150,15 +171,32 @@ class Queue:
             self.num_known += num_cells
             self.known_seconds += num_cells * typical
 
+    def _rank_place(self, group: str) -> None:
+        """Put the groups of a group's place where they belong now."""
+        place = self.place[group]
+        groups = self.groups[place]
+        self.minus_place_seconds[place] = min(map(self._minus_seconds, groups))
+        for other in groups:
+            self._rank(other)
+
     def _rank(self, group: str) -> None:
         """Put a group where it belongs now."""
         if not self.waiting[group]:
             return
+        place = self.place[group]
         typical = self._typical(group)
-        if typical is None:
-            rank = Rank(int(group in self.begun), 0.0, self.arrival[group])
-        else:
-            rank = Rank(2, -typical, self.arrival[group])
+        rank = Rank(
+            is_explored=typical is not None or self.turns[group] > 0,
+            minus_place_seconds=self.minus_place_seconds[place],
+            place_arrival=self.place_arrival[place],
+            turn=self.turns[group],
+            minus_seconds=self._minus_seconds(group),
+            arrival=self.arrival[group],
+        )
         if self.ranks.get(group) != rank:
             self.ranks[group] = rank
             heappush(self.heap, (rank, group))
+
+    def _minus_seconds(self, group: str) -> float:
+        typical = self._typical(group)
+        return -math.inf if typical is None else -typical

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.errors import UserError
+from benchmark.machine.environment import environment
 from benchmark.matrix.expand import expand
 from benchmark.matrix.files import find, is_shipped, name_of, read
 from benchmark.matrix.options import Matrix
@@ -16,8 +17,8 @@ from benchmark.run.engines.base import Pool
 from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.ownership import restart
-from benchmark.run.plan import check_size, estimate, pending
-from benchmark.run.prepare import command_of, matrix_file, prepare
+from benchmark.run.plan import check_size, estimate, is_raced, pending, races
+from benchmark.run.prepare import command_of, matrix_file, prepare, writing_results
 from benchmark.run.queue import learned
 from benchmark.run.reporter import Reporter, Silent, Summary
 from benchmark.run.stacking import Stacks
@@ -27,7 +28,7 @@ from benchmark.store.layout import RESULTS, ResultSet
 from benchmark.store.locks import alone
 from benchmark.store.origin import check_same
 from benchmark.store.schema import MatrixFile, RunStatus, Status
-from benchmark.text import plural
+from benchmark.text import place_name, plural
 
 
 def run_matrix(
@@ -134,25 +135,55 @@ class Session:
         with closing(self._pool()) as pool:
             reporter.note("preparing datasets, extractors and noise floors …")
             self._prepare(reporter)
-            tasks = self.tasks(reporter)
+            stacks = self.stacks(reporter)
+            tasks = self.tasks(stacks)
+            self.race(stacks, pool, reporter)
             if self.options.force:
                 for task in tasks:
                     for member in task.members:
                         restart(self.results.path, member)
             return self._drive(tasks, pool, reporter)
 
-    def tasks(self, reporter: Reporter) -> list[Task]:
-        """What is to run, cells of a stack together."""
+    def stacks(self, reporter: Reporter) -> Stacks:
+        """Which cells train as one model."""
         options = self.options
         # On Ray every seed trains by itself
         asked = "1" if options.engine == "ray" else options.stack
-        stacks = Stacks(self.all_cells, self.devices[0], options.execution, asked, reporter.note)
+        return Stacks(self.all_cells, self.devices[0], options.execution, asked, reporter.note)
+
+    def tasks(self, stacks: Stacks) -> list[Task]:
+        """What is to run, cells of a stack together."""
         together: dict[str, list[Task]] = defaultdict(list)
         for key, cell in self.todo.items():
             stack = stacks.stack_of(cell)
             first = stack[0].key if stack else key
             together[first].append(Task(cell, self._settled_attempt(key), stack=stack))
         return [replace(task, stacked_with=tuple(others)) for task, *others in together.values()]
+
+    def race(self, stacks: Stacks, pool: Pool, reporter: Reporter) -> None:
+        """Race the places that have cells to run and no result of a race on such a device. A race
+        without a result is noted: the place has no raced seconds."""
+        contests = races(self.all_cells, self.todo, stacks)
+        if not contests:
+            return
+        options = self.options
+        device, threads = None, max(1, int(options.cpus_per_cell or 1))
+        if options.engine == "local":
+            device, threads = environment(self.devices[0]).device, options.threads
+        with alone(self.results), writing_results(self.results):
+            made = self.results.races
+            for contest in contests:
+                if is_raced(contest, made, device, threads):
+                    continue
+                where = place_name(contest.architecture, contest.dataset)
+                reporter.note(
+                    f"racing {plural(len(contest.entrants), 'objective')} of {where}: what a "
+                    "generator step costs …"
+                )
+                race = pool.race(contest)
+                self.results.write_race(race)
+                if race.fault:
+                    reporter.note(f"{where} has no raced seconds: {race.fault}")
 
     def _settled_attempt(self, key: str) -> str | None:
         """The attempt that has ended a cell. One that is still at work may end it from now on: the

@@ -24,6 +24,7 @@ from benchmark.store.schema import (
     Environment,
     MatrixFile,
     Protocol,
+    Race,
     RunStatus,
     Spec,
     Status,
@@ -219,6 +220,10 @@ class ResultSet:
         return self.path / "cells"
 
     @property
+    def race_files(self) -> Path:
+        return self.path / "races"
+
+    @property
     def tables(self) -> Path:
         return self.path / "tables"
 
@@ -256,8 +261,8 @@ class ResultSet:
 
     def refuse_links(self) -> None:
         """Raises UserError for a folder of the result set that is a link: it may lead out of it."""
-        own = (self.cells, self.tables, self.figures, self.report, self.exports, self.samples)
-        for folder in own:
+        own = (self.cells, self.race_files, self.tables, self.figures, self.report)
+        for folder in (*own, self.exports, self.samples):
             refuse_link(folder)
 
     @property
@@ -280,6 +285,14 @@ class ResultSet:
         content.pop("schema", None)
         with validating(self.protocols_file):
             return PROTOCOLS.validate_python(content)
+
+    @property
+    def races(self) -> list[Race]:
+        read = [read_record(path, Race) for path in sorted(self.race_files.glob("[!.]*.json"))]
+        return [race for race in read if race]
+
+    def write_race(self, race: Race) -> None:
+        write_record(self.race_files / f"{race.name}.json", race)
 
     def write_matrix(self, matrix: MatrixFile) -> None:
         write_record(self.matrix_file, matrix)

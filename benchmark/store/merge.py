@@ -16,7 +16,7 @@ from benchmark.store.files import empty, read_bytes, rows_of, write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import take
 from benchmark.store.origin import differing, moved
-from benchmark.store.schema import MatrixFile, Protocol, RunStatus
+from benchmark.store.schema import MatrixFile, Protocol, Race, RunStatus
 
 UNDER_WAY = (RunStatus.RUNNING, RunStatus.INTERRUPTED)
 NOT_SHARED = ("train_seconds",)  # values that differ between two runs of one cell
@@ -61,6 +61,8 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
             target.write_matrix(matrix)
         elif content is not None:
             write_bytes(target.matrix_file, content)
+        for race in _joined_races(folders):
+            target.write_race(race)
         notes += _write(target, protocols, origins)
     except shutil.Error as error:
         # copytree lists all that it could not copy
@@ -132,6 +134,16 @@ def _joined_protocols(folders: Sequence[ResultSet]) -> dict[str, Protocol]:
             whole = known.model_copy(update=floors)
             joined[dataset] = whole.sealed() if known.sha256 else whole
     return joined
+
+
+def _joined_races(folders: Sequence[ResultSet]) -> list[Race]:
+    """The races of all folders; of those with one name the first that has a result."""
+    joined: dict[str, Race] = {}
+    for folder in folders:
+        for race in folder.races:
+            if race.name not in joined or (joined[race.name].fault and not race.fault):
+                joined[race.name] = race
+    return [*joined.values()]
 
 
 def _chosen(key: str, folders: Sequence[ResultSet], prefer_first: bool) -> ResultSet | None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from benchmark.matrix.cell import Cell, Choice, cell_from_spec, digest
 from benchmark.matrix.select import selected
-from benchmark.text import number
+from benchmark.text import file_name, number
 
 Table = dict[str, Any]
 SEAL_LENGTH = 64  # hex digits of a sha256
@@ -117,7 +117,7 @@ class Spec(Record):
         return cell_from_spec({"norm": "auto", **self.plain()})
 
 
-def file_name(key: str) -> str:
+def _plain_name(key: str) -> str:
     if key in ("", ".", "..") or {*key} & {*"/\\\0"}:
         raise ValueError(f"{key!r} is not a plain file name")
     return key
@@ -137,7 +137,7 @@ Moment = Annotated[str, AfterValidator(_moment)]
 class Entry(Record):
     """A cell in matrix.json."""
 
-    key: Annotated[str, AfterValidator(file_name)]
+    key: Annotated[str, AfterValidator(_plain_name)]
     """Key of the cell and name of its folder."""
 
     objective: str
@@ -630,6 +630,97 @@ class Environment(Surroundings):
 
     resumes: list[Resume] = []
     """The surroundings of every resume."""
+
+
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Raced(Record):
+    """An objective in a race."""
+
+    code: str | None = None
+    """Hash of the code it was trained with."""
+
+    execution: Execution | None = None
+    """How its training steps were executed; none for one that could not be raced."""
+
+    reason: str | None = None
+    """Why it could not be raced; none if it was."""
+
+    iterations: int | None = None
+    """Iterations in every round."""
+
+    milliseconds: list[Duration] = []
+    """Milliseconds of a generator step of one seed, critic steps included, by round."""
+
+
+class Race(Record):
+    """races/NAME.json: the objectives of a place, trained in turn before the first cell."""
+
+    dataset: str
+    """Label of the dataset."""
+
+    architecture: str
+    """Label of the architecture."""
+
+    asked: str
+    """Hash of what was to be raced: specs, code, execution, stack and threads."""
+
+    made: Moment
+    """Time of the end of the race (ISO 8601, UTC)."""
+
+    clock: str
+    """processor: seconds that the process got (one thread of a CPU); wall: all that passed."""
+
+    surroundings: Surroundings
+    """Machine and versions."""
+
+    reference: list[Duration] = []
+    """Milliseconds of the reference workload, which took its turn too, by round."""
+
+    objectives: dict[str, Raced]
+    """The objectives by label."""
+
+    @model_validator(mode="after")
+    def _check_rounds(self) -> Self:
+        for name, raced in self.objectives.items():
+            if not self.fault and not len(raced.milliseconds) == len(self.reference) > 0:
+                raise ValueError(
+                    f"{len(raced.milliseconds)} rounds of {name}, and {len(self.reference)} of the "
+                    "reference workload"
+                )
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of its file, without a suffix."""
+        place = file_name(self.architecture, self.dataset, longest=100)
+        return f"{place}-{self.asked}-{digest([self.surroundings.device, self.threads])}"
+
+    @property
+    def threads(self) -> int:
+        return self.surroundings.threads or 1
+
+    @property
+    def fault(self) -> str:
+        """Why the race has no result: the first objective that could not be raced; empty if it has
+        one."""
+        for name, raced in self.objectives.items():
+            if raced.reason:
+                return f"{name} could not be raced: {raced.reason}"
+        return ""
+
+    @property
+    def device(self) -> str:
+        """The processor or GPU, with the ways in which steps were executed unless it is eagerly,
+        alone and on one thread."""
+        ways = dict.fromkeys(
+            raced.execution.label for raced in self.objectives.values() if raced.execution
+        )
+        if self.threads > 1:
+            ways[f"{self.threads} threads"] = None
+        named = self.surroundings.device or "an unknown device"
+        return named if list(ways) in ([], ["eager"]) else f"{named} ({', '.join(ways)})"
 
 
 PROTOCOLS = TypeAdapter(dict[str, Protocol])

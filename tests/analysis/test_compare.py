@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmark.analysis import compare, tables
-from benchmark.analysis.scores import RUN_VALUES
+from benchmark.analysis.scores import EQUAL_COST, RUN_VALUES
 from benchmark.analysis.sides import Sides, of_labels, of_sets, set_names
 from benchmark.errors import UserError
 from benchmark.report import compare_page
@@ -168,7 +168,9 @@ def test_a_set_without_the_metric_that_ranks_is_noted(plain: tables.Tables, tmp_
     assert compare_page.page(sides, compare.differences(sides)).answers == sides.notes
 
 
-def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> None:
+def test_equal_cost_is_of_one_result_set_and_equal_time_of_one_race(
+    plain: tables.Tables, tmp_path: Path
+) -> None:
     second = two(tmp_path / "b")
     sides = sets(plain, second)
     assert set(compare.differences(sides, RUN_VALUES)["of"]) == {
@@ -178,12 +180,18 @@ def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> Non
     }  # each set has its own time
     with pytest.raises(UserError, match="equal_time is read within one result set"):
         compare.differences(sides, ["equal_time"])
+    # Cells made elsewhere compare: the cost of a step was raced in one place
     synthetic.edit(next(second.glob("cells/*/environment.json")), device="Another CPU")
+    rows = compare.differences(of_labels(tables.load(second), BOTH), [*EQUAL_COST])
+    assert set(rows["of"]) == {*EQUAL_COST}
+    next(second.glob("races/*.json")).unlink()
+    without = of_labels(tables.load(second), BOTH)
+    assert set(compare.differences(without, [*EQUAL_COST])["of"]) == {"equal_compute"}
     with pytest.raises(
         UserError,
-        match=r"mlp on gaussians8: times do not compare.*2 ways \((Another|Synthetic) CPU: ",
+        match=r"mlp on gaussians8: seconds do not compare.*no race has timed its objectives",
     ):
-        compare.differences(of_labels(tables.load(second), BOTH), ["equal_time"])
+        compare.differences(without, ["equal_time"])
 
 
 def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
@@ -191,8 +199,10 @@ def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
     found = tables.load(two(tmp_path / "a", status=status, targets={"gaussians8": 12.0}))
     sides = of_labels(found, BOTH)
     lsgan = row(compare.cost(sides), side="lsgan")
-    assert (lsgan["ms_per_g_step"], lsgan["ms_per_g_step_ratio"]) == (40, 2)
-    assert (lsgan["workloads_per_g_step"], lsgan["peak_memory_mb_ratio"]) == (2, 1)
+    of_time = ["ms_per_g_step", "ms_per_g_step_ratio", "workloads_per_g_step"]
+    assert [lsgan[name] for name in of_time] == pytest.approx([40, 2, 2])
+    # 64 samples a critic step; 400 and 300 forwards a step
+    assert (lsgan["forwards_per_step"], lsgan["peak_memory_mb_ratio"]) == (700, 1)
     frame = compare.reliability(sides)
     assert row(frame, side="lsgan")["diverged"] == 1
     assert row(frame, side="nonsaturating")["diverged"] == 0
@@ -203,7 +213,7 @@ def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
     assert speed.columns["target"] == ["12", "12"]
     assert speed.columns["reached"] == ["3/5", "5/5"]
     assert page.sections[0].columns["wins"] == ["4 of 5 [0.28, 0.99]"]
-    assert [text.split()[0] for text in speed.columns["seconds"]] == ["2", "4"]
+    assert [text.split()[0] for text in speed.columns["raced seconds"]] == ["2", "4"]
 
 
 def test_sets_pair_by_seed_and_share_the_first_target(tmp_path: Path) -> None:
@@ -258,11 +268,11 @@ def test_the_objectives_of_two_sets_are_one_family(
 
 def test_a_slower_machine_is_told_from_slower_code(plain: tables.Tables, tmp_path: Path) -> None:
     pace = {"nonsaturating": 4.0, "lsgan": 16.0}  # twice, and four times, as slow as in a
-    slow = two(tmp_path / "b", seconds=pace, fields=lambda objective, seed: {"reference_ms": 40.0})
+    slow = two(tmp_path / "b", seconds=pace, reference_ms=40.0)
     frame = compare.cost(sets(plain, slow))
     by_objective = frame[frame["side"] == "b"].set_index("objective")
-    assert by_objective["ms_per_g_step_ratio"].to_dict() == {"nonsaturating": 2, "lsgan": 4}
-    assert by_objective["workloads_per_g_step_ratio"].to_dict() == {"nonsaturating": 1, "lsgan": 2}
+    ratios = by_objective.loc[BOTH, ["ms_per_g_step_ratio", "workloads_per_g_step_ratio"]]
+    assert ratios.to_numpy().ravel().tolist() == pytest.approx([2, 1, 4, 2])
 
 
 def test_any_number_of_sets(plain: tables.Tables, tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """Convergence by hand: area, the value at equal time, targets, cost to target with censoring and
 divergence."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.analysis import convergence
+from benchmark.analysis import convergence, scores
 
 INF, NAN = np.inf, np.nan
 FID, COVERED = "fid_classifier_750", "modes_covered_750"
@@ -24,31 +22,34 @@ def cells_of(*runs: dict) -> pd.DataFrame:
         "device": "cpu",
         "samples_seen": 1000.0,
         "g_steps": 20.0,
-        "train_seconds": 20.0,
+        "raced_seconds": 20.0,
+        "race_fault": "",
         "batch_size": 10.0,
         "forwards_per_d_step": 40.0,
         "forwards_per_g_step": 30.0,
     }
     cells = pd.DataFrame([{"key": f"cell{i}", **common, **run} for i, run in enumerate(runs)])
-    return cells.assign(forwards=convergence.forwards(cells, cells))
+    ms = 1000 * cells["raced_seconds"] / cells["g_steps"]
+    return cells.assign(forwards=scores.forwards(cells, cells), raced_ms=ms)
 
 
-def evals_of(
-    *runs: list[float], metric: str = FID, seconds: Sequence[float] = (5.0,) * 9
-) -> pd.DataFrame:
-    """One list of values per cell, an evaluation every 250 samples, 5 generator steps and `seconds`
-    of the cell."""
+def evals_of(*runs: list[float], metric: str = FID) -> pd.DataFrame:
+    """One list of values per cell, an evaluation every 250 samples and 5 generator steps."""
     rows = [
-        (f"cell{k}", 250.0 * i, 5.0 * i, seconds[k] * i, metric, value)
+        (f"cell{k}", 250.0 * i, 5.0 * i, metric, value)
         for k, values in enumerate(runs)
         for i, value in enumerate(values)
     ]
-    frame = pd.DataFrame(
-        rows, columns=["cell", "samples_seen", "g_steps", "train_seconds", "metric", "value"]
-    )
+    frame = pd.DataFrame(rows, columns=["cell", "samples_seen", "g_steps", "metric", "value"])
     return frame.assign(
         cell=pd.Categorical(frame["cell"]), metric=frame["metric"].astype("category")
     )
+
+
+def at_equal(of: str, cells: pd.DataFrame, evals: pd.DataFrame) -> pd.Series:
+    """The values at equal cost."""
+    evals = scores.with_costs(evals, cells)
+    return convergence.at_equal_cost(cells, evals, of)[f"{FID}:{of}"]
 
 
 def test_forwards_by_hand():
@@ -96,14 +97,14 @@ def test_equal_time_is_between_evaluations_at_the_fastest_objectives_median(lsga
     seconds = [18.0, 20.0, 22.0, lsgan_seconds]
     cells = cells_of(
         *(
-            {"train_seconds": t, "objective": "lsgan" if i == 3 else "wgan"}
+            {"raced_seconds": t, "objective": "lsgan" if i == 3 else "wgan"}
             for i, t in enumerate(seconds)
         )
     )
-    evals = evals_of(*[[9.0, 8.0, 7.0, 6.0, 5.0]] * 4, seconds=[t / 4 for t in seconds])
+    evals = evals_of(*[[9.0, 8.0, 7.0, 6.0, 5.0]] * 4)
     limit = min(20.0, lsgan_seconds)
-    assert convergence.equal_seconds(cells) == {("digits", "dcgan"): limit}
-    at = convergence.at_equal_time(cells, evals)[f"{FID}:equal_time"]
+    assert convergence.equal_cost(cells, "equal_time") == {("digits", "dcgan"): limit}
+    at = at_equal("equal_time", cells, evals)
 
     def value(steps: float) -> float:
         before = min(int(steps), 3)
@@ -115,10 +116,12 @@ def test_equal_time_is_between_evaluations_at_the_fastest_objectives_median(lsga
 
 
 def test_equal_time_of_a_run_that_ended_before_it_is_its_last_and_diverged_runs_set_no_time():
-    cells = cells_of({}, {"objective": "lsgan", "status": "diverged", "train_seconds": 5.0})
+    cells = cells_of(
+        {}, {"objective": "lsgan", "status": "diverged", "g_steps": 5.0, "raced_seconds": 5.0}
+    )
     evals = evals_of([9.0, 8.0, 7.0, 6.0, 5.0], [9.0, 8.0])
-    assert convergence.equal_seconds(cells) == {("digits", "dcgan"): 20.0}
-    assert convergence.at_equal_time(cells, evals)[f"{FID}:equal_time"].to_list() == [5, 8]
+    assert convergence.equal_cost(cells, "equal_time") == {("digits", "dcgan"): 20.0}
+    assert at_equal("equal_time", cells, evals).to_list() == [5, 8]
 
 
 def test_equal_time_does_not_fill_a_hole():
@@ -126,14 +129,14 @@ def test_equal_time_does_not_fill_a_hole():
     third and fourth."""
     cells = cells_of(
         {},
-        {"objective": "lsgan", "train_seconds": 24.0},
-        {"objective": "wgan_gp", "train_seconds": 28.0},
+        {"objective": "lsgan", "raced_seconds": 24.0},
+        {"objective": "wgan_gp", "raced_seconds": 28.0},
     )
 
     def at(*runs: list[float]) -> list[bool]:
-        evals = evals_of(*runs, seconds=[5.0, 6.0, 7.0])
-        assert convergence.equal_seconds(cells) == {("digits", "dcgan"): 20.0}
-        return convergence.at_equal_time(cells, evals)[f"{FID}:equal_time"].isna().to_list()
+        evals = evals_of(*runs)
+        assert convergence.equal_cost(cells, "equal_time") == {("digits", "dcgan"): 20.0}
+        return at_equal("equal_time", cells, evals).isna().to_list()
 
     whole = [9.0, 8.0, 7.0, 6.0, 5.0]
     assert at(whole, whole, whole) == [False] * 3
@@ -142,22 +145,41 @@ def test_equal_time_does_not_fill_a_hole():
     assert at(before, before, [*whole[:2], NAN, *whole[3:]]) == [False, True, True]
 
 
-def test_two_devices_have_no_equal_time():
-    cells = cells_of(
-        {}, {"device": "gpu"}, {"dataset": "cifar10"}, {"dataset": "cifar10", "status": "running"}
-    )
-    at = convergence.at_equal_time(cells, evals_of(*[[9.0, 8.0, 7.0, 6.0, 5.0]] * 3))
-    assert convergence.equal_seconds(cells) == {("cifar10", "dcgan"): 20.0}
-    assert at[f"{FID}:equal_time"].to_list()[2] == 5
-    assert at[f"{FID}:equal_time"].iloc[:2].isna().all()
+def test_seconds_that_do_not_compare_have_no_equal_time_but_equal_compute():
+    fault = {"race_fault": "no race has timed its objectives"}
+    other = {"dataset": "cifar10"}
+    cells = cells_of(fault, fault, other, {**other, "status": "running"})
+    evals = evals_of(*[[9.0, 8.0, 7.0, 6.0, 5.0]] * 3)
+    assert convergence.equal_cost(cells, "equal_time") == {("cifar10", "dcgan"): 20.0}
+    at = at_equal("equal_time", cells, evals)
+    assert at.iloc[2] == 5
+    assert at.iloc[:2].isna().all()
+    assert at_equal("equal_compute", cells, evals).to_list() == [5, 5, 5]
+
+
+def test_equal_compute_is_between_evaluations_at_the_cheapest_objectives_forwards():
+    """wgan: 4,600 forwards in 20 generator steps. lsgan: a critic step a generator step, 700 in
+    200 samples: wgan had spent 700 after 700 / 4,600 of its run, 0.6087 evaluations."""
+    lsgan = {"objective": "lsgan", "samples_seen": 200.0, "g_steps": 10.0}
+    cells = cells_of({}, {**lsgan, "forwards_per_d_step": 20.0, "raced_seconds": 9.0})
+    assert convergence.equal_cost(cells, "equal_compute") == {("digits", "dcgan"): 700.0}
+    at = at_equal("equal_compute", cells, evals_of([9.0, 8.0, 7.0, 6.0, 5.0], [9.0]))
+    share = 4 * 700 / 4600
+    assert at.to_list() == pytest.approx([9 ** (1 - share) * 8**share, 9])
+
+
+def test_a_place_with_an_objective_of_unknown_cost_has_no_equal_compute():
+    cells = cells_of({}, {"objective": "lsgan", "forwards_per_d_step": NAN})
+    assert convergence.equal_cost(cells, "equal_compute") == {}
+    assert convergence.equal_cost(cells, "equal_time") == {("digits", "dcgan"): 20.0}
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_zero_has_a_value_at_equal_time():
     """A zero has no logarithm: next to it, the value at equal time is linear."""
-    ends = [{"train_seconds": 2.5, "objective": "lsgan"}, {}, {}, {}]
+    ends = [{"raced_seconds": 2.5, "g_steps": 2.5, "objective": "lsgan"}, {}, {}, {}]
     runs = [[4.0, 0.0], [0.0, 0.0, 0.0], [4.0, -1e-9], [4.0, 1.0]]
-    at = convergence.at_equal_time(cells_of(*ends), evals_of(*runs))[f"{FID}:equal_time"]
+    at = at_equal("equal_time", cells_of(*ends), evals_of(*runs))
     assert at.to_list() == pytest.approx([2.0, 0.0, 2.0, 2.0])
     area = convergence.measured(evals_of(*runs))[f"{FID}:area"]
     assert area.to_list() == pytest.approx([0.0, 0.0, 0.0, 2.0])
@@ -172,12 +194,13 @@ def reached(*runs: dict, **levels: float) -> pd.DataFrame:
     evals = evals_of(
         [9.0, 7.0, 5.0, 5.0, 6.0], [9.0, 4.0], [9.0, 8.0], [9.0, 9.0, 9.0, 9.0, 9.0], [9.0, 4.0]
     )
+    evals = scores.with_costs(evals, cells)
     targets = {DIGITS: levels or {"given": 5.0}}
     return convergence.to_targets(cells, evals, {"digits": FID}, targets)
 
 
 def test_what_a_target_costs_on_four_clocks():
-    early = {"status": "diverged", "samples_seen": 250.0, "g_steps": 5.0, "train_seconds": 5.0}
+    early = {"status": "diverged", "samples_seen": 250.0, "g_steps": 5.0, "raced_seconds": 5.0}
     rows = reached({}, early, early, {}, {"status": "running"})
     costs = rows[list(convergence.TARGET_CLOCKS)]
     assert costs.iloc[0].to_list() == [500, 10, 50 * 40 + 10 * 30, 10]
@@ -203,13 +226,13 @@ def test_never_reached_asks_for_an_evaluation():
     """A done run without a finite evaluation (all dropped as of an older protocol) is unknown; a
     diverged one never."""
     cells = cells_of({}, {}, {"status": "diverged"}, {})
-    evals = evals_of([9.0, 9.0], [NAN, NAN], [], [])
+    evals = scores.with_costs(evals_of([9.0, 9.0], [NAN, NAN], [], []), cells)
     found = convergence.to_targets(cells, evals, {"digits": FID}, {DIGITS: {"given": 5.0}})
     np.testing.assert_array_equal(found["samples"], [INF, NAN, INF, NAN])
 
 
-def test_seconds_of_two_devices_are_not_pooled():
-    runs: list[dict] = [{}, {"device": "gpu"}, {}, {}, {}]
+def test_seconds_that_do_not_compare_are_not_pooled():
+    runs: list[dict] = [{"race_fault": "no race has timed its objectives"}] * 5
     costs = reached(*runs)
     assert costs["seconds"].isna().all()
     assert costs["samples"].notna().all()
@@ -219,14 +242,14 @@ def test_seconds_of_two_devices_are_not_pooled():
 
 def with_forwards(*runs: dict) -> pd.DataFrame:
     cells = cells_of(*runs)
-    return cells.assign(forwards=convergence.forwards(cells, cells))
+    return cells.assign(forwards=scores.forwards(cells, cells))
 
 
 def test_the_median_cost_is_beyond_the_budget_where_half_of_the_runs_missed_it():
     def over_seeds(*runs: tuple[float, float, str]) -> dict:
         """runs: seconds to the target, seconds trained, status."""
         cells = with_forwards(
-            *({"train_seconds": end, "status": status} for _, end, status in runs)
+            *({"raced_seconds": end, "status": status} for _, end, status in runs)
         )
         costs = pd.DataFrame({"key": cells["key"], "level": "given", "target": 1.0})
         for clock in convergence.TARGET_CLOCKS:

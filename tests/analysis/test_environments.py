@@ -30,4 +30,6 @@ def test_tables_tell_resumes_and_a_change_of_device(tmp_path: Path) -> None:
     assert cells.loc[2, "torch"] == "2.14.1 + 2.15.0"
     assert cells.loc[1, ["resumes", *clocks]].to_list() == [2, 0.25, 1.5]
     assert cells.loc[0, ["resumes", *clocks]].isna().all()  # an older one
-    assert cells["swd_2k:equal_time"].isna().all()  # seconds of two devices do not compare
+    # The cost of a step was raced once: what ran where changes no comparison
+    assert cells["swd_2k:equal_time"].notna().all()
+    assert set(cells["raced_on"]) == {one}

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.analysis import published, tables
 from benchmark.analysis.published import with_parameters, with_whole_numbers
-from benchmark.analysis.scores import AXES, scores
+from benchmark.analysis.scores import AXES, RUN_VALUES, scores
 from benchmark.store.schema import Named, Spec
 from tests.helpers import synthetic
 
@@ -91,14 +91,14 @@ def test_counts_are_integers_in_both_files(found: tables.Tables, tmp_path: Path)
 
 def test_scores_have_a_row_per_finished_cell_and_metric(found: tables.Tables) -> None:
     frame = scores(found.cells)
-    assert list(frame.columns) == ["cell", *AXES, "metric", "final", "best", "area", "equal_time"]
+    assert list(frame.columns) == ["cell", *AXES, "metric", *RUN_VALUES]
     metrics = ["swd_2k", "modes_covered_2k", "high_quality_2k", "reverse_kl_2k"]
     # three finished cells in the order of the matrix, metrics in the order of METRICS
     assert frame["metric"].to_list() == metrics * 3
     assert frame["seed"].to_list() == [0] * 4 + [1] * 4 + [0] * 4
     cells = found.cells.set_index("key")
     for row in frame.to_dict("records"):
-        for value in ("final", "best", "area", "equal_time"):
+        for value in RUN_VALUES:
             if row["objective"] == "lsgan":
                 assert row[value] == cells.loc[row["cell"], f"{row['metric']}:{value}"]
             else:

@@ -4,9 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmark.run.events import CellNews, Ended, Event, Running, Started, Task
+from benchmark.run.events import (
+    CellNews,
+    Ended,
+    Event,
+    RaceTask,
+    Running,
+    Started,
+    Task,
+    not_raced,
+)
 from benchmark.store.layout import CellFolder, ResultSet
-from benchmark.store.schema import RunStatus, Status
+from benchmark.store.schema import Race, Raced, RunStatus, Status
 from tests.helpers.cells import small_cell
 
 
@@ -84,6 +93,8 @@ class Simulated:
     now: float = 0.0
     started: list[Task] = field(default_factory=list)
 
+    raced: list[RaceTask] = field(default_factory=list)
+
     running: dict[str, tuple[float, Event]] = field(default_factory=dict)
     """Key → when the cell ends, and how."""
 
@@ -95,6 +106,14 @@ class Simulated:
 
     def capacity(self) -> int:
         return self.size
+
+    def race(self, task: RaceTask) -> Race:
+        """A race that all objectives end with the same cost."""
+        self.raced.append(task)
+        raced = {entrant.label: Raced(milliseconds=[2.0] * 10) for entrant in task.entrants}
+        return not_raced(task, "simulated").model_copy(
+            update={"objectives": raced, "reference": [20.0] * 10}
+        )
 
     def start(self, task: Task) -> None:
         """A stack takes the seconds of all its cells; its cells end together, each with its

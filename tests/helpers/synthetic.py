@@ -11,6 +11,8 @@ import numpy as np
 
 from benchmark.matrix.cell import Choice, key_of
 from benchmark.store.files import SEAL, append_rows, write_json
+from benchmark.store.layout import ResultSet
+from benchmark.store.schema import Race
 
 OBJECTIVES = (
     *("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp"),
@@ -90,6 +92,8 @@ class Plan:
     """(dataset, seed) -> protocol, "aaaaaaaa" unless given."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """objective -> training seconds per evaluation, 2 unless given."""
+    reference_ms: float = 20.0
+    """Of the reference workload."""
     every: Mapping[str, int] = field(default_factory=dict)
     """objective -> generator steps per evaluation, 100 unless given."""
     reference: str | None = "nonsaturating"
@@ -104,7 +108,7 @@ class Plan:
     fields: Callable[[str, int], Mapping[str, Any]] = no_fields
     """objective, seed -> fields that replace those of status.json."""
     older: bool = False
-    """As written before there were layers.jsonl, NEW_PROBES and NEW_STATUS."""
+    """As written before there were layers.jsonl, races, NEW_PROBES and NEW_STATUS."""
     samples: bool = True
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: METRICS)
     """dataset -> the floor of each column that is measured."""
@@ -229,6 +233,9 @@ def write(folder: Path, **options: Any) -> Path:
                 cells.append(entry)
                 if run.status != "missing":
                     run.write(folder / "cells" / entry["key"], entry)
+        if not plan.older:
+            changed = {"reference": [plan.reference_ms] * 10}
+            write_race(folder, dataset, architecture, paces(plan), changed)
     matrix = {
         "name": folder.name,
         "description": "A synthetic matrix.",
@@ -242,6 +249,43 @@ def write(folder: Path, **options: Any) -> Path:
     protocols = {dataset: _protocol(dataset, plan.metrics[dataset]) for dataset, _ in groups}
     write_json(folder / "protocols.json", protocols)
     return folder
+
+
+def paces(plan: Plan) -> dict[str, float]:
+    """Milliseconds of a generator step by objective: what a race of the plan's cells finds."""
+    return {
+        name: 1000 * plan.seconds.get(name, 2.0) / plan.every.get(name, 100)
+        for name in plan.objectives
+    }
+
+
+def write_race(
+    folder: Path,
+    dataset: str,
+    architecture: str,
+    milliseconds: Mapping[str, float],
+    changed: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a race of ten equal rounds into a result set. changed: other fields."""
+    objectives = {}
+    for name, value in milliseconds.items():
+        objectives[name] = {
+            "code": "c0de",
+            "execution": {"mode": "eager"},
+            "iterations": 4,
+            "milliseconds": [float(value)] * 10,
+        }
+    race = {
+        "dataset": dataset,
+        "architecture": architecture,
+        "asked": "0123abcd",
+        "made": "2026-01-01T00:00:00+00:00",
+        "clock": "processor",
+        "surroundings": {"device": "Synthetic CPU", "threads": 1},
+        "reference": [20.0] * 10,
+        "objectives": objectives,
+    }
+    ResultSet(folder).write_race(Race.model_validate(race | dict(changed or {})))
 
 
 def _without(row: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
@@ -322,7 +366,7 @@ def _finish(path: Path, entry: dict[str, Any], run: Run) -> None:
         "evaluation_hash": "e0",
         "forwards_per_d_step": 400.0,
         "forwards_per_g_step": 300.0,
-        "reference_ms": 20.0,
+        "reference_ms": run.plan.reference_ms,
         "reference_mb": 64.0,
     }
     status = _without(status, NEW_STATUS if run.plan.older else ())

@@ -107,8 +107,11 @@ def test_learning_curves_are_medians_over_seeds(drawn):
     values = [
         synthetic.learning("minimax", "fid_classifier_750", seed, 5) for seed in (0, 2, 3, 4, 5)
     ]
-    found = (last["n"], last["median"], last["low"], last["train_seconds"])
-    assert found == (5, pytest.approx(np.median(values)), pytest.approx(min(values)), 10)
+    columns = ["n", "median", "low", "raced_seconds", "forwards"]
+    # Five intervals of 2 s, of 100 critic steps and 100 generator steps
+    spent = [10, 5 * (100 * 400 + 100 * 300)]
+    expected = [5, np.median(values), min(values), *spent]
+    assert last[columns].to_list() == pytest.approx(expected)
 
 
 def test_layers_and_scores_in_numbers(drawn):
@@ -196,9 +199,11 @@ def test_results_of_older_cells_leave_their_figures_out(tmp_path):
         synthetic.write(tmp_path, objectives=["wgan", "lsgan"], older=True, seeds=[0, 1])
     )
     stems = {saved.stem for saved in draw_all(loaded, tmp_path)}
-    assert {"learning_curves", "gradient_norms", "verdicts", "cost"} <= stems
-    assert not {"layers", "scores"} & stems
-    assert "references_per_g_step" not in numbers(tmp_path, "cost")
+    assert {"learning_curves", "gradient_norms", "verdicts"} <= stems
+    assert not {"layers", "scores", "cost"} & stems
+    assert not {"forwards", "raced_seconds"} & set(
+        numbers(tmp_path, "learning_curves").dropna(axis=1)
+    )
     assert set(numbers(tmp_path, "critic_loss")["quantity"]) == {"loss_regret", "regret"}
 
 
@@ -304,7 +309,7 @@ def test_many_places_have_a_figure_for_each_dataset(tmp_path):
     found = [saved.stem for saved in traces.learning_curves(loaded, tmp_path)]
     assert found == ["learning_curves_gaussians8", "learning_curves_digits"]
     assert set(numbers(tmp_path, "learning_curves_digits")["dataset"]) == {"digits"}
-    assert len(overview.cost(loaded, tmp_path)) == 2
+    assert len(speed.cost(loaded, tmp_path)) == 2
     assert len(stability.verdicts(loaded, tmp_path)) == 1
 
 
@@ -391,9 +396,9 @@ def test_robustness_at_equal_steps(robust):
 def test_robustness_at_equal_time(robust):
     """On the DCGAN 12 s, when nonsaturating ended; on the MLP, where that diverged, 18 s, when
     wgan_gp ended."""
-    drawn = panes(robust, "robustness_time")
+    drawn = panes(robust, "robustness_time").round(9)
     found = {
-        place: drawn.loc[place, ["equal_seconds", "train_seconds", "g_steps"]].to_list()
+        place: drawn.loc[place, ["equal_seconds", "raced_seconds", "g_steps"]].to_list()
         for place in drawn.index
     }
     assert np.isnan(found.pop(("dcgan", "wgan_gp"))[1])

@@ -27,6 +27,7 @@ from benchmark.report.chapters.stability import regret_sentence
 from benchmark.report.page import Chapter
 from benchmark.stats.power import shift_of, told_share
 from benchmark.store.layout import ResultSet
+from benchmark.store.schema import Race
 from benchmark.text import number
 from tests.helpers import synthetic
 
@@ -392,18 +393,6 @@ def test_a_leader_that_is_the_reference_has_the_verdict_turned_round(tmp_path):
     assert row[["first", "second", "verdict"]].to_list() == ["lsgan", "nonsaturating", "better"]
 
 
-def test_a_machine_of_uneven_pace_is_named(tmp_path):
-    """The reference workload of wgan's cells took 20 ms · 1.5; a quarter more is let through."""
-    for factor, said in ((1.2, []), (1.5, ["The reference workload took from 20 to 30 ms"])):
-
-        def fields(objective, seed, factor=factor):
-            return {"reference_ms": 20 * (factor if objective == "wgan" else 1)}
-
-        found = far_apart(tmp_path / str(factor), fields=fields)
-        lines = winners.chapter(gather(found)).items[0].lines
-        assert [line.partition(",")[0] for line in lines[2:]] == said
-
-
 def test_a_survivor_does_not_lead(tmp_path):
     """lsgan is far ahead in the two runs of five that did not diverge."""
     status = {("lsgan", "gaussians8", seed): "diverged" for seed in (0, 1, 4)}
@@ -476,7 +465,8 @@ def test_how_fast_names_the_target_and_where_it_is_from(tmp_path):
     chapter = write(tmp_path)["speed"]
     assert chapter.items[0].lines[0] == (
         "Sliced Wasserstein distance 30.6, given in the matrix. First there at the median: "
-        "lsgan by generator steps (100); lsgan by seconds (2)."
+        "lsgan by generator steps (100); lsgan by critic forwards (70,000); "
+        "lsgan by raced seconds (2)."
     )
     table = chapter.tables[0]
     rows = {row.cells[2]: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
@@ -630,46 +620,40 @@ def test_partial_results_still_make_a_report(tmp_path, how):
     assert "cells finished" in (tmp_path / "report/index.html").read_text()
 
 
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        (
-            {"execution": {"mode": "eager", "stack": 5}},
-            "the runs were executed in 2 ways (Synthetic CPU: 30 runs of {others}; "
-            "Synthetic CPU (eager, stack of 5): 5 runs of wgan)",
-        ),
-        (
-            {"execution": {"mode": "compiled", "matmul": "onednn"}},
-            "the runs were executed in 2 ways (Synthetic CPU: 30 runs of {others}; "
-            "Synthetic CPU (compiled, onednn): 5 runs of wgan)",
-        ),
-        (
-            {"executed_before": ["eager, stack of 2"]},
-            "the runs were executed in 2 ways (Synthetic CPU: 30 runs of {others}; "
-            "Synthetic CPU (eager, stack of 2 + eager): 5 runs of wgan)",
-        ),
-    ],
-)
-def test_the_report_says_why_times_do_not_compare(fields, reason, tmp_path):
-    """In every chapter that has times, and no time is shown as if it did."""
-    of = {"wgan": fields}
-    synthetic.write(
-        tmp_path,
-        groups=POINTS,
-        samples=False,
-        fields=lambda objective, seed: of.get(objective, {}),
-        untrained=True,
-    )
-    others = ", ".join(name for name in synthetic.OBJECTIVES if name != "wgan")
-    reason = reason.format(others=others)
+@pytest.mark.parametrize("how", ["no race", "not all", "failed", "pace"])
+def test_the_report_says_why_seconds_do_not_compare(how, tmp_path):
+    """In every chapter that has seconds, and no seconds are shown as if they did."""
+    synthetic.write(tmp_path, groups=POINTS, samples=False, untrained=True)
+    (path,) = (tmp_path / "races").glob("*.json")
+    race = ResultSet(tmp_path).races[0].plain()
+    reason = "no race has timed its objectives"
+    if how == "no race":
+        path.unlink()
+    elif how == "not all":
+        del race["objectives"]["wgan"]
+        reason = "wgan was in no race"
+    elif how == "failed":
+        race["objectives"]["wgan"] = {"reason": "out of memory on cpu"}
+        reason = "wgan could not be raced: out of memory on cpu"
+    else:
+        race["objectives"]["wgan"]["milliseconds"] = [20.0] * 5 + [30.0] * 5
+        reason = (
+            "the pace differed between the rounds of the race (wgan: ±22% against the others, "
+            "more than 10%)"
+        )
+    if how != "no race":
+        ResultSet(tmp_path).write_race(Race.model_validate(race))
     chapters = write(tmp_path)
     where = chapters["where"].items[0].lines
-    assert f"Not compared at equal training time: {reason}." in where
-    assert chapters["cost"].items[0].lines == [f"times do not compare: {reason}."]
-    cost = chapters["cost"].tables[0]
-    ms = cost.columns.index("ms per generator step")
-    assert {row.cells[ms] for row in cost.rows} == {"?"}
+    assert f"Not compared at equal raced seconds: {reason}." in where
+    lines = chapters["cost"].items[0].lines
+    assert lines[0] == f"seconds do not compare: {reason}."
+    assert lines[1].startswith("Equal cost: 350,000 critic forward-equivalents, those of")
+    assert not {"raced ms per generator step", "± % over the race"} & {
+        *chapters["cost"].tables[0].columns
+    }
     assert chapters["speed"].items[0].lines[-1] == f"Seconds do not compare: {reason}."
+    assert not any("raced" in head for head in chapters["speed"].tables[0].columns)
 
 
 def test_the_report_says_that_no_run_is_done(tmp_path):
@@ -680,5 +664,5 @@ def test_the_report_says_that_no_run_is_done(tmp_path):
     }
     synthetic.write(tmp_path, groups=POINTS, samples=False, status=status)
     where = write(tmp_path)["where"].items[0].lines
-    line = "Not compared at equal training time: no run is done (28 diverged, 7 error)."
+    line = "Not compared at equal raced seconds: no run is done (28 diverged, 7 error)."
     assert line in where

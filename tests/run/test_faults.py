@@ -39,7 +39,7 @@ log_every = 20
 # What two runs of one cell may differ in: clocks, memory, environment
 OWN = re.compile(
     r".*(seconds|_ms|_mb|equal_time|memory)(:.*)?"
-    r"|device|torch|git_commit|resumes|warnings|started|attempt|updated"
+    r"|raced_.*|race_fault|device|torch|git_commit|resumes|warnings|started|attempt|updated"
 )
 
 

@@ -184,8 +184,9 @@ def test_a_run_of_a_matrix_reports_and_counts(matrix_file: MatrixFile, tmp_path:
     reporter = Listening()
     options = RunOptions(device="cpu", jobs=1, only="seed=0")
     summary = run_matrix(path, options, tmp_path, reporter)
-    note = "preparing datasets, extractors and noise floors …"
-    assert reporter.heard == [note, ("begin", 1, 1), "done", "end"]
+    notes = ["preparing datasets, extractors and noise floors …"]
+    notes += ["racing 1 objective of mlp[width=8] on gaussians8: what a generator step costs …"]
+    assert reporter.heard == [*notes, ("begin", 1, 1), "done", "end"]
     assert (summary.name, summary.folder, summary.line) == (
         "tiny",
         tmp_path / "tiny",
@@ -234,7 +235,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_its_size(
 def stacks_of(session: Session) -> dict[int, list[int]]:
     """Seed → the seeds of its stack, of the cells that are to run."""
     found = {}
-    for task in session.tasks(Silent()):
+    for task in session.tasks(session.stacks(Silent())):
         for member in task.members:
             found[member.cell.seed] = [cell.seed for cell in member.stack]
     return found
@@ -266,7 +267,8 @@ def test_a_cell_that_another_run_finishes_after_the_plan_is_not_run_again(
     file = ResultSet(tmp_path / "tiny").cell(cell.key).status_file
     file.parent.mkdir(parents=True)
     write_json(file, {"status": planned, "attempt": "other"})
-    tasks = Session(path, RunOptions(device="cpu"), tmp_path).tasks(Silent())
+    session = Session(path, RunOptions(device="cpu"), tmp_path)
+    tasks = session.tasks(session.stacks(Silent()))
     (task,) = [task for task in tasks if task.key == cell.key]
     assert superseded(tmp_path / "tiny", task) is None
     write_json(file, {"status": "diverged", "attempt": "other"})

@@ -63,7 +63,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three objectives on two groups, three seeds, with a diverged, a missing and an erroneous
     cell."""
     folder = tmp_path_factory.mktemp("whole") / "tiny"
-    return write(folder, objectives=LABELS, groups=BOTH, seeds=range(3), status=STATUS)
+    return write(
+        folder, objectives=LABELS, groups=BOTH, seeds=range(3), status=STATUS, untrained=True
+    )
 
 
 @pytest.fixture
@@ -397,3 +399,15 @@ def test_merge_on_the_command_line(
         assert (ended.code, ended.out) == (2, ""), arguments
         assert message in ended.err
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["a", "b", "empty", "full", "runs"]
+
+
+def test_races_of_all_folders_arrive_and_one_with_a_result_comes_first(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name / "runs" / "m") for name in ("a", "b", "c")]
+    failed = {"objectives": {"wgan": {"reason": "out of memory"}}}
+    synthetic.write_race(folders[0], "gaussians8", "mlp", {}, failed)
+    other = {"surroundings": {"device": "Another CPU", "threads": 1}}
+    synthetic.write_race(folders[2], "gaussians8", "mlp", {"wgan": 7.0}, other)
+    merge(folders, tmp_path / "all", prefer_first=True)
+    races = ResultSet(tmp_path / "all").races
+    found = {race.surroundings.device: race.objectives["wgan"].milliseconds for race in races}
+    assert found == {"Synthetic CPU": [20.0] * 10, "Another CPU": [7.0] * 10}

@@ -26,6 +26,8 @@ RECORDS = (
     "Status",
     "Execution",
     "CommittedFile",
+    "Race",
+    "Raced",
     "Environment",
 )
 DIRECTIONS = {"min": "low", "max": "high"}

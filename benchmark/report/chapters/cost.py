@@ -1,4 +1,5 @@
-"""At what cost? Time, work and memory of a generator step, and the time spent measuring."""
+"""At what cost? Time, work and memory of a generator step, and the budgets of equal cost; the time
+that runs took, as a record."""
 
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import PLACE, clock_fault, ms_per_g_step
+from benchmark.analysis.scores import PLACE, clock_fault, raced_costs
 from benchmark.report.page import (
     Chapter,
     Item,
@@ -24,20 +25,22 @@ from benchmark.store.layout import ResultSet
 from benchmark.text import Record, number
 
 COSTS = {
-    "ms": "ms per generator step",
-    "forwards": "critic forwards per generator step",
+    "ms": "raced ms per generator step",
+    "spread": "± % over the race",
     "workloads": "reference workloads per generator step",
-    "train_seconds": "training seconds",
-    "share": "% of time measuring",
+    "forwards": "critic forwards per generator step",
     "peak_memory_mb": "peak memory MiB",
+    "train_seconds": "recorded training seconds",
+    "share": "% of time measuring",
 }
-# Not comparable between cells that were executed in different ways
-TIMES = ("ms", "workloads", "train_seconds", "share")
 NOTE = (
-    "Medians over seeds. A generator step includes its critic steps; a critic forward is the work "
-    "of one sample through the critic. The reference workload runs in the same process as the "
-    "cell: machines compare in its units. Memory: allocated on a GPU; on a CPU the whole process, "
-    "which the libraries dominate."
+    "A generator step includes its critic steps. Raced: before the first cell the objectives of a "
+    "place took turns in one process, so that a busy machine slowed all alike; ± % is half the "
+    "interquartile range over its rounds. The reference workload took its turn too: machines "
+    "compare in its units. A critic forward is the work of one sample through the critic. The "
+    "rest are medians over seeds. Memory: allocated on a GPU; on a CPU the whole process, which "
+    "the libraries dominate. Recorded seconds passed while the cells ran, beside whatever else "
+    "ran: nothing is compared by them."
 )
 
 
@@ -49,50 +52,52 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
     table = Table("Cost", heads, note=NOTE)
     groups = by_place(cells).groupby([*PLACE, "objective"], sort=False)
     medians = groups[list(shown)].median().reset_index()
-    faults = _faults(cells)
     for row, key in zip(records(medians), groups["key"].first(), strict=True):
         parameters = ResultSet(folder).cell(key).status.parameters
         texts = [number(row[name]) for name in shown]
-        if faults[row["dataset"], row["architecture"]]:
-            texts = [
-                "?" if name in TIMES else text for name, text in zip(shown, texts, strict=True)
-            ]
         for network in ("generator", "discriminator"):
             texts.append(number(parameters.get(network, np.nan)))
         table.add([place(row), row["objective"], *texts], tags_of(row))
     result = Chapter("cost", "At what cost?", tables=[table])
     for at in places(medians):
-        rows = records(at_place(medians, at).sort_values("ms", kind="stable"))
-        fault = faults[at["dataset"], at["architecture"]]
-        line = f"times do not compare: {fault}." if fault else _range(rows)
-        result.items.append(Item(place(at), [line], tags_of(at)))
+        line = _range(at_place(medians, at), clock_fault(at_place(cells, at)))
+        result.items.append(Item(place(at), [line, *_budgets(evidence, at)], tags_of(at)))
     return result
-
-
-def _faults(cells: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """(dataset, architecture) → why times do not compare there; empty where they do."""
-    faults = {}
-    for (dataset, architecture), rows in cells.groupby(PLACE):
-        faults[str(dataset), str(architecture)] = clock_fault(rows)
-    return faults
 
 
 def _with_costs(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells that have trained, with the columns of COSTS."""
     cells = cells[cells["g_steps"] > 0]
-    ms = ms_per_g_step(cells)
+    costs = raced_costs(cells)
     seconds = cells[list(WALL_CLOCKS)].sum(axis=1)
     return cells.assign(
-        ms=ms,
-        workloads=ms / cells["reference_ms"],
-        forwards=cells["forwards"] / cells["g_steps"],
+        ms=costs["ms"],
+        spread=100 * cells["raced_spread"].where(costs["ms"].notna()),
+        workloads=costs["workloads"],
+        forwards=costs["forwards"],
         share=100 * cells["eval_seconds"] / seconds,
     )
 
 
-def _range(rows: list[Record]) -> str:
-    """The least and the most milliseconds of a generator step. rows: in the order of `ms`."""
-    least, most = (f"{number(row['ms'])} ms ({row['objective']})" for row in (rows[0], rows[-1]))
-    if len(rows) == 1:
+def _budgets(evidence: Evidence, at: Record) -> list[str]:
+    """The equal costs at which the objectives of a place are compared."""
+    parts = []
+    for of, unit in (("equal_compute", "critic forward-equivalents"), ("equal_time", "raced s")):
+        budget = evidence.tables.equal_cost[of].get((at["dataset"], at["architecture"]))
+        if budget is not None:
+            parts.append(f"{number(budget)} {unit}")
+    return [f"Equal cost: {' and '.join(parts)}, those of the cheapest full run."] if parts else []
+
+
+def _range(rows: pd.DataFrame, fault: str) -> str:
+    """The least and the most milliseconds of a generator step in a place. fault: why they do not
+    compare there."""
+    if fault:
+        return f"seconds do not compare: {fault}."
+    ordered = records(rows.sort_values("ms", kind="stable"))
+    least, most = (
+        f"{number(row['ms'])} ms ({row['objective']})" for row in (ordered[0], ordered[-1])
+    )
+    if len(ordered) == 1:
         return f"a generator step takes {least}."
     return f"a generator step takes from {least} to {most}."

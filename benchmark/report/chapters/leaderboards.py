@@ -18,7 +18,13 @@ from benchmark.text import Record, interval, number, wins
 Summary = dict[tuple[str, ...], Record]
 """Rows of the table `summary` by `summary_key`."""
 
-HEADS = {"final": "final", "equal_time": "at equal time", "best": "best, at step", "area": "area"}
+HEADS = {
+    "final": "final",
+    "equal_compute": "at equal compute",
+    "equal_time": "at equal time",
+    "best": "best, at step",
+    "area": "area",
+}
 """What the leaderboard shows of a run, and the heads of its columns."""
 
 UNCLEAR = "not separated"

@@ -31,20 +31,21 @@ from benchmark.report.page import (
 )
 from benchmark.text import Record, interval, number, plural, wins
 
-UNEVEN = 1.25
-"""Times are not comparable once the reference workloads of two objectives differ by more."""
-
-NO_EQUAL_TIME = "Not compared at equal training time: "
+NO_EQUAL_TIME = "Not compared at equal raced seconds: "
+EQUAL_COST = {
+    "equal_compute": "compute ({} critic forward-equivalents)",
+    "equal_time": "raced seconds ({} s)",
+}
 
 
 def chapter(evidence: Evidence) -> Chapter:
-    """Who leads at equal generator steps and at equal training time, and is it separated?"""
+    """Who leads at equal generator steps and at equal cost, and is it separated?"""
     tables = evidence.tables
     cells = tables.cells
     summary = summary_by_key(tables)
     result = Chapter("where", "Who wins where, and is it separated?", [_how_tested(evidence)])
     for row in places(cells):
-        lines = _leaders(evidence, row, summary) + _uneven_machine(at_place(cells, row))
+        lines = _leaders(evidence, row, summary)
         result.items.append(Item(place(row), lines, tags_of(row)))
     result.tables += [robustness_table(tables, dataset) for dataset in crossed(cells)]
     result.tables += [leaderboard(evidence, row, summary) for row in places(cells)]
@@ -94,10 +95,10 @@ def _leaders(evidence: Evidence, at: Record, summary: Summary) -> list[str]:
 
 
 def _no_equal_time(cells: pd.DataFrame) -> str:
-    """Why the objectives of a place are not compared at equal training time."""
+    """Why the objectives of a place are not compared at equal raced seconds."""
     if (cells["status"] != "done").all():
         return f"no run is done ({statuses(cells)})"
-    return clock_fault(cells) or "no run has recorded its training time"
+    return clock_fault(cells) or "a race has not timed every objective"
 
 
 def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str:
@@ -171,9 +172,9 @@ def _in_brackets(reason: str) -> str:
 def _budget(evidence: Evidence, leader: Record) -> str:
     """`At equal generator steps (600)`: the budget at which a leader leads."""
     tables = evidence.tables
-    if leader["of"] == "equal_time":
-        seconds = tables.equal_seconds[leader["dataset"], leader["architecture"]]
-        return f"At equal training time ({number(seconds)} s)"
+    if leader["of"] in EQUAL_COST:
+        cost = tables.equal_cost[leader["of"]][leader["dataset"], leader["architecture"]]
+        return f"At equal {EQUAL_COST[leader['of']].format(number(cost))}"
     budgets = set()
     for entry in tables.matrix.cells:
         if place(vars(entry)) == place(leader):
@@ -183,16 +184,3 @@ def _budget(evidence: Evidence, leader: Record) -> str:
         return "At the end of training (budgets differ)"
     name, amount = budgets.pop()
     return f"At equal {TRAINING_BUDGETS[name]} ({amount:,g})"
-
-
-def _uneven_machine(cells: pd.DataFrame) -> list[str]:
-    """A warning where the machine was not equally fast for all objectives, by the time of the
-    reference workload."""
-    ms = cells.groupby("objective")["reference_ms"].median()
-    least, most = number(ms.min()), number(ms.max())
-    if not ms.max() > UNEVEN * ms.min():
-        return []
-    return [
-        f"The reference workload took from {least} to {most} ms, medians by objective: the machine "
-        "was not equally fast for all, and equal times are not equal work."
-    ]

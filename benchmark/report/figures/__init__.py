@@ -38,7 +38,7 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
             *traces.layers(tables, folder),
             *traces.scores(tables, folder),
             *stability.critic_loss(tables, folder),
-            *overview.cost(tables, folder),
+            *speed.cost(tables, folder),
             *certainty.differences(evidence, folder),
             *certainty.ranks(evidence, folder),
             *certainty.power(evidence, folder),

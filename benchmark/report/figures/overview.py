@@ -5,36 +5,23 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from benchmark.analysis.robustness import crossed
-from benchmark.analysis.scores import PLACE, ms_per_g_step
 from benchmark.analysis.tables import Tables
-from benchmark.drawing.layout import Lines, heat, lists, log_axis, not_recorded, pages
+from benchmark.drawing.layout import heat
 from benchmark.drawing.save import Figure, save
-from benchmark.drawing.style import described, excess, inches, short, style, wrap
-from benchmark.report.page import with_values
+from benchmark.drawing.style import described, excess, inches, short, wrap
 from benchmark.text import Record
 
 MOST_COLUMNS = 4
 """Places side by side; more places stand below one another."""
 
-COST_LABELS = {
-    "ms_per_g_step": "training ms per generator step",
-    "references_per_g_step": "the same ÷ a reference workload",
-}
 HEATMAP = (
     "Median of the final value over the seeds that finished, a diverged one being the worst. Light "
     "is good; each place has its own scale, the log of the ratio to its best, or the difference "
     "from it for a metric that has no ratios. Differences that are small in both are light. Grey: "
     "no finished seed with a value."
 )
-COST = (
-    "One mark per seed, a stroke at the median. The training clock only, without measuring; a "
-    "generator step includes its critic steps. Cells that shared a machine with other work are "
-    "slower"
-)
-COST_IN_WORKLOADS = "; a reference workload, timed before each cell, was slowed as well"
 
 
 def heatmap(tables: Tables, folder: Path) -> list[Figure]:
@@ -86,41 +73,3 @@ def _objectives_by_places(
 ) -> pd.DataFrame:
     wide = long.pivot(index="objective", columns="place", values=values)
     return wide.reindex(index=objectives, columns=places)
-
-
-def cost(tables: Tables, folder: Path) -> list[Figure]:
-    """Training milliseconds per generator step, critic steps included, and the same in reference
-    workloads."""
-    rows = tables.cells[tables.cells["g_steps"] > 0]
-    ms = ms_per_g_step(rows)
-    rows = rows.assign(ms_per_g_step=ms, references_per_g_step=ms / rows["reference_ms"])
-    labels = with_values(COST_LABELS, rows)
-    if not labels:
-        return []
-    caption = f"{COST}{COST_IN_WORKLOADS if len(labels) > 1 else ''}."
-    figures = []
-    for part, page in pages(rows):
-        figure, datasets = lists(page, labels, 3.0 + 3.0 * len(labels))
-        for dataset, lines in datasets.items():
-            per_dataset = page[page["dataset"] == dataset]
-            for ax, (column, label) in zip(lines.axes, labels.items(), strict=True):
-                ax.set_xlabel(label)
-                _marks(ax, lines, per_dataset, column)
-        data = page[["key", "objective", *PLACE, "seed", *labels]]
-        saved = Figure("cost", "Cost of a generator step", caption, "cost")
-        figures.append(save(figure, data, folder, saved, part))
-    return figures
-
-
-def _marks(ax: Axes, lines: Lines, rows: pd.DataFrame, column: str) -> None:
-    """A mark per seed and a stroke at the median, for every objective of a dataset."""
-    for (architecture, name), values in rows.groupby(["architecture", "objective"])[column]:
-        y = lines.heights[architecture, name]
-        look = style(str(name)) | {"linestyle": "", "markersize": 3.5}
-        ax.plot(values, np.full(len(values), y), **look, alpha=0.6)
-        ax.plot([values.median()] * 2, [y - 0.35, y + 0.35], color="k", linewidth=1.5)
-    if rows[column].isna().all():
-        not_recorded(ax)
-    else:
-        ax.set_xscale("log")
-        log_axis(ax.xaxis)

@@ -2,7 +2,7 @@
 with numbers.
 
 Every image dataset with two architectures or more has three figures: the final values, samples at
-equal generator steps, and samples at equal training time. In all three a frame marks what diverged
+equal generator steps, and samples at equal raced seconds. In all three a frame marks what diverged
 or collapsed; the samples also name every other verdict but ok."""
 
 from itertools import product
@@ -15,7 +15,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmark.analysis.robustness import crossed, lost, robustness
-from benchmark.analysis.scores import have_one_clock
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import headline, heat
 from benchmark.drawing.save import Figure, save, stem
@@ -53,9 +52,9 @@ EQUAL_STEPS = (
     "its last before it, with the step below."
 )
 EQUAL_TIME = (
-    "Within a row, each run's last saved samples at or before the training time on the left, the "
-    "least that a finished run of that architecture took; below them the generator step and the "
-    "time they are of. The training clock only, without measuring."
+    "Within a row, each run's last saved samples at or before the time on the left, the least that "
+    "a finished run of that architecture took; below them the generator step and the time they are "
+    "of. Times are generator steps × what one costs by the race before the first cell."
 )
 FIRST_SAMPLES = "The first {} samples, not picked."
 
@@ -69,7 +68,7 @@ class Sheet(NamedTuple):
     labels: pd.Series
     """The text below every pane; NaN for none."""
     times: dict[Any, str] = {}
-    """architecture -> its training time."""
+    """architecture -> its time."""
 
 
 def draw(tables: Tables, folder: Path) -> list[Figure]:
@@ -87,7 +86,7 @@ def draw(tables: Tables, folder: Path) -> list[Figure]:
         cells = tables.cells[is_shown]
         rows = rows[rows["seed"] == seed]
         figures.append(at_equal_steps(cells, rows, folder))
-        cells = cells[have_one_clock(tables.cells).loc[cells.index]]
+        cells = cells[cells["race_fault"] == ""]
         rows = rows[rows["cell"].isin(cells["key"])]
         if len(rows):
             figures.append(at_equal_time(cells, rows, folder))
@@ -161,20 +160,20 @@ def at_equal_steps(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Fig
 
 
 def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
-    """Samples of one seed at or before an equal training time within each architecture: the least
+    """Samples of one seed at or before equal raced seconds within each architecture: the least
     that a finished run of it took. rows: the saved samples of `cells`."""
     finished = _finished(rows, "architecture")
-    ends = finished.groupby(["architecture", "cell"])["train_seconds"].max()
+    ends = finished.groupby(["architecture", "cell"])["raced_seconds"].max()
     limits = ends.groupby("architecture").min()
-    in_time = rows["train_seconds"] <= rows["architecture"].map(limits)
+    in_time = rows["raced_seconds"] <= rows["architecture"].map(limits)
     panes = _panes(cells, rows[in_time])
     panes = panes.assign(equal_seconds=panes["architecture"].map(limits))
     steps = panes["g_steps"].map(_steps, na_action="ignore")
     sheet = Sheet(
         "robustness_time",
-        f"Robustness, {cells['dataset'].iloc[0]}: samples at equal training time",
+        f"Robustness, {cells['dataset'].iloc[0]}: samples at equal raced seconds",
         EQUAL_TIME,
-        steps + ", " + panes["train_seconds"].map(_time),
+        steps + ", " + panes["raced_seconds"].map(_time),
         limits.map(_time).to_dict(),
     )
     return _draw(panes, sheet, folder)
@@ -199,7 +198,7 @@ def _panes(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     ordered = rows.sort_values("g_steps", kind="stable")
     last = ordered.drop_duplicates("cell", keep="last").set_index("cell")
     names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "verdict"]
-    panes = cells[names].join(last[["g_steps", "samples_seen", "train_seconds", "file"]], on="key")
+    panes = cells[names].join(last[["g_steps", "samples_seen", "raced_seconds", "file"]], on="key")
     return panes.assign(mark=[_mark(pane) for pane in panes.to_dict("records")])
 
 

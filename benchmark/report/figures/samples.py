@@ -32,8 +32,8 @@ CAPTION = (
 
 def saved_samples(tables: Tables, folder: Path) -> pd.DataFrame:
     """Every evaluation whose samples are on disk: cell, axes, modality, status, samples_seen,
-    g_steps, train_seconds, file."""
-    columns = ["cell", "samples_seen", "g_steps", "train_seconds"]
+    g_steps, raced_seconds, file."""
+    columns = ["cell", "samples_seen", "g_steps", "raced_seconds"]
     rows = joined(tables.evals[columns].drop_duplicates(), tables.cells)
     files = []
     for cell, step in zip(rows["cell"], rows["g_steps"], strict=True):

@@ -1,4 +1,5 @@
-"""What the targets cost on every clock, and how often each objective is near the fastest."""
+"""What the targets cost on every clock, how often each objective is near the fastest, and what a
+generator step costs."""
 
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,30 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmark.analysis.convergence import LIMIT, profile
-from benchmark.analysis.scores import PLACE
+from benchmark.analysis.scores import PLACE, raced_costs
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import Lines, amount, dots, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, inches, style, wrap_long
+from benchmark.report.page import with_values
 
 CLOCK_LABELS = {
     "samples": "samples seen",
     "g_steps": "generator steps",
     "forwards": "critic forward-equivalents",
-    "seconds": "training seconds",
+    "seconds": "raced seconds",
 }
+COST_LABELS = {
+    "ms": "raced ms per generator step",
+    "workloads": "the same ÷ the reference workload",
+    "forwards": "critic forward-equivalents",
+}
+COST = (
+    "A generator step with its critic steps: milliseconds by the race before the first cell, in "
+    "which all objectives of a place took turns; a line holds the middle half of its rounds. The "
+    "reference workload took its turn too: machines compare in its units. Forward-equivalents are "
+    "the same on every machine."
+)
 TO_TARGET = (
     "Median over seeds with its exact 95 % interval, from five seeds on; on the right, how many of "
     "the runs reached each target. Of several marks in a line the uppermost is of the easiest "
@@ -164,3 +177,39 @@ def _scores(ax: Axes, scores: pd.DataFrame, names: list[str]) -> None:
         colour: Any = style(row["objective"])["color"]
         ax.barh(names.index(row["objective"]), row["score"], height=0.6, color=colour)
     ax.set(xlim=(0, 1), xlabel=f"mean share up to {LIMIT:g} ×")
+
+
+def cost(tables: Tables, folder: Path) -> list[Figure]:
+    """What a generator step costs: COST_LABELS, as far as they are known."""
+    cells = tables.cells[tables.cells["g_steps"] > 0]
+    groups = cells.assign(**raced_costs(cells)).groupby([*PLACE, "objective"], sort=False)
+    rows = groups[[*COST_LABELS, "raced_spread"]].median().reset_index()
+    labels = with_values(COST_LABELS, rows)
+    if not labels:
+        return []
+    figures = []
+    for part, page in pages(rows):
+        figure, datasets = lists(page, labels, 3.0 + 2.6 * len(labels))
+        for dataset, lines in datasets.items():
+            per_dataset = page[page["dataset"] == dataset]
+            for ax, (column, label) in zip(lines.axes, labels.items(), strict=True):
+                ax.set_xlabel(label)
+                _steps(ax, lines, per_dataset, column)
+        saved = Figure("cost", "Cost of a generator step", COST, "cost")
+        data = page[["objective", *PLACE, *labels, "raced_spread"]]
+        figures.append(save(figure, data, folder, saved, part))
+    return figures
+
+
+def _steps(ax: Axes, lines: Lines, rows: pd.DataFrame, column: str) -> None:
+    """The cost of a generator step of every objective of a dataset, with its spread where it was
+    raced."""
+    spread = 0.0 if column == "forwards" else rows["raced_spread"]
+    value = rows[column]
+    ends = {"value": value, "low": value / (1 + spread), "high": value * (1 + spread)}
+    dots(ax, lines.heights, rows.assign(**ends), list(ends))
+    if value.isna().all():
+        not_recorded(ax)
+    else:
+        ax.set_xscale("log")
+        log_axis(ax.xaxis)

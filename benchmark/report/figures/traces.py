@@ -11,16 +11,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.analysis.scores import PLACE
+from benchmark.analysis.scores import EQUAL_COST, PLACE
 from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import counted_axis, log_axis, not_recorded, pages, panels
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, described, style
 from benchmark.metrics import metric
+from benchmark.report.page import with_values
 
 MOST_POINTS = 120  # on a line; more would not be seen at its width
 SHARES = ("saturation", "clipped")  # quantities between 0 and 1
-CLOCKS = {"samples_seen": "samples seen by the critic", "train_seconds": "training seconds"}
+CLOCKS = {
+    "samples_seen": "samples seen by the critic",
+    "forwards": "critic forward-equivalents",
+    "raced_seconds": "raced seconds",
+}
+# clock -> the budget of equal cost on it
+BUDGETS = {clock: of for of, clock in EQUAL_COST.items()}
 NETWORKS = {"D": "critic", "G": "generator"}
 NORMS = {
     "d_grad_norm": "critic's gradient norm",
@@ -36,9 +43,9 @@ SCORES = {
 BAND = "Median over seeds; the band runs from the lowest seed to the highest."
 LEARNING_CAPTION = (
     f"{BAND} Dashed line: the noise floor, real against held-out real; dotted: the target, where "
-    "there is one; dash-dotted: the equal training time. Seconds are those of training alone, "
-    "without measuring. ✕: the last measurement of a run that diverged; the median goes on over "
-    "the seeds that are left."
+    "there is one; dash-dotted: the equal cost. Raced seconds: generator steps × what one costs by "
+    "the race before the first cell. ✕: the last measurement of a run that diverged; the median "
+    "goes on over the seeds that are left."
 )
 NORMS_CAPTION = f"{BAND} A gradient penalty pulls the slope to 1."
 LAYERS_CAPTION = (
@@ -69,7 +76,8 @@ class Quantities(NamedTuple):
 
 
 def learning_curves(tables: Tables, folder: Path) -> list[Figure]:
-    """The primary metric against samples seen and against training seconds."""
+    """The primary metric against samples seen, critic forward-equivalents and raced seconds, as far
+    as they are known."""
     rows = joined(tables.evals, tables.cells)
     rows = rows[rows["metric"].astype(str) == rows["dataset"].map(tables.primary)]
     figures = []
@@ -78,12 +86,13 @@ def learning_curves(tables: Tables, folder: Path) -> list[Figure]:
             continue
         data = over_seeds(page, "samples_seen", ["value"])
         key = [*PLACE, "objective", "samples_seen"]
-        seconds = page.groupby(key, sort=False, observed=True)["train_seconds"].median()
-        data = data.join(seconds, on=key)
-        figure, axes = panels(data, CLOCKS, width=9, height=2.3, sharey="row")
+        costs = page.groupby(key, sort=False, observed=True)[[*BUDGETS]].median()
+        data = data.join(costs, on=key)
+        clocks = with_values(CLOCKS, data)
+        figure, axes = panels(data, clocks, width=1 + 4 * len(clocks), height=2.3, sharey="row")
         ends = _diverged_ends(page)
         for place, per_place in data.groupby(PLACE, sort=False):
-            _learning(axes[place], tables, per_place, ends)
+            _learning(dict(zip(clocks, axes[place], strict=True)), tables, per_place, ends)
         figures.append(save(figure, data, folder, LEARNING_FIGURE, part))
     return figures
 
@@ -95,14 +104,14 @@ def _diverged_ends(rows: pd.DataFrame) -> pd.DataFrame:
     return last[last["status"] == "diverged"]
 
 
-def _learning(axes: Any, tables: Tables, data: pd.DataFrame, ends: pd.DataFrame) -> None:
-    """The curves of one place, an axes per clock, with the noise floor, target and equal time."""
+def _learning(axes: dict[str, Any], tables: Tables, data: pd.DataFrame, ends: pd.DataFrame) -> None:
+    """The curves of one place, an axes by clock, with the noise floor, target and equal cost."""
     dataset = str(data["dataset"].iloc[0])
     architecture = str(data["architecture"].iloc[0])
     targets = tables.targets[dataset, architecture].values
     ends = ends[(ends["dataset"] == dataset) & (ends["architecture"] == architecture)]
     column = tables.primary[dataset]
-    for ax, (clock, label) in zip(axes, CLOCKS.items(), strict=True):
+    for clock, ax in axes.items():
         lines(ax, data, clock, markersize=3)
         ax.axhline(tables.floor(dataset, column), color="0.35", linestyle="--", linewidth=1)
         for target in targets.values():
@@ -110,16 +119,17 @@ def _learning(axes: Any, tables: Tables, data: pd.DataFrame, ends: pd.DataFrame)
         for end in ends.to_dict("records"):
             look = {"color": style(end["objective"])["color"], "markeredgecolor": "k"}
             ax.plot(end[clock], end["value"], "X", **look, markersize=8)
-        ax.set_xlabel(label)
+        ax.set_xlabel(CLOCKS[clock])
         counted_axis(ax.xaxis)
         ax.xaxis.set_major_locator(MaxNLocator(4))
-    equal_seconds = tables.equal_seconds.get((dataset, architecture))
-    if equal_seconds is not None:
-        axes[1].axvline(equal_seconds, color="0.35", linestyle="-.", linewidth=1)
-    axes[0].set_ylabel(described(column))
+        budget = tables.equal_cost.get(BUDGETS.get(clock, ""), {}).get((dataset, architecture))
+        if budget is not None:
+            ax.axvline(budget, color="0.35", linestyle="-.", linewidth=1)
+    first = axes["samples_seen"]
+    first.set_ylabel(described(column))
     if metric(column).primary and data["low"].min() > 0:
-        axes[0].set_yscale("log")
-        log_axis(axes[0].yaxis)
+        first.set_yscale("log")
+        log_axis(first.yaxis)
 
 
 def gradient_norms(tables: Tables, folder: Path) -> list[Figure]:

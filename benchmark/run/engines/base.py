@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from benchmark.run.events import Event, Task
+from benchmark.run.events import Event, RaceTask, Task
+from benchmark.store.schema import Race
 
 
 class Pool(Protocol):
@@ -15,6 +16,10 @@ class Pool(Protocol):
 
     def capacity(self) -> int:
         """Number of cells, or stacks, that may run at the same time now."""
+
+    def race(self, task: RaceTask) -> Race:
+        """Race the objectives of a place on one worker, before the first cell is started. A worker
+        that dies is the reason of the first objective. Raises UserError if none can be started."""
 
     def start(self, task: Task) -> None:
         """Start a cell, or a stack. There is a free place."""

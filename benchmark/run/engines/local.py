@@ -9,10 +9,22 @@ from multiprocessing import connection as pipes
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+from benchmark.errors import UserError
 from benchmark.run.engines.local_worker import work
 from benchmark.run.engines.patience import PATIENCE
-from benchmark.run.events import Ended, Event, Fatal, Lost, Running, Started, Taken, Task
-from benchmark.store.schema import RunStatus
+from benchmark.run.events import (
+    Ended,
+    Event,
+    Fatal,
+    Lost,
+    RaceTask,
+    Running,
+    Started,
+    Taken,
+    Task,
+    not_raced,
+)
+from benchmark.store.schema import Race, RunStatus
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,35 @@ class Pool:
     def capacity(self) -> int:
         return self.size
 
-    def start(self, task: Task) -> None:
+    def race(self, task: RaceTask) -> Race:
+        worker = self._take_worker()
+        try:
+            worker.connection.send(task)
+            answer = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.process.join(PATIENCE)
+            reason = why_died(worker.process.exitcode, 1)
+            self._end(worker)
+            return not_raced(task, reason)
+        if isinstance(answer, Fatal):
+            self._end(worker)
+            raise UserError(answer.reason)
+        worker.has_answered = True
+        worker.is_reusable = not answer.fault or worker.device == "cpu"
+        self._release(worker)
+        return answer
+
+    def _take_worker(self) -> "Worker":
+        """A worker without a task; a new one where none is idle."""
         if self.idle:
-            worker = self.idle.pop()
+            return self.idle.pop()
+        return Worker(self.free_devices.pop(), self.options)
+
+    def start(self, task: Task) -> None:
+        is_new = not self.idle
+        worker = self._take_worker()
+        if not is_new:
             worker.unanswered = task
-        else:
-            worker = Worker(self.free_devices.pop(), self.options)
         # A worker that is gone is noticed when its answer is awaited
         with suppress(OSError):
             worker.connection.send(task)

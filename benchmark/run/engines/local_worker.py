@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.run.engines.patience import PATIENCE
-from benchmark.run.events import Ended, Event, Fatal, Running, Taken, Task
+from benchmark.run.events import Ended, Event, Fatal, RaceTask, Running, Taken, Task
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus
 from benchmark.text import described
@@ -63,9 +63,13 @@ def work(
             # The driver is gone
             return
         if broken:
-            worker.report(Fatal(task.key, broken))
+            key = "" if isinstance(task, RaceTask) else task.key
+            worker.report(Fatal(key, broken))
             return
-        worker.run(task)
+        if isinstance(task, RaceTask):
+            worker.race(task)
+        else:
+            worker.run(task)
 
 
 def load(device: str, threads: int) -> None:
@@ -141,6 +145,14 @@ class CellWorker:
         return True
 
     # Tasks
+
+    def race(self, task: RaceTask) -> None:
+        """Race the objectives of a place, and send what came of it. A signal ends the worker: there
+        is nothing to save."""
+        from benchmark.run.engines.race import race
+
+        with suppress(OSError):
+            self.connection.send(race(task, self.device, self.execution))
 
     def run(self, task: Task) -> None:
         """Run a cell, or several as a stack, under their locks, and report what happens."""

@@ -26,10 +26,11 @@ from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import protocol_id
 from benchmark.run import ownership
 from benchmark.run.cell.checkpoint import checkpoints
-from benchmark.run.events import Ended, Event, Fatal, Lost, Running, Taken, Task
+from benchmark.run.events import Ended, Event, Fatal, Lost, RaceTask, Running, Taken, Task
 from benchmark.store import locks
 from benchmark.store.files import write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.schema import Race
 
 # Ray sends no usage statistics
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -50,6 +51,7 @@ from benchmark.run.engines.ray_cluster import (
     connect,
     measured_like,
     measured_with,
+    race,
     send,
     slots,
     what_failed,
@@ -59,6 +61,7 @@ from benchmark.run.engines.ray_node import (
     Sent,
     UnfitError,
     drop_others,
+    race_remotely,
     run_remotely,
     signatures,
 )
@@ -104,8 +107,7 @@ class Pool:
         connect(address, Path(self.code.name))
         device = resources.device
         if device == "auto":
-            has_gpus = resources.gpus or ray.cluster_resources().get("GPU")
-            device = "cuda" if has_gpus else "cpu"
+            device = "cuda" if resources.gpus or ray.cluster_resources().get("GPU") else "cpu"
         self.results, self.jobs, self.cpus = ResultSet(folder), resources.jobs, resources.cpus
         self.gpus = (resources.gpus or 1.0) if device == "cuda" else 0.0
         # Where this process measures noise floors
@@ -122,7 +124,7 @@ class Pool:
         self.room, self.counted_at, self.has_warned = 0, -COUNT_SECONDS, False
 
     def _make_remote(self, checkpoint_every: float, execution: str) -> None:
-        """The actor that tells cells to end, and the task that runs a cell."""
+        """The actor that tells cells to end, and the tasks that run a cell and a race."""
         remote: Any = ray.remote
         this_node = ray.get_runtime_context().get_node_id()
         strategy = NodeAffinitySchedulingStrategy(this_node, soft=False)
@@ -130,17 +132,15 @@ class Pool:
         actor = remote(num_cpus=0, scheduling_strategy=strategy, **lasting)(Flag)
         self.flag = actor.remote()
         wanted = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        task = remote(num_returns="streaming", max_retries=0, **wanted)(run_remotely)
+        # Ray shows a task its own GPU alone
+        device, threads = "cuda:0" if self.gpus else "cpu", max(1, int(self.cpus))
+        alike: dict[str, Any] = {"device": device, "threads": threads, "execution": execution}
+        cell = remote(num_returns="streaming", max_retries=0, **wanted)(run_remotely)
         self.send: Callable[..., Any] = partial(
-            send,
-            task,
-            flag=self.flag,
-            # Ray shows a task its own GPU alone
-            device="cuda:0" if self.gpus else "cpu",
-            threads=max(1, int(self.cpus)),
-            checkpoint_every=checkpoint_every,
-            execution=execution,
+            send, cell, flag=self.flag, checkpoint_every=checkpoint_every, **alike
         )
+        racing = remote(max_retries=0, **wanted)(race_remotely)
+        self.race: Callable[[RaceTask], Race] = partial(race, racing, **alike)
 
     def capacity(self) -> int:
         """Number of cells that may run at the same time, as nodes come and go; at least one, so

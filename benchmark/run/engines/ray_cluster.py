@@ -26,9 +26,9 @@ from benchmark.measure import images
 from benchmark.measure.extractors import classifier_weights
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import cache_folder
-from benchmark.run.events import Ended, Event, Fatal, Lost
+from benchmark.run.events import Ended, Event, Fatal, Lost, RaceTask, not_raced
 from benchmark.store.code import ROOT
-from benchmark.store.schema import RunStatus, Status
+from benchmark.store.schema import Race, RunStatus, Status
 from benchmark.text import described, one_line
 from benchmark.train.data import make_dataset
 from variants import _variables
@@ -167,6 +167,14 @@ def send(task: Any, avoid: Collection[str], **arguments: Any) -> Any:
     """Start a Ray task on any node but these."""
     selector = {"ray.io/node-id": f"!in({','.join(avoid)})"} if avoid else None
     return task.options(label_selector=selector).remote(**arguments)
+
+
+def race(task: Any, contest: RaceTask, **arguments: Any) -> Race:
+    """Race the objectives of a place on any node; waits for one with room."""
+    try:
+        return ray.get(task.remote(task=contest, **arguments))
+    except exceptions.RayError as error:
+        return not_raced(contest, described(getattr(error, "cause", None) or error))
 
 
 def cancel(stream: Any, force: bool = False) -> None:

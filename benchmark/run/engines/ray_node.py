@@ -19,10 +19,11 @@ from ray import exceptions
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
 from benchmark.run.engines.patience import PATIENCE
-from benchmark.run.events import Ended, Running
+from benchmark.run.events import Ended, RaceTask, Running
 from benchmark.store.files import read_bytes, write_bytes
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import Lock, Locked
+from benchmark.store.schema import Race
 from benchmark.text import one_line
 
 EVENT_SECONDS = 1.0  # between two events of a cell, and between two looks at the flag
@@ -158,6 +159,14 @@ def run_remotely(
         listener.ended.set()
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+def race_remotely(task: RaceTask, device: str, threads: int, execution: str) -> Race:
+    """Race the objectives of a place on this node."""
+    from benchmark.run.engines.race import race
+
+    _set_threads(threads)
+    return race(task, device, execution)
 
 
 def _set_threads(threads: int) -> None:
