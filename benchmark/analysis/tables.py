@@ -43,8 +43,6 @@ STEPS += ["clipped", "d_loss_train", "d_loss_holdout"]
 LAYERS = ["g_step", "network", "layer", "depth", "grad_norm"]
 # every row of a file that has these columns has them
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")
-# what tells the rows of one step of training
-ROW_NAMES = ("metric", "protocol", "network", "layer")
 TEXTS = ["metric", "protocol", "network", "layer"]
 # numbers and texts of status.json
 NUMBERS = ["onset", "resumes", "samples_seen", "g_steps", *WALL_CLOCKS, "peak_memory_mb"]
@@ -58,6 +56,8 @@ TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence", "scores
 class Tables:
     """The tables of a matrix, its expanded list and its protocols. Numbers are float64."""
 
+    folder: Path
+    """Of the result set."""
     cells: pd.DataFrame
     """One row per cell of the list, in its order."""
     evals: pd.DataFrame
@@ -137,6 +137,7 @@ def load(folder: Path) -> Tables:
     cells = cells.join(convergence.to_target(cells, evals, primary, values_by_place))
     cells = cells.join(stability.judge(cells, evals, steps, protocols, primary), on="key")
     return Tables(
+        folder=folder,
         cells=cells,
         evals=evals,
         steps=steps,
@@ -197,8 +198,7 @@ def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -
     for name in FACTS:
         row[name] = getattr(status, name)
     row |= _how_executed(status) | _where_run(status, environment)
-    is_measured = status.status.is_finished
-    row["measurements_stale"] = is_measured and hashes.is_measured_by_other_code(
+    row["measurements_stale"] = status.status.is_finished and hashes.is_measured_by_other_code(
         status, entry.modality
     )
     return row
@@ -260,7 +260,7 @@ def _long(
     required = [name for name in columns if name in REQUIRED]
     rows = read_frame(files, texts, numbers, required)
     step = "g_steps" if "g_steps" in columns else "g_step"
-    check_order(rows, files, step, [name for name in ROW_NAMES if name in columns])
+    check_order(rows, files, step, texts)
     return rows[["cell", *columns]]
 
 
