@@ -1,18 +1,19 @@
 """Measure results for the gate, compare them with their baseline, and accept them as the next one.
 
-A baseline is MATRIX.json in a folder of baselines: the rows of rows.py and the rate of false
-alarms. The folder is results/baselines in the working directory, unless another one is named."""
+A baseline is MATRIX.json in a folder of baselines: the rows of rows.py, the traces of traces.py
+and the rate of false alarms. The folder is results/baselines in the working directory, unless another one is named."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from benchmark.analysis.scores import ms_per_g_step
 from benchmark.analysis.tables import Tables
+from benchmark.check.numbers import compare_numbers, origins_differ
 from benchmark.check.rows import (
     COST,
     DIVERGED,
@@ -23,8 +24,10 @@ from benchmark.check.rows import (
     baseline_rows,
     useless,
 )
-from benchmark.check.rule import MANY_SEEDS, FalseAlarms, Verdict, false_alarms, judge
+from benchmark.check.rule import MANY_SEEDS, FalseAlarms, false_alarms, judge
 from benchmark.check.shipped import IN_CHECKOUT, INSTALLED, check_is_shipped
+from benchmark.check.traces import GROUP, Trace, parsed, plain, traces
+from benchmark.check.verdict import Verdict
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric
@@ -33,7 +36,6 @@ from benchmark.store.schema import FINISHED
 from benchmark.text import plural
 
 BASELINES = Path("results/baselines")
-GROUP = ["objective", "architecture", "dataset"]
 # field of a row in the file -> its type
 FIELDS: dict[str, Any] = {
     "objective": str,
@@ -63,6 +65,7 @@ def measured(tables: Tables) -> list[RerunRow]:
         first = group.iloc[0]
         done = group["status"] == "done"
         protocol = next(iter(group["protocol"].dropna()), None)
+        executed = _executed(group)
         columns = gated.get(first["dataset"], [])
         for column, values in _values(group, columns):
             before = untrained.reindex(index=group["key"], columns=[column])[column].median()
@@ -78,7 +81,7 @@ def measured(tables: Tables) -> list[RerunRow]:
                 training=digest(training[first["key"]]),
                 values=_by_seed(group["seed"], values),
                 untrained=_finite_or_none(before),
-                executed=_executed(group) if column in COST else "",
+                executed="" if column == DIVERGED else executed,
                 unfinished=int((~group["status"].isin(FINISHED)).sum()),
                 unmeasured=unmeasured,
                 stale=int(group["stale"].sum()),
@@ -117,15 +120,27 @@ def accept(tables: Tables, name: str, folder: Path | None = None) -> tuple[Path,
             notes.append(f"useless as a gate: {row.title} {row.metric}: {reason}")
     fewest_seeds = min(len(row.values) for row in rows)
     notes.append(_false_alarm_note(alarms, fewest_seeds))
-    write_json(path, baseline_file(name, alarms, groups))
+    write_json(path, baseline_file(name, alarms, Baseline(groups, traces(tables))))
     return path, notes
 
 
-def compare(tables: Tables, name: str, folder: Path | None = None) -> list[Verdict]:
+class Comparison(NamedTuple):
+    """Results against a baseline."""
+
+    verdicts: list[Verdict]
+    not_exact: str
+    """Why the numbers of a seed need not be equal to the bit; the empty string where they must."""
+
+
+def compare(tables: Tables, name: str, folder: Path | None = None) -> Comparison:
     """Results against the baseline of their matrix.
 
     Raises UserError where there is none, or none of this version."""
-    return judge(read_baseline(find(name, folder), name), measured(tables))
+    baseline = read_baseline(find(name, folder), name)
+    rows, now = measured(tables), traces(tables)
+    numbers = compare_numbers(baseline.traces, now, baseline.rows, rows)
+    verdicts = [*judge(baseline.rows, rows), *numbers]
+    return Comparison(verdicts, origins_differ(baseline.traces, now))
 
 
 def find(name: str, folder: Path | None = None) -> Path:
@@ -145,15 +160,26 @@ def find(name: str, folder: Path | None = None) -> Path:
     )
 
 
-def baseline_file(
-    name: str, alarms: FalseAlarms | None, rows: Sequence[BaselineRow]
-) -> dict[str, Any]:
+class Baseline(NamedTuple):
+    """What a baseline holds."""
+
+    rows: list[BaselineRow]
+    traces: list[Trace]
+    """Empty in a baseline of an older version."""
+
+
+def baseline_file(name: str, alarms: FalseAlarms | None, baseline: Baseline) -> dict[str, Any]:
     """The content of the file of a baseline, without its schema number."""
-    return {"matrix": name, "false_alarms": alarms, "groups": [asdict(row) for row in rows]}
+    groups = [asdict(row) for row in baseline.rows]
+    content = {"matrix": name, "false_alarms": alarms, "groups": groups}
+    if baseline.traces:
+        content["traces"] = [plain(trace) for trace in baseline.traces]
+    return content
 
 
-def read_baseline(path: Path, name: str) -> list[BaselineRow]:
-    """The rows of a baseline. Raises UserError for a file that is not one of this version."""
+def read_baseline(path: Path, name: str) -> Baseline:
+    """The rows and traces of a baseline. Raises UserError for a file that is not one of this
+    version."""
     try:
         return _parsed(read_json(path), name)
     except UserError as error:
@@ -226,7 +252,7 @@ def _unacceptable(rows: Sequence[RerunRow]) -> str:
 
 def _what_is_replaced(path: Path, name: str) -> str:
     try:
-        rows = read_baseline(path, name)
+        rows = read_baseline(path, name).rows
     except UserError:
         return "replaces a file that is not a baseline of this version"
     return f"replaces a baseline of {max(len(row.values) for row in rows)} seeds"
@@ -245,8 +271,8 @@ def _false_alarm_note(alarms: FalseAlarms | None, fewest_seeds: int) -> str:
     return note
 
 
-def _parsed(saved: Mapping[str, Any], name: str) -> list[BaselineRow]:
-    """The rows of the baseline of a matrix. Raises UserError for content that is none."""
+def _parsed(saved: Mapping[str, Any], name: str) -> Baseline:
+    """The baseline of a matrix. Raises UserError for content that is none."""
     groups = saved.get("groups")
     if saved.get("matrix") != name:
         raise UserError(f"matrix {saved.get('matrix')!r}")
@@ -259,7 +285,10 @@ def _parsed(saved: Mapping[str, Any], name: str) -> list[BaselineRow]:
     with_divergence = {row.key[:-1] for row in rows if row.metric == DIVERGED}
     if not rows or with_quality != with_divergence:
         raise UserError("a group without a metric, or without its divergence")
-    return rows
+    kept = saved.get("traces", [])
+    if not isinstance(kept, list) or not all(isinstance(trace, dict) for trace in kept):
+        raise UserError("no list of traces")
+    return Baseline(rows, [parsed(trace, i) for i, trace in enumerate(kept)])
 
 
 def _parsed_row(group: Mapping[str, Any], i: int) -> BaselineRow:

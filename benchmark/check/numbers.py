@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.check.rows import NUMBERS, BaselineRow, RerunRow, Row
-from benchmark.check.rule import Verdict
 from benchmark.check.traces import SCORES, Point, Trace
+from benchmark.check.verdict import Verdict
 from benchmark.stats.bootstrap import Array
 
 # Of bit-equal numbers that are kept to 7 digits
@@ -76,7 +76,9 @@ def origins_differ(old: Sequence[Trace], new: Sequence[Trace]) -> str:
             ]
             return "; ".join(parts)
         if not after.origin.is_reproducible:
-            return f"on {after.origin.arithmetic}, {after.origin.executed}, reruns differ by rounding"
+            return (
+                f"on {after.origin.arithmetic}, {after.origin.executed}, reruns differ by rounding"
+            )
     return "" if pairs else "no group has numbers on both sides"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from benchmark.check.rows import family_of
-from benchmark.check.rule import ALPHA, Verdict
+from benchmark.check.verdict import ALPHA, Verdict
 from benchmark.text import escaped
 
 MARKDOWN_HEAD = """\
@@ -19,7 +19,7 @@ OUTCOMES = {"−": "failure", "!": "failure", "x": "error", "?": "skipped"}
 def summary(verdicts: Sequence[Verdict]) -> str:
     """`compared 113/113: 110 +, 1 ~, 2 ?`."""
     marks = [verdict.mark for verdict in verdicts]
-    counts = ", ".join(f"{marks.count(mark)} {mark}" for mark in "+−!~?x" if mark in marks)
+    counts = ", ".join(f"{marks.count(mark)} {mark}" for mark in "+−!≠~?x" if mark in marks)
     return f"compared {len(marks) - marks.count('x')}/{len(marks)}: {counts}"
 
 
@@ -27,7 +27,8 @@ def limits(verdicts: Sequence[Verdict]) -> list[str]:
     """The families that cannot go red with so few seeds, whatever their values."""
     sentences = []
     for family, alpha in ALPHA.items():
-        tested = [v for v in verdicts if v.lowest and family_of(v.metric) == family]
+        tested = [v for v in verdicts if family_of(v.metric) == family]
+        tested = [v for v in tested if v.lowest is not None]
         if not tested:
             continue
         lowest, (new, old) = min((v.lowest or 0.0, v.seeds) for v in tested)
@@ -43,7 +44,7 @@ def limits(verdicts: Sequence[Verdict]) -> list[str]:
 
 def to_markdown(verdicts: Sequence[Verdict]) -> str:
     """The table of the check; verdicts that are not + come first."""
-    ordered = sorted(verdicts, key=lambda verdict: "x!−~?+".index(verdict.mark))
+    ordered = sorted(verdicts, key=lambda verdict: "x!−≠~?+".index(verdict.mark))
     paragraphs = [f"{text}\n" for text in (summary(verdicts), *limits(verdicts))]
     rows = [_markdown_row(verdict) for verdict in ordered]
     return "\n".join(["### ganbench check\n", *paragraphs, MARKDOWN_HEAD, *rows, ""])

@@ -127,7 +127,7 @@ def plain(trace: Trace) -> dict[str, Any]:
 
 
 def parsed(saved: Mapping[str, Any], i: int) -> Trace:
-    """The trace that `plain` gave, the i-th of a file. Raises UserError for content that is none."""
+    """The trace that `plain` gave, the i-th of a file. Raises UserError for what is none."""
     texts = ("objective", "architecture", "dataset", "training", "arithmetic", "executed", "points")
     for field in texts:
         if not isinstance(saved.get(field), str):

@@ -1,0 +1,39 @@
+"""Paired differences of the seeds that a rerun shares with its baseline: is it worse?
+
+A rerun on the same seed begins with the same weights and batches, so that the two runs correlate,
+and differ by less than two seeds do. Sign flips of five seeds reach 1/32 only; five differences
+alone say little about their own spread, and a spread of 0 is no evidence that there is no noise. So
+the spread is moderated: pooled with the one to expect (the moderated t of Smyth 2004, Linear models
+and empirical Bayes methods for assessing differential expression, section 4)."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+PRIOR_SPREAD = 0.5
+PRIOR_DEGREES = 4.0
+
+
+def p_paired(differences: ArrayLike, spread_of_seeds: float, least: float = 0.0) -> float:
+    """The one-sided p that paired differences (n,), more being worse, are not above 0.
+
+    The t test of their mean, with the variance (d₀ s₀² + (n − 1) s²) ÷ (d₀ + n − 1) and d₀ + n − 1
+    degrees of freedom. s is the standard deviation of the differences. s₀ is PRIOR_SPREAD times
+    the standard deviation of the baseline's seeds, at least `least` (what rounding makes), and
+    d₀ = PRIOR_DEGREES. Where all differences are 0, the p is 1. Raises ValueError without a
+    difference."""
+    values = np.asarray(differences, dtype=float)
+    n = len(values)
+    if not n or not np.isfinite(values).all():
+        raise ValueError("p_paired: finite differences are needed")
+    if not values.any():
+        return 1.0
+    expected = max(PRIOR_SPREAD * spread_of_seeds, least)
+    degrees = PRIOR_DEGREES + n - 1
+    variance = (PRIOR_DEGREES * expected**2 + ((values - values.mean()) ** 2).sum()) / degrees
+    if variance == 0:
+        # Equal differences, and nothing to expect: no noise is known to judge them by
+        return 1.0
+    return float(stats.t.sf(values.mean() / math.sqrt(variance / n), degrees))
