@@ -1,12 +1,12 @@
 """Measure results for the gate, compare them with their baseline, and accept them as the next one.
 
 A baseline is MATRIX.json in a folder of baselines: the rows of rows.py, the traces of traces.py
-and the rate of false alarms. The folder is results/baselines in the working directory, unless another one is named."""
+and the rate of false alarms. The folder is results/baselines in the working
+directory, unless another one is named."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,37 +18,23 @@ from benchmark.check.rows import (
     COST,
     DIVERGED,
     UNKNOWN,
-    BaselineRow,
     RerunRow,
-    Row,
     baseline_rows,
     useless,
 )
 from benchmark.check.rule import MANY_SEEDS, FalseAlarms, false_alarms, judge
 from benchmark.check.shipped import IN_CHECKOUT, INSTALLED, check_is_shipped
-from benchmark.check.traces import GROUP, Trace, parsed, plain, traces
+from benchmark.check.stored import Baseline, baseline_file, read_baseline
+from benchmark.check.traces import GROUP, traces
 from benchmark.check.verdict import Verdict
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric
-from benchmark.store.files import read_json, write_json
+from benchmark.store.files import write_json
 from benchmark.store.schema import FINISHED
 from benchmark.text import plural
 
 BASELINES = Path("results/baselines")
-# field of a row in the file -> its type
-FIELDS: dict[str, Any] = {
-    "objective": str,
-    "architecture": str,
-    "dataset": str,
-    "metric": str,
-    "training": str,
-    "protocol": str | None,
-    "values": dict,
-    "untrained": float | int | None,
-    "executed": str,
-    "band": float | int | None,
-}
 
 
 def measured(tables: Tables) -> list[RerunRow]:
@@ -111,7 +97,7 @@ def accept(tables: Tables, name: str, folder: Path | None = None) -> tuple[Path,
     notes = []
     if path.exists():
         notes.append(_what_is_replaced(path, name))
-    without_value = [row.title for row in rows if _is_quality(row) and not row.finite_values]
+    without_value = [row.title for row in rows if row.family == "quality" and not row.finite_values]
     for title in dict.fromkeys(without_value):
         notes.append(f"every seed diverged: {title}: its divergence alone is gated")
     for row in groups:
@@ -160,35 +146,6 @@ def find(name: str, folder: Path | None = None) -> Path:
     )
 
 
-class Baseline(NamedTuple):
-    """What a baseline holds."""
-
-    rows: list[BaselineRow]
-    traces: list[Trace]
-    """Empty in a baseline of an older version."""
-
-
-def baseline_file(name: str, alarms: FalseAlarms | None, baseline: Baseline) -> dict[str, Any]:
-    """The content of the file of a baseline, without its schema number."""
-    groups = [asdict(row) for row in baseline.rows]
-    content = {"matrix": name, "false_alarms": alarms, "groups": groups}
-    if baseline.traces:
-        content["traces"] = [plain(trace) for trace in baseline.traces]
-    return content
-
-
-def read_baseline(path: Path, name: str) -> Baseline:
-    """The rows and traces of a baseline. Raises UserError for a file that is not one of this
-    version."""
-    try:
-        return _parsed(read_json(path), name)
-    except UserError as error:
-        fault = str(error).removeprefix(f"{path} ")
-        raise UserError(
-            f"{path} is not a baseline of this version ({fault}): make one with ganbench accept"
-        ) from error
-
-
 def _gated_columns(tables: Tables) -> dict[str, list[str]]:
     """The metric columns that are gated, by dataset, sorted by name."""
     dataset = tables.evals["cell"].map(tables.cells.set_index("key")["dataset"])
@@ -224,10 +181,6 @@ def _finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _is_quality(row: Row) -> bool:
-    return row.family == "quality"
-
-
 def _unacceptable(rows: Sequence[RerunRow]) -> str:
     """Why results cannot become a baseline; the empty string where they can."""
     unfinished = sum(row.unfinished for row in rows if row.metric == DIVERGED)
@@ -241,7 +194,7 @@ def _unacceptable(rows: Sequence[RerunRow]) -> str:
         if row.unmeasured:
             seeds = f"{row.unmeasured} of {len(row.values)} seeds finished without a value"
             return f"{row.title} {row.metric}: {seeds}"
-    quality = [row for row in rows if _is_quality(row)]
+    quality = [row for row in rows if row.family == "quality"]
     unseen = {row.title for row in rows} - {row.title for row in quality}
     if unseen:
         return f"the results of {min(unseen)} have no value of a metric to gate"
@@ -269,48 +222,3 @@ def _false_alarm_note(alarms: FalseAlarms | None, fewest_seeds: int) -> str:
     if red > reruns / 20:
         note += ", more than 1 in 20: the bands are too narrow"
     return note
-
-
-def _parsed(saved: Mapping[str, Any], name: str) -> Baseline:
-    """The baseline of a matrix. Raises UserError for content that is none."""
-    groups = saved.get("groups")
-    if saved.get("matrix") != name:
-        raise UserError(f"matrix {saved.get('matrix')!r}")
-    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
-        raise UserError("no list of groups")
-    rows = [_parsed_row(group, i) for i, group in enumerate(groups)]
-    if len({row.key for row in rows}) < len(rows):
-        raise UserError("a group occurs twice")
-    with_quality = {row.key[:-1] for row in rows if _is_quality(row)}
-    with_divergence = {row.key[:-1] for row in rows if row.metric == DIVERGED}
-    if not rows or with_quality != with_divergence:
-        raise UserError("a group without a metric, or without its divergence")
-    kept = saved.get("traces", [])
-    if not isinstance(kept, list) or not all(isinstance(trace, dict) for trace in kept):
-        raise UserError("no list of traces")
-    return Baseline(rows, [parsed(trace, i) for i, trace in enumerate(kept)])
-
-
-def _parsed_row(group: Mapping[str, Any], i: int) -> BaselineRow:
-    """The i-th row of a baseline. Raises UserError for content that is none."""
-    # Older baselines do not say how their cells were executed
-    group = {"executed": UNKNOWN, **group}
-    for field, kind in FIELDS.items():
-        if not isinstance(group.get(field, ...), kind):
-            raise UserError(f"{field} of group {i}")
-    row = BaselineRow(**{field: group[field] for field in FIELDS})
-    if _is_quality(row):
-        # UserError for an unknown one
-        metric(row.metric)
-    if not all(_is_number_or_none(x) for x in (*row.values.values(), row.untrained, row.band)):
-        raise UserError(f"a value of group {i} is not a number")
-    is_flag = set(row.values.values()) <= {0, 1}
-    if not row.values or (row.metric == DIVERGED and not is_flag):
-        raise UserError(f"values of group {i}")
-    if row.band is None and row.metric != DIVERGED and row.finite_values:
-        raise UserError(f"band of group {i}")
-    return row
-
-
-def _is_number_or_none(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and bool(np.isfinite(value)))

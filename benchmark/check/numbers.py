@@ -17,7 +17,7 @@ from benchmark.stats.bootstrap import Array
 
 # Of bit-equal numbers that are kept to 7 digits
 EXACT = 1e-6
-ROUNDING: dict[int, float] = {}
+ROUNDING: dict[int, float] = {0: 1e-3, 1: 1e-4, 2: 1e-3, 5: 1e-2, 10: 1e-1}
 END = 10**9  # as a step: the final metrics
 
 
@@ -76,9 +76,7 @@ def origins_differ(old: Sequence[Trace], new: Sequence[Trace]) -> str:
             ]
             return "; ".join(parts)
         if not after.origin.is_reproducible:
-            return (
-                f"on {after.origin.arithmetic}, {after.origin.executed}, reruns differ by rounding"
-            )
+            return f"reruns on {', executed as '.join(after.origin)}, may differ by rounding"
     return "" if pairs else "no group has numbers on both sides"
 
 
@@ -87,8 +85,8 @@ def tolerances(steps: Array, is_exact: bool) -> Array:
     where they are not compared."""
     if is_exact:
         return np.full(len(steps), EXACT)
-    table = [ROUNDING[min(known for known in [*ROUNDING, END] if known >= step)] for step in steps]
-    return np.array(table)
+    limits = np.array([*ROUNDING.values(), np.inf])
+    return limits[np.searchsorted(list(ROUNDING), steps)]
 
 
 def _compared(

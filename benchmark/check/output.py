@@ -14,6 +14,10 @@ MARKDOWN_HEAD = """\
 |---|---|---|---:|---:|---:|---|"""
 # mark -> the element of a JUnit test case
 OUTCOMES = {"−": "failure", "!": "failure", "x": "error", "?": "skipped"}
+LEGEND = (
+    "+ not worse, − worse, ! diverges more, ≠ other numbers, ~ suspect, ? cannot see, "
+    "x cannot be compared"
+)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
@@ -42,17 +46,31 @@ def limits(verdicts: Sequence[Verdict]) -> list[str]:
     return sentences
 
 
-def to_markdown(verdicts: Sequence[Verdict]) -> str:
-    """The table of the check; verdicts that are not + come first."""
+def scope(not_exact: str, strict: bool) -> str:
+    """What the numbers were compared for, and whether ≠ is red. not_exact: why the numbers of a
+    seed need not be equal; the empty string where they must."""
+    rule = "≠ is red (strict)" if strict else "≠ is not red (not strict)"
+    if not_exact:
+        return f"numbers: the first steps, up to rounding, no final metrics: {not_exact}; {rule}"
+    return (
+        "numbers: seed by seed to the end: processor, PyTorch and execution are those of the "
+        f"baseline; {rule}"
+    )
+
+
+def to_markdown(verdicts: Sequence[Verdict], remarks: Sequence[str] = ()) -> str:
+    """The table of the check; verdicts that are not + come first. remarks: lines above it."""
     ordered = sorted(verdicts, key=lambda verdict: "x!−≠~?+".index(verdict.mark))
-    paragraphs = [f"{text}\n" for text in (summary(verdicts), *limits(verdicts))]
+    paragraphs = [f"{text}\n" for text in (summary(verdicts), *remarks, LEGEND)]
     rows = [_markdown_row(verdict) for verdict in ordered]
     return "\n".join(["### ganbench check\n", *paragraphs, MARKDOWN_HEAD, *rows, ""])
 
 
-def write_junit(verdicts: Sequence[Verdict], path: Path) -> None:
-    """JUnit XML: a test case per comparison; − and ! are failures, x an error, ? is skipped."""
-    outcomes = [OUTCOMES.get(verdict.mark) for verdict in verdicts]
+def write_junit(verdicts: Sequence[Verdict], path: Path, strict: bool = False) -> None:
+    """JUnit XML: a test case per comparison; − and !, and ≠ if strict, are failures, x is an error,
+    ? is skipped."""
+    marks = OUTCOMES | {"≠": "failure"} if strict else OUTCOMES
+    outcomes = [marks.get(verdict.mark) for verdict in verdicts]
     counts = {
         "tests": str(len(verdicts)),
         "failures": str(outcomes.count("failure")),

@@ -115,7 +115,7 @@ def _test(loss: Loss, old: BaselineRow) -> None:
 def _pairs(old: BaselineRow, new: RerunRow) -> dict[str, tuple[float, float]]:
     """The values of every seed that both sides have, of quality that was executed in the same way:
     the baseline's and the rerun's."""
-    is_same_way = old.executed == new.executed != UNKNOWN
+    is_same_way = old.executed == new.executed and old.executed not in ("", UNKNOWN)
     if old.family != "quality" or not is_same_way or len(old.known) < 2:
         return {}
     shared = old.known.keys() & new.known.keys()

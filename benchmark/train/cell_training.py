@@ -96,9 +96,9 @@ class CellTraining:
     def log(
         self, progress: Progress, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
     ) -> None:
-        """Fill row, first steps, layers and onset from the log interval that ends now, with one copy from the
-        device. real (batch, *shape) is the batch of the last critic step, z (batch, latent_dim)
-        latents; the probes also see fresh batches of both splits."""
+        """Fill row, first steps, layers and onset from the log interval that ends now, with one
+        copy from the device. real (batch, *shape) is the batch of the last critic step, z (batch,
+        latent_dim) latents; the probes also see fresh batches of both splits."""
         num_steps = progress.g_steps - progress.logged_at
         probes = self._probe(progress.g_steps, real, z, splits)
         norms = {"G": layer_norms(self.G), "D": layer_norms(self.D)}
