@@ -95,15 +95,21 @@ def _compared(
     """The verdict of one group."""
     verdict = Verdict(new.title, NUMBERS, "?")
     seeds = sorted(old.seeds.keys() & new.seeds.keys(), key=int)
-    if old.training != new.training or old.protocol != new.protocol:
-        verdict.note = "other training options or another protocol than the baseline's"
+    if old.training != new.training:
+        verdict.note = "other training options than the baseline's"
         return verdict
     if not seeds:
         verdict.note = "no seed of the baseline to compare numbers with"
         return verdict
     is_exact = old.origin == new.origin and new.origin.is_reproducible
-    found = [difference for seed in seeds for difference in _differences(old, new, seed, is_exact)]
-    if is_exact:
+    points = _points(old, new, is_exact)
+    if not points:
+        verdict.note = "no number of the first steps on both sides"
+        return verdict
+    found: list[Difference] = []
+    for seed in seeds:
+        found += _differences(old, new, seed, points, is_exact)
+    if is_exact and old.protocol == new.protocol:
         found += _final_differences(old_finals, new_finals, seeds)
     if found:
         first = min(found, key=lambda difference: difference.step)
@@ -112,19 +118,33 @@ def _compared(
         verdict.note = f"{first}; {len(differing)} of {len(seeds)} seeds differ"
         return verdict
     verdict.mark = "+"
-    verdict.note = f"numbers equal to the end: {len(seeds)} seeds"
-    if not is_exact:
-        verdict.note = f"numbers within rounding up to step {max(ROUNDING)}: {len(seeds)} seeds"
+    last = max(point.step for point in points)
+    extent = "to the end" if is_exact else f"up to rounding, as far as step {last}"
+    verdict.note = f"equal numbers {extent}: {len(seeds)} seeds"
     return verdict
 
 
-def _differences(old: Trace, new: Trace, seed: str, is_exact: bool) -> Iterator[Difference]:
+def _points(old: Trace, new: Trace, is_exact: bool) -> list[Point]:
+    """The numbers that are compared: those of both sides that have a finite tolerance, and were
+    measured under one protocol."""
+    known = set(old.points)
+    points = [point for point in new.points if point in known]
+    if old.protocol != new.protocol:
+        points = [point for point in points if point.step]
+    limits = tolerances(np.array([point.step for point in points], dtype=int), is_exact)
+    pairs = zip(points, limits, strict=True)
+    return [point for point, limit in pairs if np.isfinite(limit)]
+
+
+def _differences(
+    old: Trace, new: Trace, seed: str, points: list[Point], is_exact: bool
+) -> Iterator[Difference]:
     """The numbers of a seed that differ by more than their tolerance."""
-    points = [point for point in new.points if point in old.points]
     before, after = _numbers(old, seed, points), _numbers(new, seed, points)
     tolerance = tolerances(np.array([point.step for point in points]), is_exact)
-    differs = np.isnan(before) != np.isnan(after)
-    differs |= np.abs(after - before) > tolerance * _sizes(points, before, after)
+    differs = np.isfinite(before) != np.isfinite(after)
+    with np.errstate(invalid="ignore"):
+        differs |= np.abs(after - before) > tolerance * _sizes(points, before, after)
     for i in np.flatnonzero(differs):
         step, name = points[i]
         yield Difference(step, name, seed, float(after[i]), float(before[i]))

@@ -1,11 +1,11 @@
-"""The planted changes of tests/studies/planted_gate.py still match the source."""
+"""The planted changes of tests/studies/plants.py still match the source."""
 
 import ast
 
 import pytest
 
 from benchmark.store.code import ROOT
-from tests.studies.planted_gate import PLANTS
+from tests.studies.plants import PLANTS
 
 
 @pytest.mark.parametrize("name", PLANTS)
