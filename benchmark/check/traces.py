@@ -26,6 +26,8 @@ STEP = [*SCORES, "d_grad_norm", "g_grad_norm"]
 INTERVAL = [*SCORES, "slope", "penalty", "d_loss_holdout"]
 """Of a log interval: the means over its steps, and the probes at its end."""
 NUM_INTERVALS = 2
+# Fields of a trace in a file, besides its protocol and its seeds
+TEXTS = (*GROUP, "training", "arithmetic", "executed", "rounding", "points")
 DIGITS = 7  # significant digits that a baseline keeps: about those of float32
 
 
@@ -67,6 +69,8 @@ class Trace:
     """The digest of the training options."""
     protocol: str | None
     origin: Origin
+    rounding: str
+    """Whose rounding the numbers have: `images`, `points`, or UNKNOWN, as below float32."""
     points: list[Point]
     seeds: dict[str, Array]
     """The numbers at `points`, by seed; NaN for a number that is not there or not a number."""
@@ -86,7 +90,7 @@ def traces(tables: Tables) -> list[Trace]:
     Raises UserError for files that are damaged."""
     finished = tables.cells[tables.cells["status"].isin(FINISHED)]
     numbers = pd.concat([_untrained(tables), _steps(tables), _intervals(tables)])
-    training = {entry.key: entry.spec.training for entry in tables.matrix.cells}
+    options = {entry.key: entry.spec.training for entry in tables.matrix.cells}
     found = []
     for names, group in finished.groupby(GROUP, sort=False):
         rows = numbers[numbers["cell"].isin(group["key"])]
@@ -95,12 +99,16 @@ def traces(tables: Tables) -> list[Trace]:
         if wide.empty:
             continue
         values = wide.reindex(group["key"]).to_numpy(float)
+        first = group.iloc[0]
+        training = options[first["key"]]
+        is_float32 = training.get("precision", "float32") == "float32"
         found.append(
             Trace(
                 *names,
-                training=digest(training[group["key"].iloc[0]]),
+                training=digest(training),
                 protocol=next(iter(group["protocol"].dropna()), None),
                 origin=_origin(tables, group),
+                rounding=first["modality"] if is_float32 else UNKNOWN,
                 points=[Point(int(step), str(name)) for step, name in wide.columns],
                 seeds=dict(zip(map(str, group["seed"]), values, strict=True)),
             )
@@ -121,6 +129,7 @@ def plain(trace: Trace) -> dict[str, Any]:
         "protocol": trace.protocol,
         "arithmetic": trace.origin.arithmetic,
         "executed": trace.origin.executed,
+        "rounding": trace.rounding,
         "points": ", ".join(f"{step} {name}" for step, name in trace.points),
         "seeds": lines,
     }
@@ -128,8 +137,7 @@ def plain(trace: Trace) -> dict[str, Any]:
 
 def parsed(saved: Mapping[str, Any], i: int) -> Trace:
     """The trace that `plain` gave, the i-th of a file. Raises UserError for what is none."""
-    texts = ("objective", "architecture", "dataset", "training", "arithmetic", "executed", "points")
-    for field in texts:
+    for field in TEXTS:
         if not isinstance(saved.get(field), str):
             raise UserError(f"{field} of trace {i}")
     protocol, lines = saved.get("protocol"), saved.get("seeds")
@@ -144,7 +152,14 @@ def parsed(saved: Mapping[str, Any], i: int) -> Trace:
         raise UserError(f"numbers of trace {i}")
     origin = Origin(saved["arithmetic"], saved["executed"])
     names = [saved[name] for name in ("objective", "architecture", "dataset", "training")]
-    return Trace(*names, protocol=protocol, origin=origin, points=points, seeds=seeds)
+    return Trace(
+        *names,
+        protocol=protocol,
+        origin=origin,
+        rounding=saved["rounding"],
+        points=points,
+        seeds=seeds,
+    )
 
 
 def _parsed_point(text: str) -> Point:

@@ -12,7 +12,7 @@ from tests.studies.gate_power import seeds_of
 
 README = """# The gate of `ganbench check`, tried
 
-What the gate says when nothing changed, and of planted mistakes. Made, this page and its numbers, by
+What the gate says when nothing changed, and of planted mistakes. This page and its numbers are made by
 
 ```
 ganbench run --matrix quick --set seeds=25 --results POOL
@@ -58,7 +58,7 @@ Not seen on other seeds:
 Nor does it turn red for smaller losses, for changes of the spread of the seeds, of the way to the end, of `best`, for
 anything on the good side, nor for several metrics of one group at `~`: each is judged by itself. On the baseline's
 seeds all of these are `≠`.
-"""
+"""  # noqa: E501
 
 
 def page(pool: list[RerunRow], frames: Mapping[str, pd.DataFrame], where: str) -> str:

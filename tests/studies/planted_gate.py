@@ -1,14 +1,14 @@
-"""The gate of `ganbench check` against mistakes planted in a copy of the code, and against no change
-at all.
+"""The gate of `ganbench check` against mistakes planted in a copy of the code, and against no
+change at all.
 
     python -m tests.studies.planted_gate POOL OUT [NAME …]
 
 POOL holds the quick matrix with many seeds (`ganbench run --matrix quick --set seeds=25`). NAME is
 one of PLANTS or of UNCHANGED in plants.py; without names all are run. A mistake's cells are trained
 with seeds 0-4 in a copy of the code that has it (OUT/NAME); POOL's own cells of those seeds stand
-for all others, and the whole is judged against POOL. Under a setting of UNCHANGED all cells of seeds
-0-4 are trained. Writes planted.csv, unchanged.csv, false_alarms.csv, detectable.csv and README.md,
-whose numbers come from the four, to OUT. What is trained is kept, so that a study that was ended
+for all others, and the whole is judged against POOL. Under a setting of UNCHANGED all cells are
+trained with seeds 0-4. Writes planted.csv, unchanged.csv, false_alarms.csv, detectable.csv and
+README.md, whose numbers come from the four, to OUT. What is trained is kept: a study that was ended
 goes on. All together take about two hours on 2 CPU cores."""
 
 import os
