@@ -1,4 +1,4 @@
-"""Numbers compared seed by seed: bit-equal reruns, planted changes, rounding, and what is no pass."""
+"""Numbers compared seed by seed: equal reruns, planted changes, rounding, and what is no pass."""
 
 import json
 from collections.abc import Callable
