@@ -123,10 +123,10 @@ def _processor() -> str:
 
 @cache
 def _processor_version() -> str | None:
-    """`GenuineIntel 6/207/2`; None on other systems than Linux."""
+    """`GenuineIntel 6-207-2`; None on other systems than Linux."""
     vendor = _cpuinfo("vendor_id|CPU implementer")
     names = ("cpu family|CPU architecture", "model|CPU part", "stepping|CPU revision")
-    return f"{vendor} {'/'.join(map(_cpuinfo, names))}" if vendor else None
+    return f"{vendor} {'-'.join(map(_cpuinfo, names))}" if vendor else None
 
 
 @cache
