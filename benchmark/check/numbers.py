@@ -19,7 +19,7 @@ from benchmark.text import plural
 # Relative, of bit-equal numbers that are kept to 7 digits
 EXACT = 1e-6
 OTHERWISE = ", otherwise executed"
-IMAGES = {0: 1e-4, 1: 1e-5, 2: 2e-3, 3: 5e-3, 5: 3e-2, 10: 0.1, 20: 0.1}
+IMAGES = {0: 1e-4, 1: 1e-5, 2: 2e-3, 3: 5e-3, 5: 4e-2, 10: 0.1, 20: 0.2}
 # By how much rounding alone may move a number up to a generator step, relative: about ten times the
 # largest difference that other instructions, and stacks, made in 28 runs of the quick matrix, at
 # least 1e-5 (results/reference/gate/rounding.csv, tests/studies/rounding.py). Later steps are not

@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+# The spread to expect, as a share of the spread of seeds, and how many differences it is worth.
+# Reruns of the quick matrix that differ by rounding alone vary by .01 to .2 of the seeds' spread on
+# digits, and by up to 1 on points: few are worth more than the five differences themselves.
 PRIOR_SPREAD = 0.5
-PRIOR_DEGREES = 4.0
+PRIOR_DEGREES = 2.0
 
 
 def p_paired(differences: ArrayLike, spread_of_seeds: float, least: float = 0.0) -> float:

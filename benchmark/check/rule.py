@@ -2,7 +2,7 @@
 
 A rerun makes about a hundred comparisons, so false alarms are controlled over all of them together:
 one-sided tests, Holm's correction within each family (quality, divergence, cost), and the families
-share 1/20. Where a value has two tests (worse.py), its p is twice the smaller one. Five seeds
+share 1/20. Where a value has two tests (worse.py), they share its level. Five seeds
 against five others reach p = 0.004 at best, which no family of that size can use; five against 30
 reach 3e-6. So a baseline holds many seeds and a rerun few. The two need not have the same seeds,
 and smaller changes show where they do.

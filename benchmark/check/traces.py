@@ -92,7 +92,7 @@ def traces(tables: Tables) -> list[Trace]:
     numbers = pd.concat([_untrained(tables), _steps(tables), _intervals(tables)])
     options = {entry.key: entry.spec.training for entry in tables.matrix.cells}
     found = []
-    for names, group in finished.groupby(GROUP, sort=False):
+    for _, group in finished.groupby(GROUP, sort=False):
         rows = numbers[numbers["cell"].isin(group["key"])]
         wide = rows.pivot(index="cell", columns=["step", "name"], values="value")
         wide = wide.dropna(axis=1, how="all")
@@ -104,16 +104,23 @@ def traces(tables: Tables) -> list[Trace]:
         is_float32 = training.get("precision", "float32") == "float32"
         found.append(
             Trace(
-                *names,
+                objective=first["objective"],
+                architecture=first["architecture"],
+                dataset=first["dataset"],
                 training=digest(training),
                 protocol=next(iter(group["protocol"].dropna()), None),
                 origin=_origin(tables, group),
                 rounding=first["modality"] if is_float32 else UNKNOWN,
-                points=[Point(int(step), str(name)) for step, name in wide.columns],
+                points=_points(wide.columns),
                 seeds=dict(zip(map(str, group["seed"]), values, strict=True)),
             )
         )
     return found
+
+
+def _points(columns: pd.Index) -> list[Point]:
+    steps, names = (columns.get_level_values(level) for level in ("step", "name"))
+    return [Point(int(step), str(name)) for step, name in zip(steps, names, strict=True)]
 
 
 def plain(trace: Trace) -> dict[str, Any]:
@@ -151,9 +158,11 @@ def parsed(saved: Mapping[str, Any], i: int) -> Trace:
     if any(len(values) != len(points) for values in seeds.values()):
         raise UserError(f"numbers of trace {i}")
     origin = Origin(saved["arithmetic"], saved["executed"])
-    names = [saved[name] for name in ("objective", "architecture", "dataset", "training")]
     return Trace(
-        *names,
+        objective=saved["objective"],
+        architecture=saved["architecture"],
+        dataset=saved["dataset"],
+        training=saved["training"],
         protocol=protocol,
         origin=origin,
         rounding=saved["rounding"],

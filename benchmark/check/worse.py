@@ -19,6 +19,10 @@ from benchmark.stats.bootstrap import Array
 from benchmark.stats.comparisons import shift_bound
 from benchmark.stats.mann_whitney import p_larger
 
+# The shares of a value's level that its two tests have. The t test has the smaller one: its level
+# holds for differences that are about normal, or smaller than those of seeds
+UNPAIRED, PAIRED = 0.75, 0.25
+
 
 @dataclass
 class Loss:
@@ -37,16 +41,22 @@ class Loss:
     p_paired: float = 1.0
 
     @property
-    def num_tests(self) -> int:
-        return 2 if len(self.differences) else 1
+    def share(self) -> float:
+        """The share of the level that the unpaired test has."""
+        return UNPAIRED if len(self.differences) else 1.0
+
+    @property
+    def p(self) -> float:
+        """Of both tests together (weighted Bonferroni)."""
+        return min(1.0, self.p_unpaired / self.share, self.p_paired / PAIRED)
 
     def evidence(self, level: float) -> str:
         """The shift that the stronger of the tests sees. level: of the one-sided interval."""
-        if self.p_paired < self.p_unpaired:
+        if self.p_paired / PAIRED < self.p_unpaired / self.share:
             mean = self.sign * float(self.differences.mean())
             return f"{mean:+.3g} in the mean of {len(self.differences)} seeds paired"
         shift = float(np.median(np.subtract.outer(self.new, self.old)))
-        bound = shift_bound(self.new, self.old, level / self.num_tests)
+        bound = shift_bound(self.new, self.old, level * self.share)
         # 0.0 - bound: no negative zero
         low, high = (bound, np.inf) if self.sign > 0 else (-np.inf, 0.0 - bound)
         return f"shift {self.sign * shift:.3g} [{low:.3g}, {high:.3g}]".replace("inf", "∞")
@@ -101,7 +111,7 @@ def _test(loss: Loss, old: BaselineRow) -> None:
             loss.p_unpaired = p_larger(loss.new, loss.old)
         if is_worse_by_seed:
             loss.p_paired = p_paired(loss.differences, float(np.std(old.finite_values, ddof=1)))
-        verdict.p = min(1.0, loss.num_tests * min(loss.p_unpaired, loss.p_paired))
+        verdict.p = loss.p
         verdict.note = f"{'higher' if loss.sign > 0 else 'lower'} by {excess:.3g}"
     elif excess < -verdict.band:
         verdict.note = "beyond the band on the good side, not tested"

@@ -19,6 +19,7 @@ from benchmark.check.rows import (
     of_seeds,
 )
 from benchmark.check.verdict import ALPHA, exit_code
+from benchmark.check.worse import PAIRED
 from benchmark.stats.bootstrap import Array, robust_spread
 from benchmark.stats.mann_whitney import p_larger
 
@@ -150,7 +151,7 @@ def paired_shift(row: RerunRow, level: float) -> float:
     spread = float(np.std(row.finite_values, ddof=1))
     # p falls as the shift grows
     shifts: Array = np.geomspace(0.01, 100, 400) * (spread or 1.0)
-    seen = [shift for shift in shifts if 2 * p_paired([shift] * 5, spread) <= level]
+    seen = [shift for shift in shifts if p_paired([shift] * 5, spread) <= PAIRED * level]
     return max(float(seen[0]), least_loss(row)) if seen else np.inf
 
 

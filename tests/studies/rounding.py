@@ -33,6 +33,7 @@ SETTINGS: dict[str, tuple[dict[str, str], str]] = {
     "slow_sets": (UNCHANGED["slow_sets"].environment, "eager"),
     "sse": (UNCHANGED["slow_sets"].environment | {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}, "eager"),
     "stack": ({}, "stack"),
+    "compiled": ({}, "compiled"),
     "two_threads": ({"THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}, "eager"),
 }
 
@@ -47,6 +48,7 @@ def run(mode: str) -> list[dict[str, Any]]:
     from benchmark.train.loop import train_stack
 
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
+    execution = "eager" if mode == "stack" else mode
     cells = expand(read(find("quick"), ["seeds=2"]).matrix)
     groups: dict[tuple[str, ...], list[Any]] = {}
     for cell in cells:
@@ -57,7 +59,7 @@ def run(mode: str) -> list[dict[str, Any]]:
         stacks = [group] if mode == "stack" else [[cell] for cell in group]
         for stack in stacks:
             found = [{"g": label, "seed": cell.seed, "first": [], "u": {}} for cell in stack]
-            for snapshots in train_stack(stack, "cpu", execution="eager"):
+            for snapshots in train_stack(stack, "cpu", execution=execution):
                 for entry, snapshot in zip(found, snapshots, strict=True):
                     if snapshot is None:
                         continue
