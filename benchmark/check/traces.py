@@ -15,7 +15,7 @@ from benchmark.check.rows import UNKNOWN
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.stats.bootstrap import Array
-from benchmark.store.frames import RowFile, read_frame
+from benchmark.store.frames import RowFile, check_order, read_frame
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import FINISHED, Environment
 
@@ -90,15 +90,14 @@ def traces(tables: Tables) -> list[Trace]:
     Raises UserError for files that are damaged."""
     finished = tables.cells[tables.cells["status"].isin(FINISHED)]
     numbers = pd.concat([_untrained(tables), _steps(tables), _intervals(tables)])
+    by_cell = numbers.pivot(index="cell", columns=["step", "name"], values="value")
     options = {entry.key: entry.spec.training for entry in tables.matrix.cells}
     found = []
     for _, group in finished.groupby(GROUP, sort=False):
-        rows = numbers[numbers["cell"].isin(group["key"])]
-        wide = rows.pivot(index="cell", columns=["step", "name"], values="value")
-        wide = wide.dropna(axis=1, how="all")
+        wide = by_cell.reindex(group["key"]).dropna(axis=1, how="all")
         if wide.empty:
             continue
-        values = wide.reindex(group["key"]).to_numpy(float)
+        values = wide.to_numpy(float)
         first = group.iloc[0]
         training = options[first["key"]]
         is_float32 = training.get("precision", "float32") == "float32"
@@ -192,7 +191,9 @@ def _steps(tables: Tables) -> pd.DataFrame:
         folder = results.cell(key)
         committed = folder.committed_file(folder.first_steps, folder.status)
         files[key] = RowFile(folder.first_steps, committed)
-    return _long(read_frame(files, [], ["g_step", *STEP], ["g_step"]), STEP)
+    rows = read_frame(files, [], ["g_step", *STEP], ["g_step"])
+    check_order(rows, files, "g_step", [])
+    return _long(rows, STEP)
 
 
 def _intervals(tables: Tables) -> pd.DataFrame:
