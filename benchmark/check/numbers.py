@@ -10,14 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.check.rows import NUMBERS, BaselineRow, RerunRow, Row
+from benchmark.check.rows import EQUAL, NUMBERS, BaselineRow, RerunRow, Row
 from benchmark.check.traces import SCORES, Point, Trace
 from benchmark.check.verdict import Verdict
 from benchmark.stats.bootstrap import Array
 from benchmark.text import plural
 
-# Relative, of bit-equal numbers that are kept to 7 digits
-EXACT = 1e-6
 OTHERWISE = ", otherwise executed"
 IMAGES = {0: 1e-4, 1: 1e-5, 2: 2e-3, 3: 5e-3, 5: 4e-2, 10: 0.1, 20: 0.2}
 # By how much rounding alone may move a number up to a generator step, relative: about ten times the
@@ -98,7 +96,7 @@ def tolerances(points: Sequence[Point], rounding: str | None) -> Array:
     rounding: a key of ROUNDING, or another text where rounding is not known; None for numbers that
     must be equal."""
     if rounding is None:
-        return np.full(len(points), EXACT)
+        return np.full(len(points), EQUAL)
     table = ROUNDING.get(rounding, {})
     limits = np.array([*table.values(), np.inf])
     return limits[np.searchsorted([*table], [point.step for point in points])]
@@ -213,7 +211,7 @@ def _final_differences(
         for seed in seeds:
             before, after = old[metric].values.get(seed), new[metric].values.get(seed)
             x, y = _number(before), _number(after)
-            is_equal = bool(np.isclose(y, x, rtol=EXACT, atol=0, equal_nan=True))
+            is_equal = bool(np.isclose(y, x, rtol=EQUAL, atol=0, equal_nan=True))
             if not is_equal:
                 yield Difference(END, metric, seed, y, x)
 

@@ -19,24 +19,23 @@ PRIOR_SPREAD = 0.5
 PRIOR_DEGREES = 2.0
 
 
-def p_paired(differences: ArrayLike, spread_of_seeds: float, least: float = 0.0) -> float:
+def p_paired(differences: ArrayLike, spread_of_seeds: float) -> float:
     """The one-sided p that paired differences (n,), more being worse, are not above 0.
 
     The t test of their mean, with the variance (d₀ s₀² + (n − 1) s²) ÷ (d₀ + n − 1) and d₀ + n − 1
-    degrees of freedom. s is the standard deviation of the differences. s₀ is PRIOR_SPREAD times
-    the standard deviation of the baseline's seeds, at least `least` (what rounding makes), and
-    d₀ = PRIOR_DEGREES. Where all differences are 0, the p is 1. Raises ValueError without a
-    difference."""
+    degrees of freedom. s is the standard deviation of the differences, s₀ PRIOR_SPREAD times that
+    of the baseline's seeds, d₀ = PRIOR_DEGREES. Where the seeds do not vary, nothing is expected:
+    d₀ = 0. The p is 1 where all differences are 0, and where no noise is known to judge them by.
+    Raises ValueError without a difference."""
     values = np.asarray(differences, dtype=float)
     n = len(values)
     if not n or not np.isfinite(values).all():
         raise ValueError("p_paired: finite differences are needed")
-    if not values.any():
+    expected = PRIOR_SPREAD * spread_of_seeds
+    prior = PRIOR_DEGREES if expected else 0.0
+    degrees = prior + n - 1
+    squares = prior * expected**2 + ((values - values.mean()) ** 2).sum()
+    if not values.any() or not squares:
         return 1.0
-    expected = max(PRIOR_SPREAD * spread_of_seeds, least)
-    degrees = PRIOR_DEGREES + n - 1
-    variance = (PRIOR_DEGREES * expected**2 + ((values - values.mean()) ** 2).sum()) / degrees
-    if variance == 0:
-        # Equal differences, and nothing to expect: no noise is known to judge them by
-        return 1.0
+    variance = squares / degrees
     return float(stats.t.sf(values.mean() / math.sqrt(variance / n), degrees))

@@ -12,6 +12,8 @@ from benchmark.stats.bootstrap import robust_spread
 DIVERGED = "diverged"
 NUMBERS = "numbers"
 UNKNOWN = "is not known"
+# Relative difference of numbers that count as equal: a baseline keeps 7 digits of some
+EQUAL = 1e-6
 # Bands ÷ median: loose, because a busy machine is no regression. Memory is a GPU's alone: what a
 # process takes on a CPU belongs to its libraries and to earlier cells, so no reference is measured
 # there.

@@ -13,7 +13,7 @@ from math import comb
 import numpy as np
 
 from benchmark.check.paired import p_paired
-from benchmark.check.rows import COST, UNKNOWN, BaselineRow, RerunRow, least_loss, useless
+from benchmark.check.rows import COST, EQUAL, UNKNOWN, BaselineRow, RerunRow, least_loss, useless
 from benchmark.check.verdict import Verdict
 from benchmark.stats.bootstrap import Array
 from benchmark.stats.comparisons import shift_bound
@@ -79,7 +79,7 @@ def worse(old: BaselineRow, new: RerunRow) -> Loss:
     # A baseline of no other seeds: against its own
     compared = rest if len(rest) >= len(pairs) else old.finite_values
     loss.new, loss.old = old.sign * np.array(new.finite_values), old.sign * np.array(compared)
-    loss.differences = np.array([old.sign * (after - before) for before, after in pairs.values()])
+    loss.differences = np.array([old.sign * _difference(*pair) for pair in pairs.values()])
     verdict.seeds = n, m = len(loss.new), len(loss.old)
     # The t test has no lowest p
     verdict.lowest = 0.0 if pairs else 1 / comb(n + m, n)
@@ -130,6 +130,12 @@ def _pairs(old: BaselineRow, new: RerunRow) -> dict[str, tuple[float, float]]:
         return {}
     shared = old.known.keys() & new.known.keys()
     return {seed: (old.known[seed], new.known[seed]) for seed in sorted(shared)}
+
+
+def _difference(before: float, after: float) -> float:
+    """after − before; 0 for numbers that count as equal."""
+    is_equal = np.isclose(after, before, rtol=EQUAL, atol=0)
+    return 0.0 if is_equal else after - before
 
 
 def _note_no_value(verdict: Verdict, old: BaselineRow, new: RerunRow) -> None:

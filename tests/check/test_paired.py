@@ -51,9 +51,11 @@ def test_p_is_that_of_the_moderated_t() -> None:
 def test_no_difference_and_no_noise_are_no_evidence() -> None:
     assert p_paired([0.0] * 5, 2.0) == 1.0
     # Equal differences where nothing is known of noise
-    assert p_paired([1.0] * 5, 0.0) == 1.0
-    # What rounding makes is the least noise
-    assert p_paired([1.0] * 5, 0.0, least=1.0) > 0.001
+    assert p_paired([1.0] * 5, 0.0) == p_paired([1.0], 0.0) == 1.0
+    # Seeds that do not vary: Student's t
+    values = [1.0, 1.0, 1.0, 1.0, 0.9]
+    expected = stats.ttest_1samp(values, 0, alternative="greater").pvalue
+    assert p_paired(values, 0.0) == pytest.approx(expected)
     for values in ([], [1.0, math.nan], [math.inf]):
         with pytest.raises(ValueError, match="finite"):
             p_paired(values, 1.0)
@@ -130,6 +132,13 @@ def test_the_values_of_the_baseline_are_no_loss_however_they_lie_among_its_seeds
     assert verdict.note == "the values of the baseline's seeds"
     others = [value for value in values if value not in own.values()]
     assert p_larger([*own.values()], others) < 1e-4
+
+
+def test_values_that_differ_by_rounding_alone_are_the_baselines() -> None:
+    values = np.arange(25.0) * 10
+    own = {seed: float(values[seed]) * (1 + 1e-12) for seed in range(20, 25)}
+    (verdict,) = gate.judge(baseline(values), [row(own)])
+    assert verdict.note == "the values of the baseline's seeds"
 
 
 def test_the_unpaired_test_leaves_out_the_seeds_that_are_paired() -> None:
