@@ -13,14 +13,7 @@ from tests.conftest import Ended
 from tests.helpers.trained import tiny_matrix, trained_set
 
 OF_CELL = ("status.json", "spec.json", "environment.json", "evals.jsonl", "steps.jsonl")
-OF_CELL += (
-    "first_steps.jsonl",
-    "layers.jsonl",
-    "generator.pt",
-    "samples/000010.npz",
-    "samples/000010.png",
-    ".lock",
-)
+OF_CELL += ("layers.jsonl", "generator.pt", "samples/000010.npz", "samples/000010.png", ".lock")
 OF_SET = ("matrix.json", "protocols.json", ".lock")
 VERBS: dict[str, tuple[str, ...]] = {
     "status": ("status",),

@@ -1,6 +1,7 @@
 """Numbers compared seed by seed: equal reruns, planted changes, rounding, and what is no pass."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchmark.store.files import write_json
 from benchmark.train import build
 from benchmark.train.snapshot import Snapshot
 from tests.conftest import Ended
+from tests.helpers import synthetic
 from tests.helpers.trained import tiny_matrix, trained_set
 from variants.objectives import nonsaturating
 
@@ -286,6 +288,26 @@ def test_a_baseline_of_an_older_version_is_read_without_its_numbers(
     }
     assert exit_code(verdicts) == 0
     assert not_exact == "no group has numbers on both sides"
+
+
+def test_a_number_of_the_first_steps_that_was_changed_later_is_an_error(
+    accepted: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(accepted / "runs" / "tiny", tmp_path / "tiny")
+    (file, *_) = sorted(folder.glob("cells/*/first_steps.jsonl"))
+    content = file.read_text()
+    file.write_text(content.replace('"g_step": 5', '"g_step": 6'))
+    with pytest.raises(UserError, match=r"first_steps\.jsonl"):
+        check.compare(load(folder), "tiny", accepted)
+    # Results of an older version have none
+    for file in folder.glob("cells/*/first_steps.jsonl"):
+        file.unlink()
+    for status in folder.glob("cells/*/status.json"):
+        files = json.loads(status.read_text())["files"]
+        del files["first_steps.jsonl"]
+        synthetic.edit(status, files=files)
+    verdicts, _ = check.compare(load(folder), "tiny", accepted)
+    assert {mark for mark, _ in numbers(verdicts).values()} == {"+"}
 
 
 @pytest.mark.parametrize(

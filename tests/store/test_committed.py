@@ -30,7 +30,7 @@ from tests.helpers import synthetic
 from tests.helpers.trained import tiny_matrix, trained_set
 
 MATRIX = tiny_matrix("nonsaturating")
-ROWS = ("evals.jsonl", "steps.jsonl", "first_steps.jsonl", "layers.jsonl")
+ROWS = ("evals.jsonl", "steps.jsonl", "layers.jsonl")
 FACTS = ("spec.json", "environment.json")
 
 

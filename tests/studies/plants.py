@@ -161,7 +161,7 @@ PENALTIES = {
         "ε of the finite difference 0.1 → 0.01",
         "wgan_fdgp",
         {"epsilon: float = 0.1 ": "epsilon: float = 0.01 "},
-        "objective=wgan_fdgp",
+        "objective=wgan_fdgp[]",
     ),
     "clip_0.02": of_objective(
         "clipping", "c 0.01 → 0.02", "wgan", {"clip: float = 0.01": "clip: float = 0.02"}
