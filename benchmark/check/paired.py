@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 # The spread to expect, as a share of the spread of seeds, and how many differences it is worth.
-# Reruns of the quick matrix that differ by rounding alone vary by .01 to .2 of the seeds' spread on
-# digits, and by up to 1 on points: few are worth more than the five differences themselves.
+# 30 reruns of the quick matrix that differ by rounding alone vary by .01 to .3 of the seeds' spread
+# on digits, and by .2 to 1.8 on points: the five differences themselves count for more.
 PRIOR_SPREAD = 0.5
 PRIOR_DEGREES = 2.0
 

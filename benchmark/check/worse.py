@@ -80,13 +80,12 @@ def worse(old: BaselineRow, new: RerunRow) -> Loss:
     compared = rest if len(rest) >= len(pairs) else old.finite_values
     loss.new, loss.old = old.sign * np.array(new.finite_values), old.sign * np.array(compared)
     loss.differences = np.array([old.sign * _difference(*pair) for pair in pairs.values()])
-    verdict.seeds = n, m = len(loss.new), len(loss.old)
+    n, m = len(loss.new), len(loss.old)
+    verdict.seeds = n, m
     # The t test has no lowest p
     verdict.lowest = 0.0 if pairs else 1 / comb(n + m, n)
-    verdict.baseline, verdict.current = (
-        float(np.median(compared)),
-        float(np.median(new.finite_values)),
-    )
+    verdict.baseline = float(np.median(compared))
+    verdict.current = float(np.median(new.finite_values))
     verdict.band = float(old.band)
     _test(loss, old)
     return loss
