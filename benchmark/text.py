@@ -37,17 +37,32 @@ def number(value: float) -> str:
     return f"{sign}{size:.3g}"
 
 
-def interval(row: Record, value: str = "iqm", low: str = "ci_low", high: str = "ci_high") -> str:
-    """`1.2 [1.0, 1.5]` from three columns of a row; `1.2` where there is no interval.
-
-    A probability of improvement (`p_improvement`) is also shown without an interval of width zero.
-    Seeds that are separated completely give such an interval in every bootstrap sample, but so few
-    seeds are not certain."""
+def interval(row: Record, value: str = "median", low: str = "ci_low", high: str = "ci_high") -> str:
+    """`1.2 [1.0, 1.5]` from three columns of a row; `1.2` where there is no interval."""
     is_known = row[low] <= row[high]
-    if value == "p_improvement":
-        is_known = row[low] < row[high]
     ends = f" [{number(row[low])}, {number(row[high])}]" if is_known else ""
     return number(row[value]) + ends
+
+
+def wins(row: Record) -> str:
+    """`9 and 1 ties of 12 [0.43, 0.95]`: the seeds that are won, and the share's interval."""
+    ties = f" and {row['ties']:.0f} ties" if row.get("ties") else ""
+    won = f"{row['wins']:.0f}{ties} of {row['n']:.0f}"
+    is_known = row["p_low"] <= row["p_high"]
+    ends = f" [{row['p_low']:.2f}, {row['p_high']:.2f}]" if is_known else ""
+    return won + ends
+
+
+def cost(row: Record) -> str:
+    """`400 [200, > 600]`: the median cost of a target. What no run reached is beyond what the runs
+    had spent; ∞ where all of these diverged."""
+    beyond = "∞" if np.isnan(row["spent"]) else f"> {number(row['spent'])}"
+    median, low, high = (
+        beyond if np.isinf(row[name]) else number(row[name])
+        for name in ("median", "ci_low", "ci_high")
+    )
+    is_known = row["ci_low"] <= row["ci_high"] and low != beyond
+    return f"{median} [{low}, {high}]" if is_known else median
 
 
 def text(value: Any) -> str:

@@ -25,15 +25,25 @@ def test_a_number_has_three_digits(value: float, shown: str) -> None:
 
 
 def test_an_interval_is_shown_where_it_is_known() -> None:
-    row = {"iqm": 1.2, "ci_low": 1.0, "ci_high": 1.5}
+    row = {"median": 1.2, "ci_low": 1.0, "ci_high": 1.5}
     assert text.interval(row) == "1.2 [1, 1.5]"
     assert text.interval(row | {"ci_low": math.nan, "ci_high": math.nan}) == "1.2"
     assert text.interval(row | {"ci_low": 1.2, "ci_high": 1.2}) == "1.2 [1.2, 1.2]"
-    certain = {"p_improvement": 1.0, "p_low": 1.0, "p_high": 1.0}
-    assert text.interval(certain, "p_improvement", "p_low", "p_high") == "1"
-    assert text.interval(certain | {"p_low": 0.5}, "p_improvement", "p_low", "p_high") == (
-        "1 [0.5, 1]"
-    )
+
+
+def test_wins_are_shown_with_their_interval() -> None:
+    row = {"wins": 9, "ties": 0, "n": 12, "p_low": 0.428, "p_high": 0.945}
+    assert text.wins(row) == "9 of 12 [0.43, 0.94]"
+    assert text.wins(row | {"ties": 2, "p_low": math.nan}) == "9 and 2 ties of 12"
+
+
+def test_what_was_not_reached_is_beyond_what_was_spent() -> None:
+    row = {"median": 400.0, "ci_low": 200.0, "ci_high": math.inf, "spent": 600.0}
+    assert text.cost(row) == "400 [200, > 600]"
+    assert text.cost(row | {"median": math.inf}) == "> 600 [200, > 600]"
+    assert text.cost(row | {"median": math.inf, "ci_low": math.inf}) == "> 600"
+    assert text.cost(row | {"median": math.inf, "spent": math.nan}) == "∞ [200, ∞]"
+    assert text.cost(row | {"ci_low": math.nan, "ci_high": math.nan}) == "400"
 
 
 def test_values_of_stored_files_are_text() -> None:

@@ -1,10 +1,13 @@
 """The tables of `ganbench compare`: sides of sides.py, paired by seed, with intervals.
 
-The family under Holm's correction is every comparison with the reference at one place, metric and
-`of`. Within a result set the objectives that are not named count too: naming the two of seven that
-look furthest apart does not make one comparison out of six."""
+The metric that ranks each dataset is tested. All its comparisons with the reference, over places
+and `of`, are one family under Holm's correction. Within a result set the objectives that are not
+named count too: naming the two of seven that look furthest apart does not make one comparison out
+of six. The other metrics are shown with their intervals and are not tested."""
 
+import itertools
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +18,9 @@ from benchmark.analysis.sides import Sides
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.errors import UserError
 from benchmark.metrics import sign
-from benchmark.stats.bootstrap import iqm
-from benchmark.stats.comparisons import Comparison, family, judged
+from benchmark.stats.comparisons import Comparison, judged
+from benchmark.stats.comparisons import compare as paired
+from benchmark.stats.intervals import median
 from benchmark.store.schema import FINISHED
 from benchmark.text import plural
 
@@ -33,15 +37,20 @@ class Compared(NamedTuple):
     values: Values
     comparison: Comparison
 
+    def is_shown(self, sides: Sequence[str]) -> bool:
+        """Whether the side is named and has a value."""
+        return self.comparison.first in sides and self.comparison.first in self.values
+
 
 def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
     """Every side against the reference, one row per match, metric, of and side.
 
-    n: pairs of seeds; value, against: each side's IQM; difference: side − reference, the IQM over
-    pairs, with ci_low, ci_high; p_improvement: P(side is better), with p_low, p_high; p_holm;
-    verdict; why it is not separated. A diverged seed counts in p_improvement, as the worst value,
-    and has no difference. Between result sets there is no equal_time: each set has its own. Raises
-    UserError where nothing compares."""
+    n: pairs of seeds; wins, ties: of them, those on which the side is better, or equal; value,
+    against: each side's median; difference: side − reference, the median over pairs, with ci_low,
+    ci_high; p_improvement: the share of pairs on which the side is better, with p_low, p_high;
+    p_holm; verdict; why it is not separated. p_holm and verdict are empty for a metric that does
+    not rank. A diverged seed has the worst value. Between result sets there is no equal_time: each
+    set has its own. Raises UserError where nothing compares."""
     if "objective" in sides.by:
         of = [name for name in of if name != "equal_time"]
         if not of:
@@ -51,16 +60,12 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
     by_side = sides.family.groupby("side", sort=False)
     long = pd.concat([run_values(cells).assign(side=name) for name, cells in by_side])
     long = long[long["of"].isin(of)]
-    families: Any = long.groupby([*PLACE, "metric", "of"], sort=False)
-    rows = []
-    for _, rows_of_family in families:
-        for compared in _compared(sides, rows_of_family):
-            side = compared.comparison.first
-            if side in sides.names and side in compared.values:
-                rows.append(_row(compared))
-    if not rows:
+    groups: Any = long.groupby([*PLACE, "metric", "of"], sort=False)
+    compared = [pair for _, rows in groups for pair in _compared(sides, rows)]
+    shown = [_row(pair) for pair in _judged(sides, compared) if pair.is_shown(sides.names)]
+    if not shown:
         raise UserError(_why_nothing_compares(sides, long, of))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(shown)
 
 
 def _why_nothing_compares(sides: Sides, long: pd.DataFrame, of: Sequence[str]) -> str:
@@ -144,9 +149,8 @@ def ordered(sides: Sides, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared(sides: Sides, rows: pd.DataFrame) -> list[Compared]:
-    """The comparisons of one family, of one place, metric and `of`, judged together."""
+    """The comparisons of one place, metric and `of`, not judged yet."""
     first = rows.iloc[0]
-    minimise = sign(first["metric"]) == 1
     # objectives without a value count in the correction
     unfinished: Values = {}
     if "objective" not in sides.by:
@@ -160,17 +164,29 @@ def _compared(sides: Sides, rows: pd.DataFrame) -> list[Compared]:
             continue
         first_row = match.iloc[0]
         names = {name: first_row[name] for name in (*sides.by, "metric", "of")}
-        comparisons = family(
+        comparisons = paired(
             unfinished | values,
-            minimise=minimise,
+            minimise=sign(first["metric"]) == 1,
             reference=sides.reference,
-            alpha=ALPHA,
-            rng=np.random.default_rng(0),
         )
         members += [Compared(names, values, comparison) for comparison in comparisons]
-    verdicts = judged([member.comparison for member in members], minimise=minimise, alpha=ALPHA)
-    pairs = zip(members, verdicts, strict=True)
-    return [member._replace(comparison=comparison) for member, comparison in pairs]
+    return members
+
+
+def _judged(sides: Sides, compared: Sequence[Compared]) -> list[Compared]:
+    """Those of the metric that ranks, judged as one family, and the others without a verdict."""
+    is_tested = [
+        pair.names["metric"] == sides.primary.get(pair.names["dataset"]) for pair in compared
+    ]
+    tested = [pair.comparison for pair in itertools.compress(compared, is_tested)]
+    verdicts = iter(judged(tested, alpha=ALPHA))
+    judgements = []
+    for pair, has_verdict in zip(compared, is_tested, strict=True):
+        verdict = replace(pair.comparison, verdict="")
+        if has_verdict:
+            verdict = next(verdicts)
+        judgements.append(pair._replace(comparison=verdict))
+    return judgements
 
 
 def _values_by_side(match: pd.DataFrame) -> Values:
@@ -189,8 +205,10 @@ def _row(compared: Compared) -> dict[str, Any]:
     return compared.names | {
         "side": result.first,
         "n": result.n,
-        "value": _finite_iqm(side),
-        "against": _finite_iqm(reference),
+        "wins": result.wins,
+        "ties": result.ties,
+        "value": _median(side),
+        "against": _median(reference),
         "diverged": _num_diverged(side),
         "against_diverged": _num_diverged(reference),
         "difference": result.difference,
@@ -215,8 +233,8 @@ def _why_equal(side: Mapping[Hashable, float], reference: Mapping[Hashable, floa
     return "equal seed by seed"
 
 
-def _finite_iqm(seeds: Mapping[Hashable, float]) -> float:
-    return float(iqm([value for value in seeds.values() if np.isfinite(value)]))
+def _median(seeds: Mapping[Hashable, float]) -> float:
+    return float(median([value for value in seeds.values() if not np.isnan(value)]))
 
 
 def _num_diverged(seeds: Mapping[Hashable, float]) -> int:

@@ -1,8 +1,7 @@
 """How far and how fast runs converged: final, best, area, the value at equal time, cost to target.
 
-Pure functions on the frames of `tables`: a new statistic needs no training. A run that diverged
-before its target never reaches it (∞). A run that ended without reaching it is censored at its end:
-it would have taken longer, and no more is known."""
+Pure functions on the frames of `tables`: a new statistic needs no training. The cost of a target is
+∞ for a run that ended, or diverged, without reaching it: it is beyond the training budget."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from benchmark.analysis.scores import PLACE, have_one_clock
 from benchmark.metrics import metric, rank, sign
-from benchmark.stats.curves import performance_profile, time_to_target
+from benchmark.stats.intervals import median, median_interval
+from benchmark.stats.profile import performance_profile
 from benchmark.store.frames import is_wanted, of_cell
 
 Array = NDArray[Any]
@@ -26,8 +26,9 @@ TARGET_CLOCKS = {
     "forwards": "forwards",
     "seconds": "train_seconds",
 }
-KAPLAN_MEIER = ["objective", "architecture", "dataset", "clock", "n", "reached", "target"]
-KAPLAN_MEIER += ["median", "ci_low", "ci_high"]
+COSTS = ["key", "level", "target", *TARGET_CLOCKS]
+CONVERGENCE = ["objective", "architecture", "dataset", "level", "clock", "n", "reached", "target"]
+CONVERGENCE += ["median", "ci_low", "ci_high", "spent"]
 # AlgoPerf: a time over this many times the best scores nothing
 LIMIT = 4.0
 
@@ -149,19 +150,33 @@ def at_equal_time(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
     return _named(pd.concat({"equal_time": _wide(evals, run[before], at_stop)}, axis=1))
 
 
-def to_target(
+def to_targets(
     cells: pd.DataFrame,
     evals: pd.DataFrame,
     primary: Mapping[str, str],
-    targets: Mapping[Place, float],
+    targets: Mapping[Place, Mapping[str, float]],
 ) -> pd.DataFrame:
-    """target and CLOCK_to_target on the index of `cells`.
+    """COSTS: what each run had spent at its first evaluation that is as good as a target.
 
-    What the run had spent at its first evaluation that is as good as the target; inf for a finished
-    run without one. NaN for no target, for a run that is not finished, for one that was done but
-    has no finite evaluation (of the current protocol), for a cost that is not known, and for
-    seconds where those of the place do not compare."""
-    target = pd.Series([targets[place] for place in _places(cells)], cells["key"])
+    One row per cell and level of its place. targets: place -> level -> value. inf for a finished
+    run that did not reach it. NaN for a run that is not finished, for one that was done but has no
+    finite evaluation (of the current protocol), for a cost that is not known, and for seconds where
+    those of the place do not compare."""
+    levels = dict.fromkeys(level for values in targets.values() for level in values)
+    frames = [pd.DataFrame(columns=COSTS)]
+    for level in levels:
+        values = [targets.get(place, {}).get(level, np.nan) for place in _places(cells)]
+        frame = _to_target(cells, evals, primary, pd.Series(values, cells["key"]))
+        frames.append(frame.assign(level=level)[COSTS].dropna(subset="target"))
+    costs = pd.concat([frame for frame in frames if len(frame)] or frames)
+    # cell by cell, in the order of the matrix
+    return costs.sort_index(kind="stable").reset_index(drop=True)
+
+
+def _to_target(
+    cells: pd.DataFrame, evals: pd.DataFrame, primary: Mapping[str, str], target: pd.Series
+) -> pd.DataFrame:
+    """key, target and the TARGET_CLOCKS on the index of `cells`. target: by key."""
     column = cells.set_index("key")["dataset"].map(primary)
     rows = evals[is_wanted(evals, "metric", column)]
     direction = of_cell(rows, column.map(sign, na_action="ignore"))
@@ -172,53 +187,69 @@ def to_target(
 
     has_value = cells["key"].isin(rows.loc[np.isfinite(rows["value"]), "cell"].unique())
     is_done = (cells["status"] == "done") & has_value
-    is_judged = ((cells["status"] == "diverged") | is_done) & target.notna().to_numpy()
+    is_judged = (cells["status"] == "diverged") | is_done
     never = ~cells["key"].isin(hits.index)
-    costs = {"target": target.set_axis(cells.index)}
+    costs = {"key": cells["key"], "target": target.set_axis(cells.index)}
     for clock, spent in TARGET_CLOCKS.items():
         known = is_judged & cells[spent].notna()
         if clock == "seconds":
             known &= have_one_clock(cells)
-        cost = cells["key"].map(hits[spent]).mask(never, np.inf)
-        costs[f"{clock}_to_target"] = cost.where(known)
+        costs[clock] = cells["key"].map(hits[spent]).mask(never, np.inf).where(known)
     return pd.DataFrame(costs)
 
 
-def kaplan_meier(cells: pd.DataFrame) -> pd.DataFrame:
-    """objective x architecture x dataset x clock: the median cost to the target.
+def over_seeds(cells: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """CONVERGENCE: objective x architecture x dataset x level x clock: the median cost of a target.
 
-    n: finished runs whose cost is known; reached: how many of them reached the target; median,
-    ci_low, ci_high: the cost by Kaplan–Meier with its 95 % interval; inf = not reached."""
-    diverged = cells["status"] == "diverged"
-    target = cells["target"].to_numpy()
-    costs = {clock: cells[f"{clock}_to_target"].to_numpy() for clock in TARGET_CLOCKS}
-    ends = {}
-    for clock, spent in TARGET_CLOCKS.items():
-        ends[clock] = cells[spent].astype(float).mask(diverged, np.inf).to_numpy()
-    groups: dict[Any, Any] = cells.groupby([*PLACE, "objective"], sort=False).indices
+    costs: `to_targets`. n: finished runs whose cost is known; reached: how many of them reached the
+    target; median, ci_low, ci_high: the cost over the n runs with its exact interval at 95 %, inf
+    where it is beyond the training budget; spent: the least that a run which ended without the
+    target had spent, NaN where there is none."""
+    spent = {f"{clock} spent": cells[column] for clock, column in TARGET_CLOCKS.items()}
+    ends = cells[["key", "objective", *PLACE, "status"]].assign(**spent)
+    runs = costs.join(ends.set_index("key"), on="key")
     rows = []
-    for (dataset, architecture, objective), runs in groups.items():
+    for (*names, level), group in runs.groupby([*PLACE, "objective", "level"], sort=False):
+        dataset, architecture, objective = names
         for clock in TARGET_CLOCKS:
-            known = runs[~np.isnan(costs[clock][runs])]
-            reached = np.isfinite(costs[clock][known])
-            times = np.where(reached, costs[clock][known], ends[clock][known])
-            median = time_to_target(times, reached)
-            names = (objective, architecture, dataset, clock)
-            counts = (len(known), int(reached.sum()))
-            rows.append((*names, *counts, target[runs[0]], *median))
-    return pd.DataFrame(rows, columns=KAPLAN_MEIER)
+            cost = group[clock]
+            known = cost.notna()
+            is_missed = np.isinf(cost) & (group["status"] == "done")
+            rows.append(
+                {
+                    "objective": objective,
+                    "architecture": architecture,
+                    "dataset": dataset,
+                    "level": level,
+                    "clock": clock,
+                    "n": int(known.sum()),
+                    "reached": int(np.isfinite(cost).sum()),
+                    "target": group["target"].iloc[0],
+                    **_median(cost[known]),
+                    "spent": group[f"{clock} spent"][is_missed].min(),
+                }
+            )
+    return pd.DataFrame(rows, columns=CONVERGENCE)
+
+
+def _median(costs: pd.Series) -> dict[str, float]:
+    """median, ci_low, ci_high of the costs of runs."""
+    low, high = median_interval(costs)
+    return {"median": float(median(costs)), "ci_low": float(low), "ci_high": float(high)}
 
 
 def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """AlgoPerf's performance profile over places, which are its workloads -> curve, scores.
+    """AlgoPerf's performance profile over workloads, a target of a place each -> curve, scores.
 
-    Over the places where every objective has a median cost, ∞ included. curve: objective, ratio,
-    share of the workloads within ratio x the best cost. scores: objective, score (the integral of
-    the curve over ratios 1 to LIMIT, 1 being always first), workloads. Both are empty where there
-    is no such place."""
+    Over the targets of which every objective has a median cost, ∞ included, and that one of them
+    reaches. curve: objective, ratio, share of the workloads within ratio x the least cost. scores:
+    objective, score (the integral of the curve over ratios 1 to LIMIT, 1 being always first),
+    workloads. Both are empty where there is no such target."""
     rows = convergence[convergence["clock"] == clock]
-    costs = rows.pivot(index="objective", columns=PLACE, values="median")
+    costs = rows.pivot(index="objective", columns=[*PLACE, "level"], values="median")
     costs = costs.reindex(rows["objective"].unique()).dropna(axis=1)
+    # without the targets that no objective reaches
+    costs = costs.replace(np.inf, np.nan).dropna(axis=1, how="all").fillna(np.inf)
     if costs.empty:
         curve = pd.DataFrame(columns=["objective", "ratio", "share"])
         return curve, pd.DataFrame(columns=["objective", "score", "workloads"])

@@ -1,45 +1,43 @@
 """Which objective leads in each place (architecture on dataset), and how surely.
 
-The primary metric is compared at two points: `final`, at the end of equal generator steps, and
-`equal_time`. A family is all comparisons of one place and point: every objective with the matrix's
-reference where it names one that runs there, else all pairs."""
+The primary metric is compared at the budgets COMPARED_AT: every objective with the matrix's
+reference where it names one that runs there, else all pairs. All comparisons of a matrix, over its
+places and budgets, are one family: its false claims have a probability of ALPHA together."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from benchmark.analysis.scores import PLACE, run_values
 from benchmark.analysis.tables import Tables
+from benchmark.analysis.targets import share_of_way
 from benchmark.metrics import metric, sign
-from benchmark.stats.bootstrap import (
-    best_first,
-    interval,
-    iqm,
-    probability_of_improvement,
-    robust_spread,
-    stratified_improvement,
-    stratified_interval,
+from benchmark.stats.comparisons import (
+    Comparison,
+    compare,
+    judged,
+    lowest_p,
+    ranks_by_seed,
+    seeds_to_reach,
 )
-from benchmark.stats.comparisons import Comparison, family, lowest_p, rank_stability, seeds_to_reach
-from benchmark.stats.power import effect_size, minimal_difference, seeds_needed
+from benchmark.stats.intervals import best_first, median, share_interval
+from benchmark.stats.power import shift_of, told_share, wins_asked
 
 COMPARED_AT = ("final", "equal_time")
 ALPHA = 0.05
 OPPOSITE = {"better": "worse", "worse": "better", "not separated": "not separated"}
-# columns that name a family of comparisons
-FAMILY = [*PLACE, "metric", "of"]
+# columns that name a contest
+CONTEST = [*PLACE, "metric", "of"]
 COMPARISON = [field.name for field in fields(Comparison)]
-LEADERS = ["reference", "comparisons", "first", "second", "n"]
-LEADERS += ["difference", "ci_low", "ci_high", "verdict", "why"]
-OVERALL = ["objective", "places", "n", "iqm", "ci_low", "ci_high"]
+LEADERS = ["reference", "first", "second", *COMPARISON[2:]]
+OVERALL = ["objective", "places", "n", "way", "rank", "wins", "pairs"]
 OVERALL += ["p_improvement", "p_low", "p_high"]
-RANKS = [*PLACE, "objective", "rank", "probability"]
-POWER = ["n", "comparisons", "lowest_p", "asked_p", "seeds_asked", "smallest_sd", "seed_sd"]
-POWER += ["smallest", "first", "second", "seeds_top_two"]
+RANKS = [*PLACE, "objective", "rank", "seeds", "n"]
+POWER = ["n", "comparisons", "lowest_p", "asked_p", "seeds_asked", "wins_asked", "told_share"]
+POWER += ["told_sd", "first", "first_on", "first_of", "first_low", "first_high"]
 
 
 class Contest(NamedTuple):
@@ -65,10 +63,11 @@ class Evidence:
 
 def gather(tables: Tables) -> Evidence:
     """All evidence of a matrix."""
-    compared = families(tables)
+    compared = comparisons(tables)
     leading = leaders(tables, compared)
-    sizes = power(tables, compared)
-    return Evidence(tables, compared, leading, overall(tables), ranks(tables), sizes)
+    ranked = ranks(tables)
+    sizes = power(tables, compared, ranked)
+    return Evidence(tables, compared, leading, overall(tables), ranked, sizes)
 
 
 def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
@@ -92,137 +91,140 @@ def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
     return by_contest
 
 
-def families(tables: Tables) -> pd.DataFrame:
-    """Every comparison that is made: FAMILY and the fields of `Comparison`.
+def comparisons(tables: Tables) -> pd.DataFrame:
+    """Every comparison that is made, judged as one family: CONTEST and the fields of `Comparison`.
 
     An objective that has not finished a run is compared too, without a verdict: it counts in Holm's
     correction."""
-    rows: list[dict[str, Any]] = []
+    names: list[dict[str, Any]] = []
+    compared: list[Comparison] = []
     for contest, wide in values(tables).items():
         column = tables.primary[contest.dataset]
-        comparisons = family(
+        of_contest = compare(
             {str(name): row.dropna().to_dict() for name, row in wide.iterrows()},
             minimise=sign(column) == 1,
             reference=_reference(tables, wide),
-            alpha=ALPHA,
-            rng=np.random.default_rng(0),
         )
-        names = _family_of(contest, column)
-        rows += [names | asdict(comparison) for comparison in comparisons]
-    return pd.DataFrame(rows, columns=[*FAMILY, *COMPARISON])
+        compared += of_contest
+        names += [_named(contest, column)] * len(of_contest)
+    verdicts = judged(compared, alpha=ALPHA)
+    rows = [name | asdict(verdict) for name, verdict in zip(names, verdicts, strict=True)]
+    return pd.DataFrame(rows, columns=[*CONTEST, *COMPARISON])
 
 
 def leaders(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
-    """The first and the second of every contest: FAMILY and LEADERS. compared: `families`.
+    """The first and the second of every contest: CONTEST and LEADERS. compared: `comparisons`.
 
-    difference: first − second, the IQM over their n paired seeds that are finite, with its 95 % BCa
-    interval. reference: of the family, "" for all pairs. verdict, why: of their comparison; ""
-    where the two were not tested."""
+    The columns of LEADERS are the fields of their `Comparison`, first less second. reference: the
+    objective that the others are compared with, "" for all pairs. verdict, why: of the family; ""
+    where these two were not tested."""
     rows = []
     for contest, wide in values(tables).items():
+        column = tables.primary[contest.dataset]
         ranked = [str(name) for name in wide.index[wide.notna().any(axis=1)]]
-        names = _family_of(contest, tables.primary[contest.dataset])
-        is_family = (compared[FAMILY] == pd.Series(names)).all(axis=1)
-        row = names | {
-            "reference": _reference(tables, wide) or "",
-            "comparisons": int(is_family.sum()),
-            "first": ranked[0],
-        }
+        names = _named(contest, column)
+        row = names | {"reference": _reference(tables, wide) or "", "first": ranked[0]}
         row |= {"second": "", "n": 0, "verdict": "", "why": ""}
         if len(ranked) > 1:
-            first, second = ranked[:2]
-            row |= {"second": second} | _difference(wide, first, second)
-            row |= _tested(compared[is_family], first, second)
+            pair = {name: wide.loc[name].dropna().to_dict() for name in ranked[:2]}
+            (between,) = compare(pair, minimise=sign(column) == 1)
+            is_here = (compared[CONTEST] == pd.Series(names)).all(axis=1)
+            row |= asdict(between) | {"verdict": "", "why": ""}
+            row |= _tested(compared[is_here], *ranked[:2])
         rows.append(row)
-    return pd.DataFrame(rows, columns=[*FAMILY, *LEADERS])
+    return pd.DataFrame(rows, columns=[*CONTEST, *LEADERS])
 
 
 def overall(tables: Tables) -> pd.DataFrame:
     """OVERALL over the places that all objectives have finished runs in, two or more.
 
-    Of each objective n runs, the IQM of final ÷ noise floor, which is a scale that places have in
-    common, and the probability of improvement over the reference, averaged over places. Both have
-    95 % BCa intervals, seeds resampled within each place (stratified bootstrap). A place without a
-    noise floor is left out, and so is one ranked by a metric without ratios (`Metric.primary`)."""
+    Of each objective: n runs; way: the share of the way from the untrained generator to the noise
+    floor (`share_of_way`), the median over seeds, averaged over places; rank: by the median, 1
+    being the best, averaged over places; wins: of all pairs with the reference, by seed and place,
+    those that it wins, and p_improvement, their share with its exact interval at 95 %. None of them
+    depends on the unit of a metric. A place without a noise floor is left out, and so is one ranked
+    by a metric without ratios (`Metric.primary`)."""
     places = _on_common_scale(tables)
     objectives = tables.cells["objective"].unique()
     names = [name for name in objectives if all(name in wide.index for wide in places)]
+    if len(places) < 2:
+        return pd.DataFrame(columns=OVERALL)
+    medians = pd.DataFrame(
+        {i: wide.apply(lambda row: median(row.dropna()), axis=1) for i, wide in enumerate(places)}
+    )
+    standings = medians.loc[names].rank(ascending=False)
     reference = tables.matrix.reference
     rows: list[dict[str, Any]] = []
-    for name in names if len(places) > 1 else []:
-        strata = [wide.loc[name].dropna().to_numpy() for wide in places]
-        low, high = stratified_interval(strata, rng=np.random.default_rng(0))
+    for name in names:
         row = {
             "objective": name,
             "places": len(places),
-            "n": sum(map(len, strata)),
-            "iqm": iqm(np.concatenate(strata)),
-            "ci_low": low,
-            "ci_high": high,
+            "n": sum(int(wide.loc[name].notna().sum()) for wide in places),
+            "way": medians.loc[name].mean(),
+            "rank": standings.loc[name].mean(),
         }
-        if reference in names and name != reference:
-            baseline = [wide.loc[reference].dropna().to_numpy() for wide in places]
-            pairs = [(-x, -y) for x, y in zip(strata, baseline, strict=True)]
-            improvement = stratified_improvement(pairs, rng=np.random.default_rng(0))
-            row["p_improvement"] = improvement.p
-            row["p_low"], row["p_high"] = improvement.low, improvement.high
+        if reference and reference in names and name != reference:
+            row |= _wins_over(name, reference, places)
         rows.append(row)
-    return pd.DataFrame(rows, columns=OVERALL).sort_values("iqm", kind="stable")
+    return pd.DataFrame(rows, columns=OVERALL).sort_values("rank", kind="stable")
 
 
 def ranks(tables: Tables) -> pd.DataFrame:
-    """RANKS of the final ranking (rank 1: first), with their probability under resampled seeds.
+    """RANKS at the end of training: on how many of n seeds an objective has a rank (1: first).
 
-    NaN for fewer than five seeds that all the ranked objectives have finished."""
+    n: the seeds that all objectives of the place have finished, among those with a finished one;
+    ties share their ranks."""
     rows = []
     for contest, ranked in _final_rankings(tables):
-        shares = rank_stability(
-            ranked.to_numpy(),
-            minimise=sign(tables.primary[contest.dataset]) == 1,
-            rng=np.random.default_rng(0),
+        counts = ranks_by_seed(
+            ranked.to_numpy(), minimise=sign(tables.primary[contest.dataset]) == 1
         )
-        place = contest[:2]
-        for name, of_objective in zip(ranked.index, shares, strict=True):
-            for rank, share in enumerate(of_objective, 1):
-                rows.append((*place, str(name), rank, float(share)))
+        n = int(ranked.notna().all().sum())
+        for name, of_objective in zip(ranked.index, counts, strict=True):
+            for rank, seeds in enumerate(of_objective, 1):
+                rows.append((*contest[:2], str(name), rank, float(seeds), n))
     return pd.DataFrame(rows, columns=RANKS)
 
 
-def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
+def power(tables: Tables, compared: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     """What the seeds of a place can tell at the end of training: PLACE, metric and POWER.
 
-    n: the fewest seeds that a finished objective has; comparisons: of the family. lowest_p: what n
-    can reach; asked_p: what Holm's first step asks; seeds_asked: the seeds that can reach it.
-    smallest_sd: the smallest difference told with power 0.8, in standard deviations of a seed;
-    seed_sd: the median over objectives of that deviation, robust, in the metric's unit; smallest:
-    their product. seeds_top_two: seeds that separate the first two with power 0.8 if they differ as
-    they did here, under the same number of comparisons; NaN for more than 100."""
-    finals = compared[compared["of"] == "final"]
-    sizes = finals.groupby(PLACE, sort=False).size().to_dict()
+    n: the fewest seeds that a finished objective has; comparisons: of the matrix. lowest_p: what n
+    can reach; asked_p: what Holm's first step asks; seeds_asked: the seeds that can reach it;
+    wins_asked: the wins of n that reach it. told_share: the share of seeds on which an objective
+    has to be better for n seeds to tell it with power 0.8; told_sd: the same as a difference, in
+    standard deviations of a normal paired difference. first: the leader; first_on: the seeds of
+    first_of on which it is the first, whole ones, and their share's exact interval, first_low and
+    first_high."""
+    comparisons = max(1, len(compared))
+    level = ALPHA / comparisons
     rows = []
-    for contest, ranked in _final_rankings(tables):
-        column = tables.primary[contest.dataset]
-        comparisons = max(1, sizes.get((contest.dataset, contest.architecture), 0))
-        level = ALPHA / comparisons
-        n = int(ranked.notna().sum(axis=1).min())
-        smallest_sd, seed_sd = minimal_difference(n, level), _seed_sd(ranked)
+    for contest, wide in _final_rankings(tables):
+        n = int(wide.notna().sum(axis=1).min())
+        told = told_share(n, level)
+        leader = str(wide.index[0])
+        is_first = (ranked[PLACE] == list(contest[:2])).all(axis=1) & (ranked["rank"] == 1)
+        of_leader = ranked[is_first & (ranked["objective"] == leader)].iloc[0]
+        first_on, first_of = math.floor(of_leader["seeds"]), int(of_leader["n"])
+        share = share_interval(first_on, first_of)
         row = {
             "dataset": contest.dataset,
             "architecture": contest.architecture,
-            "metric": column,
+            "metric": tables.primary[contest.dataset],
             "n": n,
             "comparisons": comparisons,
             "lowest_p": lowest_p(n),
             "asked_p": level,
             "seeds_asked": seeds_to_reach(level),
-            "smallest_sd": smallest_sd,
-            "seed_sd": seed_sd,
-            "smallest": smallest_sd * seed_sd,
-            "first": str(ranked.index[0]),
+            "wins_asked": wins_asked(n, level),
+            "told_share": told,
+            "told_sd": shift_of(told),
+            "first": leader,
+            "first_on": first_on,
+            "first_of": first_of,
+            "first_low": share.low,
+            "first_high": share.high,
         }
-        if len(ranked) > 1:
-            row["second"] = str(ranked.index[1])
-            row["seeds_top_two"] = _seeds_for_top_two(ranked, sign(column), level)
         rows.append(row)
     return pd.DataFrame(rows, columns=[*PLACE, "metric", *POWER])
 
@@ -233,29 +235,15 @@ def _reference(tables: Tables, wide: pd.DataFrame) -> str | None:
     return named if named in wide.index else None
 
 
-def _family_of(contest: Contest, column: str) -> dict[str, Any]:
-    """The values of FAMILY."""
-    values = (contest.dataset, contest.architecture, column, contest.of)
-    return dict(zip(FAMILY, values, strict=True))
+def _named(contest: Contest, column: str) -> dict[str, Any]:
+    """The values of CONTEST."""
+    names = (contest.dataset, contest.architecture, column, contest.of)
+    return dict(zip(CONTEST, names, strict=True))
 
 
-def _difference(wide: pd.DataFrame, first: str, second: str) -> dict[str, Any]:
-    """n, difference, ci_low, ci_high of two objectives over their finite pairs of seeds."""
-    both = wide.loc[[first, second]].to_numpy()
-    both = both[:, np.isfinite(both).all(axis=0)]
-    difference = both[0] - both[1]
-    low, high = interval(difference, rng=np.random.default_rng(0))
-    return {
-        "n": len(difference),
-        "difference": float(iqm(difference)),
-        "ci_low": float(low),
-        "ci_high": float(high),
-    }
-
-
-def _tested(comparisons: pd.DataFrame, first: str, second: str) -> dict[str, str]:
+def _tested(compared: pd.DataFrame, first: str, second: str) -> dict[str, str]:
     """verdict and why of the comparison of two objectives; empty where they were not tested."""
-    for row in comparisons.to_dict("records"):
+    for row in compared.to_dict("records"):
         if (row["first"], row["second"]) == (first, second):
             return {"verdict": row["verdict"], "why": row["why"]}
         if (row["first"], row["second"]) == (second, first):
@@ -264,15 +252,33 @@ def _tested(comparisons: pd.DataFrame, first: str, second: str) -> dict[str, str
 
 
 def _on_common_scale(tables: Tables) -> list[pd.DataFrame]:
-    """Final ÷ noise floor, of the places in which every objective has a finished run."""
+    """The share of the way, of the places in which every objective has a finished run."""
     places = []
     for contest, wide in values(tables).items():
         column = tables.primary[contest.dataset]
         floor = tables.floor(contest.dataset, column)
-        has_floor = floor > 0 and metric(column).primary
-        if contest.of == "final" and has_floor and wide.notna().any(axis=1).all():
-            places.append(wide / floor)
+        untrained = tables.untrained.get((contest.dataset, contest.architecture), math.nan)
+        is_on_scale = metric(column).primary and 0 < floor < untrained
+        if contest.of == "final" and is_on_scale and wide.notna().any(axis=1).all():
+            places.append(share_of_way(wide, untrained, floor))
     return places
+
+
+def _wins_over(name: str, reference: str, places: list[pd.DataFrame]) -> dict[str, Any]:
+    """wins, pairs, p_improvement, p_low, p_high of an objective over the reference."""
+    pairs: dict[str, dict[Any, float]] = {name: {}, reference: {}}
+    for i, wide in enumerate(places):
+        for side, seeds in pairs.items():
+            of_place = wide.loc[side].dropna().to_dict()
+            seeds |= {(i, seed): float(value) for seed, value in of_place.items()}
+    (between,) = compare(pairs, minimise=False)
+    return {
+        "wins": between.wins,
+        "pairs": between.n,
+        "p_improvement": between.p_improvement,
+        "p_low": between.p_low,
+        "p_high": between.p_high,
+    }
 
 
 def _final_rankings(tables: Tables) -> Iterator[tuple[Contest, pd.DataFrame]]:
@@ -281,17 +287,3 @@ def _final_rankings(tables: Tables) -> Iterator[tuple[Contest, pd.DataFrame]]:
         ranked = wide.dropna(how="all")
         if contest.of == "final" and len(ranked):
             yield contest, ranked
-
-
-def _seed_sd(ranked: pd.DataFrame) -> float:
-    """The median over objectives of the robust spread of their seeds; NaN for none with two."""
-    finite = [row[np.isfinite(row)] for row in ranked.to_numpy()]
-    spreads = [robust_spread(row) for row in finite if len(row) > 1]
-    return float(np.median(spreads or [math.nan]))
-
-
-def _seeds_for_top_two(ranked: pd.DataFrame, direction: int, level: float) -> int | None:
-    """The seeds that separate the first two objectives if they differ as they did here."""
-    first, second = (-direction * seeds[~np.isnan(seeds)] for seeds in ranked.to_numpy()[:2])
-    p = probability_of_improvement(first, second, rng=np.random.default_rng(0), resamples=1).p
-    return seeds_needed(effect_size(p), level)

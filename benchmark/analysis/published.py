@@ -3,12 +3,18 @@
 The analysis itself works on the plain frames of tables.py, whose numbers are all float64."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv, parquet
 
 from benchmark.analysis.scores import AXES
+from benchmark.store.files import whole_file
+from benchmark.store.frames import without_formulas
+from benchmark.store.layout import ResultSet
 from benchmark.store.schema import Spec
 
 # swept parameters of these are columns of `cells`
@@ -21,8 +27,23 @@ WHOLE = {
 WHOLE_SUFFIXES = (":best_g_step", ":final_g_step")
 
 
+def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Write each frame by its name to `folder`/tables as parquet and CSV."""
+    target = ResultSet(folder).tables
+    target.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        # pyarrow takes every path to be UTF-8: Python opens the files
+        with whole_file(target / f"{name}.parquet") as file:
+            parquet.write_table(table, file)
+        table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)
+        with whole_file(target / f"{name}.csv") as file:
+            csv.write_csv(table, file)
+
+
 def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `evals`, `steps` or `layers` with AXES of their cells, as the last columns."""
+    """Rows with a column `cell`, of `evals` for example, with AXES of their cells at the end."""
+    rows = rows.astype({"cell": "category"})
     codes = rows["cell"].cat.codes.to_numpy()
     by_key = cells.set_index("key")[AXES].reindex(rows["cell"].cat.categories)
     columns: dict[str, Any] = {}

@@ -24,8 +24,8 @@ def crossed(cells: pd.DataFrame) -> list[str]:
 def robustness(tables: Tables, dataset: str) -> pd.DataFrame:
     """Architecture x objective of a dataset: seeds in the matrix, done, unfinished and LOSSES.
 
-    These are counts of cells. n, iqm, ci_low, ci_high: of the final value of the primary metric, as
-    in `summary`."""
+    These are counts of cells. n, median, ci_low, ci_high: of the final value of the primary metric,
+    as in `summary`."""
     cells, summary = tables.cells, tables.summary
     by = ["architecture", "objective"]
     rows = cells[cells["dataset"] == dataset]
@@ -35,7 +35,7 @@ def robustness(tables: Tables, dataset: str) -> pd.DataFrame:
     counts = rows[by].assign(seeds=1, **marks).groupby(by, sort=False).sum()
     is_final = (summary["dataset"] == dataset) & (summary["of"] == "final")
     finals = summary[is_final & (summary["metric"] == tables.primary.get(dataset))].set_index(by)
-    return counts.join(finals[["n", "iqm", "ci_low", "ci_high"]]).reset_index()
+    return counts.join(finals[["n", "median", "ci_low", "ci_high"]]).reset_index()
 
 
 def lost(row: Mapping[Any, Any]) -> list[str]:

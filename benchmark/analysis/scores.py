@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.metrics import rank, sign
-from benchmark.stats.bootstrap import iqm_by_group
+from benchmark.stats.intervals import median_by_group
 from benchmark.store.schema import FINISHED
 from benchmark.text import counted, plural
 
@@ -88,9 +88,9 @@ def scores(cells: pd.DataFrame) -> pd.DataFrame:
 def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     """Objective x architecture x dataset x metric x of: the values of a run over its seeds.
 
-    n, n_expected and diverged are counts of seeds. median counts a diverged seed as the worst
-    value. iqm and its 95 % BCa interval ci_low, ci_high are over the n seeds that have a finite
-    value, so read them with n, n_expected and diverged. Fewer than five seeds have no interval."""
+    n, n_expected and diverged are counts of seeds; n have a finite value. median and its exact
+    interval ci_low, ci_high at 95 % are over these and the diverged ones, which have the worst
+    value. Fewer than five seeds have no interval."""
     long = run_values(cells)
     # a stable order: the matrix's, METRICS', RUN_VALUES
     orders: dict[str, Any] = {
@@ -103,13 +103,10 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     long["diverged"] = long["status"] == "diverged"
     group = long.groupby(SUMMARY_BY, observed=True)
     frame = group.agg(
-        n=("finite", "count"),
-        n_expected=("key", "size"),
-        diverged=("diverged", "sum"),
-        median=("value", "median"),
+        n=("finite", "count"), n_expected=("key", "size"), diverged=("diverged", "sum")
     )
-    estimates = iqm_by_group(long["finite"], group.ngroup(), len(frame))
-    frame[["iqm", "ci_low", "ci_high"]] = estimates
+    estimates = median_by_group(long["value"], group.ngroup(), len(frame))
+    frame[["median", "ci_low", "ci_high"]] = estimates
     frame = frame.reset_index().astype(dict.fromkeys(SUMMARY_BY, str))
     return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]
 

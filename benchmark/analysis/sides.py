@@ -105,12 +105,13 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
         frame = pd.concat([rows.assign(side=name) for name, rows in pairs], ignore_index=True)
         return frame[frame["seed"].isin(seeds)]
 
-    others = [_with_targets_of(first, sets[name]) for name in names[1:]]
-    cells = together([first.cells, *others])
+    cells = together([tables.cells for tables in sets.values()])
+    targets = {place: found.values for place, found in first.targets.items()}
     to_target = []
-    for name in names:
-        medians = convergence.kaplan_meier(cells[cells["side"] == name])
-        to_target.append(medians.assign(side=name))
+    for name, tables in sets.items():
+        known = tables.cells[tables.cells["seed"].isin(seeds)]
+        costs = convergence.to_targets(known, tables.evals, first.primary, targets)
+        to_target.append(convergence.over_seeds(known, costs).assign(side=name))
     return Sides(
         names=names,
         by=[*PLACE, "objective"],
@@ -214,15 +215,6 @@ def _matrix_notes(name: str, first: Tables, other_name: str, other: Tables) -> l
 def _primary_evals(tables: Tables) -> pd.DataFrame:
     rows = joined(tables.evals, tables.cells)
     return rows[rows["metric"].astype(str) == rows["dataset"].map(tables.primary)]
-
-
-def _with_targets_of(first: Tables, other: Tables) -> pd.DataFrame:
-    """The other set's cells with their cost to the first set's targets."""
-    known = first.cells.groupby(PLACE)["target"].first()
-    places = pd.MultiIndex.from_frame(other.cells[PLACE])
-    targets = dict(zip(places, known.reindex(places), strict=True))
-    costs = convergence.to_target(other.cells, other.evals, other.primary, targets)
-    return other.cells.assign(**costs)
 
 
 def _floors(tables: Tables) -> dict[str, float]:

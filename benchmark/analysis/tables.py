@@ -1,8 +1,9 @@
-"""Cell folders -> tables: cells, evals, steps, layers, summary, convergence, scores.
+"""Cell folders -> tables: cells, evals, steps, layers, summary, convergence, costs, scores.
 
-Reads and derives; writes parquet and CSV; trains nothing. Raw first, derived later: `cells` holds
+Reads and derives; writes nothing and trains nothing. Raw first, derived later: `cells` holds
 what was measured, whatever became of the run; scores.py says what counts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,20 +11,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyarrow import csv, parquet
 
 from benchmark.analysis import convergence, stability
 from benchmark.analysis.convergence import Place
 from benchmark.analysis.published import with_axes, with_parameters, with_whole_numbers
 from benchmark.analysis.scores import AXES, PLACE, RUN_VALUES, scores, summarise
-from benchmark.analysis.targets import Target, find_targets
+from benchmark.analysis.targets import Targets, find_targets, untrained_values
 from benchmark.errors import UserError
 from benchmark.metrics import rank, ranking
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
-from benchmark.store.files import whole_file
-from benchmark.store.frames import RowFile, check_order, is_wanted, read_frame, without_formulas
+from benchmark.store.frames import RowFile, check_order, is_wanted, read_frame
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import (
     Entry,
@@ -49,7 +47,7 @@ NUMBERS = ["onset", "resumes", "samples_seen", "g_steps", *WALL_CLOCKS, "peak_me
 NUMBERS += ["forwards_per_d_step", "forwards_per_g_step", "reference_ms", "reference_mb"]
 FACTS = ["protocol", "code", "precision", "layout", "norm"]
 RUN_STEPS = ["best_g_step", "final_g_step"]
-TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence", "scores"]
+TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence", "costs", "scores"]
 
 
 @dataclass
@@ -66,13 +64,18 @@ class Tables:
     summary: pd.DataFrame
     """objective x architecture x dataset x metric x of (RUN_VALUES)."""
     convergence: pd.DataFrame
-    """objective x architecture x dataset x clock."""
+    """objective x architecture x dataset x level x clock."""
+    costs: pd.DataFrame
+    """cell x level of its place's targets."""
     matrix: MatrixFile
     protocols: dict[str, Protocol]
     """By dataset."""
     equal_seconds: dict[Place, float]
     """The training time that `equal_time` stands for, by (dataset, architecture)."""
-    targets: dict[Place, Target]
+    untrained: dict[Place, float]
+    """The primary metric before the first step, the median over runs, by (dataset,
+    architecture)."""
+    targets: dict[Place, Targets]
     """By (dataset, architecture)."""
     damaged: list[str]
     """What is damaged of cells that count as missing."""
@@ -93,15 +96,14 @@ class Tables:
             "layers": with_axes(self.layers, self.cells),
             "summary": self.summary,
             "convergence": self.convergence,
+            "costs": with_axes(self.costs.rename(columns={"key": "cell"}), self.cells),
             "scores": scores(self.cells),
         }
         return {name: with_whole_numbers(frame) for name, frame in frames.items()}
 
     def floor(self, dataset: str, column: str) -> float:
         """The noise floor, real against held-out real; NaN where none was measured."""
-        if dataset not in self.protocols:
-            return np.nan
-        return self.protocols[dataset].floor.get(column, np.nan)
+        return _floor(self.protocols, dataset, column)
 
 
 def load(folder: Path) -> Tables:
@@ -132,9 +134,11 @@ def load(folder: Path) -> Tables:
     metrics = sorted(evals["metric"].cat.categories, key=rank)
     columns = [f"{name}:{value}" for name in metrics for value in [*RUN_VALUES, *RUN_STEPS]]
     cells = cells.join(values[columns], on="key")
-    targets = find_targets(cells, evals, primary, matrix.reference, matrix.targets)
-    values_by_place = {place: target.value for place, target in targets.items()}
-    cells = cells.join(convergence.to_target(cells, evals, primary, values_by_place))
+    untrained = untrained_values(cells, evals, primary)
+    floors = {dataset: _floor(protocols, dataset, column) for dataset, column in primary.items()}
+    targets = find_targets(untrained, floors, primary, matrix.targets)
+    by_level = {place: found.values for place, found in targets.items()}
+    costs = convergence.to_targets(cells, evals, primary, by_level)
     cells = cells.join(stability.judge(cells, evals, steps, protocols, primary), on="key")
     return Tables(
         folder=folder,
@@ -143,27 +147,15 @@ def load(folder: Path) -> Tables:
         steps=steps,
         layers=layers,
         summary=summarise(cells),
-        convergence=convergence.kaplan_meier(cells),
+        convergence=convergence.over_seeds(cells, costs),
+        costs=costs,
         matrix=matrix,
         protocols=protocols,
         equal_seconds=convergence.equal_seconds(cells),
+        untrained=untrained,
         targets=targets,
         damaged=damaged,
     )
-
-
-def write(tables: Tables, folder: Path) -> None:
-    """Write each table to `folder`/tables as parquet and CSV."""
-    target = ResultSet(folder).tables
-    target.mkdir(parents=True, exist_ok=True)
-    for name, frame in tables.published.items():
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        # pyarrow takes every path to be UTF-8: Python opens the files
-        with whole_file(target / f"{name}.parquet") as file:
-            parquet.write_table(table, file)
-        table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)
-        with whole_file(target / f"{name}.csv") as file:
-            csv.write_csv(table, file)
 
 
 def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
@@ -286,6 +278,12 @@ def _of_current_protocol(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFra
     protocol = cells.set_index("key")["dataset"].map(by_dataset)
     is_current = is_wanted(evals, "protocol", protocol)
     return evals if is_current.all() else evals[is_current].reset_index(drop=True)
+
+
+def _floor(protocols: Mapping[str, Protocol], dataset: str, column: str) -> float:
+    if dataset not in protocols:
+        return np.nan
+    return protocols[dataset].floor.get(column, np.nan)
 
 
 def _primary(evals: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:

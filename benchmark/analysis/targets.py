@@ -1,95 +1,102 @@
-"""The target of each place, and why a place has none.
+"""The targets of each place, and why a place has none.
 
-A target is the matrix's own for the dataset, else the median best of the reference objective. What
-an untrained generator reaches is not a target."""
+A target is the matrix's own for the dataset, else a level of the way from the untrained generator
+to the noise floor: no objective that is compared sets it. What an untrained generator reaches is
+not a target."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from benchmark.analysis.scores import PLACE
-from benchmark.analysis.thresholds import value
 from benchmark.metrics import metric, sign
-from benchmark.store.schema import FINISHED
-from benchmark.text import number, plural
+from benchmark.text import number
+
+Place = tuple[str, str]  # dataset, architecture
+Values = TypeVar("Values", float, pd.DataFrame)
+
+# level -> share of the way
+LEVELS = {"1/4": 0.25, "1/2": 0.5, "3/4": 0.75}
+GIVEN = "given"
+"""The level of a target that the matrix gives."""
 
 
-class Target(NamedTuple):
-    """What a run has to reach."""
+@dataclass
+class Targets:
+    """What the runs of a place have to reach."""
 
-    value: float
-    """NaN where there is none."""
+    values: dict[str, float] = field(default_factory=dict)
+    """By level; empty where there is no target."""
     why: str = ""
     """Why there is no target; empty where there is one."""
 
 
-def find_targets(
-    cells: pd.DataFrame,
-    evals: pd.DataFrame,
-    primary: Mapping[str, str],
-    reference: str | None,
-    given: Mapping[str, float],
-) -> dict[tuple[str, str], Target]:
-    """The target by (dataset, architecture). cells: with METRIC:best.
+def share_of_way(values: Values, untrained: float, floor: float) -> Values:
+    """How far a primary metric came from the untrained generator's value to the noise floor.
 
-    It is the one `given` for the dataset, else the median over seeds of the reference
-    objective's best, where a diverged seed is the worst. There is none until all seeds of the
-    reference in the place have finished and were measured: a target does not move with the seeds
-    that happen to be finished."""
-    untrained = evals[evals["g_steps"] == 0].astype({"cell": str, "metric": str})
+    0 at the untrained value, 1 at the floor, on the logarithm of the metric: a square root of the
+    metric would change nothing. −∞ for a run that diverged (inf). 0 < floor < untrained."""
+    with np.errstate(divide="ignore"):
+        return (np.log(untrained) - np.log(values)) / (np.log(untrained) - np.log(floor))
+
+
+def untrained_values(
+    cells: pd.DataFrame, evals: pd.DataFrame, primary: Mapping[str, str]
+) -> dict[Place, float]:
+    """The median over runs of the primary metric before the first step, by place; NaN for none."""
+    start = evals[evals["g_steps"] == 0].astype({"cell": str, "metric": str})
+    column = cells.set_index("key")["dataset"].map(primary)
+    start = start[start["metric"] == start["cell"].map(column)]
+    value = cells["key"].map(start.set_index("cell")["value"])
+    medians = value.groupby([cells[name] for name in PLACE], sort=False).median()
+    return dict(zip(medians.index.to_list(), medians.to_list(), strict=True))
+
+
+def find_targets(
+    untrained: Mapping[Place, float],
+    floors: Mapping[str, float],
+    primary: Mapping[str, str],
+    given: Mapping[str, float],
+) -> dict[Place, Targets]:
+    """The targets by place. untrained: `untrained_values`; floors: the noise floor of each
+    dataset's primary metric; given: the matrix's own targets by dataset."""
     targets = {}
-    for (dataset, architecture), runs in cells.groupby(PLACE, sort=False):
-        place = (str(dataset), str(architecture))
-        column = primary.get(place[0])
+    for (dataset, architecture), before in untrained.items():
+        column = primary.get(dataset)
         if column is None:
-            targets[place] = Target(np.nan, f"no metric that ranks is measured on {dataset}")
-            continue
-        by_cell = untrained[untrained["metric"] == column].set_index("cell")["value"]
-        runs = runs.assign(best=runs[f"{column}:best"], untrained=runs["key"].map(by_cell))
-        if place[0] in given:
-            target = Target(float(given[place[0]]))
+            found = Targets(why=f"no metric that ranks is measured on {dataset}")
+        elif dataset in given:
+            found = _given(float(given[dataset]), before, column)
         else:
-            target = _of_reference(runs, column, reference)
-        targets[place] = _beyond_untrained(target, runs["untrained"], column)
+            found = _levels(before, floors.get(dataset, np.nan), column)
+        targets[dataset, architecture] = found
     return targets
 
 
-def _of_reference(runs: pd.DataFrame, column: str, reference: str | None) -> Target:
-    """The median best of the reference objective among the runs of a place."""
-    if reference is None:
-        return Target(np.nan, "the matrix gives neither a target nor a reference objective")
-    runs = runs[runs["objective"] == reference]
-    if runs.empty:
-        return Target(np.nan, f"{reference}, the reference, is not in this place")
-    seeds = f"{plural(len(runs), 'seed')} of {reference}, the reference,"
-    unfinished = int((~runs["status"].isin(FINISHED)).sum())
-    if unfinished:
-        return Target(np.nan, f"{unfinished} of {seeds} did not finish")
-    is_diverged = runs["status"] == "diverged"
-    best = runs["best"].mask(is_diverged, np.inf * sign(column))
-    unmeasured = int(best.isna().sum())
-    if unmeasured:
-        return Target(np.nan, f"{unmeasured} of {seeds} have no value of {column}")
-    middle = float(np.median(best))
-    if not np.isfinite(middle):
-        return Target(np.nan, f"{int(np.isinf(best).sum())} of {seeds} diverged")
-    untrained = runs["untrained"].median()
-    if metric(column).primary and middle >= value("stuck") * untrained:
-        why = (
-            f"{reference}, the reference, learned nothing that could be reached: "
-            f"{number(middle)} at best, {number(untrained)} untrained"
-        )
-        return Target(np.nan, why)
-    return Target(middle)
-
-
-def _beyond_untrained(target: Target, untrained: pd.Series, column: str) -> Target:
-    """The target, unless untrained generators reach it at the median. untrained: their values."""
+def _given(target: float, untrained: float, column: str) -> Targets:
     direction = sign(column)
-    middle = untrained.median()
-    if direction * middle <= direction * target.value:
-        why = f"an untrained generator, at {number(middle)}, reaches {number(target.value)} already"
-        return Target(np.nan, why)
-    return target
+    if direction * untrained <= direction * target:
+        return Targets(
+            why=f"an untrained generator, at {number(untrained)}, reaches {number(target)} already"
+        )
+    return Targets({GIVEN: target})
+
+
+def _levels(untrained: float, floor: float, column: str) -> Targets:
+    if not metric(column).primary:
+        return Targets(why=f"the matrix gives none, and {column} has no logarithmic scale")
+    if np.isnan(untrained):
+        return Targets(why="the untrained generator was not measured")
+    if not floor > 0:
+        return Targets(why=f"the noise floor of {column} is not known")
+    if floor >= untrained:
+        return Targets(
+            why=f"an untrained generator, at {number(untrained)}, is at the noise floor already"
+        )
+    levels = {}
+    for level, share in LEVELS.items():
+        levels[level] = float(untrained ** (1 - share) * floor**share)
+    return Targets(levels)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from benchmark.analysis.tables import Tables, load, write
+from benchmark.analysis.published import write
+from benchmark.analysis.tables import Tables, load
 
 if TYPE_CHECKING:
     from benchmark.analysis.evidence import Evidence
@@ -82,7 +83,7 @@ class Results:
 
     def write(self) -> None:
         """Write every table as parquet and CSV."""
-        write(self.tables, self.folder)
+        write(self.tables.published, self.folder)
 
     def report(self) -> Path:
         """Write tables, figures, report.md and index.html. Returns index.html."""

@@ -13,7 +13,7 @@ import numpy as np
 from benchmark.check.rows import EQUAL, NUMBERS, BaselineRow, RerunRow, Row
 from benchmark.check.traces import SCORES, Point, Trace
 from benchmark.check.verdict import Verdict
-from benchmark.stats.bootstrap import Array
+from benchmark.stats.intervals import Array
 from benchmark.text import plural
 
 # By how much rounding alone may move a number up to a generator step, relative: about ten times the

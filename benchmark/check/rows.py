@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from benchmark.metrics import metric, sign
-from benchmark.stats.bootstrap import robust_spread
+from benchmark.stats.intervals import robust_spread
 
 DIVERGED = "diverged"
 NUMBERS = "numbers"

@@ -14,7 +14,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.check.rows import UNKNOWN
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
-from benchmark.stats.bootstrap import Array
+from benchmark.stats.intervals import Array
 from benchmark.store.frames import RowFile, check_order, read_frame
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import FINISHED, Environment

@@ -15,9 +15,8 @@ import numpy as np
 from benchmark.check.paired import p_paired
 from benchmark.check.rows import COST, EQUAL, UNKNOWN, BaselineRow, RerunRow, least_loss, useless
 from benchmark.check.verdict import Verdict
-from benchmark.stats.bootstrap import Array
-from benchmark.stats.comparisons import shift_bound
-from benchmark.stats.mann_whitney import p_larger
+from benchmark.stats.intervals import Array
+from benchmark.stats.mann_whitney import p_larger, shift_bound
 
 # The shares of a value's level that its two tests have. The t test has the smaller one: its level
 # holds for differences that are about normal, or smaller than those of seeds

@@ -28,11 +28,11 @@ def tables(
     variants: VariantsOption = None,
 ) -> None:
     """Build the tables of a result set (parquet and CSV)."""
-    from benchmark.analysis.tables import write
+    from benchmark.analysis.published import write
     from benchmark.store.layout import ResultSet
 
     folder = result_set(results, matrix)
-    write(tables_of(folder), folder)
+    write(tables_of(folder).published, folder)
     out.print(f"{ResultSet(folder).tables}")
 
 
@@ -56,12 +56,12 @@ def report(
     variants: VariantsOption = None,
 ) -> None:
     """Write tables, figures, report.md and one self-contained index.html."""
-    from benchmark.analysis.tables import write as write_tables
+    from benchmark.analysis.published import write as write_tables
     from benchmark.report.report import write
 
     folder = result_set(results, matrix)
     found = tables_of(folder)
-    write_tables(found, folder)
+    write_tables(found.published, folder)
     out.print(f"{write(folder, found)}")
 
 

@@ -4,7 +4,7 @@ Two layouts show every place: `panels`, a line of axes for each place, and `list
 for each objective in each place."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -201,7 +201,9 @@ def _wrapped(text: str, width: float) -> str:
     return "\n".join(lines)
 
 
-def dots(ax: Axes, heights: dict[Any, int], rows: pd.DataFrame, columns: Iterable[str]) -> None:
+def dots(
+    ax: Axes, heights: Mapping[Any, float], rows: pd.DataFrame, columns: Iterable[str]
+) -> None:
     """A mark per row at the first of three columns, and a line from the second to the third, in the
     look of its objective. heights: as in `Lines`. The mark is empty where the row's `hollow` is
     true."""

@@ -13,7 +13,8 @@ from benchmark.report.page import TARGET_CLOCKS, place, records, templates, with
 from benchmark.store.files import write_bytes
 from benchmark.store.frames import write_csv
 from benchmark.store.schema import FINISHED
-from benchmark.text import Record, escaped, interval, number
+from benchmark.text import Record, escaped, interval, number, wins
+from benchmark.text import cost as target_cost
 
 RUN_VALUES = {
     "final": "at the last evaluation",
@@ -29,15 +30,19 @@ COSTS = {
 }
 ORIGINS = {"device": "device", "torch": "torch", "git_commit": "commit"}
 QUALITY = (
-    "{values}. IQM: over a side's seeds that finished. Difference: IQM over pairs of seeds. "
-    "P(better): over all seeds, one that diverged being the worst. Intervals are 95 % BCa. p is "
-    "corrected by Holm over the comparisons with {first} of one place and metric, {family}. It is "
-    "not corrected over places and metrics, nor for a choice of {first} after seeing results."
+    "{values}. Medians over a side's seeds; a run that diverged is the worst. Difference: median "
+    "over pairs of seeds. Wins: pairs on which the side is better. Intervals are exact at 95 % and "
+    "not corrected for their number. {tested}"
 )
+TESTED = (
+    "p is the exact sign test's, corrected by Holm over all comparisons with {first} here, "
+    "{family}. It is not corrected for a choice of {first} after seeing results."
+)
+NOT_TESTED = "These metrics are not tested."
 SPEED = (
-    "Median over seeds to the first evaluation that reaches the target, with its 95 % interval "
-    "(Kaplan–Meier: a run that ended before is censored there, one that diverged never reaches "
-    "it). ∞: fewer than half reach it."
+    "Median over seeds to the first evaluation that reaches the target [exact 95 % interval]. > "
+    "600: half of the runs or more did not reach it within the 600 that they were trained for; ∞: "
+    "all of these diverged."
 )
 COST = (
     "Medians over seeds, and ÷ {}'s. A generator step includes its critic steps. Memory: allocated "
@@ -136,7 +141,7 @@ def _answer(sides: Sides, row: Record) -> str:
     """A row of `differences` as a sentence."""
     of = row["of"].replace("_", " ")
     numbers = f"{number(row['value'])} against {number(row['against'])} ({row['metric']}, {of})"
-    difference = f"difference {interval(row, 'difference')} over {row['n']} pairs"
+    difference = f"difference {interval(row, 'difference')}, better on {wins(row)} pairs"
     verdict = f"{row['verdict']}, {row['why']}" if row["why"] else row["verdict"]
     return f"{_match(sides, row)}: {row['side']} {numbers}, {difference}: {verdict}."
 
@@ -146,7 +151,7 @@ def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
     values = list(frame["of"].unique())
     reference = sides.names[0]
     has_more_sides = len(sides.names) > 2
-    head = "IQM" if has_more_sides else f"IQM of {sides.names[1]}"
+    head = "median" if has_more_sides else f"median of {sides.names[1]}"
     lines = []
     for row in records(frame):
         line = {"where": _match(sides, row), "metric": row["metric"]}
@@ -154,13 +159,13 @@ def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
             line["of"] = row["of"].replace("_", " ")
         if has_more_sides:
             line["side"] = row["side"]
-        line["pairs"] = str(row["n"])
-        line[head] = _iqm(row["value"], row["diverged"])
-        line[f"IQM of {reference}"] = _iqm(row["against"], row["against_diverged"])
+        line[head] = _median(row["value"], row["diverged"])
+        line[f"median of {reference}"] = _median(row["against"], row["against_diverged"])
         line["difference"] = interval(row, "difference")
-        line["P(better)"] = interval(row, "p_improvement", "p_low", "p_high")
-        line["p"] = number(row["p_holm"])
-        line["verdict"] = row["verdict"]
+        line["wins"] = wins(row)
+        if row["verdict"]:
+            line["p"] = number(row["p_holm"])
+            line["verdict"] = row["verdict"]
         lines.append(line)
     note = _quality_note(sides, values, list(frame["metric"].unique()))
     return Section(title, _columns(lines), note)
@@ -171,7 +176,10 @@ def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
     if "objective" not in sides.by:
         family = "those of objectives not named here too"
     explained = "; ".join(f"{value}: {RUN_VALUES[value]}" for value in values).replace("_", " ")
-    note = QUALITY.format(values=explained, first=sides.names[0], family=family)
+    tested = NOT_TESTED
+    if set(metrics) <= set(sides.primary.values()):
+        tested = TESTED.format(first=sides.names[0], family=family)
+    note = QUALITY.format(values=explained, tested=tested)
     minimised = [name for name in metrics if metric(name).direction == "min"]
     if minimised:
         note += f" Lower is better: {', '.join(minimised)}."
@@ -180,8 +188,8 @@ def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
 
 def _speed(sides: Sides) -> Section:
     """What the target cost on every clock that is known, a line per match and side."""
-    keys = [*sides.by, "side"]
-    known = sides.convergence[sides.convergence["target"].notna()]
+    keys = [*sides.by, "level", "side"]
+    known = sides.convergence
     groups = known.groupby(keys, sort=False)
     rows = records(ordered(sides, groups.first().reset_index()))
     measured = known[known["n"] > 0]["clock"].unique()
@@ -196,9 +204,9 @@ def _speed(sides: Sides) -> Section:
         line["reached"] = f"{row['reached']}/{row['n']}"
         for clock, head in TARGET_CLOCKS.items():
             if clock in measured:
-                line[head] = interval(by_clock[clock], "median")
+                line[head] = target_cost(by_clock[clock])
         lines.append(line)
-    return Section("How fast: to the target", _columns(lines), SPEED)
+    return Section("How fast: to the targets", _columns(lines), SPEED)
 
 
 def _cost(sides: Sides) -> Section:
@@ -265,5 +273,5 @@ def _match(sides: Sides, row: Record) -> str:
     return place(row)
 
 
-def _iqm(value: float, diverged: int) -> str:
+def _median(value: float, diverged: int) -> str:
     return f"{number(value)}, {diverged} diverged" if diverged else number(value)

@@ -5,6 +5,7 @@ Every chapter answers a question. What a chapter may claim is decided in `analys
 from functools import partial
 from pathlib import Path
 
+from benchmark.analysis import published
 from benchmark.analysis import tables as tables_module
 from benchmark.analysis.evidence import Evidence, gather
 from benchmark.analysis.tables import TABLES, Tables
@@ -43,7 +44,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[Figure] | No
     Raises what `tables.load` raises."""
     if tables is None:
         tables = tables_module.load(folder)
-        tables_module.write(tables, folder)
+        published.write(tables.published, folder)
     evidence = gather(tables)
     if figures is None:
         figures = all_figures.draw_all(tables, folder, evidence)

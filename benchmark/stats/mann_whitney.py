@@ -1,15 +1,18 @@
-"""Mann and Whitney's test (1947): p values with ties, exact where that is quick.
+"""Mann and Whitney's test (1947), one-sided, for the gate: exact with ties where that is quick.
 
-A run that diverged is ±inf, the worst value, and has a rank."""
+Its null hypothesis is that both samples have one law, which is what a rerun of unchanged code has.
+It is no test of a difference between variants: see comparisons.py. A run that diverged is ±inf, the
+worst value, and has a rank."""
 
 import functools
 import math
+from bisect import bisect_left
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from benchmark.stats.bootstrap import Array
+from benchmark.stats.intervals import Array
 
 # Additions up to which a p is exact: 70 seeds against 70, or 5 against 300. The counts of the ways
 # stay far below the largest float, and the normal law is close beyond.
@@ -38,6 +41,27 @@ def p_larger(x: ArrayLike, y: ArrayLike) -> float:
     return float(at_least[whole[: len(x)].sum()])
 
 
+def shift_bound(x: ArrayLike, y: ArrayLike, level: float) -> float:
+    """The one-sided lower confidence bound, at 1 − `level`, of the shift of x (n,) over y (m,).
+
+    It is the greatest difference of a pair up to which `p_larger` of x minus the shift is at most
+    `level`; −∞ where so few values have none. The bound is above 0 where `p_larger` of x itself is
+    at most `level`, else it is 0 or below (with ties at 0 it may be 0 in either case)."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    edges = np.unique([*np.subtract.outer(x, y).ravel(), 0.0])
+    # a shift just below each edge
+    below = [edges[0] - 1, *(edges[1:] + edges[:-1]) / 2]
+
+    def is_possible(i: int) -> bool:
+        return p_larger(x - below[i], y) > level
+
+    zero = int(np.searchsorted(edges, 0.0))
+    is_above_zero = p_larger(x, y) <= level
+    candidates = range(zero + 1, len(edges)) if is_above_zero else range(zero + 1)
+    first = candidates.start + bisect_left(candidates, True, key=is_possible)
+    return float(edges[first - 1]) if first else -np.inf
+
+
 @functools.lru_cache(maxsize=64)
 def _at_least(ranks: tuple[int, ...], n: int) -> Array:
     """The share of all ways to draw n of these ranks whose sum is at least s, for every s."""
@@ -59,8 +83,3 @@ def _p_normal(ranks: Array, n: int) -> float:
         # all values are equal
         return 1.0
     return float(stats.norm.sf(excess / math.sqrt(variance)))
-
-
-def p_different(x: ArrayLike, y: ArrayLike) -> float:
-    """The two-sided Mann–Whitney p: twice the smaller of the two of `p_larger`, at most 1."""
-    return min(1.0, 2 * p_larger(x, y), 2 * p_larger(y, x))

@@ -1,72 +1,38 @@
-"""What a number of seeds can tell: the smallest difference, and the seeds that an effect needs."""
+"""What a number of seeds can tell: how often a variant must win for the sign test to see it."""
 
-import bisect
 import functools
 import math
-import sys
 
-import numpy as np
-from scipy import special
+from scipy import optimize, special, stats
 
-from benchmark.stats.bootstrap import MIN_SEEDS
-from benchmark.stats.comparisons import lowest_p
-from benchmark.stats.mann_whitney import p_larger
-
-SIMULATIONS = 20_000
-# seeds a side; the normal law is close beyond
-MAX_SIMULATED = 100
-# differences simulated at once: bounds the memory
-MAX_DIFFERENCES = 5 * 10**6
+from benchmark.stats.comparisons import sign_p
 
 
 @functools.cache
-def minimal_difference(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest difference that n seeds a side tell with this power at level alpha.
-
-    The test is the two-sided Mann–Whitney test. The difference is in standard deviations of a
-    seed, for normal seeds; inf below five seeds and where n cannot reach alpha (give alpha ÷
-    comparisons for Holm's first step). By simulation, seeded, to about 1 % (3 % at n = 100), and by
-    the normal law beyond MAX_SIMULATED. A shift of x by d makes U the number of differences y − x
-    below d, so the least shift that the test of one simulation notices is one order statistic of
-    its differences."""
-    if n < MIN_SEEDS or lowest_p(n) > alpha:
-        return math.inf
-    if n > MAX_SIMULATED:
-        # the normal law: the test's efficiency for normal values is 3 ÷ π of the t test's
-        z = special.ndtri(1 - alpha / 2) + special.ndtri(power)
-        return float(z * math.sqrt(2 * math.pi / (3 * n)))
-    critical = bisect.bisect_left(range(n * n), True, key=lambda u: _p_above(u, n) <= alpha / 2)
-    simulations = min(SIMULATIONS, MAX_DIFFERENCES // n**2)
-    first, second = np.random.default_rng(0).normal(size=(2, simulations, n))
-    differences = (second[:, :, None] - first[:, None, :]).reshape(len(first), n * n)
-    least_shifts = np.partition(differences, critical - 1, axis=1)[:, critical - 1]
-    return float(np.quantile(least_shifts, power))
+def wins_asked(n: int, level: float) -> int | None:
+    """The fewest wins on n paired seeds, the others being losses, that the two-sided sign test
+    finds at this level. None where all n would not do."""
+    for wins in range(n // 2 + 1, n + 1):
+        if sign_p(wins, n - wins) <= level:
+            return wins
+    return None
 
 
-def seeds_needed(
-    effect: float, alpha: float = 0.05, power: float = 0.8, limit: int = 100
-) -> int | None:
-    """The fewest seeds a side that tell a difference of `effect` standard deviations of a seed.
+@functools.cache
+def told_share(n: int, level: float, power: float = 0.8) -> float:
+    """The least share of seeds on which a variant has to win for n seeds to find it with this
+    power, at this level; NaN where n seeds find nothing. Seeds without ties."""
+    asked = wins_asked(n, level)
+    if asked is None:
+        return math.nan
 
-    None for more than `limit`."""
+    def excess(share: float) -> float:
+        return float(stats.binom.sf(asked - 1, n, share)) - power
 
-    def is_enough(n: int) -> bool:
-        return minimal_difference(n, alpha, power) <= min(effect, sys.float_info.max)
-
-    n = bisect.bisect_left(range(limit + 1), True, lo=MIN_SEEDS, key=is_enough)
-    return n if n <= limit else None
-
-
-def effect_size(p_improvement: float) -> float:
-    """The shift of two normal laws with P(X > Y) = p or 1 − p, in standard deviations: √2 Φ⁻¹(p).
-
-    inf at 0 and 1."""
-    return math.sqrt(2) * abs(float(special.ndtri(p_improvement)))
+    return float(optimize.brentq(excess, 0.5, 1.0))
 
 
-def _p_above(u: int, n: int) -> float:
-    """P(U ≥ u) for n seeds a side, one-sided, as `p_larger` gives it.
-
-    It is the p value of a sample that beats u of the n² pairs with 0 … n − 1."""
-    x = u // n + (np.arange(n) < u % n) - np.linspace(0.1, 0.9, n)
-    return p_larger(x, np.arange(n))
+def shift_of(share: float) -> float:
+    """The mean of a normal paired difference that is above 0 on this share of the seeds, in
+    standard deviations of that difference: Φ⁻¹(share)."""
+    return float(special.ndtri(share))

@@ -1,5 +1,6 @@
 """Comparisons by hand: of objectives within a result set, and of result sets."""
 
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -76,14 +77,14 @@ def test_objectives_by_hand(tmp_path: Path) -> None:
         1,
         0,
     )
-    assert final["value"] == pytest.approx((9 + 10 + 11) / 3)  # IQM of 8, 9, 10, 11, 13
-    assert final["against"] == pytest.approx(12.5)
-    assert (final["difference"], final["ci_low"], final["ci_high"]) == (-2, -2, -2)
-    # lsgan 8, 9, 10, 11, inf, 13 below nonsaturating 10..15: 6 + 6 + 5.5 + 4.5 + 0 + 2.5 of 36
-    assert final["p_improvement"] == pytest.approx(24.5 / 36)
+    # the median of 8, 9, 10, 11, 13 and infinity
+    assert final["value"] == 10.5
+    assert final["against"] == 12.5
+    assert (final["difference"], final["ci_low"], final["ci_high"]) == (-2, -2, math.inf)
+    assert (final["wins"], final["ties"], final["p_improvement"]) == (5, 0, 5 / 6)
     assert final["p_low"] < final["p_improvement"] < final["p_high"]
     assert final["verdict"] == "not separated"
-    assert "p =" in final["why"]
+    assert "p = 0.031 is the lowest 6 seeds can reach" in final["why"]
     assert (
         row(frame, metric="modes_covered_2k", of="final")["p_improvement"] < 0.5
     )  # there, lower is worse
@@ -92,38 +93,40 @@ def test_objectives_by_hand(tmp_path: Path) -> None:
 def test_every_further_objective_is_held_against_the_first(tmp_path: Path) -> None:
     curve = lambda objective, metric, seed, i: 10 + seed + 100 * len(objective)  # noqa: E731
     found = tables.load(
-        two(tmp_path / "a", objectives=["wgan", "lsgan", "minimax"], curve=curve, seeds=5)
+        two(tmp_path / "a", objectives=["wgan", "lsgan", "minimax"], curve=curve, seeds=7)
     )
     frame = compare.differences(of_labels(found, ["lsgan", "wgan", "minimax"]))
     frame = frame[frame["metric"] == "swd_2k"].set_index("side")
     assert frame["difference"].to_dict() == {"wgan": -100, "minimax": 200}
     assert frame["verdict"].to_dict() == {"wgan": "better", "minimax": "worse"}
-    # separated wholly, p = 2/252 each, and Holm doubles the first; the second may not be lower
-    assert frame["p_holm"].tolist() == pytest.approx([4 / 252, 4 / 252])
+    # separated wholly, p = 2/128 each, and Holm doubles the first; the second may not be lower
+    assert frame["p_holm"].tolist() == pytest.approx([4 / 128, 4 / 128])
 
 
 def test_objectives_that_are_not_named_count_in_the_family(tmp_path: Path) -> None:
-    """Naming the two of eight that look furthest apart is not one comparison: five seeds cannot
-    tell seven (0.056)."""
-    labels = (*synthetic.OBJECTIVES, "hinge")
+    """Naming the two of five that look furthest apart is not one comparison: seven seeds cannot
+    tell four (0.0625)."""
+    labels = synthetic.OBJECTIVES[:5]
     curve = lambda objective, metric, seed, i: 10 + seed + 100 * labels.index(objective)  # noqa: E731
     for n, status in (
-        (7, {}),
-        (8, {}),
-        (8, {("hinge", "mlp", seed): "missing" for seed in range(5)}),
+        (4, {}),
+        (5, {}),
+        (5, {("wgan_gp", "mlp", seed): "missing" for seed in range(7)}),
     ):
         folder = two(
-            tmp_path / f"{n}{len(status)}", objectives=labels[:n], curve=curve, status=status
+            tmp_path / f"{n}{len(status)}",
+            objectives=labels[:n],
+            curve=curve,
+            status=status,
+            seeds=7,
         )
         found = row(
-            compare.differences(of_labels(tables.load(folder), ["minimax", "wgan_fdgp"])),
+            compare.differences(of_labels(tables.load(folder), ["minimax", "wgan"])),
             metric="swd_2k",
         )
-        assert found["p_holm"] == pytest.approx(
-            (n - 1) * 2 / 252 if not status else 12 / 252 * 7 / 6
-        )
-        assert found["verdict"] == ("worse" if n == 7 else "not separated")
-        assert found["why"] == "" or "7 comparisons ask for" in found["why"]
+        assert found["p_holm"] == pytest.approx((n - 1) * 2 / 128)
+        assert found["verdict"] == ("worse" if n == 4 else "not separated")
+        assert found["why"] == "" or "4 comparisons" in found["why"]
 
 
 def test_stale_cells_are_counted_and_noted(tmp_path: Path) -> None:
@@ -147,10 +150,11 @@ def test_what_diverged_throughout_is_not_called_equal(tmp_path: Path) -> None:
     assert set(found["why"]) == {"every seed of both diverged"}
 
 
-def test_separated_seeds_have_no_interval_of_p(plain: tables.Tables, tmp_path: Path) -> None:
+def test_seeds_that_are_all_lost_are_not_certain(plain: tables.Tables, tmp_path: Path) -> None:
     sides = sets(plain, two(tmp_path / "b", shift=100))
     columns = compare_page.page(sides, compare.differences(sides)).sections[0].columns
-    assert columns["P(better)"] == ["0", "0"]
+    # Clopper and Pearson: 1 − 0.025^(1/5)
+    assert columns["wins"] == ["0 of 5 [0.00, 0.52]"] * 2
     assert columns["difference"] == ["100 [100, 100]"] * 2
 
 
@@ -183,7 +187,8 @@ def test_equal_time_needs_one_clock(plain: tables.Tables, tmp_path: Path) -> Non
 
 
 def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
-    found = tables.load(two(tmp_path / "a", status={("lsgan", "gaussians8", 4): "diverged"}))
+    status = {("lsgan", "gaussians8", 4): "diverged"}
+    found = tables.load(two(tmp_path / "a", status=status, targets={"gaussians8": 12.0}))
     sides = of_labels(found, BOTH)
     lsgan = row(compare.cost(sides), side="lsgan")
     assert (lsgan["ms_per_g_step"], lsgan["ms_per_g_step_ratio"]) == (40, 2)
@@ -192,19 +197,19 @@ def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
     assert row(frame, side="lsgan")["diverged"] == 1
     assert row(frame, side="nonsaturating")["diverged"] == 0
     assert "unfinished" not in frame.columns
-    # the target is nonsaturating's median best, 12: its seeds 0, 1, 2 are there at once, as is each
-    # of lsgan's
+    # seeds 0, 1, 2 of nonsaturating are at the target at once, as is each of lsgan's
     page = compare_page.page(sides, compare.differences(sides))
     speed = next(section for section in page.sections if section.title.startswith("How fast"))
     assert speed.columns["target"] == ["12", "12"]
     assert speed.columns["reached"] == ["3/5", "5/5"]
-    better = page.sections[0].columns["P(better)"]
-    assert re.fullmatch(r"0\.\d+ \[.+\]", better[0])
+    assert page.sections[0].columns["wins"] == ["4 of 5 [0.28, 0.99]"]
     assert [text.split()[0] for text in speed.columns["seconds"]] == ["2", "4"]
 
 
-def test_sets_pair_by_seed_and_share_the_first_target(plain: tables.Tables, tmp_path: Path) -> None:
-    sides = sets(plain, two(tmp_path / "b", shift=0.5, seeds=7))
+def test_sets_pair_by_seed_and_share_the_first_target(tmp_path: Path) -> None:
+    first = tables.load(two(tmp_path / "a", targets={"gaussians8": 12.0}))
+    second = two(tmp_path / "b", shift=0.5, seeds=7, targets={"gaussians8": 14.0})
+    sides = sets(first, second)
     frame = compare.differences(sides)
     assert (frame["side"] == "b").all()
     assert frame[frame["metric"] == "swd_2k"]["objective"].tolist() == BOTH
@@ -214,8 +219,7 @@ def test_sets_pair_by_seed_and_share_the_first_target(plain: tables.Tables, tmp_
         row(frame, metric="swd_2k", objective="lsgan")["value"] == 10.5
     )  # of seeds 0 to 4, as a's
     assert sides.notes == ["Of b, 2 seeds that are not in every set are left out."]
-    # b at 10.5, 11.5, 12.5 …: two seeds reach a's target of 12; its own, 12.5 or more, would be
-    # reached by more
+    # b at 10.5, 11.5, 12.5 …: two seeds reach a's target of 12; b's own is easier
     reached = row(sides.convergence, side="b", objective="nonsaturating", clock="samples")
     assert (reached["target"], reached["reached"], reached["n"]) == (12, 2, 5)
 
@@ -225,26 +229,31 @@ def test_a_rerun_that_changed_nothing_is_said_to_be_equal(
 ) -> None:
     frame = compare.differences(sets(plain, two(tmp_path / "b")))
     assert set(frame["why"]) == {"equal seed by seed"}
-    assert set(frame["verdict"]) == {"not separated"}
+    assert set(frame["verdict"]) == {"not separated", ""}
 
 
-@pytest.mark.parametrize(("objectives", "verdict"), [(6, "worse"), (7, "not separated")])
+@pytest.mark.parametrize(("objectives", "verdict"), [(3, "worse"), (4, "not separated")])
 def test_the_objectives_of_two_sets_are_one_family(
     tmp_path: Path, objectives: int, verdict: str
 ) -> None:
-    """Wholly separated seeds have p = 2/252: six such comparisons reach 0.05 together (0.048),
-    seven do not (0.056)."""
+    """Wholly separated, seven seeds have p = 2/128: three such comparisons reach 0.05 together
+    (0.047), four do not (0.0625)."""
     labels = synthetic.OBJECTIVES[:objectives]
-    first = tables.load(two(tmp_path / "a", objectives=labels))
-    frame = compare.differences(sets(first, two(tmp_path / "b", shift=100, objectives=labels)))
+    first = tables.load(two(tmp_path / "a", objectives=labels, seeds=7))
+    second = two(tmp_path / "b", shift=100, objectives=labels, seeds=7)
+    frame = compare.differences(sets(first, second))
+    others = frame[frame["metric"] != "swd_2k"]
     frame = frame[frame["metric"] == "swd_2k"]
-    assert frame["p_holm"].tolist() == pytest.approx([objectives * 2 / 252] * objectives)
+    assert frame["p_holm"].tolist() == pytest.approx([objectives * 2 / 128] * objectives)
     assert set(frame["verdict"]) == {verdict}
     if verdict == "not separated":
         assert frame["why"].iloc[0] == (
-            "p = 0.0079 is the lowest 5 seeds can reach, "
-            "7 comparisons ask for 0.0071, 6 seeds could"
+            "p = 0.016 is the lowest 7 seeds can reach, 4 comparisons ask for 0.013, 8 seeds could"
         )
+    # the metrics that do not rank are shown, and not tested
+    assert set(others["verdict"]) == {""}
+    assert others["p_holm"].isna().all()
+    assert others["wins"].notna().all()
 
 
 def test_a_slower_machine_is_told_from_slower_code(plain: tables.Tables, tmp_path: Path) -> None:
@@ -354,6 +363,7 @@ def test_the_page_says_who_won_and_escapes_names(tmp_path: Path) -> None:
         objectives=["wgan_gp", SCRIPT],
         shift=0.25,
         reference="wgan_gp",
+        targets={"gaussians8": 12.0},
         status={(SCRIPT, "mlp", 1): "diverged"},
     )
     sides = of_labels(tables.load(folder), ["wgan_gp", SCRIPT])
@@ -379,7 +389,8 @@ def test_the_page_says_who_won_and_escapes_names(tmp_path: Path) -> None:
         for line in text.splitlines()
         if line.startswith("| mlp on gaussians8 | swd_2k | final")
     )
-    assert cells_of(first)[4].strip() == "12.8, 1 diverged"  # IQM of 10.25, 12.25, 13.25, 14.25
+    # the median of 10.25, 12.25, 13.25, 14.25 and infinity
+    assert cells_of(first)[3].strip() == "13.2, 1 diverged"
     assert {path.name for path in (tmp_path / "out").rglob("*.*")} == {
         "compare.md",
         "compare.csv",

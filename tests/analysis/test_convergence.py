@@ -163,31 +163,40 @@ def test_a_zero_has_a_value_at_equal_time():
     assert area.to_list() == pytest.approx([0.0, 0.0, 0.0, 2.0])
 
 
-def reached(*runs: dict, target: float = 5.0) -> pd.DataFrame:
+DIGITS = ("digits", "dcgan")
+
+
+def reached(*runs: dict, **levels: float) -> pd.DataFrame:
+    """The costs of the target 5, or of several by level."""
     cells = cells_of(*runs)
     evals = evals_of(
         [9.0, 7.0, 5.0, 5.0, 6.0], [9.0, 4.0], [9.0, 8.0], [9.0, 9.0, 9.0, 9.0, 9.0], [9.0, 4.0]
     )
-    return cells.join(
-        convergence.to_target(cells, evals, {"digits": FID}, {("digits", "dcgan"): target})
-    )
+    targets = {DIGITS: levels or {"given": 5.0}}
+    return convergence.to_targets(cells, evals, {"digits": FID}, targets)
 
 
 def test_what_a_target_costs_on_four_clocks():
     early = {"status": "diverged", "samples_seen": 250.0, "g_steps": 5.0, "train_seconds": 5.0}
-    cells = reached({}, early, early, {}, {"status": "running"})
-    costs = cells[[f"{clock}_to_target" for clock in convergence.TARGET_CLOCKS]]
+    rows = reached({}, early, early, {}, {"status": "running"})
+    costs = rows[list(convergence.TARGET_CLOCKS)]
     assert costs.iloc[0].to_list() == [500, 10, 50 * 40 + 10 * 30, 10]
     assert costs.iloc[1].to_list() == [250, 5, 25 * 40 + 5 * 30, 5]  # reached it, then diverged
     assert costs.iloc[2].to_list() == [INF] * 4  # diverged before
     assert costs.iloc[3].to_list() == [INF] * 4  # ended without
     assert costs.iloc[4].isna().all()  # is not finished
-    assert cells["target"].eq(5).all()
-    nothing = reached({}, {}, {}, {}, {}, target=NAN)
-    assert nothing[["target", *costs]].isna().all(axis=None)
+    assert rows["target"].eq(5).all()
+    assert rows["level"].eq("given").all()
     unknown = reached({}, {}, {}, {"forwards_per_g_step": NAN}, {})
-    assert np.isnan(unknown["forwards_to_target"][3])
-    assert unknown["samples_to_target"][3] == INF
+    assert np.isnan(unknown["forwards"][3])
+    assert unknown["samples"][3] == INF
+
+
+def test_every_level_has_its_cost_and_a_place_without_a_target_has_none():
+    costs = reached({}, {"dataset": "cifar10"}, {}, {}, {}, easy=8.0, hard=4.0)
+    assert costs["key"].to_list() == [f"cell{i}" for i in (0, 0, 2, 2, 3, 3, 4, 4)]
+    assert costs["level"].to_list() == ["easy", "hard"] * 4
+    assert costs["g_steps"].to_list() == [5, INF, 5, INF, INF, INF, 5, 5]
 
 
 def test_never_reached_asks_for_an_evaluation():
@@ -195,79 +204,72 @@ def test_never_reached_asks_for_an_evaluation():
     diverged one never."""
     cells = cells_of({}, {}, {"status": "diverged"}, {})
     evals = evals_of([9.0, 9.0], [NAN, NAN], [], [])
-    found = convergence.to_target(cells, evals, {"digits": FID}, {("digits", "dcgan"): 5.0})[
-        "samples_to_target"
-    ]
-    np.testing.assert_array_equal(found, [INF, NAN, INF, NAN])
+    found = convergence.to_targets(cells, evals, {"digits": FID}, {DIGITS: {"given": 5.0}})
+    np.testing.assert_array_equal(found["samples"], [INF, NAN, INF, NAN])
 
 
 def test_seconds_of_two_devices_are_not_pooled():
-    cells = reached({}, {"device": "gpu"}, {}, {}, {})
-    assert cells["seconds_to_target"].isna().all()
-    assert cells["samples_to_target"].notna().all()
-    kept = convergence.kaplan_meier(cells).set_index("clock")["n"]
+    runs: list[dict] = [{}, {"device": "gpu"}, {}, {}, {}]
+    costs = reached(*runs)
+    assert costs["seconds"].isna().all()
+    assert costs["samples"].notna().all()
+    kept = convergence.over_seeds(with_forwards(*runs), costs).set_index("clock")["n"]
     assert kept.to_dict() == {"samples": 5, "g_steps": 5, "forwards": 5, "seconds": 0}
 
 
-def test_kaplan_meier_by_hand():
-    """Costs 10, 20, 30 reached, one run ended at 15: S = 3/4, 3/8, 0 and the median is 20. Of five
-    runs that reach 10 and 20, three ended at 15 leave one at risk, S = 4/5, 0; as diverged they
-    stay at risk, S = 4/5, 3/5: never."""
-    times = [(10.0, 10.0, "done"), (20.0, 20.0, "done"), (30.0, 30.0, "done"), (INF, 15.0, "done")]
+def with_forwards(*runs: dict) -> pd.DataFrame:
+    cells = cells_of(*runs)
+    return cells.assign(forwards=convergence.forwards(cells, cells))
 
-    def median(*runs: tuple[float, float, str]) -> dict:
-        cells = cells_of(*({"train_seconds": end, "status": status} for _, end, status in runs))
-        cells["target"] = 1.0
+
+def test_the_median_cost_is_beyond_the_budget_where_half_of_the_runs_missed_it():
+    def over_seeds(*runs: tuple[float, float, str]) -> dict:
+        """runs: seconds to the target, seconds trained, status."""
+        cells = with_forwards(
+            *({"train_seconds": end, "status": status} for _, end, status in runs)
+        )
+        costs = pd.DataFrame({"key": cells["key"], "level": "given", "target": 1.0})
         for clock in convergence.TARGET_CLOCKS:
-            cells[f"{clock}_to_target"] = [time for time, _, _ in runs]
-        found = convergence.kaplan_meier(cells).set_index("clock")
+            costs[clock] = [time for time, _, _ in runs]
+        found = convergence.over_seeds(cells, costs).set_index("clock")
         assert list(found.index) == list(convergence.TARGET_CLOCKS)
-        return found.loc["seconds", ["n", "reached", "median"]].to_list()
+        return found.loc["seconds", ["n", "reached", "median", "ci_high", "spent"]].to_list()
 
-    assert median(*times) == [4, 3, 20]
-    assert median(*times[:3], (INF, 15.0, "diverged")) == [4, 3, 20]
-    assert median((10.0, 10.0, "done"), (20.0, 20.0, "done"), (INF, 15.0, "done")) == [3, 2, 20]
-    assert median((10.0, 10.0, "done"), (20.0, 20.0, "done"), *[(INF, 15.0, "diverged")] * 2) == [
-        4,
-        2,
-        20,
-    ]
-    assert median((10.0, 10.0, "done"), (20.0, 20.0, "done"), *[(INF, 15.0, "diverged")] * 3) == [
-        5,
-        2,
-        INF,
-    ]
-    assert median((10.0, 10.0, "done"), (20.0, 20.0, "done"), *[(INF, 15.0, "done")] * 3) == [
-        5,
-        2,
-        20,
-    ]
-    assert median(*[(NAN, 15.0, "running")] * 2)[:2] == [0, 0]
+    reached = [(10.0, 40.0, "done"), (20.0, 40.0, "done"), (30.0, 40.0, "done")]
+    missed, diverged = (INF, 40.0, "done"), (INF, 15.0, "diverged")
+    assert over_seeds(*reached, missed)[:3] == [4, 3, 25]
+    assert over_seeds(*reached, missed, missed) == [5, 3, 30, INF, 40]
+    assert over_seeds(*reached[:2], missed, missed)[:3] == [4, 2, INF]
+    spent = over_seeds(*reached[:2], *[diverged] * 3)
+    assert spent[:4] == [5, 2, INF, INF]
+    assert np.isnan(spent[4])
+    assert over_seeds(*[(NAN, 15.0, "running")] * 2)[:2] == [0, 0]
 
 
 def test_profile_by_hand():
-    """Place a: 1 and 2; place b: 3 and never; place c has a hole and does not count; d is reached
-    by none."""
+    """Target a: 1 and 2; target b: 3 and never; c has a hole and d is reached by none: neither
+    counts."""
     medians = {"a": (1.0, 2.0), "b": (3.0, INF), "c": (1.0, NAN), "d": (INF, INF)}
     rows = [
         {
             "objective": objective,
             "architecture": "dcgan",
-            "dataset": dataset,
+            "dataset": "digits",
+            "level": level,
             "clock": clock,
             "median": value,
         }
         for clock in ("samples", "seconds")
-        for dataset, values in medians.items()
+        for level, values in medians.items()
         for objective, value in zip(("wgan", "lsgan"), values, strict=True)
     ]
     curve, scores = convergence.profile(pd.DataFrame(rows), "seconds")
     assert scores["objective"].to_list() == ["wgan", "lsgan"]
-    assert scores["workloads"].to_list() == [3, 3]
-    assert scores["score"].to_list() == pytest.approx([2 / 3, (4 - 2) / 3 / 3])
+    assert scores["workloads"].to_list() == [2, 2]
+    assert scores["score"].to_list() == pytest.approx([1, (4 - 2) / 3 / 2])
     shares = curve.pivot(index="ratio", columns="objective", values="share")
-    assert shares["wgan"].unique().tolist() == pytest.approx([2 / 3])
-    assert shares["lsgan"].iloc[[0, 19, 20, 60]].to_list() == pytest.approx([0, 0, 1 / 3, 1 / 3])
+    assert shares["wgan"].unique().tolist() == [1]
+    assert shares["lsgan"].iloc[[0, 19, 20, 60]].to_list() == pytest.approx([0, 0, 1 / 2, 1 / 2])
     curve, scores = convergence.profile(pd.DataFrame(rows)[:1].assign(median=NAN), "samples")
     assert curve.empty
     assert scores.empty

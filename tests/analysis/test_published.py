@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.analysis import tables
+from benchmark.analysis import published, tables
 from benchmark.analysis.published import with_parameters, with_whole_numbers
 from benchmark.analysis.scores import AXES, scores
 from benchmark.store.schema import Named, Spec
@@ -80,7 +80,7 @@ def test_counts_are_whole_numbers_unless_a_file_says_otherwise() -> None:
 
 
 def test_counts_are_integers_in_both_files(found: tables.Tables, tmp_path: Path) -> None:
-    tables.write(found, tmp_path)
+    published.write(found.published, tmp_path)
     cells = pd.read_parquet(tmp_path / "tables/cells.parquet")
     assert cells["g_steps"].dtype == "Int64"
     assert cells["g_steps"].isna().to_list() == [False, False, False, True]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.analysis import tables
+from benchmark.analysis import published, tables
 from benchmark.analysis.robustness import crossed, lost, robustness
 from benchmark.analysis.scores import RUN_VALUES
 from benchmark.errors import UserError
@@ -51,24 +51,46 @@ def test_final_best_area_by_hand(tmp_path):
 
 
 def test_target_by_hand(tmp_path):
-    found = tables.load(write(tmp_path, status={("lsgan", "gaussians8", 0): "missing"}))
-    cells = found.cells.set_index(["objective", "seed"])
-    assert (cells["target"] == 4).all()  # the median of 2, 3, 4, 5, 6
-    assert cells.loc[("nonsaturating", 1), "samples_to_target"] == 2 * 6400
-    assert cells.loc[("nonsaturating", 1), "seconds_to_target"] == 2 * 2.0
-    assert cells.loc[("nonsaturating", 4), "samples_to_target"] == np.inf  # 6 is never 4
-    assert np.isnan(cells.loc[("lsgan", 0), "samples_to_target"])  # has not run
-    assert (cells.loc["lsgan", "seconds_to_target"].drop(0) == np.inf).all()
+    status = {("lsgan", "gaussians8", 0): "missing"}
+    found = tables.load(write(tmp_path, status=status, targets={"gaussians8": 4.0}))
+    costs = found.published["costs"].set_index(["objective", "seed"])
+    assert (costs["target"] == 4).all()
+    assert (costs["level"] == "given").all()
+    assert costs.loc[("nonsaturating", 1), "samples"] == 2 * 6400
+    assert costs.loc[("nonsaturating", 1), "seconds"] == 2 * 2.0
+    # 6 is never 4
+    assert costs.loc[("nonsaturating", 4), "samples"] == np.inf
+    # has not run
+    assert np.isnan(costs.loc[("lsgan", 0), "samples"])
+    assert (costs.loc["lsgan", "seconds"].drop(0) == np.inf).all()
 
 
 def test_diverged_before_the_target_never_reaches_it(tmp_path):
     status = {("lsgan", "gaussians8", 0): "diverged", ("lsgan", "gaussians8", 1): "running"}
-    cells = tables.load(write(tmp_path, status=status)).cells.set_index(["objective", "seed"])
-    assert cells.loc[("lsgan", 0), "samples_to_target"] == np.inf
-    assert np.isnan(cells.loc[("lsgan", 1), "samples_to_target"])
-    no_reference = tables.load(write(tmp_path / "b", reference=None)).cells
-    assert no_reference["samples_to_target"].isna().all()
-    assert no_reference["target"].isna().all()
+    found = tables.load(write(tmp_path, status=status, targets={"gaussians8": 4.0}))
+    costs = found.published["costs"].set_index(["objective", "seed"])
+    assert costs.loc[("lsgan", 0), "samples"] == np.inf
+    assert np.isnan(costs.loc[("lsgan", 1), "samples"])
+    # nothing was measured before the first step: no way, and no target on it
+    without = tables.load(write(tmp_path / "b"))
+    assert without.costs.empty
+    assert without.targets["gaussians8", "mlp"].why == "the untrained generator was not measured"
+
+
+def test_targets_are_on_the_way_from_the_untrained_generator_to_the_floor(tmp_path):
+    """The way is from 10 to a floor of 0.1, for lsgan and nonsaturating alike."""
+
+    def curve(objective, metric, seed, i):
+        return 10.0 / (1 + (i if objective == "lsgan" else 2 * i))
+
+    found = tables.load(write(tmp_path, curve=curve, untrained=True, evaluations=6))
+    levels = {"1/4": 10**0.5, "1/2": 1.0, "3/4": 10**-0.5}
+    assert found.targets["gaussians8", "mlp"].values == pytest.approx(levels)
+    rows = found.convergence[found.convergence["clock"] == "g_steps"]
+    reached = rows.pivot(index="objective", columns="level", values="reached")
+    # at the sixth evaluation lsgan is at 10/6, nonsaturating at 10/11
+    assert reached.loc["lsgan", ["1/4", "1/2", "3/4"]].to_list() == [5, 0, 0]
+    assert reached.loc["nonsaturating", ["1/4", "1/2", "3/4"]].to_list() == [5, 5, 0]
 
 
 def test_summary_says_what_it_averages_over(tmp_path):
@@ -81,12 +103,13 @@ def test_summary_says_what_it_averages_over(tmp_path):
         summary.loc[("lsgan", "swd_2k", "final")],
     )
     assert (whole["n"], whole["n_expected"], whole["diverged"]) == (5, 5, 0)
-    assert whole["median"] == whole["iqm"] == 6
-    assert 4 <= whole["ci_low"] < 6 < whole["ci_high"] <= 8
+    # of 4, 5, 6, 7, 8
+    assert (whole["median"], whole["ci_low"], whole["ci_high"]) == (6, 4, 8)
     assert (holed["n"], holed["n_expected"], holed["diverged"]) == (3, 5, 1)
-    assert holed["iqm"] == 17
+    # of 16, 17, 18 and infinity
     assert holed["median"] == 17.5
-    assert np.isnan(holed["ci_low"])  # three seeds carry no interval
+    # four seeds carry no interval
+    assert np.isnan(holed["ci_low"])
     worst = summary.loc[("lsgan", "modes_covered_2k", "best")]
     assert worst["median"] == 20.5  # of 20, 21, 22 and -infinity: larger is its best
 
@@ -104,7 +127,7 @@ def test_missing_cells_are_rows(tmp_path):
     assert found.evals.empty
     assert found.summary.empty
     assert found.primary == {}
-    tables.write(found, tmp_path)
+    published.write(found.published, tmp_path)
     whole_group = {("lsgan", "gaussians8", seed): "missing" for seed in range(5)}
     summary = tables.load(write(tmp_path / "b", status=whole_group)).summary
     assert summary[summary["objective"] == "lsgan"]["n"].eq(0).all()
@@ -119,7 +142,7 @@ def test_not_a_number_is_a_hole(tmp_path):
 
 
 def test_two_protocols_are_refused_by_name(tmp_path):
-    write(tmp_path, protocol={("gaussians8", 3): "bbbbbbbb"})
+    write(tmp_path, protocol={("gaussians8", 3): "bbbbbbbb"}, targets={"gaussians8": 4.0})
     with pytest.raises(
         UserError, match=r"gaussians8.*aaaaaaaa \(8 cells\) and bbbbbbbb \(2 cells\)"
     ):
@@ -127,7 +150,7 @@ def test_two_protocols_are_refused_by_name(tmp_path):
 
 
 def test_a_stale_cell_of_an_older_protocol_is_a_hole(tmp_path):
-    write(tmp_path, protocol={("gaussians8", 3): "bbbbbbbb"})
+    write(tmp_path, protocol={("gaussians8", 3): "bbbbbbbb"}, targets={"gaussians8": 4.0})
     for path in tmp_path.glob("cells/*seed3*/status.json"):
         synthetic.edit(path, evaluation_hash="older")
     found = tables.load(tmp_path)
@@ -135,11 +158,11 @@ def test_a_stale_cell_of_an_older_protocol_is_a_hole(tmp_path):
     assert set(found.evals["protocol"]) == {"aaaaaaaa"}
     assert set(found.summary["n"]) == {4}
     assert set(found.summary["n_expected"]) == {5}
-    dropped = found.cells[
-        found.cells["stale"]
-    ]  # not "never reached", and their reference sets no target
-    assert dropped["samples_to_target"].isna().all()
-    assert found.cells["target"].isna().all()
+    stale = found.cells[found.cells["stale"]]["key"]
+    costs = found.costs.set_index("key")
+    # not "never reached"
+    assert costs.loc[stale, "samples"].isna().all()
+    assert costs["samples"].notna().sum() == 8
 
 
 def test_edited_code_is_stale_but_kept(tmp_path, monkeypatch):
@@ -183,8 +206,8 @@ def test_robustness_counts_verdicts_by_hand(tmp_path, monkeypatch):
     )
     assert crossed(found.cells) == ["digits"]
     rows = robustness(found, "digits").set_index(["architecture", "objective"])
-    counts = rows[["seeds", "done", "diverged", "late collapse", "unfinished", "n", "iqm"]]
-    assert counts.loc[("mlp", "lsgan")].to_list() == [2, 1, 1, 0, 0, 1, 11]
+    counts = rows[["seeds", "done", "diverged", "late collapse", "unfinished", "n", "median"]]
+    assert counts.loc[("mlp", "lsgan")].to_list() == [2, 1, 1, 0, 0, 1, np.inf]
     assert counts.loc[("dcgan", "lsgan")].to_list() == [2, 2, 0, 1, 0, 2, 10.5]
     assert counts.loc[("dcgan", "wgan")].to_list() == [2, 2, 0, 0, 0, 2, 10.5]
     assert counts.loc[("mlp", "wgan")].to_list() == [2, 1, 0, 0, 1, 1, 11]
@@ -233,17 +256,16 @@ def test_probes_and_layers(tmp_path):
 
 
 def test_older_cells_lack_what_they_did_not_measure(tmp_path):
-    found = tables.load(write(tmp_path, older=True))
+    found = tables.load(write(tmp_path, older=True, targets={"gaussians8": 4.0}))
     assert found.layers.empty
     assert found.steps[list(synthetic.NEW_PROBES)].isna().all(axis=None)
-    assert (
-        found.cells[[*synthetic.NEW_STATUS, "forwards", "forwards_to_target"]].isna().all(axis=None)
-    )
-    assert found.cells["seconds_to_target"].notna().all()
+    assert found.cells[[*synthetic.NEW_STATUS, "forwards"]].isna().all(axis=None)
+    assert found.costs["forwards"].isna().all()
+    assert found.costs["seconds"].notna().all()
     forwards = found.convergence[found.convergence["clock"] == "forwards"]
     assert forwards["n"].eq(0).all()
     assert forwards["median"].isna().all()
-    tables.write(found, tmp_path)
+    published.write(found.published, tmp_path)
 
 
 def test_the_execution_of_a_cell_is_told(tmp_path):
@@ -256,8 +278,13 @@ def test_the_execution_of_a_cell_is_told(tmp_path):
             "compile_seconds": 0.0,
         },
     }
-    folder = write(tmp_path, fields=lambda objective, seed: fields.get(seed, {}))
-    cells = tables.load(folder).cells.set_index("seed")
+    folder = write(
+        tmp_path,
+        fields=lambda objective, seed: fields.get(seed, {}),
+        targets={"gaussians8": 4.0},
+    )
+    found = tables.load(folder)
+    cells = found.cells.set_index("seed")
     columns = ["execution", "stack", "fallback", "compile_seconds"]
     graphed = cells.loc[0, columns].to_numpy()[0].tolist()
     assert (graphed[0], graphed[1], pd.isna(graphed[2]), graphed[3]) == ("graphed", 4.0, True, 2.5)
@@ -266,7 +293,8 @@ def test_the_execution_of_a_cell_is_told(tmp_path):
     assert [*map(pd.isna, older[:3]), older[3]] == [True, True, True, 0.0]
     devices = cells["device"].groupby(level=0).first().tolist()
     assert devices[:3] == ["Synthetic CPU (graphed, stack of 4)", "Synthetic CPU", "Synthetic CPU"]
-    assert cells["seconds_to_target"].isna().all()  # such seconds do not compare with the others'
+    # such seconds do not compare with the others'
+    assert found.costs["seconds"].isna().all()
 
 
 def test_layout_stands_beside_precision(tmp_path):
@@ -275,7 +303,7 @@ def test_layout_stands_beside_precision(tmp_path):
 
 
 def test_order_and_files(tmp_path):
-    found = tables.load(synthetic.write(tmp_path, samples=False))
+    found = tables.load(synthetic.write(tmp_path, samples=False, untrained=True))
     assert list(found.cells["objective"].unique()) == list(synthetic.OBJECTIVES)
     assert list(found.summary["objective"].unique()) == list(synthetic.OBJECTIVES)
     assert list(found.summary["of"][:3]) == ["final", "best", "area"]
@@ -283,7 +311,7 @@ def test_order_and_files(tmp_path):
     assert found.primary == {"gaussians8": "swd_2k", "digits": "fid_classifier_750"}
     assert found.floor("digits", "fid_classifier_750") == 24.0
     assert np.isnan(found.floor("digits", "is_mean_750"))
-    tables.write(found, tmp_path)
+    published.write(found.published, tmp_path)
     for name in ("cells", "evals", "steps", "layers", "summary", "convergence"):
         frame = getattr(found, name)
         written = pd.read_parquet(tmp_path / f"tables/{name}.parquet")

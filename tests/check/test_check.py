@@ -23,7 +23,7 @@ from benchmark.check.rows import (
 )
 from benchmark.check.verdict import Verdict, exit_code
 from benchmark.errors import UserError
-from benchmark.stats.comparisons import p_larger, shift_bound
+from benchmark.stats.mann_whitney import p_larger, shift_bound
 from benchmark.store.files import write_json
 from tests.helpers import synthetic
 

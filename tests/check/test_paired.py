@@ -11,7 +11,7 @@ from benchmark.check import rule as gate
 from benchmark.check.paired import PRIOR_DEGREES, PRIOR_SPREAD, p_paired
 from benchmark.check.rows import UNKNOWN, BaselineRow, RerunRow, baseline_rows
 from benchmark.check.verdict import ALPHA, exit_code
-from benchmark.stats.bootstrap import Array
+from benchmark.stats.intervals import Array
 from benchmark.stats.mann_whitney import p_larger
 
 

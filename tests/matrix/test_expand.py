@@ -341,7 +341,7 @@ def test_the_shipped_matrices_expand() -> None:
         counts[name] = len(expand(loaded.matrix))
         says_cost = re.search(r"^Cost: .*\d", loaded.description, re.MULTILINE)
         assert says_cost, f"{name} does not say what it costs"
-    assert counts["quick"] == 70
+    assert counts["quick"] == 168
     assert all(counts.values())
 
 

@@ -55,7 +55,7 @@ def drawn(tmp_path_factory) -> tuple[Path, tables.Tables, list[Figure]]:
     objectives = ["nonsaturating", "minimax", "wgan"]
     path = tmp_path_factory.mktemp("runs") / "quick"
     loaded = tables.load(
-        synthetic.write(path, objectives=objectives, seeds=range(6), status=status)
+        synthetic.write(path, objectives=objectives, seeds=range(6), status=status, untrained=True)
     )
     return path, loaded, draw_all(loaded, path)
 
@@ -83,7 +83,7 @@ def test_every_figure_has_three_files_a_section_and_a_place_in_reading_order(dra
         "cost",
     ]
     assert sorted(saved.stem for saved in figures) == sorted(
-        [*stems, "differences", "rank_stability", "power"]
+        [*stems, "differences", "ranks", "power"]
     )
     assert {path.stem for path in (folder / "figures").iterdir()} == {
         saved.stem for saved in figures
@@ -103,12 +103,12 @@ def test_learning_curves_are_medians_over_seeds(drawn):
     curves = numbers(drawn[0], "learning_curves").set_index(
         ["dataset", "objective", "samples_seen"]
     )
-    last = curves.loc[("digits", "minimax", 6 * 6400)]
+    last = curves.loc[("digits", "minimax", 5 * 6400)]
     values = [
         synthetic.learning("minimax", "fid_classifier_750", seed, 5) for seed in (0, 2, 3, 4, 5)
     ]
     found = (last["n"], last["median"], last["low"], last["train_seconds"])
-    assert found == (5, pytest.approx(np.median(values)), pytest.approx(min(values)), 12)
+    assert found == (5, pytest.approx(np.median(values)), pytest.approx(min(values)), 10)
 
 
 def test_layers_and_scores_in_numbers(drawn):
@@ -150,7 +150,7 @@ def test_layers_leave_out_biases_and_normalisation(tmp_path):
 
 def test_cost_of_the_target_is_what_the_table_says(drawn):
     folder, loaded, _ = drawn
-    by = ["dataset", "objective", "clock"]
+    by = ["dataset", "objective", "level", "clock"]
     found = numbers(folder, "time_to_target").set_index(by)[
         ["n", "reached", "median", "ci_low", "ci_high"]
     ]
@@ -182,11 +182,13 @@ def test_certainty_draws_the_evidence(drawn):
         evidence.compared["difference"].to_numpy()
     )
     assert set(found["second"]) == {"nonsaturating"}
-    ranks = numbers(folder, "rank_stability").groupby(["dataset", "objective"])["probability"].sum()
-    assert ranks.to_numpy() == pytest.approx(1)
-    power = numbers(folder, "power").set_index(["comparisons", "n"])["smallest_sd"]
-    assert (power[2] > power[1]).all()
-    assert power[1].is_monotonic_decreasing
+    ranks = numbers(folder, "ranks").groupby(["dataset", "objective"])
+    assert ranks["seeds"].sum().to_numpy() == pytest.approx(ranks["n"].first().to_numpy())
+    power = numbers(folder, "power").set_index(["comparisons", "n"])["told_share"]
+    (most,) = {comparisons for comparisons, _ in power.index} - {1}
+    known = power[most].dropna()
+    assert (known >= power[1].loc[known.index]).all()
+    assert power[1].loc[[6, 10, 20, 40]].is_monotonic_decreasing
 
 
 def test_results_of_older_cells_leave_their_figures_out(tmp_path):
@@ -414,7 +416,8 @@ def test_robustness_in_numbers(robust):
     assert counts.loc[(MLP, "wgan")].to_list() == [3, 3, 0, 1]
     assert counts.loc[("dcgan", "wgan_gp")].to_list() == [3, 0, 0, 0]
     values = [synthetic.learning("nonsaturating", "fid_classifier_750", seed, 5) for seed in (0, 2)]
-    assert frame.loc[(MLP, "nonsaturating"), "iqm"] == pytest.approx(np.mean(values))
+    # the median of these and of a run that diverged
+    assert frame.loc[(MLP, "nonsaturating"), "median"] == pytest.approx(max(values))
 
 
 def test_robustness_figures_stand_first_and_replace_what_they_repeat(robust):

@@ -1,6 +1,7 @@
 """The report's chapters, page and Markdown, from planted results; figures are planted too
 (test_plots draws them)."""
 
+import math
 import re
 from pathlib import Path
 
@@ -8,14 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.analysis import tables
-from benchmark.analysis.evidence import families, gather, leaders, overall, power, ranks, values
+from benchmark.analysis import published, tables
+from benchmark.analysis.evidence import (
+    comparisons,
+    gather,
+    leaders,
+    overall,
+    power,
+    ranks,
+    values,
+)
 from benchmark.drawing.save import Figure
 from benchmark.explain.entries import names
 from benchmark.report import report
 from benchmark.report.chapters import winners
 from benchmark.report.page import Chapter
-from benchmark.stats.power import minimal_difference
+from benchmark.stats.power import shift_of, told_share
 from tests.helpers import synthetic
 
 SCRIPT = "wgan_gp[note=<script>alert(1)</script>]"
@@ -54,12 +63,12 @@ def plant(folder: Path) -> list[Figure]:
 def write(folder: Path) -> dict[str, Chapter]:
     """The report of a synthetic result set, without drawing; its chapters by name."""
     found = tables.load(folder)
-    tables.write(found, folder)
+    published.write(found.published, folder)
     report.write(folder, found, plant(folder))
     return {chapter.name: chapter for chapter in report.chapters(gather(found), folder)}
 
 
-def far_apart(folder: Path, seeds: int = 6, **options) -> tables.Tables:
+def far_apart(folder: Path, seeds: int = 8, **options) -> tables.Tables:
     """lsgan 20, nonsaturating 30, wgan 40, 0.1 to 0.3 more by seed."""
     level = {"nonsaturating": 30.0, "lsgan": 20.0, "wgan": 40.0}
     options = {
@@ -72,24 +81,40 @@ def far_apart(folder: Path, seeds: int = 6, **options) -> tables.Tables:
     return tables.load(synthetic.write(folder, **{"curve": curve, **options}))
 
 
-def test_over_all_places_values_are_pooled_on_the_scale_of_the_noise_floor(tmp_path):
-    """The floors are 24 (digits) and 0.1 (points). lsgan lies at 2 and 4 floors, nonsaturating at 3
-    and 3."""
+@pytest.mark.parametrize("power_of_metric", [1, 0.5])
+def test_over_all_places_the_scale_does_not_depend_on_the_unit(tmp_path, power_of_metric):
+    """The floors are 24 (digits) and 0.1 (points), untrained generators lie at 100 floors. lsgan
+    ends at 2 and 4 floors, nonsaturating at 3 and 3, at the median. A square root changes
+    nothing."""
     level = {"lsgan": {"fid": 2, "swd": 4}, "nonsaturating": {"fid": 3, "swd": 3}}
+    floors = {"fid": 24.0, "swd": 0.1}
+    metrics = {
+        "gaussians8": {"swd_2k": 0.1**power_of_metric},
+        "digits": {"fid_classifier_750": 24.0**power_of_metric},
+    }
 
     def curve(objective: str, metric: str, seed: int, i: int) -> float:
-        floor = {"fid": 24.0, "swd": 0.1}.get(metric[:3], 1.0)
-        return floor * (level[objective].get(metric[:3], 1) + 0.01 * seed)
+        ratio = level[objective][metric[:3]] + 0.01 * (seed - 2)
+        value = floors[metric[:3]] * (ratio if i else 100)
+        return value**power_of_metric
 
-    found = tables.load(synthetic.write(tmp_path, objectives=level, curve=curve, samples=False))
+    found = tables.load(
+        synthetic.write(
+            tmp_path,
+            objectives=level,
+            curve=curve,
+            metrics=metrics,
+            untrained=True,
+            samples=False,
+        )
+    )
     lsgan, reference = overall(found).sort_values("objective").to_dict("records")
     assert (lsgan["objective"], lsgan["places"], lsgan["n"]) == ("lsgan", 2, 10)
-    pooled = [base + 0.01 * seed for base in (2, 4) for seed in range(5)]
-    assert lsgan["iqm"] == pytest.approx(
-        np.mean(sorted(pooled)[2:-2])
-    )  # a quarter of ten off each end: two
-    assert lsgan["ci_low"] <= lsgan["iqm"] <= lsgan["ci_high"]
-    assert lsgan["p_improvement"] == 0.5  # always ahead in one place, never in the other
+    ways = [math.log(100 / ratio) / math.log(100) for ratio in (2, 4)]
+    assert lsgan["way"] == pytest.approx(np.mean(ways))
+    assert lsgan["rank"] == reference["rank"] == 1.5
+    # always ahead in one place, never in the other
+    assert (lsgan["wins"], lsgan["pairs"], lsgan["p_improvement"]) == (5, 10, 0.5)
     assert np.isnan(reference["p_improvement"])
     assert overall(far_apart(tmp_path / "one")).empty
 
@@ -171,8 +196,8 @@ def test_numbers_on_the_page_are_those_of_the_tables(folder, page, markdown):
     summary = pd.read_csv(folder / "tables/summary.csv").set_index(["objective", "metric", "of"])
     row = summary.loc[("lsgan", "fid_classifier_750", "final")]
     ends = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
-    assert f"<td>{row['iqm']:.3g}\n{ends}</td>" in page
-    assert f"| {row['iqm']:.3g} {ends} |" in markdown
+    assert f"<td>{row['median']:.3g}\n{ends}</td>" in page
+    assert f"| {row['median']:.3g} {ends} |" in markdown
     for text in (
         "d_loss is NaN",
         "CC BY 4.0",
@@ -255,25 +280,25 @@ def test_no_claim_that_the_seeds_cannot_carry(page, markdown):
 
 
 def test_seeds_far_apart_are_separated_from_the_reference(tmp_path):
-    """Six seeds, two comparisons: p = 2 / C(12, 6) = 0.0022, 0.0043 after Holm; the pairs differ by
-    10 exactly."""
+    """Eight seeds, four comparisons over both budgets: p = 2 / 2⁸ = 0.0078, 0.031 after Holm; the
+    pairs differ by 10 exactly."""
     found = far_apart(tmp_path)
-    compared = families(found).set_index(["of", "first"])
+    compared = comparisons(found).set_index(["of", "first"])
     assert compared["verdict"].to_dict() == {
         ("final", "lsgan"): "better",
         ("final", "wgan"): "worse",
         ("equal_time", "lsgan"): "better",
         ("equal_time", "wgan"): "worse",
     }
-    assert compared.loc[("final", "lsgan"), "p_holm"] == pytest.approx(2 * 2 / 924)
+    assert compared.loc[("final", "lsgan"), "p_holm"] == pytest.approx(4 * 2 / 256)
     assert compared.loc[("final", "lsgan"), "difference"] == pytest.approx(-10)
     (line, _) = winners.chapter(gather(found)).items[0].lines
-    assert line.startswith("At equal generator steps (600): lsgan (20.4 [")
+    assert line.startswith("At equal generator steps (600): lsgan (20.5 [")
     assert line.endswith("Against nonsaturating: better: lsgan; worse: wgan.")
 
 
 def test_without_a_reference_all_pairs_are_compared(tmp_path):
-    found = far_apart(tmp_path, reference=None)
+    found = far_apart(tmp_path, 9, reference=None)
     evidence = gather(found)
     assert [tuple(row) for row in evidence.compared[["first", "second"]].to_numpy()[:3]] == [
         ("lsgan", "nonsaturating"),
@@ -281,7 +306,7 @@ def test_without_a_reference_all_pairs_are_compared(tmp_path):
         ("nonsaturating", "wgan"),
     ]
     chapter = winners.chapter(evidence)
-    assert "[−10, −10]: better. Of all 3 pairs, 3 are separated." in chapter.items[0].lines[0]
+    assert "shared seeds: better. Of all 3 pairs, 3 are separated." in chapter.items[0].lines[0]
     board = chapter.tables[0]
     assert [row.cells[board.columns.index("better than, final")] for row in board.rows] == [
         "nonsaturating, wgan",
@@ -297,13 +322,13 @@ def test_the_first_two_of_a_family_with_a_reference_are_not_tested(tmp_path):
         tmp_path,
         curve=lambda objective, metric, seed, i: level[objective] + 0.1 * seed + 1 / (1 + i),
     )
-    row = leaders(found, families(found)).iloc[0]
+    row = leaders(found, comparisons(found)).iloc[0]
     assert row[["first", "second", "reference", "verdict", "n"]].to_list() == [
         "wgan",
         "lsgan",
         "nonsaturating",
         "",
-        6,
+        8,
     ]
     assert row[["difference", "ci_low", "ci_high"]].to_list() == pytest.approx([-10, -10, -10])
     assert "not tested against one another" in winners.chapter(gather(found)).items[0].lines[0]
@@ -311,7 +336,7 @@ def test_the_first_two_of_a_family_with_a_reference_are_not_tested(tmp_path):
 
 def test_a_leader_that_is_the_reference_has_the_verdict_turned_round(tmp_path):
     found = far_apart(tmp_path, reference="lsgan")
-    row = leaders(found, families(found)).iloc[0]
+    row = leaders(found, comparisons(found)).iloc[0]
     assert row[["first", "second", "verdict"]].to_list() == ["lsgan", "nonsaturating", "better"]
 
 
@@ -328,8 +353,8 @@ def test_a_machine_of_uneven_pace_is_named(tmp_path):
 
 
 def test_a_survivor_does_not_lead(tmp_path):
-    """lsgan is far ahead in the three runs of five that did not diverge."""
-    status = {("lsgan", "gaussians8", seed): "diverged" for seed in (0, 1)}
+    """lsgan is far ahead in the two runs of five that did not diverge."""
+    status = {("lsgan", "gaussians8", seed): "diverged" for seed in (0, 1, 4)}
     curve = lambda objective, metric, seed, i: 1.0 + seed if objective == "lsgan" else 9.0 + seed  # noqa: E731
     found = far_apart(
         tmp_path, 5, objectives=["nonsaturating", "lsgan"], curve=curve, status=status
@@ -338,55 +363,58 @@ def test_a_survivor_does_not_lead(tmp_path):
     board = winners.chapter(gather(found)).tables[0]
     assert [row.cells[:3] for row in board.rows] == [
         ["nonsaturating", "5/5", "0"],
-        ["lsgan", "3/5", "2"],
+        ["lsgan", "2/5", "3"],
     ]
 
 
 def test_unfinished_objectives_count_in_the_correction(tmp_path):
-    status = {("wgan", "gaussians8", seed): "missing" for seed in range(6)}
+    status = {("wgan", "gaussians8", seed): "missing" for seed in range(8)}
     compared = (
-        families(far_apart(tmp_path, status=status)).query("of == 'final'").set_index("first")
+        comparisons(far_apart(tmp_path, status=status)).query("of == 'final'").set_index("first")
     )
-    assert compared.loc["lsgan", "p_holm"] == pytest.approx(2 * 2 / 924)
+    assert compared.loc["lsgan", "p_holm"] == pytest.approx(4 * 2 / 256)
     assert (compared.loc["wgan", "n"], compared.loc["wgan", "verdict"]) == (0, "not separated")
 
 
 def test_ranks_and_power(tmp_path):
-    """Values 0.1 apart by seed: SD = 1.4826 · 0.15 of 0, 0.1 … 0.5. Six seeds reach p = 2/924, two
-    comparisons ask for 0.025, which five seeds can reach. The first two never overlap: five seeds
-    would do."""
+    """Eight seeds reach p = 2/256, four comparisons ask for 0.0125, which takes all eight wins."""
     found = far_apart(tmp_path)
-    shares = ranks(found).pivot(index="objective", columns="rank", values="probability")
-    assert shares.loc[["lsgan", "nonsaturating", "wgan"]].to_numpy().tolist() == np.eye(3).tolist()
-    row = power(found, families(found)).iloc[0]
-    assert row[["n", "comparisons", "seeds_asked", "seeds_top_two"]].to_list() == [6, 2, 5, 5]
-    assert row[["lowest_p", "asked_p", "seed_sd"]].to_list() == pytest.approx(
-        [2 / 924, 0.025, 1.4826 * 0.15], rel=1e-4
-    )
-    assert row["smallest_sd"] == minimal_difference(6, 0.025)
-    assert row["smallest"] == pytest.approx(row["smallest_sd"] * row["seed_sd"])
+    ranked = ranks(found)
+    counts = ranked.pivot(index="objective", columns="rank", values="seeds")
+    expected = 8 * np.eye(3)
+    assert counts.loc[["lsgan", "nonsaturating", "wgan"]].to_numpy().tolist() == expected.tolist()
+    row = power(found, comparisons(found), ranked).iloc[0]
+    assert row[["n", "comparisons", "seeds_asked", "wins_asked"]].to_list() == [8, 4, 8, 8]
+    assert row[["lowest_p", "asked_p"]].to_list() == [2 / 256, 0.0125]
+    assert row["told_share"] == told_share(8, 0.0125) == pytest.approx(0.8 ** (1 / 8))
+    assert row["told_sd"] == shift_of(row["told_share"])
+    assert row[["first", "first_on", "first_of"]].to_list() == ["lsgan", 8, 8]
+    assert row["first_low"] == pytest.approx(0.025 ** (1 / 8))
 
 
 def test_few_seeds_say_so(tmp_path):
-    """Five seeds and 21 pairs: p = 2/252 against 0.05/21, six could (2/924)."""
+    """Five seeds and 21 pairs at two budgets: p = 2/32 against 0.05/42, eleven could (2/2048)."""
     synthetic.write(tmp_path, groups=POINTS, reference=None, samples=False)
     chapters = write(tmp_path)
-    why = "p = 0.0079 is the lowest 5 seeds can reach, 21 comparisons ask for 0.0024, 6 seeds could"
-    assert (
-        f": not separated ({why}). Of all 21 pairs, 0 are separated."
-        in chapters["where"].items[0].lines[0]
+    why = "p = 0.062 is the lowest 5 seeds can reach, 42 comparisons ask for 0.0012, 11 seeds could"
+    line = chapters["where"].items[0].lines[0]
+    assert line.endswith(f": not separated ({why}). Of all 21 pairs, 0 are separated.")
+    assert chapters["certainty"].answers[0] == (
+        "With 5 seeds this matrix cannot tell any difference from chance: 42 comparisons need 11 "
+        "seeds."
     )
-    assert "cannot tell any difference from chance" in chapters["certainty"].answers[0]
-    assert "89 %" in chapters["certainty"].answers[1]
+    assert "93.8% at 5 seeds" in chapters["certainty"].answers[2]
     (table,) = chapters["certainty"].tables
     row = dict(zip(table.columns, table.rows[0].cells, strict=True))
-    assert (row["comparisons"], row["lowest p"], row["asked"], row["seeds needed"]) == (
-        "21",
-        "0.00794",
-        "0.00238",
-        "6",
-    )
-    assert (row["told, seed SDs"], row["told"]) == ("∞", "∞ Sliced Wasserstein distance")
+    names = ("comparisons", "lowest p", "asked", "seeds needed", "wins needed", "told: wins")
+    assert [row[name] for name in names] == ["42", "0.0625", "0.00119", "11", "–", "–"]
+
+
+def test_the_first_screen_says_how_often_a_report_is_wrong(tmp_path):
+    far_apart(tmp_path)
+    chapter = write(tmp_path)["where"]
+    assert "Holm's correction is over all 4 comparisons of this report" in chapter.answers[0]
+    assert 'any "better" or "worse" in it is false is 5% at most' in chapter.answers[0]
 
 
 def test_how_fast_names_the_target_and_where_it_is_from(tmp_path):
@@ -395,18 +423,16 @@ def test_how_fast_names_the_target_and_where_it_is_from(tmp_path):
     far_apart(tmp_path, targets={"gaussians8": 30.6})
     chapter = write(tmp_path)["speed"]
     assert chapter.items[0].lines[0] == (
-        "target Sliced Wasserstein distance 30.6, given in the matrix. First there at the median: "
+        "Sliced Wasserstein distance 30.6, given in the matrix. First there at the median: "
         "lsgan by generator steps (100); lsgan by seconds (2)."
     )
-    (table,) = chapter.tables
-    rows = {row.cells[1]: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
-    assert [rows[name]["reached"] for name in ("lsgan", "nonsaturating", "wgan")] == [
-        "6/6",
-        "5/6",
-        "0/6",
-    ]
-    assert rows["lsgan"]["generator steps"].startswith("100 [100, ")
-    assert rows["wgan"]["critic forwards"] == "∞ [∞, ∞]"
+    table = chapter.tables[0]
+    rows = {row.cells[2]: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+    names = ("lsgan", "nonsaturating", "wgan")
+    assert [rows[name]["reached"] for name in names] == ["8/8", "5/8", "0/8"]
+    assert rows["lsgan"]["generator steps"] == "100 [100, 100]"
+    assert rows["nonsaturating"]["generator steps"] == "450 [200, > 600]"
+    assert rows["wgan"]["generator steps"] == "> 600"
 
 
 def test_failures_say_why_with_a_trace(folder):
@@ -542,6 +568,7 @@ def test_the_report_says_why_times_do_not_compare(fields, reason, tmp_path):
         groups=POINTS,
         samples=False,
         fields=lambda objective, seed: of.get(objective, {}),
+        untrained=True,
     )
     others = ", ".join(name for name in synthetic.OBJECTIVES if name != "wgan")
     reason = reason.format(others=others)
@@ -552,7 +579,7 @@ def test_the_report_says_why_times_do_not_compare(fields, reason, tmp_path):
     cost = chapters["cost"].tables[0]
     ms = cost.columns.index("ms per generator step")
     assert {row.cells[ms] for row in cost.rows} == {"?"}
-    assert chapters["speed"].items[0].lines[0].endswith(f"Seconds do not compare: {reason}.")
+    assert chapters["speed"].items[0].lines[-1] == f"Seconds do not compare: {reason}."
 
 
 def test_the_report_says_that_no_run_is_done(tmp_path):

@@ -1,55 +1,38 @@
-"""Power against SciPy's simulation and known sample sizes."""
+"""What seeds can tell, against binomial tables and simulation."""
 
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu, norm, power
+from scipy.stats import binomtest
 
-from benchmark.stats.power import effect_size, minimal_difference, seeds_needed
-
-
-@pytest.mark.parametrize(
-    ("n", "alpha"), [(5, 0.05), (6, 0.05 / 21), (10, 0.05), (10, 0.05 / 21), (30, 0.05)]
-)
-def test_minimal_difference_has_the_power_it_says(n, alpha):
-    shift = minimal_difference(n, alpha)
-    rng = np.random.default_rng(8)
-    result = power(
-        lambda x, y, axis: mannwhitneyu(x, y, axis=axis, method="exact"),
-        (lambda size: rng.normal(shift, 1, size), lambda size: rng.normal(size=size)),
-        (n, n),
-        significance=alpha,
-        vectorized=True,
-        n_resamples=4000,
-    )
-    assert result.power == pytest.approx(0.8, abs=0.03)
+from benchmark.stats.comparisons import sign_p
+from benchmark.stats.power import shift_of, told_share, wins_asked
 
 
-def test_power_edges():
-    assert minimal_difference(5, 0.05 / 21) == math.inf  # its lowest p is above alpha
-    assert minimal_difference(4, 0.5) == math.inf  # four seeds carry no claim
-    shifts = [minimal_difference(n) for n in (5, 7, 10, 15, 25)]
-    assert shifts == sorted(shifts, reverse=True)
-    n = seeds_needed(1.0)
-    assert n is not None
-    assert minimal_difference(n) <= 1.0 < minimal_difference(n - 1)
-    assert 16 <= n <= 18  # the t test needs 17, the rank test 1/0.955 as many
-    assert seeds_needed(math.inf, 0.05 / 21) == 6
-    assert seeds_needed(0.1) is None
-    assert seeds_needed(1.0, limit=10) is None
+def test_the_wins_that_a_level_asks():
+    # two-sided binomial p: 10 of 10 is 0.002, 9 of 10 is 0.0215; 20 of 25 is 0.0041
+    assert wins_asked(10, 0.05) == 9
+    assert wins_asked(10, 0.01) == 10
+    assert wins_asked(25, 0.005) == 20
+    assert wins_asked(5, 0.05) is None
+    for n in (6, 9, 25):
+        wins = wins_asked(n, 0.05)
+        assert binomtest(wins, n).pvalue <= 0.05 < binomtest(wins - 1, n).pvalue
 
 
-def test_effect_size_by_hand():
-    assert effect_size(0.5) == 0
-    assert effect_size(norm.cdf(1.5 / math.sqrt(2))) == pytest.approx(1.5)
-    assert effect_size(norm.cdf(-1.5 / math.sqrt(2))) == pytest.approx(1.5)
-    assert effect_size(1.0) == math.inf
+@pytest.mark.parametrize(("n", "level"), [(10, 0.05), (12, 0.05 / 36), (25, 0.05 / 36)])
+def test_the_share_that_is_told_has_its_power(n, level):
+    share = told_share(n, level)
+    wins = np.random.default_rng(0).binomial(n, share, 20_000)
+    found = [sign_p(int(k), n - int(k)) <= level for k in range(n + 1)]
+    assert np.array(found)[wins].mean() == pytest.approx(0.8, abs=0.01)
 
 
-@pytest.mark.filterwarnings("error")
-def test_hundreds_of_seeds_tell_smaller_differences():
-    tens, hundreds = minimal_difference(50), minimal_difference(600)
-    # the normal law: (z of 0.975 + z of 0.8) · √(2 ÷ n) · √(π ÷ 3)
-    for n, smallest in ((50, tens), (600, hundreds)):
-        assert smallest == pytest.approx(2.80 * (2 / n) ** 0.5 * 1.023, rel=0.03)
+def test_more_seeds_tell_smaller_shares():
+    shares = [told_share(n, 0.05) for n in (6, 12, 25, 100)]
+    assert shares == sorted(shares, reverse=True)
+    assert math.isnan(told_share(5, 0.05))
+    assert shift_of(0.5) == 0
+    assert shift_of(0.8413447) == pytest.approx(1, abs=1e-6)
+    assert math.isnan(shift_of(math.nan))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.analysis import tables
+from benchmark.analysis import published, tables
 from benchmark.errors import DamagedError, UserError
 from benchmark.report.figures.samples import read_samples
 from benchmark.run.cell.checkpoint import Checkpoint, cut_rows, load_checkpoint
@@ -316,7 +316,7 @@ def test_a_merge_copies_no_file_that_a_link_leads_to(
 def test_tables_replace_a_link_and_not_what_it_leads_to(results: ResultSet, outside: Path) -> None:
     results.tables.mkdir(exist_ok=True)
     put_link(results.tables / "cells.csv", outside)
-    tables.write(tables.load(results.path), results.path)
+    published.write(tables.load(results.path).published, results.path)
     assert outside.read_text() == "SECRET\n"
     assert not (results.tables / "cells.csv").is_symlink()
 

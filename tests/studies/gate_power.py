@@ -20,7 +20,7 @@ from benchmark.check.rows import (
 )
 from benchmark.check.verdict import ALPHA, exit_code
 from benchmark.check.worse import PAIRED
-from benchmark.stats.bootstrap import Array, robust_spread
+from benchmark.stats.intervals import Array, robust_spread
 from benchmark.stats.mann_whitney import p_larger
 
 Differences = dict[RowKey, dict[str, float]]  # of a rerun on the baseline's seeds, by seed

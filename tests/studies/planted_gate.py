@@ -39,7 +39,7 @@ from benchmark.check.rows import (
 )
 from benchmark.check.traces import Trace, traces
 from benchmark.check.verdict import Verdict, exit_code
-from benchmark.stats.bootstrap import robust_spread
+from benchmark.stats.intervals import robust_spread
 from benchmark.store.code import ROOT
 from benchmark.store.layout import ResultSet
 from benchmark.store.origin import path_of

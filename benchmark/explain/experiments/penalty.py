@@ -41,7 +41,7 @@ from benchmark.explain.penalty_cost import cost
 from benchmark.explain.penalty_forms import forms, linear, step
 from benchmark.explain.setup import ORIGINAL, label, run
 from benchmark.measure.instrument import measure as measured
-from benchmark.stats.bootstrap import interval, iqm
+from benchmark.stats.intervals import median, median_interval
 
 CAPTION = (
     "Left: cosine between the parameter gradients of the finite difference along the gradient and "
@@ -171,14 +171,14 @@ def _draw_sweep(ax: Any, runs: pd.DataFrame) -> None:
 
 
 def swept(frame: pd.DataFrame) -> pd.DataFrame:
-    """form, penalty_weight, pairs, sided; IQM over seeds of slope and fid; diff, low, high: of the
-    FID less that of the exact penalty at λ = 10, seed by seed, its IQM and interval."""
+    """form, penalty_weight, pairs, sided; median over seeds of slope and fid; diff, low, high: of
+    the FID less that of the exact penalty at λ = 10, seed by seed, its median and interval."""
     rows = frame[frame["part"] == "sweep"]
     fids = rows.pivot(index=["form", "penalty_weight"], columns="seed", values="fid")
     differences = (fids - fids.xs(("wgan_gp", 10.0))).to_numpy()
-    low, high = interval(differences, rng=np.random.default_rng(0))
-    means = rows.groupby(["form", "penalty_weight"], sort=False)[["slope", "fid"]].agg(iqm)
-    runs = means.loc[fids.index].assign(diff=iqm(differences), low=low, high=high).reset_index()
+    low, high = median_interval(differences)
+    means = rows.groupby(["form", "penalty_weight"], sort=False)[["slope", "fid"]].median()
+    runs = means.loc[fids.index].assign(diff=median(differences), low=low, high=high).reset_index()
     runs["pairs"] = runs["form"].str.extract(r"pairs=(\w+)")[0].fillna("gradient")
     runs.loc[~runs["form"].str.startswith("wgan_fdgp"), "pairs"] = "exact"
     return runs.assign(sided=runs["form"].str.extract(r"sided=(\w+)")[0].fillna("two"))

@@ -1,12 +1,9 @@
-"""How sure are we? What the seeds can tell apart, and how many more seeds it would take."""
+"""How sure are we? What the seeds can tell apart, and how often the leader is the first."""
 
 import math
 
-import pandas as pd
-
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import why_unranked
-from benchmark.metrics import metric
 from benchmark.report.page import (
     Chapter,
     Item,
@@ -17,29 +14,36 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
+from benchmark.stats.intervals import coverage
 from benchmark.text import Record, number, span
 
 HEADS = [
-    "where", "seeds", "comparisons", "lowest p", "asked", "seeds needed", "told, seed SDs", "told",
-    "noise floor", "leader", "first again", "the first two: seeds",
+    "where", "seeds", "comparisons", "lowest p", "asked", "seeds needed", "wins needed",
+    "told: wins", "told: SDs", "noise floor", "leader", "first on",
 ]  # fmt: skip
-COVERAGE = (
-    "Intervals are 95 % BCa bootstrap intervals of the IQM over seeds. At 5 seeds they cover the "
-    "truth 89 % of the time, at 6 90 %, at 7 91 %, from 8 on 94 %: with five seeds read them as "
-    "nine in ten."
+INTERVALS = (
+    "Intervals are exact for every law of the values: of a median they run between two order "
+    "statistics, of a share they are Clopper and Pearson's. Each covers the truth with a "
+    "probability of 95 % or more ({} at 5 seeds, where the interval of a median is the whole "
+    "range). They are not corrected for their number."
+)
+CLAIMS = (
+    '"Better" says that an objective is better on more than half of all seeds, by whatever little. '
+    "The interval of the difference says by how much, at the median. Claims are of these training "
+    "budgets, recipes and networks."
 )
 POWER = (
-    "Lowest p: the least that a Mann–Whitney test can give at these seeds; where it is above what "
-    "Holm's first step asks, nothing can be separated whatever the values, and as many seeds are "
-    "needed as shown. Told: the smallest difference told with power 0.8, in standard deviations of "
-    "a seed, and in the metric's unit at the median one over objectives. First again: share of "
-    "resamples of the seeds in which the leader leads. The first two: seeds that would separate "
-    "them with power 0.8 if they differ as they do here, in a family of this size."
+    "Lowest p: the least that the sign test can give at these seeds; where it is above what Holm's "
+    "first step asks, nothing can be separated whatever the values, and as many seeds are needed "
+    "as shown. Wins needed: the seeds that an objective has to win at that step. Told: the share "
+    "of all seeds that an objective has to win for these seeds to find it with power 0.8; the same "
+    "as the mean of a normal paired difference, in standard deviations of that difference. First "
+    "on: the seeds on which the leader is the first [exact 95 % interval of that share]."
 )
 
 
 def chapter(evidence: Evidence) -> Chapter:
-    """What the seeds can tell, and how stable the ranking is."""
+    """What the seeds can tell, and on how many of them the leader leads."""
     result = Chapter("certainty", "How sure are we?")
     if evidence.power.empty:
         for at in places(evidence.tables.cells):
@@ -47,31 +51,33 @@ def chapter(evidence: Evidence) -> Chapter:
             reason = why_unranked(here, evidence.tables.primary.get(at["dataset"]))
             result.items.append(Item(place(at), [f"{reason}."], tags_of(at)))
         return result
-    result.answers += [_smallest_difference(evidence.power), COVERAGE]
+    result.answers += [_what_is_told(records(evidence.power)), CLAIMS]
+    result.answers.append(INTERVALS.format(f"{coverage(5):.1%}"))
     result.tables.append(_what_seeds_tell(evidence))
     return result
 
 
-def _smallest_difference(power: pd.DataFrame) -> str:
-    """The smallest difference that the seeds of this matrix can tell from chance."""
-    seeds = span(power["n"])
-    smallest = power["smallest_sd"]
-    if not smallest.map(math.isfinite).any():
-        return f"With {seeds} seeds this matrix cannot tell any difference from chance."
+def _what_is_told(power: list[Record]) -> str:
+    """Which differences the seeds of this matrix can tell from chance."""
+    seeds = span([row["n"] for row in power])
+    shares = [row["told_share"] for row in power if math.isfinite(row["told_share"])]
+    if not shares:
+        needed = max(row["seeds_asked"] for row in power)
+        return (
+            f"With {seeds} seeds this matrix cannot tell any difference from chance: "
+            f"{power[0]['comparisons']} comparisons need {needed} seeds."
+        )
     return (
-        f"With {seeds} seeds this matrix tells differences of {span(smallest)} standard deviations "
-        "of a seed or more; smaller ones show as not separated, which does not say that they are "
-        "not there."
+        f"With {seeds} seeds this matrix finds, in 80 % of cases or more, an objective that is "
+        f"better on {span([100 * share for share in shares])} % of all seeds or more. Of smaller "
+        "differences it finds fewer, and those that it finds look larger than they are: "
+        '"not separated" does not say that there is no difference.'
     )
 
 
 def _what_seeds_tell(evidence: Evidence) -> Table:
     table = Table("What the seeds can tell", HEADS, note=POWER)
-    first_ranks = evidence.ranks[evidence.ranks["rank"] == 1]
     for row in records(evidence.power):
-        ranks = at_place(first_ranks, row)
-        first_again = ranks[ranks["objective"] == row["first"]]["probability"].iloc[0]
-        floor = evidence.tables.floor(row["dataset"], row["metric"])
         cells = [
             place(row),
             str(row["n"]),
@@ -79,22 +85,32 @@ def _what_seeds_tell(evidence: Evidence) -> Table:
             number(row["lowest_p"]),
             number(row["asked_p"]),
             str(row["seeds_asked"]),
-            number(row["smallest_sd"]),
-            f"{number(row['smallest'])} {metric(row['metric']).label}",
-            number(floor),
+            _wins_needed(row),
+            _percent(row["told_share"]),
+            number(row["told_sd"]),
+            number(evidence.tables.floor(row["dataset"], row["metric"])),
             row["first"],
-            "–" if math.isnan(first_again) else f"{first_again:.0%}",
-            _seeds_top_two(row),
+            _first_on(row),
         ]
         table.add(cells, tags_of(row))
     return table
 
 
-def _seeds_top_two(row: Record) -> str:
-    """The seeds that would separate the first two objectives."""
-    if not isinstance(row["second"], str):
+def _wins_needed(row: Record) -> str:
+    if math.isnan(row["told_share"]):
         return "–"
-    needed = row["seeds_top_two"]
-    if needed is None or math.isnan(needed):
-        return "over 100"
-    return number(needed)
+    return f"{row['wins_asked']:.0f} of {row['n']}"
+
+
+def _first_on(row: Record) -> str:
+    """`9 of 12 [43%, 95%]`."""
+    if not row["first_of"]:
+        return "–"
+    on = f"{row['first_on']} of {row['first_of']}"
+    if math.isnan(row["first_low"]):
+        return on
+    return f"{on} [{_percent(row['first_low'])}, {_percent(row['first_high'])}]"
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{share:.0%}"

@@ -1,5 +1,6 @@
 """The tables of the chapter `winners`: robustness, leaderboards, all comparisons, other metrics."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -8,10 +9,11 @@ from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import lost, robustness
 from benchmark.analysis.scores import why_unranked
 from benchmark.analysis.tables import Tables
+from benchmark.analysis.targets import share_of_way
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
 from benchmark.report.page import Table, Tags, at_place, place, records, tags_of
-from benchmark.text import Record, interval, number
+from benchmark.text import Record, interval, number, wins
 
 Summary = dict[tuple[str, ...], Record]
 """Rows of the table `summary` by `summary_key`."""
@@ -21,28 +23,31 @@ HEADS = {"final": "final", "equal_time": "at equal time", "best": "best, at step
 
 UNCLEAR = "not separated"
 ROBUSTNESS = (
-    "{}: IQM of the final value over the seeds that finished [95 % BCa interval, from five seeds "
-    "on]. Lost seeds count in it unless they diverged."
+    "{}: median of the final value over the seeds that finished [exact 95 % interval, from five "
+    "seeds on]. A seed that diverged is the worst value; other lost seeds count with their value."
 )
 LEADERBOARD = (
-    "{}: IQM over the n seeds that finished [95 % BCa interval, from five seeds on], in the order "
-    "of the final value, a diverged seed being the worst. Noise floor, real against held-out: {}."
+    "{}: median over the seeds that finished [exact 95 % interval, from five seeds on], in the "
+    "order of the final value, a diverged seed being the worst. Noise floor, real against "
+    "held-out: {}."
 )
 OVERALL = (
-    "IQM over the runs of all places that every objective has finished runs in, each value divided "
-    "by its place's noise floor; P: the chance that a run is better than one of the reference in "
-    "the same place, averaged over places [95 % intervals, stratified bootstrap: seeds resampled "
-    "within each place]."
+    "Over the places that every objective has finished runs in. Rank: by the median, averaged over "
+    "places. Way: from the untrained generator (0) to the noise floor (1) on the logarithm of the "
+    "metric, the median over seeds, averaged over places. Neither depends on a metric's unit, and "
+    "neither has an interval: places are no sample. Wins: of the seeds of all places [exact 95 % "
+    "interval]; the intervals are not corrected for their number."
 )
 COMPARED = (
-    "A family is all comparisons of a place and a budget. Difference: IQM over the paired seeds "
-    "that finished [95 % BCa interval]; P: over all seeds, a diverged one being the worst; p: "
-    "Mann–Whitney, exact up to 70 seeds a side, corrected by Holm over the family. Better or "
-    f"worse: p ≤ {ALPHA:g} and an interval on one side of 0."
+    "Difference: median over the shared seeds, on which a run that diverged is the worst [exact 95 "
+    "% interval]. Wins: shared seeds on which the first is better [exact 95 % interval of their "
+    "share]. p: the exact sign test's, which asks whether the first is better on more, or on "
+    "fewer, than half of the seeds; corrected by Holm over this table. Better or worse: p ≤ "
+    f"{ALPHA:g}."
 )
 COMPARED_HEADS = [
-    "where", "budget", "first", "second", "pairs", "first − second", "P(first better)", "p, Holm",
-    "verdict", "why not separated",
+    "where", "budget", "first", "second", "first − second", "wins", "p, Holm", "verdict",
+    "why not separated",
 ]  # fmt: skip
 
 
@@ -109,9 +114,10 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     if has_diverged:
         table.columns.append("diverged")
     table.columns += HEADS.values()
-    has_ratio = metric(column).primary and floor > 0
-    if has_ratio:
-        table.columns.append("final ÷ floor")
+    untrained = tables.untrained.get((at["dataset"], at["architecture"]), math.nan)
+    has_way = metric(column).primary and 0 < floor < untrained
+    if has_way:
+        table.columns.append("way to the floor")
     table.columns += [f"{against}, {HEADS[budget]}" for budget in COMPARED_AT]
     steps = _best_steps(at_place(tables.cells, at), column)
     compared = at_place(evidence.compared, at)
@@ -121,8 +127,8 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
         if has_diverged:
             cells.append(str(final["diverged"]))
         cells += [_value(of, row, steps.get(name)) for of, row in values.items()]
-        if has_ratio:
-            cells.append(number(final["iqm"] / floor))
+        if has_way:
+            cells.append(f"{share_of_way(final['median'], untrained, floor):.0%}")
         for budget in COMPARED_AT:
             cells.append(_against(compared[compared["of"] == budget], name, reference))
         table.add(cells, {"objective": [name]})
@@ -174,23 +180,24 @@ def _against(compared: pd.DataFrame, name: str, reference: str) -> str:
 def over_places(evidence: Evidence) -> Table:
     """Every objective over all places together."""
     reference = evidence.tables.matrix.reference
-    table = Table("Over all places", ["objective", "runs", "final ÷ noise floor"], note=OVERALL)
+    table = Table("Over all places", ["objective", "runs", "mean rank", "way"], note=OVERALL)
     if reference:
-        table.columns.append(f"P(better than {reference})")
+        table.columns.append(f"wins over {reference}")
     for row in records(evidence.overall):
-        cells = [row["objective"], str(row["n"]), interval(row)]
+        cells = [row["objective"], str(row["n"]), number(row["rank"]), f"{row['way']:.0%}"]
         if reference:
-            cells.append(interval(row, "p_improvement", "p_low", "p_high"))
+            is_reference = row["objective"] == reference
+            cells.append("reference" if is_reference else wins(row | {"n": row["pairs"]}))
         table.add(cells, {"objective": [row["objective"]]})
     return table
 
 
 def comparisons(evidence: Evidence) -> Table:
-    """Every comparison of every family."""
+    """Every comparison of the matrix."""
     table = Table("All comparisons", COMPARED_HEADS, note=COMPARED, folded=True)
     for row in records(evidence.compared):
-        cells = [place(row), HEADS[row["of"]], row["first"], row["second"], str(row["n"])]
-        cells += [interval(row, "difference"), interval(row, "p_improvement", "p_low", "p_high")]
+        cells = [place(row), HEADS[row["of"]], row["first"], row["second"]]
+        cells += [interval(row, "difference"), wins(row)]
         cells += [number(row["p_holm"]), row["verdict"], row["why"]]
         tags: Tags = {**tags_of(row), "objective": [row["first"], row["second"]]}
         table.add(cells, tags)
@@ -214,7 +221,7 @@ def _other_metrics(tables: Tables, dataset: str, rows: pd.DataFrame) -> Table:
     table = Table(
         f"{dataset}: other metrics, final",
         ["architecture", "objective", *columns],
-        note=f"IQM [95 % BCa interval]. Noise floors: {floors}.",
+        note=f"Median [exact 95 % interval]. Noise floors: {floors}.",
         folded=True,
         tags={"dataset": [dataset]},
     )

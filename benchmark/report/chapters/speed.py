@@ -1,4 +1,4 @@
-"""How fast? What the target cost on four clocks, and the performance profile's score."""
+"""How fast? What the targets cost on four clocks, and the performance profile's score."""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +7,7 @@ from benchmark.analysis import convergence
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import clock_fault
 from benchmark.analysis.tables import Tables
+from benchmark.analysis.targets import GIVEN
 from benchmark.metrics import metric
 from benchmark.report.page import (
     TARGET_CLOCKS,
@@ -19,17 +20,18 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.text import interval, listed, number
+from benchmark.text import cost, listed, number
 
 TO_TARGET = (
-    "Median over seeds of what a run had spent at its first evaluation at the target, with its "
-    "95 % interval (Kaplan–Meier: a run that ended before is censored there, one that diverged "
-    "never reaches it). ∞: not reached by half of the runs. Critic forwards: all work, in passes "
-    "of one sample through the critic."
+    "Median over seeds of what a run had spent at its first evaluation at the target [exact 95 % "
+    "interval]. > 600: half of the runs or more did not reach it within the 600 that they were "
+    "trained for; ∞: all of these diverged. Critic forwards: all work, in passes of one sample "
+    "through the critic."
 )
 PROFILE = (
-    "Share of places whose target is reached, at the median, within a ratio of the best "
-    "objective's cost; mean over ratios from 1 to {:g}: 1 is always first. Places: {}."
+    "Share of targets that are reached, at the median, within a ratio of the best objective's "
+    "cost; mean over ratios from 1 to {:g}: 1 is always first. Without the targets that no "
+    "objective reaches. Targets: {}."
 )
 
 
@@ -37,7 +39,7 @@ def chapter(evidence: Evidence) -> Chapter:
     """The cost of the target on every clock that is known."""
     tables = evidence.tables
     result = Chapter("speed", "How fast?")
-    rows = tables.convergence[tables.convergence["target"].notna()]
+    rows = tables.convergence
     for at in places(tables.cells):
         why = tables.targets[at["dataset"], at["architecture"]].why
         if why:
@@ -46,39 +48,41 @@ def chapter(evidence: Evidence) -> Chapter:
         return result
     known = rows[rows["median"].notna()]["clock"].unique()
     clocks = {clock: head for clock, head in TARGET_CLOCKS.items() if clock in known}
-    heads = ["where", "objective", "reached", *clocks.values()]
-    table = Table("To the target", heads, note=TO_TARGET)
+    heads = ["where", "target", "objective", "reached", *clocks.values()]
+    table = Table("To the targets", heads, note=TO_TARGET)
     for at in places(rows):
         here = at_place(rows, at)
         fault = clock_fault(at_place(tables.cells, at))
-        sentence = f"{_target(tables, here, at['dataset'])}. {_fastest(here, fault)}"
-        result.items.append(Item(place(at), [sentence], tags_of(at)))
-        for objective, per_objective in here.groupby("objective", sort=False):
-            by_clock = {row["clock"]: row for row in records(per_objective)}
-            reached = f"{by_clock['samples']['reached']}/{by_clock['samples']['n']}"
-            times = [interval(by_clock[clock], "median") for clock in clocks]
-            tags = tags_of({**at, "objective": objective})
-            table.add([place(at), str(objective), reached, *times], tags)
+        lines = []
+        for level, per_level in here.groupby("level", sort=False):
+            target = _target(tables, per_level, str(level), at["dataset"])
+            lines.append(f"{target}. {_fastest(per_level)}")
+            for objective, per_objective in per_level.groupby("objective", sort=False):
+                by_clock = {row["clock"]: row for row in records(per_objective)}
+                reached = f"{by_clock['samples']['reached']}/{by_clock['samples']['n']}"
+                texts = [place(at), number(per_level["target"].iloc[0]), str(objective), reached]
+                texts += [cost(by_clock[clock]) for clock in clocks]
+                table.add(texts, tags_of({**at, "objective": objective}))
+        if fault:
+            lines.append(f"Seconds do not compare: {fault}.")
+        result.items.append(Item(place(at), lines, tags_of(at)))
     result.tables.append(table)
-    if len(places(rows)) > 1:
-        result.tables.append(profile(tables))
+    scores = profile(tables)
+    if scores.rows:
+        result.tables.append(scores)
     return result
 
 
-def _target(tables: Tables, rows: pd.DataFrame, dataset: str) -> str:
-    """`target FID 30.6, given in the matrix`."""
-    label = ""
-    if dataset in tables.primary:
-        label = metric(tables.primary[dataset]).label
-    source = f"the median best of {tables.matrix.reference}"
-    if dataset in tables.matrix.targets:
-        source = "given in the matrix"
-    return f"target {label} {number(rows['target'].iloc[0])}, {source}"
+def _target(tables: Tables, rows: pd.DataFrame, level: str, dataset: str) -> str:
+    """`FID 30.6, 1/2 of the way from the untrained generator to the noise floor`."""
+    target = f"{metric(tables.primary[dataset]).label} {number(rows['target'].iloc[0])}"
+    if level == GIVEN:
+        return f"{target}, given in the matrix"
+    return f"{target}, {level} of the way from the untrained generator to the noise floor"
 
 
-def _fastest(rows: pd.DataFrame, fault: str) -> str:
-    """Which objectives reach the target of a place first, by generator steps and by seconds. fault:
-    why seconds do not compare there."""
+def _fastest(rows: pd.DataFrame) -> str:
+    """Which objectives reach a target first, by generator steps and by seconds."""
     parts = []
     for clock in ("g_steps", "seconds"):
         times = rows[(rows["clock"] == clock) & np.isfinite(rows["median"])]
@@ -90,10 +94,7 @@ def _fastest(rows: pd.DataFrame, fault: str) -> str:
         if not (rows["n"] > 0).any():
             return "What it costs is not known of any run."
         return "No objective reaches it in half of its runs."
-    fastest = f"First there at the median: {'; '.join(parts)}."
-    if fault:
-        fastest += f" Seconds do not compare: {fault}."
-    return fastest
+    return f"First there at the median: {'; '.join(parts)}."
 
 
 def profile(tables: Tables) -> Table:
@@ -108,7 +109,7 @@ def profile(tables: Tables) -> Table:
     rows = pd.DataFrame(scores)
     rows = rows.iloc[np.argsort(-rows.sum(axis=1), kind="stable")]
     table = Table(
-        "Performance profile over places",
+        "Performance profile over targets",
         ["objective", *scores],
         note=PROFILE.format(convergence.LIMIT, ", ".join(counts)),
     )

@@ -20,7 +20,7 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.stats.bootstrap import robust_spread
+from benchmark.stats.intervals import robust_spread
 from benchmark.store.schema import FINISHED
 from benchmark.text import Record, interval, listed, number, plural, span
 
@@ -34,7 +34,7 @@ RELIABILITY = (
     "the second half; medians over seeds. Loss against quality: rank correlation of the critic's "
     "loss with the metric over a run, −1: the loss rises whenever quality improves. Overfitting "
     "gap: the critic's loss on held-out − on training samples; a small offset that all objectives "
-    "share is that of the batches, the same for all. Both: IQM over seeds [95 % BCa interval]."
+    "share is that of the batches, the same for all. Both: median over seeds [exact 95 % interval]."
 )
 
 NO_DISTANCE = (
@@ -133,8 +133,8 @@ def loss_sentence(column: str | None, rows: list[Record]) -> str:
     if not rows or column is None:
         return ""
     label = metric(column).label
-    rising = [row["objective"] for row in rows if row["iqm"] < 0 and row["ci_high"] < 0]
-    falling = [row["objective"] for row in rows if row["iqm"] > 0 and row["ci_low"] > 0]
+    rising = [row["objective"] for row in rows if row["median"] < 0 and row["ci_high"] < 0]
+    falling = [row["objective"] for row in rows if row["median"] > 0 and row["ci_low"] > 0]
     parts = []
     if rising:
         better = "falls" if metric(column).direction == "min" else "rises"

@@ -1,11 +1,12 @@
 """Who wins where, and is it separated? A sentence per place and budget; tables in leaderboards."""
 
+import math
+
 import pandas as pd
 
-from benchmark.analysis.evidence import COMPARED_AT, Evidence
+from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import crossed
 from benchmark.analysis.scores import clock_fault, statuses, why_unranked
-from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.report.chapters.leaderboards import (
     UNCLEAR,
@@ -28,7 +29,7 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.text import Record, interval, number, plural
+from benchmark.text import Record, interval, number, plural, wins
 
 UNEVEN = 1.25
 """Times are not comparable once the reference workloads of two objectives differ by more."""
@@ -41,7 +42,7 @@ def chapter(evidence: Evidence) -> Chapter:
     tables = evidence.tables
     cells = tables.cells
     summary = summary_by_key(tables)
-    result = Chapter("where", "Who wins where, and is it separated?", [_how_tested(tables)])
+    result = Chapter("where", "Who wins where, and is it separated?", [_how_tested(evidence)])
     for row in places(cells):
         lines = _leaders(evidence, row, summary) + _uneven_machine(at_place(cells, row))
         result.items.append(Item(place(row), lines, tags_of(row)))
@@ -53,15 +54,27 @@ def chapter(evidence: Evidence) -> Chapter:
     return result
 
 
-def _how_tested(tables: Tables) -> str:
-    reference = tables.matrix.reference
+def _how_tested(evidence: Evidence) -> str:
+    reference = evidence.tables.matrix.reference
     tested = "all pairs of objectives are tested"
     if reference:
         tested = (
             f"every objective is tested against {reference}, the reference that the matrix names"
         )
     return (
-        f"At each budget {tested}, with Holm's correction. Brackets hold 95 % intervals over seeds."
+        f"At each budget {tested}, seed by seed, by the exact sign test. {_error_rate(evidence)} "
+        "Brackets hold exact 95 % intervals over seeds."
+    )
+
+
+def _error_rate(evidence: Evidence) -> str:
+    """How often a report like this one makes a false claim."""
+    comparisons = len(evidence.compared)
+    if comparisons < 2:
+        return f"A false claim has a probability of {ALPHA:.0%} at most."
+    return (
+        f"Holm's correction is over all {comparisons} comparisons of this report: the probability "
+        f'that any "better" or "worse" in it is false is {ALPHA:.0%} at most.'
     )
 
 
@@ -94,6 +107,8 @@ def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str
     first = summary[summary_key(leader, leader["first"])]
     if not first["n"]:
         return f"{budget}: every finished run diverged."
+    if math.isinf(first["median"]):
+        return f"{budget}: of every objective half of the finished runs or more diverged."
     ranking = metric(leader["metric"])
     best = "lowest" if ranking.direction == "min" else "highest"
     name = _described(leader["first"], first)
@@ -105,9 +120,10 @@ def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str
     second = summary[summary_key(leader, leader["second"])]
     next_name = _described(leader["second"], second)
     sentence = f"{budget}: {name} has the {best} {ranking.label}; next {next_name}"
-    if (first["iqm"], first["diverged"]) == (second["iqm"], second["diverged"]):
+    if (first["median"], first["diverged"]) == (second["median"], second["diverged"]):
         sentence = f"{budget}: {name} and {next_name} share the {best} {ranking.label}"
-    sentence += f"; paired difference {interval(leader, 'difference')}"
+    if leader["n"]:
+        sentence += f"; the first is better on {wins(leader)} shared seeds"
     compared = at_place(evidence.compared, leader)
     compared = compared[compared["of"] == leader["of"]]
     if leader["reference"]:

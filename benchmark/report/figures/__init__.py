@@ -40,6 +40,6 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
             *stability.critic_loss(tables, folder),
             *overview.cost(tables, folder),
             *certainty.differences(evidence, folder),
-            *certainty.rank_stability(evidence, folder),
+            *certainty.ranks(evidence, folder),
             *certainty.power(evidence, folder),
         ]

@@ -1,4 +1,4 @@
-"""How sure the evidence is: paired differences, ranks under resampled seeds, what n seeds tell."""
+"""How sure the evidence is: paired differences, ranks seed by seed, what n seeds tell."""
 
 from pathlib import Path
 
@@ -13,26 +13,27 @@ from benchmark.drawing.layout import Lines, dots, grid, lists, pages, title
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, described, inches, wrap
 from benchmark.metrics import sign
-from benchmark.stats.power import minimal_difference
+from benchmark.stats.power import told_share
 from benchmark.text import place_name
 
 COMPARED_AT = {"final": "at the end", "equal_time": "at equal training time"}
+DIFFERENCE = ["difference", "ci_low", "ci_high"]
 SEEDS = (5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40)  # numbers of seeds on the power curve
 DIFFERENCES = (
-    "{}: IQM of the paired differences over seeds with its 95 % interval, and the probability that "
-    "a run of it is better than one of the other. Filled marks: separated, after Holm's "
-    "correction; empty marks: not separated. A difference without an interval has fewer than five "
-    "finite pairs."
+    "{}: median of the paired differences over seeds, and the share of the seeds on which the "
+    "first is better, with exact 95 % intervals, from five seeds on. Filled marks: separated by "
+    "the sign test, after Holm's correction over all comparisons; empty marks: not separated. A "
+    "run that diverged is worse than any other: such a difference lies beyond the figure."
 )
 RANKS = (
-    "Share of 2,000 resamples of the seeds, in percent, in which an objective has the rank by the "
-    "IQM of the final value; a diverged seed is the worst value, and ties share their ranks. One "
-    "dark cell in a line is a rank that these seeds settle."
+    "The number of seeds on which an objective has the rank by the final value; a run that "
+    "diverged is the worst, and ties share their ranks. A rank that an objective has on every seed "
+    "is one dark cell."
 )
 POWER = (
-    "The difference between two objectives that Mann–Whitney's test finds four times in five, for "
-    f"normal seeds, at a level of {ALPHA:g} ÷ comparisons (Holm's first step). A line begins where "
-    "the seeds can reach that level at all. Dotted: the seeds of this matrix."
+    "The share of seeds on which an objective has to be better for the sign test to find it four "
+    f"times in five, at a level of {ALPHA:g} ÷ comparisons (Holm's first step). A line begins "
+    "where the seeds can reach that level at all. Dotted: the seeds of this matrix."
 )
 POWER_LOOKS: list[Look] = [
     {"color": "0.5", "linestyle": "--"},
@@ -42,8 +43,8 @@ POWER_LOOKS: list[Look] = [
 
 
 def differences(evidence: Evidence, folder: Path) -> list[Figure]:
-    """Paired differences of every comparison with their intervals, and the probability of
-    improvement."""
+    """Paired differences of every comparison with their intervals, and the share of the seeds that
+    are won."""
     rows = evidence.compared.dropna(subset=["difference", "p_improvement"], how="all")
     if rows.empty:
         return []
@@ -72,15 +73,16 @@ def differences(evidence: Evidence, folder: Path) -> list[Figure]:
 
 
 def _differences(lines: Lines, rows: pd.DataFrame, budgets: list[str]) -> None:
-    """The comparisons of one dataset: the differences at every budget, and the probability of
-    improvement at the first one."""
+    """The comparisons of one dataset: the differences at every budget, and the share of the seeds
+    that are won at the first one."""
     column = rows["metric"].iloc[0]
     better = "below" if sign(column) == 1 else "above"
     *axes, last = lines.axes
     for ax, budget in zip(axes, budgets, strict=True):
         shown = rows[rows["of"] == budget]
-        dots(ax, lines.heights, shown, ("difference", "ci_low", "ci_high"))
+        dots(ax, lines.heights, _within(shown), DIFFERENCE)
         _spread(ax, shown)
+        _set_limits(ax, shown)
         ax.axvline(0, color="0.35", linewidth=1, zorder=0)
         label = f"{described(column)}\ndifference {COMPARED_AT[budget]}\n(better {better} 0)"
         ax.set_xlabel(label, size=8)
@@ -88,25 +90,44 @@ def _differences(lines: Lines, rows: pd.DataFrame, budgets: list[str]) -> None:
     dots(last, lines.heights, shown, ("p_improvement", "p_low", "p_high"))
     last.axvline(0.5, color="0.35", linewidth=1, zorder=0)
     last.set_xlim(-0.05, 1.05)
-    last.set_xlabel(f"P(a run is better)\n{COMPARED_AT[budgets[0]]}", size=8)
+    last.set_xlabel(f"share of the seeds won\n{COMPARED_AT[budgets[0]]}", size=8)
+
+
+def _within(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with differences that can be drawn: what is infinite is far outside."""
+    most = _largest(rows)
+    return rows.assign(**rows[DIFFERENCE].astype(float).clip(-10 * most, 10 * most))
+
+
+def _set_limits(ax: Axes, rows: pd.DataFrame) -> None:
+    """Limits at the finite differences, where another one is infinite."""
+    if np.isinf(rows[DIFFERENCE].to_numpy(dtype=float)).any():
+        most = _largest(rows)
+        ax.set_xlim(-1.15 * most, 1.15 * most)
+
+
+def _largest(rows: pd.DataFrame) -> float:
+    """The largest finite difference or end of an interval, without its sign; 1 for none."""
+    sizes = rows[DIFFERENCE].abs().to_numpy(dtype=float)
+    return float(max(sizes[np.isfinite(sizes)], default=0.0)) or 1.0
 
 
 def _spread(ax: Axes, rows: pd.DataFrame) -> None:
     """An axis that is linear near 0 and logarithmic beyond, where a few differences dwarf the
     others."""
-    sizes = rows[["difference", "ci_low", "ci_high"]].abs().to_numpy(dtype=float)
+    sizes = rows[DIFFERENCE].abs().to_numpy(dtype=float)
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) and sizes.max() > 30 * np.median(sizes):
         ax.set_xscale("symlog", linthresh=float(f"{np.median(sizes):.0e}"))
 
 
-def rank_stability(evidence: Evidence, folder: Path) -> list[Figure]:
-    """Objective x rank: how often the objective has the rank when seeds are resampled."""
-    rows = evidence.ranks.dropna(subset="probability")
+def ranks(evidence: Evidence, folder: Path) -> list[Figure]:
+    """Objective x rank: on how many seeds the objective has the rank."""
+    rows = evidence.ranks[evidence.ranks["n"] > 0]
     rows = rows[rows.groupby(PLACE)["rank"].transform("max") > 1]
     if rows.empty:
         return []
-    saved = Figure("rank_stability", "Ranks under resampled seeds", RANKS, "certainty")
+    saved = Figure("ranks", "Ranks seed by seed", RANKS, "certainty")
     figures = []
     for part, page in pages(rows):
         places = list(page.groupby(PLACE, sort=False))
@@ -117,20 +138,22 @@ def rank_stability(evidence: Evidence, folder: Path) -> list[Figure]:
         for ax, ((dataset, architecture), per_place) in zip(axes, places, strict=True):
             _ranks(ax, per_place)
             name = place_name(str(architecture), str(dataset))
+            name += f", {per_place['n'].iloc[0]} seeds"
             title(ax, name, width - 2, loc="left", weight="bold", size=9)
         figures.append(save(figure, page, folder, saved, part))
     return figures
 
 
 def _ranks(ax: Axes, rows: pd.DataFrame) -> None:
-    """The shares of one place, in percent."""
+    """The numbers of seeds of one place."""
     objectives = list(rows["objective"].unique())
-    wide = rows.pivot(index="objective", columns="rank", values="probability").loc[objectives]
-    ax.imshow(wide, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for i, j in np.argwhere(wide.to_numpy() >= 0.005):
-        share = wide.iloc[i, j]
-        look: Look = {"color": "w" if share > 0.6 else "k", "ha": "center", "va": "center"}
-        ax.text(j, i, f"{100 * share:.0f}", size=8, **look)
+    wide = rows.pivot(index="objective", columns="rank", values="seeds").loc[objectives]
+    ax.imshow(wide, cmap="Blues", vmin=0, vmax=rows["n"].iloc[0], aspect="auto")
+    for i, j in np.argwhere(wide.to_numpy() > 0):
+        seeds = wide.iloc[i, j]
+        is_dark = seeds > 0.6 * rows["n"].iloc[0]
+        look: Look = {"color": "w" if is_dark else "k", "ha": "center", "va": "center"}
+        ax.text(j, i, f"{seeds:.3g}", size=8, **look)
     ax.set_yticks(range(len(objectives)), [wrap(name) for name in objectives])
     ax.set_xticks(range(len(objectives)), [str(i + 1) for i in range(len(objectives))])
     ax.set_xlabel("rank")
@@ -138,8 +161,8 @@ def _ranks(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def power(evidence: Evidence, folder: Path) -> list[Figure]:
-    """The smallest difference that n seeds tell, for the families of this matrix and for a single
-    comparison."""
+    """The share of seeds that n seeds tell from a half, for the comparisons of this matrix and for
+    a single one."""
     known = evidence.power
     if known.empty:
         return []
@@ -148,20 +171,19 @@ def power(evidence: Evidence, folder: Path) -> list[Figure]:
     rows = []
     for comparisons in families:
         for n in SEEDS:
-            smallest = minimal_difference(n, ALPHA / comparisons)
-            rows.append((comparisons, n, smallest))
-    data = pd.DataFrame(rows, columns=["comparisons", "n", "smallest_sd"])
+            rows.append((comparisons, n, told_share(n, ALPHA / comparisons)))
+    data = pd.DataFrame(rows, columns=["comparisons", "n", "told_share"])
     figure, ax = plt.subplots(figsize=(5.6, 3.4))
     for comparisons, look in zip(families, POWER_LOOKS, strict=False):
-        is_shown = (data["comparisons"] == comparisons) & np.isfinite(data["smallest_sd"])
+        is_shown = (data["comparisons"] == comparisons) & np.isfinite(data["told_share"])
         curve = data[is_shown]
         label = "1 comparison" if comparisons == 1 else f"{comparisons} comparisons, as here"
-        ax.plot(curve["n"], curve["smallest_sd"], marker="o", markersize=3, label=label, **look)
+        ax.plot(curve["n"], curve["told_share"], marker="o", markersize=3, label=label, **look)
     for n in sorted(set(known["n"])):
         ax.axvline(n, color="0.35", linestyle=":", linewidth=1)
     ax.set_xlabel("seeds of each objective")
-    ax.set_ylabel("smallest difference told,\nin standard deviations of a seed")
-    ax.set_ylim(0, None)
+    ax.set_ylabel("share of seeds won\nthat is found four times in five")
+    ax.set_ylim(0.5, 1.02)
     ax.set_xlim(min(4.5, known["n"].min() - 0.5), max(*SEEDS, known["n"].max()) + 0.5)
     ax.legend()
     saved = Figure("power", "What more seeds would tell", POWER, "certainty")

@@ -24,9 +24,10 @@ COST_LABELS = {
     "references_per_g_step": "the same ÷ a reference workload",
 }
 HEATMAP = (
-    "IQM of the final value over the seeds that finished. Light is good; each place has its own "
-    "scale, the log of the ratio to its best, or the difference from it for a metric that has no "
-    "ratios. Differences that are small in both are light. Grey: no finished seed with a value."
+    "Median of the final value over the seeds that finished, a diverged one being the worst. Light "
+    "is good; each place has its own scale, the log of the ratio to its best, or the difference "
+    "from it for a metric that has no ratios. Differences that are small in both are light. Grey: "
+    "no finished seed with a value."
 )
 COST = (
     "One mark per seed, a stroke at the median. The training clock only, without measuring; a "
@@ -37,19 +38,21 @@ COST_IN_WORKLOADS = "; a reference workload, timed before each cell, was slowed 
 
 
 def heatmap(tables: Tables, folder: Path) -> list[Figure]:
-    """Objective x place: IQM of the primary metric's final value. Without the datasets that have a
-    robustness figure, which shows the same."""
+    """Objective x place: median of the primary metric's final value. Without the datasets that have
+    a robustness figure, which shows the same."""
     rows = tables.summary[tables.summary["of"] == "final"]
     rows = rows[~rows["dataset"].isin(crossed(tables.cells))]
     rows = rows[rows["metric"] == rows["dataset"].map(tables.primary)]
-    if rows["iqm"].isna().all():
+    if rows["median"].isna().all():
         return []
-    column = rows["metric"].map(lambda name: described(name).replace(" (", "\n("))
-    place = rows["architecture"].map(wrap) + "\non " + rows["dataset"].map(wrap) + "\n" + column
+    label = rows["metric"].map(lambda name: described(name).replace(" (", "\n("))
+    place = rows["architecture"].map(wrap) + "\non " + rows["dataset"].map(wrap) + "\n" + label
     text = [_final(row) for row in rows.to_dict("records")]
     long = rows.assign(place=place, text=text)
     for _, per_place in long.groupby("place", sort=False):
-        long.loc[per_place.index, "worse"] = excess(per_place["iqm"], per_place["metric"].iloc[0])
+        long.loc[per_place.index, "worse"] = excess(
+            per_place["median"], per_place["metric"].iloc[0]
+        )
     objectives = list(rows["objective"].unique())
     places = list(place.unique())
     names = [wrap(name) for name in objectives]
@@ -72,7 +75,7 @@ def heatmap(tables: Tables, folder: Path) -> list[Figure]:
 
 def _final(row: Record) -> str:
     """The text of a cell: `24.1`, and `1/5 diverged` below it."""
-    value = short(row["iqm"]) if row["n"] else "–"
+    value = short(row["median"]) if np.isfinite(row["median"]) else "–"
     if not row["diverged"]:
         return value
     return f"{value}\n{row['diverged']}/{row['n_expected']} diverged"

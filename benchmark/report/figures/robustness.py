@@ -43,10 +43,9 @@ MARKS = (
     "without a frame."
 )
 FINAL = (
-    "IQM of the final value over the seeds that finished, and how many seeds were lost. Light is "
-    "good, on one scale, logarithmic where the metric has ratios; small differences are light. "
-    f"{MARKS} Diverged runs do not count in the IQM, all others do. Grey: no finished seed with a "
-    "value."
+    "Median of the final value over the seeds that finished, and how many seeds were lost. Light "
+    "is good, on one scale, logarithmic where the metric has ratios; small differences are light. "
+    f"{MARKS} A run that diverged is the worst value. Grey: no finished seed with a value."
 )
 EQUAL_STEPS = (
     "After {} generator steps: the most that all finished runs have saved samples of, or, where "
@@ -96,14 +95,14 @@ def draw(tables: Tables, folder: Path) -> list[Figure]:
 
 
 def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
-    """Architecture x objective: IQM over seeds of the primary metric's final value, and how many
+    """Architecture x objective: median over seeds of the primary metric's final value, and how many
     seeds were lost. No figure where no run has finished."""
     rows = robustness(tables, dataset)
     if not rows["n"].any():
         return []
     column = tables.primary[dataset]
     texts = [_final(row) for row in rows.to_dict("records")]
-    rows = rows.assign(worse=excess(rows["iqm"], column), text=texts)
+    rows = rows.assign(worse=excess(rows["median"], column), text=texts)
     architectures = list(rows["architecture"].unique())
     objectives = list(rows["objective"].unique())
     wide: dict[str, pd.DataFrame] = {}
@@ -131,7 +130,7 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
 
 def _final(row: Record) -> str:
     """The text of a cell: `24.1`, and a line for every way in which seeds were lost."""
-    value = [short(row["iqm"])] if row["n"] > 0 else []
+    value = [short(row["median"])] if np.isfinite(row["median"]) else []
     return "\n".join([*value, *lost(row)])
 
 

@@ -1,4 +1,4 @@
-"""What the target cost on every clock, and how often each objective is near the fastest."""
+"""What the targets cost on every clock, and how often each objective is near the fastest."""
 
 from pathlib import Path
 from typing import Any
@@ -22,30 +22,31 @@ CLOCK_LABELS = {
     "seconds": "training seconds",
 }
 TO_TARGET = (
-    "Median over seeds by Kaplan–Meier with its 95 % interval, from five seeds on; on the right, "
-    "how many of the runs reached the target. At ∞: not reached; an empty mark there is a median "
-    "that was not, a line that ends there an interval without an upper end. A cost is that of the "
-    "first evaluation at the target, as coarse as the evaluations are. Without the places in which "
-    "no run reached it."
+    "Median over seeds with its exact 95 % interval, from five seeds on; on the right, how many of "
+    "the runs reached each target. Of several marks in a line the uppermost is of the easiest "
+    "target: a quarter, a half, three quarters of the way from the untrained generator to the "
+    "noise floor. At >: beyond the training budget; an empty mark there is a median, a line that "
+    "ends there an interval. A cost is that of the first evaluation at the target, as coarse as "
+    "the evaluations are. Without the targets that no run reached."
 )
 PROFILE = (
-    "Above: the share of the places in which an objective's median cost of the target is within "
-    "this ratio of the least of all objectives. Below: the mean of that share over ratios 1 to "
-    f"{LIMIT:g}, AlgoPerf's score: 1 is always the first. Only places where every objective has "
-    "run; a target not reached is within no ratio."
+    "Above: the share of the targets of which an objective's median cost is within this ratio of "
+    f"the least of all objectives. Below: the mean of that share over ratios 1 to {LIMIT:g}, "
+    "AlgoPerf's score: 1 is always the first. Only targets that one objective reaches, in places "
+    "where every objective has run; a target not reached is within no ratio."
 )
 
 
 def time_to_target(tables: Tables, folder: Path) -> list[Figure]:
-    """The Kaplan–Meier median of what the target cost, with its interval, on every clock."""
+    """The median of what each target cost, with its interval, on every clock."""
     rows = tables.convergence[tables.convergence["n"] > 0]
-    is_reached = rows.groupby(PLACE)["reached"].transform("max") > 0
-    rows = rows[is_reached & np.isfinite(rows["target"])]
+    is_reached = rows.groupby([*PLACE, "level"])["reached"].transform("max") > 0
+    rows = rows[is_reached]
     known = rows["clock"].unique()
     clocks = [name for name in CLOCK_LABELS if name in known]
     if not clocks:
         return []
-    saved = Figure("time_to_target", "Cost of the target", TO_TARGET, "speed")
+    saved = Figure("time_to_target", "Cost of the targets", TO_TARGET, "speed")
     figures = []
     for part, page in pages(rows):
         figure, datasets = lists(page, clocks, 2.2 + 2.0 * len(clocks))
@@ -61,12 +62,13 @@ def time_to_target(tables: Tables, folder: Path) -> list[Figure]:
 
 
 def _reached(lines: Lines, rows: pd.DataFrame) -> None:
-    """How many of the runs reached the target, right of the last axes."""
+    """How many of the runs reached each target, right of the last axes."""
     ax = lines.axes[-1]
     look: Look = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 8}
-    counts = rows.groupby(["architecture", "objective"])[["reached", "n"]].max()
-    for item, (reached, n) in zip(counts.index, counts.to_numpy().tolist(), strict=True):
-        ax.text(1.03, lines.heights[item], f"{reached}/{n}", **look)
+    for item, per_item in rows.groupby(["architecture", "objective"], sort=False):
+        counts = per_item.groupby("level", sort=False)[["reached", "n"]].max()
+        reached = " ".join(map(str, counts["reached"]))
+        ax.text(1.03, lines.heights[item], f"{reached} of {counts['n'].max()}", **look)
 
 
 def _costs(ax: Axes, lines: Lines, rows: pd.DataFrame) -> None:
@@ -84,14 +86,25 @@ def _costs(ax: Axes, lines: Lines, rows: pd.DataFrame) -> None:
     left = low / reach**0.1
     right = never * reach**0.08
     shown = ends.clip(upper=never).assign(ci_low=ends["ci_low"].where(np.isfinite(ends["ci_low"])))
-    dots(ax, lines.heights, rows.assign(**shown, hollow=np.isinf(ends["median"])), ends.columns)
+    shown = rows.assign(**shown, hollow=np.isinf(ends["median"]))
+    levels = list(rows["level"].unique())
+    for offset, level in zip(_offsets(len(levels)), levels, strict=True):
+        heights = {item: height + offset for item, height in lines.heights.items()}
+        dots(ax, heights, shown[shown["level"] == level], ends.columns)
     ax.axvline(never, color="0.35", linestyle=":", linewidth=1, zorder=0)
     ax.set_xscale("log")
     ax.set_xlim(left, high)
     log_axis(ax.xaxis)
     ticks = _ticks(ax, left, right, never)
-    ax.set_xticks([never, *ticks], ["∞", *map(amount, ticks)])
+    ax.set_xticks([never, *ticks], [">", *map(amount, ticks)])
     ax.set_xlim(left, right)
+
+
+def _offsets(num_levels: int) -> list[float]:
+    """Where the marks of the levels stand within a line: 0 is its middle."""
+    if num_levels == 1:
+        return [0.0]
+    return np.linspace(-0.27, 0.27, num_levels).tolist()
 
 
 def _ticks(ax: Axes, left: float, right: float, never: float) -> list[float]:
@@ -108,7 +121,7 @@ def _ticks(ax: Axes, left: float, right: float, never: float) -> list[float]:
 
 
 def profiles(tables: Tables, folder: Path) -> list[Figure]:
-    """AlgoPerf's performance profile on every clock, where two places or more have a target."""
+    """AlgoPerf's performance profile on every clock, over two targets or more."""
     curves: dict[str, pd.DataFrame] = {}
     scores: dict[str, pd.DataFrame] = {}
     for clock in CLOCK_LABELS:
@@ -125,12 +138,12 @@ def profiles(tables: Tables, folder: Path) -> list[Figure]:
     size = (2.2 + 2.3 * len(curves), sum(heights) + 1.4)
     figure, axes = plt.subplots(2, len(curves), figsize=size, **options)
     for top, bottom, clock in zip(axes[0], axes[1], curves, strict=True):
-        places = scores[clock]["workloads"].iloc[0]
-        top.set_title(f"{CLOCK_LABELS[clock]}\n{places} places", size=9)
+        targets = scores[clock]["workloads"].iloc[0]
+        top.set_title(f"{CLOCK_LABELS[clock]}\n{targets} targets", size=9)
         _shares(top, curves[clock])
         _scores(bottom, scores[clock], names)
         bottom.set(ylim=(len(names) - 0.4, -0.6), yticks=range(len(names)), yticklabels=labels)
-    axes[0, 0].set_ylabel("share of the places")
+    axes[0, 0].set_ylabel("share of the targets")
     data = pd.concat(curves.values(), ignore_index=True)
     saved = Figure("performance_profile", "Performance profile", PROFILE, "speed")
     return [save(figure, data, folder, saved)]

@@ -20,12 +20,12 @@ MOST_COLUMNS = 4
 """Places side by side; more places stand below one another."""
 
 NO_VERDICT = "no verdict"
-INTERVAL = ("iqm", "ci_low", "ci_high")
+INTERVAL = ("median", "ci_low", "ci_high")
 VERDICTS = (
     "A bar holds all seeds of an objective in a place, numbered where they differ. Ok: no failure "
     "was seen, not: the samples are good. No verdict: not finished, or nothing measured."
 )
-CRITIC_LOSS = "IQM over seeds with its 95 % interval, from five seeds on."
+CRITIC_LOSS = "Median over seeds with its exact 95 % interval, from five seeds on."
 
 
 class Quantity(NamedTuple):
@@ -127,8 +127,8 @@ def _legend(figure: Any, present: set[str]) -> None:
 
 
 def critic_loss(tables: Tables, folder: Path) -> list[Figure]:
-    """Is the critic's loss a stopping criterion, and does the critic overfit: IQM over seeds with
-    its interval."""
+    """Is the critic's loss a stopping criterion, and does the critic overfit: median over seeds
+    with its interval."""
     rows = stopping(tables.cells)
     known = rows["quantity"].unique()
     quantities = {name: quantity for name, quantity in QUANTITIES.items() if name in known}

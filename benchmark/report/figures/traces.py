@@ -99,14 +99,14 @@ def _learning(axes: Any, tables: Tables, data: pd.DataFrame, ends: pd.DataFrame)
     """The curves of one place, an axes per clock, with the noise floor, target and equal time."""
     dataset = str(data["dataset"].iloc[0])
     architecture = str(data["architecture"].iloc[0])
-    is_here = (tables.cells["dataset"] == dataset) & (tables.cells["architecture"] == architecture)
-    target = tables.cells[is_here]["target"].iloc[0]
+    targets = tables.targets[dataset, architecture].values
     ends = ends[(ends["dataset"] == dataset) & (ends["architecture"] == architecture)]
     column = tables.primary[dataset]
     for ax, (clock, label) in zip(axes, CLOCKS.items(), strict=True):
         lines(ax, data, clock, markersize=3)
         ax.axhline(tables.floor(dataset, column), color="0.35", linestyle="--", linewidth=1)
-        ax.axhline(target, color="0.35", linestyle=":", linewidth=1.2)
+        for target in targets.values():
+            ax.axhline(target, color="0.35", linestyle=":", linewidth=1.2)
         for end in ends.to_dict("records"):
             look = {"color": style(end["objective"])["color"], "markeredgecolor": "k"}
             ax.plot(end[clock], end["value"], "X", **look, markersize=8)
