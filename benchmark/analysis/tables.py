@@ -40,8 +40,6 @@ STEPS += ["clipped", "d_loss_train", "d_loss_holdout"]
 LAYERS = ["g_step", "network", "layer", "depth", "grad_norm"]
 # every row of a file that has these columns has them
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")
-# what tells the rows of one step of training
-ROW_NAMES = ("metric", "protocol", "network", "layer")
 TEXTS = ["metric", "protocol", "network", "layer"]
 # numbers and texts of status.json
 NUMBERS = ["onset", "resumes", "samples_seen", "g_steps", *WALL_CLOCKS, "peak_memory_mb"]
@@ -55,6 +53,8 @@ TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence", "costs"
 class Tables:
     """The tables of a matrix, its expanded list and its protocols. Numbers are float64."""
 
+    folder: Path
+    """Of the result set."""
     cells: pd.DataFrame
     """One row per cell of the list, in its order."""
     evals: pd.DataFrame
@@ -142,6 +142,7 @@ def load(folder: Path) -> Tables:
     costs = convergence.to_targets(cells, evals, primary, by_level)
     cells = cells.join(stability.judge(cells, evals, steps, protocols, primary), on="key")
     return Tables(
+        folder=folder,
         cells=cells,
         evals=evals,
         steps=steps,
@@ -251,7 +252,7 @@ def _long(
     required = [name for name in columns if name in REQUIRED]
     rows = read_frame(files, texts, numbers, required)
     step = "g_steps" if "g_steps" in columns else "g_step"
-    check_order(rows, files, step, [name for name in ROW_NAMES if name in columns])
+    check_order(rows, files, step, texts)
     return rows[["cell", *columns]]
 
 

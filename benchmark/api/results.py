@@ -11,7 +11,7 @@ from benchmark.analysis.tables import Tables, load
 
 if TYPE_CHECKING:
     from benchmark.analysis.evidence import Evidence
-    from benchmark.check.rule import Verdict
+    from benchmark.check.verdict import Verdict
 
 
 class Results:
@@ -92,8 +92,8 @@ class Results:
         return write_report(self.folder, self.tables)
 
     def check(self) -> "list[Verdict]":
-        """Every gated metric against the committed baseline. Raises UserError if the two cannot be
-        compared."""
+        """Every gated metric, and the numbers of every seed, against the committed baseline.
+        Raises UserError if the two cannot be compared."""
         from benchmark.check.baseline import compare
 
-        return compare(self.tables, self.folder.name)
+        return compare(self.tables, self.folder.name).verdicts

@@ -1,52 +1,40 @@
 """Measure results for the gate, compare them with their baseline, and accept them as the next one.
 
-A baseline is MATRIX.json in a folder of baselines: the rows of rows.py and the rate of false
-alarms. The folder is results/baselines in the working directory, unless another one is named."""
+A baseline is MATRIX.json in a folder of baselines: the rows of rows.py, the traces of traces.py
+and the rate of false alarms. The folder is results/baselines in the working
+directory, unless another one is named."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from benchmark.analysis.scores import raced_costs
 from benchmark.analysis.tables import Tables
+from benchmark.check.numbers import compare_numbers, origins_differ
 from benchmark.check.rows import (
     COST,
     DIVERGED,
     UNKNOWN,
-    BaselineRow,
     RerunRow,
-    Row,
     baseline_rows,
     useless,
 )
-from benchmark.check.rule import MANY_SEEDS, FalseAlarms, Verdict, false_alarms, judge
+from benchmark.check.rule import MANY_SEEDS, FalseAlarms, false_alarms, judge
 from benchmark.check.shipped import IN_CHECKOUT, INSTALLED, check_is_shipped
+from benchmark.check.stored import Baseline, baseline_file, read_baseline
+from benchmark.check.traces import GROUP, traces
+from benchmark.check.verdict import Verdict
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.metrics import metric
-from benchmark.store.files import read_json, write_json
+from benchmark.store.files import write_json
 from benchmark.store.schema import FINISHED
 from benchmark.text import plural
 
 BASELINES = Path("results/baselines")
-GROUP = ["objective", "architecture", "dataset"]
-# field of a row in the file -> its type
-FIELDS: dict[str, Any] = {
-    "objective": str,
-    "architecture": str,
-    "dataset": str,
-    "metric": str,
-    "training": str,
-    "protocol": str | None,
-    "values": dict,
-    "untrained": float | int | None,
-    "executed": str,
-    "band": float | int | None,
-}
 
 
 def measured(tables: Tables) -> list[RerunRow]:
@@ -64,6 +52,7 @@ def measured(tables: Tables) -> list[RerunRow]:
         first = group.iloc[0]
         done = group["status"] == "done"
         protocol = next(iter(group["protocol"].dropna()), None)
+        executed = _executed(group)
         columns = gated.get(first["dataset"], [])
         for column, values in _values(group, columns):
             before = untrained.reindex(index=group["key"], columns=[column])[column].median()
@@ -79,7 +68,7 @@ def measured(tables: Tables) -> list[RerunRow]:
                 training=digest(training[first["key"]]),
                 values=_by_seed(group["seed"], values),
                 untrained=_finite_or_none(before),
-                executed=_executed(group) if column in COST else "",
+                executed="" if column == DIVERGED else executed,
                 unfinished=int((~group["status"].isin(FINISHED)).sum()),
                 unmeasured=unmeasured,
                 stale=int(group["stale"].sum()),
@@ -109,7 +98,7 @@ def accept(tables: Tables, name: str, folder: Path | None = None) -> tuple[Path,
     notes = []
     if path.exists():
         notes.append(_what_is_replaced(path, name))
-    without_value = [row.title for row in rows if _is_quality(row) and not row.finite_values]
+    without_value = [row.title for row in rows if row.family == "quality" and not row.finite_values]
     for title in dict.fromkeys(without_value):
         notes.append(f"every seed diverged: {title}: its divergence alone is gated")
     for row in groups:
@@ -118,15 +107,27 @@ def accept(tables: Tables, name: str, folder: Path | None = None) -> tuple[Path,
             notes.append(f"useless as a gate: {row.title} {row.metric}: {reason}")
     fewest_seeds = min(len(row.values) for row in rows)
     notes.append(_false_alarm_note(alarms, fewest_seeds))
-    write_json(path, baseline_file(name, alarms, groups))
+    write_json(path, baseline_file(name, alarms, Baseline(groups, traces(tables))))
     return path, notes
 
 
-def compare(tables: Tables, name: str, folder: Path | None = None) -> list[Verdict]:
+class Comparison(NamedTuple):
+    """Results against a baseline."""
+
+    verdicts: list[Verdict]
+    not_exact: str
+    """Why the numbers of a seed need not be equal to the bit; the empty string where they must."""
+
+
+def compare(tables: Tables, name: str, folder: Path | None = None) -> Comparison:
     """Results against the baseline of their matrix.
 
     Raises UserError where there is none, or none of this version."""
-    return judge(read_baseline(find(name, folder), name), measured(tables))
+    baseline = read_baseline(find(name, folder), name)
+    rows, now = measured(tables), traces(tables)
+    numbers = compare_numbers(baseline.traces, now, baseline.rows, rows)
+    verdicts = [*judge(baseline.rows, rows), *numbers]
+    return Comparison(verdicts, origins_differ(baseline.traces, now))
 
 
 def find(name: str, folder: Path | None = None) -> Path:
@@ -144,24 +145,6 @@ def find(name: str, folder: Path | None = None) -> Path:
         f"no baseline for matrix {name!r} in {folders[0]}; "
         f"there are: {', '.join(known) or 'none'} (ganbench accept)"
     )
-
-
-def baseline_file(
-    name: str, alarms: FalseAlarms | None, rows: Sequence[BaselineRow]
-) -> dict[str, Any]:
-    """The content of the file of a baseline, without its schema number."""
-    return {"matrix": name, "false_alarms": alarms, "groups": [asdict(row) for row in rows]}
-
-
-def read_baseline(path: Path, name: str) -> list[BaselineRow]:
-    """The rows of a baseline. Raises UserError for a file that is not one of this version."""
-    try:
-        return _parsed(read_json(path), name)
-    except UserError as error:
-        fault = str(error).removeprefix(f"{path} ")
-        raise UserError(
-            f"{path} is not a baseline of this version ({fault}): make one with ganbench accept"
-        ) from error
 
 
 def _gated_columns(tables: Tables) -> dict[str, list[str]]:
@@ -199,10 +182,6 @@ def _finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _is_quality(row: Row) -> bool:
-    return row.family == "quality"
-
-
 def _unacceptable(rows: Sequence[RerunRow]) -> str:
     """Why results cannot become a baseline; the empty string where they can."""
     unfinished = sum(row.unfinished for row in rows if row.metric == DIVERGED)
@@ -216,7 +195,7 @@ def _unacceptable(rows: Sequence[RerunRow]) -> str:
         if row.unmeasured:
             seeds = f"{row.unmeasured} of {len(row.values)} seeds finished without a value"
             return f"{row.title} {row.metric}: {seeds}"
-    quality = [row for row in rows if _is_quality(row)]
+    quality = [row for row in rows if row.family == "quality"]
     unseen = {row.title for row in rows} - {row.title for row in quality}
     if unseen:
         return f"the results of {min(unseen)} have no value of a metric to gate"
@@ -227,7 +206,7 @@ def _unacceptable(rows: Sequence[RerunRow]) -> str:
 
 def _what_is_replaced(path: Path, name: str) -> str:
     try:
-        rows = read_baseline(path, name)
+        rows = read_baseline(path, name).rows
     except UserError:
         return "replaces a file that is not a baseline of this version"
     return f"replaces a baseline of {max(len(row.values) for row in rows)} seeds"
@@ -244,45 +223,3 @@ def _false_alarm_note(alarms: FalseAlarms | None, fewest_seeds: int) -> str:
     if red > reruns / 20:
         note += ", more than 1 in 20: the bands are too narrow"
     return note
-
-
-def _parsed(saved: Mapping[str, Any], name: str) -> list[BaselineRow]:
-    """The rows of the baseline of a matrix. Raises UserError for content that is none."""
-    groups = saved.get("groups")
-    if saved.get("matrix") != name:
-        raise UserError(f"matrix {saved.get('matrix')!r}")
-    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
-        raise UserError("no list of groups")
-    rows = [_parsed_row(group, i) for i, group in enumerate(groups)]
-    if len({row.key for row in rows}) < len(rows):
-        raise UserError("a group occurs twice")
-    with_quality = {row.key[:-1] for row in rows if _is_quality(row)}
-    with_divergence = {row.key[:-1] for row in rows if row.metric == DIVERGED}
-    if not rows or with_quality != with_divergence:
-        raise UserError("a group without a metric, or without its divergence")
-    return rows
-
-
-def _parsed_row(group: Mapping[str, Any], i: int) -> BaselineRow:
-    """The i-th row of a baseline. Raises UserError for content that is none."""
-    # Older baselines do not say how their cells were executed
-    group = {"executed": UNKNOWN, **group}
-    for field, kind in FIELDS.items():
-        if not isinstance(group.get(field, ...), kind):
-            raise UserError(f"{field} of group {i}")
-    row = BaselineRow(**{field: group[field] for field in FIELDS})
-    if _is_quality(row):
-        # UserError for an unknown one
-        metric(row.metric)
-    if not all(_is_number_or_none(x) for x in (*row.values.values(), row.untrained, row.band)):
-        raise UserError(f"a value of group {i} is not a number")
-    is_flag = set(row.values.values()) <= {0, 1}
-    if not row.values or (row.metric == DIVERGED and not is_flag):
-        raise UserError(f"values of group {i}")
-    if row.band is None and row.metric != DIVERGED and row.finite_values:
-        raise UserError(f"band of group {i}")
-    return row
-
-
-def _is_number_or_none(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and bool(np.isfinite(value)))

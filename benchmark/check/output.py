@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from benchmark.check.rows import family_of
-from benchmark.check.rule import ALPHA, Verdict
+from benchmark.check.verdict import ALPHA, Verdict
 from benchmark.text import escaped
 
 MARKDOWN_HEAD = """\
@@ -14,12 +14,16 @@ MARKDOWN_HEAD = """\
 |---|---|---|---:|---:|---:|---|"""
 # mark -> the element of a JUnit test case
 OUTCOMES = {"−": "failure", "!": "failure", "x": "error", "?": "skipped"}
+LEGEND = (
+    "+ not worse, − worse, ! diverges more, ≠ other numbers, ~ suspect, ? cannot see, "
+    "x cannot be compared"
+)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
     """`compared 113/113: 110 +, 1 ~, 2 ?`."""
     marks = [verdict.mark for verdict in verdicts]
-    counts = ", ".join(f"{marks.count(mark)} {mark}" for mark in "+−!~?x" if mark in marks)
+    counts = ", ".join(f"{marks.count(mark)} {mark}" for mark in "+−!≠~?x" if mark in marks)
     return f"compared {len(marks) - marks.count('x')}/{len(marks)}: {counts}"
 
 
@@ -27,7 +31,8 @@ def limits(verdicts: Sequence[Verdict]) -> list[str]:
     """The families that cannot go red with so few seeds, whatever their values."""
     sentences = []
     for family, alpha in ALPHA.items():
-        tested = [v for v in verdicts if v.lowest and family_of(v.metric) == family]
+        tested = [v for v in verdicts if family_of(v.metric) == family]
+        tested = [v for v in tested if v.lowest is not None]
         if not tested:
             continue
         lowest, (new, old) = min((v.lowest or 0.0, v.seeds) for v in tested)
@@ -41,17 +46,31 @@ def limits(verdicts: Sequence[Verdict]) -> list[str]:
     return sentences
 
 
-def to_markdown(verdicts: Sequence[Verdict]) -> str:
-    """The table of the check; verdicts that are not + come first."""
-    ordered = sorted(verdicts, key=lambda verdict: "x!−~?+".index(verdict.mark))
-    paragraphs = [f"{text}\n" for text in (summary(verdicts), *limits(verdicts))]
+def scope(not_exact: str, strict: bool) -> str:
+    """What the numbers were compared for, and whether ≠ is red. not_exact: why the numbers of a
+    seed need not be equal; the empty string where they must."""
+    rule = "≠ is red (strict)" if strict else "≠ is not red (not strict)"
+    if not_exact:
+        return f"numbers: the first steps, up to rounding, no final metrics: {not_exact}; {rule}"
+    return (
+        "numbers: seed by seed to the end: processor, PyTorch and execution are those of the "
+        f"baseline; {rule}"
+    )
+
+
+def to_markdown(verdicts: Sequence[Verdict], remarks: Sequence[str] = ()) -> str:
+    """The table of the check; verdicts that are not + come first. remarks: lines above it."""
+    ordered = sorted(verdicts, key=lambda verdict: "x!−≠~?+".index(verdict.mark))
+    paragraphs = [f"{text}\n" for text in (summary(verdicts), *remarks, LEGEND)]
     rows = [_markdown_row(verdict) for verdict in ordered]
     return "\n".join(["### ganbench check\n", *paragraphs, MARKDOWN_HEAD, *rows, ""])
 
 
-def write_junit(verdicts: Sequence[Verdict], path: Path) -> None:
-    """JUnit XML: a test case per comparison; − and ! are failures, x an error, ? is skipped."""
-    outcomes = [OUTCOMES.get(verdict.mark) for verdict in verdicts]
+def write_junit(verdicts: Sequence[Verdict], path: Path, strict: bool = False) -> None:
+    """JUnit XML: a test case per comparison; − and !, and ≠ if strict, are failures, x is an error,
+    ? is skipped."""
+    marks = OUTCOMES | {"≠": "failure"} if strict else OUTCOMES
+    outcomes = [marks.get(verdict.mark) for verdict in verdicts]
     counts = {
         "tests": str(len(verdicts)),
         "failures": str(outcomes.count("failure")),

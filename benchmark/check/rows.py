@@ -10,7 +10,10 @@ from benchmark.metrics import metric, sign
 from benchmark.stats.intervals import robust_spread
 
 DIVERGED = "diverged"
+NUMBERS = "numbers"
 UNKNOWN = "is not known"
+# Relative difference of numbers that count as equal: a baseline keeps 7 digits of some
+EQUAL = 1e-6
 # Bands ÷ median: loose, because a busy machine is no regression. Memory is a GPU's alone: what a
 # process takes on a CPU belongs to its libraries and to earlier cells, so no reference is measured
 # there.
@@ -44,7 +47,7 @@ class Row:
     untrained: float | None
     """The median over seeds before the first step; None where it was not measured."""
     executed: str
-    """How the cells were executed, of one of COST, or UNKNOWN; empty for the others."""
+    """How the cells were executed, or UNKNOWN; empty in `diverged`, and in an older baseline."""
 
     @property
     def key(self) -> RowKey:
@@ -65,9 +68,15 @@ class Row:
         return sign_of(self.metric)
 
     @property
+    def known(self) -> dict[str, float]:
+        """The finite values by seed."""
+        pairs = self.values.items()
+        return {seed: x for seed, x in pairs if x is not None and np.isfinite(x)}
+
+    @property
     def finite_values(self) -> list[float]:
         """The finite values, without their seeds."""
-        return [value for value in self.values.values() if value is not None and np.isfinite(value)]
+        return list(self.known.values())
 
 
 @dataclass(frozen=True)
@@ -148,11 +157,19 @@ def band(column: str, values: list[float]) -> float | None:
         return None
     if column in COST:
         return COST[column] * float(np.median(values)) if values else None
-    tolerance = metric(column)
     if not values:
-        return tolerance.absolute
-    relative = tolerance.relative * abs(float(np.median(values)))
-    return max(tolerance.absolute, relative, 2 * robust_spread(values))
+        return metric(column).absolute
+    return max(_least_loss(column, values), 2 * robust_spread(values))
+
+
+def least_loss(row: Row) -> float:
+    """The least loss of a metric that is worth reporting, whatever its seeds do."""
+    return _least_loss(row.metric, row.finite_values)
+
+
+def _least_loss(column: str, values: list[float]) -> float:
+    tolerance = metric(column)
+    return max(tolerance.absolute, tolerance.relative * abs(float(np.median(values))))
 
 
 def useless(row: BaselineRow) -> str:

@@ -46,35 +46,48 @@ def check(
             help="Write the verdicts as JUnit XML to this file.", parser=named_path, metavar="PATH"
         ),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Numbers that differ (≠) are a regression as well.")
+    ] = False,
+    strict_if_same: Annotated[
+        bool,
+        typer.Option(
+            "--strict-if-same",
+            help="--strict, where baseline and results are of the same kind of processor, PyTorch "
+            "and execution.",
+        ),
+    ] = False,
     baselines: BaselinesOption = None,
     variants: VariantsOption = None,
 ) -> None:
     """Compare results with their baseline. Exit code 0: fine, 1: a regression, 2: could not
     compare."""
     from benchmark.check.baseline import BASELINES, compare, find
-    from benchmark.check.output import limits, summary, to_markdown, write_junit
-    from benchmark.check.rule import exit_code
+    from benchmark.check.output import LEGEND, limits, scope, summary, to_markdown, write_junit
+    from benchmark.check.verdict import exit_code
 
     folder = result_set(results, matrix)
     place = _named(baselines)
     baseline = find(folder.name, place)
     if place is None and baseline.parent.resolve() != BASELINES.resolve():
         note.print(f"no baseline in {BASELINES}: compared with the shipped one, {baseline}")
-    verdicts = compare(tables_of(folder), folder.name, baseline.parent)
+    verdicts, not_exact = compare(tables_of(folder), folder.name, baseline.parent)
+    strict = strict or (strict_if_same and not not_exact)
+    remarks = [*limits(verdicts), scope(not_exact, strict)]
     table = Table("", "group", "metric", "baseline", "now", "band", "note", title=summary(verdicts))
     for verdict in verdicts:
         numbers = [_number(x) for x in (verdict.baseline, verdict.current, verdict.band)]
         table.add_row(verdict.mark, verdict.group, verdict.metric, *numbers, verdict.note)
     width = None if out.is_terminal else WIDTH
     Console(highlight=False, markup=False, width=width).print(table)
-    print(summary(verdicts), *limits(verdicts), sep="\n")
+    print(summary(verdicts), *remarks, LEGEND, sep="\n")
     if markdown:
         markdown.parent.mkdir(parents=True, exist_ok=True)
         with markdown.open("a", encoding="utf-8") as file:
-            file.write(to_markdown(verdicts))
+            file.write(to_markdown(verdicts, remarks))
     if junit:
-        write_junit(verdicts, junit)
-    raise typer.Exit(exit_code(verdicts))
+        write_junit(verdicts, junit, strict)
+    raise typer.Exit(exit_code(verdicts, strict))
 
 
 def _named(folder: Path | None) -> Path | None:

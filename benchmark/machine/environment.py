@@ -19,6 +19,11 @@ PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy")
 CODE = ("benchmark", "variants")
 # instruction sets that the speed of float32 and bf16 depends on
 SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+# Variables that limit or choose the instructions of oneDNN and MKL
+LIMITS = [
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE"),
+    *("MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE"),
+]
 CPUINFO = Path("/proc/cpuinfo")
 DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -34,9 +39,11 @@ def environment(device: str) -> Surroundings:
         platform=f"{platform.system()} {platform.machine()}",
         versions=_versions(),
         processor=_processor(),
+        processor_version=_processor_version(),
         num_cores=os.cpu_count(),
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         instruction_sets=_instruction_sets(),
+        instruction_limits={name: os.environ[name] for name in LIMITS if os.environ.get(name)},
         threads=torch.get_num_threads(),
         interop_threads=torch.get_num_interop_threads(),
         deterministic=torch.are_deterministic_algorithms_enabled(),
@@ -114,6 +121,14 @@ def _processor() -> str:
     """The processor's model."""
     model = _cpuinfo("model name")
     return model or platform.processor() or platform.machine()
+
+
+@cache
+def _processor_version() -> str | None:
+    """`GenuineIntel 6-207-2`; None on other systems than Linux."""
+    vendor = _cpuinfo("vendor_id|CPU implementer")
+    names = ("cpu family|CPU architecture", "model|CPU part", "stepping|CPU revision")
+    return f"{vendor} {'-'.join(map(_cpuinfo, names))}" if vendor else None
 
 
 @cache

@@ -69,13 +69,17 @@ class CellFolder:
         return self.path / "steps.jsonl"
 
     @property
+    def first_steps(self) -> Path:
+        return self.path / "first_steps.jsonl"
+
+    @property
     def layers(self) -> Path:
         return self.path / "layers.jsonl"
 
     @property
     def rows(self) -> tuple[Path, ...]:
         """The files that grow by a row at a time."""
-        return self.steps, self.evals, self.layers
+        return self.steps, self.first_steps, self.evals, self.layers
 
     @property
     def samples(self) -> Path:

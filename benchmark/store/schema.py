@@ -578,6 +578,9 @@ class Surroundings(Record):
     processor: str | None = None
     """Model of the processor."""
 
+    processor_version: str | None = None
+    """Vendor, family, model and stepping of the processor; one name may stand for several."""
+
     num_cores: int | None = None
     """Processor cores of the machine."""
 
@@ -586,6 +589,9 @@ class Surroundings(Record):
 
     instruction_sets: list[str] = []
     """Instruction sets of the processor that the speed of float32 and bf16 depends on."""
+
+    instruction_limits: dict[str, str] = {}
+    """Variables that limit or choose the instructions of oneDNN and MKL, where they are set."""
 
     threads: int | None = None
     """Threads of one operation."""
@@ -616,6 +622,22 @@ class Surroundings(Record):
 
     git: GitFacts | None = None
     """The checkout; none for an installed package."""
+
+    @property
+    def arithmetic(self) -> str | None:
+        """What the last digits of numbers depend on, besides how the steps are executed: the
+        device with its instructions and the versions that compute; None where that is unknown."""
+        if self.device is None or self.processor is None:
+            return None
+        parts = [self.device]
+        if self.num_gpus and self.cuda:
+            parts += [f"CUDA {self.cuda}", f"cuDNN {self.cudnn}"]
+        else:
+            parts += [str(self.processor_version), str(self.cpu_capability)]
+            parts.append(" ".join(self.instruction_sets))
+            parts += [f"{name}={value}" for name, value in self.instruction_limits.items()]
+        parts.append(f"torch {self.versions.get('torch')}")
+        return ", ".join(parts)
 
 
 class Resume(Surroundings):

@@ -19,6 +19,9 @@ from benchmark.train.snapshot import CellState, Counters, Progress
 from benchmark.train.step import CRITIC, GENERATOR
 
 TRACE = (*CRITIC, *GENERATOR)
+# Generator steps whose losses and norms are kept one by one: changed numbers part early, and what
+# rounding makes of a run is still small
+FIRST_STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
 class CellTraining:
@@ -94,9 +97,9 @@ class CellTraining:
     def log(
         self, progress: Progress, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
     ) -> None:
-        """Fill row, layers and onset from the log interval that ends now, with one copy from the
-        device. real (batch, *shape) is the batch of the last critic step, z (batch, latent_dim)
-        latents; the probes also see fresh batches of both splits."""
+        """Fill row, first steps, layers and onset from the log interval that ends now, with one
+        copy from the device. real (batch, *shape) is the batch of the last critic step, z (batch,
+        latent_dim) latents; the probes also see fresh batches of both splits."""
         num_steps = progress.g_steps - progress.logged_at
         probes = self._probe(progress.g_steps, real, z, splits)
         norms = {"G": layer_norms(self.G), "D": layer_norms(self.D)}
@@ -113,6 +116,7 @@ class CellTraining:
         first_bad = first_not_finite(columns["d_loss"], columns["g_loss"])
         if first_bad is not None:
             self.counters.onset = progress.logged_at + first_bad + 1
+        self.counters.first_steps = first_steps(columns, progress.logged_at)
         row = {"g_step": progress.g_steps, "samples_seen": progress.samples_seen}
         means = {name: sum(column) / num_steps for name, column in columns.items()}
         self.counters.row = row | means | dict(zip(PROBES, probed, strict=True))
@@ -129,6 +133,18 @@ class CellTraining:
         generator.manual_seed(stream_seed(base, g_step, "probe"))
         fresh, held = batches
         return probe(self.bench.objective, self.G, self.D, real, (fresh, held), z, generator)
+
+
+def first_steps(columns: dict[str, list[float]], logged_at: int) -> list[dict[str, float]]:
+    """The rows of FIRST_STEPS in the log interval that begins after generator step `logged_at`."""
+    num_steps = len(columns["d_loss"])
+    rows = []
+    for g_step in FIRST_STEPS:
+        index = g_step - logged_at - 1
+        if 0 <= index < num_steps:
+            values = {name: column[index] for name, column in columns.items()}
+            rows.append({"g_step": g_step, **values})
+    return rows
 
 
 def first_not_finite(*columns: list[float]) -> int | None:

@@ -206,6 +206,7 @@ class Training:
             member.counters.train_seconds += seconds / len(self.members)
             member.counters.peak_memory_mb = peak
             member.counters.row = None
+            member.counters.first_steps = []
         self.progress.evaluation_due = False
         if not paused:
             self._update_share()

@@ -63,6 +63,10 @@ class Counters:
     row: dict[str, float] | None = None
     """The log interval that ends now, as a row of steps.jsonl."""
 
+    first_steps: list[dict[str, float]] = field(default_factory=list)
+    """The steps of the log interval that ends now of which each is kept: rows of
+    first_steps.jsonl."""
+
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
     """G and D → norm of the last gradient by parameter; empty at the start."""
 
@@ -155,6 +159,10 @@ class Snapshot:
     @property
     def row(self) -> dict[str, float] | None:
         return self.counters.row
+
+    @property
+    def first_steps(self) -> list[dict[str, float]]:
+        return self.counters.first_steps
 
     @property
     def layers(self) -> dict[str, dict[str, float]]:

@@ -12,7 +12,16 @@ from benchmark.analysis.tables import load
 from benchmark.check import baseline as check
 from benchmark.check import output
 from benchmark.check import rule as gate
-from benchmark.check.rows import BaselineRow, RerunRow, band, baseline_rows, of_seeds, useless
+from benchmark.check.rows import (
+    NUMBERS,
+    BaselineRow,
+    RerunRow,
+    band,
+    baseline_rows,
+    of_seeds,
+    useless,
+)
+from benchmark.check.verdict import Verdict, exit_code
 from benchmark.errors import UserError
 from benchmark.stats.mann_whitney import p_larger, shift_bound
 from benchmark.store.files import write_json
@@ -80,7 +89,9 @@ def baseline(accepted, tmp_path, monkeypatch):
 
 
 def verdicts(folder, name="quick"):
-    return check.compare(load(folder), name)
+    found = check.compare(load(folder), name).verdicts
+    # tests/check/test_numbers.py has those
+    return [verdict for verdict in found if verdict.metric != NUMBERS]
 
 
 def marks(found):
@@ -106,17 +117,17 @@ def old_row(values, band, **names):
 def test_the_committed_baseline_is_read_and_rewritten_identically(tmp_path):
     path = check.IN_CHECKOUT / "quick.json"
     alarms = json.loads(path.read_text())["false_alarms"]
-    rows = check.read_baseline(path, "quick")
-    write_json(tmp_path / "quick.json", check.baseline_file("quick", alarms, rows))
+    baseline = check.read_baseline(path, "quick")
+    write_json(tmp_path / "quick.json", check.baseline_file("quick", alarms, baseline))
     assert (tmp_path / "quick.json").read_bytes() == path.read_bytes()
-    assert all(isinstance(row, BaselineRow) for row in rows)
+    assert all(isinstance(row, BaselineRow) for row in baseline.rows)
 
 
 def test_the_same_results_pass(baseline):
     found = verdicts(write(baseline / "now"))
     assert {v.mark for v in found} == {"+"}
     assert output.summary(found) == f"compared {COMPARISONS}/{COMPARISONS}: {COMPARISONS} +"
-    assert gate.exit_code(found) == 0
+    assert exit_code(found) == 0
 
 
 def test_other_and_fewer_seeds_than_the_baselines_are_compared(baseline):
@@ -160,7 +171,7 @@ def test_a_change_of_fid(baseline, times, mark):
 
     found = verdicts(write(baseline / "now", changed))
     assert marks(found) == ({("wgan_gp", "fid_classifier_750"): mark} if mark else {})
-    assert gate.exit_code(found) == (1 if mark else 0)
+    assert exit_code(found) == (1 if mark else 0)
     if times == 0.5:
         assert [v.note for v in found if v.note] == ["beyond the band on the good side, not tested"]
 
@@ -182,7 +193,7 @@ def test_worse_but_not_separated_is_suspect(baseline):
 
     found = verdicts(write(baseline / "now", curve=curve))
     assert marks(found) == {("wgan", "swd_2k"): "~"}
-    assert gate.exit_code(found) == 0
+    assert exit_code(found) == 0
     # 60 of 150 pairs in the wrong order: more than half of all 324,632 draws are no more extreme
     assert next(v.note for v in found if v.note).startswith("higher by 0.1, shift 0.09")
 
@@ -207,7 +218,7 @@ def test_unchanged_code_rarely_goes_red_over_all_comparisons_together():
     for _ in range(100):
         old = [old_row(rng.normal(size=25), band=0.0, group=str(i)) for i in range(60)]
         found = gate.judge(old, [row(rng.normal(size=5), group=str(i)) for i in range(60)])
-        red += gate.exit_code(found)
+        red += exit_code(found)
         each += any(v.p is not None and v.p <= 0.01 for v in found)
     assert red <= 5 < 30 < each
 
@@ -231,7 +242,7 @@ def test_diverged_seeds_against_a_baseline_without_any(baseline, seeds, mark):
     )
     found = verdicts(now)
     assert marks(found)["minimax", "diverged"] == mark
-    assert gate.exit_code(found) == (1 if mark == "!" else 0)
+    assert exit_code(found) == (1 if mark == "!" else 0)
     (verdict,) = (
         v
         for v in found
@@ -347,7 +358,7 @@ def test_speed_and_memory_are_gated_as_ratios_to_the_reference_workload(baseline
     assert marks(cost("slower", 2.2, 1, 1)) == {("wgan", "relative speed"): "−"}
     found = cost("larger", 1, 1, 1.3)
     assert marks(found) == {("wgan", "relative memory"): "−"}
-    assert gate.exit_code(found) == 1
+    assert exit_code(found) == 1
     # A generator step of 20 ms, the reference workload of 20 ms
     workloads = [v.baseline for v in found if v.metric == "relative speed"]
     assert workloads == pytest.approx([1.0] * len(workloads))
@@ -359,7 +370,7 @@ def test_cost_without_a_reference_workload_on_one_side_is_not_gated_and_says_so(
     assert {v.note for v in found if v.mark == "?"} == {
         "not gated: not measured against a reference workload in the results"
     }
-    assert gate.exit_code(found) == 0
+    assert exit_code(found) == 0
 
 
 def test_a_cost_that_neither_side_has_is_left_out():
@@ -387,8 +398,8 @@ def test_a_baseline_of_few_seeds_says_what_it_can_reach(tmp_path, monkeypatch):
         "divergence cannot go red with 5 seeds against 5: lowest p 0.028 over 7 comparisons",
         "cost cannot go red with 5 seeds against 5: lowest p 0.048 over 12 comparisons",
     ]
-    assert output.limits(found)[0] in output.to_markdown(found)
-    assert gate.exit_code(found) == 0
+    assert output.limits(found)[0] in output.to_markdown(found, output.limits(found))
+    assert exit_code(found) == 0
 
 
 def test_many_seeds_have_no_such_limits(baseline):
@@ -416,7 +427,7 @@ def test_a_band_that_reaches_the_untrained_generator_sees_nothing(
     (found,) = gate.judge(old, [now])
     assert found.mark == ("?" if is_useless else "+")
     assert found.note.startswith("cannot see: the band" if is_useless else "")
-    assert gate.exit_code([found]) == 0
+    assert exit_code([found]) == 0
 
 
 def test_useless_metrics_are_named_when_accepted(tmp_path, monkeypatch):
@@ -434,15 +445,15 @@ def test_useless_metrics_are_named_when_accepted(tmp_path, monkeypatch):
 def test_an_unfinished_group_is_never_a_pass(baseline, status):
     found = verdicts(write(baseline / "now", status={("minimax", "digits", 3): status}))
     assert set(marks(found).values()) == {"x"}
-    assert gate.exit_code(found) == 2
+    assert exit_code(found) == 2
 
 
 def test_a_group_missing_from_either_side_is_never_a_pass(baseline):
     fewer = verdicts(write(baseline / "fewer", objectives=OBJECTIVES[:-1]))
-    assert gate.exit_code(fewer) == 2
+    assert exit_code(fewer) == 2
     assert {v.note for v in fewer if v.mark == "x"} == {"not in the results"}
     more = verdicts(write(baseline / "more", objectives=[*OBJECTIVES, "hinge"]))
-    assert gate.exit_code(more) == 2
+    assert exit_code(more) == 2
     assert {v.note for v in more if v.mark == "x"} == {"not in the baseline"}
     assert (
         output.summary(more) == f"compared {COMPARISONS}/{COMPARISONS + 13}: {COMPARISONS} +, 13 x"
@@ -463,7 +474,7 @@ def test_a_metric_that_is_no_number_in_a_finished_run_is_never_a_pass_nor_a_base
     found = verdicts(now)
     assert marks(found) == {("wgan", "swd_2k"): "x"}
     assert [v.note for v in found if v.note] == ["1 of 5 seeds finished without a value"]
-    assert gate.exit_code(found) == 2
+    assert exit_code(found) == 2
     monkeypatch.setattr(check, "BASELINES", baseline / "baselines")
     with pytest.raises(
         UserError, match="wgan / mlp / gaussians8 swd_2k: 1 of 5 seeds finished without a value"
@@ -508,7 +519,7 @@ def test_a_group_that_always_diverges_is_accepted_and_named_and_what_is_replaced
     path.write_text("[5]")
     _, notes = check.accept(found, "quick")
     assert notes[0] == "replaces a file that is not a baseline of this version"
-    assert gate.exit_code(check.compare(found, "quick")) == 0
+    assert exit_code(check.compare(found, "quick").verdicts) == 0
 
 
 def without(field):
@@ -572,7 +583,7 @@ def test_nor_is_what_is_not_a_table(loaded, tmp_path, monkeypatch, content):
 def test_another_protocol_is_refused_by_name(baseline):
     now = write(baseline / "now", protocol={("digits", seed): "bbbbbbbb" for seed in range(5)})
     found = verdicts(now)
-    assert gate.exit_code(found) == 2
+    assert exit_code(found) == 2
     assert {v.note for v in found if v.mark == "x"} == {"protocol bbbbbbbb against aaaaaaaa"}
 
 
@@ -580,7 +591,7 @@ def test_stale_results_are_neither_a_pass_nor_a_baseline(baseline, monkeypatch):
     now = write(baseline / "now")
     monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "edited")
     found = verdicts(now)
-    assert gate.exit_code(found) == 2
+    assert exit_code(found) == 2
     assert {v.note for v in found} == {"5 of 5 seeds stale: run with --force"}
     with pytest.raises(UserError, match="other code"):
         check.accept(load(now), "quick")
@@ -597,11 +608,11 @@ def test_other_training_options_are_refused(baseline):
     assert {v.note for v in found if v.mark == "x"} == {
         "other training options than the baseline's"
     }
-    assert gate.exit_code(found) == 2
+    assert exit_code(found) == 2
 
 
 def test_nothing_to_compare_is_not_a_pass():
-    assert gate.exit_code([]) == 2
+    assert exit_code([]) == 2
 
 
 def test_no_baseline_names_those_there_are(baseline):
@@ -669,7 +680,7 @@ def test_reports_for_ci(baseline, tmp_path):
 
 def test_names_are_text_in_markdown_never_markup():
     found = [
-        gate.Verdict(
+        Verdict(
             "a|b<script>x</script> & `c` \\\nd",
             "fid_classifier_750",
             "x",

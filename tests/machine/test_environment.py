@@ -11,6 +11,7 @@ import pytest
 
 from benchmark.machine import environment
 from benchmark.store.code import ROOT
+from benchmark.store.schema import Surroundings
 
 
 def test_a_snapshot_of_the_environment_names_versions_flags_and_nothing_private(
@@ -43,6 +44,30 @@ def test_a_snapshot_of_the_environment_names_versions_flags_and_nothing_private(
         torch.backends.cudnn.benchmark = benchmark
     differing = {name for name in before if before[name] != changed[name]}
     assert differing == {"deterministic", "deterministic_warn_only", "cudnn_benchmark"}
+
+
+def test_what_the_last_digits_depend_on_names_processor_limits_and_torch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in environment.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    info = "vendor_id : Some\ncpu family : 6\nmodel : 207\nmodel name : A CPU\nstepping : 2\n"
+    (tmp_path / "cpuinfo").write_text(info + "flags : avx2 fma\n")
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    for name in ("_processor", "_processor_version", "_instruction_sets"):
+        monkeypatch.setattr(environment, name, getattr(environment, name).__wrapped__)
+    plain = environment.environment("cpu")
+    assert plain.processor_version == "Some 6-207-2"
+    assert plain.instruction_limits == {}
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    limited = environment.environment("cpu")
+    assert limited.instruction_limits == {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    assert plain.arithmetic is not None
+    assert plain.arithmetic.startswith("A CPU, Some 6-207-2, ")
+    assert limited.arithmetic != plain.arithmetic
+    assert Surroundings().arithmetic is None
+    gpu = plain.model_copy(update={"device": "A GPU", "num_gpus": 1, "cuda": "12.8"})
+    assert str(gpu.arithmetic).startswith("A GPU, CUDA 12.8, ")
 
 
 DRIVERS = {

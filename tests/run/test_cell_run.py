@@ -121,6 +121,7 @@ def test_a_finished_matrix_has_every_file_of_every_cell(finished: Finished) -> N
             ".lock",
             "environment.json",
             "evals.jsonl",
+            "first_steps.jsonl",
             "generator.pt",
             "layers.jsonl",
             "samples/000000.npz",

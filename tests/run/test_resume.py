@@ -317,7 +317,9 @@ def test_without_a_whole_checkpoint_the_cell_starts_anew_and_says_so(
     assert numbers(path) == numbers(whole)
 
 
-@pytest.mark.parametrize("name", ["evals.jsonl", "steps.jsonl", "layers.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["evals.jsonl", "steps.jsonl", "first_steps.jsonl", "layers.jsonl"]
+)
 def test_rows_that_were_cut_or_changed_are_written_again(
     cell: Cell, whole: Path, tmp_path: Path, name: str
 ) -> None:

@@ -77,7 +77,8 @@ def test_a_status_that_is_lost_is_a_fault_of_a_cell_with_evaluations(cell: CellF
 
 
 def test_a_committed_cell_names_all_its_files(cell: CellFolder) -> None:
-    names = {"generator.pt", "samples/000000.npz", "samples/000010.npz", *ROWS, *FACTS}
+    samples = {"samples/000000.npz", "samples/000010.npz"}
+    names = samples | {"generator.pt", "first_steps.jsonl", *ROWS, *FACTS}
     assert cell.status.files.keys() == names
     assert cell.fault(cell.status) is None
 

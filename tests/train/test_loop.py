@@ -32,6 +32,18 @@ def test_the_same_seed_twice_is_the_same_run(objective, place):
     assert numbers() == numbers()
 
 
+@pytest.mark.parametrize("log_every", [1, 4, 50])
+def test_the_first_steps_are_kept_one_by_one_however_often_is_logged(log_every):
+    each = rows_of(small_cell(steps=12, evaluation={"log_every": 1}))
+    cell = small_cell(steps=12, evaluation={"log_every": log_every})
+    kept = [row for snapshot in train(cell, "cpu") for row in snapshot.first_steps]
+    assert [row["g_step"] for row in kept] == [1, 2, 3, 5, 10]
+    for row in kept:
+        expected = each[row["g_step"] - 1]
+        assert row == {name: expected[name] for name in row}
+        assert len(row) == 7
+
+
 def test_seeds_differ():
     losses = [rows_of(small_cell(seed=seed, steps=2))[0]["d_loss"] for seed in (0, 1)]
     assert losses[0] != losses[1]

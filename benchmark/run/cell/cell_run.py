@@ -213,6 +213,8 @@ class CellRun:
             raise Interrupted
         if snapshot.row:
             append_rows(self.files.steps, [snapshot.row])
+        if snapshot.first_steps:
+            append_rows(self.files.first_steps, snapshot.first_steps)
         if snapshot.evaluation_due:
             began = time.perf_counter()
             append_rows(self.files.evals, eval_rows(snapshot, self.instrument))

@@ -1,0 +1,185 @@
+"""The page of the gate's study: README.md, from the rows of its four files."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from benchmark.check import rule as gate
+from benchmark.check.output import limits
+from benchmark.check.rows import DIVERGED, RerunRow, baseline_rows, of_seeds
+from benchmark.check.traces import GROUP
+from tests.studies.gate_power import seeds_of
+
+README = """# The gate of `ganbench check`, tried
+
+What the gate says when nothing changed, and of planted mistakes. This page and its numbers are made by
+
+```
+ganbench run --matrix quick --set seeds=25 --results POOL
+python -m tests.studies.planted_gate POOL/quick OUT
+```
+
+on {where}. `tests/studies/plants.py` holds every mistake as the words of the source that it
+replaces. The pool has {seeds} seeds of {groups} groups: {quality} comparisons of quality, {speed} of speed and {memory}
+of memory: those of the groups that have a reference workload in every seed. None of the mistakes is one of cost.
+
+**Mistakes** (`planted.csv`): the cells concerned trained with seeds 0-4, judged together with the pool's own seeds 0-4
+of all other groups against the pool. *≠* is the first step from which numbers of the same seed differ; effects are
+shifts of the median in robust standard deviations of the baseline's seeds. {counts}
+
+{planted}
+
+**Unchanged code** (`unchanged.csv`): all groups trained with seeds 0-4 under other settings, judged against the pool.
+Where processor, instruction set, execution or threads are not the pool's, numbers are compared up to rounding, as far as
+`benchmark/check/numbers.py` says.
+
+{unchanged}
+
+**False alarms** (`false_alarms.csv`): {reruns} reruns of 5 seeds. On other seeds: drawn from the pool against {rest}
+others or 5 others, the same seeds in every group. On the baseline's own seeds: the pool's values moved, by group and
+seed, by a difference that a run of unchanged code above made, of either sign. Red at most 1 rerun in 20 is what is
+asked, all comparisons of a rerun together.
+
+{alarms}
+
+Against 5 other seeds: {limits}.
+
+**What it can see** (`detectable.csv`): the shift of all seeds of a group that turns 80 % of reruns red, as the range
+over groups, in robust standard deviations of the seeds (where they vary) and relative to the median; *paired*: the
+shift of the baseline's own seeds that does so where it is the same for each. A group is seen where the shift is less
+than what training gained over the untrained generator; the ranges are of the groups seen.
+
+{detectable}
+
+Not seen on other seeds:
+
+{unseen}
+
+Nor does it turn red for smaller losses, for changes of the spread of the seeds, of the way to the end, of `best`, for
+anything on the good side, nor for several metrics of one group at `~`: each is judged by itself. On the baseline's
+seeds all of these are `≠`.
+"""  # noqa: E501
+
+
+def page(pool: list[RerunRow], frames: Mapping[str, pd.DataFrame], where: str) -> str:
+    """README.md. frames: planted, unchanged, false_alarms, detectable. where: the device and the
+    version of PyTorch."""
+    seeds = seeds_of(pool)
+    columns = [row.metric for row in pool]
+    families = [row.family for row in pool]
+    planted, seen = frames["planted"], frames["detectable"]
+    unseen = [
+        f"- {' / '.join(names)}: {', '.join(rows['metric'])}"
+        for names, rows in seen[~seen["seen"]].groupby(GROUP, sort=False)
+    ]
+    by_metric = seen.groupby(["dataset", "metric"], sort=False)
+    return README.format(
+        where=where,
+        seeds=len(seeds),
+        rest=len(seeds) - 5,
+        groups=columns.count(DIVERGED),
+        quality=families.count("quality"),
+        speed=columns.count("relative speed"),
+        memory=columns.count("relative memory"),
+        reruns=gate.RERUNS,
+        counts=counts(planted),
+        planted=table(planted_table(planted)),
+        unchanged=table(unchanged_table(frames["unchanged"])),
+        alarms=table(alarm_table(frames["false_alarms"])),
+        limits=limits_of(pool),
+        detectable=table(pd.DataFrame([ranges(*metric) for metric in by_metric])),
+        unseen="\n".join(unseen) or "- none",
+    )
+
+
+def counts(planted: pd.DataFrame) -> str:
+    """How many mistakes have which result."""
+    results = list(planted.get("result", []))
+    named = {"red": "red", "≠": "≠ alone", "x": "x", "as before": "not seen"}
+    parts = [f"{results.count(result)} {name}" for result, name in named.items()]
+    return f"Of {len(results)} mistakes: {', '.join(parts)}."
+
+
+def limits_of(pool: list[RerunRow]) -> str:
+    """The families that cannot go red with five seeds against five others."""
+    seeds = seeds_of(pool)
+    five, other_five = of_seeds(pool, set(seeds[:5])), of_seeds(pool, set(seeds[5:10]))
+    unable = limits(gate.judge(baseline_rows(other_five), five))
+    return "; ".join(unable) or "every family can go red"
+
+
+def planted_table(planted: pd.DataFrame) -> pd.DataFrame:
+    if planted.empty:
+        return planted
+    named = {"kind": planted["kind"], "mistake": planted["what"], "cells": planted["cells"]}
+    return pd.DataFrame(named | verdicts(planted))
+
+
+def unchanged_table(unchanged: pd.DataFrame) -> pd.DataFrame:
+    if unchanged.empty:
+        return unchanged
+    return pd.DataFrame({"setting": unchanged["what"]} | verdicts(unchanged))
+
+
+def verdicts(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """What the gate says of a row of planted.csv or unchanged.csv."""
+    return {
+        "result": rows["result"],
+        "groups ≠": shares(rows, "groups_differ", "groups"),
+        "numbers part": rows["first_difference"],
+        "groups red": shares(rows, "groups_red", "groups"),
+        "comparisons −": shares(rows, "worse", "comparisons"),
+        "!": rows["diverged"],
+        "~": rows["suspect"],
+        "x": rows["incomparable"],
+        "largest effect": rows["largest_effect_sd"],
+        "of": rows["of"],
+    }
+
+
+def shares(frame: pd.DataFrame, part: str, whole: str) -> pd.Series:
+    return frame[part].astype(str) + " of " + frame[whole].astype(str)
+
+
+def alarm_table(alarms: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "seeds of the rerun": alarms["seeds"],
+            "baseline": alarms["baseline_seeds"].astype(str) + " seeds",
+            "rule": alarms["rule"],
+            "red": alarms["share"].map("{:.2%}".format),
+        }
+    )
+
+
+def ranges(names: tuple[str, str], rows: pd.DataFrame) -> dict[str, object]:
+    """A dataset's metric: how many groups are seen, and the shifts that those need."""
+    kept = rows[rows["seen"]]
+    relative = 100 * kept["shift_relative"].dropna()
+    in_percent = "–"
+    if len(relative):
+        in_percent = f"{relative.min():.3g} to {relative.max():.3g}"
+    return {
+        "dataset": names[0],
+        "metric": names[1],
+        "worse is": "lower" if rows["better"].iloc[0] == "max" else "higher",
+        "groups seen": f"{len(kept)} of {len(rows)}",
+        "shift in SD": span(kept["shift_sd"]),
+        "paired in SD": span(kept["shift_paired_sd"]),
+        "shift in %": in_percent,
+    }
+
+
+def span(values: pd.Series) -> str:
+    known = values.dropna()
+    if known.empty:
+        return "–"
+    return f"{known.min():.1f} to {known.max():.1f}, median {known.median():.1f}"
+
+
+def table(frame: pd.DataFrame) -> str:
+    """A frame as a Markdown table."""
+    if frame.empty:
+        return "not tried"
+    lines = [frame.columns, ["---"] * len(frame.columns), *frame.astype(str).to_numpy()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
