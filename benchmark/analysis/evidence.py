@@ -26,7 +26,7 @@ from benchmark.stats.comparisons import (
 from benchmark.stats.intervals import best_first, median, share_interval
 from benchmark.stats.power import shift_of, told_share, wins_asked
 
-COMPARED_AT = ("final", "equal_time")
+COMPARED_AT = ("final", "equal_compute", "equal_time")
 ALPHA = 0.05
 OPPOSITE = {"better": "worse", "worse": "better", "not separated": "not separated"}
 # columns that name a contest

@@ -17,6 +17,7 @@ from benchmark.measure.protocol import Instrument, content_hash, protocol_id
 from benchmark.run.options import RunOptions
 from benchmark.store import data_lines
 from benchmark.store.code import CodeHashes, measuring_code
+from benchmark.store.files import write_record
 from benchmark.store.layout import ResultSet
 from benchmark.store.origin import stored_path
 from benchmark.store.schema import (
@@ -106,7 +107,7 @@ def prepare(
         protocols[label] = _protocol(cell, protocols.get(label), device)
         _say(label, protocols[label].dataset, note)
     with writing_results(results):
-        results.write_matrix(matrix)
+        write_record(results.matrix_file, matrix)
         results.write_protocols(protocols)
 
 

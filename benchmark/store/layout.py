@@ -257,8 +257,7 @@ class ResultSet:
 
     @property
     def exists(self) -> bool:
-        # False also for a name that is too long for a path
-        return os.path.lexists(self.matrix_file)
+        return os.path.lexists(self.matrix_file)  # False also for a name that is too long
 
     def cell(self, key: str) -> CellFolder:
         return CellFolder(self.cells / key)
@@ -276,10 +275,8 @@ class ResultSet:
         self.refuse_links()
         matrix = read_record(self.matrix_file, MatrixFile)
         if matrix is None:
-            raise UserError(
-                f"no matrix.json in {self.path}: not the results of a matrix; "
-                "`ganbench run` writes them"
-            )
+            fault = f"no matrix.json in {self.path}: not the results of a matrix"
+            raise UserError(f"{fault}; `ganbench run` writes them")
         return matrix
 
     @property
@@ -297,9 +294,6 @@ class ResultSet:
 
     def write_race(self, race: Race) -> None:
         write_record(self.race_files / f"{race.name}.json", race)
-
-    def write_matrix(self, matrix: MatrixFile) -> None:
-        write_record(self.matrix_file, matrix)
 
     def write_protocols(self, protocols: dict[str, Protocol]) -> None:
         content = {dataset: protocol.plain() for dataset, protocol in protocols.items()}

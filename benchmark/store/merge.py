@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.store.files import empty, read_bytes, rows_of, write_bytes
+from benchmark.store.files import empty, read_bytes, rows_of, write_bytes, write_record
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import take
 from benchmark.store.origin import differing, moved
@@ -58,7 +58,7 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
     matrix = moved(matrices[0], folders[0].path, target.path)
     try:
         if matrix != matrices[0]:
-            target.write_matrix(matrix)
+            write_record(target.matrix_file, matrix)
         elif content is not None:
             write_bytes(target.matrix_file, content)
         for race in _joined_races(folders):

@@ -12,6 +12,7 @@ from benchmark.analysis.tables import load
 from benchmark.report.chapters import reproduce
 from benchmark.run.options import RunOptions
 from benchmark.run.session import Session
+from benchmark.store.files import write_record
 from benchmark.store.layout import ResultSet
 from tests.conftest import Ended, matrix_text
 
@@ -42,7 +43,7 @@ def listed(folder: Path, matrix: Path, *overrides: str) -> ResultSet:
     """A result set as a run leaves it before its first cell."""
     options = RunOptions(overrides=overrides, device="cpu")
     session = Session(matrix, options, folder)
-    session.results.write_matrix(session.matrix_file)
+    write_record(session.results.matrix_file, session.matrix_file)
     return session.results
 
 
@@ -78,7 +79,7 @@ def test_the_commands_of_a_report_run_as_they_are_printed(
     changed = ("training.steps=6", 'evaluation.metrics=["swd", "reverse_kl"]')
     options = RunOptions(overrides=changed, stack="1", device="cpu")
     session = Session(matrix, options, Path("re sults"))
-    session.results.write_matrix(session.matrix_file)
+    write_record(session.results.matrix_file, session.matrix_file)
     folder = Path("re sults/it's one")
     run, report = commands(folder)
     assert (run[0], report[0]) == ("run", "report")
@@ -103,7 +104,7 @@ def test_the_commands_of_a_shipped_matrix_need_no_path(
     session = Session(
         "quick", RunOptions(overrides=("seeds=2",), device="cpu"), Path("results/runs")
     )
-    session.results.write_matrix(session.matrix_file)
+    write_record(session.results.matrix_file, session.matrix_file)
     run, report = commands(session.results.path)
     assert run == ["run", "--matrix", "quick", "--set", "seeds=2", "--device", "cpu"]
     assert report == ["report", "--matrix", "quick"]

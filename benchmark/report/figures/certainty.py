@@ -16,7 +16,11 @@ from benchmark.metrics import sign
 from benchmark.stats.power import told_share
 from benchmark.text import place_name
 
-COMPARED_AT = {"final": "at the end", "equal_time": "at equal raced seconds"}
+COMPARED_AT = {
+    "final": "at the end",
+    "equal_compute": "at equal critic forwards",
+    "equal_time": "at equal raced seconds",
+}
 DIFFERENCE = ["difference", "ci_low", "ci_high"]
 SEEDS = (5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40)  # numbers of seeds on the power curve
 DIFFERENCES = (
