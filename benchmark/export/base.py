@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from benchmark.errors import DamagedError, UserError, unknown
 from benchmark.store.files import read_json, refuse_link, write_json
-from benchmark.store.schema import RunStatus, file_name
+from benchmark.store.schema import RunStatus, plain_name
 from benchmark.text import described
 
 # tracker -> its class in benchmark/export/TRACKER.py
@@ -139,7 +139,7 @@ class FolderTracker(Tracker):
     def folder_of(self, seen: Seen) -> Path:
         """The folder of a run. Raises ValueError for a name that leads elsewhere, and UserError
         for a link."""
-        folder = self.place / file_name(seen.run)
+        folder = self.place / plain_name(seen.run)
         refuse_link(folder)
         return folder
 

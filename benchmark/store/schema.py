@@ -117,7 +117,7 @@ class Spec(Record):
         return cell_from_spec({"norm": "auto", **self.plain()})
 
 
-def _plain_name(key: str) -> str:
+def plain_name(key: str) -> str:
     if key in ("", ".", "..") or {*key} & {*"/\\\0"}:
         raise ValueError(f"{key!r} is not a plain file name")
     return key
@@ -137,7 +137,7 @@ Moment = Annotated[str, AfterValidator(_moment)]
 class Entry(Record):
     """A cell in matrix.json."""
 
-    key: Annotated[str, AfterValidator(_plain_name)]
+    key: Annotated[str, AfterValidator(plain_name)]
     """Key of the cell and name of its folder."""
 
     objective: str

@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.analysis import published, tables
 from benchmark.report import report
-from benchmark.report.figures import overview, robustness
+from benchmark.report.figures import overview, robustness, speed
 from tests.helpers import synthetic
 from tests.report.test_report import plant
 
@@ -95,7 +95,7 @@ def folder(tmp_path_factory) -> Path:
         published.write(loaded.published, path)
         figures = plant(path)
         figures += overview.heatmap(loaded, path)
-        figures += overview.cost(loaded, path)
+        figures += speed.cost(loaded, path)
         figures += robustness.draw(loaded, path)
         report.write(path, loaded, figures)
     return path

@@ -70,7 +70,7 @@ def gate(found: tables.Tables, folder: Path, monkeypatch) -> str:
         _, notes = baseline.accept(found, "runs")
     except UserError as error:
         return f"accept: {error}"
-    verdicts = baseline.compare(found, "runs")
+    verdicts, _ = baseline.compare(found, "runs")
     return "\n".join([*notes, output.to_markdown(verdicts)])
 
 

@@ -113,6 +113,12 @@ def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str
     ranking = metric(leader["metric"])
     best = "lowest" if ranking.direction == "min" else "highest"
     name = _described(leader["first"], first)
+    finished = first["n"] + first["diverged"]
+    if 2 * finished <= first["n_expected"]:
+        return (
+            f"{budget}: no leader yet: {name} has the {best} {ranking.label}, of {finished} of "
+            f"{plural(first['n_expected'], 'seed')}."
+        )
     if not leader["second"]:
         return (
             f"{budget}: {name} has the {best} {ranking.label}, the only objective with a finished "
