@@ -78,7 +78,7 @@ def results() -> Iterator[tuple[str, object]]:
     """Tables, gate, report and the numbers behind the figures of a synthetic result set."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "runs" / "synthetic"
-        synthetic.write(folder)
+        synthetic.write(folder, untrained=True)
         loaded = tables.load(folder)
         published.write(loaded.published, folder)
         for path in sorted((folder / "tables").glob("*.csv")):
