@@ -45,8 +45,8 @@ def interval(row: Record, value: str = "median", low: str = "ci_low", high: str 
 
 
 def wins(row: Record) -> str:
-    """`9 and 1 ties of 12 [0.43, 0.95]`: the seeds that are won, and the share's interval."""
-    ties = f" and {row['ties']:.0f} ties" if row.get("ties") else ""
+    """`9 and 1 tied of 12 [0.43, 0.95]`: the seeds that are won, and the share's interval."""
+    ties = f" and {row['ties']:.0f} tied" if row.get("ties") else ""
     won = f"{row['wins']:.0f}{ties} of {row['n']:.0f}"
     is_known = row["p_low"] <= row["p_high"]
     ends = f" [{row['p_low']:.2f}, {row['p_high']:.2f}]" if is_known else ""

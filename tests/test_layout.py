@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,11 @@ def test_the_wheel_has_every_package() -> None:
         for file in (ROOT / package).rglob("__init__.py")
     }
     assert set(listed) == {*folders, *FROM_RESULTS, "ganbench"}
+
+
+STUDIES = [file.stem for file in sorted((ROOT / "tests/studies").glob("[!_]*.py"))]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_can_be_started(name):
+    import_module(f"tests.studies.{name}")

@@ -34,7 +34,7 @@ def test_an_interval_is_shown_where_it_is_known() -> None:
 def test_wins_are_shown_with_their_interval() -> None:
     row = {"wins": 9, "ties": 0, "n": 12, "p_low": 0.428, "p_high": 0.945}
     assert text.wins(row) == "9 of 12 [0.43, 0.94]"
-    assert text.wins(row | {"ties": 2, "p_low": math.nan}) == "9 and 2 ties of 12"
+    assert text.wins(row | {"ties": 2, "p_low": math.nan}) == "9 and 2 tied of 12"
 
 
 def test_what_was_not_reached_is_beyond_what_was_spent() -> None:

@@ -34,7 +34,6 @@ CONTEST = [*PLACE, "metric", "of"]
 COMPARISON = [field.name for field in fields(Comparison)]
 LEADERS = ["reference", "first", "second", *COMPARISON[2:]]
 OVERALL = ["objective", "places", "n", "way", "rank", "wins", "pairs"]
-OVERALL += ["p_improvement", "p_low", "p_high"]
 RANKS = [*PLACE, "objective", "rank", "seeds", "n"]
 POWER = ["n", "comparisons", "lowest_p", "asked_p", "seeds_asked", "wins_asked", "told_share"]
 POWER += ["told_sd", "first", "first_on", "first_of", "first_low", "first_high"]
@@ -65,9 +64,8 @@ def gather(tables: Tables) -> Evidence:
     """All evidence of a matrix."""
     compared = comparisons(tables)
     leading = leaders(tables, compared)
-    ranked = ranks(tables)
-    sizes = power(tables, compared, ranked)
-    return Evidence(tables, compared, leading, overall(tables), ranked, sizes)
+    sizes = power(tables, compared)
+    return Evidence(tables, compared, leading, overall(tables), ranks(tables), sizes)
 
 
 def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
@@ -142,9 +140,9 @@ def overall(tables: Tables) -> pd.DataFrame:
     Of each objective: n runs; way: the share of the way from the untrained generator to the noise
     floor (`share_of_way`), the median over seeds, averaged over places; rank: by the median, 1
     being the best, averaged over places; wins: of all pairs with the reference, by seed and place,
-    those that it wins, and p_improvement, their share with its exact interval at 95 %. None of them
-    depends on the unit of a metric. A place without a noise floor is left out, and so is one ranked
-    by a metric without ratios (`Metric.primary`)."""
+    those that it wins. None of them depends on the unit of a metric. None has an interval: places
+    are no sample, and may share batches. A place without a noise floor is left out, and so is one
+    ranked by a metric without ratios (`Metric.primary`)."""
     places = _on_common_scale(tables)
     objectives = tables.cells["objective"].unique()
     names = [name for name in objectives if all(name in wide.index for wide in places)]
@@ -187,7 +185,7 @@ def ranks(tables: Tables) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=RANKS)
 
 
-def power(tables: Tables, compared: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
+def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
     """What the seeds of a place can tell at the end of training: PLACE, metric and POWER.
 
     n: the fewest seeds that a finished objective has; comparisons: of the matrix. lowest_p: what n
@@ -195,8 +193,8 @@ def power(tables: Tables, compared: pd.DataFrame, ranked: pd.DataFrame) -> pd.Da
     wins_asked: the wins of n that reach it. told_share: the share of seeds on which an objective
     has to be better for n seeds to tell it with power 0.8; told_sd: the same as a difference, in
     standard deviations of a normal paired difference. first: the leader; first_on: the seeds of
-    first_of on which it is the first, whole ones, and their share's exact interval, first_low and
-    first_high."""
+    first_of on which no objective is better, and the interval of their share, first_low and
+    first_high, at 1 − 0.05 ÷ objectives: it covers 95 % whichever objective leads."""
     comparisons = max(1, len(compared))
     level = ALPHA / comparisons
     rows = []
@@ -204,10 +202,9 @@ def power(tables: Tables, compared: pd.DataFrame, ranked: pd.DataFrame) -> pd.Da
         n = int(wide.notna().sum(axis=1).min())
         told = told_share(n, level)
         leader = str(wide.index[0])
-        is_first = (ranked[PLACE] == list(contest[:2])).all(axis=1) & (ranked["rank"] == 1)
-        of_leader = ranked[is_first & (ranked["objective"] == leader)].iloc[0]
-        first_on, first_of = math.floor(of_leader["seeds"]), int(of_leader["n"])
-        share = share_interval(first_on, first_of)
+        shared = sign(tables.primary[contest.dataset]) * wide.dropna(axis=1)
+        first_on, first_of = int((shared.iloc[0] == shared.min()).sum()), shared.shape[1]
+        share = share_interval(first_on, first_of, level=1 - ALPHA / len(wide))
         row = {
             "dataset": contest.dataset,
             "architecture": contest.architecture,
@@ -265,21 +262,14 @@ def _on_common_scale(tables: Tables) -> list[pd.DataFrame]:
     return places
 
 
-def _wins_over(name: str, reference: str, places: list[pd.DataFrame]) -> dict[str, Any]:
-    """wins, pairs, p_improvement, p_low, p_high of an objective over the reference."""
-    pairs: dict[str, dict[Any, float]] = {name: {}, reference: {}}
-    for i, wide in enumerate(places):
-        for side, seeds in pairs.items():
-            of_place = wide.loc[side].dropna().to_dict()
-            seeds |= {(i, seed): float(value) for seed, value in of_place.items()}
-    (between,) = compare(pairs, minimise=False)
-    return {
-        "wins": between.wins,
-        "pairs": between.n,
-        "p_improvement": between.p_improvement,
-        "p_low": between.p_low,
-        "p_high": between.p_high,
-    }
+def _wins_over(name: str, reference: str, places: list[pd.DataFrame]) -> dict[str, int]:
+    """wins and pairs of an objective with the reference."""
+    wins, pairs = 0, 0
+    for wide in places:
+        both = wide.loc[[name, reference]].dropna(axis=1).to_numpy()
+        wins += int((both[0] > both[1]).sum())
+        pairs += both.shape[1]
+    return {"wins": wins, "pairs": pairs}
 
 
 def _final_rankings(tables: Tables) -> Iterator[tuple[Contest, pd.DataFrame]]:

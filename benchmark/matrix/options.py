@@ -236,11 +236,11 @@ class Matrix(Strict):
     seeds: Seeds = 5
 
     reference: Annotated[str, Field(min_length=1)] | None = None
-    """Objective that all others are tested against. The median of its best values is the target of
-    the time to target."""
+    """Objective that all others are tested against."""
 
     targets: dict[str, Annotated[float, Field(gt=0)]] = {}
-    """Dataset → target of the time to target, which replaces that of the reference."""
+    """Dataset → what a run has to reach in the metric that ranks. It replaces the targets at ¼, ½
+    and ¾ of the way from the untrained generator to the noise floor."""
 
     training: dict[str, Any] = {}
     """Validated as `Training` for every cell: a dataset or an architecture may change options."""

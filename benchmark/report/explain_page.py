@@ -61,7 +61,6 @@ GLOSSARY = {
         "how far one distribution has to be moved, on average, to become the other"
     ),
     "mode": "a cluster of the data, such as one of eight Gaussians",
-    "IQM": "interquartile mean over training seeds: the mean of the middle half",
 }
 LABELS = (
     "A label such as wgan_fdgp[pairs=independent] is an objective with a parameter that is not the "

@@ -17,7 +17,7 @@ class Agreement(NamedTuple):
     """How two measurements of the same runs agree."""
 
     value: float
-    """Rank correlation over the runs at equal times, mean over the times."""
+    """Rank correlation over the runs at equal times, pooled over the times."""
     low: float
     """The central 95 % of what chance gives, or more, lie from here …"""
     high: float

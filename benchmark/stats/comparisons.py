@@ -95,11 +95,12 @@ def compare(
     `judged` does it, over all comparisons that are shown together. Raises ValueError for a
     reference that is not a label.
 
-    The sign test asks on how many of the shared seeds a variant is better. It is exact for every
-    law of the values: spreads may differ, values may be skewed, bimodal or tied, and runs may
-    diverge. Tests of a mean or of ranks promise less. Two laws of equal medians and unequal
-    spreads lie apart by chance in up to 2 of 32 cases at five seeds (a t test or Mann–Whitney's
-    then claims a difference), so that five seeds carry no claim here: their lowest p is 0.0625."""
+    The sign test asks whether a variant is better on more seeds than it is worse on. It is exact
+    for every law of the values: spreads may differ, values may be skewed, bimodal or tied, and runs
+    may diverge. Tests of a mean or of ranks promise less. Two laws of equal medians and unequal
+    spreads lie apart by chance in up to 2 of 32 cases at five seeds (Mann–Whitney's test then
+    claims a difference, a t test mostly), so that five seeds carry no claim here: their lowest p is
+    0.0625."""
     if reference is None:
         pairs = list(itertools.combinations(values, 2))
     elif reference in values:

@@ -16,8 +16,9 @@ def raced(times: Array) -> tuple[Array, Array]:
     A time is the cost of a contestant x the pace of the machine in that round x noise (Tukey's
     median polish, 1977, in logarithms). The pace of a round is the median of its times, each ÷ the
     contestant's cost; cost: the median over rounds of time ÷ pace, x the pace of a quiet round, the
-    QUIET quantile. So a busy machine changes a cost only where it slows one contestant
-    more than the others, in half of the rounds. spread: half the interquartile range of time ÷
+    QUIET quantile. So a busy machine changes a ratio of costs only where it slows one
+    contestant more than the others, in half of the rounds; it raises all costs together where it is
+    busy in more than 1 − QUIET of them. spread: half the interquartile range of time ÷
     pace, ÷ its median: 0.05 says that half of the rounds lie within about ±5 %."""
     logs = np.log(np.asarray(times, dtype=float))
     cost = np.median(logs, axis=0)

@@ -398,7 +398,7 @@ def test_robustness_at_equal_time(robust):
     wgan_gp ended."""
     drawn = panes(robust, "robustness_time").round(9)
     found = {
-        place: drawn.loc[place, ["equal_seconds", "raced_seconds", "g_steps"]].to_list()
+        place: drawn.loc[place, ["equal_time", "raced_seconds", "g_steps"]].to_list()
         for place in drawn.index
     }
     assert np.isnan(found.pop(("dcgan", "wgan_gp"))[1])

@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.check.shipped import IN_CHECKOUT
 from benchmark.stats.comparisons import compare, judged
+from benchmark.stats.intervals import best_first, median_interval, share_interval
 
 pytestmark = pytest.mark.slow
 FAMILIES = 500
@@ -93,6 +94,42 @@ def test_a_report_makes_a_false_claim_one_time_in_twenty_at_most(draw: Draw, ref
             rows += compare(values, minimise=True, reference=reference)
         false += any(row.verdict != "not separated" for row in judged(rows, alpha=ALPHA))
     assert false / FAMILIES <= MOST
+
+
+@pytest.mark.parametrize("n", [10, 25])
+def test_small_differences_are_seldom_claimed_the_wrong_way_round(n):
+    """Objectives from 0 to 0.6 standard deviations apart: a claim is false where it says better of
+    the worse one, or separates the two that are equal."""
+    rng = np.random.default_rng(n)
+    shifts = np.array([0.1, 0, 0, 0.2, 0.4, 0.6, -0.1])
+    false = 0
+    for _ in range(FAMILIES):
+        rows = []
+        for place in normal(rng, n) + shifts[:, None]:
+            values = {str(i): dict(enumerate(row)) for i, row in enumerate(place)}
+            rows += compare(values, minimise=True, reference="1")
+        claimed = [row for row in judged(rows, alpha=ALPHA) if row.verdict != "not separated"]
+        truth = {str(i): "better" if shift < 0 else "worse" for i, shift in enumerate(shifts)}
+        false += any(row.first == "2" or row.verdict != truth[row.first] for row in claimed)
+    assert false / FAMILIES <= MOST
+
+
+@pytest.mark.parametrize(("n", "covered"), [(5, 0.89), (12, 0.91)])
+def test_what_the_interval_of_a_leader_covers(n, covered):
+    """Of seven equal objectives: its median less than promised, as the report says; the share of
+    seeds on which it is first, as promised."""
+    rng = np.random.default_rng(n)
+    median_in, share_in = [], []
+    for _ in range(4000):
+        values = rng.normal(size=(OBJECTIVES, n))
+        leader = best_first(values)[0]
+        low, high = median_interval(values[leader])
+        median_in.append(low <= 0 <= high)
+        first_on = int((values[leader] == values.min(axis=0)).sum())
+        share = share_interval(first_on, n, level=1 - ALPHA / OBJECTIVES)
+        share_in.append(share.low <= 1 / OBJECTIVES <= share.high)
+    assert np.mean(median_in) == pytest.approx(covered, abs=0.02)
+    assert np.mean(share_in) >= 0.95 - 0.01
 
 
 def test_real_differences_are_found():

@@ -118,6 +118,18 @@ def test_a_family_says_why_not():
     assert three[1].verdict == "better"
 
 
+def test_ties_count_for_neither():
+    """8 wins, 4 losses and 18 ties are 8 of 12; 8 wins and 22 ties are 8 of 8."""
+    y = np.zeros(30)
+    x = np.concatenate([np.full(8, -1.0), np.full(4, 1.0), np.zeros(18)])
+    row = between(x, y)
+    assert (row.wins, row.ties, row.p) == (8, 18, pytest.approx(binomtest(8, 12).pvalue))
+    assert row.verdict == "not separated"
+    row = between(np.minimum(x, 0), y)
+    assert (row.wins, row.ties, row.p, row.verdict) == (8, 22, 2 / 256, "better")
+    assert (row.difference, row.ci_low, row.ci_high) == (0, 0, 0)
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_run_that_diverged_is_the_worst():
     row = between(BASE, [INF] * 6)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis import tables
-from benchmark.analysis.evidence import families
+from benchmark.analysis.evidence import comparisons
 from benchmark.analysis.scores import PLACE, clock_fault
 from benchmark.analysis.tables import Tables
 from benchmark.run.options import RunOptions
@@ -84,7 +84,7 @@ def per_objective(found: Tables) -> pd.DataFrame:
 
 def verdicts(found: Tables) -> pd.Series:
     """The verdict of every comparison."""
-    return families(found).set_index([*PLACE, "of", "first", "second"])["verdict"].sort_index()
+    return comparisons(found).set_index([*PLACE, "of", "first", "second"])["verdict"].sort_index()
 
 
 def differences(alone: Tables, loaded: Tables) -> list[str]:
@@ -99,10 +99,10 @@ def differences(alone: Tables, loaded: Tables) -> list[str]:
         f"largest change of a median at equal raced seconds: {change['equal_time'].abs().max():.1%}"
     )
     found = []
-    for of, rows in (("equal_compute", alone), ("final", alone)):
-        for column in rows.cells.columns:
-            if column.endswith(f":{of}") and not rows.cells[column].equals(loaded.cells[column]):
-                found.append(f"{column} differs")
+    for column in alone.cells.columns:
+        is_exact = column.endswith((":equal_compute", ":final"))
+        if is_exact and not alone.cells[column].equals(loaded.cells[column]):
+            found.append(f"{column} differs")
     for name in ("ratio", "equal_time"):
         for where, value in change[name][~(change[name].abs() <= LARGEST)].items():
             found.append(f"{' '.join(where)}: {name} changed by {value:.1%}")

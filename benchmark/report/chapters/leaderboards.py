@@ -21,7 +21,7 @@ Summary = dict[tuple[str, ...], Record]
 HEADS = {
     "final": "final",
     "equal_compute": "at equal compute",
-    "equal_time": "at equal time",
+    "equal_time": "at equal raced seconds",
     "best": "best, at step",
     "area": "area",
 }
@@ -29,26 +29,27 @@ HEADS = {
 
 UNCLEAR = "not separated"
 ROBUSTNESS = (
-    "{}: median of the final value over the seeds that finished [exact 95 % interval, from five "
-    "seeds on]. A seed that diverged is the worst value; other lost seeds count with their value."
+    "{}: median of the final value over the seeds that finished [exact 95 % interval, 93.75 % at "
+    "five seeds, none below]. A seed that diverged is the worst value; other lost seeds count with "
+    "their value."
 )
 LEADERBOARD = (
-    "{}: median over the seeds that finished [exact 95 % interval, from five seeds on], in the "
-    "order of the final value, a diverged seed being the worst. Noise floor, real against "
-    "held-out: {}."
+    "{}: median over the seeds that finished [exact 95 % interval, 93.75 % at five seeds, none "
+    "below], in the order of the final value, a diverged seed being the worst. Noise floor, real "
+    "against held-out: {}."
 )
 OVERALL = (
     "Over the places that every objective has finished runs in. Rank: by the median, averaged over "
     "places. Way: from the untrained generator (0) to the noise floor (1) on the logarithm of the "
-    "metric, the median over seeds, averaged over places. Neither depends on a metric's unit, and "
-    "neither has an interval: places are no sample. Wins: of the seeds of all places [exact 95 % "
-    "interval]; the intervals are not corrected for their number."
+    "metric, the median over seeds, averaged over places. Neither depends on a metric's unit; "
+    "none of the three has an interval: places are no sample, and may share batches. Wins: over "
+    "the seeds of all places."
 )
 COMPARED = (
     "Difference: median over the shared seeds, on which a run that diverged is the worst [exact 95 "
     "% interval]. Wins: shared seeds on which the first is better [exact 95 % interval of their "
-    "share]. p: the exact sign test's, which asks whether the first is better on more, or on "
-    "fewer, than half of the seeds; corrected by Holm over this table. Better or worse: p ≤ "
+    "share]. p: the exact sign test's, which asks whether the first is better on more seeds than "
+    "it is worse on, or on fewer; corrected by Holm over this table. Better or worse: p ≤ "
     f"{ALPHA:g}."
 )
 COMPARED_HEADS = [
@@ -193,7 +194,8 @@ def over_places(evidence: Evidence) -> Table:
         cells = [row["objective"], str(row["n"]), number(row["rank"]), f"{row['way']:.0%}"]
         if reference:
             is_reference = row["objective"] == reference
-            cells.append("reference" if is_reference else wins(row | {"n": row["pairs"]}))
+            won = f"{row['wins']:.0f} of {row['pairs']:.0f}"
+            cells.append("reference" if is_reference else won)
         table.add(cells, {"objective": [row["objective"]]})
     return table
 

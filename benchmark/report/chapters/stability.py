@@ -187,7 +187,7 @@ def agreement_sentence(rows: list[Record]) -> str:
     left = len(rows) - len(better) - len(worse)
     if left:
         others = plural(left, "objective") if left < len(rows) else f"any of {left} objectives"
-        parts.append(f"the loss does not say for {others} which seed is better")
+        parts.append(f"for {others} the agreement of loss and quality is within chance")
     return f"At equal steps {'; '.join(parts)}."
 
 

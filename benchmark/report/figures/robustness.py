@@ -167,7 +167,7 @@ def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figu
     limits = ends.groupby("architecture").min()
     in_time = rows["raced_seconds"] <= rows["architecture"].map(limits)
     panes = _panes(cells, rows[in_time])
-    panes = panes.assign(equal_seconds=panes["architecture"].map(limits))
+    panes = panes.assign(equal_time=panes["architecture"].map(limits))
     steps = panes["g_steps"].map(_steps, na_action="ignore")
     sheet = Sheet(
         "robustness_time",
