@@ -57,12 +57,12 @@ def cost(row: Record) -> str:
     """`400 [200, > 600]`: the median cost of a target. What no run reached is beyond what the runs
     had spent; ∞ where all of these diverged."""
     beyond = "∞" if np.isnan(row["spent"]) else f"> {number(row['spent'])}"
-    median, low, high = (
-        beyond if np.isinf(row[name]) else number(row[name])
-        for name in ("median", "ci_low", "ci_high")
-    )
-    is_known = row["ci_low"] <= row["ci_high"] and low != beyond
-    return f"{median} [{low}, {high}]" if is_known else median
+    median = number(row["median"]).replace("∞", beyond)
+    has_interval = row["ci_low"] <= row["ci_high"] and np.isfinite(row["ci_low"])
+    if not has_interval:
+        return median
+    low, high = number(row["ci_low"]), number(row["ci_high"]).replace("∞", beyond)
+    return f"{median} [{low}, {high}]"
 
 
 def text(value: Any) -> str:

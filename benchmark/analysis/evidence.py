@@ -148,9 +148,8 @@ def overall(tables: Tables) -> pd.DataFrame:
     names = [name for name in objectives if all(name in wide.index for wide in places)]
     if len(places) < 2:
         return pd.DataFrame(columns=OVERALL)
-    medians = pd.DataFrame(
-        {i: wide.apply(lambda row: median(row.dropna()), axis=1) for i, wide in enumerate(places)}
-    )
+    ways = [wide.apply(lambda row: median(row.dropna()), axis=1) for wide in places]
+    medians = pd.concat(ways, axis=1)
     standings = medians.loc[names].rank(ascending=False)
     reference = tables.matrix.reference
     rows: list[dict[str, Any]] = []

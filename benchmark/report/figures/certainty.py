@@ -42,7 +42,6 @@ POWER = (
 POWER_LOOKS: list[Look] = [
     {"color": "0.5", "linestyle": "--"},
     {"color": "#0072B2"},
-    {"color": "#D55E00"},
 ]
 
 
@@ -170,8 +169,7 @@ def power(evidence: Evidence, folder: Path) -> list[Figure]:
     known = evidence.power
     if known.empty:
         return []
-    counts = known["comparisons"]
-    families = sorted({1, int(counts.min()), int(counts.max())})
+    families = sorted({1, int(known["comparisons"].iloc[0])})
     rows = []
     for comparisons in families:
         for n in SEEDS:
