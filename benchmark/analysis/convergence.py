@@ -158,33 +158,37 @@ def to_targets(
     run that did not reach it. NaN for a run that is not finished, for one that was done but has no
     finite evaluation (of the current protocol), for a cost that is not known, and for seconds where
     those of the place do not compare."""
+    column = cells.set_index("key")["dataset"].map(primary)
+    rows = evals[is_wanted(evals, "metric", column)].sort_values("samples_seen", kind="stable")
+    direction = of_cell(rows, column.map(sign, na_action="ignore"))
+    is_judged = _is_judged(cells, rows)
     levels = dict.fromkeys(level for values in targets.values() for level in values)
     frames = [pd.DataFrame(columns=COSTS)]
     for level in levels:
         values = [targets.get(place, {}).get(level, np.nan) for place in _places(cells)]
-        frame = _to_target(cells, evals, primary, pd.Series(values, cells["key"]))
-        frames.append(frame.assign(level=level)[COSTS].dropna(subset="target"))
+        target = pd.Series(values, cells["key"])
+        is_hit = direction * rows["value"] <= direction * of_cell(rows, target)
+        frame = _to_target(cells, rows[is_hit], is_judged)
+        frame = frame.assign(level=level, target=target.set_axis(cells.index))
+        frames.append(frame[COSTS].dropna(subset="target"))
     costs = pd.concat([frame for frame in frames if len(frame)] or frames)
     # cell by cell, in the order of the matrix
     return costs.sort_index(kind="stable").reset_index(drop=True)
 
 
-def _to_target(
-    cells: pd.DataFrame, evals: pd.DataFrame, primary: Mapping[str, str], target: pd.Series
-) -> pd.DataFrame:
-    """key, target and the TARGET_CLOCKS on the index of `cells`. target: by key."""
-    column = cells.set_index("key")["dataset"].map(primary)
-    rows = evals[is_wanted(evals, "metric", column)]
-    direction = of_cell(rows, column.map(sign, na_action="ignore"))
-    hits = rows[direction * rows["value"] <= direction * of_cell(rows, target)]
-    hits = hits.sort_values("samples_seen", kind="stable").drop_duplicates("cell")
-    hits = hits.set_index(hits["cell"].astype(str))
-
+def _is_judged(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Whether it is known of each cell that it reached a target, or that it did not."""
     has_value = cells["key"].isin(rows.loc[np.isfinite(rows["value"]), "cell"].unique())
-    is_done = (cells["status"] == "done") & has_value
-    is_judged = (cells["status"] == "diverged") | is_done
+    return (cells["status"] == "diverged") | ((cells["status"] == "done") & has_value)
+
+
+def _to_target(cells: pd.DataFrame, hits: pd.DataFrame, is_judged: pd.Series) -> pd.DataFrame:
+    """key and the TARGET_CLOCKS on the index of `cells`. hits: evaluations at the target, in
+    order."""
+    hits = hits.drop_duplicates("cell")
+    hits = hits.set_index(hits["cell"].astype(str))
     never = ~cells["key"].isin(hits.index)
-    costs = {"key": cells["key"], "target": target.set_axis(cells.index)}
+    costs = {"key": cells["key"]}
     for clock, spent in TARGET_CLOCKS.items():
         known = is_judged & cells[spent].notna()
         if clock == "seconds":

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from benchmark.analysis.scores import PLACE, run_values
+from benchmark.analysis.scores import PLACE, metric_of, run_values
 from benchmark.analysis.tables import Tables
-from benchmark.analysis.targets import share_of_way
-from benchmark.metrics import metric, sign
+from benchmark.analysis.targets import has_way, share_of_way
+from benchmark.metrics import sign
 from benchmark.stats.comparisons import (
     Comparison,
     compare,
@@ -73,7 +73,9 @@ def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
 
     Objectives are in the order of `best_first`; those without a finished seed are last. A place
     where nothing is measured is left out, and so is equal time where there is none."""
-    long = run_values(tables.cells)
+    ranking = {None, *tables.primary.values()}
+    columns = [name for name in tables.cells.columns if metric_of(name) in ranking]
+    long = run_values(tables.cells[columns])
     is_primary = long["metric"] == long["dataset"].map(tables.primary)
     long = long[is_primary & long["of"].isin(COMPARED_AT)]
     by_contest = {}
@@ -255,7 +257,7 @@ def _on_common_scale(tables: Tables) -> list[pd.DataFrame]:
         column = tables.primary[contest.dataset]
         floor = tables.floor(contest.dataset, column)
         untrained = tables.untrained.get((contest.dataset, contest.architecture), math.nan)
-        is_on_scale = metric(column).primary and 0 < floor < untrained
+        is_on_scale = has_way(column, untrained, floor)
         if contest.of == "final" and is_on_scale and wide.notna().any(axis=1).all():
             places.append(share_of_way(wide, untrained, floor))
     return places

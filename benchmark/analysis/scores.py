@@ -125,8 +125,8 @@ def raced_costs(cells: pd.DataFrame) -> pd.DataFrame:
     On the index of `cells`."""
     ms = cells["raced_ms"].where(cells["race_fault"] == "")
     workloads = ms / cells["raced_workload_ms"]
-    forwards = cells["forwards"] / cells["g_steps"].where(cells["g_steps"] > 0)
-    return pd.DataFrame({"ms": ms, "workloads": workloads, "forwards": forwards})
+    per_step = cells["forwards"] / cells["g_steps"].where(cells["g_steps"] > 0)
+    return pd.DataFrame({"ms": ms, "workloads": workloads, "forwards": per_step})
 
 
 def run_values(cells: pd.DataFrame) -> pd.DataFrame:
@@ -138,11 +138,11 @@ def run_values(cells: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for _, rows in cells.groupby("dataset", sort=False):
         measured = [metric for metric in columns if _is_measured(rows, columns[metric])]
-        kept = [name for name in cells.columns if _metric_of(name) in measured]
+        kept = [name for name in cells.columns if metric_of(name) in measured]
         parts.append(rows.melt(["key", *AXES, "status"], kept, "column", "value"))
     long = pd.concat(parts, ignore_index=True)
     names = long["column"].unique()
-    long["metric"] = long["column"].map({name: _metric_of(name) for name in names})
+    long["metric"] = long["column"].map({name: metric_of(name) for name in names})
     long["of"] = long["column"].map({name: name.rpartition(":")[2] for name in names})
     worst = {metric: np.inf * sign(metric) for metric in long["metric"].unique()}
     value = long["value"].astype(float).where(long["status"] == "done")
@@ -213,7 +213,7 @@ def why_unranked(cells: pd.DataFrame, column: str | None) -> str:
     return f"{finished} of {runs} finished, and none has a value of {column} at its last evaluation"
 
 
-def _metric_of(column: str) -> str | None:
+def metric_of(column: str) -> str | None:
     """The metric of a column METRIC:VALUE of `cells`; None for another column."""
     metric, _, value = column.rpartition(":")
     return metric if metric and value in RUN_VALUES else None
@@ -223,7 +223,7 @@ def _value_columns(cells: pd.DataFrame) -> Mapping[str, list[str]]:
     """The columns METRIC:VALUE of `cells`, by metric."""
     columns: dict[str, list[str]] = {}
     for name in cells.columns:
-        metric = _metric_of(name)
+        metric = metric_of(name)
         if metric is not None:
             columns.setdefault(metric, []).append(name)
     return columns

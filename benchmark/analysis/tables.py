@@ -29,10 +29,10 @@ from benchmark.store.schema import (
     Protocol,
     RunStatus,
     Status,
+    executed_on,
+    on_threads,
 )
 
-PLAIN = "eager"
-"""How cells are executed by default on a CPU: eagerly, alone, on one thread."""
 EVALS = ["samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol"]
 STEPS = ["g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm"]
 STEPS += ["g_grad_norm", "penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation"]
@@ -209,18 +209,14 @@ def _how_executed(status: Status) -> dict[str, Any]:
 
 
 def _where_run(status: Status, environment: Environment) -> dict[str, Any]:
-    """device, executed, torch and git_commit. A device names how a cell was executed, unless it was
-    eagerly, alone and on one thread: the seconds of other cells do not compare with these."""
+    """device, executed, torch and git_commit. A device names how a cell was executed, as
+    `executed_on`."""
     parts = [environment, *environment.resumes]
     device = _all([part.device for part in parts])
     threads = _all([str(part.threads) for part in parts if part.threads])
-    way = status.executed
-    if threads not in (None, "1"):
-        way += f", {threads} threads"
-    if device and way != PLAIN:
-        device += f" ({way})"
+    way = on_threads(status.executed, threads)
     return {
-        "device": device,
+        "device": device and executed_on(device, way),
         "executed": way if status.execution else None,
         "torch": _all([part.versions.get("torch") for part in parts]),
         "git_commit": environment.git.commit if environment.git else None,

@@ -34,11 +34,17 @@ class Targets:
     """Why there is no target; empty where there is one."""
 
 
+def has_way(column: str, untrained: float, floor: float) -> bool:
+    """Whether a metric has a way from the untrained generator's value to the noise floor: it ranks
+    as a distance, and both are known. False for NaN."""
+    return metric(column).primary and 0 < floor < untrained
+
+
 def share_of_way(values: Values, untrained: float, floor: float) -> Values:
     """How far a primary metric came from the untrained generator's value to the noise floor.
 
     0 at the untrained value, 1 at the floor, on the logarithm of the metric: a square root of the
-    metric would change nothing. −∞ for a run that diverged (inf). 0 < floor < untrained."""
+    metric would change nothing. −∞ for a run that diverged (inf). Only where `has_way`."""
     with np.errstate(divide="ignore"):
         return (np.log(untrained) - np.log(values)) / (np.log(untrained) - np.log(floor))
 

@@ -1,8 +1,8 @@
 """Measure results for the gate, compare them with their baseline, and accept them as the next one.
 
-A baseline is MATRIX.json in a folder of baselines: the rows of rows.py, the traces of traces.py
-and the rate of false alarms. The folder is results/baselines in the working
-directory, unless another one is named."""
+A baseline is MATRIX.json in a folder of baselines: the rows of rows.py, the traces of traces.py and
+the rate of false alarms. The folder is results/baselines in the working directory, unless another
+one is named."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

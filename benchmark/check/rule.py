@@ -2,10 +2,10 @@
 
 A rerun makes about a hundred comparisons, so false alarms are controlled over all of them together:
 one-sided tests, Holm's correction within each family (quality, divergence, cost), and the families
-share 1/20. Where a value has two tests (worse.py), they share its level. Five seeds
-against five others reach p = 0.004 at best, which no family of that size can use; five against 30
-reach 3e-6. So a baseline holds many seeds and a rerun few. The two need not have the same seeds,
-and smaller changes show where they do.
+share 1/20. Where a value has two tests (worse.py), they share its level. Five seeds against five
+others reach p = 0.004 at best, which no family of that size can use; five against 30 reach 3e-6. So
+a baseline holds many seeds and a rerun few. The two need not have the same seeds, and smaller
+changes show where they do.
 
 The unit is the seed. The groups of one seed share its initial weights and batches: so each test is
 within one group, and the test over the whole matrix counts by seed."""

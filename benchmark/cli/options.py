@@ -60,6 +60,7 @@ VariantsOption = Annotated[
         is_eager=True,
     ),
 ]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps (untested).")]
 OnlyOption = Annotated[str, typer.Option(help='Cells, such as "objective=wgan_gp seed=0".')]
 
 

@@ -9,6 +9,7 @@ import typer
 
 from benchmark.cli.options import (
     RESULTS,
+    DeviceOption,
     MatrixOption,
     OnlyOption,
     ResultsOption,
@@ -175,9 +176,7 @@ def sample(
     seed: Annotated[
         int | None, typer.Option(help="Other latents than those the cell was measured on.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps (untested).")
-    ] = "auto",
+    device: DeviceOption = "auto",
     variants: VariantsOption = None,
 ) -> None:
     """Export samples of a finished cell for other tools: npz (`arr_0`) or PNG files."""

@@ -8,6 +8,7 @@ import typer
 
 from benchmark.cli.options import (
     RESULTS,
+    DeviceOption,
     MatrixOption,
     OnlyOption,
     ResultsOption,
@@ -155,9 +156,7 @@ def measure(
     force: Annotated[
         bool, typer.Option("--force", help="Measure every finished cell again.")
     ] = False,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps (untested).")
-    ] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Measure finished cells again whose measurements are stale or incomplete, from their stored
     final generators. Earlier evaluations keep the values they have."""
@@ -183,9 +182,7 @@ def audit(
         ),
     ] = None,
     variants: VariantsOption = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps (untested).")
-    ] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Plant faults in real samples of every dataset of a matrix and say which metric sees which
     fault, from which share on."""

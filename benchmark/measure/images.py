@@ -1,8 +1,8 @@
 """Measure images against the training split.
 
 FID, Inception score, KID, clipped density and coverage, precision, recall and duplicates are
-computed on the features of one
-extractor; modes covered and reverse KL on its classes, where the dataset's classes are modes.
+computed on the features of one extractor; modes covered and reverse KL on its classes, where the
+dataset's classes are modes.
 
 torch-fidelity is the reference: its extractors and Inception score are used, and the other metrics
 have the values of its functions on float64 features. They are computed in another way: the Fréchet

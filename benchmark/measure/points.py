@@ -4,6 +4,7 @@ that the points come from."""
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -116,6 +117,10 @@ class Instrument:
         return self.measure(self.real_samples()[0][draw.chosen], draw.reference)
 
     def real_samples(self) -> tuple[Tensor, Tensor | None]:
+        return self._real_samples
+
+    @cached_property
+    def _real_samples(self) -> tuple[Tensor, Tensor | None]:
         train, held = self.dataset.splits
         samples = torch.cat([train.samples, held.samples])
         if self.reference.modes is None:

@@ -654,6 +654,21 @@ class Environment(Surroundings):
     """The surroundings of every resume."""
 
 
+PLAIN = "eager"
+"""How steps are executed by default on a CPU: eagerly, alone, on one thread."""
+
+
+def on_threads(way: str, threads: str | None) -> str:
+    """`eager, 2 threads`: a way in which steps are executed, and the threads unless it is one."""
+    return way if threads in (None, "1") else f"{way}, {threads} threads"
+
+
+def executed_on(device: str, way: str) -> str:
+    """`NAME (compiled, stack of 5)`: a device, and the way unless it is PLAIN: the seconds of other
+    cells do not compare with these."""
+    return device if way == PLAIN else f"{device} ({way})"
+
+
 Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -736,13 +751,10 @@ class Race(Record):
     def device(self) -> str:
         """The processor or GPU, with the ways in which steps were executed unless it is eagerly,
         alone and on one thread."""
-        ways = dict.fromkeys(
-            raced.execution.label for raced in self.objectives.values() if raced.execution
-        )
-        if self.threads > 1:
-            ways[f"{self.threads} threads"] = None
-        named = self.surroundings.device or "an unknown device"
-        return named if list(ways) in ([], ["eager"]) else f"{named} ({', '.join(ways)})"
+        executions = [raced.execution for raced in self.objectives.values() if raced.execution]
+        labels = dict.fromkeys(execution.label for execution in executions)
+        way = on_threads(", ".join(labels) or PLAIN, str(self.threads))
+        return executed_on(self.surroundings.device or "an unknown device", way)
 
 
 PROTOCOLS = TypeAdapter(dict[str, Protocol])

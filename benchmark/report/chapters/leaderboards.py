@@ -9,7 +9,7 @@ from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import lost, robustness
 from benchmark.analysis.scores import why_unranked
 from benchmark.analysis.tables import Tables
-from benchmark.analysis.targets import share_of_way
+from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
 from benchmark.report.page import Table, Tags, at_place, floor_text, place, records, tags_of
@@ -122,8 +122,8 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
         table.columns.append("diverged")
     table.columns += HEADS.values()
     untrained = tables.untrained.get((at["dataset"], at["architecture"]), math.nan)
-    has_way = metric(column).primary and 0 < floor < untrained
-    if has_way:
+    is_on_scale = has_way(column, untrained, floor)
+    if is_on_scale:
         table.columns.append("way to the floor")
     table.columns += [f"{against}, {HEADS[budget]}" for budget in COMPARED_AT]
     steps = _best_steps(at_place(tables.cells, at), column)
@@ -134,7 +134,7 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
         if has_diverged:
             cells.append(str(final["diverged"]))
         cells += [_value(of, row, steps.get(name)) for of, row in values.items()]
-        if has_way:
+        if is_on_scale:
             cells.append(f"{share_of_way(final['median'], untrained, floor):.0%}")
         for budget in COMPARED_AT:
             cells.append(_against(compared[compared["of"] == budget], name, reference))

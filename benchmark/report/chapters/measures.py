@@ -12,10 +12,10 @@ from benchmark.report.page import Chapter, Table
 from benchmark.store.layout import ResultSet
 
 ANSWER = (
-    "In real samples that stood for generated ones, growing shares "
-    "were made bad. The tables say from which share on each metric shows it in 80 % of the draws; "
-    "“rewarded”: from which share on as many draws read as better than all without the fault. A "
-    "difference in a metric says nothing of what it cannot see."
+    "In real samples that stood for generated ones, growing shares were made bad. The tables say "
+    "from which share on each metric shows it in 80 % of the draws; “rewarded”: from which share "
+    "on as many draws read as better than all without the fault. A difference in a metric says "
+    "nothing of what it cannot see."
 )
 NOTE = (
     "Audited by `ganbench audit` at the n of the column unless a place is named; another n or "

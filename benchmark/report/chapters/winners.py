@@ -32,7 +32,7 @@ from benchmark.report.page import (
 from benchmark.text import Record, interval, number, plural, wins
 
 NO_EQUAL_TIME = "Not compared at equal raced seconds: "
-EQUAL_COST = {
+EQUAL_COST_NAMES = {
     "equal_compute": "compute ({} critic forward-equivalents)",
     "equal_time": "raced seconds ({} s)",
 }
@@ -178,9 +178,9 @@ def _in_brackets(reason: str) -> str:
 def _budget(evidence: Evidence, leader: Record) -> str:
     """`At equal generator steps (600)`: the budget at which a leader leads."""
     tables = evidence.tables
-    if leader["of"] in EQUAL_COST:
+    if leader["of"] in EQUAL_COST_NAMES:
         cost = tables.equal_cost[leader["of"]][leader["dataset"], leader["architecture"]]
-        return f"At equal {EQUAL_COST[leader['of']].format(number(cost))}"
+        return f"At equal {EQUAL_COST_NAMES[leader['of']].format(number(cost))}"
     budgets = set()
     for entry in tables.matrix.cells:
         if place(vars(entry)) == place(leader):
