@@ -138,7 +138,7 @@ def _text_hashes(samples: Tensor) -> Iterator[np.ndarray]:
     text = running_text(samples)
     # windows of a text, or of every sample the only one
     codes = samples if text is None else text
-    num_at_once = NUMBERS_AT_ONCE // (length if text is None else 1)
+    num_at_once = NUMBERS_AT_ONCE if text is not None else max(1, NUMBERS_AT_ONCE // length)
     for start in range(0, len(samples), num_at_once):
         end = start + num_at_once
         if text is not None:
