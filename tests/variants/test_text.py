@@ -462,7 +462,9 @@ def test_fortunes_that_are_not_here_say_how_to_get_them(
 ) -> None:
     fortunes = load("datasets", "fortunes")
     monkeypatch.setattr(fortunes, "FOLDER", tmp_path / "nowhere")
-    with pytest.raises(OSError, match=r"no fortunes in .*nowhere: `apt install fortunes` puts them"):
+    with pytest.raises(
+        OSError, match=r"no fortunes in .*nowhere: `apt install fortunes` puts them"
+    ):
         _ = fortunes.Dataset().splits
 
 
@@ -526,7 +528,9 @@ def test_a_held_out_file_that_is_a_copy_of_training_files_is_refused(tmp_path: P
     text = " ".join(str(number) for number in numbers)
     for index in range(10):
         written(tmp_path / f"{index}.txt", text)
-    with pytest.raises(ValueError, match=r"held-out samples equal a training sample .every 10th fi"):
+    with pytest.raises(
+        ValueError, match=r"held-out samples equal a training sample .every 10th fi"
+    ):
         dataset_facts(text_of(tmp_path))
     # what is short occurs twice anyway
     facts = dataset_facts(text_of(tmp_path, length=8))
