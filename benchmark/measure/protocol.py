@@ -140,12 +140,15 @@ def protocol_id(instrument: Instrument) -> str:
 
 
 def content_hash(*tensors: Tensor | None) -> str:
-    """The first 16 hex digits of the sha256 of the tensors' bytes, shapes and types."""
+    """The first 16 hex digits of the sha256 of the tensors' bytes, shapes and types; of overlapping
+    windows the text is hashed, once."""
     total = hashlib.sha256()
     for tensor in tensors:
         if tensor is not None:
             total.update(str((tuple(tensor.shape), tensor.dtype)).encode())
-            total.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+            text = datasets.running_text(tensor)
+            numbers = tensor if text is None else text
+            total.update(np.ascontiguousarray(numbers.cpu().numpy()).data)
     return total.hexdigest()[:16]
 
 
