@@ -21,7 +21,8 @@ class Choice:
     """Name of the variant, which is the name of its file."""
 
     params: dict[str, Any] = field(default_factory=dict)
-    """Parameters that differ from the variant's defaults."""
+    """Parameters that differ from the variant's defaults, and those whose default is not the same
+    everywhere, such as the version of Python."""
 
     where: dict[str, Any] = field(default_factory=dict)
     """Where the data lies on this machine. Not part of the identity of the choice."""

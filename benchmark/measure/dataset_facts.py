@@ -26,7 +26,9 @@ SHORT_TEXT = 16  # characters; shorter samples occur twice in any long text
 # of the hashes of text
 MULTIPLIER = 0x9E3779B97F4A7C15
 CODE_NUMBERS = np.random.default_rng(0).integers(2**64, size=256, dtype=np.uint64)
-NUMBERS_AT_ONCE = 2**20
+NUMBERS_AT_ONCE = 2**16
+FIRST_BITS = 24  # of a hash
+SHIFT = np.uint64(64 - FIRST_BITS)
 
 DARK = 64  # the brightest value of images of 8 bits that were meant to be seen is higher
 
@@ -118,13 +120,17 @@ def _text_copies(train: Tensor, held: Tensor) -> tuple[int | None, int, int]:
     if running_text(held) is not None:
         held = held[:: held.shape[1]]
     hashes, counts = np.unique(np.concatenate([*_text_hashes(held)]), return_counts=True)
+    # the first bits rule out most training samples, of which there may be many
+    may_be_held = np.zeros(2**FIRST_BITS, bool)
+    may_be_held[hashes >> SHIFT] = True
     is_found = np.zeros(len(hashes), bool)
     seen = []
     for found in _text_hashes(train):
-        places = np.searchsorted(hashes, found).clip(max=len(hashes) - 1)
-        is_found[places[hashes[places] == found]] = True
         if running_text(train) is None:
             seen.append(found)
+        candidates = found[may_be_held[found >> SHIFT]]
+        places = np.searchsorted(hashes, candidates).clip(max=len(hashes) - 1)
+        is_found[places[hashes[places] == candidates]] = True
     repeats = None
     if seen:
         repeats = len(train) - len(np.unique(np.concatenate(seen)))
@@ -138,7 +144,7 @@ def _text_hashes(samples: Tensor) -> Iterator[np.ndarray]:
     text = running_text(samples)
     # windows of a text, or of every sample the only one
     codes = samples if text is None else text
-    num_at_once = NUMBERS_AT_ONCE // (length if text is None else 1)
+    num_at_once = NUMBERS_AT_ONCE if text is not None else max(1, NUMBERS_AT_ONCE // length)
     for start in range(0, len(samples), num_at_once):
         end = start + num_at_once
         if text is not None:

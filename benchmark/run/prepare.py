@@ -123,7 +123,7 @@ def writing_results(results: ResultSet) -> Iterator[None]:
 
 
 def _say(label: str, facts: DatasetFacts, note: Callable[[str], object]) -> None:
-    if len(facts.shape) == 3:
+    if len(facts.shape) > 1:
         note(f"data of {label}: {data_lines.headline(facts)}")
     for remark in data_lines.remarks(facts):
         note(f"data of {label}: {remark}")

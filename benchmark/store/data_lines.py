@@ -9,17 +9,17 @@ NAMED_FILES = 3
 
 def headline(facts: DatasetFacts) -> str:
     """`30 training and 10 held-out images of 3×64×64, 2 classes (cats, dogs); SPLIT`, or `200
-    training and 20 held-out texts of 32 characters, 48 different ones; SPLIT`."""
+    training and 20 held-out windows of 32 characters, alphabet of 48; SPLIT`."""
     noun = _noun(facts)
     shape = "×".join(map(str, facts.shape))
     parts = [f"{facts.n_train or 0:,} training and {facts.n_holdout or 0:,} held-out {noun}s"]
     if noun == "image":
         parts[0] += f" of {shape}"
         parts.append(_classes(facts))
-    elif noun == "text":
+    elif noun in ("window", "line"):
         length, num_characters = facts.shape
         parts[0] += f" of {length} characters"
-        parts.append(f"{num_characters} different ones")
+        parts.append(f"alphabet of {num_characters}")
     return f"{', '.join(parts)}; {facts.split}"
 
 
@@ -56,7 +56,9 @@ def remarks(facts: DatasetFacts) -> list[str]:
 
 
 def _noun(facts: DatasetFacts) -> str:
-    return {2: "text", 3: "image"}.get(len(facts.shape), "sample")
+    # of windows of text no repeats are counted
+    text = "window" if facts.repeats is None else "line"
+    return {2: text, 3: "image"}.get(len(facts.shape), "sample")
 
 
 def _classes(facts: DatasetFacts) -> str:

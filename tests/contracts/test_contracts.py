@@ -192,8 +192,7 @@ def resolved_under_penalty(name):
 class TestDataset:
     def test_describes_itself_without_loading(self, name):
         dataset = variants.load("datasets", name).Dataset()
-        assert dataset.modality in ("points", "images")
-        assert len(dataset.shape) == {"points": 1, "images": 3}[dataset.modality]
+        assert len(dataset.shape) == {"points": 1, "text": 2, "images": 3}[dataset.modality]
         assert dataset.source
         assert dataset.licence
         assert dataset.split
@@ -204,12 +203,17 @@ class TestDataset:
             train, held = dataset.splits
         except OSError as error:
             pytest.skip(f"not on this machine: {str(error)[:80]}")
+        is_text = dataset.modality == "text"
+        shape = dataset.shape[:1] if is_text else dataset.shape
         for split in (train, held):
-            assert split.samples.shape[1:] == dataset.shape
+            assert split.samples.shape[1:] == shape
             assert split.samples.dtype == (
-                torch.uint8 if dataset.modality == "images" else torch.float32
+                torch.float32 if dataset.modality == "points" else torch.uint8
             )
             assert split.labels is None or len(split.labels) == len(split.samples)
+            if is_text:
+                assert len(dataset.characters) == dataset.shape[1] > split.samples.max()
+                assert all(len(sample) == shape[0] for sample in dataset.decode(held.samples[:9]))
         modes = dataset.modes()
         if modes is not None:
             assert modes.centres.shape == (len(modes.weights), *dataset.shape)

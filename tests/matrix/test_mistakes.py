@@ -157,6 +157,19 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         datasets(f'{{ name = "image_folder", collection = "{"x" * 501}" }}'),
         ["collection", "501 characters"],
     ),
+    "two texts of one name": (
+        datasets('{ name = "text", root = "a" }', '{ name = "text", root = "b" }')
+        | architectures('{ name = "mlp", width = 8 }'),
+        ["duplicate cell", "told apart by `collection`"],
+    ),
+    "an unknown alphabet": (
+        datasets('{ name = "text", alphabet = "upper" }'),
+        ["alphabet", "'lower', 'letters' or 'all'", "'upper'"],
+    ),
+    "a text of too few characters": (
+        datasets('{ name = "python_topics", length = 3 }'),
+        ["python_topics[length=3,python=", "length must be at least 4, not 3"],
+    ),
     "a label of two lines": (
         datasets('{ name = "image_folder", collection = "a\\nb" }'),
         ["collection=a%0Ab", "letters, digits"],

@@ -2,9 +2,10 @@
 
 A file defines a dataclass `Dataset(Base)`. Images are uint8 tensors (n, C, H, W) and stand for
 [−1, 1]; points are float32 tensors (n, 2); text is uint8 codes (n, length), and networks see it
-one-hot. Fields with `compare=False` (such as `root`) say where
-the data is and are no part of the dataset's identity. Loaders raise ValueError for bad content and
-OSError for data that cannot be had.
+one-hot. Fields with `compare=False` (such as `root`) say where the data is and are no part of the
+dataset's identity; a field with the metadata `in_label` is always a part of it, because its default
+is not the same everywhere. Loaders raise ValueError for bad content and OSError for data that
+cannot be had.
 """
 
 import errno

@@ -88,6 +88,11 @@ class Texts:
     left_out: dict[str, str] = field(default_factory=dict)  # name of a file -> why
 
 
+def on_disk(path: Path, may_control: bool = False) -> TextFile:
+    """A file on this machine."""
+    return TextFile(printable(str(path)), lambda: path.open("rb"), may_control)
+
+
 def in_memory(name: str, text: str) -> Texts:
     """A text as a source of one file."""
     return Texts([TextFile(name, partial(io.BytesIO, text.encode()))])
@@ -100,12 +105,12 @@ def open_texts(path: Path) -> Iterator[Texts]:
     read."""
     if path.is_dir():
         part = _not_empty(whole(path, TEXTS))
-        files = [_file(path / name) for name in part.files]
+        files = [on_disk(path / name) for name in part.files]
         yield Texts(files, part.left_out)
     elif not is_zip(path.name):
         if not path.is_file():
             raise ValueError(f"{path} is neither a file nor a folder")
-        yield Texts([_file(path)])
+        yield Texts([on_disk(path)])
     else:
         part = _not_empty(whole(path, TEXTS))
         with open_zip(path) as archive:
@@ -123,10 +128,6 @@ def _not_empty(part: Part) -> Part:
         counts = ", ".join(f"{n:,} {reason}" for reason, n in reasons)
         message += f"; left out are {counts}, such as {printable(min(part.left_out))}"
     raise ValueError(message)
-
-
-def _file(path: Path) -> TextFile:
-    return TextFile(printable(str(path)), partial(path.open, "rb"))
 
 
 def _zipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> TextFile:

@@ -3,13 +3,11 @@
 import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from variants.datasets import data_folder
-from variants.datasets._listing import printable
 from variants.datasets._text import Text
-from variants.datasets._text_files import TextFile, Texts
+from variants.datasets._text_files import TextFile, Texts, on_disk
 
 FOLDER = Path("/usr/share/games/fortunes")
 INDICES = (".dat", ".u8")  # beside every file: where its fortunes begin, and a link to it
@@ -54,6 +52,6 @@ def _files(folder: Path) -> list[TextFile]:
     files = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix not in INDICES and not path.name.startswith("."):
-            name = printable(str(path))
-            files.append(TextFile(name, partial(path.open, "rb"), may_control=True))
+            # a bell, or a backspace that strikes over
+            files.append(on_disk(path, may_control=True))
     return files
