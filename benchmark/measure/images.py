@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from benchmark.matrix.options import Evaluation
-from benchmark.measure import clipped
-from benchmark.measure.extractors import Extractor, open_extractor
-from benchmark.measure.features import (
+from benchmark.measure.features import clipped
+from benchmark.measure.features.extract import (
     CLIPPED_NEIGHBOURHOOD,
     NEIGHBOURHOOD,
     SPLITS,
@@ -28,7 +27,9 @@ from benchmark.measure.features import (
     features_file,
     real_features,
 )
-from benchmark.measure.pairwise import kernel_sums, pair_sums
+from benchmark.measure.features.extractors import Extractor, open_extractor
+from benchmark.measure.features.pairwise import kernel_sums, pair_sums
+from benchmark.measure.features.reference import Reference
 from benchmark.measure.protocol import (
     Draw,
     Need,
@@ -39,7 +40,6 @@ from benchmark.measure.protocol import (
     order_of_draw,
     read_metrics,
 )
-from benchmark.measure.reference import Reference
 from benchmark.metrics import column
 from benchmark.train.snapshot import SAMPLING_BATCH
 
