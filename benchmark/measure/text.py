@@ -29,11 +29,11 @@ from benchmark.train.snapshot import SAMPLING_BATCH, Snapshot
 
 ORDERS = (1, 2, 3, 4)  # of n-grams
 
-# characters of the training text, from its beginning, that `copied` looks through: 4 s once per
-# process, and as many times the length of a sample in bytes
+# characters of the training text, from its beginning, that `copied` looks through: seconds once per
+# process, and so many bytes times the length of a sample
 MOST_SEARCHED = 10**7
 
-MOST_DRAWS = 100  # of a noise floor: half a minute
+MOST_DRAWS = 100  # of a noise floor: seconds
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Instrument:
         self.parts = {
             "modality": "text",
             "dataset": content_hash(train, held),
-            "alphabet": dataset.alphabet,
+            "alphabet": dataset.characters,
             "length": length,
             "segments": dataset.segments,
             "n_fake": self.n,
