@@ -16,9 +16,7 @@ from benchmark.measure.protocol import (
     Draw,
     Plant,
     Reading,
-    characters,
     content_hash,
-    is_running_text,
     metric,
     metric_names,
     read_metrics,
@@ -26,6 +24,7 @@ from benchmark.measure.protocol import (
 from benchmark.measure.substrings import Substrings
 from benchmark.metrics import column
 from benchmark.train.snapshot import SAMPLING_BATCH, Snapshot
+from variants.datasets import running_text
 
 ORDERS = (1, 2, 3, 4)  # of n-grams
 
@@ -78,7 +77,7 @@ class Reference:
         """The substrings of the first MOST_SEARCHED characters of the training text."""
         length = self.train.shape[1]
         most = MOST_SEARCHED // length
-        if is_running_text(self.train):
+        if running_text(self.train) is not None:
             most = MOST_SEARCHED - length + 1
         return Substrings(self.train[:most], self.num_characters)
 
@@ -136,10 +135,11 @@ class Instrument:
         rng = np.random.default_rng(0)
         size = (self.n, self.dataset.shape[0])
         num_characters = self.reference.num_characters
-        frequencies = torch.bincount(characters(self.reference.train), minlength=num_characters)
-        shares = frequencies.double().numpy() / frequencies.sum().item()
+        letters = count_grams(self.reference.train, 1, num_characters)
         texts = {
-            "letter frequencies": rng.choice(num_characters, size, p=shares),
+            "letter frequencies": rng.choice(
+                letters.numbers, size, p=letters.counts / letters.total
+            ),
             "uniform random text": rng.integers(num_characters, size=size),
         }
         marks = {}

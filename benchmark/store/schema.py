@@ -291,10 +291,15 @@ class DatasetFacts(Record):
     """Other files in the folder or the zip that were left out."""
 
     repeats: int | None = None
-    """Number of training samples that equal an earlier training sample."""
+    """Number of training samples that equal an earlier training sample; not counted for windows of
+    text, which overlap."""
 
     leaks: int | None = None
     """Number of held-out samples that equal a training sample."""
+
+    n_compared: int | None = None
+    """Number of held-out samples that `leaks` is of: all, or windows of text that do not
+    overlap."""
 
     remarks: list[str] = []
     """What was done to the samples, such as turning images as their EXIF orientation says."""
