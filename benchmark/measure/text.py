@@ -136,10 +136,9 @@ class Instrument:
         size = (self.n, self.dataset.shape[0])
         num_characters = self.reference.num_characters
         letters = count_grams(self.reference.train, 1, num_characters)
+        shares = letters.counts / letters.total
         texts = {
-            "letter frequencies": rng.choice(
-                letters.numbers, size, p=letters.counts / letters.total
-            ),
+            "letter frequencies": rng.choice(letters.numbers, size, p=shares),
             "uniform random text": rng.integers(num_characters, size=size),
         }
         marks = {}
