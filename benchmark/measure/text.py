@@ -112,7 +112,7 @@ class Instrument:
             "reference": "held out",
             "sampling_batch": SAMPLING_BATCH,
             "sampling_statistics": evaluation.sampling_statistics,  # of batch norm
-            "copied_from": f"the first {MOST_SEARCHED} characters of the training text at most",
+            "most_searched": MOST_SEARCHED,
         }
 
     def generated(self, snapshot: Snapshot) -> Tensor:
@@ -165,13 +165,15 @@ class Instrument:
 
     def measure_real(self, draw: Draw, plant: Plant | None = None) -> dict[str, Reading]:
         """`copied` is read of held-out samples: all others would be found in the training text."""
-        columns = dict(self.columns)
-        copied = {name: columns.pop(name) for name in ("copied",) if name in columns}
-        readings: dict[str, Reading] = {}
-        for part, samples in (
+        columns, of_copied = dict(self.columns), {}
+        if "copied" in columns:
+            of_copied["copied"] = columns.pop("copied")
+        parts = (
             (columns, self.reference.train[draw.chosen]),
-            (copied, self.reference.held[draw.unseen]),
-        ):
+            (of_copied, self.reference.held[draw.unseen]),
+        )
+        readings: dict[str, Reading] = {}
+        for part, samples in parts:
             planted = plant(samples) if plant else samples
             readings |= self._read(part, planted, draw.reference)
         return readings
@@ -182,7 +184,7 @@ class Instrument:
 
 def _drawn(rng: np.random.Generator, total: int, n: int) -> Tensor:
     """n of `total` samples, or all of them where there are fewer, (n,)."""
-    return torch.from_numpy(rng.choice(total, min(n, total), replace=False, shuffle=False))
+    return torch.from_numpy(rng.choice(total, min(n, total), replace=False))
 
 
 @metric("text")

@@ -199,6 +199,7 @@ def test_the_protocol_names_what_numbers_depend_on(topics):
     assert topics.parts["dataset"] == content_hash(train, held)
     assert topics.parts["alphabet"] == topics.dataset.characters
     assert (topics.parts["length"], topics.parts["segments"]) == (32, "windows")
+    assert topics.parts["most_searched"] == 10_000_000
     assert (topics.parts["n_fake"], topics.parts["n_real"]) == (2000, len(held))
     other = open_instrument(Choice("python_topics", {"length": 16}), EVALUATION, "cpu")
     assert protocol_id(other) != protocol_id(topics)
