@@ -169,6 +169,8 @@ class SampleSizes(Strict):
     images: Annotated[int, Field(ge=10)] = 10_000
     """At least 10, because the Inception score has ten splits."""
 
+    text: Annotated[int, Field(ge=2)] = 2000
+
 
 class Evaluation(Strict):
     """When and how a run is measured. Not part of a cell's key."""

@@ -112,9 +112,12 @@ def sizes(cell: Cell) -> dict[str, int]:
     options, evaluated = cell.training, cell.evaluation.n
     num_samples = options.batch_size * options.generator_batch_multiple
     numbers = math.prod(pair.shape)
-    in_evaluation = 4 * numbers * evaluated.points
-    if len(pair.shape) > 1:
-        in_evaluation = numbers * evaluated.images
+    # (2,), (length, characters) or (C, H, W)
+    in_evaluation = {
+        1: 4 * numbers * evaluated.points,
+        2: 4 * numbers * evaluated.text,
+        3: numbers * evaluated.images,
+    }[len(pair.shape)]
     return {
         f"{pair.num_weights:,} weights": BYTES_PER_WEIGHT * pair.num_weights,
         f"batches of {num_samples:,}": 4 * num_samples * (numbers + pair.generator.latent_dim),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from benchmark.matrix.cell import Cell, stream_seed
 from benchmark.store.schema import Execution
 from benchmark.train.build import Workbench, make_networks
-from benchmark.train.data import Draw, as_floats, draw_index, memory_format
+from benchmark.train.data import Draw, draw_index, floats_of, memory_format
 from benchmark.train.flops import count_forwards
 from benchmark.train.inputs import Inputs, Streams
 from benchmark.train.optimizers import make_optimizer
@@ -122,14 +122,14 @@ class CellTraining:
         self.counters.row = row | means | dict(zip(PROBES, probed, strict=True))
 
     def _probe(self, g_step: int, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]) -> Probes:
-        device, layout = self.trace.device, memory_format(self.options)
+        to_floats = floats_of(self.bench.dataset, memory_format(self.options))
         base, generator = self.streams.base, self.streams.generator
         # A stream of its own, on the CPU: the splits may lie there
         split_stream = torch.Generator().manual_seed(stream_seed(base, g_step, "splits"))
         batches = []
         for split in splits:
             index = draw_index(len(split), self.options.batch_size, split_stream)
-            batches.append(as_floats(split[index].to(device), layout))
+            batches.append(to_floats(split[index].to(self.trace.device)))
         generator.manual_seed(stream_seed(base, g_step, "probe"))
         fresh, held = batches
         return probe(self.bench.objective, self.G, self.D, real, (fresh, held), z, generator)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from benchmark.matrix.options import Training
 # The share of a GPU's free memory that a dataset may take: several cells may share the GPU
 SHARE = 0.25
 Draw = Callable[[torch.Generator, int], Tensor]
+ToFloats = Callable[[Tensor], Tensor]
 
 
 @lru_cache(maxsize=4)
@@ -46,12 +47,13 @@ def open_batches(
     thread that ends with the context. Where the data lies changes no number, neither of the batches
     nor of what the generator gives afterwards."""
     data = device_data(dataset, device)
+    to_floats = floats_of(dataset, layout)
     if data is not None:
-        yield Resident(data, batch_size, layout)
+        yield Resident(data, batch_size, to_floats)
     else:
         with ThreadPoolExecutor(1, "prefetch", lambda: _set_device(device)) as thread:
             fetch = Prefetch(thread, dataset.train(), batch_size, device)
-            yield lambda generator, following: as_floats(fetch(generator, following), layout)
+            yield lambda generator, following: to_floats(fetch(generator, following))
 
 
 def _set_device(device: str) -> None:
@@ -61,15 +63,21 @@ def _set_device(device: str) -> None:
 
 
 def device_data(dataset: Any, device: str) -> Tensor | None:
-    """The training split on the device: images as uint8 (n, C, H, W), points as float32 (n, 2).
-    None if the data would take more than SHARE of the free memory of a GPU. Not kept between
-    cells: the next cell's memory would include it."""
+    """The training split on the device: images as uint8 (n, C, H, W), points as float32 (n, 2),
+    codes of text as uint8 (n, L). None if the data would take more than SHARE of the free memory of
+    a GPU. Not kept between cells: the next cell's memory would include it."""
     data = dataset.train()
+    # Windows of running text overlap: the text is moved, not every window
+    length = data.shape[-1]
+    are_windows = data.dim() == 2 and data.stride() == (1, 1)
+    if are_windows:
+        data = data.as_strided((len(data) + length - 1,), (1,))
     if torch.device(device).type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if data.nbytes > SHARE * free:
             return None
-    return data.to(device)
+    data = data.to(device)
+    return data.unfold(0, length, 1) if are_windows else data
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,10 @@ class Resident:
 
     data: Tensor
     batch_size: int
-    layout: torch.memory_format
+    to_floats: ToFloats
 
     def __call__(self, generator: torch.Generator, following: int) -> Tensor:
-        return draw_batch(self.data, self.batch_size, generator, self.layout)
+        return self.to_floats(self.data.index_select(0, self.index(generator)))
 
     def index(self, generator: torch.Generator) -> Tensor:
         """The samples of the batch that a call would return, (batch,)."""
@@ -89,19 +97,8 @@ class Resident:
 
     def gather(self, indices: list[Tensor]) -> Tensor:
         """Several batches (n, batch, *shape) by their samples, in one pass."""
-        batch = as_floats(self.data.index_select(0, torch.cat(indices)), self.layout)
+        batch = self.to_floats(self.data.index_select(0, torch.cat(indices)))
         return batch.unflatten(0, (len(indices), self.batch_size))
-
-
-def draw_batch(
-    data: Tensor,
-    batch_size: int,
-    generator: torch.Generator,
-    layout: torch.memory_format = torch.contiguous_format,
-) -> Tensor:
-    """A batch drawn with replacement on the data's device, as float32 (batch, *shape), images in
-    [−1, 1]."""
-    return as_floats(data.index_select(0, draw_index(len(data), batch_size, generator)), layout)
 
 
 def draw_index(n: int, batch_size: int, generator: torch.Generator) -> Tensor:
@@ -109,10 +106,26 @@ def draw_index(n: int, batch_size: int, generator: torch.Generator) -> Tensor:
     return torch.randint(n, (batch_size,), device=generator.device, generator=generator)
 
 
-def as_floats(batch: Tensor, layout: torch.memory_format) -> Tensor:
-    """A batch as float32, images in the layout, uint8 as [−1, 1]."""
-    floats = batch.to(torch.float32, memory_format=layout) if batch.dim() == 4 else batch.float()
-    return floats.div_(127.5).sub_(1) if batch.dtype == torch.uint8 else floats
+def floats_of(dataset: Any, layout: torch.memory_format = torch.contiguous_format) -> ToFloats:
+    """The function that makes a float32 batch (batch, *shape) of stored samples: images in the
+    layout, in [−1, 1]; codes of text one-hot; points as they are."""
+    if dataset.modality == "images":
+        return partial(_scaled, layout=layout)
+    if dataset.modality == "text":
+        return partial(one_hot, num_characters=dataset.shape[1])
+    return Tensor.float
+
+
+def _scaled(images: Tensor, layout: torch.memory_format) -> Tensor:
+    """uint8 images (batch, C, H, W) as float32 in [−1, 1]."""
+    return images.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
+
+
+def one_hot(codes: Tensor, num_characters: int) -> Tensor:
+    """Codes (batch, L) as float32 (batch, L, num_characters): 1 at the code, 0 elsewhere."""
+    vectors = torch.zeros(*codes.shape, num_characters, device=codes.device)
+    # torch's one_hot would wait for the device to look for a code out of range
+    return vectors.scatter_(-1, codes.long().unsqueeze(-1), 1)
 
 
 class Prefetch:

@@ -1,6 +1,7 @@
 """A snapshot: a training at one generator step, what it is resumed from, and its samples."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -182,9 +183,9 @@ class Snapshot:
         """Whether the training ends with this snapshot."""
         return self.progress.share >= 1 or self.onset is not None
 
-    @torch.no_grad()
     def sample(self, n: int, stream: int | None = None) -> Tensor:
-        """n samples (n, *shape) on the device, images as uint8.
+        """n samples on the device: images as uint8 (n, C, H, W), points as float32 (n, 2), text as
+        uint8 codes (n, L), at every position the likeliest character, of equals the first.
 
         `stream` is the seed of the latents; the default is the stream that every evaluation of the
         cell uses, so that all snapshots of a seed are measured on the same latents. Samples are
@@ -192,6 +193,16 @@ class Snapshot:
         batch, or with its moving averages under sampling_statistics = "ema". Computed in float32,
         whatever the precision of the training. Raises FloatingPointError where the samples are not
         finite."""
+        return self._draw(n, stream, _finished)
+
+    def outputs(self, n: int, stream: int | None = None) -> Tensor:
+        """What the generator gives for the n samples of `sample`, (n, *shape) float32: of text the
+        probability of every character. Raises FloatingPointError as `sample` does."""
+        return self._draw(n, stream, _unchanged)
+
+    @torch.no_grad()
+    def _draw(self, n: int, stream: int | None, finish: Callable[[Tensor], Tensor]) -> Tensor:
+        """n outputs of the generator, finished batch by batch."""
         seed = self.cell.stream("evaluation") if stream is None else stream
         device = next(self.G.parameters()).device
         generator = torch.Generator(device).manual_seed(seed)
@@ -206,7 +217,8 @@ class Snapshot:
         self.G.train(self.cell.evaluation.sampling_statistics == "batch")
         try:
             with full_precision(z):
-                return torch.cat([_finished(self.G(batch)) for batch in z])[:n].contiguous()
+                batches = [finish(_finite(self.G(latents))) for latents in z]
+            return torch.cat(batches)[:n].contiguous()
         finally:
             self.G.train()
 
@@ -219,11 +231,24 @@ def seed_default(device: str, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _finished(samples: Tensor) -> Tensor:
-    """Samples as they are measured. Raises FloatingPointError where they are not finite."""
+def _finite(samples: Tensor) -> Tensor:
+    """The samples. Raises FloatingPointError where they are not finite."""
     if not samples.isfinite().all():
         raise FloatingPointError("the generated samples are not finite")
-    return quantise(samples) if samples.dim() == 4 else samples
+    return samples
+
+
+def _unchanged(samples: Tensor) -> Tensor:
+    return samples
+
+
+def _finished(samples: Tensor) -> Tensor:
+    """Outputs of a generator as samples."""
+    if samples.dim() == 4:
+        return quantise(samples)
+    if samples.dim() == 3:
+        return samples.argmax(dim=2).to(torch.uint8)
+    return samples
 
 
 def quantise(images: Tensor) -> Tensor:

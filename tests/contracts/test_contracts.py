@@ -18,7 +18,7 @@ from variants.objectives import Recipe
 OBJECTIVES = variants.names("objectives")
 ARCHITECTURES = variants.names("architectures")
 DATASETS = variants.names("datasets")
-SHAPES = [(2,), (1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64)]
+SHAPES = [(2,), (32, 48), (1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64)]
 
 
 def objective_of(name):
@@ -160,6 +160,8 @@ class TestArchitecture:
         assert fake.shape == (4, *shape)
         if len(shape) == 3:
             assert fake.abs().max() <= 1
+        if len(shape) == 2:
+            torch.testing.assert_close(fake.sum(2), torch.ones(4, shape[0]))
         scores = D(fake)
         assert scores.shape == (4,)
         scores.square().sum().backward()
@@ -226,7 +228,7 @@ def test_every_pair_takes_a_step(objective_name, architecture):
     norm."""
     shape = next(shape for shape in SHAPES if accepts(architecture, shape))
     dataset = next(
-        name for name in DATASETS if variants.load("datasets", name).Dataset.shape == shape
+        name for name in DATASETS if variants.load("datasets", name).Dataset().shape == shape
     )
     norm = critic_norm(Choice(objective_name), Choice(architecture), Choice(dataset))
     torch.manual_seed(0)

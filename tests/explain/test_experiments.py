@@ -30,7 +30,7 @@ from benchmark.explain.setup import (
 )
 from benchmark.matrix.cell import Choice
 from benchmark.train.build import make_objective
-from benchmark.train.data import as_floats
+from benchmark.train.data import floats_of
 from variants import load
 from variants.objectives import Base
 
@@ -250,12 +250,10 @@ def test_modes_are_reached_and_covered(place, expected, monkeypatch):
 @pytest.mark.parametrize("knows_by_heart", [True, False])
 def test_a_critic_that_knows_its_images_by_heart_has_moved_the_others(knows_by_heart, monkeypatch):
     data = load("datasets", "digits").Dataset()
-    train = as_floats(data.train(), torch.contiguous_format).flatten(1)
-    known = (
-        train
-        if knows_by_heart
-        else torch.cat([train, as_floats(data.holdout(), torch.contiguous_format).flatten(1)])
-    )
+    to_floats = floats_of(data)
+    known = to_floats(data.train()).flatten(1)
+    if not knows_by_heart:
+        known = torch.cat([known, to_floats(data.holdout()).flatten(1)])
 
     def D(x):
         return (

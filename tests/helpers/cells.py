@@ -7,7 +7,7 @@ from benchmark.matrix.pairs import critic_norm
 EVALUATION = Evaluation.model_validate(
     {
         "schedule": [0.0, 1.0],
-        "n": {"points": 200, "images": 100},
+        "n": {"points": 200, "images": 100, "text": 100},
         "n_real": 0,
         "metrics": [],
         "extractor": "classifier",
@@ -35,6 +35,7 @@ TRAINING = Training.model_validate(
 PLACES = {
     "points": (Choice("mlp", {"width": 32}), Choice("gaussians8")),
     "images": (Choice("dcgan", {"width": 8}), Choice("digits")),
+    "text": (Choice("text_resnet", {"width": 8, "blocks": 1}), Choice("python_topics")),
 }
 
 

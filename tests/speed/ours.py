@@ -3,15 +3,15 @@ and noise are drawn on the device."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 import variants
 from benchmark.matrix.options import Training
-from benchmark.train.data import Resident
+from benchmark.train.data import Resident, floats_of
 from benchmark.train.execution.iteration import Iteration
 from benchmark.train.inputs import Inputs, Streams, draw_inputs
 from benchmark.train.snapshot import Snapshot
@@ -20,12 +20,22 @@ from tests.helpers.cells import small_cell
 from tests.speed.textbook import SHAPES, networks, points, raw_images
 
 
-def training_data(architecture: str, device: str) -> Tensor:
-    """What the architecture learns from, on the device: images in its size, uint8, or points."""
+def resident(
+    architecture: str,
+    device: str,
+    batch_size: int,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Resident:
+    """Batches of what the architecture learns from, on the device: images in its size, or
+    points."""
     shape = SHAPES[architecture]
-    if len(shape) == 1:
-        return points().to(device)
-    return transforms.resize(raw_images(), list(shape[1:]), antialias=True).to(device)
+    modality = "points"
+    data = points()
+    if len(shape) > 1:
+        modality = "images"
+        data = transforms.resize(raw_images(), list(shape[1:]), antialias=True)
+    to_floats = floats_of(SimpleNamespace(modality=modality), layout)
+    return Resident(data.to(device), batch_size, to_floats)
 
 
 def iteration(
@@ -46,7 +56,7 @@ def iteration(
         for network in networks(architecture, objective, textbook=False)
     )
     made = Iteration(rules, [(G, D)], rules.recipe, precision, execution, device)
-    return timed(made, Resident(training_data(architecture, device), batch_size, layouts))
+    return timed(made, resident(architecture, device, batch_size, layouts))
 
 
 def timed(iteration: Iteration, batches: Resident) -> Callable[[], Any]:
@@ -82,6 +92,6 @@ def sampling(device: str, n: int = 1000) -> Callable[[], Any]:
 
 def batches(device: str, batch_size: int = 64) -> Callable[[], Any]:
     """A batch on the device."""
-    data = Resident(training_data("script_dcgan", device), batch_size, torch.contiguous_format)
+    data = resident("script_dcgan", device, batch_size)
     generator = torch.Generator(device)
     return lambda: data(generator, 0)

@@ -22,9 +22,8 @@ from benchmark.machine.environment import environment
 from benchmark.matrix.cell import Choice
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_json
-from benchmark.train.data import Resident
 from benchmark.train.execution.iteration import Iteration
-from tests.speed.ours import timed, training_data
+from tests.speed.ours import resident, timed
 from tests.speed.turns import ROUNDS, THREADS, Contender, Result, race, ratios
 from tests.studies import penalty_page
 from variants import _variables
@@ -96,8 +95,8 @@ def critic_steps(
     G = Given(fake.contiguous(memory_format=layout)).to(device)
     D = D.to(device).to(memory_format=layout)
     iteration = Iteration(rules, [(G, D)], recipe, "float32", execution, device)
-    data = training_data("mlp" if len(shape) == 1 else "dcgan", device)
-    return timed(iteration, Resident(data, batch_size, layout))
+    data = resident("mlp" if len(shape) == 1 else "dcgan", device, batch_size, layout)
+    return timed(iteration, data)
 
 
 @pytest.mark.parametrize("execution", [pytest.param(name, marks=MARKS) for name in EXECUTIONS])

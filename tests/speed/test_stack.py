@@ -18,7 +18,7 @@ import torch
 
 from benchmark.matrix.cell import Choice
 from benchmark.run.stacking import kind_and_weights
-from benchmark.train.data import Resident
+from benchmark.train.data import Resident, floats_of
 from benchmark.train.execution.iteration import Iteration
 from benchmark.train.step import set_precision
 from tests.speed.ours import timed
@@ -52,7 +52,7 @@ def seeds(
         tuple(net.to(device) for net in build(choice, dataset.shape, norm)) for _ in range(stack)
     ]
     iteration = Iteration(rules, pairs, rules.recipe, "float32", execution, device)
-    data = Resident(dataset.train().to(device), batch_size, torch.contiguous_format)
+    data = Resident(dataset.train().to(device), batch_size, floats_of(dataset))
     return timed(iteration, data)
 
 

@@ -15,7 +15,7 @@ import variants
 from benchmark.matrix.cell import stream_seed
 from benchmark.train import data as batches
 from benchmark.train.build import make_networks, make_objective
-from benchmark.train.data import device_data, draw_batch, open_batches
+from benchmark.train.data import Resident, device_data, floats_of, make_dataset, open_batches
 from benchmark.train.optimizers import make_optimizer
 from benchmark.train.step import critic_step, generator_step
 from tests.helpers.cells import PLACES, small_cell
@@ -31,14 +31,15 @@ def test_iteration(benchmark, place, objective_name, device):
         pytest.skip("no CUDA device")
     benchmark.group = f"{place} on {device}"
     cell = small_cell(objective_name, place)
-    objective, data = make_objective(cell.objective), device_data(cell.dataset, device)
+    objective, dataset = make_objective(cell.objective), make_dataset(cell.dataset)
+    draw = Resident(device_data(dataset, device), 64, floats_of(dataset))
     G, D = (network.to(device) for network in make_networks(cell))
     optimizers = [make_optimizer(objective.recipe, network) for network in (G, D)]
     generator = torch.Generator(device).manual_seed(0)
 
     def iterate():
         for _ in range(objective.d_steps(1)):
-            real = draw_batch(data, 64, generator)
+            real = draw(generator, 0)
             z = torch.randn(64, G.latent_dim, device=device, generator=generator)
             critic_step(objective, G, D, optimizers[1], real, z, objective.draw(real, generator))
         generator_step(objective, G, D, optimizers[0], real, z, objective.draw(real, generator))
@@ -57,8 +58,7 @@ def test_batches(benchmark, kept, device, monkeypatch):
         pytest.skip("no CUDA device")
     benchmark.group = f"100 batches on {device}"
     images = torch.randint(256, (4000, 3, 64, 64), dtype=torch.uint8)
-    dataset = SimpleNamespace(train=lambda: images)
-    monkeypatch.setattr(batches, "make_dataset", lambda choice: dataset)
+    dataset = SimpleNamespace(train=lambda: images, modality="images")
     if kept == "prefetched":
         monkeypatch.setattr(batches, "device_data", lambda choice, device: None)
     generator = torch.Generator(device)
@@ -70,7 +70,7 @@ def test_batches(benchmark, kept, device, monkeypatch):
         if device == "cuda":
             torch.cuda.synchronize()
 
-    with open_batches(None, 64, device) as draw:
+    with open_batches(dataset, 64, device) as draw:
         benchmark.pedantic(draw_all, rounds=5, warmup_rounds=1)
 
 

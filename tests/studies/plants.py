@@ -23,7 +23,7 @@ NORM = "return tensor.flatten(1).norm(dim=1)"
 CLIPPED = "parameters: list[Tensor] = list(D.parameters())"
 INDEX = "return torch.randint(n, (batch_size,), device=generator.device, generator=generator)"
 LATENTS = "return torch.randn(n, latent_dim, device=device, generator=self.generator)"
-GATHER = "batch = as_floats(self.data.index_select(0, torch.cat(indices)), self.layout)"
+GATHER = "batch = self.to_floats(self.data.index_select(0, torch.cat(indices)))"
 REFERENCE = "self.reference = self._reference(train[:n_real], held[: self.n])"
 
 

@@ -9,9 +9,9 @@ import torch
 
 from benchmark.matrix.cell import Choice
 from benchmark.train import data as data_module
-from benchmark.train.data import device_data, make_dataset, open_batches
+from benchmark.train.data import device_data, floats_of, make_dataset, one_hot, open_batches
 from benchmark.train.loop import train
-from tests.helpers.cells import small_cell
+from tests.helpers.cells import PLACES, small_cell
 from tests.train.recording import recorded
 from variants.objectives import nonsaturating
 
@@ -30,7 +30,7 @@ def from_host(monkeypatch):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("place", ["points", "images"])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("objective", ["nonsaturating", "wgan_gp"])
 def test_prefetched_batches_are_the_resident_ones_and_so_is_what_is_drawn_after(
     objective, place, device, monkeypatch
@@ -105,9 +105,30 @@ def test_what_goes_wrong_in_the_thread_ends_the_training(from_host, monkeypatch)
 
 
 def test_data_beyond_a_quarter_of_a_gpus_free_memory_stays_on_the_host(monkeypatch):
-    data = SimpleNamespace(nbytes=250, to=lambda device: f"moved to {device}")
+    data = SimpleNamespace(nbytes=250, dim=lambda: 4, to=lambda device: f"moved to {device}")
     dataset = SimpleNamespace(train=lambda: data)
     for free, found in ((999, None), (1000, "moved to cuda:1"), (1001, "moved to cuda:1")):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10_000))
         assert device_data(dataset, "cuda:1") == found
     assert device_data(dataset, "cpu") == "moved to cpu", "whatever its size"
+
+
+def test_windows_of_running_text_stay_a_view_wherever_they_lie(monkeypatch):
+    running = torch.arange(50, dtype=torch.uint8)
+    windows = running.unfold(0, 8, 1)
+    moved = device_data(SimpleNamespace(train=lambda: windows), "cpu")
+    assert torch.equal(moved, windows)
+    assert moved.untyped_storage().nbytes() == 50
+    # 50 bytes of text are what counts, not the 344 of its windows
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4 * 50 - 1, 10_000))
+    assert device_data(SimpleNamespace(train=lambda: windows), "cuda") is None
+
+
+def test_codes_become_one_hot_by_modality_and_not_by_type():
+    codes = torch.tensor([[0, 2], [1, 1]], dtype=torch.uint8)
+    to_floats = floats_of(SimpleNamespace(modality="text", shape=(2, 3)))
+    expected = torch.tensor([[[1.0, 0, 0], [0, 0, 1]], [[0, 1, 0], [0, 1, 0]]])
+    assert torch.equal(to_floats(codes), expected)
+    assert to_floats(codes).dtype == torch.float32
+    with pytest.raises((RuntimeError, IndexError)):
+        one_hot(torch.tensor([[3]]), 3)

@@ -29,7 +29,7 @@ from variants.architectures._bottleneck import Block, plain_blocks
 from variants.architectures.gated import gate
 from variants.objectives import wgan_fdgp, wgan_gp
 
-ARCHITECTURES = variants.names("architectures")
+ARCHITECTURES = [name for name in variants.names("architectures") if name != "text_resnet"]
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 NO_NORM = {"norm": "none", "generator_norm": "none"}
 COUNTS = [  # of generator and critic

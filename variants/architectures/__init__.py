@@ -1,9 +1,10 @@
 """The contract of an architecture, and the layers its files are made of.
 
 A file defines `Generator(shape, latent_dim, …)`: latents (batch, latent_dim) -> samples (batch,
-*shape), images in [−1, 1]; and `Discriminator(shape, norm="auto", …)`: samples -> one unbounded
-score each, (batch,). A matrix may set the parameters that have defaults. Each network takes those
-that it names, so a name that both networks have means the same in both.
+*shape), images in [−1, 1], text as the probabilities of the characters at every position; and
+`Discriminator(shape, norm="auto", …)`: samples -> one unbounded score each, (batch,). A matrix may
+set the parameters that have defaults. Each network takes those that it names, so a name that both
+networks have means the same in both.
 
 norm="auto" means the `paper_norm` of a Discriminator, with two exceptions: an objective may ask for
 another norm (`critic_norm`), and under a per-sample penalty batch norm becomes layer norm. Spectral
@@ -48,6 +49,13 @@ def conv(
     """A convolution that divides the size by its stride."""
     layer = nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=bias)
     return _with_std(layer, init, n_in * kernel**2, n_out * kernel**2 / stride**2)
+
+
+def conv1d(n_in: int, n_out: int, kernel: int, init: Init) -> nn.Conv1d:
+    """A convolution over positions (batch, channels, length) that keeps the length. The kernel is
+    odd."""
+    layer = nn.Conv1d(n_in, n_out, kernel, padding=kernel // 2)
+    return _with_std(layer, init, n_in * kernel, n_out * kernel)
 
 
 def deconv(n_in: int, n_out: int, kernel: int, init: Init) -> nn.ConvTranspose2d:

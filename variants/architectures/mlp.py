@@ -1,4 +1,5 @@
-"""Multilayer perceptron: the ReLU networks of the WGAN-GP toy experiments; images are flattened."""
+"""Multilayer perceptron: the ReLU networks of the WGAN-GP toy experiments; images and text are
+flattened."""
 
 import math
 from itertools import pairwise
@@ -16,7 +17,8 @@ class Generator(nn.Module):
     """ReLU MLP generator, Gulrajani et al. 2017 (arXiv:1704.00028), toy experiments:
     2-512-512-512-2.
 
-    `latent_dim` 0 stands for 2 for points and 128 for images, whose outputs pass a tanh.
+    `latent_dim` 0 stands for 2 for points and 128 for images and text. The outputs pass a tanh for
+    images, a softmax over the characters for text.
     `activation` is that of the hidden layers of both networks."""
 
     def __init__(
@@ -36,8 +38,12 @@ class Generator(nn.Module):
         self.out = linear(width, math.prod(shape), "glorot")
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.out(self.body(z))
-        return x if len(self.shape) == 1 else x.view(-1, *self.shape).tanh()
+        x = self.out(self.body(z)).view(-1, *self.shape)
+        if len(self.shape) == 3:
+            return x.tanh()
+        if len(self.shape) == 2:
+            return x.softmax(dim=2)
+        return x
 
 
 class Discriminator(nn.Module):

@@ -1,7 +1,8 @@
 """The contract of a dataset, its provenance, and where data and caches are.
 
 A file defines a dataclass `Dataset(Base)`. Images are uint8 tensors (n, C, H, W) and stand for
-[−1, 1]; points are float32 tensors (n, 2). Fields with `compare=False` (such as `root`) say where
+[−1, 1]; points are float32 tensors (n, 2); text is uint8 codes (n, length), and networks see it
+one-hot. Fields with `compare=False` (such as `root`) say where
 the data is and are no part of the dataset's identity. Loaders raise ValueError for bad content and
 OSError for data that cannot be had.
 """
@@ -38,9 +39,10 @@ class Modes:
 
 @dataclass(frozen=True)
 class Split:
-    """Samples (n, *shape) and, where there are any, their class labels (n,) and the names of the
-    classes. `corrupt` names the images that could not be read and were left out, `left_out` every
-    other file that was, with the reason. `remarks` say what was done to the samples."""
+    """Samples (n, *shape), codes of text (n, length), and, where there are any, their class labels
+    (n,) and the names of the classes. `corrupt` names the images that could not be read and were
+    left out, `left_out` every other file that was, with the reason. `remarks` say what was done to
+    the samples."""
 
     samples: Tensor
     labels: Tensor | None = None
@@ -57,13 +59,13 @@ class Base:
     `shape`, `source`, `split` and `note` are class attributes, or properties where they depend on a
     field."""
 
-    modality: ClassVar[Literal["points", "images"]]
+    modality: ClassVar[Literal["points", "images", "text"]]
     licence: ClassVar[str]
     num_modes: ClassVar[int] = 0  # classes of images that count as modes
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample: (2,) or (C, H, W)."""
+        """Of one sample: (2,), (C, H, W) or (length, characters)."""
         raise NotImplementedError
 
     @property

@@ -1,5 +1,5 @@
 """The contract of an objective, and its defaults: one critic step per generator step, nothing
-random, no penalty.
+random, no penalty. An objective with a `__post_init__` of its own calls that of `Base`.
 
 D maps samples (batch, *shape) to one unbounded score each, (batch,). Every loss is a scalar to be
 minimised, every expectation a mean over the batch. All that is random in a loss is drawn by `draw`
@@ -70,9 +70,16 @@ class Base:
     # whether the loss takes scores as log-odds, which saturate
     sigmoid: ClassVar[bool] = False
 
+    # critic steps per generator step; a dataclass field where a matrix may set it
+    critic_steps: int = 1
+
     # the bound c of the critic's parameters, where they are clipped to [−c, c]; a dataclass field
     # where a matrix may set it
     clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.critic_steps < 1:
+            raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
     @property
     def least_batch(self) -> int:
@@ -85,7 +92,7 @@ class Base:
 
     def d_steps(self, g_step: int) -> int:
         """Critic steps before generator step `g_step` (0, 1, …)."""
-        return 1
+        return self.critic_steps
 
     def after_d_step(self, D: nn.Module) -> None:
         """Called after every optimiser step of the critic."""

@@ -26,13 +26,9 @@ class Objective(Base):
     critic_norm = "spectral"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.margin <= 0:
             raise ValueError(f"margin must be positive, not {self.margin}")
-        if self.critic_steps < 1:
-            raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
-
-    def d_steps(self, g_step: int) -> int:
-        return self.critic_steps
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return relu(self.margin - D(real)).mean() + relu(self.margin + D(fake)).mean()

@@ -24,6 +24,7 @@ class Objective(Base):
     a: float = 0.0  # the critic's label of fakes
     b: float = 1.0  # the critic's label of reals
     c: float = 1.0  # what the generator wants the critic to say of fakes
+    critic_steps: int = 1
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
 

@@ -17,6 +17,8 @@ class Objective(Base):
 
     The optimiser is DCGAN's (Radford et al. 2016, arXiv:1511.06434)."""
 
+    critic_steps: int = 1
+
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
     sigmoid = True
 

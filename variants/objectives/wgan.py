@@ -28,10 +28,9 @@ class Objective(Base):
     recipe = Recipe("rmsprop", lr=5e-5)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.clip <= 0:
             raise ValueError(f"clip must be positive, not {self.clip}")
-        if self.critic_steps < 1:
-            raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return D(fake).mean() - D(real).mean()
@@ -42,7 +41,7 @@ class Objective(Base):
     def d_steps(self, g_step: int) -> int:
         if self.long_critic_phases and (g_step < 25 or g_step % 500 == 0):
             return 100
-        return self.critic_steps
+        return super().d_steps(g_step)
 
     @torch.no_grad()
     def after_d_step(self, D: nn.Module) -> None:

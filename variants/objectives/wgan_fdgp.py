@@ -61,6 +61,7 @@ class Objective(Base):
     float32_penalty = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sided == "signed" and self.pairs not in ("segment", "endpoint"):
             raise ValueError(
                 f"sided=signed needs pairs=segment or pairs=endpoint, not pairs={self.pairs}"
@@ -69,8 +70,6 @@ class Objective(Base):
             raise ValueError(f"epsilon must be at least {FLOOR}, not {self.epsilon}")
         if self.penalty_weight < 0:
             raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
-        if self.critic_steps < 1:
-            raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
     @property
     def least_batch(self) -> int:
@@ -101,9 +100,6 @@ class Objective(Base):
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()
-
-    def d_steps(self, g_step: int) -> int:
-        return self.critic_steps
 
     def penalty(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         (alpha, second), *direction = noise or self.draw(real)

@@ -44,10 +44,9 @@ class Objective(Base):
     per_sample_penalty = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.penalty_weight < 0:
             raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
-        if self.critic_steps < 1:
-            raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
 
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         return (torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator),)
@@ -58,9 +57,6 @@ class Objective(Base):
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()
-
-    def d_steps(self, g_step: int) -> int:
-        return self.critic_steps
 
     def penalty(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         (alpha,) = noise or self.draw(real)

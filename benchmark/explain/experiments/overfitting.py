@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from benchmark.drawing.style import style, wrap
 from benchmark.explain.setup import choice, final, label, objectives, run
 from benchmark.train.build import make_objective
-from benchmark.train.data import as_floats, make_dataset
+from benchmark.train.data import floats_of, make_dataset
 from benchmark.train.snapshot import Snapshot
 
 CAPTION = (
@@ -72,9 +72,10 @@ def judged(snapshot: Snapshot, objective: Any) -> dict[str, float]:
     tell training images from generated ones."""
     data = make_dataset(snapshot.cell.dataset)
     n = min(IMAGES, len(data.holdout()))
-    train = as_floats(data.train()[:n], torch.contiguous_format)
-    holdout = as_floats(data.holdout()[:n], torch.contiguous_format)
-    fake = as_floats(snapshot.sample(n), torch.contiguous_format)
+    to_floats = floats_of(data)
+    train = to_floats(data.train()[:n])
+    holdout = to_floats(data.holdout()[:n])
+    fake = to_floats(snapshot.sample(n))
     noise = objective.draw(fake, torch.Generator().manual_seed(snapshot.g_steps))
     d_loss_train = objective.d_loss(snapshot.D, train, fake, noise).item()
     d_loss_holdout = objective.d_loss(snapshot.D, holdout, fake, noise).item()
