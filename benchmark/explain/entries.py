@@ -18,6 +18,7 @@ ORDER = (
     "depth",
     "weights",
     "mode_collapse",
+    "one_hot",
     "overfitting",
     "penalty",
 )
