@@ -156,7 +156,7 @@ class TestLinks:
         if link is os.symlink:
             # a real file comes before the link to it
             assert found.classes == ("b", "c")
-        assert [*found.left_out.values()] == ["a link to an image that is read anyway"] * 4
+        assert [*found.left_out.values()] == ["a link to a file that is read anyway"] * 4
 
     def test_linked_images_and_folders_from_elsewhere(self, tmp_path: Path) -> None:
         files = pictures("", n=6)

@@ -62,7 +62,7 @@ def read_layout(
     unused = dict(layout.unused)
     for part in layout.held:
         if part is not chosen:
-            unused[part.name] = len(part.images)
+            unused[part.name] = len(part.files)
     sentence = f"as the folder comes: {layout.train.name} for training, {chosen.name} held out"
     if unused:
         counts = [f"{name} ({n:,} images)" for name, n in sorted(unused.items())]
@@ -80,7 +80,7 @@ def _with_same_classes(path: Path, layout: Layout) -> Part:
     _check_not_empty(layout.train)
     _, classes = classes_of(layout.train)
     for part in layout.held:
-        if part.images and classes_of(part)[1] == classes:
+        if part.files and classes_of(part)[1] == classes:
             return part
     part = layout.held[0]
     _check_not_empty(part)
@@ -113,7 +113,7 @@ def _labels(part: Part, names: list[str]) -> tuple[torch.Tensor | None, tuple[st
     indices, classes = classes_of(part)
     if indices is None:
         return None, ()
-    index = dict(zip(part.images, indices, strict=True))
+    index = dict(zip(part.files, indices, strict=True))
     return torch.tensor([index[name] for name in names]), classes
 
 
@@ -154,7 +154,7 @@ def _left_out_too(split: Split, left_out: dict[str, str]) -> Split:
 
 def _remarks(part: Part, images: Decoded) -> Iterator[str]:
     """What was done to the images, in sentences."""
-    formats = Counter(Path(name).suffix.lower() for name in part.images)
+    formats = Counter(Path(name).suffix.lower() for name in part.files)
     if len(formats) > 1:
         counts = [f"{n:,} {suffix}" for suffix, n in formats.most_common()]
         yield f"{part.name}: images of {len(formats)} formats: {', '.join(counts)}"
@@ -171,7 +171,7 @@ def _remarks(part: Part, images: Decoded) -> Iterator[str]:
 def _corrupt_sentence(part: Part, corrupt: dict[str, str]) -> str:
     shown = [f"{printable(name)}: {reason}" for name, reason in sorted(corrupt.items())]
     return (
-        f"{part.path}: {len(corrupt)} of {len(part.images)} images cannot be read "
+        f"{part.path}: {len(corrupt)} of {len(part.files)} images cannot be read "
         f"({_shown(shown, '; ')})"
     )
 
@@ -183,7 +183,7 @@ def _shown(texts: list[str], separator: str = ", ") -> str:
 
 
 def _check_not_empty(part: Part) -> None:
-    if part.images:
+    if part.files:
         return
     message = f"{part.path} holds no images ({', '.join(ENDINGS)})"
     if part.path.name != part.name and part.path.is_dir():
@@ -199,15 +199,15 @@ def _check_not_empty(part: Part) -> None:
 def _open(part: Part) -> Iterator[Source]:
     """The images of a part, in a fixed random order. A zip's directory states the check sum of
     every image, so the hash of its content needs no image to be read."""
-    names = list(part.images)
+    names = list(part.files)
     random.Random(0).shuffle(names)
     path = part.path
     if path.is_dir():
-        content = hash_files(path, part.name, part.images)
+        content = hash_files(path, part.name, part.files)
         yield Source(names, content, lambda name: read_file(path / name))
         return
     with open_zip(path) as archive:
         _, entries = zip_entries(path, archive)
-        facts = {name: (entries[name].CRC, entries[name].file_size) for name in part.images}
+        facts = {name: (entries[name].CRC, entries[name].file_size) for name in part.files}
         content = digest(sorted(facts.items()))
         yield Source(names, content, lambda name: read_entry(archive, entries[name]), stat(path))

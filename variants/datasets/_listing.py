@@ -1,5 +1,5 @@
-"""What a folder or a zip of images holds: the images, and every file that is left out, with the
-reason. Nothing is unpacked, and no file is opened that is not a regular one."""
+"""What a folder or a zip holds: the files that are wanted, images or texts, and every file that is
+left out, with the reason. Nothing is unpacked, and no file is opened that is not a regular one."""
 
 import os
 import re
@@ -9,11 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which files are wanted."""
+
+    what: str  # for messages
+    endings: tuple[str, ...]
+
 
 ENDINGS = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".tif", ".tiff"),
     *(".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".qoi"),
 )
+IMAGES = Wanted("images", ENDINGS)
+TEXTS = Wanted("texts", (".txt",))
 MAX_BYTES = 2**28  # of one image file, unpacked
 
 # A zip of images unpacks to hardly more than its own size
@@ -34,37 +46,38 @@ class Listing:
     """The files of a folder or a zip, by their names inside it with `/` between the parts."""
 
     path: Path
-    images: list[str] = field(default_factory=list)
+    wanted: Wanted = IMAGES
+    files: list[str] = field(default_factory=list)  # those that are wanted
     left_out: dict[str, str] = field(default_factory=dict)  # name -> why
 
-    # an image that is a further name of a file (a link, symbolic or hard) -> its first name
+    # a wanted file that is a further name of a file (a link, symbolic or hard) -> its first name
     first_names: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str) -> bool:
-        """Take a file as an image, or leave it out. Returns whether it is an image."""
+        """Take a file, or leave it out. Returns whether it is wanted."""
         *folders, last = name.split("/")
         suffix = Path(last).suffix.lower()
         is_junk = last.startswith(APPLE_DOUBLE) or last.lower() in JUNK
         if is_junk or any(folder in JUNK_FOLDERS for folder in folders):
             return False
         if any(part.startswith(".") for part in (*folders, last)):
-            if suffix in ENDINGS:
+            if suffix in self.wanted.endings:
                 self.left_out[name] = "hidden"
             return False
-        if suffix not in ENDINGS:
+        if suffix not in self.wanted.endings:
             self.left_out[name] = f"of format {suffix}" if suffix else "without an ending"
             return False
-        self.images.append(name)
+        self.files.append(name)
         return True
 
 
-def list_files(path: Path) -> Listing:
+def list_files(path: Path, wanted: Wanted = IMAGES) -> Listing:
     """The files of a folder or a zip. Raises ValueError for anything else and for a zip that cannot
-    be read, OSError for a subfolder that cannot be read: it may hold images."""
+    be read, OSError for a subfolder that cannot be read: it may hold wanted files."""
     if path.is_dir():
-        return _Walk(path).listing
+        return _Walk(path, wanted).listing
     with open_zip(path) as archive:
-        return zip_entries(path, archive)[0]
+        return zip_entries(path, archive, wanted)[0]
 
 
 @contextmanager
@@ -81,10 +94,12 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ValueError(f"{path} is truncated or corrupt: {error}") from error
 
 
-def zip_entries(path: Path, archive: zipfile.ZipFile) -> tuple[Listing, dict[str, zipfile.ZipInfo]]:
-    """The files of a zip, and the entry of every image. Raises ValueError for a zip that asks for a
-    password, names files outside itself, or unpacks to far more than a zip of images does."""
-    listing = Listing(path)
+def zip_entries(
+    path: Path, archive: zipfile.ZipFile, wanted: Wanted = IMAGES
+) -> tuple[Listing, dict[str, zipfile.ZipInfo]]:
+    """The files of a zip, and the entry of every wanted file. Raises ValueError for a zip that asks for a
+    password, names files outside itself, or unpacks to far more than a zip of such files does."""
+    listing = Listing(path, wanted)
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = _inner_name(path, entry.filename)
@@ -105,22 +120,27 @@ def zip_entries(path: Path, archive: zipfile.ZipFile) -> tuple[Listing, dict[str
     size = path.stat().st_size
     if unpacked > max(MAX_UNPACKED, MAX_RATIO * size):
         raise ValueError(
-            f"{path}: {size:,} bytes unpack to {unpacked:,}, which no zip of images does"
+            f"{path}: {size:,} bytes unpack to {unpacked:,}, which no zip of {wanted.what} does"
         )
-    listing.images.sort()
+    listing.files.sort()
     return listing, entries
 
 
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """The bytes of a file in a zip, never more than its directory states."""
     check_size(entry.file_size)
+    with open_entry(archive, entry) as file:
+        return file.read(entry.file_size + 1)
+
+
+def open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
+    """A file in a zip, which gives no more bytes than its directory states."""
     # the unpackers of other methods cannot be told where to stop
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(
             f"compression method {entry.compress_type}: only stored and deflated files are read"
         )
-    with archive.open(entry) as file:
-        return file.read(entry.file_size + 1)
+    return archive.open(entry)
 
 
 def read_file(path: Path) -> bytes:
@@ -162,8 +182,8 @@ class _Walk:
     Real files and folders come first, so that these give the names; a link counts where it leads
     to what is not in the folder otherwise."""
 
-    def __init__(self, path: Path) -> None:
-        self.listing = Listing(path)
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        self.listing = Listing(path, wanted)
         self.links: list[str] = []
         self.follows_links = False
         self.files: dict[FileId, str] = {}
@@ -177,7 +197,7 @@ class _Walk:
             folders = [name for name in names if self._is_folder(name)]
             for name in folders:
                 self._walk(f"{name}/")
-        self.listing.images.sort()
+        self.listing.files.sort()
 
     def _walk(self, inside: str) -> None:
         """Everything in a folder and its subfolders; links are set aside."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from variants.datasets._listing import Listing, list_files, printable
+from variants.datasets._listing import IMAGES, Listing, Wanted, list_files, printable
 from variants.datasets._split_names import is_exact, is_zip, kind_of
 
 ZIP = "of format .zip"
@@ -15,12 +15,12 @@ SHOWN = 3  # names that a message lists
 
 @dataclass
 class Part:
-    """Images that are read together: all of a folder or a zip, or those of one split."""
+    """Files that are read together: all of a folder or a zip, or those of one split."""
 
     path: Path  # the folder or the zip
     name: str  # what messages call the part
-    images: list[str]  # by their names inside `path`
-    folders: list[str]  # of each image, without the folder of the split
+    files: list[str]  # by their names inside `path`
+    folders: list[str]  # of each file, without the folder of the split
     left_out: dict[str, str] = field(default_factory=dict)  # name of a file -> why
 
 
@@ -37,10 +37,10 @@ class Layout:
     unused: dict[str, int] = field(default_factory=dict)
 
 
-def whole(path: Path) -> Part:
-    """All images of a folder or a zip."""
-    listing = list_files(path)
-    return _part(listing, path.name, listing.images, listing.left_out)
+def whole(path: Path, wanted: Wanted = IMAGES) -> Part:
+    """All wanted files of a folder or a zip."""
+    listing = list_files(path, wanted)
+    return _part(listing, path.name, listing.files, listing.left_out)
 
 
 def find_layout(path: Path, held: Sequence[str] = ("test", "val")) -> Layout:
@@ -52,7 +52,7 @@ def find_layout(path: Path, held: Sequence[str] = ("test", "val")) -> Layout:
     split = {parent: kinds for parent in parents if (kinds := _kinds(path, parents[parent], held))}
     if not split:
         _check_not_alone(path, parents)
-        return Layout(_part(listing, path.name, listing.images, listing.left_out))
+        return Layout(_part(listing, path.name, listing.files, listing.left_out))
     depth = min(_depth(parent) for parent in split)
     split = {parent: kinds for parent, kinds in split.items() if _depth(parent) == depth}
     return _layout(listing, split, held)
@@ -67,7 +67,7 @@ def classes_of(part: Part) -> tuple[list[int] | None, tuple[str, ...]]:
         return None, ()
     shared = _num_shared(min(folders), max(folders))
     names = []
-    for image, folder in zip(part.images, folders, strict=True):
+    for image, folder in zip(part.files, folders, strict=True):
         if len(folder) == shared:
             raise ValueError(
                 f"{part.path}: {printable(image)} lies next to folders of images: give every image "
@@ -99,7 +99,7 @@ def _part(listing: Listing, name: str, images: list[str], left_out: dict[str, st
     for image in sorted(images, key=lambda name: (name in first_names, name)):
         file = first_names.get(image, image)
         if file in taken:
-            left_out[image] = "a link to an image that is read anyway"
+            left_out[image] = "a link to a file that is read anyway"
         else:
             taken.add(file)
             kept.append(image)
@@ -122,7 +122,7 @@ def _layout(listing: Listing, split: dict[str, dict[str, str]], held: Sequence[s
             in_part[f"{parent}{kinds[kind]}"] = kind
     images: dict[str, list[str]] = {kind: [] for kind in ("train", *available)}
     unused: Counter[str] = Counter()
-    for image in listing.images:
+    for image in listing.files:
         parent, child = _below(image, split)
         if child is None:
             raise ValueError(
@@ -170,7 +170,7 @@ def _part_of_split(
         if any(file.startswith(f"{place}/") for place in places):
             inside[file] = reason
     part = _part(listing, name, images, inside)
-    for i, image in enumerate(part.images):
+    for i, image in enumerate(part.files):
         place = next(place for place in places if image.startswith(f"{place}/"))
         part.folders[i] = _without(part.folders[i], place)
     return part
@@ -195,7 +195,7 @@ def _parents(listing: Listing) -> dict[str, set[str]]:
     """Folder (`""` or ending with `/`) -> the folders with images, and the zips, right below it;
     folders of a split without images too."""
     parents: dict[str, set[str]] = {}
-    folders = {_folder(image) for image in listing.images}
+    folders = {_folder(image) for image in listing.files}
     zips = []
     # a zip in a zip is not read
     if listing.path.is_dir():
