@@ -139,22 +139,23 @@ def _finished_cell(results: ResultSet, key: str) -> Cell:
 
 
 def _dataset(results: ResultSet, cell: Cell) -> Any:
-    """The dataset of a cell. Raises UserError where its shape is not known without its data, and
-    for text that has changed: codes may then stand for other characters."""
+    """The dataset of a cell. Raises UserError for text whose characters cannot be had, or that has
+    changed: codes may then stand for other characters."""
     label = cell.dataset.label
+    dataset = make_dataset(cell.dataset)
+    if dataset.modality != "text":
+        return dataset
     try:
-        dataset = make_dataset(cell.dataset)
-        dataset.shape  # noqa: B018  that of text may depend on its data
+        dataset.characters  # noqa: B018  reads the text where they depend on it
     except (OSError, ValueError) as error:
         raise UserError(f"dataset {label}: {one_line(error)}") from error
-    protocol = results.protocols.get(label)
-    if dataset.modality == "text" and protocol:
-        change = data_change(cell.dataset, protocol.dataset.content_hash)
-        if change:
-            raise UserError(
-                f"data of {label}: it has changed since the cell trained on it ({change}), and "
-                "its codes may stand for other characters"
-            )
+    known = results.protocols.get(label)
+    change = data_change(cell.dataset, known.dataset.content_hash) if known else None
+    if change:
+        raise UserError(
+            f"data of {label}: it has changed since the cell trained on it ({change}), and its "
+            "codes may stand for other characters"
+        )
     return dataset
 
 
