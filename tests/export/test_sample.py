@@ -115,9 +115,9 @@ def test_text_is_codes_and_lines(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample, "CHUNK", 100)
-    path = sample.export(results, "*python_topics*-seed0", 250, tmp_path, "cpu")
+    path = sample.export(results, "*python_topics*-seed0", 450, tmp_path, "cpu")
     codes = np.load(path)["arr_0"]
-    assert (codes.shape, codes.dtype) == ((250, 32), np.uint8)
+    assert (codes.shape, codes.dtype) == ((450, 32), np.uint8)
     *lines, rest = path.with_name(f"{path.stem}.txt").read_text("utf-8").split("\n")
     characters = Dataset().characters
     assert lines == ["".join(characters[code] for code in row) for row in codes]

@@ -93,39 +93,45 @@ def draw(tables: Tables, folder: Path) -> list[Figure]:
 
 def _place(rows: pd.DataFrame, folder: Path) -> Figure:
     """The figure of one place. rows: its saved samples."""
-    dataset = str(rows["dataset"].iloc[0])
-    architecture = str(rows["architecture"].iloc[0])
-    # The seed with the most objectives; of several, the one that has reached the most samples.
-    ends = rows.groupby(["seed", "objective"])["samples_seen"].max()
-    seeds = ends.groupby("seed").agg(["size", "min"])
-    seeds = seeds.sort_values(["size", "min"], kind="stable", ascending=False)
-    seed = seeds.index[0]
-    common = seeds["min"].iloc[0]
-    chosen = rows[(rows["seed"] == seed) & (rows["samples_seen"] <= common)]
-    chosen = chosen.sort_values("samples_seen", kind="stable")
-    chosen = chosen.drop_duplicates("objective", keep="last").set_index("objective")
-    objectives = [name for name in rows["objective"].unique() if name in chosen.index]
-    chosen = chosen.loc[objectives].rename_axis("objective")
+    chosen, common = _at_equal_samples(rows)
+    first = rows.iloc[0]
+    seed = chosen["seed"].iloc[0]
     is_earlier = chosen["samples_seen"] < common
     notes = chosen["samples_seen"].map("at {:,.0f}".format).where(is_earlier, "")
     labels = {name: f"{wrap(name)}\n{note}".rstrip() for name, note in notes.items()}
     files = {name: Path(file) for name, file in chosen["file"].items()}
-    place = place_name(architecture, dataset)
+    place = place_name(first["architecture"], first["dataset"])
     title = f"Samples, {place}, after {common:,.0f} samples seen, seed {seed}"
     caption = CAPTION.format(f"{common:,.0f}")
+    name = stem("samples", first["dataset"], first["architecture"])
+    saved = Figure(name, title, caption, "where")
     data = chosen[["cell", "seed", "samples_seen", "g_steps"]].reset_index()
-    saved = Figure(stem("samples", dataset, architecture), title, caption, "where")
-    if rows["modality"].iloc[0] == "text":
+    if first["modality"] == "text":
         texts = {name: read_lines(file)[:STRIP] for name, file in files.items()}
         figure = _texts(texts, labels)
         data = data.assign(text=list(texts.values())).explode("text")
         saved = replace(saved, caption=caption + TEXT_CAPTION, passages=_passages(texts, notes))
     else:
         samples = {name: read_samples(file) for name, file in files.items()}
-        draw_samples = _strips if rows["modality"].iloc[0] == "images" else _scatters
-        figure = draw_samples(samples, labels)
+        draw_place = _strips if first["modality"] == "images" else _scatters
+        figure = draw_place(samples, labels)
     headline(figure, title)
     return save(figure, data, folder, saved)
+
+
+def _at_equal_samples(rows: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """By objective, its last saved samples at or before the most that all objectives have seen, and
+    that number; all of one seed: the one with the most objectives, and of several the one that has
+    reached the most samples."""
+    ends = rows.groupby(["seed", "objective"])["samples_seen"].max()
+    seeds = ends.groupby("seed").agg(["size", "min"])
+    seeds = seeds.sort_values(["size", "min"], kind="stable", ascending=False)
+    common = seeds["min"].iloc[0]
+    chosen = rows[(rows["seed"] == seeds.index[0]) & (rows["samples_seen"] <= common)]
+    chosen = chosen.sort_values("samples_seen", kind="stable")
+    chosen = chosen.drop_duplicates("objective", keep="last").set_index("objective")
+    objectives = [name for name in rows["objective"].unique() if name in chosen.index]
+    return chosen.loc[objectives].rename_axis("objective"), common
 
 
 def _strips(samples: dict[Any, np.ndarray], labels: dict[Any, str]) -> Any:
