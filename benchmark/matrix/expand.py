@@ -147,8 +147,8 @@ def _check_distinct(cells: list[Cell]) -> None:
             continue
         if first.key == cell.key:
             hint = ""
-            if cell.dataset.name == "image_folder":
-                hint = " (two image folders are told apart by `collection`)"
+            if cell.dataset.name in ("image_folder", "text"):
+                hint = " (two folders are told apart by `collection`)"
             raise UserError(f"duplicate cell {cell.key}: the matrix names it twice{hint}")
         raise UserError(
             f"{' x '.join(labels)} stands in the matrix twice, with different training options: "

@@ -54,6 +54,10 @@ class Parameter(NamedTuple):
     is_location: bool = False
     """Whether the parameter only says where data lies on this machine."""
 
+    is_in_label: bool = False
+    """Whether the parameter is part of every choice, because its default is not the same on every
+    machine."""
+
 
 def choices(axis: str, value: Value) -> list[AxisValue]:
     """The choices that a value stands for: lists of parameters are swept. Raises UserError for an
@@ -86,11 +90,14 @@ def parameters(axis: str, name: str) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     for variant in classes(axis, name):
         locations: set[str] = set()
+        in_label: set[str] = set()
         if is_dataclass(variant):
             locations = {field.name for field in fields(variant) if not field.compare}
+            in_label = {field.name for field in fields(variant) if "in_label" in field.metadata}
         for key, given in inspect.signature(variant).parameters.items():
             if given.default is not given.empty:
-                found[key] = Parameter(given.annotation, given.default, key in locations)
+                kinds = key in locations, key in in_label
+                found[key] = Parameter(given.annotation, given.default, *kinds)
         if axis == "objective":
             recipe = asdict(variant.recipe)
             for field in fields(Recipe):
@@ -142,7 +149,7 @@ def _swept(table: Params) -> Iterator[Params]:
 
 def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -> Choice:
     """A variant with typed parameters. Raises UserError if the variant refuses them."""
-    differing: Params = {}
+    differing = {key: known[key].default for key in known if known[key].is_in_label}
     locations: Params = {}
     if axis == "objective" and "optimizer" in params:
         known = known | _constants(name, params["optimizer"], known)

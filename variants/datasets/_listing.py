@@ -97,8 +97,9 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 def zip_entries(
     path: Path, archive: zipfile.ZipFile, wanted: Wanted = IMAGES
 ) -> tuple[Listing, dict[str, zipfile.ZipInfo]]:
-    """The files of a zip, and the entry of every wanted file. Raises ValueError for a zip that asks for a
-    password, names files outside itself, or unpacks to far more than a zip of such files does."""
+    """The files of a zip, and the entry of every wanted file. Raises ValueError for a zip that asks
+    for a password, names files outside itself, or unpacks to far more than a zip of such files
+    does."""
     listing = Listing(path, wanted)
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():

@@ -36,8 +36,8 @@ BY_BLOCKS = f"{NUM_BLOCKS} equal blocks of the text, the last 10 % of each held 
 
 @dataclass(frozen=True)
 class Text(Base):
-    """Text of `length` characters a sample, as uint8 codes (n, length) of `characters`; networks see
-    it one-hot.
+    """Text of `length` characters a sample, as uint8 codes (n, length) of `characters`; networks
+    see it one-hot.
 
     `windows` are all windows of the running text. They overlap and are a view of it: a copy takes
     `length` times its memory. `lines` are the lines of the text, cut at `length` and padded with

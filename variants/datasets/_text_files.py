@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -30,6 +31,7 @@ class TextFile:
 
     name: str  # for messages
     open: Callable[[], IO[bytes]]
+    may_control: bool = False  # whether control characters may be in it
 
     def pieces(self) -> Iterator[str]:
         """The text piece by piece, cut behind line ends where there are any, else behind blanks.
@@ -61,7 +63,7 @@ class TextFile:
 
     def _decoded(self, data: bytes, offset: int) -> str:
         """Bytes as text. offset: of the first byte in the file."""
-        control = CONTROL.search(data)
+        control = None if self.may_control else CONTROL.search(data)
         end = control.start() if control else len(data)
         try:
             text = data[:end].decode()
@@ -88,8 +90,7 @@ class Texts:
 
 def in_memory(name: str, text: str) -> Texts:
     """A text as a source of one file."""
-    data = text.encode()
-    return Texts([TextFile(name, lambda: io.BytesIO(data))])
+    return Texts([TextFile(name, partial(io.BytesIO, text.encode()))])
 
 
 @contextmanager
@@ -125,9 +126,9 @@ def _not_empty(part: Part) -> Part:
 
 
 def _file(path: Path) -> TextFile:
-    return TextFile(printable(str(path)), lambda: path.open("rb"))
+    return TextFile(printable(str(path)), partial(path.open, "rb"))
 
 
 def _zipped(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> TextFile:
     name = printable(f"{path}: {entry.filename}")
-    return TextFile(name, lambda: open_entry(archive, entry))
+    return TextFile(name, partial(open_entry, archive, entry))
