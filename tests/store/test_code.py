@@ -174,7 +174,7 @@ def test_training_code_is_no_measuring_code(name: str, checkout: Path, edit: Edi
     [
         ("points.py", {"points"}),
         ("images.py", {"images"}),
-        ("features.py", {"images"}),
+        ("features/extract.py", {"images"}),
         ("instrument.py", {"points", "images"}),
     ],
 )

@@ -317,7 +317,7 @@ DATA = {
         "evaluation",
         "another classifier",
         ADAM,
-        f"{MEASURE}/extractors.py",
+        f"{MEASURE}/features/extractors.py",
         {
             "if (SHIPPED / name).exists():": "if False:",
             "torch.manual_seed(0)": "torch.manual_seed(1)",
