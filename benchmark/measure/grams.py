@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.measure.protocol import characters, is_running_text
+from variants.datasets import running_text
 
 Array = NDArray[Any]
 AT_ONCE = 2**17  # samples that are counted at once: their numbers are 8 bytes a character
@@ -36,8 +36,9 @@ def count_grams(samples: Tensor, order: int, num_characters: int) -> Grams:
     for part in samples.split(AT_ONCE):
         weights = None
         rows = part
-        if is_running_text(part):
-            rows = characters(part).unsqueeze(0)
+        text = running_text(part)
+        if text is not None:
+            rows = text.unsqueeze(0)
             weights = _num_windows(len(part), part.shape[1], order)
         numbers = _numbers(rows.numpy(force=True), order, num_characters)
         total = _sum(total, _counted(numbers.ravel(), weights))

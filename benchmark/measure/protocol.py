@@ -154,29 +154,16 @@ def protocol_id(instrument: Instrument) -> str:
 
 
 def content_hash(*tensors: Tensor | None) -> str:
-    """The first 16 hex digits of the sha256 of the tensors' bytes, shapes and types; of windows of
-    running text, of the text."""
+    """The first 16 hex digits of the sha256 of the tensors' bytes, shapes and types; of overlapping
+    windows the text is hashed, once."""
     total = hashlib.sha256()
     for tensor in tensors:
         if tensor is not None:
             total.update(str((tuple(tensor.shape), tensor.dtype)).encode())
-            content = characters(tensor) if is_running_text(tensor) else tensor
-            total.update(np.ascontiguousarray(content.cpu().numpy()).data)
+            text = datasets.running_text(tensor)
+            numbers = tensor if text is None else text
+            total.update(np.ascontiguousarray(numbers.cpu().numpy()).data)
     return total.hexdigest()[:16]
-
-
-def is_running_text(samples: Tensor) -> bool:
-    """Whether samples (n, length) are a view of all windows of a text: each begins one character
-    after the one before it."""
-    return samples.dim() == 2 and samples.stride() == (1, 1)
-
-
-def characters(samples: Tensor) -> Tensor:
-    """The characters of samples of text (n, length), (num_characters,): those of windows of running
-    text once, without a copy."""
-    if is_running_text(samples):
-        return samples.as_strided((len(samples) + samples.shape[1] - 1,), (1,))
-    return samples.reshape(-1)
 
 
 def cache_folder() -> Path:

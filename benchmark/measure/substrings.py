@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.measure.protocol import characters, is_running_text
+from variants.datasets import running_text
 
 Array = NDArray[Any]
 
@@ -19,9 +19,8 @@ class Substrings:
         substring does not span two lines. 0 stands after the end of a text."""
         self.length = samples.shape[1]
         self.dtype = np.dtype(np.uint8 if num_characters < 256 else ">u2")
-        rows = samples
-        if is_running_text(samples):
-            rows = characters(samples).unsqueeze(0)
+        text = running_text(samples)
+        rows = samples if text is None else text.unsqueeze(0)
         self.places = self._suffixes(rows.numpy(force=True))
         self.places.sort()
 

@@ -16,9 +16,7 @@ from benchmark.measure.protocol import (
     Draw,
     Plant,
     Reading,
-    characters,
     content_hash,
-    is_running_text,
     metric,
     metric_names,
     read_metrics,
@@ -26,14 +24,15 @@ from benchmark.measure.protocol import (
 from benchmark.measure.substrings import Substrings
 from benchmark.metrics import column
 from benchmark.train.snapshot import SAMPLING_BATCH, Snapshot
+from variants.datasets import running_text
 
 ORDERS = (1, 2, 3, 4)  # of n-grams
 
-# characters of the training text, from its beginning, that `copied` looks through: 4 s once per
-# process, and as many times the length of a sample in bytes
+# characters of the training text, from its beginning, that `copied` looks through: seconds once per
+# process, and so many bytes times the length of a sample
 MOST_SEARCHED = 10**7
 
-MOST_DRAWS = 100  # of a noise floor: half a minute
+MOST_DRAWS = 100  # of a noise floor: seconds
 
 
 @dataclass
@@ -78,7 +77,7 @@ class Reference:
         """The substrings of the first MOST_SEARCHED characters of the training text."""
         length = self.train.shape[1]
         most = MOST_SEARCHED // length
-        if is_running_text(self.train):
+        if running_text(self.train) is not None:
             most = MOST_SEARCHED - length + 1
         return Substrings(self.train[:most], self.num_characters)
 
@@ -105,7 +104,7 @@ class Instrument:
         self.parts = {
             "modality": "text",
             "dataset": content_hash(train, held),
-            "alphabet": dataset.alphabet,
+            "alphabet": dataset.characters,
             "length": length,
             "segments": dataset.segments,
             "n_fake": self.n,
@@ -136,10 +135,10 @@ class Instrument:
         rng = np.random.default_rng(0)
         size = (self.n, self.dataset.shape[0])
         num_characters = self.reference.num_characters
-        frequencies = torch.bincount(characters(self.reference.train), minlength=num_characters)
-        shares = frequencies.double().numpy() / frequencies.sum().item()
+        letters = count_grams(self.reference.train, 1, num_characters)
+        shares = letters.counts / letters.total
         texts = {
-            "letter frequencies": rng.choice(num_characters, size, p=shares),
+            "letter frequencies": rng.choice(letters.numbers, size, p=shares),
             "uniform random text": rng.integers(num_characters, size=size),
         }
         marks = {}

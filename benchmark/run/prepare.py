@@ -206,6 +206,7 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         floor_spread=floor.spread,
         floor_draws=floor.draws,
         floor_source=floor.source,
+        marks=instrument.marks(),
     )
     return protocol.sealed()
 

@@ -8,13 +8,18 @@ NAMED_FILES = 3
 
 
 def headline(facts: DatasetFacts) -> str:
-    """`30 training and 10 held-out images of 3×64×64, 2 classes (cats, dogs); SPLIT`."""
+    """`30 training and 10 held-out images of 3×64×64, 2 classes (cats, dogs); SPLIT`, or `200
+    training and 20 held-out texts of 32 characters, 48 different ones; SPLIT`."""
     noun = _noun(facts)
     shape = "×".join(map(str, facts.shape))
     parts = [f"{facts.n_train or 0:,} training and {facts.n_holdout or 0:,} held-out {noun}s"]
     if noun == "image":
         parts[0] += f" of {shape}"
         parts.append(_classes(facts))
+    elif noun == "text":
+        length, num_characters = facts.shape
+        parts[0] += f" of {length} characters"
+        parts.append(f"{num_characters} different ones")
     return f"{', '.join(parts)}; {facts.split}"
 
 
@@ -32,8 +37,9 @@ def remarks(facts: DatasetFacts) -> list[str]:
     noun = _noun(facts)
     lines = []
     if facts.leaks:
+        num_compared = facts.n_compared or facts.n_holdout or 0
         lines.append(
-            f"{facts.leaks:,} of {facts.n_holdout or 0:,} held-out {noun}s equal a training {noun}:"
+            f"{facts.leaks:,} of {num_compared:,} held-out {noun}s equal a training {noun}:"
             " a generator that copies these looks better than it is"
         )
     if facts.repeats:
@@ -50,7 +56,7 @@ def remarks(facts: DatasetFacts) -> list[str]:
 
 
 def _noun(facts: DatasetFacts) -> str:
-    return "image" if len(facts.shape) == 3 else "sample"
+    return {2: "text", 3: "image"}.get(len(facts.shape), "sample")
 
 
 def _classes(facts: DatasetFacts) -> str:

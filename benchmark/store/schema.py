@@ -291,10 +291,15 @@ class DatasetFacts(Record):
     """Other files in the folder or the zip that were left out."""
 
     repeats: int | None = None
-    """Number of training samples that equal an earlier training sample."""
+    """Number of training samples that equal an earlier training sample; not counted for windows of
+    text, which overlap."""
 
     leaks: int | None = None
     """Number of held-out samples that equal a training sample."""
+
+    n_compared: int | None = None
+    """Number of held-out samples that `leaks` is of: all, or windows of text that do not
+    overlap."""
 
     remarks: list[str] = []
     """What was done to the samples, such as turning images as their EXIF orientation says."""
@@ -344,6 +349,10 @@ class Protocol(Record):
 
     floor_source: str | None = None
     """Where the samples of a draw come from."""
+
+    marks: dict[str, dict[str, float]] = {}
+    """What metrics read of samples that are easy to make, by mark and metric column: of text with
+    the right letter frequencies, and of uniformly random text. Empty for points and images."""
 
     sha256: str | None = None
     """Hash of the other fields, by which a reader tells that one was changed."""

@@ -14,6 +14,7 @@ from benchmark.explain.experiments import (
     depth,
     disjoint_supports,
     mode_collapse,
+    one_hot,
     optimal_critic,
     overfitting,
     penalty,
@@ -270,6 +271,34 @@ def test_a_critic_that_knows_its_images_by_heart_has_moved_the_others(knows_by_h
     row = overfitting.measure({"name": "lsgan"}, 0, {"name": "digits"}, 10, 8).iloc[0]
     assert row["moved"] == pytest.approx(1.0 if knows_by_heart else 0.0)
     assert (row["d_loss_holdout"] > row["d_loss_train"]) == knows_by_heart
+
+
+def text_of(codes, softness):
+    """Text (n, L, 3): one-hot, with a share of the weight spread over the other characters."""
+    hard = torch.nn.functional.one_hot(torch.tensor(codes), 3).float()
+    return hard * (1 - 1.5 * softness) + softness / 2
+
+
+def test_a_critic_that_sees_hardness_alone_sees_nothing_in_hardened_samples():
+    real = text_of([[0, 1], [1, 2], [2, 0]], 0)
+    fake = text_of([[0, 0], [0, 0], [0, 1]], 0.5)
+    seen = one_hot.separation(lambda x: x.square().sum((1, 2)) + x[:, 0, 0] / 100, real, fake)
+    assert seen["hardness"] == pytest.approx(1, abs=0.02)
+    assert seen["distinct"] == pytest.approx(2 / 3)
+    # probabilities 0.5, 0.25, 0.25
+    assert seen["entropy"] == pytest.approx(1.5)
+
+
+def test_a_critic_that_reads_sees_as_much_in_hardened_samples():
+    def counts_zeros(x):
+        return -(x.argmax(2) == 0).float().sum(1)
+
+    real = text_of([[0, 1], [1, 2], [2, 1]], 0)
+    fake = text_of([[0, 0], [0, 0], [0, 1]], 0.5)
+    seen = one_hot.separation(counts_zeros, real, fake)
+    assert seen["hardness"] == 0
+    assert seen["margin"] == pytest.approx((5 / 3 - 1 / 3) / (1 / 3) ** 0.5)
+    assert math.isnan(one_hot.separation(counts_zeros, real, real)["hardness"])
 
 
 def test_penalties_of_linear_critics():

@@ -108,6 +108,14 @@ class Base:
         return None
 
 
+def running_text(samples: Tensor) -> Tensor | None:
+    """The text (n + length − 1,) that overlapping windows (n, length) are a view of; None for
+    samples that are no such view."""
+    if samples.dim() != 2 or samples.stride() != (1, 1):
+        return None
+    return samples.as_strided((sum(samples.shape) - 1,), (1,))
+
+
 def data_folder(root: str | None, name: str) -> Path:
     """The folder of a dataset, where it is read from and downloaded to: `root`, else
     $GANBENCH_DATA/name, else a folder in the user's cache. Raises OSError for a `root` that does

@@ -15,7 +15,7 @@ FOLDER = Path("/usr/share/games/fortunes")
 INDICES = (".dat", ".u8")  # beside every file: where its fortunes begin, and a link to it
 
 SEPARATOR = re.compile(r"^%[ \t\r]*$", re.MULTILINE)
-OVERSTRUCK = re.compile(r"[^\b\n]\b")
+BACKSPACES = re.compile("(\b+)")
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,10 @@ class Dataset(Text):
     note = "another release of the package may have another text"
 
     def cleaned(self, text: str) -> str:
-        text = SEPARATOR.sub("", text)
-        while "\b" in text:
-            text, num_struck = OVERSTRUCK.subn("", text)
-            if not num_struck:
-                return text.replace("\b", "")
-        return text
+        cleaned, *parts = BACKSPACES.split(SEPARATOR.sub("", text))
+        for backspaces, part in zip(parts[::2], parts[1::2], strict=True):
+            cleaned = cleaned[: -len(backspaces)] + part
+        return cleaned
 
     def texts(self) -> AbstractContextManager[Texts]:
         folder = data_folder(self.root, "fortunes") if self.root else FOLDER

@@ -13,7 +13,9 @@ RUNNING = platform.python_version()
 @dataclass(frozen=True)
 class Dataset(Text):
     """The topics of Python's `help()`, from its language reference: `pydoc_data.topics`, joined in
-    the order of their names, 465,048 characters in Python 3.11.7.
+    the order of their names; in Python 3.11.7 these are 79 topics of 465,048 characters. Topics
+    repeat paragraphs of one another, which would make 43 % of the held-out text training text: each
+    paragraph is taken once, and 373,292 characters are left.
 
     Another Python has another text. So its version is in the label, and with it in keys and random
     streams, and values of two Pythons do not compare."""
@@ -25,7 +27,7 @@ class Dataset(Text):
 
     @property
     def source(self) -> str:
-        return f"pydoc_data.topics of Python {self.python}, the topics of its help()"
+        return f"pydoc_data.topics of Python {self.python}, each paragraph once"
 
     def texts(self) -> AbstractContextManager[Texts]:
         if self.python != RUNNING:
@@ -39,5 +41,8 @@ class Dataset(Text):
                 f"this Python has no pydoc_data.topics ({error}): install its whole standard "
                 "library, or take the dataset text with a text of your own"
             ) from error
-        text = "\n".join(topics[name] for name in sorted(topics))
-        return nullcontext(in_memory("pydoc_data.topics", text))
+        paragraphs: dict[str, str] = {}
+        for name in sorted(topics):
+            for paragraph in topics[name].split("\n\n"):
+                paragraphs.setdefault(" ".join(paragraph.split()), paragraph)
+        return nullcontext(in_memory("pydoc_data.topics", "\n\n".join(paragraphs.values())))
