@@ -56,7 +56,7 @@ HIT = "Modes hit (one sample within 3 σ: VEEGAN, PacGAN)"
 WIDTH = "Core width of the modes (1 is right)"
 TAIL = "Share beyond 10 σ of every mode"
 GRID = "Jensen–Shannon divergence on a grid"
-GRAMS = "Jensen–Shannon divergence of character {}-grams"
+GRAMS = "JS divergence of character {}-grams"
 COPIED = "Longest substring shared with the training text"
 CONFIDENCE = "Mean largest probability of a position (1 of real text)"
 

@@ -107,10 +107,8 @@ class Tables:
     def marks(self, dataset: str, column: str) -> dict[str, float]:
         """What else the column was measured on, by name, such as random text: values that say how
         far a generator came. Empty where there is none."""
-        entry = self.protocols.get(dataset)
-        if entry is None:
-            return {}
-        return {name: of[column] for name, of in entry.marks.items() if column in of}
+        marks = self.protocols[dataset].marks if dataset in self.protocols else {}
+        return {name: of[column] for name, of in marks.items() if column in of}
 
 
 def load(folder: Path) -> Tables:

@@ -95,7 +95,7 @@ def _facts(news: News) -> Event:
 
 def _lines(sheet: Path) -> Summary:
     """Lines of text as a block of code in Markdown, in which nothing is markup."""
-    lines = sheet.read_text("utf-8").split("\n")
+    lines = sheet.read_text(encoding="utf-8").split("\n")
     return text_pb("samples", "\n".join(f"    {line}" for line in lines))
 
 

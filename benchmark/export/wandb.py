@@ -95,7 +95,7 @@ class Wandb(FolderTracker):
 def _samples(sheet: Path) -> Any:
     """A sheet of images as a picture, lines of text as a page."""
     if sheet.suffix == ".txt":
-        page = f"<pre>{html.escape(sheet.read_text('utf-8'))}</pre>"
+        page = f"<pre>{html.escape(sheet.read_text(encoding='utf-8'))}</pre>"
         return wandb.Html(page, data_is_not_path=True)
     return wandb.Image(str(sheet))
 

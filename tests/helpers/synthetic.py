@@ -33,7 +33,7 @@ METRICS = {
         "clipped_density_classifier_750": 0.8,
         "duplicates_classifier_750": 0.01,
     },
-    "fortunes": {"js_1_2k": 0.001, "js_4_2k": 0.02, "unique_2k": 1.0},
+    "fortunes": {"js_1_2k": 0.001, "js_4_2k": 0.16, "unique_2k": 1.0},
 }
 MODALITIES = {"digits": "images", "fortunes": "text"}
 MARKS = {

@@ -131,7 +131,7 @@ def test_marks_stand_next_to_the_floor(folder, tmp_path, monkeypatch):
     }
     assert found.marks("fortunes", "unique_2k") == found.marks("digits", "fid") == {}
     page = (folder / "report/report.md").read_text()
-    assert "0.02; letter frequencies 0.9; uniform random text 0.997." in page
+    assert "0.16; letter frequencies 0.9; uniform random text 0.997." in page
     (table,) = other_metrics(found)
     assert table.note.endswith(
         "Noise floors: js_1_2k 0.001, unique_2k 1. letter frequencies: js_1_2k 0.001. "

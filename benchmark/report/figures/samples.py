@@ -174,7 +174,7 @@ def _texts(samples: dict[Any, list[str]], labels: dict[Any, str]) -> Any:
     longest = max(len(line) for lines in samples.values() for line in lines)
     width = 0.3 + CHARACTER * min(longest, LONGEST)
     columns = max(1, min(COLUMNS, int(WIDTH / width)))
-    height = 0.2 + 0.13 * STRIP + inches(labels.values())
+    height = 0.15 + 0.122 * STRIP + inches(labels.values())
     figure, axes = grid(len(samples), columns, max(width, 1.9), height)
     for ax, (name, lines) in zip(axes, samples.items(), strict=True):
         text = "\n".join(visible(line)[:LONGEST] for line in lines)

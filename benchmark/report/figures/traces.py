@@ -136,10 +136,12 @@ def _learning(axes: dict[str, Any], tables: Tables, data: pd.DataFrame, ends: pd
 def floor_and_marks(ax: Axes, floor: float, marks: Mapping[str, float]) -> None:
     """The lines of the noise floor and of marks, which have their names on them."""
     ax.axhline(floor, color="0.35", linestyle="--", linewidth=1)
+    place: Look = {"transform": ax.get_yaxis_transform(), "ha": "right"}
     for name, value in marks.items():
         ax.axhline(value, color="0.55", linewidth=0.6, zorder=1)
-        place: Look = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-        ax.text(0.99, value, plain(name), **place, size=6, color="0.35")
+        # below the line, so that no name reaches the line above
+        side = "bottom" if value == max(marks.values()) else "top"
+        ax.text(0.99, value, plain(name), **place, va=side, size=6, color="0.35")
 
 
 def gradient_norms(tables: Tables, folder: Path) -> list[Figure]:
