@@ -146,7 +146,7 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
         cells += [_value(of, row, steps.get(name)) for of, row in values.items()]
         if is_on_scale:
             way = share_of_way(final["median"], untrained, floor)
-            cells.append("–" if math.isnan(way) else f"{way:.0%}")
+            cells.append("–" if math.isnan(way) else f"{way:z.0%}")
         for budget in COMPARED_AT:
             cells.append(_against(compared[compared["of"] == budget], name, reference))
         table.add(cells, {"objective": [name]})

@@ -41,10 +41,10 @@ def saved_samples(tables: Tables, folder: Path) -> pd.DataFrame:
     columns = ["cell", "samples_seen", "g_steps", "raced_seconds"]
     rows = joined(tables.evals[columns].drop_duplicates(), tables.cells)
     files = []
-    for row in rows[["cell", "g_steps", "modality"]].itertuples(index=False):
-        suffix = ".txt" if row.modality == "text" else ".npz"
-        samples = ResultSet(folder).cell(row.cell).samples
-        files.append(str(samples / f"{row.g_steps:06.0f}{suffix}"))
+    for row in rows[["cell", "g_steps", "modality"]].to_dict("records"):
+        suffix = ".txt" if row["modality"] == "text" else ".npz"
+        samples = ResultSet(folder).cell(row["cell"]).samples
+        files.append(str(samples / f"{row['g_steps']:06.0f}{suffix}"))
     rows = rows.assign(file=files)
     return rows[rows["file"].map(os.path.exists).astype(bool)]
 
@@ -98,18 +98,21 @@ def _place(rows: pd.DataFrame, folder: Path) -> Figure:
     seed = chosen["seed"].iloc[0]
     is_earlier = chosen["samples_seen"] < common
     notes = chosen["samples_seen"].map("at {:,.0f}".format).where(is_earlier, "")
-    labels = {name: f"{wrap(name)}\n{note}".rstrip() for name, note in notes.items()}
-    files = {name: Path(file) for name, file in chosen["file"].items()}
+    labels: dict[Any, str] = {}
+    for name, note in notes.items():
+        labels[name] = f"{wrap(str(name))}\n{note}".rstrip()
+    files: dict[Any, Path] = {name: Path(file) for name, file in chosen["file"].items()}
     place = place_name(first["architecture"], first["dataset"])
     title = f"Samples, {place}, after {common:,.0f} samples seen, seed {seed}"
     caption = CAPTION.format(f"{common:,.0f}")
-    name = stem("samples", first["dataset"], first["architecture"])
-    saved = Figure(name, title, caption, "where")
+    saved = Figure(
+        stem("samples", first["dataset"], first["architecture"]), title, caption, "where"
+    )
     data = chosen[["cell", "seed", "samples_seen", "g_steps"]].reset_index()
     if first["modality"] == "text":
         texts = {name: read_lines(file)[:STRIP] for name, file in files.items()}
         figure = _texts(texts, labels)
-        data = data.assign(text=list(texts.values())).explode("text")
+        data = data.assign(text=data["objective"].map(texts)).explode("text")
         saved = replace(saved, caption=caption + TEXT_CAPTION, passages=_passages(texts, notes))
     else:
         samples = {name: read_samples(file) for name, file in files.items()}
