@@ -23,7 +23,7 @@ class Metric:
 
     name: str
     modality: tuple[str, ...]
-    """points, images or both: the files of benchmark/measure/ that compute the metric."""
+    """points, images, text: the files of benchmark/measure/ that compute the metric."""
     label: str
     """The metric's name in tables and figures."""
     unit: str
@@ -46,6 +46,7 @@ class Metric:
 
 POINTS = ("points",)
 IMAGES = ("images",)
+TEXT = ("text",)
 BOTH = POINTS + IMAGES
 NEAREST = "Distance to nearest training image / held-out's"
 NEAR_COPIES = "Share of near duplicates"
@@ -55,6 +56,9 @@ HIT = "Modes hit (one sample within 3 σ: VEEGAN, PacGAN)"
 WIDTH = "Core width of the modes (1 is right)"
 TAIL = "Share beyond 10 σ of every mode"
 GRID = "Jensen–Shannon divergence on a grid"
+GRAMS = "JS divergence of character {}-grams"
+COPIED = "Longest substring shared with the training text"
+CONFIDENCE = "Mean largest probability of a position (1 of real text)"
 
 ROWS = (
     Metric("fid", IMAGES, "FID", "", "min", 0.1, 0.10, primary=True),
@@ -76,6 +80,13 @@ ROWS = (
     Metric("core_width", POINTS, WIDTH, "", "min", 0.1, 0.10, gate=False, ideal=1),
     Metric("tail", POINTS, TAIL, "share", "min", 0.02, 0.0, gate=False),
     Metric("js_grid", POINTS, GRID, "bits", "min", 0.01, 0.05),
+    Metric("js_1", TEXT, GRAMS.format(1), "bits", "min", 0.01, 0.02),
+    Metric("js_2", TEXT, GRAMS.format(2), "bits", "min", 0.01, 0.02),
+    Metric("js_3", TEXT, GRAMS.format(3), "bits", "min", 0.01, 0.02),
+    Metric("js_4", TEXT, GRAMS.format(4), "bits", "min", 0.01, 0.02, primary=True),
+    Metric("unique", TEXT, "Share of distinct samples", "share", "max", 0.05, 0.0),
+    Metric("confidence", TEXT, CONFIDENCE, "", "max", 0.05, 0.0, gate=False, ideal=1),
+    Metric("copied", TEXT, COPIED, "characters", "min", 1.0, 0.1, gate=False),
 )
 METRICS = {row.name: row for row in ROWS}
 

@@ -193,6 +193,13 @@ def described(error: BaseException, longest: int = 500) -> str:
     return f"{type(error).__name__}: {one_line(error)[:longest]}"
 
 
+def visible(line: str) -> str:
+    """A line of generated text as people see it: `·` for a blank, `□` for what cannot be
+    printed."""
+    shown = (c if c.isprintable() else "□" for c in line)
+    return "".join(shown).replace(" ", "·")
+
+
 def escaped(value: object) -> str:
     """Text as Markdown shows it: on one line, and without a character that is read as markup."""
     line = " ".join(str(value).splitlines())

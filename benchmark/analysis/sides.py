@@ -38,6 +38,8 @@ class Sides:
     """dataset -> the column that ranks it."""
     floors: dict[str, float]
     """dataset -> the noise floor of that column."""
+    marks: dict[str, dict[str, float]]
+    """dataset -> what else that column was measured on, by name."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -75,6 +77,7 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
         convergence=named(tables.convergence),
         primary=tables.primary,
         floors=_floors(tables),
+        marks=_marks(tables),
         notes=[*_stale_notes(labels, cells), *_clock_notes(cells)],
     )
 
@@ -121,6 +124,7 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
         convergence=pd.concat(to_target, ignore_index=True),
         primary=first.primary,
         floors=_floors(first),
+        marks=_marks(first),
         notes=[*notes, *_stale_notes(names, cells)],
     )
 
@@ -219,6 +223,10 @@ def _primary_evals(tables: Tables) -> pd.DataFrame:
 
 def _floors(tables: Tables) -> dict[str, float]:
     return {dataset: tables.floor(dataset, column) for dataset, column in tables.primary.items()}
+
+
+def _marks(tables: Tables) -> dict[str, dict[str, float]]:
+    return {dataset: tables.marks(dataset, column) for dataset, column in tables.primary.items()}
 
 
 def _require_same_protocols(name: str, first: Tables, other_name: str, other: Tables) -> None:

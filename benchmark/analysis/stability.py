@@ -116,13 +116,12 @@ def _trace(
     dataset = cells["dataset"].astype(object)
     distances = {name: column for name, column in primary.items() if metric(column).primary}
     floors: dict[str, float | None] = {}
-    modes: dict[str, float] = {}
+    real: dict[str, dict[str, float]] = {"modes_covered": {}, "unique": {}}
     for name in dataset.unique():
         floor = protocols[name].floor if name in protocols else {}
         floors[name] = floor.get(distances.get(name, ""))
-        for column, covered in floor.items():
-            if metric(column).name == "modes_covered":
-                modes[name] = covered
+        for column, measured in floor.items():
+            real.get(metric(column).name, {})[name] = measured
     rows = _rows(cells, steps)
     evaluations = _evaluations(cells, evals, dataset.map(distances), dataset.map(primary))
     ranked = evaluations.dropna(subset="primary")
@@ -137,7 +136,8 @@ def _trace(
         evals=evaluations,
         ranked=ranked,
         floor=dataset.map(floors).astype(float).fillna(0),
-        modes=dataset.map(modes).astype(float),
+        modes=dataset.map(real["modes_covered"]).astype(float),
+        unique=dataset.map(real["unique"]).astype(float).fillna(1),
         start=start,
         untrained=start.reindex(run.last().index).fillna(run.max()),
         best=run.min(),

@@ -104,6 +104,12 @@ class Tables:
         """The noise floor, real against held-out real; NaN where none was measured."""
         return _floor(self.protocols, dataset, column)
 
+    def marks(self, dataset: str, column: str) -> dict[str, float]:
+        """What else the column was measured on, by name, such as random text: values that say how
+        far a generator came. Empty where there is none."""
+        marks = self.protocols[dataset].marks if dataset in self.protocols else {}
+        return {name: of[column] for name, of in marks.items() if column in of}
+
 
 def load(folder: Path) -> Tables:
     """The tables of results/runs/MATRIX.

@@ -82,6 +82,18 @@ _ROWS = (
         reason="most samples are near copies of another; of real images one in a hundred",
     ),
     Threshold(
+        "distinct texts",
+        0.05,
+        compared=(
+            "share of distinct texts ÷ that of real text, below, from an evaluation after step 0 "
+            "on (collapsed) or at every one (stuck)"
+        ),
+        reason=(
+            "each text then occurs twenty times on average; of real windows, and of those of an "
+            "untrained generator, nearly every one is distinct"
+        ),
+    ),
+    Threshold(
         "modes kept",
         0.5,
         compared="modes covered ÷ the run's most, at or below",

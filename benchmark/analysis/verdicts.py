@@ -36,7 +36,7 @@ LOGGED = [
     "d_loss_holdout",
 ]
 # metrics that rules read, besides the primary one
-ROLES = ("duplicates", "modes_covered", "high_quality")
+ROLES = ("duplicates", "unique", "modes_covered", "high_quality")
 
 
 @dataclass
@@ -58,6 +58,8 @@ class Trace:
     """The primary metric of held-out real data, 0 where not measured."""
     modes: pd.Series
     """The modes that held-out real data covers."""
+    unique: pd.Series
+    """The share of distinct texts among real ones."""
     start: pd.Series
     """The primary metric at step 0."""
     untrained: pd.Series
@@ -137,7 +139,7 @@ def _exploding(trace: Trace) -> list[Finding]:
 
 
 def _collapsed(trace: Trace) -> list[Finding]:
-    return [_copies(trace), _modes_lost(trace), _few_modes(trace)]
+    return [_copies(trace), _one_text(trace), _modes_lost(trace), _few_modes(trace)]
 
 
 def _copies(trace: Trace) -> Finding:
@@ -152,6 +154,27 @@ def _copies(trace: Trace) -> Finding:
         f"above {limit:.0%}"
     )
     return Finding("collapsed", onset, text, {"final": share.last(), "best": share.min()})
+
+
+def _one_text(trace: Trace) -> Finding:
+    """Texts became copies of a few."""
+    few = value("distinct texts")
+    evals, onset = _few_texts(trace)
+    share = evals.groupby("cell")["unique"]
+    text = (
+        "{final:.2%} of the texts are distinct at the end, {best:.0%} at best: "
+        f"below {few:g} × the share of real text"
+    )
+    numbers = {"final": share.last(), "best": share.max()}
+    return Finding("collapsed", onset[onset > 0], text, numbers)
+
+
+def _few_texts(trace: Trace) -> tuple[pd.DataFrame, pd.Series]:
+    """The evaluations that count distinct texts, and the onset of few distinct ones. An onset at
+    step 0 is that of a generator whose texts were copies before it was trained."""
+    evals = trace.evals.dropna(subset="unique")
+    least = value("distinct texts") * evals["cell"].map(trace.unique)
+    return evals, onset_of(evals, evals["unique"] < least)
 
 
 def _modes_lost(trace: Trace) -> Finding:
@@ -240,7 +263,19 @@ def _stuck(trace: Trace) -> list[Finding]:
         f"above {limit:.0%}"
     )
     always = pd.Series(0.0, least.index[least > limit])
-    return [not_learned, Finding("stuck", always, text, {"least": least})]
+    return [not_learned, Finding("stuck", always, text, {"least": least}), _never_varied(trace)]
+
+
+def _never_varied(trace: Trace) -> Finding:
+    """Texts were copies of a few from before the first step on."""
+    few = value("distinct texts")
+    evals, onset = _few_texts(trace)
+    text = (
+        "{most:.2%} of the texts or fewer were distinct at every evaluation: "
+        f"below {few:g} × the share of real text"
+    )
+    most = evals.groupby("cell")["unique"].max()
+    return Finding("stuck", onset[onset == 0], text, {"most": most})
 
 
 RULES: tuple[Callable[[Trace], list[Finding]], ...] = (

@@ -23,6 +23,7 @@ from benchmark.text import plural
 # size in every direction: there rounding becomes as large as the numbers by the second step.
 ROUNDING: dict[str, dict[int, float]] = {
     "points": {0: 1e-4, 1: 3e-2},
+    "text": {0: 1e-3, 1: 1e-5, 2: 2e-3},
     "images": {0: 1e-4, 1: 1e-5, 2: 2e-3, 3: 5e-3, 5: 4e-2, 10: 0.1, 20: 0.2},
 }
 END = 10**9  # as a step: the final metrics

@@ -179,7 +179,8 @@ def sample(
     device: DeviceOption = "auto",
     variants: VariantsOption = None,
 ) -> None:
-    """Export samples of a finished cell for other tools: npz (`arr_0`) or PNG files."""
+    """Export samples of a finished cell for other tools: npz (`arr_0`; text also as lines, in a
+    .txt next to it) or PNG files."""
     from benchmark.export import samples
     from benchmark.machine.devices import devices_of
     from benchmark.store.files import check_writable

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +18,15 @@ from benchmark.text import file_name
 MARGIN = 0.05  # inches around a text for which the canvas grows
 
 
+class Passage(NamedTuple):
+    """Lines of text that a figure shows of an objective."""
+
+    objective: str
+    note: str
+    """Follows the objective's name; empty, or of what other step the lines are."""
+    text: str
+
+
 @dataclass(frozen=True)
 class Figure:
     """A figure on disk."""
@@ -30,6 +39,8 @@ class Figure:
     """Plain text, whole sentences."""
     section: str = ""
     """The name of the chapter of the report that shows it; empty outside a report."""
+    passages: tuple[Passage, ...] = ()
+    """What a figure of text shows; a page has it as text, and not as a picture."""
 
 
 def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str = "") -> Figure:

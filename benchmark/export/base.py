@@ -87,7 +87,7 @@ class News:
     params: dict[str, Any]  # all options; empty where none has changed
     facts: dict[str, str]  # all tags of state and provenance; empty where none has changed
     points: dict[int, dict[str, float]]  # generator step -> series -> value
-    sheets: dict[int, Path]  # generator step -> PNG
+    sheets: dict[int, Path]  # generator step -> PNG of images, or lines of text
     clock: Clock
     seen: Seen  # what the tracker has been given once these news are written
 

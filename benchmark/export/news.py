@@ -29,7 +29,7 @@ from benchmark.export.values import (
     unseen,
 )
 from benchmark.matrix.cell import digest
-from benchmark.store.files import read_bytes, rows_of
+from benchmark.store.files import rows_of
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.reader import GONE
@@ -140,7 +140,7 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     files.check_facts(status)
     evals = _rows(files, files.evals, status, g_steps=int, metric=str)
     steps = _rows(files, files.steps, status, g_step=int)
-    new_sheets = _sheets(files, before.sheet)
+    new_sheets = _sheets(files, status, before.sheet)
     spec = files.spec
     environment = files.environment
     if (files.status.started or "") != started:
@@ -179,20 +179,24 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     )
 
 
-def _sheets(files: CellFolder, after: int) -> dict[int, Path]:
+def _sheets(files: CellFolder, status: Status, after: int) -> dict[int, Path]:
     """The sheets of samples beyond a generator step, by step. A link is none: it may lead to any
-    file. Raises DamagedError for a file that is no picture of a usual size."""
+    file. Raises DamagedError for a file that is no picture of a usual size, or no text."""
     sheets = {}
-    for path in sorted(files.samples.glob("*.png")):
+    for path in sorted([*files.samples.glob("*.png"), *files.samples.glob("*.txt")]):
         if not path.stem.isdecimal() or path.is_symlink() or int(path.stem) <= after:
             continue
-        sheets[int(path.stem)] = path
+        content = files.content(path, status)
         try:
-            with Image.open(io.BytesIO(read_bytes(path) or b""), formats=["PNG"]) as image:
-                image.verify()
+            if path.suffix == ".txt":
+                content.decode()
+            else:
+                with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                    image.verify()
         # PIL raises many kinds of error
         except Exception as error:
             raise DamagedError(f"{path} is damaged: {described(error)}") from error
+        sheets[int(path.stem)] = path
     return sheets
 
 

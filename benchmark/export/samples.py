@@ -1,4 +1,5 @@
-"""Samples of a finished cell, as files for other tools: one npz, or a folder of PNG files."""
+"""Samples of a finished cell, as files for other tools: one npz, lines of text, or a folder of PNG
+files."""
 
 import fnmatch
 import zipfile
@@ -6,22 +7,30 @@ from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 import variants
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Cell, cell_from_spec, stream_seed
-from benchmark.run.cell.samples import load_snapshot
+from benchmark.run.cell.samples import as_lines, load_snapshot
+from benchmark.run.prepare import data_change, datasets_of
 from benchmark.store.code import training_code
 from benchmark.store.files import read_json, refuse_link, whole_file
-from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus
-from benchmark.text import described
+from benchmark.text import described, one_line
+from benchmark.train.data import make_dataset
 from benchmark.train.snapshot import Snapshot
 
 CHUNK = 2500  # samples in memory at a time, unless one evaluation takes more
+NO_PICTURES = {
+    "points": "points are written as npz",
+    "text": "text is written as npz and txt",
+}
 
 
 def export(
@@ -36,18 +45,27 @@ def export(
     """Write n samples of a cell of the result set `folder` to `target`, and return the path.
 
     KEY-n.npz holds `arr_0`: images as uint8 (n, H, W, 3), grey repeated, as the FID evaluators of
-    ADM and its successors read them; points as float32 (n, 2). With `png` it is a folder KEY-n of
-    000000.png …. Without a seed the first samples are those that the cell's last evaluation
-    measured, on the same kind of device. Raises UserError for an unknown cell, for a cell that is
-    not finished, and where the generator's weights are missing."""
+    ADM and its successors read them; points as float32 (n, 2); text as uint8 codes (n, L), with
+    KEY-n.txt next to it, a line each. With `png` it is a folder KEY-n of 000000.png …. Without a
+    seed the first samples are those that the cell's last evaluation measured, on the same kind of
+    device. Raises UserError for an unknown cell, for a cell that is not finished, and where the
+    generator's weights are missing."""
+    results = ResultSet(folder)
     key = find(folder, name)
-    snapshot = _snapshot(ResultSet(folder).cell(key), device)
+    cell = _finished_cell(results, key)
+    dataset = _dataset(results, cell)
+    if png and dataset.modality in NO_PICTURES:
+        raise UserError(f"--png is for images; {NO_PICTURES[dataset.modality]}")
+    snapshot = load_snapshot(cell, results.cell(key), device)
     stem = f"{key}-{n}" if seed is None else f"{key}-{n}-seed{seed}"
     try:
         target.mkdir(parents=True, exist_ok=True)
+        chunks = samples(snapshot, n, seed)
         if png:
-            return _write_png(target / stem, samples(snapshot, n, seed))
-        return _write_npz(target / f"{stem}.npz", samples(snapshot, n, seed), n)
+            return _write_png(target / stem, chunks)
+        if dataset.modality == "text":
+            chunks = _write_lines(target / f"{stem}.txt", chunks, dataset)
+        return _write_npz(target / f"{stem}.npz", chunks, n)
     except FloatingPointError as error:
         raise UserError(f"{key}: {error}") from error
     except OSError as error:
@@ -80,19 +98,16 @@ def is_stale(folder: Path, key: str) -> bool:
 
 
 def samples(snapshot: Snapshot, n: int, seed: int | None = None) -> Iterator[np.ndarray]:
-    """n samples in chunks: images as uint8 (·, H, W, C), points as float32 (·, 2). Fewer samples
-    are the first of more, and without a seed the first chunk has all that an evaluation takes."""
-    n_evaluated = snapshot.cell.evaluation.n
-    first = max(CHUNK, n_evaluated.points, n_evaluated.images)
+    """n samples in chunks: images as uint8 (·, H, W, C), points as float32 (·, 2), text as uint8
+    codes (·, L). Fewer samples are the first of more, and without a seed the first chunk has all
+    that an evaluation takes."""
+    first = max(CHUNK, *snapshot.cell.evaluation.n.plain().values())
     i = 0
     left = n
     while left:
         size = min(left, CHUNK if i else first)
-        images_or_points = snapshot.sample(size, _stream(snapshot.cell, seed, i)).cpu().numpy()
-        if images_or_points.ndim == 4:
-            yield images_or_points.transpose(0, 2, 3, 1)
-        else:
-            yield images_or_points.astype(np.float32)
+        drawn = snapshot.sample(size, _stream(snapshot.cell, seed, i)).cpu().numpy()
+        yield drawn.transpose(0, 2, 3, 1) if drawn.ndim == 4 else drawn
         i += 1
         left -= size
 
@@ -105,9 +120,10 @@ def _stream(cell: Cell, seed: int | None, chunk: int) -> int | None:
     return other.stream("evaluation")
 
 
-def _snapshot(files: CellFolder, device: str) -> Snapshot:
-    """A finished cell with its generator on a device. Raises UserError where it cannot be had."""
-    key = files.key
+def _finished_cell(results: ResultSet, key: str) -> Cell:
+    """A finished cell that left its generator, its dataset with its place on this machine. Raises
+    UserError where it cannot be had."""
+    files = results.cell(key)
     status = files.status.status
     if not status.is_finished:
         raise UserError(f"{key} is {status}: samples are those of a finished cell")
@@ -118,7 +134,29 @@ def _snapshot(files: CellFolder, device: str) -> Snapshot:
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
     cell = _cell(files.spec_file)
     files.check_facts(files.status)
-    return load_snapshot(cell, files, device)
+    here = datasets_of(results.matrix).get(cell.dataset.label, cell.dataset)
+    return replace(cell, dataset=here)
+
+
+def _dataset(results: ResultSet, cell: Cell) -> Any:
+    """The dataset of a cell. Raises UserError for text whose characters cannot be had, or that has
+    changed: codes may then stand for other characters."""
+    label = cell.dataset.label
+    dataset = make_dataset(cell.dataset)
+    if dataset.modality != "text":
+        return dataset
+    try:
+        dataset.characters  # noqa: B018  reads the text where they depend on it
+    except (OSError, ValueError) as error:
+        raise UserError(f"dataset {label}: {one_line(error)}") from error
+    known = results.protocols.get(label)
+    change = data_change(cell.dataset, known.dataset.content_hash) if known else None
+    if change:
+        raise UserError(
+            f"data of {label}: it has changed since the cell trained on it ({change}), and its "
+            "codes may stand for other characters"
+        )
+    return dataset
 
 
 def _cell(path: Path) -> Cell:
@@ -160,12 +198,18 @@ def _write_npz(path: Path, chunks: Iterator[np.ndarray], n: int) -> Path:
     return path
 
 
+def _write_lines(path: Path, chunks: Iterator[np.ndarray], dataset: Any) -> Iterator[np.ndarray]:
+    """Write chunks of codes as lines of text while they pass."""
+    with whole_file(path) as file:
+        for chunk in chunks:
+            file.write(as_lines(dataset.decode(torch.from_numpy(chunk))))
+            yield chunk
+
+
 def _write_png(folder: Path, chunks: Iterator[np.ndarray]) -> Path:
-    """Write images as 000000.png … in a folder. Raises UserError for points."""
+    """Write images as 000000.png … in a folder."""
     i = 0
     for chunk in chunks:
-        if chunk.ndim != 4:
-            raise UserError("--png is for images; points are written as npz")
         refuse_link(folder)
         folder.mkdir(exist_ok=True)
         for image in chunk:

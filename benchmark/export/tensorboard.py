@@ -67,8 +67,8 @@ def events(news: News) -> list[Event]:
         scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         found.append(_event(news, step, Summary(value=scalars)))
     for step, sheet in news.sheets.items():
-        value = Summary.Value(tag="samples", image=_image(sheet))
-        found.append(_event(news, step, Summary(value=[value])))
+        summary = _lines(sheet) if sheet.suffix == ".txt" else _image(sheet)
+        found.append(_event(news, step, summary))
     return found
 
 
@@ -93,11 +93,18 @@ def _facts(news: News) -> Event:
     return Event(wall_time=news.clock.time(step), step=max(step, 0), summary=summary)
 
 
-def _image(sheet: Path) -> Summary.Image:
+def _lines(sheet: Path) -> Summary:
+    """Lines of text as a block of code in Markdown, in which nothing is markup."""
+    lines = sheet.read_text(encoding="utf-8").split("\n")
+    return text_pb("samples", "\n".join(f"    {line}" for line in lines))
+
+
+def _image(sheet: Path) -> Summary:
     with Image.open(sheet) as image:
-        return Summary.Image(
+        picture = Summary.Image(
             height=image.height,
             width=image.width,
             colorspace=len(image.getbands()),
             encoded_image_string=sheet.read_bytes(),
         )
+    return Summary(value=[Summary.Value(tag="samples", image=picture)])

@@ -1,5 +1,6 @@
 """Results -> Weights & Biases: runs in a folder, sent later or at once."""
 
+import html
 import os
 import re
 import shlex
@@ -49,7 +50,7 @@ class Wandb(FolderTracker):
         for step in sorted({*news.points, *news.sheets}):
             values: dict[str, Any] = {"g_step": step, **news.points.get(step, {})}
             if step in news.sheets:
-                values["samples"] = wandb.Image(str(news.sheets[step]))
+                values["samples"] = _samples(news.sheets[step])
             run.log(values)
         run.summary.update(news.facts)
         self.open[name] = run
@@ -89,6 +90,14 @@ class Wandb(FolderTracker):
     def close(self) -> None:
         for run in self.open.values():
             run.finish()
+
+
+def _samples(sheet: Path) -> Any:
+    """A sheet of images as a picture, lines of text as a page."""
+    if sheet.suffix == ".txt":
+        page = f"<pre>{html.escape(sheet.read_text(encoding='utf-8'))}</pre>"
+        return wandb.Html(page, data_is_not_path=True)
+    return wandb.Image(str(sheet))
 
 
 def project_name(name: str) -> str:

@@ -10,6 +10,7 @@ distance by a symmetric eigenproblem, KID with the real side's sums kept, and al
 pass over the distances."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,8 @@ import torch
 from torch import Tensor
 
 from benchmark.matrix.options import Evaluation
-from benchmark.measure import clipped
-from benchmark.measure.extractors import Extractor, open_extractor
-from benchmark.measure.features import (
+from benchmark.measure.features import clipped
+from benchmark.measure.features.extract import (
     CLIPPED_NEIGHBOURHOOD,
     NEIGHBOURHOOD,
     SPLITS,
@@ -28,10 +28,13 @@ from benchmark.measure.features import (
     features_file,
     real_features,
 )
-from benchmark.measure.pairwise import kernel_sums, pair_sums
+from benchmark.measure.features.extractors import Extractor, open_extractor
+from benchmark.measure.features.pairwise import kernel_sums, pair_sums
+from benchmark.measure.features.reference import Reference
 from benchmark.measure.protocol import (
     Draw,
     Need,
+    Plant,
     Reading,
     content_hash,
     metric,
@@ -39,9 +42,8 @@ from benchmark.measure.protocol import (
     order_of_draw,
     read_metrics,
 )
-from benchmark.measure.reference import Reference
 from benchmark.metrics import column
-from benchmark.train.snapshot import SAMPLING_BATCH
+from benchmark.train.snapshot import SAMPLING_BATCH, Snapshot
 
 # Distances between images for all draws of a noise floor, on a CPU: minutes
 MOST_DISTANCES = 4 * 10**9
@@ -82,9 +84,15 @@ class Instrument:
         self.parts = self._protocol(content_hash(train, held), n_real, evaluation)
         self.reference = self._reference(train[:n_real], held[: self.n])
 
+    def generated(self, snapshot: Snapshot) -> Tensor:
+        return snapshot.sample(self.n)
+
     def measure(self, samples: Tensor, reference: Reference | None = None) -> dict[str, Reading]:
         fake = extract(self.extractor, samples, self.device)
         return read_metrics("images", self.columns, fake, reference or self.reference)
+
+    def marks(self) -> dict[str, dict[str, float]]:
+        return {}
 
     @property
     def floor_draws(self) -> int:
@@ -103,10 +111,16 @@ class Instrument:
             held = features[chosen].to(reference.device)
             yield Draw(chosen, left, kept, reference.of_others(features[kept], held))
 
-    def measure_real(self, draw: Draw) -> dict[str, Reading]:
-        return read_metrics("images", self.columns, draw.reference.held, draw.reference)
+    def measure_real(self, draw: Draw, plant: Plant | None = None) -> dict[str, Reading]:
+        if plant is None:
+            return read_metrics("images", self.columns, draw.reference.held, draw.reference)
+        return self.measure(plant(self.real_samples()[0][draw.chosen]), draw.reference)
 
     def real_samples(self) -> tuple[Tensor, Tensor | None]:
+        return self._real_samples
+
+    @cached_property
+    def _real_samples(self) -> tuple[Tensor, Tensor | None]:
         train, held = self.dataset.splits
         real = len(self.reference.real.features)
         samples = torch.cat([held.samples[: self.n], train.samples[:real]])

@@ -39,10 +39,10 @@ def open_instrument(choice: Choice, evaluation: Evaluation, device: str) -> Inst
 
 @lru_cache(maxsize=4)
 def _open(choice: Choice, evaluation: str, device: str) -> Instrument:
-    from benchmark.measure import images, points
+    from benchmark.measure import images, points, text
 
     dataset = make_dataset(choice)
-    module = {"images": images, "points": points}[dataset.modality]
+    module = {"images": images, "points": points, "text": text}[dataset.modality]
     return module.Instrument(dataset, Evaluation.model_validate_json(evaluation), device)
 
 
@@ -50,7 +50,7 @@ def measure(snapshot: Snapshot, device: str) -> dict[str, Reading]:
     """Every metric of a snapshot, by column. Uses no random stream of the training."""
     cell: Cell = snapshot.cell
     instrument = open_instrument(cell.dataset, cell.evaluation, device)
-    return instrument.measure(snapshot.sample(instrument.n))
+    return instrument.measure(instrument.generated(snapshot))
 
 
 def noise_floor(instrument: Instrument, code: str) -> NoiseFloor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmark.matrix.options import Evaluation
 from benchmark.measure.protocol import (
     Draw,
+    Plant,
     Reading,
     content_hash,
     metric,
@@ -21,7 +22,7 @@ from benchmark.measure.protocol import (
     read_metrics,
 )
 from benchmark.metrics import column
-from benchmark.train.snapshot import SAMPLING_BATCH
+from benchmark.train.snapshot import SAMPLING_BATCH, Snapshot
 from variants.datasets import Modes
 
 DIRECTIONS = 128
@@ -85,10 +86,16 @@ class Instrument:
             "mode_share": MODE_SHARE,
         }
 
+    def generated(self, snapshot: Snapshot) -> Tensor:
+        return snapshot.sample(self.n)
+
     def measure(self, samples: Tensor, reference: Reference | None = None) -> dict[str, Reading]:
         # on the CPU: another device may have no float64
         points = samples.cpu().double()
         return read_metrics("points", self.columns, points, reference or self.reference)
+
+    def marks(self) -> dict[str, dict[str, float]]:
+        return {}
 
     @property
     def floor_draws(self) -> int:
@@ -113,8 +120,9 @@ class Instrument:
                 reference = Reference(samples[others].double(), reference.modes)
             yield Draw(chosen, left, kept, reference)
 
-    def measure_real(self, draw: Draw) -> dict[str, Reading]:
-        return self.measure(self.real_samples()[0][draw.chosen], draw.reference)
+    def measure_real(self, draw: Draw, plant: Plant | None = None) -> dict[str, Reading]:
+        samples = self.real_samples()[0][draw.chosen]
+        return self.measure(plant(samples) if plant else samples, draw.reference)
 
     def real_samples(self) -> tuple[Tensor, Tensor | None]:
         return self._real_samples

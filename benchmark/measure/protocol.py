@@ -16,9 +16,12 @@ from torch import Tensor
 
 from benchmark.matrix.cell import digest
 from benchmark.metrics import METRICS
+from benchmark.train.snapshot import Snapshot
 from variants import datasets
 
 Need = Literal["modes", "logits"]
+Plant = Callable[[Tensor], Tensor]
+"""Samples -> the same with a fault in a share of them."""
 
 
 class Reading(NamedTuple):
@@ -40,6 +43,9 @@ class Draw(NamedTuple):
     training: Tensor
     """What a generator would have learned from."""
     reference: Any
+    unseen: Tensor | None = None
+    """Held-out samples that stand for generated ones where a metric looks for training samples:
+    indices of the held-out split. None where `chosen` does that too."""
 
 
 class Instrument(Protocol):
@@ -61,15 +67,23 @@ class Instrument(Protocol):
     def floor_source(self) -> str:
         """Where the samples of `draws` come from."""
 
+    def generated(self, snapshot: Snapshot) -> Tensor:
+        """The n samples of a snapshot as `measure` takes them."""
+
     def measure(self, samples: Tensor, reference: Any = None) -> dict[str, Reading]:
         """Every metric of samples (n, *shape), by column; against another reference than the
         dataset's where one is given."""
 
+    def marks(self) -> dict[str, dict[str, float]]:
+        """What every metric reads of n samples that are easy to make, by mark and column: marks to
+        read a value by. Empty where there are none."""
+
     def draws(self, count: int, spare: int = 0) -> Iterator[Draw]:
         """Draws of n real samples with `spare` others, always the same ones."""
 
-    def measure_real(self, draw: Draw) -> dict[str, Reading]:
-        """Every metric of the n samples of a draw, by column."""
+    def measure_real(self, draw: Draw, plant: Plant | None = None) -> dict[str, Reading]:
+        """Every metric of the n samples of a draw, by column, with a fault where one is
+        planted."""
 
     def real_samples(self) -> tuple[Tensor, Tensor | None]:
         """The samples that draws are made from, and their classes or modes where known."""
@@ -89,7 +103,7 @@ class MetricFunction(NamedTuple):
     """What the dataset or the extractor must have: known modes, or logits."""
 
 
-FUNCTIONS: dict[str, dict[str, MetricFunction]] = {"points": {}, "images": {}}
+FUNCTIONS: dict[str, dict[str, MetricFunction]] = {"points": {}, "images": {}, "text": {}}
 
 Function = TypeVar("Function", bound=Callable[[Any, Any], float | Reading])
 

@@ -33,13 +33,15 @@ METHOD = (
     "are splits of the same images, so they vary a little less than fresh images would."
 )
 FAULT_NOTES = {
-    "noise": "uniform pixels, or uniform points in the square around the data",
+    "noise": "uniform pixels, characters, or points in the square around the data",
     "duplicates": "copies of the other samples; at 100 % one sample",
     "dropped class": "of the commonest class, replaced by unseen samples of the others",
     "dropped mode": "of the commonest mode, replaced by unseen samples of the others",
     "training copies": "samples of the training split",
     "blur": "every pixel the mean of 3 × 3",
     "wider modes": "noise added, so that a mode is twice as wide",
+    "shuffled characters": "the characters of a sample in random order",
+    "one character": "the commonest character, repeated",
 }
 
 

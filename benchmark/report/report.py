@@ -28,6 +28,7 @@ from benchmark.report.page import (
     Chapter,
     Tags,
     attributes,
+    faint,
     image,
     tags_of_figure,
     templates,
@@ -65,6 +66,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[Figure] | No
     }
     environment = templates()
     environment.filters["md"] = escaped
+    environment.filters["faint"] = faint
     environment.filters["attributes"] = attributes(axes)
     environment.filters["image"] = partial(image, folder / "figures")
     for name, template in TEMPLATES.items():

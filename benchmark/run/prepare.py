@@ -146,7 +146,7 @@ def _changed_data(
             finished.setdefault(entry.dataset, []).append(entry)
     sentences = {}
     for label, entries in finished.items():
-        change = _change(datasets.get(label), protocols[label].dataset.content_hash)
+        change = data_change(datasets.get(label), protocols[label].dataset.content_hash)
         if change:
             cells = plural(len(entries), "finished cell")
             sentences[label] = (
@@ -155,7 +155,7 @@ def _changed_data(
     return sentences
 
 
-def _change(choice: Choice | None, before: str | None) -> str | None:
+def data_change(choice: Choice | None, before: str | None) -> str | None:
     """How a dataset differs from the one whose content hash is `before`; None where it does not, or
     is not here."""
     if choice is None or before is None:
@@ -206,6 +206,7 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         floor_spread=floor.spread,
         floor_draws=floor.draws,
         floor_source=floor.source,
+        marks=instrument.marks(),
     )
     return protocol.sealed()
 

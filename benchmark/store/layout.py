@@ -196,7 +196,7 @@ class CellFolder:
         for path in sorted([*self.path.glob("[!.]*.json*"), self.generator]):
             if path.is_file() and path != self.status_file:
                 yield path
-        yield from sorted(self.samples.glob("[!.]*.npz"))
+        yield from sorted([*self.samples.glob("[!.]*.npz"), *self.samples.glob("[!.]*.txt")])
 
     def unfinished_files(self) -> Iterator[Path]:
         """What writers that were killed left behind: temporary files."""

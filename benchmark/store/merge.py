@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import DamagedError, UserError
 from benchmark.store.files import empty, read_bytes, rows_of, write_bytes, write_record
@@ -128,9 +129,14 @@ def _joined_protocols(folders: Sequence[ResultSet]) -> dict[str, Protocol]:
                     f"{dataset} is measured under protocol {known.protocol} in {origin[dataset]} "
                     f"and {entry.protocol} in {folder.path}: {parts}; measure one of them again"
                 )
-            floors = {"floor": entry.floor | known.floor}
+            floors: dict[str, Any] = {"floor": entry.floor | known.floor}
             if entry.floor_spread:
                 floors["floor_spread"] = entry.floor_spread | known.floor_spread
+            if entry.marks:
+                floors["marks"] = {
+                    name: entry.marks.get(name, {}) | known.marks.get(name, {})
+                    for name in entry.marks | known.marks
+                }
             whole = known.model_copy(update=floors)
             joined[dataset] = whole.sealed() if known.sha256 else whole
     return joined

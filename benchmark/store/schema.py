@@ -350,6 +350,10 @@ class Protocol(Record):
     floor_source: str | None = None
     """Where the samples of a draw come from."""
 
+    marks: dict[str, dict[str, float]] = {}
+    """What metrics read of samples that are easy to make, by mark and metric column: of text with
+    the right letter frequencies, and of uniformly random text. Empty for points and images."""
+
     sha256: str | None = None
     """Hash of the other fields, by which a reader tells that one was changed."""
 

@@ -66,18 +66,17 @@ def device_data(dataset: Any, device: str) -> Tensor | None:
     """The training split on the device: images as uint8 (n, C, H, W), points as float32 (n, 2),
     codes of text as uint8 (n, L). None if the data would take more than SHARE of the free memory of
     a GPU. Not kept between cells: the next cell's memory would include it."""
-    data = dataset.train()
+    samples = data = dataset.train()
     # Windows of running text overlap: the text is moved, not every window
-    length = data.shape[-1]
     are_windows = data.dim() == 2 and data.stride() == (1, 1)
     if are_windows:
-        data = data.as_strided((len(data) + length - 1,), (1,))
+        data = data.as_strided((sum(data.shape) - 1,), (1,))
     if torch.device(device).type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if data.nbytes > SHARE * free:
             return None
     data = data.to(device)
-    return data.unfold(0, length, 1) if are_windows else data
+    return data.unfold(0, samples.shape[1], 1) if are_windows else data
 
 
 @dataclass(frozen=True)

@@ -13,26 +13,38 @@ from benchmark.stats.intervals import median_interval
 from benchmark.store.schema import Protocol
 
 FID, SWD, COPIES = "fid_classifier_750", "swd_2k", "duplicates_classifier_750"
-PRIMARY = {"digits": FID, "gaussians8": SWD}
+JS, UNIQUE = "js_4_2k", "unique_2k"
+PRIMARY = {"digits": FID, "gaussians8": SWD, "fortunes": JS, "short": JS}
 FLOORS = {
     "digits": {FID: 0.05, COPIES: 0.01},
     "gaussians8": {SWD: 0.04, "modes_covered_2k": 8.0, "high_quality_2k": 0.99},
+    "fortunes": {JS: 0.16, UNIQUE: 1.0},
+    "short": {JS: 0.16, UNIQUE: 0.1},
 }
 PROTOCOLS = {name: Protocol(protocol="aaaaaaaa", floor=floor) for name, floor in FLOORS.items()}
 GOOD = [33.0, 18, 12, 6, 3, 2.1, 2]  # FID of a run that learns
 
 
 class Run:
-    """One cell: evaluations every 100 generator steps from `first` on, 20 logged rows over 600
+    """One cell: evaluations every `every` generator steps from `first` on, 20 logged rows over 600
     steps."""
 
     def __init__(
-        self, fid=None, *, first=0, status="done", onset=np.nan, dataset="digits", also=None, **rows
+        self,
+        fid=None,
+        *,
+        first=0,
+        every=100,
+        status="done",
+        onset=np.nan,
+        dataset="digits",
+        also=None,
+        **rows,
     ):
         values = {PRIMARY[dataset]: GOOD if fid is None else fid, **(also or {})}
         self.cell = {"dataset": dataset, "status": status, "onset": onset, "reason": None}
         self.evals = [
-            {"g_steps": first + 100.0 * i, "metric": name, "value": float(value)}
+            {"g_steps": first + float(every * i), "metric": name, "value": float(value)}
             for name, series in values.items()
             for i, value in enumerate(series)
         ]
@@ -43,6 +55,13 @@ class Run:
             }
             for i in range(20)
         ]
+
+
+def texts(unique, js=None, **options):
+    """A run on text; js_4 falls unless given."""
+    falling = np.linspace(1, 0.75, len(unique))
+    options = {"dataset": "fortunes"} | options
+    return Run(falling if js is None else js, also={UNIQUE: unique}, **options)
 
 
 def judge(*runs, protocols=PROTOCOLS):
@@ -113,6 +132,30 @@ TRACES = {
         "ok",
         None,
     ),
+    "one text from step 50 of 600 on": (
+        texts([1, 0.001, 0.002, 0.001, 0.001], js=[0.998, 1, 1, 1, 1], every=50, saturation=1),
+        "collapsed",
+        50,
+    ),
+    "one text, with no gradient": (
+        texts([1, 0.9, 0.04, 0.001], js=[0.998, 0.99, 1, 1], g_grad_norm=from_row(3, 1e-9)),
+        "collapsed",
+        200,
+    ),
+    "one text at every evaluation but none at step 0": (
+        texts([0.001, 0.001], first=100),
+        "collapsed",
+        100,
+    ),
+    "few texts that pass": (texts([1, 0.01, 0.01, 0.01, 0.2]), "ok", None),
+    "5 % of distinct texts": (texts([1, 0.05, 0.05]), "ok", None),
+    "4.9 % of distinct texts": (texts([1, 0.05, 0.049]), "collapsed", 200),
+    "learns, real text repeats itself": (texts([0.9, 0.03, 0.03], dataset="short"), "ok", None),
+    "collapses, real text repeats itself": (
+        texts([0.9, 0.006, 0.004], dataset="short"),
+        "collapsed",
+        200,
+    ),
     # late collapse
     "StudioGAN's LSGAN, 66.7 to 330.9": (
         Run([400, 90, 66.7, 130, 150, 330.9]),
@@ -177,6 +220,8 @@ TRACES = {
     "back to untrained": (Run([33, 25, 20, 31, 33]), "stuck", 300),
     "a fifth better": (Run([33, 30, 28, 27, 26]), "ok", None),
     "flat, but trained at its first evaluation": (Run([3, 3.1, 3], first=100), "ok", None),
+    "one text from the start": (texts([0.01, 0.001, 0.04, 0.01]), "stuck", 0),
+    "texts that never improve": (texts([1, 1, 1], js=[0.998, 0.99, 0.95]), "stuck", 0),
     "one picture from the start": (Run(also={COPIES: [0.9, 1, 1, 0.7, 0.6, 0.6, 1]}), "stuck", 0),
     # the first rule that holds
     "collapses, then lacks gradients": (

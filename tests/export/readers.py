@@ -53,6 +53,22 @@ def read_mlflow(place: Path | str) -> Series:
     return found
 
 
+def read_page(name: str, place: Path | str) -> str:
+    """The text of the only sheet of text, as the tracker shows it: HTML, or a file of MLflow."""
+    if name == "tensorboard":
+        accumulators = import_module("tensorboard.backend.event_processing.event_accumulator")
+        (folder,) = {file.parent for file in Path(place).rglob("*tfevents*")}
+        (event,) = accumulators.EventAccumulator(str(folder)).Reload().Tensors("samples")
+        content = event.tensor_proto.string_val[0]
+        return str(import_module("tensorboard.plugin_util").markdown_to_safe_html(content))
+    if name == "mlflow":
+        client, (run,) = mlflow_runs(place)
+        (sheet,) = client.list_artifacts(run.info.run_id, "samples")
+        return Path(client.download_artifacts(run.info.run_id, sheet.path)).read_text("utf-8")
+    (page,) = Path(place).glob("wandb/offline-run-*/files/media/html/*.html")
+    return page.read_text("utf-8")
+
+
 def wandb_records(file: Path) -> list[Any]:
     """A .wandb file: a LevelDB log (32 KiB blocks; crc, length, type; whole, first, middle, last)
     of Records."""

@@ -1,5 +1,6 @@
 """What an export adds: all that is new, and nothing twice."""
 
+import html
 import json
 import math
 import os
@@ -14,11 +15,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmark.errors import UserError
+from benchmark.errors import DamagedError, UserError
 from benchmark.export import news as module
 from benchmark.export.base import open_tracker
 from tests.export.exports import LATER, Export, done, grow, running, same
-from tests.export.readers import mlflow_runs
+from tests.export.readers import mlflow_runs, read_page
 from tests.helpers import synthetic
 
 
@@ -32,6 +33,32 @@ def test_reads_back_what_the_files_hold(each: Export) -> None:
     # What the objective does not have is no series
     assert not {(each.keys[0], "saturation"), (each.keys[1], "penalty")} & series.keys()
     assert (each.keys[1], "penalty") not in each.read()  # null: nothing to write
+
+
+def test_lines_of_text_are_text_there_too(each: Export) -> None:
+    lines = [synthetic.MARKUP, "  two blanks, # no heading", "é", "***"]
+    file = each.cell(0) / "samples/000100.txt"
+    file.parent.mkdir()
+    file.write_text("\n".join([*lines, ""]), "utf-8")
+    only = "objective=wgan_gp dataset=gaussians8"
+    assert each.run(only=only)["sheets"] == 1
+    assert each.run(only=only) == {}
+    page = read_page(each.name, each.place)
+    if each.name != "mlflow":
+        assert "<b>" not in page
+        page = html.unescape(page)
+    assert "\n".join(lines) in page
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("000100.txt", b"caf\xe9\n"), ("000100.png", b"\x89PNG")]
+)
+def test_a_damaged_sheet_is_named(name: str, content: bytes, tensorboard: Export) -> None:
+    file = tensorboard.cell(0) / "samples" / name
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(DamagedError, match=rf"{file} is damaged: \w+: "):
+        tensorboard.run()
 
 
 def test_again_adds_nothing_twice_and_what_is_new(each: Export) -> None:

@@ -22,22 +22,23 @@ from benchmark.run.cell.cell_run import run_cell
 from benchmark.store.layout import ResultSet
 from tests.conftest import Ended, matrix_text
 from tests.helpers import synthetic
+from variants.datasets.python_topics import Dataset
 
-DATASETS = 'datasets = ["gaussians8", "digits"]'
+DATASETS = 'datasets = ["gaussians8", "digits", "python_topics"]'
 ARCHITECTURES = 'architectures = [{ name = "mlp", width = 8 }]'
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cell on points and one on grey images, two seeds, each trained for a moment."""
+    """Cells on points, on grey images and on text, two seeds, each trained for a moment."""
     root = tmp_path_factory.mktemp("sample")
     parts = {"datasets": DATASETS, "architectures": ARCHITECTURES, "seeds": "seeds = 2"}
     evaluation = """[evaluation]
 schedule = [0, 1]
 log_every = 5
-metrics = ["swd", "fid"]
+metrics = ["swd", "fid", "js_4"]
 extractor = "classifier"
-n = { points = 200, images = 300 }"""
+n = { points = 200, images = 300, text = 100 }"""
     (root / "tiny.toml").write_text(matrix_text(**parts, evaluation=evaluation))
     config, description = matrix.read(root / "tiny.toml")
     cells = expand(config)
@@ -104,8 +105,44 @@ def test_png_files_are_the_same_images(results: Path, tmp_path: Path) -> None:
         (np.asarray(Image.open(folder / f"{i:06d}.png")) == array[i, :, :, 0]).all()
         for i in range(12)
     )
-    with pytest.raises(UserError, match="--png is for images"):
-        sample.export(results, "*gaussians8-seed0", 12, tmp_path, "cpu", png=True)
+    for name, message in (("gaussians8", "points are"), ("python_topics", "text is")):
+        with pytest.raises(UserError, match=f"^--png is for images; {message} written as npz"):
+            sample.export(results, f"*{name}*-seed0", 12, tmp_path, "cpu", png=True)
+    assert [path.suffix for path in sorted(tmp_path.iterdir())] == ["", ".npz"]
+
+
+def test_text_is_codes_and_lines(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "CHUNK", 100)
+    path = sample.export(results, "*python_topics*-seed0", 450, tmp_path, "cpu")
+    codes = np.load(path)["arr_0"]
+    assert (codes.shape, codes.dtype) == ((450, 32), np.uint8)
+    *lines, rest = path.with_name(f"{path.stem}.txt").read_text("utf-8").split("\n")
+    characters = Dataset().characters
+    assert lines == ["".join(characters[code] for code in row) for row in codes]
+    assert rest == ""
+    key = sample.find(results, "*python_topics*-seed0")
+    assert (codes[:64] == measured(results, key)).all()
+    saved = max((results / "cells" / key / "samples").glob("*.txt"))
+    assert saved.read_text("utf-8") == "".join(f"{line}\n" for line in lines[:64])
+    assert ResultSet(results).cell(key).status.files[f"samples/{saved.name}"].size == 64 * 33
+
+
+def test_text_that_has_changed_is_not_decoded(results: Path, tmp_path: Path) -> None:
+    key = sample.find(results, "*python_topics*-seed1")
+    protocols = (results / "protocols.json").read_text()
+    content = json.loads(protocols)
+    (label,) = (name for name in content if name.startswith("python_topics"))
+    entry = content[label] | {"dataset": {"content_hash": "0ther"}}
+    del entry["sha256"]
+    synthetic.edit(results / "protocols.json", **{label: entry})
+    try:
+        with pytest.raises(UserError, match=r"python_topics.*: it has changed .*before 0ther"):
+            sample.export(results, key, 12, tmp_path, "cpu")
+    finally:
+        (results / "protocols.json").write_text(protocols)
+    assert not list(tmp_path.iterdir())
 
 
 def test_memory_is_that_of_a_chunk(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ OBJECTIVES = (
     "wgan_fdgp[pairs=independent]",
 )
 GROUPS = (("gaussians8", "mlp"), ("digits", "dcgan"))
+TEXT = [("fortunes", "text_resnet")]
 METRICS = {
     "gaussians8": {
         "swd_2k": 0.1,
@@ -32,7 +33,14 @@ METRICS = {
         "clipped_density_classifier_750": 0.8,
         "duplicates_classifier_750": 0.01,
     },
+    "fortunes": {"js_1_2k": 0.001, "js_4_2k": 0.16, "unique_2k": 1.0},
 }
+MODALITIES = {"digits": "images", "fortunes": "text"}
+MARKS = {
+    "letter frequencies": {"js_1_2k": 0.001, "js_4_2k": 0.9},
+    "uniform random text": {"js_1_2k": 0.298, "js_4_2k": 0.997},
+}
+MARKUP = """<b>&</b> it's "x" $a_b$ | *c* ``"""  # 32 characters
 Curve = Callable[[str, str, int, int], float]  # objective, metric, seed, evaluation -> value
 LAYERS = {
     "G": ("net.0.weight", "net.2.weight"),
@@ -54,7 +62,7 @@ def learning(objective: str, metric: str, seed: int, i: int) -> float:
     """Falls from 40 x the floor towards 2-5 x it, a little differently for each objective and
     seed."""
     floor = next(values[metric] for values in METRICS.values() if metric in values)
-    if metric.startswith(("modes", "high", "clipped_density")):
+    if metric.startswith(("modes", "high", "clipped_density", "unique")):
         return floor * min(1.0, 0.2 * (i + 1))
     rank = zlib.crc32(objective.encode()) % 7
     return floor * (2 + 0.5 * rank + 38 * 0.4**i) * (1 + 0.03 * ((seed * 7 + rank) % 5))
@@ -314,7 +322,7 @@ def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[s
         "objective": objective,
         "architecture": architecture,
         "dataset": dataset,
-        "modality": "images" if dataset == "digits" else "points",
+        "modality": MODALITIES.get(dataset, "points"),
         "seed": seed,
         "evaluation_hash": "e0",
         "spec": spec,
@@ -402,6 +410,11 @@ def _samples(path: Path, dataset: str, seed: int, i: int) -> None:
     if dataset == "digits":
         images = np.clip(rng.normal(60 + 25 * i, 60, (64, 1, 8, 8)), 0, 255).astype(np.uint8)
         np.savez(path, samples=images)
+    elif dataset == "fortunes":
+        codes = rng.integers(0, len(MARKUP), (64, 32)).astype(np.uint8)
+        np.savez(path, samples=codes)
+        lines = [MARKUP[:32], *("".join(MARKUP[code] for code in line) for line in codes[1:])]
+        path.with_suffix(".txt").write_text("\n".join([*lines, ""]))
     else:
         angle = rng.integers(0, 8, 500) * np.pi / 4
         points = 2 * np.stack([np.cos(angle), np.sin(angle)], 1) + rng.normal(
@@ -429,6 +442,7 @@ def _protocol(dataset: str, floor: Mapping[str, float]) -> dict[str, Any]:
         if images
         else None,
         "floor": dict(floor),
+        **({"marks": MARKS} if dataset == "fortunes" else {}),
     }
 
 

@@ -142,6 +142,60 @@ def test_an_audit_of_points_finds_what_must_be_found(few_draws):
     assert full["mean"] > 0.8
 
 
+def texts(n=40):
+    """Samples of text: sample k is five times character k of 50, and character 0."""
+    samples = torch.arange(n, dtype=torch.uint8).unsqueeze(1).repeat(1, 6)
+    samples[:, 5] = 0
+    training = torch.full((7, 6), 49, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    empty = torch.empty(0, 6, dtype=torch.uint8)
+    return faults.Material(samples, None, empty, training, None, generator, num_values=50)
+
+
+def test_faults_of_text_take_their_share_and_leave_the_others():
+    material = texts()
+    before = material.samples.clone()
+    for name, fault in faults.FAULTS["text"].items():
+        planted = fault(material, 0.25)
+        assert planted.dtype == torch.uint8
+        assert torch.equal(planted[10:], before[10:]), name
+    assert torch.equal(material.samples, before)
+    assert (faults.copies(material, 0.25)[:10] == 49).all()
+    # the commonest character of all samples
+    assert (faults.one_character(material, 0.25)[:10] == 0).all()
+    noise = faults.noise(material, 1.0)
+    assert (int(noise.min()), int(noise.max())) == (0, 49)
+
+
+def test_shuffled_characters_are_those_of_the_sample():
+    material = texts()
+    shuffled = faults.shuffled(material, 1.0)
+    assert torch.equal(shuffled.sort(dim=1).values, material.samples.sort(dim=1).values)
+    place = (shuffled == 0).long().argmax(dim=1)[1:]
+    assert len(place.unique()) == 6
+
+
+def test_an_audit_of_text_finds_what_must_be_found(few_draws):
+    instrument = open_instrument(Choice("python_topics"), EVALUATION, "cpu")
+    rows = list(audits.audit(instrument))
+    found = {(row["metric"], row["fault"]): row for row in audits.limits(rows)}
+    assert {fault for _, fault in found} == set(faults.FAULTS["text"])
+    # letters in any order have the right frequencies
+    assert found["js_1", "shuffled characters"]["course"] == "flat"
+    assert found["js_4", "shuffled characters"]["seen_from"] == 0.25
+    assert found["js_1", "noise"]["seen_from"] == 0.25
+    assert found["js_4", "training copies"]["seen_from"] is None
+    assert found["copied", "training copies"]["seen_from"] is not None
+    assert found["copied", "training copies"]["better_from"] is None
+    assert found["unique", "duplicates"]["seen_from"] == 0.25
+    assert found["unique", "one character"]["seen_from"] == 0.25
+    assert {found["confidence", fault]["course"] for fault in faults.FAULTS["text"]} == {"flat"}
+    # without a fault `copied` is that of held-out samples, with all copied the whole sample
+    means = {(row["fault"], row["share"]): row["mean"] for row in rows if row["metric"] == "copied"}
+    assert means["", 0.0] < 32
+    assert means["training copies", 1.0] == 32
+
+
 MATRIX = """
 objectives = ["nonsaturating"]
 architectures = [{ name = "dcgan", width = 8 }]

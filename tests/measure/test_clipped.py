@@ -9,10 +9,10 @@ import torch
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.files import find, read
 from benchmark.measure import images
-from benchmark.measure.clipped import expected_coverage
-from benchmark.measure.features import Features
+from benchmark.measure.features.clipped import expected_coverage
+from benchmark.measure.features.extract import Features
+from benchmark.measure.features.reference import Reference
 from benchmark.measure.instrument import open_instrument
-from benchmark.measure.reference import Reference
 from tests.helpers.cells import EVALUATION
 from variants.datasets import Base, Split
 

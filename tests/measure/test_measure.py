@@ -17,8 +17,9 @@ from benchmark.check.baseline import IN_CHECKOUT
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.files import find, read
-from benchmark.measure import extractors, images, points
-from benchmark.measure.extractors import classifier_weights
+from benchmark.measure import images, points
+from benchmark.measure.features import extractors
+from benchmark.measure.features.extractors import classifier_weights
 from benchmark.measure.instrument import measure, noise_floor, open_instrument
 from benchmark.measure.protocol import FUNCTIONS, metric, metric_names, protocol_id
 from benchmark.metrics import METRICS

@@ -11,10 +11,10 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 
 from benchmark.matrix.cell import Choice
 from benchmark.measure import images, points
-from benchmark.measure.features import Features
+from benchmark.measure.features.extract import Features
+from benchmark.measure.features.reference import Reference
 from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.measure.protocol import protocol_id
-from benchmark.measure.reference import Reference
 from tests.helpers.cells import EVALUATION
 from variants.datasets import Base, Modes, Split
 

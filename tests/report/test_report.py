@@ -210,6 +210,23 @@ def test_an_audit_of_the_set_itself_comes_before_the_committed_one(tmp_path):
     assert row[1] == "planted here; rewards planted here"
 
 
+def test_marks_stand_beside_the_noise_floor(tmp_path):
+    synthetic.write(tmp_path, groups=[("digits", "dcgan")], seeds=range(1), samples=False)
+    marks = {
+        "letter frequencies": {"fid_classifier_750": 0.9, "kid_classifier_750": 0.8},
+        "uniform random text": {"fid_classifier_750": 1.25},
+    }
+    entry = ResultSet(tmp_path).protocols["digits"].model_copy(update={"marks": marks})
+    ResultSet(tmp_path).write_protocols({"digits": entry.sealed()})
+    (_, table) = write(tmp_path)["metrics"].tables
+    assert table.columns == ["metric", "noise floor", *marks]
+    rows = {row.cells[0].partition("(")[2].strip(")"): row.cells[1:] for row in table.rows}
+    floor = entry.floor_text("fid_classifier_750")
+    assert rows["fid_classifier_750"] == [floor, "0.9", "1.25"]
+    # what a mark does not have is no number
+    assert rows["kid_classifier_750"][2] == number(math.nan)
+
+
 def test_noise_floors_have_their_spread(tmp_path):
     synthetic.write(tmp_path, groups=[("digits", "dcgan")], seeds=range(1), samples=False)
     protocols = ResultSet(tmp_path).protocols

@@ -117,7 +117,7 @@ def theirs(
 ) -> Any:
     import torch_fidelity
 
-    from benchmark.measure import extractors  # noqa: F401  (makes the classifier known to torch-fidelity)
+    from benchmark.measure.features import extractors  # noqa: F401  (makes the classifier known to torch-fidelity)
     from tests.measure.test_measure import ImageDataset
 
     dataset, fake = pictures(name, n)
@@ -161,7 +161,7 @@ def test_beside_a_call_of_torch_fidelity(
 
         weights = write_inception(tmp_path / "inception.pth")
     else:
-        from benchmark.measure.extractors import classifier_weights
+        from benchmark.measure.features.extractors import classifier_weights
 
         weights = classifier_weights(pictures(name, n)[0])
     options = {

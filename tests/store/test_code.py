@@ -77,10 +77,13 @@ def edit(checkout: Path) -> Edit:
     return write
 
 
-def hashes() -> tuple[str, str, str]:
-    """Of training, and of measuring points and images."""
+MODALITIES = ("points", "images", "text")
+
+
+def hashes() -> tuple[str, ...]:
+    """Of training, and of measuring each of MODALITIES."""
     forget()
-    return training_code(cell()), measuring_code("points"), measuring_code("images")
+    return training_code(cell()), *map(measuring_code, MODALITIES)
 
 
 # Meaning
@@ -174,8 +177,11 @@ def test_training_code_is_no_measuring_code(name: str, checkout: Path, edit: Edi
     [
         ("points.py", {"points"}),
         ("images.py", {"images"}),
-        ("features.py", {"images"}),
-        ("instrument.py", {"points", "images"}),
+        ("features/extract.py", {"images"}),
+        ("text.py", {"text"}),
+        ("grams.py", {"text"}),
+        ("protocol.py", {*MODALITIES}),
+        ("instrument.py", {*MODALITIES}),
     ],
 )
 def test_measuring_code_is_no_training_code(
@@ -188,7 +194,7 @@ def test_measuring_code_is_no_training_code(
     assert after[0] == before[0]
     changed = {
         modality
-        for modality, old, new in zip(("points", "images"), before[1:], after[1:], strict=True)
+        for modality, old, new in zip(MODALITIES, before[1:], after[1:], strict=True)
         if old != new
     }
     assert changed == modalities

@@ -342,16 +342,19 @@ def test_floors_of_the_same_protocol_are_joined(tmp_path: Path) -> None:
     assert floor == entry["floor"] | {"swd_2k": 0.125}
 
 
-def test_spreads_of_floors_are_joined_like_floors(tmp_path: Path) -> None:
+def test_spreads_of_floors_and_marks_are_joined_like_floors(tmp_path: Path) -> None:
     first, second = write(tmp_path / "a"), write(tmp_path / "b")
-    for shard, floors in ((first, ({"a": 1.0}, {"a": 0.1})), (second, ({"b": 2.0}, {"b": 0.2}))):
+    known = ({"a": 1.0}, {"a": 0.1}, {"flat": {"a": 1.0}})
+    other = ({"b": 2.0}, {"b": 0.2}, {"flat": {"a": 2.0, "b": 2.0}, "even": {"b": 3.0}})
+    for shard, floors in ((first, known), (second, other)):
         entry = json.loads((shard / "protocols.json").read_text())["gaussians8"]
-        fields = dict(zip(("floor", "floor_spread"), floors, strict=True))
+        fields = dict(zip(("floor", "floor_spread", "marks"), floors, strict=True))
         synthetic.edit(shard / "protocols.json", gaussians8=entry | fields)
     merge([first, second], tmp_path / "joined")
     joined = ResultSet(tmp_path / "joined").protocols["gaussians8"]
     assert joined.floor == {"a": 1.0, "b": 2.0}
     assert joined.floor_spread == {"a": 0.1, "b": 0.2}
+    assert joined.marks == {"flat": {"a": 1.0, "b": 2.0}, "even": {"b": 3.0}}
 
 
 def test_a_timeout_counts_as_an_error_does(tmp_path: Path) -> None:

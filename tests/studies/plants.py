@@ -244,7 +244,7 @@ DATA = {
         "images in [0, 1]",
         ADAM,
         f"{TRAIN}/data.py",
-        {"floats.div_(127.5).sub_(1)": "floats.div_(255)"},
+        {".div_(127.5).sub_(1)": ".div_(255)"},
     ),
     "part_of_data": Plant(
         "data order",
@@ -265,11 +265,7 @@ DATA = {
         "training on the held-out split",
         ADAM,
         f"{TRAIN}/data.py",
-        {
-            "    data = dataset.train()\n    if torch.device(device)": (
-                "    data = dataset.holdout()\n    if torch.device(device)"
-            )
-        },
+        {"    data = dataset.train()\n": "    data = dataset.holdout()\n"},
     ),
     "uniform_latents": Plant(
         "latents",
@@ -317,7 +313,7 @@ DATA = {
         "evaluation",
         "another classifier",
         ADAM,
-        f"{MEASURE}/extractors.py",
+        f"{MEASURE}/features/extractors.py",
         {
             "if (SHIPPED / name).exists():": "if False:",
             "torch.manual_seed(0)": "torch.manual_seed(1)",

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Iterator
 
-from benchmark.measure import images, points  # noqa: F401  they register their metrics
+from benchmark.measure import images, points, text  # noqa: F401  they register their metrics
 from benchmark.measure.protocol import FUNCTIONS
 from benchmark.metrics import METRICS
 from benchmark.store import schema
@@ -60,10 +60,10 @@ def metric_lines() -> Iterator[str]:
         yield f"| {' | '.join(values)} |"
 
 
-def _cell(text: str | None) -> str:
+def _cell(docstring: str | None) -> str:
     """A docstring in one cell of a table."""
-    assert text, "every field has a meaning"
-    line = " ".join(text.split()).replace("|", "\\|")
+    assert docstring, "every field has a meaning"
+    line = " ".join(docstring.split()).replace("|", "\\|")
     return line.removesuffix(".")
 
 

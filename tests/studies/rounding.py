@@ -1,13 +1,14 @@
 """By how much rounding alone moves the first numbers of a run.
 
-    python -m tests.studies.rounding OUT [SETTING …]
+    python -m tests.studies.rounding OUT [--matrix quick] [--steps 100] [SETTING …]
 
-Trains the quick matrix with seeds 0 and 1 for 100 generator steps under every setting, in a process
-of its own, and compares with the first setting. Writes one file of numbers per setting, which is
-kept, and rounding.csv: the largest and the median relative difference over the runs, by setting,
-dataset and generator step. Differences are relative as in benchmark/check/numbers.py. About two
-minutes per setting on an idle core."""
+Trains a matrix with seeds 0 and 1 for some generator steps under every setting, in a process of its
+own, and compares with the first setting. Writes one file of numbers per setting, which is kept, and
+rounding.csv: the largest and the median relative difference over the runs, by setting, dataset and
+generator step. Differences are relative as in benchmark/check/numbers.py. The quick matrix takes
+about two minutes per setting on an idle core."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -24,7 +25,6 @@ from benchmark.store.code import ROOT
 from tests.studies.plants import UNCHANGED
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)
-LAST = STEPS[-1]
 # setting -> its environment, and how the steps are executed
 SETTINGS: dict[str, tuple[dict[str, str], str]] = {
     "default": ({}, "eager"),
@@ -38,7 +38,7 @@ SETTINGS: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
-def run(mode: str) -> list[dict[str, Any]]:
+def run(mode: str, matrix: str, last: int) -> list[dict[str, Any]]:
     """Train all cells. One entry per cell: group, seed, first steps, metrics before the first."""
     import torch
 
@@ -49,7 +49,7 @@ def run(mode: str) -> list[dict[str, Any]]:
 
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     execution = "eager" if mode == "stack" else mode
-    cells = expand(read(find("quick"), ["seeds=2"]).matrix)
+    cells = expand(read(find(matrix), ["seeds=2"]).matrix)
     groups: dict[tuple[str, ...], list[Any]] = {}
     for cell in cells:
         label = (cell.objective.label, cell.architecture.label, cell.dataset.label)
@@ -66,7 +66,7 @@ def run(mode: str) -> list[dict[str, Any]]:
                     entry["first"] += snapshot.first_steps
                     if not snapshot.g_steps:
                         entry["u"] = {k: v.value for k, v in measure(snapshot, "cpu").items()}
-                if snapshots[0] is None or snapshots[0].g_steps >= LAST:
+                if snapshots[0] is None or snapshots[0].g_steps >= last:
                     break
             entries += found
     return entries
@@ -105,14 +105,15 @@ def differences(out: Path, setting: str) -> Iterator[dict[str, Any]]:
                 yield {**names, "step": row["g_step"], "difference": size}
 
 
-def main(out: Path, names: list[str]) -> None:
+def main(out: Path, names: list[str], matrix: str, last: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys(["default", *names]):
         environment, mode = SETTINGS[name]
         file = out / f"{name}.json"
         if not file.exists():
-            command = [sys.executable, "-m", "tests.studies.rounding", "--child", mode, str(file)]
+            command = [sys.executable, "-m", "tests.studies.rounding", "--child", mode]
+            command += ["--matrix", matrix, "--steps", last, str(file)]
             variables = os.environ | {"OMP_NUM_THREADS": environment.get("THREADS", "1")}
             subprocess.run(command, cwd=ROOT, env=variables | environment, check=True)
         rows += [] if name == "default" else differences(out, name)
@@ -122,7 +123,15 @@ def main(out: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--child":
-        Path(sys.argv[3]).write_text(json.dumps(run(sys.argv[2])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("settings", nargs="*", default=list(SETTINGS))
+    parser.add_argument("--matrix", default="quick")
+    parser.add_argument("--steps", default=str(STEPS[-1]))
+    parser.add_argument("--child")
+    given = parser.parse_args()
+    if given.child:
+        found = run(given.child, given.matrix, int(given.steps))
+        given.out.write_text(json.dumps(found))
     else:
-        main(Path(sys.argv[1]).resolve(), sys.argv[2:] or list(SETTINGS))
+        main(given.out.resolve(), given.settings, given.matrix, given.steps)

@@ -18,6 +18,7 @@ import variants
 from benchmark.train.build import make_networks, make_objective
 from benchmark.train.execution import matmul_pass, modes
 from benchmark.train.execution.cuda_graph import Graph, undone
+from benchmark.train.execution.functions import _apply
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.stack import Stack
 from benchmark.train.inputs import Inputs
@@ -344,6 +345,22 @@ def test_fakes_at_once_are_those_of_every_batch():
 
 
 # Parts
+
+
+@pytest.mark.parametrize("kind", ["loop", "fused"])
+def test_a_gradient_may_lie_in_memory_in_another_order_than_its_parameter(kind):
+    """A fused optimiser reads the memory of a gradient in the order of its parameter's."""
+    stepped = []
+    for transposed in (False, True):
+        torch.manual_seed(0)
+        network = nn.Linear(3, 4, bias=False)
+        optimizer = make_optimizer(Recipe("adam", lr=0.1), network, kind)
+        gradient = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+        if transposed:
+            gradient = gradient.t().contiguous().t()
+        _apply({"weight": gradient}, network, optimizer)
+        stepped.append(network.weight.detach())
+    assert torch.equal(*stepped)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from benchmark.measure import extractors
+from benchmark.measure.features import extractors
 from tests.conftest import Ended
 from variants import load
 from variants.datasets import Split, _decoded, download, no_downloads

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from benchmark.analysis.tables import load as load_tables
-from benchmark.measure import extractors
 from benchmark.measure.dataset_facts import dataset_facts
+from benchmark.measure.features import extractors
 from benchmark.report.chapters import completeness
 from benchmark.store import data_lines
 from benchmark.store.layout import ResultSet

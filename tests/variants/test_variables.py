@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.measure.extractors import open_extractor
+from benchmark.measure.features.extractors import open_extractor
 from benchmark.store.code import ROOT
 from variants import _variables, datasets, folders
 from variants._variables import VariableError

@@ -28,6 +28,8 @@ class Material:
     """What a generator would have learned from."""
     modes: Modes | None
     generator: torch.Generator
+    num_values: int = 256
+    """How many values an element of a sample of integers has: levels of a pixel, or characters."""
 
     @property
     def commonest(self) -> Tensor:
@@ -40,13 +42,14 @@ Fault = Callable[[Material, float], Tensor]
 
 
 def noise(material: Material, share: float) -> Tensor:
-    """A share of the samples is noise: pixels, or points in the square around the samples, drawn
-    uniformly."""
+    """A share of the samples is noise: pixels, characters, or points in the square around the
+    samples, drawn uniformly."""
     samples, bad = _planted(material, share)
     size = (bad, *samples.shape[1:])
     if samples.dtype == torch.uint8:
-        pixels = torch.randint(0, 256, size, generator=material.generator, dtype=torch.uint8)
-        samples[:bad] = pixels
+        samples[:bad] = torch.randint(
+            0, material.num_values, size, generator=material.generator, dtype=torch.uint8
+        )
     else:
         side = samples.abs().max()
         samples[:bad] = side * (2 * torch.rand(size, generator=material.generator) - 1)
@@ -97,6 +100,21 @@ def wider(material: Material, share: float) -> Tensor:
     return samples
 
 
+def shuffled(material: Material, share: float) -> Tensor:
+    """A share of the samples of text has its characters in random order."""
+    samples, bad = _planted(material, share)
+    order = torch.rand(samples[:bad].shape, generator=material.generator).argsort(dim=1)
+    samples[:bad] = samples[:bad].gather(1, order)
+    return samples
+
+
+def one_character(material: Material, share: float) -> Tensor:
+    """A share of the samples of text is the commonest character, repeated."""
+    samples, bad = _planted(material, share)
+    samples[:bad] = samples.flatten().mode().values
+    return samples
+
+
 FAULTS: dict[str, dict[str, Fault]] = {
     "images": {
         "noise": noise,
@@ -111,6 +129,13 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "dropped mode": dropped,
         "training copies": copies,
         "wider modes": wider,
+    },
+    "text": {
+        "noise": noise,
+        "duplicates": duplicates,
+        "training copies": copies,
+        "shuffled characters": shuffled,
+        "one character": one_character,
     },
 }
 NEED_LABELS = ("dropped class", "dropped mode")

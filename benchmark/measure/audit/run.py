@@ -1,6 +1,8 @@
 """Audit the metrics of a dataset: every metric of real samples with every planted fault."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
-from benchmark.measure.audit.faults import FAULTS, NEED_LABELS, Material
+from benchmark.measure.audit.faults import FAULTS, NEED_LABELS, Fault, Material
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Draw, Instrument, Reading, protocol_id
 from benchmark.metrics import metric
@@ -117,10 +119,15 @@ def _values(instrument: Instrument) -> tuple[dict[str, list[float]], Values]:
         for name, fault in faults.items():
             for share in SHARES:
                 material.generator.manual_seed(number)
-                readings = instrument.measure(fault(material, share), draw.reference)
+                plant = partial(_plant, material, fault, share)
+                readings = instrument.measure_real(draw, plant)
                 for column, value in _plain(readings):
                     planted.setdefault((column, name, share), []).append(value)
     return unplanted, planted
+
+
+def _plant(material: Material, fault: Fault, share: float, samples: Tensor) -> Tensor:
+    return fault(replace(material, samples=samples), share)
 
 
 def num_spare(instrument: Instrument, labels: Tensor | None) -> int:
@@ -146,7 +153,13 @@ def _material(
         samples[draw.training],
         instrument.dataset.modes(),
         torch.Generator(),
+        num_values=_num_values(instrument),
     )
+
+
+def _num_values(instrument: Instrument) -> int:
+    is_text = instrument.parts["modality"] == "text"
+    return instrument.dataset.shape[1] if is_text else 256
 
 
 def _plain(readings: Mapping[str, Reading]) -> Iterator[tuple[str, float]]:

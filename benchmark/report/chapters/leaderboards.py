@@ -12,7 +12,16 @@ from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.metrics import metric
-from benchmark.report.page import Table, Tags, at_place, floor_text, place, records, tags_of
+from benchmark.report.page import (
+    Table,
+    Tags,
+    at_place,
+    floor_text,
+    marks_text,
+    place,
+    records,
+    tags_of,
+)
 from benchmark.text import Record, interval, number, wins
 
 Summary = dict[tuple[str, ...], Record]
@@ -112,10 +121,11 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     rows = _runs(evidence, at, column, summary)
     has_diverged = any(row["final"]["diverged"] for row in rows.values())
     against = f"against {reference}" if reference else "better than"
+    known = floor_text(tables, at["dataset"], column) + marks_text(tables, at["dataset"], column)
     table = Table(
         f"{place(at)}: {metric(column).label}",
         ["objective", "n"],
-        note=LEADERBOARD.format(column, floor_text(tables, at["dataset"], column)),
+        note=LEADERBOARD.format(column, known),
         tags=tags_of(at),
     )
     if has_diverged:
@@ -135,7 +145,8 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
             cells.append(str(final["diverged"]))
         cells += [_value(of, row, steps.get(name)) for of, row in values.items()]
         if is_on_scale:
-            cells.append(f"{share_of_way(final['median'], untrained, floor):.0%}")
+            way = share_of_way(final["median"], untrained, floor)
+            cells.append("–" if math.isnan(way) else f"{way:z.0%}")
         for budget in COMPARED_AT:
             cells.append(_against(compared[compared["of"] == budget], name, reference))
         table.add(cells, {"objective": [name]})
@@ -223,13 +234,24 @@ def other_metrics(tables: Tables) -> list[Table]:
     ]
 
 
+def _marks(tables: Tables, dataset: str, columns: list[str]) -> list[str]:
+    """`uniform random text: js_1_2k 0.298, unique_2k 1`: each mark of a dataset, on some
+    columns."""
+    marks: dict[str, list[str]] = {}
+    for column in columns:
+        for name, value in tables.marks(dataset, column).items():
+            marks.setdefault(name, []).append(f"{column} {number(value)}")
+    return [f"{name}: {', '.join(values)}" for name, values in marks.items()]
+
+
 def _other_metrics(tables: Tables, dataset: str, rows: pd.DataFrame) -> Table:
     columns = list(rows["metric"].unique())
     floors = ", ".join(f"{name} {floor_text(tables, dataset, name)}" for name in columns)
+    marks = "".join(f" {text}." for text in _marks(tables, dataset, columns))
     table = Table(
         f"{dataset}: other metrics, final",
         ["architecture", "objective", *columns],
-        note=f"Median [exact 95 % interval]. Noise floors: {floors}.",
+        note=f"Median [exact 95 % interval]. Noise floors: {floors}.{marks}",
         folded=True,
         tags={"dataset": [dataset]},
     )

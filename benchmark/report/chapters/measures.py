@@ -1,6 +1,8 @@
 """What can the metrics see? Of every metric that the report shows, what an audit found that it
-cannot see."""
+cannot see, and the marks that its values are read by."""
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +12,8 @@ from benchmark.metrics import metric, rank
 from benchmark.report.audit_page import REFERENCE, blind_spots, limits_of, read, sight
 from benchmark.report.page import Chapter, Table
 from benchmark.store.layout import ResultSet
+from benchmark.store.schema import Protocol
+from benchmark.text import number
 
 ANSWER = (
     "In real samples that stood for generated ones, growing shares were made bad. The tables say "
@@ -21,19 +25,30 @@ NOTE = (
     "Audited by `ganbench audit` at the n of the column unless a place is named; another n or "
     "dataset sees smaller or larger shares."
 )
+MARKS = (
+    "What a metric reads without any training: of real samples that stand for generated ones (the "
+    "noise floor, mean ± standard deviation of a draw), and of samples that are easy to make. All "
+    "at the n of the column."
+)
 NOT_AUDITED = "not audited: `ganbench audit` does it"
 
 
 def chapter(tables: Tables, folder: Path) -> Chapter:
-    """A table per dataset, a line per metric."""
+    """A table per dataset, a line per metric; of a dataset with marks, a second one."""
+    return Chapter(
+        "metrics", "What can the metrics see?", [ANSWER], tables=[*_tables(tables, folder)]
+    )
+
+
+def _tables(tables: Tables, folder: Path) -> Iterator[Table]:
     audits = [read(ResultSet(folder).audit), read(REFERENCE)]
     shown = tables.summary.groupby("dataset", sort=False)["metric"].unique()
-    return Chapter(
-        "metrics",
-        "What can the metrics see?",
-        [ANSWER],
-        tables=[_table(str(name), list(columns), audits) for name, columns in shown.items()],
-    )
+    for name, columns in shown.items():
+        dataset = str(name)
+        yield _table(dataset, list(columns), audits)
+        protocol = tables.protocols.get(dataset)
+        if protocol is not None and protocol.marks:
+            yield _marks(dataset, list(columns), protocol)
 
 
 def _table(dataset: str, columns: list[str], audits: list[pd.DataFrame]) -> Table:
@@ -53,4 +68,19 @@ def _table(dataset: str, columns: list[str], audits: list[pd.DataFrame]) -> Tabl
         unseen = blind_spots(rows) if rows else NOT_AUDITED
         sights = [by_fault.get(fault, "–") for fault in faults]
         table.add([f"{metric(column).label} ({column})", unseen, *sights, elsewhere], {})
+    return table
+
+
+def _marks(dataset: str, columns: list[str], protocol: Protocol) -> Table:
+    """What the metrics of a dataset read of samples that nothing was trained for."""
+    table = Table(
+        f"{dataset}: marks to read values by",
+        ["metric", "noise floor", *protocol.marks],
+        note=MARKS,
+        tags={"dataset": [dataset]},
+    )
+    for column in sorted(columns, key=rank):
+        marks = [number(values.get(column, math.nan)) for values in protocol.marks.values()]
+        label = f"{metric(column).label} ({column})"
+        table.add([label, protocol.floor_text(column), *marks], {})
     return table

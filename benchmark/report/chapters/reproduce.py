@@ -118,6 +118,7 @@ def protocol(dataset: str, entry: Protocol) -> Table:
     rows depend on."""
     extractor = entry.extractor.plain() if entry.extractor else {}
     floors = {column: entry.floor_text(column) for column in entry.floor}
+    marks = {f"on {name}": values for name, values in entry.marks.items()}
     source = entry.floor_source or "held-out samples"
     fields = {
         "protocol": entry.protocol,
@@ -126,6 +127,7 @@ def protocol(dataset: str, entry: Protocol) -> Table:
         "measured with": entry.parts,
         "noise floor, mean ± standard deviation": floors,
         "draws of the noise floor": f"{entry.floor_draws}, {source}",
+        **marks,
     }
     tags = {"dataset": [dataset]}
     table = Table(f"Protocol of {dataset}", ["field", "value"], folded=True, tags=tags)

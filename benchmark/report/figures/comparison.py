@@ -22,6 +22,7 @@ from benchmark.drawing.style import (
     style,
 )
 from benchmark.metrics import metric
+from benchmark.report.figures.traces import floor_and_marks
 from benchmark.text import place_name
 
 PANEL = 4.6  # inches
@@ -67,7 +68,7 @@ def _panel(ax: Axes, sides: Sides, group: pd.DataFrame) -> None:
         band: Look = {"color": look["color"], "alpha": 0.12, "lw": 0}
         ax.fill_between(line["samples_seen"], line["low"], line["high"], **band)
         ax.plot(line["samples_seen"], line["median"], linewidth=1.6, markersize=4, **look)
-    ax.axhline(sides.floors[dataset], color="0.35", linestyle="--", linewidth=1)
+    floor_and_marks(ax, sides.floors[dataset], sides.marks[dataset])
     if metric(sides.primary[dataset]).primary and group["low"].min() > 0:
         ax.set_yscale("log")
         log_axis(ax.yaxis)

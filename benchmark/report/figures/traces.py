@@ -2,6 +2,7 @@
 
 A line is the median over seeds, its band runs from the lowest seed to the highest."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from benchmark.analysis.scores import EQUAL_COST, PLACE
 from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.layout import counted_axis, log_axis, not_recorded, pages, panels
 from benchmark.drawing.save import Figure, save
-from benchmark.drawing.style import Look, described, style
+from benchmark.drawing.style import Look, described, plain, style
 from benchmark.metrics import metric
 from benchmark.report.page import with_values
 
@@ -113,7 +114,7 @@ def _learning(axes: dict[str, Any], tables: Tables, data: pd.DataFrame, ends: pd
     column = tables.primary[dataset]
     for clock, ax in axes.items():
         lines(ax, data, clock, markersize=3)
-        ax.axhline(tables.floor(dataset, column), color="0.35", linestyle="--", linewidth=1)
+        floor_and_marks(ax, tables.floor(dataset, column), tables.marks(dataset, column))
         for target in targets.values():
             ax.axhline(target, color="0.35", linestyle=":", linewidth=1.2)
         for end in ends.to_dict("records"):
@@ -130,6 +131,17 @@ def _learning(axes: dict[str, Any], tables: Tables, data: pd.DataFrame, ends: pd
     if metric(column).primary and data["low"].min() > 0:
         first.set_yscale("log")
         log_axis(first.yaxis)
+
+
+def floor_and_marks(ax: Axes, floor: float, marks: Mapping[str, float]) -> None:
+    """The lines of the noise floor and of marks, which have their names on them."""
+    ax.axhline(floor, color="0.35", linestyle="--", linewidth=1)
+    place: Look = {"transform": ax.get_yaxis_transform(), "ha": "right"}
+    for name, value in marks.items():
+        ax.axhline(value, color="0.55", linewidth=0.6, zorder=1)
+        # below the line, so that no name reaches the line above
+        side = "bottom" if value == max(marks.values()) else "top"
+        ax.text(0.99, value, plain(name), **place, va=side, size=6, color="0.35")
 
 
 def gradient_norms(tables: Tables, folder: Path) -> list[Figure]:

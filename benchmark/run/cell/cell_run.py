@@ -219,7 +219,7 @@ class CellRun:
             began = time.perf_counter()
             append_rows(self.files.evals, eval_rows(snapshot, self.instrument))
             append_rows(self.files.layers, layer_rows(snapshot))
-            save_samples(self.files, snapshot, self.bench.dataset.modality)
+            save_samples(self.files, snapshot, self.bench.dataset)
             eval_seconds = time.perf_counter() - began
             self.status.add_seconds("eval_seconds", eval_seconds)
         self.record.lengths = row_lengths(self.files)

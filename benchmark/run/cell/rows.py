@@ -8,7 +8,7 @@ from benchmark.train.snapshot import Snapshot
 
 def eval_rows(snapshot: Snapshot, instrument: Instrument) -> list[dict[str, Any]]:
     """Measure a snapshot: rows of evals.jsonl. No random stream of the training is used."""
-    readings = instrument.measure(snapshot.sample(instrument.n))
+    readings = instrument.measure(instrument.generated(snapshot))
     return [
         {
             "samples_seen": snapshot.samples_seen,

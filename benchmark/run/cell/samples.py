@@ -3,6 +3,7 @@
 import io
 import warnings
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,21 +19,28 @@ from benchmark.train.build import make_networks
 from benchmark.train.snapshot import Counters, Progress, Snapshot
 
 SHEET_SIDE = 8  # a sheet shows SHEET_SIDE × SHEET_SIDE images
-NUM_POINTS = 1000
+NUM_SAVED = {"images": SHEET_SIDE**2, "text": 64, "points": 1000}
 REASON_LENGTH = 300  # characters of torch's error that the user sees
 
 
-def save_samples(files: CellFolder, snapshot: Snapshot, modality: str) -> None:
-    """Save SHEET_SIDE² images or NUM_POINTS points as npz, and images as a PNG sheet too."""
-    num_samples = SHEET_SIDE**2 if modality == "images" else NUM_POINTS
-    samples = snapshot.sample(num_samples).cpu().numpy()
+def save_samples(files: CellFolder, snapshot: Snapshot, dataset: Any) -> None:
+    """Save NUM_SAVED samples as npz; images as a PNG sheet too, text as lines too."""
+    drawn = snapshot.sample(NUM_SAVED[dataset.modality]).cpu()
+    samples = drawn.numpy()
     stem, buffer = f"{snapshot.g_steps:06d}", io.BytesIO()
     np.savez_compressed(buffer, samples=samples)
     write_bytes(files.samples / f"{stem}.npz", buffer.getvalue())
-    if modality == "images":
+    if dataset.modality == "images":
         buffer = io.BytesIO()
         Image.fromarray(_sheet(samples)).save(buffer, "PNG")
         write_bytes(files.samples / f"{stem}.png", buffer.getvalue())
+    if dataset.modality == "text":
+        write_bytes(files.samples / f"{stem}.txt", as_lines(dataset.decode(drawn)))
+
+
+def as_lines(texts: list[str]) -> bytes:
+    """Texts as the content of a file: UTF-8, a line each."""
+    return "".join(f"{text}\n" for text in texts).encode()
 
 
 def _sheet(images: np.ndarray) -> np.ndarray:

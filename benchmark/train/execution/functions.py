@@ -114,5 +114,9 @@ def _fakes(
 
 def _apply(gradients: Tensors, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     for name, parameter in network.named_parameters():
-        parameter.grad = gradients[name]
+        gradient = gradients[name]
+        # A fused optimiser takes the memory of a gradient to lie in the order of its parameter's
+        if gradient.stride() != parameter.stride():
+            gradient = torch.empty_like(parameter).copy_(gradient)
+        parameter.grad = gradient
     optimizer.step()

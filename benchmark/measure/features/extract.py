@@ -13,9 +13,9 @@ from torch import Tensor
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from benchmark.matrix.cell import digest
-from benchmark.measure.extractors import Extractor
+from benchmark.measure.features.extractors import Extractor
+from benchmark.measure.features.pairwise import Neighbours, neighbours
 from benchmark.measure.kept import Arrays, read_arrays, write_arrays
-from benchmark.measure.pairwise import Neighbours, neighbours
 from benchmark.measure.protocol import cache_folder, content_hash
 from variants.objectives import full_precision
 

@@ -8,8 +8,8 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from benchmark.measure.features import CLIPPED_NEIGHBOURHOOD
-from benchmark.measure.pairwise import Neighbours
+from benchmark.measure.features.extract import CLIPPED_NEIGHBOURHOOD
+from benchmark.measure.features.pairwise import Neighbours
 
 
 def clipped_radii(wide: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch_fidelity.utils import create_feature_extractor
 
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import digest
-from benchmark.measure.downloads import downloads_as_allowed
+from benchmark.measure.features.downloads import downloads_as_allowed
 from benchmark.measure.kept import read_arrays, write_arrays
 from benchmark.measure.protocol import cache_folder, content_hash
 

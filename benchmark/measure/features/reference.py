@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.measure.clipped import clipped_radii, own_density
-from benchmark.measure.features import NEIGHBOURHOOD, RNG_SEED, Features
+from benchmark.measure.features.clipped import clipped_radii, own_density
+from benchmark.measure.features.extract import NEIGHBOURHOOD, RNG_SEED, Features
+from benchmark.measure.features.pairwise import Balls, Neighbours, Overlap, overlap, pair_sums
 from benchmark.measure.kept import read_arrays, write_arrays
-from benchmark.measure.pairwise import Balls, Neighbours, Overlap, overlap, pair_sums
 
 NEAR_SHARE = 0.01  # the share of held-out images that are as near to one another as duplicates
 

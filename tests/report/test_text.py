@@ -1,0 +1,145 @@
+"""Text on the report's pages: samples as lines, marks next to noise floors."""
+
+import html
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark.analysis import tables
+from benchmark.analysis.sides import of_labels
+from benchmark.errors import DamagedError
+from benchmark.report import report
+from benchmark.report.chapters.leaderboards import other_metrics
+from benchmark.report.figures import comparison, samples, traces
+from benchmark.report.page import faint
+from benchmark.store.layout import ResultSet
+from benchmark.text import visible
+from tests.helpers import synthetic
+
+OBJECTIVES = ["nonsaturating", "wgan", "lsgan"]
+SHOWN = visible(synthetic.MARKUP)  # the first sample of every cell
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_code():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
+        yield
+
+
+def plant(folder: Path, **options) -> tables.Tables:
+    """Three objectives on text, of which `lsgan` has half of the evaluations."""
+    status = {("lsgan", "fortunes", seed): "interrupted" for seed in range(2)}
+    options = {"objectives": OBJECTIVES, "groups": synthetic.TEXT, "seeds": range(2)} | options
+    return tables.load(synthetic.write(folder, status=status, **options))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "text"
+    # lsgan's third evaluation is at 19,200 samples, where the others have none
+    found = plant(path)
+    for cell in found.cells[found.cells["objective"] == "wgan"]["key"]:
+        (ResultSet(path).cell(cell).samples / "000300.txt").unlink()
+    (drawing,) = samples.draw(found, path)
+    report.write(path, found, [drawing])
+    return path
+
+
+def pre(text: str) -> list[str]:
+    """The contents of every <pre> with 16 lines, without the tags in them."""
+    blocks = re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL)
+    blocks = [re.sub(r"</?span[^>]*>", "", block) for block in blocks]
+    return [block for block in blocks if block.count("\n") == 15]
+
+
+@pytest.mark.parametrize("name", ["index.html", "report.md"])
+def test_samples_are_lines_of_escaped_text_with_visible_blanks(folder, name):
+    page = (folder / "report" / name).read_text()
+    blocks = pre(page)
+    assert len(blocks) == 3
+    for block in blocks:
+        assert html.unescape(block).split("\n")[0] == SHOWN
+        assert "&lt;b&gt;&amp;&lt;/b&gt;·it" in block
+        assert " " not in block
+        assert "<" not in block
+    assert "<b>" not in page
+    assert "samples_fortunes_text_resnet.png" not in page
+
+
+def test_each_objective_is_filtered_alone_and_says_where_it_is_earlier(folder):
+    page = (folder / "report/index.html").read_text()
+    heads = re.findall(r'<div( data-objective="\d")><strong>(.*?)</strong>(.*?)<pre>', page)
+    assert heads == [
+        (' data-objective="0"', "nonsaturating", ""),
+        (' data-objective="1"', "wgan", ", at 12,800 samples seen"),
+        (' data-objective="2"', "lsgan", ""),
+    ]
+    assert ".faint" in page
+    markdown = (folder / "report/report.md").read_text()
+    assert "**wgan**, at 12,800 samples seen" in markdown
+
+
+def test_the_figure_is_a_picture_and_a_table_of_lines_too(folder):
+    stem = folder / "figures/samples_fortunes_text_resnet"
+    assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in stem.with_suffix(".svg").read_text()
+    lines = pd.read_csv(stem.with_suffix(".csv"), keep_default_na=False)
+    assert lines.groupby("objective", sort=False).size().to_dict() == dict.fromkeys(OBJECTIVES, 16)
+    assert lines["text"].iloc[0] == synthetic.MARKUP
+    saved = (ResultSet(folder).cell(lines["cell"].iloc[0]).samples / "000300.txt").read_text()
+    assert list(lines["text"][:16]) == saved.split("\n")[:16]
+
+
+def test_what_fills_lines_is_pale_and_nothing_is_markup():
+    fill = '<span class="faint">{}</span>'
+    assert faint("<i>·a``") == f"&lt;i&gt;{fill.format('·')}a{fill.format('``')}"
+    assert visible("a b\u202ec\x1b") == "a·b□c□"
+
+
+@pytest.mark.parametrize("content", [b"", b"no end", b"caf\xe9\n"])
+def test_damaged_lines_are_named(tmp_path, content):
+    found = plant(tmp_path, evaluations=2)
+    file = Path(samples.saved_samples(found, tmp_path)["file"].iloc[-1])
+    assert file.suffix == ".txt"
+    file.write_bytes(content)
+    with pytest.raises(DamagedError, match=rf"{file} is damaged: ") as caught:
+        samples.read_lines(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_long_lines_are_cut_in_the_picture_alone(tmp_path):
+    found = plant(tmp_path, evaluations=2, objectives=["wgan"])
+    for file in map(Path, samples.saved_samples(found, tmp_path)["file"]):
+        file.write_text(f"{'x ' * 2000}\n" * 20)
+    (tmp_path / "figures").mkdir()
+    (drawing,) = samples.draw(found, tmp_path)
+    assert [len(line) for line in drawing.passages[0].text.split("\n")] == [4000] * 16
+
+
+def texts_of(figure) -> list[str]:
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+def test_marks_stand_next_to_the_floor(folder, tmp_path, monkeypatch):
+    found = tables.load(folder)
+    assert found.marks("fortunes", "js_4_2k") == {
+        "letter frequencies": 0.9,
+        "uniform random text": 0.997,
+    }
+    assert found.marks("fortunes", "unique_2k") == found.marks("digits", "fid") == {}
+    page = (folder / "report/report.md").read_text()
+    assert "0.16; letter frequencies 0.9; uniform random text 0.997." in page
+    (table,) = other_metrics(found)
+    assert table.note.endswith(
+        "Noise floors: js_1_2k 0.001, unique_2k 1. letter frequencies: js_1_2k 0.001. "
+        "uniform random text: js_1_2k 0.298."
+    )
+    drawn = []
+    for module in (traces, comparison):
+        monkeypatch.setattr(module, "save", lambda figure, *_: drawn.append(texts_of(figure)))
+    traces.learning_curves(found, tmp_path)
+    comparison.draw(of_labels(found, ["wgan", "lsgan"]), tmp_path)
+    assert drawn == [list(synthetic.MARKS) * 3, list(synthetic.MARKS)]
