@@ -370,6 +370,8 @@ def test_paths_without_text_are_refused_by_name(tmp_path: Path) -> None:
     written(tmp_path / "other" / "b.html", PROSE)
     with pytest.raises(ValueError, match=r"no text \(.txt\); left out are 2 of format .html, such"):
         _ = text_of(tmp_path / "other").splits
+    with pytest.raises(ValueError, match="/dev/null is neither a file nor a folder"):
+        _ = text_of(Path("/dev/null")).splits
     written(tmp_path / "no.zip", PROSE)
     with pytest.raises(ValueError, match=r"no.zip is truncated or corrupt"):
         _ = text_of(tmp_path / "no.zip").splits
