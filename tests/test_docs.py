@@ -84,12 +84,10 @@ def test_the_head_of_quick_says_what_its_baseline_has() -> None:
 
     modes = covered("wgan_gp")
     share = median(values["wgan_gp", "gaussians8", "high_quality_2k"])
-    assert (
-        f"covers {median(modes):g} of the eight modes at the median of the {len(modes)} seeds of the "
-        f"committed baseline (all in {modes.count(8)} seeds, none in {modes.count(0)}), with "
-        f"{share:.0%}".replace("%", " %")
-        in words
-    )
+    counts = f"(all in {modes.count(8)} seeds, none in {modes.count(0)})"
+    of_seeds = f"at the median of the {len(modes)} seeds of the committed baseline {counts}"
+    assert f"covers {median(modes):g} of the eight modes {of_seeds}" in words
+    assert f"{counts}, with {100 * share:.0f} % of its samples" in words
     names = ("nonsaturating", "wgan", "minimax", "lsgan")
     assert [median(covered(name)) for name in names] == [3, 3, 1, 0]
     assert "the non-saturating loss and WGAN cover 3, minimax 1, LSGAN 0" in words
