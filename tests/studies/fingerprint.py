@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import variants
 from benchmark.analysis import published, tables
 from benchmark.check.baseline import measured
 from benchmark.machine.environment import environment
+from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.expand import expand
 from benchmark.matrix.files import find, names, read
 from benchmark.measure.instrument import noise_floor, open_instrument
@@ -43,12 +44,20 @@ DIGITS = 10  # significant digits of a figure's numbers: what a plotting library
 def matrix() -> Iterator[tuple[str, object]]:
     """Keys, specs, normalisations and one random stream of every cell of every shipped matrix."""
     for name in names():
-        cells = expand(read(find(name))[0])
+        cells = [_of_any_python(cell) for cell in expand(read(find(name))[0])]
         facts = [
             (cell.key, cell.norm, cell.stream("weights"), cell.spec, cell.evaluation.plain())
             for cell in cells
         ]
         yield name, [len(cells), sha(facts)]
+
+
+def _of_any_python(cell: Cell) -> Cell:
+    """A cell without the version of Python that is in the label of its dataset."""
+    dataset = cell.dataset
+    if "python" not in dataset.params:
+        return cell
+    return replace(cell, dataset=Choice(dataset.name, dataset.params | {"python": "any"}))
 
 
 def training() -> Iterator[tuple[str, object]]:
@@ -123,9 +132,10 @@ def _rounded(field: str) -> str:
 
 
 def machine() -> dict[str, object]:
-    """What the bits of floating-point arithmetic depend on. Python 3.12 sums in another way."""
+    """What the bits of floating-point arithmetic depend on. Python 3.12 sums in another way, and
+    every version has another text of python_topics."""
     facts = environment("cpu")
-    found: dict[str, object] = {"python": ".".join(str(facts.python).split(".")[:2])}
+    found: dict[str, object] = {"python": facts.python}
     found |= {name: facts.versions[name] for name in ("torch", "numpy", "scipy")}
     names = ("processor", "cpu_capability", "instruction_sets")
     return found | {name: getattr(facts, name) for name in names}
