@@ -1,9 +1,11 @@
 """What docs/ says can be typed: shell blocks parse, YAML is YAML, and the flags of ganbench are
 there."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
+from statistics import median
 
 import pytest
 import typer
@@ -66,3 +68,29 @@ def test_the_tables_of_the_results_page_are_those_of_the_records() -> None:
     assert results_page.filled(text) == text
     blocks = [block[2] for block in results_page.BLOCK.finditer(text)]
     assert blocks == [*results_page.RECORDS, "METRICS"]
+
+
+def test_the_head_of_quick_says_what_its_baseline_has() -> None:
+    head = (ROOT / "benchmark/matrices/quick.toml").read_text(encoding="utf-8").split("\n\n")[0]
+    words = head.replace("\n# ", " ")
+    groups = json.loads((ROOT / "results/baselines/quick.json").read_text())["groups"]
+    values = {}
+    for group in groups:
+        name = (group["objective"], group["dataset"], group["metric"])
+        values[name] = list(group["values"].values())
+
+    def covered(objective: str) -> list[float]:
+        return values[objective, "gaussians8", "modes_covered_2k"]
+
+    modes = covered("wgan_gp")
+    share = median(values["wgan_gp", "gaussians8", "high_quality_2k"])
+    counts = f"(all in {modes.count(8)} seeds, none in {modes.count(0)})"
+    of_seeds = f"at the median of the {len(modes)} seeds of the committed baseline {counts}"
+    assert f"covers {median(modes):g} of the eight modes {of_seeds}" in words
+    assert f"{counts}, with {100 * share:.0f} % of its samples" in words
+    names = ("nonsaturating", "wgan", "minimax", "lsgan")
+    assert [median(covered(name)) for name in names] == [3, 3, 1, 0]
+    assert "the non-saturating loss and WGAN cover 3, minimax 1, LSGAN 0" in words
+    for name in ("wgan_fdgp", "wgan_fdgp[pairs=independent]"):
+        assert not any(covered(name))
+    assert "the finite-difference forms none in any seed" in words

@@ -14,6 +14,7 @@ from torch import Tensor
 import variants
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.options import Training
+from variants.datasets import running_text
 
 # The share of a GPU's free memory that a dataset may take: several cells may share the GPU
 SHARE = 0.25
@@ -66,17 +67,16 @@ def device_data(dataset: Any, device: str) -> Tensor | None:
     """The training split on the device: images as uint8 (n, C, H, W), points as float32 (n, 2),
     codes of text as uint8 (n, L). None if the data would take more than SHARE of the free memory of
     a GPU. Not kept between cells: the next cell's memory would include it."""
-    samples = data = dataset.train()
-    # Windows of running text overlap: the text is moved, not every window
-    are_windows = data.dim() == 2 and data.stride() == (1, 1)
-    if are_windows:
-        data = data.as_strided((sum(data.shape) - 1,), (1,))
+    samples = dataset.train()
+    # Windows overlap: the text is moved, not every window
+    text = running_text(samples)
+    data = samples if text is None else text
     if torch.device(device).type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if data.nbytes > SHARE * free:
             return None
     data = data.to(device)
-    return data.unfold(0, samples.shape[1], 1) if are_windows else data
+    return data if text is None else data.unfold(0, samples.shape[1], 1)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ if __name__ == "__main__":
     parser.add_argument("--matrix", default="quick")
     parser.add_argument("--steps", default=str(STEPS[-1]))
     parser.add_argument("--child")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.child:
         found = run(given.child, given.matrix, int(given.steps))
         given.out.write_text(json.dumps(found))

@@ -1,5 +1,4 @@
-"""Multilayer perceptron: the ReLU networks of the WGAN-GP toy experiments; images and text are
-flattened."""
+"""Multilayer perceptron: ReLU networks of WGAN-GP's toy experiments; flattens images and text."""
 
 import math
 from itertools import pairwise

@@ -1,5 +1,4 @@
-"""Residual networks for text: one-dimensional convolutions over positions, as in WGAN-GP's
-character-level language model."""
+"""Residual networks for text: the character-level language model of the WGAN-GP paper."""
 
 from torch import Tensor, nn
 
