@@ -53,7 +53,7 @@ NAMED = ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp")  #
 
 def cases(full: bool) -> list[dict[str, Any]]:
     size: dict[str, Any] = {
-        "critic_steps": 1000,
+        "critic_steps": 500,
         "text": {"length": 16, "alphabet": "letters"},
         "networks": {"width": 32, "blocks": 2},
     }
