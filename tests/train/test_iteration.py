@@ -231,6 +231,7 @@ def test_cells_of_a_stack_go_on_in_any_company():
     [
         *((name, "points", "eager") for name in ("wgan_gp", "wgan_fdgp", "nonsaturating", "wgan")),
         *((name, "images", "eager") for name in ("wgan_gp", "wgan_fdgp", "nonsaturating", "wgan")),
+        ("wgan_gp", "text", "eager"),
         pytest.param("wgan_gp", "points", "compiled", marks=needs_compiler),
     ],
 )

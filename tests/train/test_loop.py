@@ -11,7 +11,7 @@ from benchmark.train import step as step_module
 from benchmark.train.build import make_networks
 from benchmark.train.execution import eager
 from benchmark.train.loop import train
-from tests.helpers.cells import small_cell
+from tests.helpers.cells import PLACES, small_cell
 from tests.train.recording import recorded
 from variants.objectives import nonsaturating
 
@@ -20,7 +20,7 @@ def rows_of(cell):
     return [snapshot.row for snapshot in train(cell, "cpu") if snapshot.row]
 
 
-@pytest.mark.parametrize("place", ["points", "images"])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("objective", ["minimax", "wgan", "wgan_gp", "wgan_fdgp"])
 def test_the_same_seed_twice_is_the_same_run(objective, place):
     cell = small_cell(objective, place, steps=5)
@@ -49,7 +49,7 @@ def test_seeds_differ():
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("place", ["points", "images"])
+@pytest.mark.parametrize("place", PLACES)
 def test_objectives_share_initial_weights_and_first_batch(place, monkeypatch):
     """The pairing that makes seeds comparable: also between a critic with batch norm and one with
     layer norm."""

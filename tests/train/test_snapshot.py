@@ -1,5 +1,6 @@
 """Sampling: repeatable, quantised, finite, and without effect on the training."""
 
+import copy
 import math
 
 import pytest
@@ -65,3 +66,35 @@ def test_train_mode_is_restored_when_sampling_fails(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         snapshot.sample(10)
     assert snapshot.G.training
+
+
+def test_text_is_the_likeliest_characters_of_the_outputs():
+    snapshot = next(train(small_cell(place="text"), "cpu"))
+    outputs = snapshot.outputs(300)
+    assert outputs.shape == (300, 32, 48)
+    torch.testing.assert_close(outputs.sum(2), torch.ones(300, 32))
+    codes = snapshot.sample(300)
+    assert (codes.dtype, codes.shape) == (torch.uint8, (300, 32))
+    assert torch.equal(codes.long(), outputs.argmax(2))
+    assert torch.equal(snapshot.sample(20), codes[:20])
+
+
+def test_of_equally_likely_characters_the_first_is_taken():
+    snapshot = next(train(small_cell(place="text"), "cpu"))
+    with torch.no_grad():
+        snapshot.G.conv.weight.zero_()
+        snapshot.G.conv.bias.zero_()
+        snapshot.G.conv.bias[[7, 30]] = 1
+    assert (snapshot.sample(10) == 7).all()
+
+
+def test_the_same_seed_writes_the_same_text_also_from_a_state_in_the_middle():
+    cell = small_cell("wgan_gp", "text", steps=6)
+    states = {}
+    for snapshot in train(cell, "cpu"):
+        states[snapshot.g_steps] = copy.deepcopy(snapshot.state)
+    text = snapshot.sample(50)
+    *_, again = train(cell, "cpu")
+    *_, resumed = train(cell, "cpu", states[3])
+    assert torch.equal(again.sample(50), text)
+    assert torch.equal(resumed.sample(50), text)

@@ -53,7 +53,7 @@ class Objective(Base):
     penalty_weight: float = 10.0  # λ
     pairs: Literal["gradient", "independent", "segment", "local", "endpoint"] = "gradient"
     sided: Literal["two", "one", "signed"] = "two"
-    epsilon: float = 0.1  # ε, for data in [−1, 1]
+    epsilon: float = 0.1  # ε, for data in [−1, 1] and for one-hot text
     critic_steps: int = 5
 
     recipe = Recipe("adam", lr=1e-4, betas=(0.0, 0.9))
