@@ -18,13 +18,14 @@ from benchmark.text import plural
 
 # By how much rounding alone may move a number up to a generator step, relative: about ten times the
 # largest difference that other instructions, stacks and compiling made in 28 runs of the quick
-# matrix, at least 1e-5 (results/reference/gate/rounding.csv, tests/studies/rounding.py). Later
+# matrix and 28 of the text matrix, at least 1e-5 (docs/gate.md, tests/studies/rounding.py). Later
 # steps are not compared. Points are trained by RMSProp at a high rate, whose first steps have full
-# size in every direction: there rounding becomes as large as the numbers by the second step.
+# size in every direction: there rounding becomes as large as the numbers by the second step. Before
+# the first step text is characters: rounding changes none, or single ones.
 ROUNDING: dict[str, dict[int, float]] = {
     "points": {0: 1e-4, 1: 3e-2},
-    "text": {0: 1e-3, 1: 1e-5, 2: 2e-3},
     "images": {0: 1e-4, 1: 1e-5, 2: 2e-3, 3: 5e-3, 5: 4e-2, 10: 0.1, 20: 0.2},
+    "text": {0: 1e-3, 1: 6e-3, 2: 8e-2, 3: 0.3},
 }
 END = 10**9  # as a step: the final metrics
 

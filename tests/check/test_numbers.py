@@ -18,6 +18,7 @@ from benchmark.check.rows import NUMBERS, UNKNOWN, RerunRow, baseline_rows
 from benchmark.check.traces import Origin, Point, Trace, parsed, plain, traces
 from benchmark.check.verdict import Verdict, exit_code
 from benchmark.errors import UserError
+from benchmark.measure.protocol import FUNCTIONS
 from benchmark.store.files import write_json
 from benchmark.train import build
 from benchmark.train.snapshot import Snapshot
@@ -228,6 +229,15 @@ def test_where_nothing_promises_equal_numbers_the_same_origin_is_no_proof(origin
     new = replace(old, seeds={"0": np.array([1 + 5e-6])})
     assert compared(old, new, 20.0, 21.0).mark == "+"
     assert "may differ by rounding" in origins_differ([old], [new])
+
+
+def test_every_modality_has_a_profile_of_rounding() -> None:
+    assert set(ROUNDING) == set(FUNCTIONS)
+    for profile in ROUNDING.values():
+        assert [*profile][:2] == [0, 1]
+        after = [profile[step] for step in sorted(profile)][1:]
+        # rounding grows with the steps of training
+        assert after == sorted(after)
 
 
 def test_rounding_below_float32_is_not_known() -> None:
