@@ -107,6 +107,22 @@ def mode_collapse_holds(frame: pd.DataFrame) -> None:
         assert sharp["covered"][name] < 7.5, "it found modes and left others out"
 
 
+def one_hot_holds(frame: pd.DataFrame) -> None:
+    assert set(frame["objective"]) == {choice(value).label for value in objectives()}
+    early = frame[frame["critic_steps"] == 10].groupby("objective")["hardness"].mean()
+    assert early.min() > 0.7, "the critic sees hardness first, whatever the objective"
+    end = final(frame).groupby("objective")[["hardness", "entropy"]].mean()
+    fewest = frame.groupby(["objective", "seed"])["distinct"].min()
+    for name in ("minimax", "nonsaturating", "lsgan"):
+        assert end["hardness"][name] < 0.1, "the generator is as hard as the data"
+        assert end["entropy"][name] < 0.5
+        assert fewest[name].max() < 0.06, "and repeats itself, in every seed"
+    for name in ("wgan_gp", "wgan_fdgp"):
+        assert 0.2 < end["hardness"][name] < 0.7
+        assert fewest[name].min() > 0.9
+    assert end["entropy"]["wgan"] > 2.5, "clipping hardly moves"
+
+
 def overfitting_holds(frame: pd.DataFrame) -> None:
     end = final(frame)
     of = end.groupby("objective")[["d_loss_train", "d_loss_holdout", "moved"]].mean()
