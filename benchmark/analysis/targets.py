@@ -68,14 +68,17 @@ def find_targets(
     given: Mapping[str, float],
 ) -> dict[Place, Targets]:
     """The targets by place. untrained: `untrained_values`; floors: the noise floor of each
-    dataset's primary metric; given: the matrix's own targets by dataset."""
+    dataset's primary metric; given: the matrix's own targets by the label or the bare name of a
+    dataset."""
     targets = {}
     for (dataset, architecture), before in untrained.items():
+        # the bare name stands for all variations
+        target = given.get(dataset, given.get(dataset.partition("[")[0]))
         column = primary.get(dataset)
         if column is None:
             found = Targets(why=f"no metric that ranks is measured on {dataset}")
-        elif dataset in given:
-            found = _given(float(given[dataset]), before, column)
+        elif target is not None:
+            found = _given(float(target), before, column)
         else:
             found = _levels(before, floors.get(dataset, np.nan), column)
         targets[dataset, architecture] = found

@@ -162,6 +162,7 @@ def _check_names(matrix: Matrix, cells: list[Cell]) -> None:
     if matrix.reference and matrix.reference not in objectives:
         raise unknown("reference objective", matrix.reference, sorted(objectives))
     datasets = {cell.dataset.label for cell in cells}
+    names = {cell.dataset.name for cell in cells}
     for name in matrix.targets:
-        if name not in datasets:
+        if name not in datasets | names:
             raise unknown("dataset in targets", name, sorted(datasets))

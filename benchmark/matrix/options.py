@@ -241,8 +241,9 @@ class Matrix(Strict):
     """Objective that all others are tested against."""
 
     targets: dict[str, Annotated[float, Field(gt=0)]] = {}
-    """Dataset → what a run has to reach in the metric that ranks. It replaces the targets at ¼, ½
-    and ¾ of the way from the untrained generator to the noise floor."""
+    """Label of a dataset, or its bare name, which stands for all its variations → what a run has to
+    reach in the metric that ranks. It replaces the targets at ¼, ½ and ¾ of the way from the
+    untrained generator to the noise floor."""
 
     training: dict[str, Any] = {}
     """Validated as `Training` for every cell: a dataset or an architecture may change options."""

@@ -40,6 +40,15 @@ def test_a_given_target_is_the_only_one():
     assert targets(0.1, column=RECALL, given={"digits": 0.4}).values == {"given": 0.4}
 
 
+def test_a_target_for_a_bare_name_is_that_of_all_its_variations():
+    place = ("python_topics[python=3.11.7]", "mlp")
+    column = {place[0]: "js_4_2k"}
+    given = {"python_topics": 0.8}
+    assert find_targets({place: 1.0}, {}, column, given)[place].values == {"given": 0.8}
+    given[place[0]] = 0.7
+    assert find_targets({place: 1.0}, {}, column, given)[place].values == {"given": 0.7}
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
