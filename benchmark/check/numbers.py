@@ -18,7 +18,7 @@ from benchmark.text import plural
 
 # By how much rounding alone may move a number up to a generator step, relative: about ten times the
 # largest difference that other instructions, stacks and compiling made in 28 runs of the quick
-# matrix and 28 of the text matrix, at least 1e-5 (docs/gate.md, tests/studies/rounding.py). Later
+# matrix and 28 of text, at least 1e-5 (docs/gate.md, tests/studies/rounding.py). Later
 # steps are not compared. Points are trained by RMSProp at a high rate, whose first steps have full
 # size in every direction: there rounding becomes as large as the numbers by the second step. Before
 # the first step text is characters: rounding changes none, or single ones.
