@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from benchmark.analysis import published, tables
+from benchmark.explain import entries
 from benchmark.report import report
 from benchmark.report.figures import overview, robustness, speed
 from tests.helpers import synthetic
@@ -139,7 +140,7 @@ def test_no_error_no_request_and_no_name_runs(seen):
 
 def test_figures_are_visible(seen, folder):
     figures = list((folder / "figures").glob("*.svg"))
-    assert len(seen["images"]) == len(figures) == 7 + 9  # nine of them of the experiments
+    assert len(seen["images"]) == len(figures) == 7 + len(entries.names())
     assert all(seen["images"])
 
 

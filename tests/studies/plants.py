@@ -265,7 +265,7 @@ DATA = {
         "training on the held-out split",
         ADAM,
         f"{TRAIN}/data.py",
-        {"    data = dataset.train()\n": "    data = dataset.holdout()\n"},
+        {"    samples = dataset.train()\n": "    samples = dataset.holdout()\n"},
     ),
     "uniform_latents": Plant(
         "latents",

@@ -212,6 +212,7 @@ def colour(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (100, 3, 16, 16), dtype=torch.uint8, generator=generator)
     dataset = SimpleNamespace(
+        modality="images",
         shape=(3, 16, 16),
         splits=(images, images),
         train=lambda: images,
