@@ -3,15 +3,19 @@
 A value names a variant as in a matrix file: {"name": …, parameters}. Every training step is the one
 that a matrix takes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import variants
+from benchmark.drawing.style import style, wrap_long
 from benchmark.matrix.cell import Choice, stream_seed
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Matrix, validated
@@ -151,3 +155,23 @@ def final(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of the last critic step of each objective."""
     last = frame.groupby("objective")["critic_steps"].transform("max")
     return frame[frame["critic_steps"] == last]
+
+
+def draw_by_steps(
+    frame: pd.DataFrame, shown: Mapping[str, str], size: tuple[float, float]
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a panel per column of `shown` (column -> axis label), and the panels: over the
+    critic's steps, by objective, the mean over the seeds and a band from the least to the
+    greatest."""
+    figure = plt.figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(shown))
+    for ax, column in zip(axes, shown, strict=True):
+        for name, rows in frame.groupby("objective", sort=False):
+            seeds = rows.groupby("critic_steps")[column].agg(["mean", "min", "max"])
+            look = style(str(name)) | {"markersize": 3}
+            band = {"color": look["color"], "alpha": 0.1, "linewidth": 0}
+            ax.fill_between(seeds.index, seeds["min"], seeds["max"], **band)
+            ax.plot(seeds.index, seeds["mean"], label=wrap_long(str(name)), **look)
+        ax.set(xlabel="critic steps", ylabel=shown[column])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure, axes

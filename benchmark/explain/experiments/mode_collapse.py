@@ -16,14 +16,12 @@ covered where as many lie within 3 σ of it."""
 from statistics import mean
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmark.drawing.style import style, wrap_long
-from benchmark.explain.setup import choice, final, label, objectives, run
+from benchmark.explain.setup import choice, draw_by_steps, final, label, objectives, run
 from benchmark.measure.points import MODE_SHARE
 from benchmark.train.build import make_objective
 from variants import load
@@ -90,18 +88,7 @@ def modes_of(samples: Tensor, modes: Any) -> dict[str, float]:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    figure = plt.figure(figsize=(13, 4.4), layout="constrained")
-    axes = figure.subplots(1, 3)
-    for ax, column in zip(axes, SHOWN, strict=True):
-        for name, rows in frame.groupby("objective", sort=False):
-            seeds = rows.groupby("critic_steps")[column].agg(["mean", "min", "max"])
-            look = style(str(name)) | {"markersize": 3}
-            band = {"color": look["color"], "alpha": 0.1, "linewidth": 0}
-            ax.fill_between(seeds.index, seeds["min"], seeds["max"], **band)
-            ax.plot(seeds.index, seeds["mean"], label=wrap_long(str(name)), **look)
-        ax.set(xlabel="critic steps", ylabel=SHOWN[column])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure
+    return draw_by_steps(frame, SHOWN, (13, 4.4))[0]
 
 
 def finding(frame: pd.DataFrame) -> str:

@@ -18,13 +18,11 @@ the share of distinct samples."""
 import math
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from benchmark.drawing.style import style, wrap_long
-from benchmark.explain.setup import choice, final, label, objectives, run
+from benchmark.explain.setup import choice, draw_by_steps, final, label, objectives, run
 from benchmark.train.build import make_objective
 from benchmark.train.data import floats_of, make_dataset, one_hot
 from benchmark.train.snapshot import Snapshot
@@ -129,20 +127,10 @@ def separation(D: Any, real: torch.Tensor, fake: torch.Tensor) -> dict[str, floa
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    figure = plt.figure(figsize=(3.1 * len(SHOWN), 4.6), layout="constrained")
-    axes = figure.subplots(1, len(SHOWN))
-    for ax, column in zip(axes, SHOWN, strict=True):
-        for name, rows in frame.groupby("objective", sort=False):
-            seeds = rows.groupby("critic_steps")[column].agg(["mean", "min", "max"])
-            look = style(str(name)) | {"markersize": 3}
-            band = {"color": look["color"], "alpha": 0.1, "linewidth": 0}
-            ax.fill_between(seeds.index, seeds["min"], seeds["max"], **band)
-            ax.plot(seeds.index, seeds["mean"], label=wrap_long(str(name)), **look)
-        ax.set(xlabel="critic steps", ylabel=SHOWN[column])
+    figure, axes = draw_by_steps(frame, SHOWN, (3.1 * len(SHOWN), 4.6))
     axes[0].set(yscale="log", ylim=(0.1, None))
     axes[1].set_ylim(-0.5, 1.5)
     axes[2].set_yscale("log")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
