@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import rgb_to_hsv
 from PIL import Image
 
 from benchmark.analysis import tables
@@ -551,14 +552,28 @@ def test_labels_are_wrapped_by_parameter():
 def test_colours_are_fixed_by_name():
     assert len({style.style(name)["color"] for name in style.COLOURS}) == 7
     assert not set(style.COLOURS.values()) & set(style.OTHERS)
-    plain, swept, other = (
-        style.style(f"wgan_fdgp{p}") for p in ("", "[pairs=independent]", "[pairs=segment]")
-    )
-    assert plain["color"] != swept["color"] == other["color"]
-    assert plain["linestyle"] == "-" != swept["linestyle"]
-    assert (swept["linestyle"], swept["marker"]) != (other["linestyle"], other["marker"])
     assert style.style("dragan") == style.style("dragan")
     assert style.style("dragan")["color"] in style.OTHERS
+
+
+def lightness(colour) -> float:
+    return sum(style.to_rgb(colour)) / 3
+
+
+def hue(colour) -> float:
+    return rgb_to_hsv(style.to_rgb(colour))[0]
+
+
+@pytest.mark.parametrize("base", ["wgan_gp", "nonsaturating", "hinge", "my_own"])
+def test_variants_of_a_sweep_run_from_light_to_dark_in_the_order_of_their_values(base):
+    weights = (0.01, 0.1, 0.5, 1, 2, 5, 10, 100, 1000, 10000)
+    labels = [base, *(f"{base}[penalty_weight={weight}]" for weight in weights)]
+    looks = style.looks([*labels[::-1], "lsgan"])
+    shades = [looks[label]["color"] for label in labels]
+    assert all(np.diff([lightness(shade) for shade in shades[1:]]) < -0.01)
+    if base != "hinge":
+        assert [hue(shade) for shade in shades] == pytest.approx([hue(shades[0])] * 11)
+    assert shades[0] == style.style(base)["color"]
 
 
 VARIANTS = [f"wgan_gp[penalty_weight={weight}]" for weight in range(20)]
@@ -577,26 +592,23 @@ OWN = [f"my_objective_{i}" for i in range(20)]
     ids=len,
 )
 def test_labels_of_one_result_set_never_look_alike(labels):
-    looks = list(style.looks(labels).values())
-    assert len({str(look) for look in looks}) == len(labels)
-    if len(labels) <= 16:
-        # lines without markers are told apart too
-        assert len({(str(look["color"]), str(look["linestyle"])) for look in looks}) == len(labels)
+    looks = style.looks(labels)
+    assert list(looks) == labels
+    colours = np.array([style.to_rgb(look["color"]) for look in looks.values()])
+    distances = np.abs(colours[:, None] - colours).max(axis=2) + np.eye(len(labels))
+    assert distances.min() > 0.01
+    if len(labels) <= 10:
+        assert distances.min() > 0.03
 
 
-def test_a_look_is_that_of_the_name_unless_another_label_has_it():
-    names = ["minimax", "wgan_gp", "wgan_gp[penalty_weight=0.1]"]
-    alone = {name: style.style(name) for name in names}
-    assert style.looks(names) == alone == style.looks(names[::-1])
-    with style.distinct(["wgan_gp[penalty_weight=0.1]", "wgan_gp[penalty_weight=0.5]"]):
-        first, second = (style.style(f"wgan_gp[penalty_weight={w}]") for w in (0.1, 0.5))
-        assert first == alone["wgan_gp[penalty_weight=0.1]"]
+def test_a_look_is_that_of_the_result_set_within_its_figures():
+    sweep = [f"wgan_gp[penalty_weight={w}]" for w in (0.1, 0.5)]
+    with style.distinct(["wgan_gp", *sweep]):
+        first, second = map(style.style, sweep)
         assert first["marker"] != second["marker"]
         assert first["linestyle"] != second["linestyle"]
-    assert (
-        style.style("wgan_gp[penalty_weight=0.5]")
-        == style.looks(["wgan_gp[penalty_weight=0.5]"]).popitem()[1]
-    )
+        assert style.style("wgan_gp") == style.looks(["wgan_gp"])["wgan_gp"]
+    assert style.style(sweep[1]) == style.looks(sweep[1:])[sweep[1]] != first
 
 
 def test_the_lines_of_two_variants_differ_in_the_figure_that_is_drawn(tmp_path, monkeypatch):
