@@ -432,15 +432,16 @@ def test_compare_on_the_command_line(
     ended = ganbench("compare", *BOTH, *of_tiny, "--of", "area", "--output", "out")
     assert ended.code == 0
     assert ended.out.startswith(
-        "# lsgan against nonsaturating\n\n- mlp on gaussians8: lsgan 10 against 12 (Sliced Wasserstein distance, area)"
+        "# lsgan against nonsaturating\n\n- mlp on gaussians8: lsgan 10 against 12 "
+        "(Sliced Wasserstein distance, area)"
     )
     assert Path("out/compare.md").read_text().startswith(ended.out)
     assert ended.err == "out/compare.html\n"
     ended = ganbench("compare", "old/tiny", "runs/tiny")
     assert ended.out.startswith("# runs against old\n")
     assert (
-        "nonsaturating, mlp on gaussians8: runs 12 against 112 (Sliced Wasserstein distance, final), difference −100"
-        in ended.out
+        "nonsaturating, mlp on gaussians8: runs 12 against 112 (Sliced Wasserstein "
+        "distance, final), difference −100" in ended.out
     )
     two(Path("lsgan"))  # a folder by the name of a label is not what is meant
     assert ganbench("compare", *BOTH, *of_tiny).out.startswith("# lsgan against nonsaturating")
