@@ -136,8 +136,9 @@ def test_marks_stand_next_to_the_floor(folder, tmp_path, monkeypatch):
     assert "0.16; letter frequencies 0.9; uniform random text 0.997." in page
     (table,) = other_metrics(found)
     assert table.note.endswith(
-        "Noise floors: js_1_2k 0.001, unique_2k 1. letter frequencies: js_1_2k 0.001. "
-        "uniform random text: js_1_2k 0.298."
+        "Noise floors: JS divergence of character 1-grams 0.001, Share of distinct samples 1. "
+        "letter frequencies: JS divergence of character 1-grams 0.001. "
+        "uniform random text: JS divergence of character 1-grams 0.298."
     )
     drawn = []
     for module in (traces, comparison):
