@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from benchmark.text import number
 
-WIDTH = 190  # pixels of an axis
+WIDTH = 180  # pixels of an axis
 HEIGHT = 24
 MARGIN = 12
 MOST_TICKS = 4
@@ -37,6 +37,11 @@ class Axis(NamedTuple):
     is_log: bool
     floor: float
     """Of real samples; NaN for none."""
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether a line marks the value of real samples."""
+        return math.isfinite(self.floor)
 
     def position(self, value: float) -> float:
         """Where a value stands, in pixels; what lies beyond the axis stands at its end."""
@@ -84,12 +89,9 @@ def head(axis: Axis) -> Markup:
 
 
 def row(axis: Axis, dot: Dot | None) -> Markup:
-    """The dot of a row, its interval, and a line at the value of real samples."""
+    """The dot of a row and its interval."""
     parts = []
     middle = HEIGHT // 2
-    if math.isfinite(axis.floor):
-        x = axis.position(axis.floor)
-        parts.append(LINE.format("floor", x, x, 0, HEIGHT))
     if dot is not None and dot.low <= dot.high:
         ends = axis.position(dot.low), axis.position(dot.high)
         parts.append(LINE.format("range", *ends, middle, middle))

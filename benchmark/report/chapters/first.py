@@ -8,7 +8,7 @@ import pandas as pd
 from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import why_no_ranking
 from benchmark.analysis.scores import clock_fault, statuses
-from benchmark.metrics import metric
+from benchmark.metrics import full_name, metric
 from benchmark.report.chapters.completeness import headline
 from benchmark.report.chapters.leaderboards import (
     Summary,
@@ -99,14 +99,13 @@ def _card(evidence: Evidence, at: Record, cells: pd.DataFrame) -> Card:
 
 
 def _scale(evidence: Evidence, at: Record) -> str:
-    """`FID (fid_classifier_750), lower is better: real samples 0.11, untrained 55`. Empty where no
-    metric ranks."""
+    """`Sliced Wasserstein distance (gaussians8, n = 2,000). Lower is better: real samples 0.11, an
+    untrained generator 55`. Empty where no metric ranks."""
     tables = evidence.tables
     column = tables.primary.get(at["dataset"])
     if column is None:
         return ""
-    ranking = metric(column)
-    better = "lower" if ranking.direction == "min" else "higher"
+    better = "lower" if metric(column).direction == "min" else "higher"
     known = {
         "real samples": tables.floor(at["dataset"], column),
         "an untrained generator": tables.untrained.get(
@@ -115,7 +114,7 @@ def _scale(evidence: Evidence, at: Record) -> str:
     }
     marks = [f"{name} {number(value)}" for name, value in known.items() if not math.isnan(value)]
     ending = f": {', '.join(marks)}" if marks else ""
-    return f"{ranking.label} ({column}), {better} is better{ending}"
+    return f"{full_name(column, at['dataset'])}. {better.capitalize()} is better{ending}"
 
 
 def _failed(cells: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.drawing.style import style
-from benchmark.metrics import metric
+from benchmark.metrics import full_name, metric
 from benchmark.report.forest import Dot, axis_of
 from benchmark.report.page import Table, TableRow, at_place, floor_text, place, records, tags_of
 from benchmark.text import Record, interval, number
@@ -65,7 +65,7 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     if idle:
         note = f"{idle[0].upper()}{idle[1:]}. {note.partition(' The chips')[0]}"
     table = Table(
-        f"{place(at)}: {metric(column).label} ({column})",
+        f"{place(at)}: {full_name(column, at['dataset'])}",
         ["objective", "seeds", *heads.values()],
         note=note,
         tags=tags_of(at),

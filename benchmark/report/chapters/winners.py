@@ -5,6 +5,7 @@ from benchmark.analysis.robustness import crossed, lost, robustness
 from benchmark.analysis.scores import LEAST_PLACES, why_unranked
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
+from benchmark.metrics import full_name
 from benchmark.report.chapters.leaderboards import leaderboard, summary_by_key
 from benchmark.report.chapters.measures import other_metrics
 from benchmark.report.page import Chapter, Table, places, records
@@ -41,10 +42,11 @@ def robustness_table(tables: Tables, dataset: str) -> Table:
     rows = robustness(tables, dataset)
     objectives = list(rows["objective"].unique())
     column = tables.primary.get(dataset)
-    note = ROBUSTNESS.format(column)
     if column is None:
         reason = why_unranked(tables.cells[tables.cells["dataset"] == dataset], None)
         note = f"Without values: {reason}."
+    else:
+        note = ROBUSTNESS.format(full_name(column, dataset))
     table = Table(
         f"{dataset}: which objective trains which architecture?",
         ["architecture", *objectives],
