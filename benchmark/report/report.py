@@ -25,6 +25,7 @@ from benchmark.report.chapters import (
     stability,
     winners,
 )
+from benchmark.report.charts import charts
 from benchmark.report.page import FILTERS, Chapter, Tags
 from benchmark.report.render import attributes, data_link, image, tags_of_figure, templates
 from benchmark.store.files import write_bytes
@@ -59,6 +60,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[Figure] | No
         "chapters": answers,
         "figures": drawn,
         "axes": axes,
+        "charts": charts(tables, evidence, folder),
         "tables": TABLES,
     }
     environment = templates()

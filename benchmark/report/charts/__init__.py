@@ -14,7 +14,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.drawing.style import looks
 from benchmark.report.charts import curves, differences, slider
 from benchmark.report.charts.bundle import head
-from benchmark.report.charts.looks import plain_look
+from benchmark.report.charts.values import plain_look
 
 ELEMENT = Markup('<div class="chart" data-stem="{}" hidden></div>')
 

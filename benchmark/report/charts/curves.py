@@ -12,7 +12,7 @@ from benchmark.drawing.layout import pages
 from benchmark.drawing.save import stem
 from benchmark.drawing.style import described
 from benchmark.metrics import metric, rank
-from benchmark.report.charts.looks import number, numbers
+from benchmark.report.charts.values import number, numbers
 from benchmark.report.figures.learning import BUDGETS, LEARNING_FIGURE, at_places, diverged_ends
 from benchmark.text import place_name
 

@@ -10,7 +10,7 @@ from benchmark.drawing.layout import pages
 from benchmark.drawing.save import stem
 from benchmark.drawing.style import described
 from benchmark.metrics import sign
-from benchmark.report.charts.looks import number
+from benchmark.report.charts.values import number
 from benchmark.report.figures.certainty import COMPARED_AT, DIFFERENCE, limits, within
 from benchmark.text import place_name
 

@@ -22,12 +22,13 @@ from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.save import stem
 from benchmark.report.charts.curves import CLOCKS
-from benchmark.report.charts.looks import number, numbers
+from benchmark.report.charts.values import number, numbers
 from benchmark.report.figures.samples import LONGEST, STRIP, reach_of, tiled
 from benchmark.report.figures.saved import (
     Samples,
     equal_steps,
     first_seed,
+    panes,
     read_samples,
     real_samples,
     saved_samples,
@@ -57,13 +58,12 @@ def of_figures(tables: Tables, folder: Path) -> dict[str, dict[str, Any]]:
     )
     groups = rows.groupby(PLACE, sort=False)
     rows = pd.concat([_thinned(per_place, most) for _, per_place in groups])
-    objectives = list(map(str, tables.cells["objective"].unique()))
     share = BUDGET / len(rows)
     charts: dict[str, dict[str, Any]] = {}
     size = 0
     for (dataset, architecture), per_place in rows.groupby(PLACE, sort=False):
         real = real_samples(tables, folder, str(dataset))
-        place = _place(per_place, real, objectives, share)
+        place = _place(tables.cells, per_place, real, share)
         if dataset in crossed(tables.cells):
             name = stem("robustness_steps", str(dataset))
         else:
@@ -86,10 +86,12 @@ def _thinned(rows: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _place(
-    rows: pd.DataFrame, real: Samples | None, objectives: list[str], share: float
+    cells: pd.DataFrame, rows: pd.DataFrame, real: Samples | None, share: float
 ) -> dict[str, Any]:
     """The samples of one place. share: bytes of the samples of one evaluation."""
     first = rows.iloc[0]
+    objectives = list(map(str, cells["objective"].unique()))
+    marks = panes(cells, rows).set_index("key")["mark"]
     modality = str(first["modality"])
     samples: dict[str, list[Any]] = {}
     for name, per_objective in rows.groupby("objective", sort=False):
@@ -104,7 +106,11 @@ def _place(
     for name, per_objective in rows.groupby("objective", sort=False):
         clocks = {clock: numbers(per_objective[clock]) for clock in CLOCKS}
         position = str(objectives.index(str(name)))
-        shown[position] = {"clocks": clocks, "samples": pack(samples[str(name)])}
+        shown[position] = {
+            "clocks": clocks,
+            "samples": pack(samples[str(name)]),
+            "mark": marks[per_objective["cell"].iloc[0]],
+        }
     place = place_name(first["architecture"], first["dataset"])
     return {
         "name": f"{place}, seed {first['seed']}",
