@@ -1,12 +1,14 @@
 """The limits of axes, the lines of named values, and names at the ends of lines."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullLocator
 
-from benchmark.drawing.layout import log_axis
+from benchmark.drawing.layout import log_axis, plain_number
 from benchmark.drawing.style import Look, plain, short, style
 from benchmark.text import shortened
 
@@ -45,6 +47,20 @@ def view_of(values: np.ndarray, named: Mapping[str, float], is_log: bool) -> Vie
     limits = [min(ends) - margin, max(ends) + margin]
     low, high = (10**end for end in limits) if is_log else limits
     return View(float(low), float(high), within, "\n".join(beyond))
+
+
+def spread(ax: Axes, sizes: np.ndarray, reach: float) -> None:
+    """Make the x axis linear near 0 and logarithmic beyond, with ticks that have room. sizes: of
+    what it shows, without signs; reach: of the axis."""
+    threshold = float(f"{np.median(sizes):.0e}")
+    ax.set_xscale("symlog", linthresh=threshold)
+    top = math.floor(math.log10(reach))
+    bottom = math.ceil(math.log10(threshold))
+    every = max(1, -(-(top - bottom + 1) // 3))
+    ticks = [10.0**power for power in range(top, bottom - 1, -every)]
+    ax.set_xticks([*(-tick for tick in ticks), 0, *ticks])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(plain_number))
 
 
 def end_labels(ax: Axes, ends: Mapping[str, tuple[float, float]], size: float = 7) -> None:

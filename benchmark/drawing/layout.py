@@ -265,7 +265,7 @@ def log_axis(axis: Any) -> None:
         locator = LogLocator(subs=(1, 2, 5), numticks=6)
     axis.set_major_locator(locator)
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(_plain_number))
+    axis.set_major_formatter(FuncFormatter(plain_number))
 
 
 def counted_axis(axis: Any) -> None:
@@ -276,10 +276,10 @@ def counted_axis(axis: Any) -> None:
 def amount(value: float, _: int | None = None) -> str:
     """`0.15`, `500`, `20k`, `3M`: without the prefixes below one, whose `m` reads as minutes."""
     if abs(value) < 1000:
-        return _plain_number(value)
+        return plain_number(value)
     return str(EngFormatter(sep="")(value))
 
 
-def _plain_number(value: float, _: int | None = None) -> str:
+def plain_number(value: float, _: int | None = None) -> str:
     """`0.01`, `500`, `1e-5`, `1e6`."""
     return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")

@@ -12,13 +12,14 @@ from PIL import Image
 from benchmark.analysis import tables
 from benchmark.analysis.evidence import gather
 from benchmark.analysis.verdicts import VERDICTS
-from benchmark.drawing import layout, style
+from benchmark.drawing import axes, layout, style
 from benchmark.drawing.save import Figure, save
 from benchmark.errors import DamagedError
 from benchmark.metrics import sign
 from benchmark.report.figures import (
     certainty,
     draw_all,
+    learning,
     overview,
     robustness,
     samples,
@@ -79,7 +80,6 @@ def test_every_figure_has_three_files_a_section_and_a_place_in_reading_order(dra
         "time_to_target",
     ]
     stems += [
-        "performance_profile",
         "verdicts",
         "gradient_norms",
         "layers",
@@ -164,9 +164,20 @@ def test_cost_of_the_target_is_what_the_table_says(drawn):
     ]
     table = loaded.convergence.set_index(by)[found.columns]
     pd.testing.assert_frame_equal(found, table.loc[found.index], check_dtype=False)
-    profile = numbers(folder, "performance_profile")
-    assert set(profile["clock"]) == {"samples", "g_steps", "forwards", "seconds"}
-    assert profile["ratio"].agg(["min", "max"]).tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("places", [1, 2, 3])
+def test_figures_that_say_nothing_of_few_places_are_left_out(tmp_path, places):
+    groups = [("gaussians8", "mlp"), ("digits", "dcgan"), ("gaussians8", MLP)][:places]
+    options = {"objectives": ["lsgan", "wgan"], "seeds": [0], "samples": False, "untrained": True}
+    loaded = tables.load(synthetic.write(tmp_path, groups=groups, **options))
+    (tmp_path / "figures").mkdir()
+    assert bool(overview.heatmap(loaded, tmp_path)) == (places > 1)
+    assert bool(speed.profiles(loaded, tmp_path)) == (places > 2)
+    if places > 2:
+        profile = numbers(tmp_path, "performance_profile")
+        assert set(profile["clock"]) == {"samples", "g_steps", "forwards", "seconds"}
+        assert profile["ratio"].agg(["min", "max"]).tolist() == [1, 4]
 
 
 def test_verdicts_count_every_seed(drawn):
@@ -296,7 +307,7 @@ def test_long_labels_are_not_cut_off_and_cover_nothing(tmp_path, monkeypatch, ob
         plt.close(drawing)
         return saved
 
-    for module in (overview, traces, speed, stability, certainty):
+    for module in (overview, learning, traces, speed, stability, certainty):
         monkeypatch.setattr(module, "save", inspect)
     draw_all(loaded, tmp_path)
     assert len(seen) >= 9
@@ -311,7 +322,7 @@ def test_many_places_have_a_figure_for_each_dataset(tmp_path):
     )
     loaded = tables.load(written)
     (tmp_path / "figures").mkdir()
-    found = [saved.stem for saved in traces.learning_curves(loaded, tmp_path)]
+    found = [saved.stem for saved in learning.learning_curves(loaded, tmp_path)]
     assert found == ["learning_curves_gaussians8", "learning_curves_digits"]
     assert set(numbers(tmp_path, "learning_curves_digits")["dataset"]) == {"digits"}
     assert len(speed.cost(loaded, tmp_path)) == 2
@@ -611,6 +622,36 @@ def test_a_look_is_that_of_the_result_set_within_its_figures():
     assert style.style(sweep[1]) == style.looks(sweep[1:])[sweep[1]] != first
 
 
+def test_named_values_that_would_stretch_an_axis_are_arrows():
+    view = axes.view_of(np.array([1.0, 10.0, np.nan]), {"near": 0.6, "noise floor": 0.01}, True)
+    assert view.within == {"near": 0.6}
+    assert view.beyond == "↓ noise floor 0.01"
+    assert 0.5 < view.low < 0.6
+    assert 10 < view.high < 13
+    view = axes.view_of(np.array([1.0, 2.0]), {"far": 9.0, "missing": np.nan}, False)
+    assert (view.beyond, view.within) == ("↑ far 9", {})
+    assert (view.low, view.high) == pytest.approx((0.95, 2.05))
+    alone = axes.view_of(np.array([np.inf]), {}, False)
+    assert np.isfinite([alone.low, alone.high]).all()
+
+
+def test_names_at_the_ends_of_lines_do_not_overlap():
+    labels = [f"wgan_gp[penalty_weight={weight}]" for weight in range(10)]
+    with style.drawing(labels):
+        figure, ax = plt.subplots(figsize=(6, 2.3), layout="none")
+        ends = {label: (1.0, 1 + 0.001 * i) for i, label in enumerate(labels)}
+        ax.set(xlim=(0, 1), ylim=(0, 3))
+        axes.end_labels(ax, ends)
+        figure.canvas.draw()
+        names = [text for text in ax.texts if text.get_text()]
+        assert [text.get_text() for text in names] == [f"penalty_weight={i}" for i in range(10)]
+        heights = np.array([text.get_window_extent().height for text in names])
+        middles = np.array([text.get_position()[1] for text in names])
+    plt.close(figure)
+    assert (np.diff(middles) * figure.get_figheight() * figure.dpi * 0.77 > 0.9 * heights[0]).all()
+    assert heights.min() > 0
+
+
 def test_the_lines_of_two_variants_differ_in_the_figure_that_is_drawn(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr("benchmark.drawing.save.plt.close", figures.append)
@@ -621,7 +662,7 @@ def test_the_lines_of_two_variants_differ_in_the_figure_that_is_drawn(tmp_path, 
     loaded = tables.load(folder)
     (folder / "figures").mkdir()
     with style.drawing(labels):
-        traces.learning_curves(loaded, folder)
+        learning.learning_curves(loaded, folder)
     drawn = [line for line in figures[0].axes[0].lines if line.get_marker() != "None"]
     looks = {f"{line.get_marker()} {line._dash_pattern}" for line in drawn}
     assert len(drawn) == len(looks) == 4

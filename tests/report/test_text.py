@@ -13,7 +13,7 @@ from benchmark.analysis.sides import of_labels
 from benchmark.errors import DamagedError
 from benchmark.report import report
 from benchmark.report.chapters.leaderboards import other_metrics
-from benchmark.report.figures import comparison, samples, saved, traces
+from benchmark.report.figures import comparison, learning, samples, saved
 from benchmark.report.render import faint
 from benchmark.store.layout import ResultSet
 from benchmark.text import visible
@@ -141,8 +141,8 @@ def test_marks_stand_next_to_the_floor(folder, tmp_path, monkeypatch):
         "uniform random text: JS divergence of character 1-grams 0.298."
     )
     drawn = []
-    for module in (traces, comparison):
+    for module in (learning, comparison):
         monkeypatch.setattr(module, "save", lambda figure, *_: drawn.append(texts_of(figure)))
-    traces.learning_curves(found, tmp_path)
+    learning.learning_curves(found, tmp_path)
     comparison.draw(of_labels(found, ["wgan", "lsgan"]), tmp_path)
     assert drawn == [list(synthetic.MARKS) * 3, list(synthetic.MARKS)]

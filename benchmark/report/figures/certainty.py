@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from benchmark.analysis.evidence import ALPHA, Evidence
 from benchmark.analysis.scores import PLACE
+from benchmark.drawing.axes import spread
 from benchmark.drawing.layout import Lines, dots, grid, lists, pages, title
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, described, inches, wrap
@@ -129,7 +130,7 @@ def _spread(ax: Axes, rows: pd.DataFrame) -> None:
     sizes = rows[DIFFERENCE].abs().to_numpy(dtype=float)
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) and sizes.max() > 30 * np.median(sizes):
-        ax.set_xscale("symlog", linthresh=float(f"{np.median(sizes):.0e}"))
+        spread(ax, sizes, sizes.max())
 
 
 def ranks(evidence: Evidence, folder: Path) -> list[Figure]:
