@@ -54,8 +54,9 @@ def chapter(evidence: Evidence) -> Chapter:
             lines.append(f"Seconds do not compare: {fault}.")
         result.items.append(Item(place(at), lines, tags_of(at)))
         result.tables.append(_costs(at, here))
-    if len(places(tables.convergence)) >= LEAST_PLACES:
-        result.tables.append(profile(tables))
+    scores = profile(tables)
+    if scores.rows and len(places(tables.convergence)) >= LEAST_PLACES:
+        result.tables.append(scores)
     return result
 
 
