@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from benchmark.report.charts import charts, slider
 from benchmark.report.figures import certainty, learning, samples
 from benchmark.store.layout import ResultSet
 from tests.helpers import synthetic
-from tests.helpers.browser import CHROMIUM, visit
+from tests.helpers.browser import CHROMIUM, Browser
 
 OBJECTIVES = ("nonsaturating", "wgan", "wgan_gp[note=</script><b>]")
 PLACES = [("gaussians8", "mlp"), ("digits", "dcgan"), *synthetic.TEXT]
@@ -167,7 +168,7 @@ const wait = async (what, limit = 400) => {
 }
 const of = stem => document.getElementById(stem)
 const shown = element => element !== null && element.getClientRects().length > 0
-const canvases = stem => of(stem).querySelectorAll(".chart .plot > *").length
+const canvases = stem => of(stem).querySelectorAll(".chart .drawing > *").length
 const control = (stem, label) => of(stem).querySelector(`select[aria-label="${label}"]`)
 const pick = (list, value) => {
   list.value = value
@@ -214,12 +215,20 @@ return seen
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="neither chromium nor google-chrome is installed")
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("neither chromium nor google-chrome is installed")
+    one = Browser(tmp_path_factory.mktemp("profile"))
+    yield one
+    one.close()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
-def test_charts_in_a_browser(page, tmp_path, width):
-    visited = visit(page / "report/index.html", LOOK, tmp_path, width=width)
-    assert visited.faults == []
-    seen = visited.value
+def test_charts_in_a_browser(page, browser, width):
+    browser.open(page / "report/index.html", width)
+    seen = browser.run(f"(async () => {{ {LOOK} }})()")
+    assert browser.faults() == []
     assert seen["overflow"] == 0
     assert (seen["live"], seen["learning_curves"], seen["differences"]) == (True, True, True)
     assert not any(seen["pictures"])
