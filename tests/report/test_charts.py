@@ -207,9 +207,12 @@ box.click()
 seen.filtered = [...of(name).querySelectorAll(".pane")].map(one => !one.hidden)
 box.click()
 history.replaceState(null, "", "#?x=raced_seconds&metric=swd_2k&without=wgan")
-dispatchEvent(new HashChangeEvent("hashchange"))
+dispatchEvent(new HashChangeEvent("hashchange", { newURL: location.href }))
 const value = label => control("learning_curves", label).value
 seen.recalled = [value("x axis"), value("metric"), pressed()]
+location.hash = "differences"
+await wait(() => location.hash.includes("?"))
+seen.followed = location.hash
 seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth
 return seen
 """
@@ -242,6 +245,7 @@ def test_charts_in_a_browser(page, browser, width):
     assert seen["second"] == ["0px 20%", "Samples of nonsaturating, 100 steps", "100"]
     assert seen["text"] == 4
     assert seen["filtered"] == [True, False, True, True]
+    assert seen["followed"] == "#differences?x=raced_seconds&metric=swd_2k&without=wgan"
     assert seen["recalled"] == ["raced_seconds", "swd_2k", "false"]
 
 
