@@ -415,7 +415,8 @@ def write_real(folder: Path, dataset: str) -> None:
     content = json.loads((folder / "protocols.json").read_text())
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     content[dataset]["real"] = {file.name: {"size": file.stat().st_size, "sha256": sha256}}
-    edit(folder / "protocols.json", **content)
+    del content["schema"]
+    write_json(folder / "protocols.json", content)
 
 
 def _samples(path: Path, dataset: str, seed: int, i: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import rgb_to_hsv
+from matplotlib.text import Text
 from PIL import Image
 
 from benchmark.analysis import tables
@@ -377,11 +378,11 @@ def test_the_first_row_shows_real_samples_if_the_result_set_has_some(tmp_path, g
     synthetic.write(tmp_path, objectives=["wgan"], groups=groups, seeds=[0])
     (tmp_path / "figures").mkdir()
     (figure,) = samples.draw(tables.load(tmp_path), tmp_path)
-    without = (tmp_path / f"figures/{figure.stem}.svg").read_bytes()
+    without = (tmp_path / f"figures/{figure.stem}.png").read_bytes()
     synthetic.write_real(tmp_path, dataset)
     loaded = tables.load(tmp_path)
     (figure,) = samples.draw(loaded, tmp_path)
-    assert (tmp_path / f"figures/{figure.stem}.svg").read_bytes() != without
+    assert (tmp_path / f"figures/{figure.stem}.png").read_bytes() != without
     real = real_samples(loaded, tmp_path, dataset)
     if dataset == "fortunes":
         assert [passage.objective for passage in figure.passages] == ["", "wgan"]
@@ -394,7 +395,7 @@ def test_the_first_row_shows_real_samples_if_the_result_set_has_some(tmp_path, g
         samples.draw(loaded, tmp_path)
     file.unlink()
     samples.draw(loaded, tmp_path)
-    assert (tmp_path / f"figures/{figure.stem}.svg").read_bytes() == without
+    assert (tmp_path / f"figures/{figure.stem}.png").read_bytes() == without
 
 
 @pytest.fixture(scope="module")
@@ -645,7 +646,7 @@ def test_names_at_the_ends_of_lines_do_not_overlap():
         figure.canvas.draw()
         names = [text for text in ax.texts if text.get_text()]
         assert [text.get_text() for text in names] == [f"penalty_weight={i}" for i in range(10)]
-        heights = np.array([text.get_window_extent().height for text in names])
+        heights = np.array([Text.get_window_extent(text).height for text in names])
         middles = np.array([text.get_position()[1] for text in names])
     plt.close(figure)
     assert (np.diff(middles) * figure.get_figheight() * figure.dpi * 0.77 > 0.9 * heights[0]).all()
