@@ -85,7 +85,7 @@ def end_labels(ax: Axes, ends: Mapping[str, tuple[float, float]], size: float = 
         text = ax.annotate(
             plain(end_text(name)), ends[name], (1.02, y - shift), arrowprops=line, **place
         )
-        text.set(size=size, color=colour)
+        text.set(size=size, color="0.2")
 
 
 def end_text(label: str) -> str:
