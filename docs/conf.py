@@ -1,0 +1,88 @@
+"""The site that `make docs` builds from README.md, docs/ and the pages of results/.
+
+Sphinx reads the pages where they lie, so that a link leads to the same file on the site and in the
+checkout. A file that is linked to and is no page, such as a report, is copied."""
+
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import download_reference
+from sphinx.application import Sphinx
+
+project = "ganbench"
+author = "The ganbench authors"
+html_title = "ganbench"
+html_theme = "furo"
+html_show_copyright = False
+html_copy_source = False
+extensions = ["myst_nb"]
+nb_execution_mode = "off"  # the notebook is shown with the outputs that it was committed with
+myst_heading_anchors = 4
+suppress_warnings = ["myst.header"]  # a report's page may leave out a level of headings
+root_doc = "README"
+include_patterns = [
+    "README.md",
+    "docs/*.md",
+    "docs/*.ipynb",
+    "results/README.md",
+    "results/reference/*/README.md",
+]
+exclude_patterns = [".*", "build", "dist", "site", "results/runs", "results/explain"]
+
+# The pages in reading order
+PAGES = """
+```{toctree}
+:hidden:
+docs/report
+docs/matrices
+docs/data
+docs/commands
+docs/metrics
+docs/statistics
+docs/clocks
+docs/gate
+docs/runs
+docs/clusters
+docs/speed
+docs/python
+docs/tour
+docs/variables
+docs/contributing
+results/README
+```
+
+```{toctree}
+:hidden:
+:glob:
+:caption: Reference results
+results/reference/*/README
+```
+"""
+
+
+def add_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    """README ends with the list of pages."""
+    if page == root_doc:
+        source[0] += PAGES
+
+
+def copy_linked_files(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """A link to a file opens a copy of it. A report in Markdown opens as the page next to it."""
+    for link in list(doctree.findall(download_reference)):
+        name, file = app.env.relfn2path(link["reftarget"], page)
+        path = Path(file)
+        if path.name == "report.md":
+            name, path = f"{PurePosixPath(name).parent}/index.html", path.parent / "index.html"
+        copy = Path(app.outdir) / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        up = "../" * page.count("/")
+        link.replace_self(nodes.reference("", "", *link.children, refuri=f"{up}{name}"))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("source-read", add_pages)
+    app.connect("doctree-resolved", copy_linked_files)
+    return {"parallel_read_safe": True, "parallel_write_safe": False}
