@@ -1,16 +1,18 @@
 """The gate of `ganbench check` against mistakes planted in a copy of the code, and against no
 change at all.
 
-    python -m tests.studies.planted_gate POOL OUT [NAME …]
+    python -m tests.studies.planted_gate POOL OUT [NAME …] [--seeds 5]
 
 POOL holds the quick matrix with many seeds (`ganbench run --matrix quick --set seeds=25`). NAME is
 one of PLANTS or of UNCHANGED in plants.py; without names all are run. A mistake's cells are trained
-with seeds 0-4 in a copy of the code that has it (OUT/NAME); POOL's own cells of those seeds stand
-for all others, and the whole is judged against POOL. Under a setting of UNCHANGED all cells are
-trained with seeds 0-4. Writes planted.csv, unchanged.csv, false_alarms.csv, detectable.csv and
-README.md, whose numbers come from the four, to OUT. What is trained is kept: a study that was ended
-goes on. All together take about two hours on 2 CPU cores."""
+with seeds 0-4 (--seeds) in a copy of the code that has it (OUT/NAME); POOL's own cells of those
+seeds stand for all others, and the whole is judged against POOL. Under a setting of UNCHANGED all
+cells are trained with these seeds. Writes planted.csv, unchanged.csv, false_alarms.csv,
+detectable.csv and README.md, whose numbers come from the four, to OUT; with another number of
+seeds, mistakes alone and planted_N_seeds.csv. What is trained is kept: a study that was ended goes
+on. All together take about two hours on 2 CPU cores."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -47,8 +49,7 @@ from tests.studies import gate_page
 from tests.studies.gate_power import detectable, false_alarms, paired_alarms
 from tests.studies.plants import PLANTS, UNCHANGED, Setting
 
-# of the reruns
-SEEDS = {str(seed) for seed in range(5)}
+SEEDS = 5  # of a rerun; those of the project's own CI
 BUSY = "while True: pass"
 
 
@@ -59,7 +60,7 @@ class Side(NamedTuple):
     traces: list[Trace]
 
 
-def train(name: str, pool: Path, out: Path) -> None:
+def train(name: str, pool: Path, out: Path, num_seeds: int) -> None:
     """Train the cells that a mistake or a setting concerns, in a copy of the code of its own."""
     if (out / name / "trained").exists():
         return
@@ -73,7 +74,7 @@ def train(name: str, pool: Path, out: Path) -> None:
         (code / plant.file).write_text(plant.planted(code), encoding="utf-8")
         options = ["--only", plant.only]
     command = ["nice", "-n", "10", sys.executable, "-m", "benchmark", "run", "--device", "cpu"]
-    command += [*of_pool(pool), "--results", str(out / name), *options, *setting.options]
+    command += [*of_pool(pool, num_seeds), "--results", str(out / name), *options, *setting.options]
     # A cache of its own: what a mistake computes must not be used by others
     variables = {"PYTHONPATH": str(code), "GANBENCH_CACHE": str(out / name / "cache")}
     with busy(setting.busy):
@@ -83,8 +84,8 @@ def train(name: str, pool: Path, out: Path) -> None:
     (out / name / "trained").touch()
 
 
-def of_pool(pool: Path) -> Iterator[str]:
-    """The options that name the matrix of the pool, with five seeds."""
+def of_pool(pool: Path, num_seeds: int) -> Iterator[str]:
+    """The options that name the matrix of the pool, with so many seeds."""
     matrix = ResultSet(pool).matrix
     overrides = []
     file = None
@@ -92,7 +93,7 @@ def of_pool(pool: Path) -> Iterator[str]:
         file = matrix.command.file
         overrides = [text for text in matrix.command.overrides if not text.startswith("seeds=")]
     yield from ("--matrix", str(path_of(file, pool)) if file else matrix.name)
-    for override in [*overrides, "seeds=5"]:
+    for override in [*overrides, f"seeds={num_seeds}"]:
         yield from ("--set", override)
 
 
@@ -122,10 +123,12 @@ def side_of(folder: Path) -> Side:
     return Side(rows, traces(tables))
 
 
-def judged(pool: Side, rerun: Side) -> list[Verdict]:
-    """A rerun of some groups, with the pool's own seeds 0-4 of all others, against the pool."""
+def judged(pool: Side, rerun: Side, num_seeds: int = SEEDS) -> list[Verdict]:
+    """A rerun of some groups, with the pool's own cells of the same seeds for all others, against
+    the pool."""
     trained = {row.key: row for row in rerun.rows}
-    new = [trained.get(row.key, row) for row in of_seeds(pool.rows, SEEDS)]
+    seeds = {str(seed) for seed in range(num_seeds)}
+    new = [trained.get(row.key, row) for row in of_seeds(pool.rows, seeds)]
     old = baseline_rows(pool.rows)
     numbers = compare_numbers(pool.traces, rerun.traces, old, new)
     return [*gate.judge(old, new), *numbers]
@@ -182,11 +185,11 @@ def first_step(differing: Sequence[Verdict]) -> str:
     return "; ".join(dict.fromkeys(sorted(places)))
 
 
-def planted(name: str, pool: Side, out: Path) -> dict[str, object]:
+def planted(name: str, pool: Side, out: Path, num_seeds: int = SEEDS) -> dict[str, object]:
     """A row of planted.csv."""
     plant, rerun = PLANTS[name], side_of(result_set(out / name))
     facts = {"plant": name, "kind": plant.kind, "what": plant.what, "cells": plant.only}
-    return facts | seen(judged(pool, rerun), pool, rerun)
+    return facts | seen(judged(pool, rerun, num_seeds), pool, rerun)
 
 
 def unchanged(name: str, pool: Side, out: Path) -> dict[str, object]:
@@ -208,7 +211,7 @@ def seeds_of(rows: Sequence[Row]) -> list[str]:
 
 def main(folder: Path, out: Path, names: list[str]) -> None:
     for name in names:
-        train(name, folder, out)
+        train(name, folder, out, SEEDS)
     pool, cells = side_of(folder), load(folder).cells
     settings = [name for name in names if name in UNCHANGED]
     frames = {
@@ -220,12 +223,37 @@ def main(folder: Path, out: Path, names: list[str]) -> None:
     alarms = [*false_alarms(pool.rows), *paired_alarms(pool.rows, twins)]
     frames["false_alarms"] = pd.DataFrame(alarms)
     for name, frame in frames.items():
-        frame.to_csv(out / f"{name}.csv", index=False, float_format="%.4g")
+        write(frame, out / f"{name}.csv")
     device, torch = (" and ".join(cells[name].dropna().unique()) for name in ("device", "torch"))
     page = gate_page.page(pool.rows, frames, f"{device}, PyTorch {torch}")
     (out / "README.md").write_text(page, encoding="utf-8")
 
 
+def with_seeds(folder: Path, out: Path, names: list[str], num_seeds: int) -> None:
+    """Mistakes alone, with another number of seeds."""
+    for name in names:
+        train(name, folder, out, num_seeds)
+    pool = side_of(folder)
+    rows = [planted(name, pool, out, num_seeds) for name in names]
+    write(pd.DataFrame(rows), out / f"planted_{num_seeds}_seeds.csv")
+
+
+def write(frame: pd.DataFrame, file: Path) -> None:
+    frame.to_csv(file, index=False, float_format="%.4g")
+
+
+def command_line() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pool", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="*", default=[*UNCHANGED, *PLANTS])
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    asked = sys.argv[3:] or [*UNCHANGED, *PLANTS]
-    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), asked)
+    asked = command_line()
+    if asked.seeds == SEEDS:
+        main(asked.pool.resolve(), asked.out.resolve(), asked.names)
+    else:
+        with_seeds(asked.pool.resolve(), asked.out.resolve(), asked.names, asked.seeds)
