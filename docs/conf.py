@@ -4,7 +4,7 @@ Sphinx reads the pages where they lie, so that a link leads to the same file on 
 checkout. A file that is linked to and is no page, such as a report, is copied."""
 
 import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -63,21 +63,19 @@ results/reference/*/README
 
 
 def add_pages(app: Sphinx, page: str, source: list[str]) -> None:
-    """README ends with the list of pages."""
+    """README ends with the list of pages. A report is shown as its page, not as its Markdown."""
+    source[0] = source[0].replace("report/report.md)", "report/index.html)")
     if page == root_doc:
         source[0] += PAGES
 
 
 def copy_linked_files(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """A link to a file opens a copy of it. A report in Markdown opens as the page next to it."""
+    """A link to a file opens a copy of it."""
     for link in list(doctree.findall(download_reference)):
         name, file = app.env.relfn2path(link["reftarget"], page)
-        path = Path(file)
-        if path.name == "report.md":
-            name, path = f"{PurePosixPath(name).parent}/index.html", path.parent / "index.html"
         copy = Path(app.outdir) / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        shutil.copyfile(file, copy)
         up = "../" * page.count("/")
         link.replace_self(nodes.reference("", "", *link.children, refuri=f"{up}{name}"))
 
