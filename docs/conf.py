@@ -69,8 +69,9 @@ def add_pages(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += PAGES
 
 
-def copy_linked_files(app: Sphinx, doctree: nodes.document, page: str) -> None:
+def copy_linked_files(app: Sphinx, doctree: nodes.document) -> None:
     """A link to a file opens a copy of it."""
+    page = app.env.docname
     for link in list(doctree.findall(download_reference)):
         name, file = app.env.relfn2path(link["reftarget"], page)
         copy = Path(app.outdir) / name
@@ -80,7 +81,15 @@ def copy_linked_files(app: Sphinx, doctree: nodes.document, page: str) -> None:
         link.replace_self(nodes.reference("", "", *link.children, refuri=f"{up}{name}"))
 
 
+def write_index(app: Sphinx, error: Exception | None) -> None:
+    """The site's index.html leads to README."""
+    text = f'<meta http-equiv="refresh" content="0; url={root_doc}.html">'
+    (Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", add_pages)
-    app.connect("doctree-resolved", copy_linked_files)
-    return {"parallel_read_safe": True, "parallel_write_safe": False}
+    # Before Sphinx collects what is to be downloaded
+    app.connect("doctree-read", copy_linked_files, priority=400)
+    app.connect("build-finished", write_index)
+    return {"parallel_read_safe": False, "parallel_write_safe": True}
