@@ -138,7 +138,7 @@ def run(
         again = "again without --force" if force else "again"
         print(
             f"ganbench: interrupted; run {again} to continue: {summary.num_finished} of "
-            f"{len(summary.statuses)} cells are committed, the others resume from their "
+            f"{len(summary.statuses)} cells are finished, the others resume from their "
             "checkpoints",
             file=sys.stderr,
         )

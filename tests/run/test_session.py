@@ -64,7 +64,7 @@ def test_a_forced_run_that_was_interrupted_is_resumed_without_force(
     command = ("run", "--matrix", path, "--results", tmp_path, *COMMON)
     ended = ganbench(*command, "--force")
     assert (ended.code, "3 cells, 3 to run" in ended.out) == (130, True)
-    committed = "1 of 3 cells are committed, the others resume from their checkpoints"
+    committed = "1 of 3 cells are finished, the others resume from their checkpoints"
     message = f"ganbench: interrupted; run again without --force to continue: {committed}\n"
     assert ended.err.endswith(message)
     assert "3 cells, 2 to run" in ganbench(*command).out
