@@ -32,6 +32,8 @@ def headline(verdicts: Sequence[Verdict], strict: bool = False) -> str:
         return f"REGRESSION: {listed(red)} than in the baseline."
     if code == 2:
         failed = f"{marks['x']:,} of {plural(len(verdicts), 'comparison')} cannot be made"
+        notes = Counter(verdict.note for verdict in verdicts if verdict.mark == "x")
+        failed += "".join(f": {text}" for text, _ in notes.most_common(1) if text)
         if not marks["x"]:
             failed = "no numbers of a seed can be compared" if verdicts else "nothing to compare"
         also = f"; and a regression: {listed(red)}" if red else ""
@@ -80,6 +82,24 @@ def scope(not_exact: str, strict: bool) -> str:
         "numbers: seed by seed to the end: processor, PyTorch and execution are those of the "
         f"baseline; {rule}"
     )
+
+
+def failing(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts that are not +, the worst first. What cannot be compared of a group for one
+    reason is one verdict."""
+    shown: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in worst_first(verdicts):
+        if verdict.mark == "x":
+            shown.setdefault((verdict.group, verdict.note), []).append(verdict)
+        elif verdict.mark != "+":
+            shown[verdict.group, verdict.note, verdict.metric] = [verdict]
+    joined = []
+    for first, *others in shown.values():
+        if others:
+            metrics = plural(1 + len(others), "metric")
+            first = Verdict(first.group, metrics, "x", note=first.note)
+        joined.append(first)
+    return joined
 
 
 def worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:

@@ -72,6 +72,7 @@ def check(
     from benchmark.check.baseline import BASELINES, compare, find
     from benchmark.check.output import (
         LEGEND,
+        failing,
         headline,
         limits,
         scope,
@@ -95,13 +96,13 @@ def check(
     strict = strict or (strict_if_same and not not_exact)
     remarks = [*limits(verdicts), scope(not_exact, strict)]
     print(headline(verdicts, strict), summary(verdicts), *remarks, sep="\n")
-    shown = [verdict for verdict in worst_first(verdicts) if show_all or verdict.mark != "+"]
+    shown = worst_first(verdicts) if show_all else failing(verdicts)
     if shown:
         _print(shown)
         print(LEGEND)
-    num_hidden = len(verdicts) - len(shown)
-    if num_hidden:
-        print(f"{plural(num_hidden, 'comparison')} + (not worse): --all shows them")
+    num_fine = sum(verdict.mark == "+" for verdict in verdicts)
+    if num_fine and not show_all:
+        print(f"{plural(num_fine, 'comparison')} + (not worse): --all shows every comparison")
     if markdown:
         markdown.parent.mkdir(parents=True, exist_ok=True)
         with markdown.open("a", encoding="utf-8") as summary_file:

@@ -20,6 +20,8 @@ from benchmark.cli.options import (
     MatrixOption,
     ResultsOption,
     VariantsOption,
+    among,
+    command,
     named_path,
     out,
     result_set,
@@ -75,10 +77,17 @@ def status(
         return
     for line in page.lines(now):
         out.print(line)
+    out.print(page.report_line(now, command("report", matrix, results)))
 
 
 def new(
-    axis: Annotated[str, typer.Argument(help="objective, architecture or dataset.")],
+    axis: Annotated[
+        str,
+        typer.Argument(
+            help="objective, architecture or dataset.",
+            autocompletion=among(lambda: ("objective", "architecture", "dataset")),
+        ),
+    ],
     name: Annotated[str, typer.Argument(help="Name of the variant and of its file.")],
     folder: Annotated[
         Path,

@@ -57,7 +57,9 @@ def _matrices(incomplete: str) -> list[str]:
     from benchmark.matrix.files import names
 
     folder, _, _ = incomplete.rpartition("/")
-    paths = [path for path in Path(folder or ".").glob("*") if path.is_dir() or path.suffix == ".toml"]
+    paths = [
+        path for path in Path(folder or ".").glob("*") if path.is_dir() or path.suffix == ".toml"
+    ]
     ends = [f"{path}/" if path.is_dir() else str(path) for path in sorted(paths)]
     return among(lambda: [*names(), *ends])(incomplete)
 

@@ -90,7 +90,12 @@ def compare(
     results: ResultsOption = RESULTS,
     of: Annotated[
         str,
-        typer.Option(help="What of each run: final, best, area, equal_compute, equal_time or all."),
+        typer.Option(
+            help="What of each run: final, best, area, equal_compute, equal_time or all.",
+            autocompletion=among(
+                lambda: ("final", "best", "area", "equal_compute", "equal_time", "all")
+            ),
+        ),
     ] = "final",
     output: Annotated[
         Path | None,

@@ -48,7 +48,7 @@ def find(name: str) -> list[Entry]:
     try:
         return [_entry("metrics", metric(name).name)]
     except UserError as error:
-        every = [*KINDS, *sum(known.values(), [])]
+        every = [*KINDS, *(each for of_kind in known.values() for each in of_kind)]
         near = difflib.get_close_matches(name, every, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UserError(
