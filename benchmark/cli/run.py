@@ -24,7 +24,6 @@ from benchmark.cli.options import (
 )
 from benchmark.errors import unknown
 
-
 # The options of `run` by what they are for: panels of its help
 _which = partial(typer.Option, rich_help_panel="Which cells")
 _again = partial(typer.Option, rich_help_panel="Failures and restarts")
@@ -163,7 +162,7 @@ def run(
         )
         sys.exit(130)
     out.print(summary.line)
-    out.print(f"next: {command('report', matrix, results)}")
+    note.print(f"next: {command('report', matrix, results)}")
     if not summary.is_complete:
         raise typer.Exit(1)
 

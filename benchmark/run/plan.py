@@ -100,9 +100,9 @@ def _gib(num_bytes: int) -> str:
 def estimate(
     todo: dict[str, Cell], cells: dict[str, Cell], known: dict[str, Status], device: str
 ) -> dict[str, float | None]:
-    """Seconds per cell to run, by key: the median of the finished cells of the group, otherwise the time
-    of TRIAL_STEPS generator steps now, extrapolated (training only). None if the data is not on
-    this machine, for nothing is downloaded for an estimate, and once the trials have taken
+    """Seconds per cell to run, by key: the median of the finished cells of the group, otherwise the
+    time of TRIAL_STEPS generator steps now, extrapolated (training only). None if the data is not
+    on this machine, for nothing is downloaded for an estimate, and once the trials have taken
     TRIAL_SECONDS."""
     groups: dict[str, float | None] = {}
     groups.update(learned((cell.spec, known[key]) for key, cell in cells.items()))
@@ -145,7 +145,7 @@ def _time_steps(cell: Cell, device: str, end: float) -> float | None:
         with closing(train(trial, device, bench=bench)) as snapshots:
             for snapshot in snapshots:
                 clock.append(snapshot.train_seconds)
-                if len(clock) > 1 and monotonic() > end:
+                if clock[-1] > clock[0] and monotonic() > end:
                     break
     except OSError:
         return None

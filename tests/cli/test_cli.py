@@ -1,6 +1,5 @@
 """The command line: what it prints, its exit codes, and what it does not import."""
 
-import json
 import os
 import re
 import subprocess
@@ -292,32 +291,10 @@ def test_a_dry_run_says_which_data_is_missing_and_what_the_head_says_of_cost(
     assert "cost of the whole matrix, by its head: 80 cells, 11 EFLOP by count." in ended.out
     assert "Expect" not in ended.out
     assert "estimated" not in ended.out
-    assert "wgan_gp[lr=0.0002]            seed 0-4\n" in ended.out
+    assert re.search(r"^  wgan_gp\[lr=0.0002\] +seed 0-4$", ended.out, re.MULTILINE)
     ended = ganbench("run", "--dry-run", "--matrix", "robustness", *results)
-    assert f"data of image_folder[collection=lsun_bedroom]" in ended.out
+    assert "data of image_folder[collection=lsun_bedroom]" in ended.out
     assert f"no images in {tmp_path / 'data' / 'lsun_bedroom'}: put a folder per class" in ended.out
-
-
-def test_a_dry_run_of_a_finished_matrix_says_so(
-    ganbench: Callable[..., Ended], matrix_file: Callable[..., Path], tmp_path: Path
-) -> None:
-    of_tiny = ("run", "--matrix", matrix_file(), "--results", tmp_path / "r", "--device", "cpu")
-    ended = ganbench(*of_tiny)
-    assert ended.code == 0
-    report = f"ganbench report --matrix {tmp_path / 'tiny.toml'} --results {tmp_path / 'r'}"
-    assert ended.out.endswith(f"tiny: 1 done\nnext: {report}\n")
-    assert ganbench(*of_tiny, "--dry-run").out.endswith("nothing is left to run\n")
-    status = ganbench("status", *of_tiny[1:5])
-    assert status.out.endswith(f"no report yet: `{report}` writes it\n")
-    page = tmp_path / "r/tiny/report/index.html"
-    page.parent.mkdir()
-    page.write_text("")
-    assert ganbench("status", *of_tiny[1:5]).out.endswith(f"report: {page}\n")
-    os.utime(page, (1, 1))
-    status = ganbench("status", *of_tiny[1:5])
-    assert f"report: {page}, older than the results: `{report}` writes it again\n" in status.out
-    state = json.loads(ganbench("status", *of_tiny[1:5], "--json").out)
-    assert (state["report"], state["report_is_old"]) == (str(page), True)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,27 @@ def screen(now: Overview, width: int = 80, height: int = 24) -> list[str]:
     return seen.get().splitlines()
 
 
+# The report
+
+
+def test_the_report_is_named(status: Callable[..., Ended], tmp_path: Path) -> None:
+    folder = write(tmp_path / "tiny")
+    command = f"`ganbench report --matrix tiny --results {tmp_path}`"
+    assert status().out.endswith(f"no report yet: {command} writes it\n")
+    assert json.loads(status("--json").out)["report"] is None
+    report = folder / "report/index.html"
+    report.parent.mkdir()
+    report.write_text("")
+    assert status().out.endswith(f"report: {report}\n")
+    path = status_file(folder, 1)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"updated": "2100-01-01T00:00:00Z"}))
+    assert status().out.endswith(
+        f"report: {report}, older than the results: {command} writes it again\n"
+    )
+    now = json.loads(status("--json").out)
+    assert (now["report"], now["report_is_old"]) == (str(report), True)
+
+
 # Damaged and foreign files
 
 ODD: dict[str, tuple[str | bytes, str]] = {

@@ -138,7 +138,7 @@ def test_a_plan_divides_by_the_workers_that_it_knows(
 ) -> None:
     command = ("run", "--matrix", matrix_file(), "--results", tmp_path, *COMMON, "--dry-run")
     out = ganbench(*command, "--engine", engine).out
-    assert ("worker-minutes" in out, "min here" in out) == (True, here)
+    assert ("s of work" in out, "of work, with 1 worker " in out) == (True, here)
 
 
 def test_stale_cells_are_kept_and_said_and_no_data_is_loaded_for_them(
