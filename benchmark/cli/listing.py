@@ -1,6 +1,7 @@
 """The verb list: what there is to compare, and what one name means."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from benchmark.cli.options import VariantsOption, among, out
 
 if TYPE_CHECKING:
     from benchmark.matrix.catalogue import Entry
+
+WIDEST = 110  # characters of a line
 
 
 def _names() -> list[str]:
@@ -52,7 +55,8 @@ def list_names(
             _overview(kind, of_kind)
         out.print("ganbench list NAME: its parameters, equation, paper and lines for a matrix file")
     else:
-        for entry in entries:
+        for number, entry in enumerate(entries):
+            out.print("\n" * (number > 0) + _title(entry))
             _describe(entry)
 
 
@@ -68,16 +72,18 @@ def _overview(kind: str, entries: "list[Entry]") -> None:
 
 
 def _describe(entry: "Entry") -> None:
-    """Everything about one name."""
-    out.print(f"{entry.name} ({entry.kind}): {entry.summary}")
-    out.print(f"\n{entry.description}\n")
+    """Everything about one name, below its title."""
+    for paragraph in entry.description.split("\n\n"):
+        out.print(f"\n{_filled(paragraph)}")
+    out.print()
     if entry.parameters:
         table = _table("parameter", "default", "values", "meaning")
         for parameter in entry.parameters:
             default = "" if parameter.default is None else json.dumps(parameter.default)
             words = (parameter.name, default.strip('"'), parameter.values, parameter.meaning)
             table.add_row(*words)
-        Console(highlight=False, markup=False, width=out.width).print(table)
+        Console(highlight=False, markup=False, width=_width()).print(table)
+        out.print()
     for name, fact in entry.facts.items():
         out.print(f"{name}: {fact}")
     for address in entry.papers:
@@ -85,6 +91,21 @@ def _describe(entry: "Entry") -> None:
     if entry.file:
         out.print(f"source: {entry.file}")
     out.print(f"\nIn a matrix file:\n{entry.toml}")
+
+
+def _title(entry: "Entry") -> str:
+    return f"{entry.name} ({entry.kind}): {entry.summary}"
+
+
+def _filled(paragraph: str) -> str:
+    """A paragraph that fills the lines; equations and lists stay as they are."""
+    if "  " in paragraph or paragraph.startswith("min over"):
+        return paragraph
+    return textwrap.fill(paragraph, _width())
+
+
+def _width() -> int:
+    return min(out.width, WIDEST) if out.is_terminal else WIDEST
 
 
 def _table(*columns: str, title: str | None = None) -> Table:

@@ -227,7 +227,7 @@ def classifier_bar() -> Iterator[None]:
         yield
     finally:
         hook.remove()
-        bar.progress.stop()
+        bar.end()
 
 
 def share_of_cosine(rate: float) -> float:
@@ -258,3 +258,7 @@ class ClassifierBar:
         elif int(4 * share) > self.quarters:
             self.quarters = int(4 * share)
             note.print(f"training the classifier: {25 * self.quarters} %")
+
+    def end(self) -> None:
+        if self.progress.live.is_started:
+            self.progress.stop()

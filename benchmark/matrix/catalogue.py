@@ -92,8 +92,8 @@ def summary(kind: str, name: str) -> Entry:
         first = " ".join((OPTIONS[name].__doc__ or "").split()).partition(". ")[0]
         return Entry(kind, name, f"{first.rstrip('.')}.")
     file = files.find(name)
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
-    return Entry(kind, name, first.lstrip("# "), str(file))
+    head, _, rest = files.description_of(file.read_text(encoding="utf-8")).partition("\n\n")
+    return Entry(kind, name, " ".join(head.split()), str(file), rest)
 
 
 def _first_line(path: Path) -> str:

@@ -32,6 +32,8 @@ MEASURING = Path(__file__).parent.parent / "measure"
 MEANING = re.compile(r"^(\w+): (.+(?:\n(?!\w+: ).+)*)", re.MULTILINE)
 EQUATION = re.compile(r"^min over .+(?:\n.+)*", re.MULTILINE)
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+# In the head of a matrix, before `Cost:` and its like
+PARAGRAPH = re.compile(r"\n(?=[A-Z]\w*(?:, [^.:]+)?: )")
 WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text"}
 # What has no default and must be given
 GIVEN = {"training": "steps = 1000"}
@@ -133,7 +135,8 @@ def _docstring(file: Path, name: str) -> str:
 
 
 def _matrix(entry: Entry) -> Entry:
-    config, description = files.read(files.find(entry.name))
+    config = files.read(files.find(entry.name)).matrix
+    description = PARAGRAPH.sub("\n\n", entry.description)
     cells = expand(config)
     facts = {}
     for axis in AXES:

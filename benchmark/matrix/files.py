@@ -72,9 +72,13 @@ def read(path: Path, overrides: list[str] | None = None) -> Loaded:
         raise UserError(f"{path}: {error}") from error
     for override in overrides or []:
         _override(raw, override)
+    return Loaded(validated(Matrix, raw, path.name), description_of(text))
+
+
+def description_of(text: str) -> str:
+    """The comment that begins the text of a matrix file."""
     comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    description = "\n".join(line.lstrip("# ") for line in comment)
-    return Loaded(validated(Matrix, raw, path.name), description)
+    return "\n".join(line.lstrip("# ") for line in comment)
 
 
 def cost_of(description: str) -> str:

@@ -51,15 +51,15 @@ def _by_objective(evidence: Evidence, here: list[Record]) -> list[list[str]]:
 def _best_first(tables: Tables, at: Record) -> list[str]:
     """The objectives with a final value in a place, by its median."""
     rows = _finals(tables, at)
+    rows = rows[rows["n"] > 0]
     smaller_first = metric(tables.primary[at["dataset"]]).direction == "min" if len(rows) else True
     return list(rows.sort_values("median", ascending=smaller_first, kind="stable")["objective"])
 
 
 def _finals(tables: Tables, at: Record) -> pd.DataFrame:
-    """The rows of `summary` with the final values that rank in a place, of objectives with one."""
+    """The rows of `summary` with the final values that rank in a place."""
     rows = at_place(tables.summary, at)
-    rows = rows[(rows["of"] == "final") & (rows["metric"] == tables.primary.get(at["dataset"]))]
-    return rows[rows["n"] > 0]
+    return rows[(rows["of"] == "final") & (rows["metric"] == tables.primary.get(at["dataset"]))]
 
 
 def _by_place(evidence: Evidence, here: list[Record]) -> list[list[str]]:
@@ -89,6 +89,8 @@ def _value(evidence: Evidence, at: Record, name: str) -> str:
     tables = evidence.tables
     finals = _finals(tables, at)
     for row in records(finals[finals["objective"] == name]):
+        if not row["n"]:
+            return f"{row['diverged']} diverged" if row["diverged"] else "–"
         words = [interval(row)]
         compared = at_place(evidence.compared, at)
         compared = compared[(compared["of"] == "final") & (compared["first"] == name)]

@@ -91,7 +91,7 @@ def test_verbs_matrices_and_names_are_completed(
     assert completed("ganbench list obj") == ["objectives"]
     assert completed("ganbench help ch") == ["check"]
     assert completed("ganbench export ml") == ["mlflow"]
-    assert completed("ganbench explain pen") == ["penalty", "penalty_cost"]
+    assert completed("ganbench explain pen") == ["penalty"]
     for axis in variants.AXES:
         assert set(completed("ganbench list ")) >= set(variants.names(axis))
 

@@ -50,6 +50,6 @@ def test_on_a_terminal_it_is_a_bar() -> None:
     bar.show(0.4)
     bar.progress.refresh()
     task = bar.progress.tasks[0]
-    bar.progress.stop()
+    bar.end()
     assert task.percentage == pytest.approx(40)
     assert "training the classifier" in console.export_text()

@@ -167,7 +167,7 @@ def test_json_has_every_field_of_every_cell(status: Callable[..., Ended], tmp_pa
     now = strict_json(status("--json").out)
     assert list(now) == [
         *("matrix", "counts", "running", "stale", "measurements_stale"),
-        *("seconds_left", "guessed", "finish", "cells"),
+        *("seconds_left", "guessed", "finish", "cells", "report", "report_is_old"),
     ]
     assert now["counts"] == {"done": 1, "diverged": 1, "missing": 1}
     assert [list(cell) for cell in now["cells"]] == [list(now["cells"][0])] * 3
@@ -195,6 +195,7 @@ def test_the_plain_list_is_of_what_is_not_done(
         f"  interrupted  {keys[3]}",
         f"  missing      {keys[2]}",
         f"  warning      {keys[0]}: checkpoint.pt is damaged",
+        f"no report yet: `ganbench report --matrix tiny --results {tmp_path}` writes it",
     ]
 
 
