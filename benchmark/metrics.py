@@ -25,7 +25,7 @@ class Metric:
     modality: tuple[str, ...]
     """points, images, text: the files of benchmark/measure/ that compute the metric."""
     label: str
-    """The metric's name in tables and figures."""
+    """The metric's name in words, without its protocol: `short_name` and `full_name` add it."""
     unit: str
     """Empty for a metric without a unit."""
     direction: Literal["min", "max"]
@@ -90,6 +90,12 @@ ROWS = (
 )
 METRICS = {row.name: row for row in ROWS}
 
+INCEPTION = "Inception"
+PUBLISHED_N = "50,000"
+"""Samples that a published FID is of."""
+EXTRACTORS = {"inception": INCEPTION}
+"""Extractor in a column -> in words; others are called as in the column."""
+
 
 def column(name: str, n: int, extractor: str | None = None) -> str:
     """The column of metric `name` at `n` samples: `fid_classifier_750`, `swd_2k`."""
@@ -98,6 +104,49 @@ def column(name: str, n: int, extractor: str | None = None) -> str:
     if extractor is None:
         return f"{name}_{size}"
     return f"{name}_{extractor.replace('-', '_')}_{size}"
+
+
+def short_name(column_name: str) -> str:
+    """A column in words, for axes, heads and sentences: `classifier-FID (750)`,
+    `Precision (Inception, 50,000)`, `Sliced Wasserstein distance`."""
+    label, extractor, n = _parts(column_name)
+    if not extractor:
+        return label
+    if label.isupper():
+        return f"{extractor}-{label} ({n})"
+    return f"{label} ({extractor}, {n})"
+
+
+def full_name(column_name: str, dataset: str) -> str:
+    """A column in words with the protocol that it is measured by, for headings and where it is
+    mentioned first: `classifier-FID (digits, n = 750; comparable within this protocol only)`.
+
+    Values of the Inception network at 50,000 samples are those that papers publish."""
+    label, extractor, n = _parts(column_name)
+    facts = [dataset, f"n = {n}" if n else ""]
+    if extractor and label.isupper():
+        label = f"{extractor}-{label}"
+    elif extractor:
+        facts.insert(1, f"features of {extractor}")
+    limit = ""
+    if extractor == INCEPTION:
+        facts.insert(1, "torch-fidelity weights")
+        limit = "" if n == PUBLISHED_N else f"; papers publish n = {PUBLISHED_N}"
+    elif extractor:
+        limit = "; comparable within this protocol only"
+    return f"{label} ({', '.join(filter(None, facts))}{limit})"
+
+
+def _parts(column_name: str) -> tuple[str, str, str]:
+    """The label, the extractor and the number of samples of a column; "" for what it lacks."""
+    row = metric(column_name)
+    protocol = column_name.removeprefix(row.name).strip("_")
+    extractor, _, size = protocol.rpartition("_")
+    extractor = EXTRACTORS.get(extractor, extractor.replace("_", "-"))
+    if size.endswith("k"):
+        size = f"{size[:-1]}000"
+    n = f"{int(size):,}" if size.isdecimal() else size
+    return row.label, extractor, n
 
 
 def metric(column_name: str) -> Metric:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.metrics import rank, sign
+from benchmark.metrics import rank, short_name, sign
 from benchmark.stats.intervals import median_by_group
 from benchmark.stats.race import raced
 from benchmark.store.frames import of_cell
@@ -210,7 +210,8 @@ def why_unranked(cells: pd.DataFrame, column: str | None) -> str:
         if not measured:
             return f"{finished} of {runs} finished, and none has a measurement"
         return f"none of the metrics measured ranks ({', '.join(measured)})"
-    return f"{finished} of {runs} finished, and none has a value of {column} at its last evaluation"
+    name = short_name(column)
+    return f"{finished} of {runs} finished, and none has a value of {name} at its last evaluation"
 
 
 def metric_of(column: str) -> str | None:

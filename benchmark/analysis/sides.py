@@ -17,6 +17,7 @@ from benchmark.analysis.scores import PLACE, clock_fault, statuses
 from benchmark.analysis.tables import Tables, joined
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
+from benchmark.metrics import short_name
 from benchmark.store.merge import differing
 from benchmark.text import place_name
 
@@ -211,7 +212,8 @@ def _matrix_notes(name: str, first: Tables, other_name: str, other: Tables) -> l
         is_measured = final in rows and rows[final].notna().any()
         if len(rows) and not is_measured:
             notes.append(
-                f"{column}, by which {dataset} is ranked, is not measured in {other_name}."
+                f"{short_name(column)}, by which {dataset} is ranked, is not measured in "
+                f"{other_name}."
             )
     return notes
 

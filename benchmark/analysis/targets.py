@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.scores import PLACE
-from benchmark.metrics import metric, sign
+from benchmark.metrics import metric, short_name, sign
 from benchmark.text import number
 
 Place = tuple[str, str]  # dataset, architecture
@@ -96,11 +96,13 @@ def _given(target: float, untrained: float, column: str) -> Targets:
 
 def _levels(untrained: float, floor: float, column: str) -> Targets:
     if not metric(column).primary:
-        return Targets(why=f"the matrix gives none, and {column} has no logarithmic scale")
+        return Targets(
+            why=f"the matrix gives none, and {short_name(column)} has no logarithmic scale"
+        )
     if np.isnan(untrained):
         return Targets(why="the untrained generator was not measured")
     if not floor > 0:
-        return Targets(why=f"the noise floor of {column} is not known")
+        return Targets(why=f"the noise floor of {short_name(column)} is not known")
     if floor >= untrained:
         return Targets(
             why=f"an untrained generator, at {number(untrained)}, is at the noise floor already"

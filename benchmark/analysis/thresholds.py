@@ -134,8 +134,8 @@ _ROWS = (
         2,
         compared="primary metric ÷ its best, at or above",
         reason=(
-            "published logs end at 2.8 (NS-GAN) and 5 (LSGAN) × their best FID, a healthy WGAN-GP "
-            "at 1.14"
+            "published logs end at 2.8 (NS-GAN) and 5 (LSGAN) × their best Inception-FID, a "
+            "healthy WGAN-GP at 1.14"
         ),
     ),
     Threshold(

@@ -22,7 +22,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from benchmark.matrix.cell import digest
-from benchmark.metrics import metric, sign
+from benchmark.metrics import metric, short_name, sign
 from benchmark.text import shortened
 
 Look = dict[str, Any]  # keyword arguments of a matplotlib function
@@ -212,8 +212,8 @@ def excess(values: pd.Series, column: str) -> pd.Series:
 
 
 def described(column: str) -> str:
-    """A metric's label and its column: `FID (fid_classifier_750)`."""
-    return f"{metric(column).label} ({column})"
+    """A metric column in words that matplotlib reads as they are: `classifier-FID (750)`."""
+    return plain(short_name(column))
 
 
 def short(value: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.errors import DamagedError
-from benchmark.metrics import metric, rank
+from benchmark.metrics import metric, rank, short_name
 from benchmark.report.page import records
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_bytes
@@ -129,7 +129,7 @@ def _section(dataset: str, limits: pd.DataFrame) -> Iterator[str]:
     for column in sorted(limits["column"].unique(), key=rank):
         of_column = records(limits[limits["column"] == column])
         sights = [sight(row) for row in of_column]
-        label = f"{metric(column).label} (`{column}`)"
+        label = f"{short_name(column)} (`{column}`)"
         yield f"| {label} | {' | '.join(sights)} | {blind_spots(of_column)} |"
 
 
@@ -147,5 +147,6 @@ def limits_of(
         if len(rows):
             first: dict[str, Any] = records(rows)[0]
             is_same = (rows["column"] == first["column"]) & (rows["dataset"] == first["dataset"])
-            return records(rows[is_same]), f"{first['dataset']}, {first['column']}"
+            where = f"{first['dataset']}, {short_name(first['column'])}"
+            return records(rows[is_same]), where
     return [], ""

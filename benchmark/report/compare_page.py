@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmark.analysis.compare import cost, ordered, reliability
 from benchmark.analysis.sides import Sides
-from benchmark.metrics import metric
+from benchmark.metrics import metric, short_name
 from benchmark.report.page import TARGET_CLOCKS, place, records, templates, with_values
 from benchmark.store.files import write_bytes
 from benchmark.store.frames import write_csv
@@ -144,7 +144,8 @@ def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
 def _answer(sides: Sides, row: Record) -> str:
     """A row of `differences` as a sentence."""
     of = row["of"].replace("_", " ")
-    numbers = f"{number(row['value'])} against {number(row['against'])} ({row['metric']}, {of})"
+    what = f"{short_name(row['metric'])}, {of}"
+    numbers = f"{number(row['value'])} against {number(row['against'])} ({what})"
     difference = f"difference {interval(row, 'difference')}, better on {wins(row)} pairs"
     verdict = f"{row['verdict']}, {row['why']}" if row["why"] else row["verdict"]
     return f"{_match(sides, row)}: {row['side']} {numbers}, {difference}: {verdict}."
@@ -158,7 +159,7 @@ def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
     head = "median" if has_more_sides else f"median of {sides.names[1]}"
     lines = []
     for row in records(frame):
-        line = {"where": _match(sides, row), "metric": row["metric"]}
+        line = {"where": _match(sides, row), "metric": short_name(row["metric"])}
         if len(values) > 1:
             line["of"] = row["of"].replace("_", " ")
         if has_more_sides:
@@ -184,7 +185,7 @@ def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
     if set(metrics) <= set(sides.primary.values()):
         tested = TESTED.format(first=sides.names[0], family=family)
     note = QUALITY.format(values=explained, tested=tested)
-    minimised = [name for name in metrics if metric(name).direction == "min"]
+    minimised = [short_name(name) for name in metrics if metric(name).direction == "min"]
     if minimised:
         note += f" Lower is better: {', '.join(minimised)}."
     return note

@@ -164,7 +164,9 @@ def test_a_set_without_the_metric_that_ranks_is_noted(plain: tables.Tables, tmp_
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(line for line in lines if "swd_2k" not in line))
     sides = sets(plain, second)
-    assert sides.notes == ["swd_2k, by which gaussians8 is ranked, is not measured in b."]
+    assert sides.notes == [
+        "Sliced Wasserstein distance, by which gaussians8 is ranked, is not measured in b."
+    ]
     assert compare_page.page(sides, compare.differences(sides)).answers == sides.notes
 
 
@@ -397,7 +399,7 @@ def test_the_page_says_who_won_and_escapes_names(tmp_path: Path) -> None:
     first = next(
         line
         for line in text.splitlines()
-        if line.startswith("| mlp on gaussians8 | swd_2k | final")
+        if line.startswith("| mlp on gaussians8 | Sliced Wasserstein distance | final")
     )
     # the median of 10.25, 12.25, 13.25, 14.25 and infinity
     assert cells_of(first)[3].strip() == "13.2, 1 diverged"
@@ -430,15 +432,16 @@ def test_compare_on_the_command_line(
     ended = ganbench("compare", *BOTH, *of_tiny, "--of", "area", "--output", "out")
     assert ended.code == 0
     assert ended.out.startswith(
-        "# lsgan against nonsaturating\n\n- mlp on gaussians8: lsgan 10 against 12 (swd_2k, area)"
+        "# lsgan against nonsaturating\n\n- mlp on gaussians8: lsgan 10 against 12 "
+        "(Sliced Wasserstein distance, area)"
     )
     assert Path("out/compare.md").read_text().startswith(ended.out)
     assert ended.err == "out/compare.html\n"
     ended = ganbench("compare", "old/tiny", "runs/tiny")
     assert ended.out.startswith("# runs against old\n")
     assert (
-        "nonsaturating, mlp on gaussians8: runs 12 against 112 (swd_2k, final), difference −100"
-        in ended.out
+        "nonsaturating, mlp on gaussians8: runs 12 against 112 (Sliced Wasserstein "
+        "distance, final), difference −100" in ended.out
     )
     two(Path("lsgan"))  # a folder by the name of a label is not what is meant
     assert ganbench("compare", *BOTH, *of_tiny).out.startswith("# lsgan against nonsaturating")

@@ -188,7 +188,7 @@ def test_each_metric_that_is_shown_says_what_it_cannot_see(folder):
         unseen = table.columns.index("cannot see")
         assert all(row.cells[unseen] for row in table.rows)
     (digits,) = (table for table in chapter.tables if table.tags["dataset"] == ["digits"])
-    (fid,) = (row.cells for row in digits.rows if "(fid_classifier_750)" in row.cells[0])
+    (fid,) = (row.cells for row in digits.rows if row.cells[1] == "fid_classifier_750")
     line = dict(zip(digits.columns, fid, strict=True))
     assert line["audited elsewhere"] == ""
     assert "training copies" in line["cannot see"]
@@ -206,8 +206,8 @@ def test_an_audit_of_the_set_itself_comes_before_the_committed_one(tmp_path):
         [limit | {"seen_from": None, "better_from": 0.5}],
     )
     (table,) = write(tmp_path)["metrics"].tables
-    (row,) = (row.cells for row in table.rows if "(fid_classifier_750)" in row.cells[0])
-    assert row[1] == "planted here; rewards planted here"
+    (row,) = (row.cells for row in table.rows if row.cells[1] == "fid_classifier_750")
+    assert row[2] == "planted here; rewards planted here"
 
 
 def test_marks_stand_beside_the_noise_floor(tmp_path):
@@ -220,11 +220,11 @@ def test_marks_stand_beside_the_noise_floor(tmp_path):
     ResultSet(tmp_path).write_protocols({"digits": entry.sealed()})
     (_, table) = write(tmp_path)["metrics"].tables
     assert table.columns == ["metric", "noise floor", *marks]
-    rows = {row.cells[0].partition("(")[2].strip(")"): row.cells[1:] for row in table.rows}
+    rows = {row.cells[0]: row.cells[1:] for row in table.rows}
     floor = entry.floor_text("fid_classifier_750")
-    assert rows["fid_classifier_750"] == [floor, "0.9", "1.25"]
+    assert rows["classifier-FID (750)"] == [floor, "0.9", "1.25"]
     # what a mark does not have is no number
-    assert rows["kid_classifier_750"][2] == number(math.nan)
+    assert rows["classifier-KID (750)"][2] == number(math.nan)
 
 
 def test_noise_floors_have_their_spread(tmp_path):
@@ -520,7 +520,7 @@ def test_failures_say_why_with_a_trace(folder):
     }
     assert traces["error"][0] == "line 26"
     assert traces["error"][14] == "ValueError: <img src=x onerror=alert(2)>"
-    assert traces["diverged"][0].startswith("FID at generator step: ")
+    assert traces["diverged"][0].startswith("classifier-FID (750) at generator step: ")
     assert traces["diverged"][-6].split() == [
         "g_step",
         "d_loss",

@@ -23,8 +23,9 @@ penalty, and the bytes kept for the backward pass (in full compiled, too).
 
 Sweep: generators of digits (8×8) trained for 60 steps at a rate of 0.001 under every form and three
 weights λ, over five seeds (in full 2,000 steps, five weights, ten seeds): the slope that the critic
-really has between real and generated images, and the FID reached (a distance of the features of
-generated and real images; lower is better, real images get 0.12)."""
+really has between real and generated images, and the classifier-FID (750) reached (a distance of
+the features that a classifier of digits has of 750 generated and of real images; lower is better,
+real images get 0.12)."""
 
 import itertools
 from collections.abc import Callable
@@ -41,15 +42,18 @@ from benchmark.explain.penalty_cost import cost
 from benchmark.explain.penalty_forms import forms, linear, step
 from benchmark.explain.setup import ORIGINAL, label, run
 from benchmark.measure.instrument import measure as measured
+from benchmark.metrics import short_name
 from benchmark.stats.intervals import median, median_interval
 
 CAPTION = (
     "Left: cosine between the parameter gradients of the finite difference along the gradient and "
     "of the exact penalty, over ε: solid at the initial weights, dashed once the critic is fitted "
     "and the penalty nearly met. Middle: time of a critic step, in steps without a penalty, by "
-    "depth. Right: FID reached on digits (low is good) against the critic's true slope, one mark "
-    "per form and λ, the median over seeds; a penalty that works holds the slope near 1."
+    "depth. Right: classifier-FID (750) reached on digits (low is good) against the critic's true "
+    "slope, one mark per form and λ, the median over seeds; a penalty that works holds the slope "
+    "near 1."
 )
+COLUMN = "fid_classifier_750"
 WEIGHTS = (1.0, 10.0, 100.0)
 # pairs -> colour
 FAMILIES = {
@@ -106,14 +110,14 @@ def measure(part: str, **case: Any) -> pd.DataFrame:
 
 
 def sweep(value: dict[str, Any], seed: int, steps: int, width: int) -> list[dict[str, Any]]:
-    """A generator of digits trained under one form and weight: the critic's true slope, and the FID
-    at the end."""
+    """A generator of digits trained under one form and weight: the critic's true slope, and
+    the classifier-FID (750) at the end."""
     mlp = {"name": "mlp", "width": width, "depth": 2, "latent_dim": 32}
     training = {"steps": steps, "batch_size": 64}
     (snapshot,) = run({**value, "lr": 1e-3}, mlp, {"name": "digits"}, seed, [1.0], **training)
     form = {name: setting for name, setting in value.items() if name != "penalty_weight"}
     row = {"form": label(form), "penalty_weight": value["penalty_weight"], "seed": seed}
-    fid = measured(snapshot, "cpu")["fid_classifier_750"][0]
+    fid = measured(snapshot, "cpu")[COLUMN][0]
     assert snapshot.row is not None
     slopes = {name: snapshot.row[name] for name in ("slope", "slope_std")}
     return [row | slopes | {"fid": fid}]
@@ -163,7 +167,7 @@ def _draw_sweep(ax: Any, runs: pd.DataFrame) -> None:
     for sided, mark in MARKS.items():
         ax.scatter([], [], color="0.4", marker=mark, label=sided)
     ax.axvline(1, color="0.5", linestyle=":")
-    ax.set(xscale="log", yscale="log", ylabel="FID (classifier, 750)")
+    ax.set(xscale="log", yscale="log", ylabel=short_name(COLUMN))
     ax.set_xlabel("true slope ‖∇D(x̂)‖ (larger marks: larger λ)")
     log_axis(ax.xaxis)
     log_axis(ax.yaxis)
@@ -172,7 +176,7 @@ def _draw_sweep(ax: Any, runs: pd.DataFrame) -> None:
 
 def swept(frame: pd.DataFrame) -> pd.DataFrame:
     """form, penalty_weight, pairs, sided; median over seeds of slope and fid; diff, low, high: of
-    the FID less that of the exact penalty at λ = 10, seed by seed, its median and interval."""
+    fid less that of the exact penalty at λ = 10, seed by seed, its median and interval."""
     rows = frame[frame["part"] == "sweep"]
     fids = rows.pivot(index=["form", "penalty_weight"], columns="seed", values="fid")
     differences = (fids - fids.xs(("wgan_gp", 10.0))).to_numpy()
@@ -204,12 +208,12 @@ def finding(frame: pd.DataFrame) -> str:
         f"{cosine['tanh', 'initial']:.3f}), less so once it is fitted "
         f"({cosine['tanh', 'fitted']:.2f}), and hardly across kinks "
         f"({cosine['relu', 'initial']:.2f} and {cosine['relu', 'fitted']:.2f}). In training it "
-        f"holds the slope at {default['slope']:.2f} all the same and reaches FID "
+        f"holds the slope at {default['slope']:.2f} all the same and reaches {short_name(COLUMN)} "
         f"{short(default['fid'])}, the exact penalty {exact['slope']:.2f} and "
         f"{short(exact['fid'])} (difference {_interval(default)} over "
         f"{frame['seed'].nunique():.0f} seeds), the original form {original['slope']:.1f} and "
         f"{short(original['fid'])}. Differences along other directions leave true slopes of "
-        f"{_slopes_by_side(without_gradient)}, over all λ. The lowest FID of a difference is "
+        f"{_slopes_by_side(without_gradient)}, over all λ. The lowest value of a difference is "
         f"{short(best['fid'])} (pairs = {best['pairs']}, sided = {best['sided']}, "
         f"λ = {best['penalty_weight']:g}; from the exact one's {_interval(best)}), without a "
         f"gradient {short(cheap['fid'])} ({cheap['pairs']}, {cheap['sided']}, "
@@ -235,7 +239,7 @@ def _slopes_by_side(runs: pd.DataFrame) -> str:
 
 
 def _holds_zero(run: dict[Any, Any]) -> bool:
-    """Whether the interval of a run's FID difference holds 0."""
+    """Whether the interval of a run's difference holds 0."""
     return run["low"] < 0 < run["high"]
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import statuses
-from benchmark.metrics import metric
+from benchmark.metrics import short_name
 from benchmark.report.page import Chapter, Listing, Table, records, tags_of
 from benchmark.store.files import read_bytes
 from benchmark.store.layout import ResultSet
@@ -86,7 +86,7 @@ def _traceback(folder: Path, row: Record) -> str:
 
 
 def _evaluations(evals: pd.DataFrame | None, column: str | None) -> str:
-    """`FID at generator step: 52.1 at 100, 40.3 at 200`."""
+    """`classifier-FID (750) at generator step: 52.1 at 100, 40.3 at 200`."""
     if evals is None or column is None:
         return ""
     values = []
@@ -94,7 +94,7 @@ def _evaluations(evals: pd.DataFrame | None, column: str | None) -> str:
         values.append(f"{number(row['value'])} at {row['g_steps']:g}")
     if not values:
         return ""
-    return f"{metric(column).label} at generator step: {', '.join(values)}"
+    return f"{short_name(column)} at generator step: {', '.join(values)}"
 
 
 def _last_rows(steps: pd.DataFrame | None) -> str:

@@ -11,7 +11,7 @@ from benchmark.analysis.scores import why_unranked
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.analysis.verdicts import VERDICTS
-from benchmark.metrics import metric
+from benchmark.metrics import full_name, short_name
 from benchmark.report.page import (
     Table,
     Tags,
@@ -83,10 +83,11 @@ def robustness_table(tables: Tables, dataset: str) -> Table:
     rows = robustness(tables, dataset)
     objectives = list(rows["objective"].unique())
     column = tables.primary.get(dataset)
-    note = ROBUSTNESS.format(column)
     if column is None:
         reason = why_unranked(tables.cells[tables.cells["dataset"] == dataset], None)
         note = f"Without values: {reason}."
+    else:
+        note = ROBUSTNESS.format(full_name(column, dataset))
     table = Table(
         f"{dataset}: which objective trains which architecture?",
         ["architecture", *objectives],
@@ -123,9 +124,9 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     against = f"against {reference}" if reference else "better than"
     known = floor_text(tables, at["dataset"], column) + marks_text(tables, at["dataset"], column)
     table = Table(
-        f"{place(at)}: {metric(column).label}",
+        f"{place(at)}: {full_name(column, at['dataset'])}",
         ["objective", "n"],
-        note=LEADERBOARD.format(column, known),
+        note=LEADERBOARD.format(short_name(column), known),
         tags=tags_of(at),
     )
     if has_diverged:
@@ -235,23 +236,24 @@ def other_metrics(tables: Tables) -> list[Table]:
 
 
 def _marks(tables: Tables, dataset: str, columns: list[str]) -> list[str]:
-    """`uniform random text: js_1_2k 0.298, unique_2k 1`: each mark of a dataset, on some
+    """`uniform random text: Share of distinct samples 1`: each mark of a dataset, on some
     columns."""
     marks: dict[str, list[str]] = {}
     for column in columns:
         for name, value in tables.marks(dataset, column).items():
-            marks.setdefault(name, []).append(f"{column} {number(value)}")
+            marks.setdefault(name, []).append(f"{short_name(column)} {number(value)}")
     return [f"{name}: {', '.join(values)}" for name, values in marks.items()]
 
 
 def _other_metrics(tables: Tables, dataset: str, rows: pd.DataFrame) -> Table:
     columns = list(rows["metric"].unique())
-    floors = ", ".join(f"{name} {floor_text(tables, dataset, name)}" for name in columns)
+    floors = {name: floor_text(tables, dataset, name) for name in columns}
+    known = ", ".join(f"{short_name(name)} {floor}" for name, floor in floors.items())
     marks = "".join(f" {text}." for text in _marks(tables, dataset, columns))
     table = Table(
         f"{dataset}: other metrics, final",
-        ["architecture", "objective", *columns],
-        note=f"Median [exact 95 % interval]. Noise floors: {floors}.{marks}",
+        ["architecture", "objective", *map(short_name, columns)],
+        note=f"Median [exact 95 % interval]. Noise floors: {known}.{marks}",
         folded=True,
         tags={"dataset": [dataset]},
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.analysis.tables import Tables
-from benchmark.metrics import metric, rank
+from benchmark.metrics import rank, short_name
 from benchmark.report.audit_page import REFERENCE, blind_spots, limits_of, read, sight
 from benchmark.report.page import Chapter, Table
 from benchmark.store.layout import ResultSet
@@ -59,7 +59,7 @@ def _table(dataset: str, columns: list[str], audits: list[pd.DataFrame]) -> Tabl
     faults = list(dict.fromkeys(row["fault"] for rows, _ in found.values() for row in rows))
     table = Table(
         f"{dataset}: what the metrics see",
-        ["metric", "cannot see", *faults, "audited elsewhere"],
+        ["metric", "column of the tables", "cannot see", *faults, "audited elsewhere"],
         note=NOTE,
         tags={"dataset": [dataset]},
     )
@@ -67,7 +67,7 @@ def _table(dataset: str, columns: list[str], audits: list[pd.DataFrame]) -> Tabl
         by_fault = {row["fault"]: sight(row) for row in rows}
         unseen = blind_spots(rows) if rows else NOT_AUDITED
         sights = [by_fault.get(fault, "–") for fault in faults]
-        table.add([f"{metric(column).label} ({column})", unseen, *sights, elsewhere], {})
+        table.add([short_name(column), column, unseen, *sights, elsewhere], {})
     return table
 
 
@@ -81,6 +81,5 @@ def _marks(dataset: str, columns: list[str], protocol: Protocol) -> Table:
     )
     for column in sorted(columns, key=rank):
         marks = [number(values.get(column, math.nan)) for values in protocol.marks.values()]
-        label = f"{metric(column).label} ({column})"
-        table.add([label, protocol.floor_text(column), *marks], {})
+        table.add([short_name(column), protocol.floor_text(column), *marks], {})
     return table

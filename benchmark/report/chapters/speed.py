@@ -8,7 +8,7 @@ from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import clock_fault
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import GIVEN
-from benchmark.metrics import metric
+from benchmark.metrics import short_name
 from benchmark.report.page import (
     TARGET_CLOCKS,
     Chapter,
@@ -74,8 +74,9 @@ def chapter(evidence: Evidence) -> Chapter:
 
 
 def _target(tables: Tables, rows: pd.DataFrame, level: str, dataset: str) -> str:
-    """`FID 30.6, 1/2 of the way from the untrained generator to the noise floor`."""
-    target = f"{metric(tables.primary[dataset]).label} {number(rows['target'].iloc[0])}"
+    """`classifier-FID (750) 30.6, 1/2 of the way from the untrained generator to the noise
+    floor`."""
+    target = f"{short_name(tables.primary[dataset])} {number(rows['target'].iloc[0])}"
     if level == GIVEN:
         return f"{target}, given in the matrix"
     return f"{target}, {level} of the way from the untrained generator to the noise floor"

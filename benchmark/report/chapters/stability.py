@@ -9,7 +9,7 @@ from benchmark.analysis.stability import agreement, stopping
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.thresholds import THRESHOLDS
 from benchmark.analysis.verdicts import VERDICTS
-from benchmark.metrics import metric
+from benchmark.metrics import metric, short_name
 from benchmark.report.page import (
     Chapter,
     Item,
@@ -85,7 +85,7 @@ def _failures_seen(tables: Tables) -> list[str]:
         )
     for dataset, column in tables.primary.items():
         if not metric(column).primary:
-            sentences.append(f"{dataset} is ranked by {metric(column).label}: {NO_DISTANCE}")
+            sentences.append(f"{dataset} is ranked by {short_name(column)}: {NO_DISTANCE}")
     return sentences
 
 

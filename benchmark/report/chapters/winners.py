@@ -7,7 +7,7 @@ import pandas as pd
 from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import crossed
 from benchmark.analysis.scores import clock_fault, statuses, why_unranked
-from benchmark.metrics import metric
+from benchmark.metrics import metric, short_name
 from benchmark.report.chapters.leaderboards import (
     UNCLEAR,
     Summary,
@@ -111,24 +111,22 @@ def leader_sentence(evidence: Evidence, leader: Record, summary: Summary) -> str
     if math.isinf(first["median"]):
         return f"{budget}: of every objective half of the finished runs or more diverged."
     ranking = metric(leader["metric"])
+    shown = short_name(leader["metric"])
     best = "lowest" if ranking.direction == "min" else "highest"
     name = _described(leader["first"], first)
     finished = first["n"] + first["diverged"]
     if 2 * finished <= first["n_expected"]:
         return (
-            f"{budget}: no leader yet: {name} has the {best} {ranking.label}, of {finished} of "
+            f"{budget}: no leader yet: {name} has the {best} {shown}, of {finished} of "
             f"{plural(first['n_expected'], 'seed')}."
         )
     if not leader["second"]:
-        return (
-            f"{budget}: {name} has the {best} {ranking.label}, the only objective with a finished "
-            "run."
-        )
+        return f"{budget}: {name} has the {best} {shown}, the only objective with a finished run."
     second = summary[summary_key(leader, leader["second"])]
     next_name = _described(leader["second"], second)
-    sentence = f"{budget}: {name} has the {best} {ranking.label}; next {next_name}"
+    sentence = f"{budget}: {name} has the {best} {shown}; next {next_name}"
     if (first["median"], first["diverged"]) == (second["median"], second["diverged"]):
-        sentence = f"{budget}: {name} and {next_name} share the {best} {ranking.label}"
+        sentence = f"{budget}: {name} and {next_name} share the {best} {shown}"
     if leader["n"]:
         sentence += f"; the first is better on {wins(leader)} shared seeds"
     compared = at_place(evidence.compared, leader)
