@@ -5,7 +5,7 @@ import pandas as pd
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import why_unranked
 from benchmark.analysis.tables import Tables
-from benchmark.metrics import metric
+from benchmark.metrics import metric, short_name
 from benchmark.report.page import at_place, place, places, records
 from benchmark.text import Record, interval
 
@@ -81,7 +81,7 @@ def _ranked_by(evidence: Evidence, at: Record) -> str:
     column = evidence.tables.primary.get(at["dataset"])
     if column is None or at_place(evidence.leaders, at).empty:
         return f"no ranking: {why_unranked(at_place(evidence.tables.cells, at), column)}"
-    return metric(column).label
+    return short_name(column)
 
 
 def _value(evidence: Evidence, at: Record, name: str) -> str:
