@@ -78,10 +78,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfile(ROOT / name, checkout / name)
     folder = checkout / ".venv/bin"
     folder.mkdir(parents=True)
-    for name in ("python", "ganbench", "git", "jupyter"):
+    for name in ("python", "ganbench", "git"):
         (folder / name).write_text(RECORDER)
         (folder / name).chmod(0o755)
     (checkout / ".venv/.installed").touch()
+    (folder / "activate").touch()
     (checkout / ".ci").mkdir()
     (checkout / ".ci/run").write_text("true\n")
     return checkout
