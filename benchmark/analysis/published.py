@@ -1,11 +1,13 @@
-"""Frames as they are written and handed to a notebook: axes in each, parameters, whole numbers.
+"""Frames as they are written and handed to a notebook: axes in each, parameters, whole numbers; and
+tables as pages show them, with display names.
 
 The analysis itself works on the plain frames of tables.py, whose numbers are all float64."""
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +17,11 @@ from benchmark.analysis.scores import AXES
 from benchmark.store.files import whole_file
 from benchmark.store.frames import without_formulas
 from benchmark.store.layout import ResultSet
-from benchmark.store.schema import Spec
+from benchmark.store.schema import MatrixFile, Spec
+
+if TYPE_CHECKING:
+    from benchmark.analysis.convergence import Place
+    from benchmark.analysis.tables import Tables
 
 # swept parameters of these are columns of `cells`
 PARAMETRISED = ("objective", "architecture", "dataset")
@@ -39,6 +45,47 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
         table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)
         with whole_file(target / f"{name}.csv") as file:
             csv.write_csv(table, file)
+
+
+def labelled(tables: "Tables") -> "Tables":
+    """The same tables with the display names that the matrix gives its variants, for pages: in
+    every frame, key and cell of the list. The tables themselves where it gives none."""
+    matrix = tables.matrix
+    if not matrix.display_names:
+        return tables
+
+    def shown(frame: pd.DataFrame) -> pd.DataFrame:
+        return with_display_names(frame, matrix)
+
+    def dataset(label: str) -> str:
+        return matrix.shown("dataset", label)
+
+    def at_places(values: "Mapping[Place, Any]") -> "dict[Place, Any]":
+        return {
+            (dataset(name), matrix.shown("architecture", architecture)): value
+            for (name, architecture), value in values.items()
+        }
+
+    return replace(
+        tables,
+        cells=shown(tables.cells),
+        summary=shown(tables.summary),
+        convergence=shown(tables.convergence),
+        protocols={dataset(name): protocol for name, protocol in tables.protocols.items()},
+        equal_cost={of: at_places(budgets) for of, budgets in tables.equal_cost.items()},
+        untrained=at_places(tables.untrained),
+        targets=at_places(tables.targets),
+        matrix=matrix.labelled(),
+    )
+
+
+def with_display_names(frame: pd.DataFrame, matrix: MatrixFile) -> pd.DataFrame:
+    """A frame whose columns of PARAMETRISED have display names."""
+    columns = {}
+    for axis in PARAMETRISED:
+        if axis in frame:
+            columns[axis] = [matrix.shown(axis, label) for label in frame[axis]]
+    return frame.assign(**columns)
 
 
 def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

@@ -117,9 +117,11 @@ def _are_folders(names: list[str], folder: Path) -> bool:
     from benchmark.store.layout import ResultSet
 
     results = ResultSet(folder)
-    labels = {entry.objective for entry in results.matrix.cells} if results.exists else set()
-    if labels.issuperset(names):
-        return False
+    if results.exists:
+        matrix = results.matrix
+        labels = {entry.objective for entry in matrix.cells}
+        if labels.issuperset(matrix.label_of("objective", name) for name in names):
+            return False
     return any(os.sep in name or ResultSet(Path(name)).exists for name in names)
 
 

@@ -47,6 +47,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[Figure] | No
     if tables is None:
         tables = tables_module.load(folder)
         published.write(tables.published, folder)
+    tables = published.labelled(tables)
     evidence = gather(tables)
     if figures is None:
         figures = all_figures.draw_all(tables, folder, evidence)
