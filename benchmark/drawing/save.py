@@ -19,11 +19,13 @@ MARGIN = 0.05  # inches around a text for which the canvas grows
 
 
 class Passage(NamedTuple):
-    """Lines of text that a figure shows of an objective."""
+    """Lines of text that a figure shows of an objective, or of real samples."""
 
     objective: str
+    """Empty for real samples."""
+    name: str
     note: str
-    """Follows the objective's name; empty, or of what other step the lines are."""
+    """Follows the name; empty, or of what other step the lines are."""
     text: str
 
 
@@ -41,6 +43,8 @@ class Figure:
     """The name of the chapter of the report that shows it; empty outside a report."""
     passages: tuple[Passage, ...] = ()
     """What a figure of text shows; a page has it as text, and not as a picture."""
+    is_photo: bool = False
+    """Shows images: a page never inverts its colours."""
 
 
 def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str = "") -> Figure:

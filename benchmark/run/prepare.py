@@ -1,5 +1,5 @@
-"""What a run needs before its first cell: data, instruments, noise floors, matrix.json,
-protocols.json."""
+"""What a run needs before its first cell: data, instruments, noise floors, real samples for
+pictures, matrix.json, protocols.json."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +15,12 @@ from benchmark.matrix.options import Matrix, validated
 from benchmark.measure.dataset_facts import dataset_facts
 from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
+from benchmark.run.cell.samples import save_real
 from benchmark.run.options import RunOptions
 from benchmark.store import data_lines
 from benchmark.store.code import CodeHashes, measuring_code
-from benchmark.store.files import write_record
-from benchmark.store.layout import ResultSet
+from benchmark.store.files import hashed, write_record
+from benchmark.store.layout import REAL, ResultSet
 from benchmark.store.origin import stored_path
 from benchmark.store.schema import (
     Command,
@@ -30,7 +31,7 @@ from benchmark.store.schema import (
     Protocol,
     Spec,
 )
-from benchmark.text import one_line, plural
+from benchmark.text import file_name, one_line, plural
 from benchmark.train.build import load_dataset
 from variants.datasets import no_downloads
 
@@ -95,7 +96,8 @@ def prepare(
     note: Callable[[str], object] = print,
 ) -> None:
     """Load the datasets of cells, open their instruments (this trains a classifier if one is asked
-    for), measure their noise floors, and write matrix.json and protocols.json.
+    for), measure their noise floors, keep some real samples, and write matrix.json and
+    protocols.json.
 
     trained: the keys of the cells that train from now on; all other finished cells stay as they
     are. Raises UserError for data that cannot be read, and where it is not what these were trained
@@ -110,6 +112,8 @@ def prepare(
         protocols[label] = _protocol(cell, protocols.get(label), device)
         _say(label, protocols[label].dataset, note)
     with writing_results(results):
+        for label, cell in one_per_dataset.items():
+            protocols[label] = _with_real(protocols[label], results, cell.dataset)
         write_record(results.matrix_file, matrix)
         results.write_protocols(protocols)
 
@@ -212,6 +216,14 @@ def _protocol(cell: Cell, known: Protocol | None, device: str) -> Protocol:
         marks=instrument.marks(),
     )
     return protocol.sealed()
+
+
+def _with_real(protocol: Protocol, results: ResultSet, choice: Choice) -> Protocol:
+    """The protocol of a dataset with its kept real samples, which are written first."""
+    folder = results.path / REAL
+    file = save_real(folder / file_name(choice.label), load_dataset(choice))
+    kept = {"real": hashed(folder, [file])}
+    return protocol.model_copy(update=kept).sealed()
 
 
 def _is_current(known: Protocol, instrument: Instrument) -> bool:

@@ -31,6 +31,7 @@ from benchmark.store.schema import (
 )
 
 RESULTS = Path("results/runs")  # the folder of all result sets, unless another one is named
+REAL = "real"  # the folder of a result set that holds real samples of every dataset, for pictures
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,7 @@ class CellFolder:
         return status.files.get(name) if status.status.is_settled else None
 
     def check_facts(self, status: Status) -> None:
-        """Raises DamagedError where spec.json or environment.json of a settled cell is missing or
-        not as it was committed."""
+        """Raises DamagedError where spec.json or environment.json is not as it was committed."""
         for path in (self.spec_file, self.environment_file):
             file = self.committed_file(path, status)
             if file:
@@ -265,7 +265,7 @@ class ResultSet:
     def refuse_links(self) -> None:
         """Raises UserError for a folder of the result set that is a link: it may lead out of it."""
         own = (self.cells, self.race_files, self.tables, self.figures, self.report)
-        for folder in (*own, self.exports, self.samples):
+        for folder in (*own, self.exports, self.samples, self.path / REAL):
             refuse_link(folder)
 
     @property

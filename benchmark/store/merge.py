@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmark.errors import DamagedError, UserError
 from benchmark.store.files import empty, read_bytes, rows_of, write_bytes, write_record
-from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.layout import REAL, CellFolder, ResultSet
 from benchmark.store.locks import take
 from benchmark.store.origin import differing, moved
 from benchmark.store.schema import MatrixFile, Protocol, Race, RunStatus
@@ -29,7 +29,6 @@ class Merged:
 
     statuses: list[RunStatus]
     """Status of every cell of the matrix, in its order."""
-
     notes: list[str]
     """What was kept or replaced."""
 
@@ -64,6 +63,7 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
             write_bytes(target.matrix_file, content)
         for race in _joined_races(folders):
             target.write_race(race)
+        _copy_real(target, folders)
         notes += _write(target, protocols, origins)
     except shutil.Error as error:
         # copytree lists all that it could not copy
@@ -71,8 +71,7 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
         raise UserError(f"{source} cannot be copied: {why}") from error
     except OSError as error:
         raise UserError(f"--into {into}: {error.strerror or error}") from error
-    statuses = [target.cell(key).status.status for key in origins]
-    return Merged(statuses, notes)
+    return Merged([target.cell(key).status.status for key in origins], notes)
 
 
 def _check_target(target: ResultSet, sources: Sequence[Path]) -> None:
@@ -129,17 +128,23 @@ def _joined_protocols(folders: Sequence[ResultSet]) -> dict[str, Protocol]:
                     f"{dataset} is measured under protocol {known.protocol} in {origin[dataset]} "
                     f"and {entry.protocol} in {folder.path}: {parts}; measure one of them again"
                 )
-            floors: dict[str, Any] = {"floor": entry.floor | known.floor}
-            if entry.floor_spread:
-                floors["floor_spread"] = entry.floor_spread | known.floor_spread
-            if entry.marks:
-                floors["marks"] = {
-                    name: entry.marks.get(name, {}) | known.marks.get(name, {})
-                    for name in entry.marks | known.marks
-                }
+            floors: dict[str, Any] = {}
+            for name in ("floor", "floor_spread", "real"):
+                if getattr(entry, name):
+                    floors[name] = getattr(entry, name) | getattr(known, name)
+            for name in entry.marks | known.marks:
+                marks = entry.marks.get(name, {}) | known.marks.get(name, {})
+                floors.setdefault("marks", {})[name] = marks
             whole = known.model_copy(update=floors)
             joined[dataset] = whole.sealed() if known.sha256 else whole
     return joined
+
+
+def _copy_real(target: ResultSet, folders: Sequence[ResultSet]) -> None:
+    """Copy the real samples, each from the first folder that has them."""
+    for folder in reversed(folders):
+        for file in (folder.path / REAL).glob("[!.]*"):
+            write_bytes(target.path / REAL / file.name, read_bytes(file) or b"")
 
 
 def _joined_races(folders: Sequence[ResultSet]) -> list[Race]:
@@ -251,7 +256,6 @@ def _copy(source: CellFolder, target: CellFolder) -> list[str]:
     into, key = _set_of(target), target.key
     new = target.path.with_name(f".{key}.new")
     try:
-        # Names with a dot are locks and unfinished files
         shutil.copytree(source.path, new, ignore=_left_out)
         lock = take(target)
         if lock is None:

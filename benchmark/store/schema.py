@@ -363,6 +363,16 @@ class ExtractorFacts(Record):
     """Accuracy of a classifier on held-out images."""
 
 
+class CommittedFile(Record):
+    """A file as it was committed."""
+
+    size: int
+    """Bytes."""
+
+    sha256: str
+    """Hash of its content."""
+
+
 class Protocol(Record):
     """An entry of protocols.json, which has one per dataset."""
 
@@ -398,6 +408,9 @@ class Protocol(Record):
     marks: dict[str, dict[str, float]] = {}
     """What metrics read of samples that are easy to make, by mark and metric column: of text with
     the right letter frequencies, and of uniformly random text. Empty for points and images."""
+
+    real: dict[str, CommittedFile] = {}
+    """The file in real/ that holds held-out samples for pictures: size and hash."""
 
     sha256: str | None = None
     """Hash of the other fields, by which a reader tells that one was changed."""
@@ -457,16 +470,6 @@ class Execution(Record):
         if self.stack > 1:
             parts.append(f"stack of {self.stack}")
         return ", ".join(parts)
-
-
-class CommittedFile(Record):
-    """A file of a cell when the cell was committed."""
-
-    size: int
-    """Bytes."""
-
-    sha256: str
-    """Hash of its content."""
 
 
 class Status(Record):

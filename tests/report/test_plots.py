@@ -13,6 +13,7 @@ from benchmark.analysis.evidence import gather
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.drawing import layout, style
 from benchmark.drawing.save import Figure, save
+from benchmark.errors import DamagedError
 from benchmark.metrics import sign
 from benchmark.report.figures import (
     certainty,
@@ -24,9 +25,10 @@ from benchmark.report.figures import (
     stability,
     traces,
 )
+from benchmark.report.figures.saved import real_samples
 from tests.helpers import synthetic
 
-SECTIONS = ("where", "speed", "stability", "cost", "certainty")  # in reading order
+SECTIONS = ("first", "where", "speed", "stability", "cost", "certainty")  # in reading order
 POINTS = [("gaussians8", "mlp")]
 MLP = "mlp[depth=4,width=8]"
 ROBUST = {
@@ -69,7 +71,9 @@ def test_every_figure_has_three_files_a_section_and_a_place_in_reading_order(dra
     stems = [
         "heatmap",
         "samples_gaussians8_mlp",
+        "samples_cost_gaussians8_mlp",
         "samples_digits_dcgan",
+        "samples_cost_digits_dcgan",
         "learning_curves",
         "time_to_target",
     ]
@@ -330,19 +334,55 @@ def test_line_figures_are_small_and_white(drawn):
     assert Image.open(drawn[0] / "figures/samples_digits_dcgan.png").mode == "RGB"
 
 
-def test_samples_are_compared_at_equal_samples_seen(tmp_path):
-    status = {
-        ("lsgan", "gaussians8", seed): "interrupted" for seed in range(2)
-    }  # half of the six evaluations
+def test_final_samples_at_equal_steps_and_the_last_within_equal_cost(tmp_path):
+    """wgan takes twice the critic forwards of a step and saves every 100 steps, wgan_gp has been
+    interrupted after half of them, and lsgan ends after 300 steps."""
+    status = {("wgan_gp", "gaussians8", seed): "interrupted" for seed in range(2)}
     synthetic.write(
-        tmp_path, objectives=["wgan", "lsgan"], groups=POINTS, seeds=range(2), status=status
+        tmp_path,
+        objectives=["wgan", "lsgan", "wgan_gp"],
+        groups=POINTS,
+        seeds=range(2),
+        status=status,
+        every={"lsgan": 50},
     )
     (tmp_path / "figures").mkdir()
-    (drawing,) = samples.draw(tables.load(tmp_path), tmp_path)
-    assert "19,200 samples seen, seed 0" in drawing.title
-    drawn = pd.read_csv(tmp_path / f"figures/{drawing.stem}.csv")
-    assert list(drawn["objective"]) == ["wgan", "lsgan"]
-    assert set(drawn["samples_seen"]) == {3 * 6400}
+    steps, cost = samples.draw(tables.load(tmp_path), tmp_path)
+    assert (steps.section, cost.section) == ("first", "first")
+    assert "after 300 steps, seed 0" in steps.title
+    drawn = numbers(tmp_path, steps.stem).set_index("objective")["g_steps"]
+    assert drawn.to_dict() == {"wgan": 300, "lsgan": 300, "wgan_gp": 300}
+    drawn = numbers(tmp_path, cost.stem).set_index("objective")
+    budget = drawn["forwards"]["lsgan"]
+    assert drawn["forwards"].max() <= budget
+    assert f"{budget:,.0f}" in cost.caption
+    assert drawn["g_steps"].to_dict() == {"wgan": 500, "lsgan": 300, "wgan_gp": 300}
+
+
+@pytest.mark.parametrize("groups", [POINTS, [("digits", "dcgan")], synthetic.TEXT], ids=str)
+def test_the_first_row_shows_real_samples_if_the_result_set_has_some(tmp_path, groups):
+    (dataset, _), *_ = groups
+    synthetic.write(tmp_path, objectives=["wgan"], groups=groups, seeds=[0])
+    (tmp_path / "figures").mkdir()
+    (figure,) = samples.draw(tables.load(tmp_path), tmp_path)
+    without = (tmp_path / f"figures/{figure.stem}.svg").read_bytes()
+    synthetic.write_real(tmp_path, dataset)
+    loaded = tables.load(tmp_path)
+    (figure,) = samples.draw(loaded, tmp_path)
+    assert (tmp_path / f"figures/{figure.stem}.svg").read_bytes() != without
+    real = real_samples(loaded, tmp_path, dataset)
+    if dataset == "fortunes":
+        assert [passage.objective for passage in figure.passages] == ["", "wgan"]
+        assert figure.passages[0].text.split("\n")[1].replace("·", " ") == real[1]
+    else:
+        assert real.shape == {"digits": (64, 1, 8, 8), "gaussians8": (500, 2)}[dataset]
+    (file,) = (tmp_path / "real").iterdir()
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(DamagedError, match="real"):
+        samples.draw(loaded, tmp_path)
+    file.unlink()
+    samples.draw(loaded, tmp_path)
+    assert (tmp_path / f"figures/{figure.stem}.svg").read_bytes() == without
 
 
 @pytest.fixture(scope="module")
@@ -425,10 +465,29 @@ def test_robustness_in_numbers(robust):
     assert frame.loc[(MLP, "nonsaturating"), "median"] == pytest.approx(max(values))
 
 
+def test_robustness_sheets_begin_with_real_samples(robust, monkeypatch):
+    pictures = []
+    monkeypatch.setattr(robustness, "tiled", lambda *of: pictures.append(of) or samples.tiled(*of))
+    loaded = tables.load(robust)
+    robustness.draw(loaded, robust)
+    without = len(pictures)
+    content = (robust / "protocols.json").read_text()
+    synthetic.write_real(robust, "digits")
+    loaded = tables.load(robust)
+    real = real_samples(loaded, robust, "digits")
+    pictures.clear()
+    robustness.draw(loaded, robust)
+    # three panes of sixteen other images in each of the two figures
+    assert len(pictures) == without + 2 * 3
+    for pane, (images, *_) in enumerate(pictures[:3]):
+        assert (images[:16] == real[16 * pane :][:16]).all()
+    (robust / "protocols.json").write_text(content)
+
+
 def test_robustness_figures_stand_first_and_replace_what_they_repeat(robust):
     stems = [saved.stem for saved in draw_all(tables.load(robust), robust)]
     assert stems[:4] == [
-        *(f"robustness_{name}_digits" for name in ("final", "steps", "time")),
+        *(f"robustness_{name}_digits" for name in ("steps", "time", "final")),
         "learning_curves",
     ]
     assert not {"heatmap", "samples_digits_dcgan"} & set(stems)
@@ -464,10 +523,15 @@ def test_robustness_of_partial_results(tmp_path, how):
 
 def test_a_pane_shows_the_first_samples_in_reading_order():
     images = np.arange(20, dtype=np.uint8).repeat(3 * 2 * 2).reshape(20, 3, 2, 2)
-    tile = robustness._tile(images, 4)
-    assert tile.shape == (8, 8, 3)
-    assert (tile[::2, ::2, 0] == np.arange(16).reshape(4, 4)).all()
-    assert (robustness._tile(images[:, :1], 4) == tile).all()  # grey
+    tile = samples.tiled(images, 4, 4)
+    # enlarged eight times, with gutters of two pixels
+    assert tile.shape == (4 * 18 - 2, 4 * 18 - 2, 3)
+    assert (tile[::18, ::18, 0] == np.arange(16).reshape(4, 4)).all()
+    assert (tile[16:18] == 255).all()
+    assert (samples.tiled(images[:, :1], 4, 4) == tile).all()  # grey
+    few = samples.tiled(images[:3], 2, 2)
+    assert few[0, 18, 0] == 1
+    assert (few[18:, 18:] == 255).all()
 
 
 def test_panes_show_fewer_images_where_they_are_many():

@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ from benchmark.analysis.sides import of_labels
 from benchmark.errors import DamagedError
 from benchmark.report import report
 from benchmark.report.chapters.leaderboards import other_metrics
-from benchmark.report.figures import comparison, samples, traces
+from benchmark.report.figures import comparison, samples, saved, traces
 from benchmark.report.page import faint
 from benchmark.store.layout import ResultSet
 from benchmark.text import visible
@@ -39,12 +40,12 @@ def plant(folder: Path, **options) -> tables.Tables:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "text"
-    # lsgan's third evaluation is at 19,200 samples, where the others have none
-    found = plant(path)
-    for cell in found.cells[found.cells["objective"] == "wgan"]["key"]:
-        (ResultSet(path).cell(cell).samples / "000300.txt").unlink()
-    (drawing,) = samples.draw(found, path)
-    report.write(path, found, [drawing])
+    plant(path)
+    synthetic.write_real(path, "fortunes")
+    found = tables.load(path)
+    drawing, at_equal_cost = samples.draw(found, path)
+    assert len(at_equal_cost.passages) == 4
+    report.write(path, found, [replace(drawing, section="where")])
     return path
 
 
@@ -59,7 +60,7 @@ def pre(text: str) -> list[str]:
 def test_samples_are_lines_of_escaped_text_with_visible_blanks(folder, name):
     page = (folder / "report" / name).read_text()
     blocks = pre(page)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         assert html.unescape(block).split("\n")[0] == SHOWN
         assert "&lt;b&gt;&amp;&lt;/b&gt;·it" in block
@@ -71,15 +72,16 @@ def test_samples_are_lines_of_escaped_text_with_visible_blanks(folder, name):
 
 def test_each_objective_is_filtered_alone_and_says_where_it_is_earlier(folder):
     page = (folder / "report/index.html").read_text()
-    heads = re.findall(r'<div( data-objective="\d")><strong>(.*?)</strong>(.*?)<pre>', page)
+    heads = re.findall(r'<div( data-objective="\d")?><strong>(.*?)</strong>(.*?)<pre>', page)
     assert heads == [
+        ("", "real samples", ""),
         (' data-objective="0"', "nonsaturating", ""),
-        (' data-objective="1"', "wgan", ", at 12,800 samples seen"),
-        (' data-objective="2"', "lsgan", ""),
+        (' data-objective="1"', "wgan", ""),
+        (' data-objective="2"', "lsgan", ", 300 steps, interrupted"),
     ]
     assert ".faint" in page
     markdown = (folder / "report/report.md").read_text()
-    assert "**wgan**, at 12,800 samples seen" in markdown
+    assert "**lsgan**, 300 steps, interrupted" in markdown
 
 
 def test_the_figure_is_a_picture_and_a_table_of_lines_too(folder):
@@ -89,8 +91,8 @@ def test_the_figure_is_a_picture_and_a_table_of_lines_too(folder):
     lines = pd.read_csv(stem.with_suffix(".csv"), keep_default_na=False)
     assert lines.groupby("objective", sort=False).size().to_dict() == dict.fromkeys(OBJECTIVES, 16)
     assert lines["text"].iloc[0] == synthetic.MARKUP
-    saved = (ResultSet(folder).cell(lines["cell"].iloc[0]).samples / "000300.txt").read_text()
-    assert list(lines["text"][:16]) == saved.split("\n")[:16]
+    written = (ResultSet(folder).cell(lines["cell"].iloc[0]).samples / "000600.txt").read_text()
+    assert list(lines["text"][:16]) == written.split("\n")[:16]
 
 
 def test_what_fills_lines_is_pale_and_nothing_is_markup():
@@ -102,20 +104,20 @@ def test_what_fills_lines_is_pale_and_nothing_is_markup():
 @pytest.mark.parametrize("content", [b"", b"no end", b"caf\xe9\n"])
 def test_damaged_lines_are_named(tmp_path, content):
     found = plant(tmp_path, evaluations=2)
-    file = Path(samples.saved_samples(found, tmp_path)["file"].iloc[-1])
+    file = Path(saved.saved_samples(found, tmp_path)["file"].iloc[-1])
     assert file.suffix == ".txt"
     file.write_bytes(content)
     with pytest.raises(DamagedError, match=rf"{file} is damaged: ") as caught:
-        samples.read_lines(file)
+        saved.read_samples(file)
     assert "\n" not in str(caught.value)
 
 
 def test_long_lines_are_cut_in_the_picture_alone(tmp_path):
     found = plant(tmp_path, evaluations=2, objectives=["wgan"])
-    for file in map(Path, samples.saved_samples(found, tmp_path)["file"]):
+    for file in map(Path, saved.saved_samples(found, tmp_path)["file"]):
         file.write_text(f"{'x ' * 2000}\n" * 20)
     (tmp_path / "figures").mkdir()
-    (drawing,) = samples.draw(found, tmp_path)
+    drawing, *_ = samples.draw(found, tmp_path)
     assert [len(line) for line in drawing.passages[0].text.split("\n")] == [4000] * 16
 
 

@@ -37,7 +37,7 @@ from benchmark.run.plan import estimate, pending
 from benchmark.run.prepare import matrix_file as matrix_record
 from benchmark.run.prepare import prepare
 from benchmark.store.code import ROOT
-from benchmark.store.files import read_json, read_rows, write_bytes
+from benchmark.store.files import check_committed, read_json, read_rows, write_bytes
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus, Status
 from benchmark.train import loop as train_module
@@ -546,6 +546,24 @@ def test_images_that_were_left_out_are_counted_and_named(
     assert entry["dataset"]["corrupt"] == {"n": 26, "names": [f"{i}.png" for i in range(20)]}
     assert entry["dataset"]["shape"] == [2]
     assert results.protocols["gaussians8"].plain() == entry
+
+
+def test_held_out_samples_are_kept_for_pictures(cell: Cell, tmp_path: Path) -> None:
+    config, description = matrix_files.read(tmp_path / "tiny.toml")
+    results = ResultSet(tmp_path / "results")
+    record = matrix_record("tiny", description, config, [cell])
+    prepare(results, record, [cell], "cpu")
+    ((name, committed),) = results.protocols["gaussians8"].real.items()
+    file = results.path / "real" / name
+    before = file.read_bytes()
+    check_committed(file, before, committed)
+    with np.load(file) as kept:
+        points = {tuple(point) for point in kept["samples"]}
+    assert len(points) == 1000
+    held = make_dataset(cell.dataset).splits[1].samples
+    assert points < {tuple(point) for point in held.numpy()}
+    prepare(results, record, [cell], "cpu")
+    assert file.read_bytes() == before
 
 
 def test_an_estimate_downloads_nothing(

@@ -16,7 +16,7 @@ import torch
 
 from benchmark.analysis import published, tables
 from benchmark.errors import DamagedError, UserError
-from benchmark.report.figures.samples import read_samples
+from benchmark.report.figures.saved import read_samples
 from benchmark.run.cell.checkpoint import Checkpoint, cut_rows, load_checkpoint
 from benchmark.run.options import RunOptions
 from benchmark.run.session import Session

@@ -63,9 +63,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three objectives on two groups, three seeds, with a diverged, a missing and an erroneous
     cell."""
     folder = tmp_path_factory.mktemp("whole") / "tiny"
-    return write(
-        folder, objectives=LABELS, groups=BOTH, seeds=range(3), status=STATUS, untrained=True
-    )
+    write(folder, objectives=LABELS, groups=BOTH, seeds=range(3), status=STATUS, untrained=True)
+    for dataset, _ in BOTH:
+        synthetic.write_real(folder, dataset)
+    return folder
 
 
 @pytest.fixture

@@ -10,6 +10,10 @@ norm="auto" means the `paper_norm` of a Discriminator, with two exceptions: an o
 another norm (`critic_norm`), and under a per-sample penalty batch norm becomes layer norm. Spectral
 norm is no layer: `build` puts it on a critic made without normalisation.
 
+latent_dim: Numbers of a latent.
+norm: Normalisation of the critic's layers; auto: the network's own, or the objective's.
+generator_norm: Normalisation of the generator's layers.
+
 Modules are named, not numbered, so that networks which differ in one layer share the initial
 weights of the rest. A layer made here carries `init_std`: `initialise` fills its weight uniformly
 with that standard deviation.

@@ -21,8 +21,9 @@ class Generator(nn.Module):
     (arXiv:1704.00028), fig. 2.
 
     The paper gives the depth only; the rest is from its code. Linear to the start size, plain
-    blocks at every size with a doubling block between sizes, 1×1 convolution, tanh(x / 5). `width`
-    is the width at the image's size; the width doubles with each halving."""
+    blocks at every size with a doubling block between sizes, 1×1 convolution, tanh(x / 5).
+
+    width: Channels at the image's size; half the size has twice as many."""
 
     layers: int  # 3 per block and 2
 

@@ -27,7 +27,10 @@ class Generator(nn.Module):
     5,364,739 parameters.
 
     At 8×8 little of a DCGAN is left, and the two networks are unequal: one transposed convolution
-    here, 133,825 parameters for one channel, against the critic's 2,689."""
+    here, 133,825 parameters for one channel, against the critic's 2,689.
+
+    width: Channels of the layer at half the image's size; a layer at half the size has twice as
+    many."""
 
     inits: tuple[Init, Init] = (0.02, 0.02)  # of the linear layer, of the convolutions
     growth = 2  # of the width with each halving

@@ -9,7 +9,9 @@ class Generator(dcgan.Generator):
     (arXiv:1704.00028), figure 2, "no BN and a constant number of filters".
 
     The paper names no initial weights; these are its code's: He for convolutions, Glorot for the
-    linear layer. 444,291 parameters at 64×64."""
+    linear layer. 444,291 parameters at 64×64.
+
+    width: Channels of every layer of the generator; of the critic those of its first layer."""
 
     inits: tuple[Init, Init] = ("glorot", "he")
     growth = 1

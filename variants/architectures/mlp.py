@@ -16,9 +16,12 @@ class Generator(nn.Module):
     """ReLU MLP generator, Gulrajani et al. 2017 (arXiv:1704.00028), toy experiments:
     2-512-512-512-2.
 
-    `latent_dim` 0 stands for 2 for points and 128 for images and text. The outputs pass a tanh for
-    images, a softmax over the characters for text.
-    `activation` is that of the hidden layers of both networks."""
+    The outputs pass a tanh for images, a softmax over the characters for text.
+
+    latent_dim: Numbers of a latent; 0: 2 for points, 128 for images and text.
+    width: Units of a hidden layer.
+    depth: Hidden layers.
+    activation: Of the hidden layers of both networks."""
 
     def __init__(
         self,

@@ -13,7 +13,10 @@ class Generator(nn.Module):
 
     Linear to the start size, a block per doubling, norm, ReLU, 3×3 convolution, tanh. The paper
     doubles the size before the second convolution of a block, its code before the first:
-    `upsample_before`. 1,204,483 parameters at 32×32."""
+    `upsample_before`. 1,204,483 parameters at 32×32.
+
+    width: Channels of every block.
+    upsample_before: The convolution of a block before which the size is doubled."""
 
     def __init__(
         self,

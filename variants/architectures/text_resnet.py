@@ -12,7 +12,12 @@ class Generator(nn.Module):
     Linear to (width, length), residual blocks, a convolution of kernel 1 to the characters, softmax
     over the characters at every position: latents (batch, latent_dim) -> (batch, length,
     characters). No normalisation. At the defaults and length 32: 15,225,856 parameters, and 513
-    per character."""
+    per character.
+
+    width: Channels of every block.
+    blocks: Residual blocks.
+    kernel: Positions that a convolution of a block covers; an odd number.
+    residual_scale: What the convolutions of a block are multiplied by before they are added."""
 
     def __init__(
         self,

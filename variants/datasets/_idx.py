@@ -23,9 +23,11 @@ MAX_BYTES = 2**30  # of one file, unpacked: MNIST has 47 million
 class MnistLike(Base):
     """60,000 and 10,000 grey images, 28×28, of ten classes, in MNIST's four IDX files."""
 
-    # only the first so many training images, for a critic to learn them by heart; 0: all
     n_train: int = 0
+    """Only the first so many training images, for a critic to learn them by heart; 0: all."""
+
     root: str | None = field(default=None, compare=False)
+    """Folder of the four files."""
 
     shape = (1, 28, 28)
     modality = "images"

@@ -47,11 +47,14 @@ class Text(Base):
     Held-out text is parts of the source of which no character is in a training sample."""
 
     length: int = 32
+    """Characters of a sample."""
 
-    # lower: a–z, 0–9, the blank and .,;:!?'"()-; letters: a–z and the blank; all: the 95 most
-    # frequent. With the first two, text becomes lower-case
     alphabet: Literal["lower", "letters", "all"] = "lower"
+    """lower: a–z, 0–9, the blank and .,;:!?'"()-; letters: a–z and the blank; all: the 95 most
+    frequent. With the first two, text becomes lower-case."""
+
     segments: Literal["windows", "lines"] = "windows"
+    """Whether a sample is a window of the running text or a line of it."""
 
     modality = "text"
 

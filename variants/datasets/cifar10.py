@@ -20,6 +20,7 @@ class Dataset(Base):
     `…train.zip` and `…test.zip`. With none of them torchvision downloads the set."""
 
     root: str | None = field(default=None, compare=False)
+    """Folder of the images."""
 
     shape = (3, 32, 32)
     modality = "images"

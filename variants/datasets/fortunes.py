@@ -25,6 +25,7 @@ class Dataset(Text):
     two fortunes are no text. A character that is struck over, as in `_\\b_\\bis`, is left out."""
 
     root: str | None = field(default=None, compare=False)
+    """Folder of the files."""
 
     source = "the files of Debian's package fortunes"
     licence = "mixed: of its compilers BSD; the quotations are their authors' (see its copyright)"

@@ -24,15 +24,20 @@ class Dataset(Base):
     Images are turned as their EXIF orientation says, and transparency is put on white. Of several
     frames the first is taken."""
 
-    size: int = 64  # pixels, both sides
+    size: int = 64
+    """Pixels, both sides."""
 
-    # what the images are, such as lsun_bedroom: tells one folder from another in every table
     collection: str = ""
-    n_holdout: int = 10_000  # images held out, where the folder does not come split
-    root: str | None = field(default=None, compare=False)
+    """What the images are, such as lsun_bedroom: tells one folder from another in every table."""
 
-    # the share of unreadable images that may be left out
+    n_holdout: int = 10_000
+    """Images held out, where the folder does not come split."""
+
+    root: str | None = field(default=None, compare=False)
+    """A folder or a zip of images."""
+
     corrupt_tolerance: float = field(default=0.001, compare=False)
+    """The share of unreadable images that may be left out."""
 
     modality = "images"
     licence = "that of the images"

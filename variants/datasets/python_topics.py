@@ -21,6 +21,7 @@ class Dataset(Text):
     streams, and values of two Pythons do not compare."""
 
     python: str = field(default=RUNNING, metadata={"in_label": True})
+    """Version of Python whose text it is; only the running one can be had."""
 
     licence = "PSF License Version 2 (documentation of Python)"
     note = "another version of Python has another text: values of two versions do not compare"

@@ -26,7 +26,10 @@ class Dataset(Base):
     be had. `root` is the folder of these images."""
 
     digits: Literal["mnist", "fashion_mnist"] = "mnist"
+    """Which images are stacked."""
+
     root: str | None = field(default=None, compare=False)
+    """Folder of these images."""
 
     shape = (3, 28, 28)
     modality = "images"

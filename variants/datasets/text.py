@@ -18,9 +18,11 @@ class Dataset(Text):
     file, a folder with .txt files in it and its subfolders, or a zip of these. Of ten files or more
     every tenth in the order of their names is held out; of fewer, blocks of the text."""
 
-    # what the text is, such as shakespeare: tells one text from another in every table
     collection: str = ""
+    """What the text is, such as shakespeare: tells one text from another in every table."""
+
     root: str | None = field(default=None, compare=False)
+    """A file, a folder or a zip of text."""
 
     licence = "that of the text"
 

@@ -39,10 +39,19 @@ class Recipe:
     the one of CONSTANTS."""
 
     optimizer: Literal["adam", "rmsprop", "rmsprop_tf"]
+    """Of both networks; rmsprop is PyTorch's update, rmsprop_tf TensorFlow's."""
+
     lr: float
-    betas: tuple[float, float] = (0.5, 0.999)  # adam
-    alpha: float | None = None  # rmsprop, rmsprop_tf
+    """Learning rate of both networks."""
+
+    betas: tuple[float, float] = (0.5, 0.999)
+    """β₁ and β₂ of Adam."""
+
+    alpha: float | None = None
+    """Decay of the mean square of RMSProp."""
+
     eps: float | None = None
+    """ε in the denominator of an update; rmsprop_tf has it under the root."""
 
     def __post_init__(self) -> None:
         for name, value in CONSTANTS.get(self.optimizer, {}).items():
@@ -70,12 +79,13 @@ class Base:
     # whether the loss takes scores as log-odds, which saturate
     sigmoid: ClassVar[bool] = False
 
-    # critic steps per generator step; a dataclass field where a matrix may set it
+    # a dataclass field where a matrix may set it
     critic_steps: int = 1
+    """Critic steps per generator step."""
 
-    # the bound c of the critic's parameters, where they are clipped to [−c, c]; a dataclass field
-    # where a matrix may set it
+    # a dataclass field where a matrix may set it
     clip: float | None = None
+    """c: the critic's parameters are clipped to [−c, c]."""
 
     def __post_init__(self) -> None:
         if self.critic_steps < 1:

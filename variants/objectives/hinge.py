@@ -19,7 +19,9 @@ class Objective(Base):
     An open norm (auto) is spectral norm: the hinge bounds the critic's scores, not its slope. The
     optimiser and the critic steps are those of SNGAN's ResNet experiments."""
 
-    margin: float = 1.0  # m
+    margin: float = 1.0
+    """m: a score beyond the margin costs nothing."""
+
     critic_steps: int = 5
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.0, 0.9))

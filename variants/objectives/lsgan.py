@@ -21,9 +21,15 @@ class Objective(Base):
     for LSUN has Adam 1e-3, and their ring of Gaussians has 1e-4 for the critic and 1e-3 for the
     generator, which one rate for both cannot express."""
 
-    a: float = 0.0  # the critic's label of fakes
-    b: float = 1.0  # the critic's label of reals
-    c: float = 1.0  # what the generator wants the critic to say of fakes
+    a: float = 0.0
+    """The critic's label of generated samples."""
+
+    b: float = 1.0
+    """The critic's label of real samples."""
+
+    c: float = 1.0
+    """What the generator wants the critic to say of generated samples."""
+
     critic_steps: int = 1
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))

@@ -21,9 +21,11 @@ class Objective(Base):
     RMSProp is PyTorch's with its own α and ε, as in that code. The authors of WGAN-GP ran WGAN
     under TensorFlow's: `optimizer = "rmsprop_tf"`."""
 
-    clip: float = 0.01  # c
+    clip: float = 0.01
     critic_steps: int = 5
+
     long_critic_phases: bool = False
+    """100 critic steps before each of the first 25 generator steps and before every 500th."""
 
     recipe = Recipe("rmsprop", lr=5e-5)
 

@@ -50,10 +50,19 @@ class Objective(Base):
     of WGAN-GP.
     """
 
-    penalty_weight: float = 10.0  # λ
+    penalty_weight: float = 10.0
+    """λ: weight of the penalty."""
+
     pairs: Literal["gradient", "independent", "segment", "local", "endpoint"] = "gradient"
+    """Where the two points of a difference come from."""
+
     sided: Literal["two", "one", "signed"] = "two"
-    epsilon: float = 0.1  # ε, for data in [−1, 1] and for one-hot text
+    """Which quotients cost something: all but 1 (two), or those above 1 (one)."""
+
+    epsilon: float = 0.1
+    """ε: distance of the two points of `gradient` and `local`, for data in [−1, 1] and for one-hot
+    text."""
+
     critic_steps: int = 5
 
     recipe = Recipe("adam", lr=1e-4, betas=(0.0, 0.9))

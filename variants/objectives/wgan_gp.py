@@ -34,10 +34,18 @@ class Objective(Base):
     the ResNet; their scripts for points, MNIST, CIFAR-10 (DCGAN) and text use 0.5.
     """
 
-    penalty_weight: float = 10.0  # λ
-    target: float = 1.0  # K
+    penalty_weight: float = 10.0
+    """λ: weight of the penalty."""
+
+    target: float = 1.0
+    """K: the slope that costs nothing."""
+
     sided: Literal["two", "one", "linear"] = "two"
+    """Whether slopes below the target cost something (two), or only those above it."""
+
     method: Literal["double_backward", "jvp"] = "double_backward"
+    """How the gradient of the penalty is computed."""
+
     critic_steps: int = 5
 
     recipe = Recipe("adam", lr=1e-4, betas=(0.0, 0.9))

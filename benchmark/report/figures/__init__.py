@@ -30,9 +30,9 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
     labels = {name: tables.matrix.label_of("objective", name) for name in names}
     with drawing(labels):
         return [
+            *samples.draw(tables, folder),
             *robustness.draw(tables, folder),
             *overview.heatmap(tables, folder),
-            *samples.draw(tables, folder),
             *traces.learning_curves(tables, folder),
             *speed.time_to_target(tables, folder),
             *speed.profiles(tables, folder),

@@ -1,9 +1,9 @@
 """Which objective trains which architecture: figure 2 of Gulrajani et al. 2017 (arXiv:1704.00028),
 with numbers.
 
-Every image dataset with two architectures or more has three figures: the final values, samples at
-equal generator steps, and samples at equal raced seconds. In all three a frame marks what diverged
-or collapsed; the samples also name every other verdict but ok."""
+Every image dataset with two architectures or more has three figures: samples at equal generator
+steps, samples at equal raced seconds, and the final values. In all three a frame marks what
+diverged or collapsed; the samples also name every other verdict but ok."""
 
 from itertools import product
 from pathlib import Path
@@ -19,7 +19,18 @@ from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import headline, heat
 from benchmark.drawing.save import Figure, save, stem
 from benchmark.drawing.style import Look, described, excess, inches, short, wrap
-from benchmark.report.figures.samples import read_samples, saved_samples
+from benchmark.report.figures.samples import REAL_LABEL, tiled
+from benchmark.report.figures.saved import (
+    Samples,
+    equal_steps,
+    finished,
+    first_seed,
+    panes,
+    read_samples,
+    real_samples,
+    saved_samples,
+    steps_text,
+)
 from benchmark.text import Record, duration
 
 TILE = 4  # a pane shows TILE x TILE images
@@ -72,25 +83,27 @@ class Sheet(NamedTuple):
 
 
 def draw(tables: Tables, folder: Path) -> list[Figure]:
-    """The figures of every dataset with two architectures or more, as far as there are results."""
+    """The figures of every dataset with two architectures or more, as far as there are results:
+    those of samples first."""
     samples = saved_samples(tables, folder)
-    figures = []
+    pictures = []
+    values = []
     for dataset in crossed(tables.cells):
-        figures += final_values(tables, folder, dataset)
+        values += final_values(tables, folder, dataset)
         rows = samples[samples["dataset"] == dataset]
         if rows.empty:
             continue
-        # the first of the seeds with the most panes
-        seed = rows.groupby("seed", sort=False)["cell"].nunique().idxmax()
+        seed = first_seed(rows)
+        real = real_samples(tables, folder, dataset)
         is_shown = (tables.cells["dataset"] == dataset) & (tables.cells["seed"] == seed)
         cells = tables.cells[is_shown]
         rows = rows[rows["seed"] == seed]
-        figures.append(at_equal_steps(cells, rows, folder))
+        pictures.append(at_equal_steps(cells, rows, real, folder))
         cells = cells[cells["race_fault"] == ""]
         rows = rows[rows["cell"].isin(cells["key"])]
         if len(rows):
-            figures.append(at_equal_time(cells, rows, folder))
-    return figures
+            pictures.append(at_equal_time(cells, rows, real, folder))
+    return [*pictures, *values]
 
 
 def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
@@ -142,99 +155,68 @@ def _frame(ax: Axes, corner: tuple[int, int], inset: float, look: Look) -> None:
         ax.add_patch(square)
 
 
-def at_equal_steps(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
+def at_equal_steps(
+    cells: pd.DataFrame, rows: pd.DataFrame, real: Samples | None, folder: Path
+) -> Figure:
     """Samples of one seed after the most generator steps that all finished runs have saved samples
     of; where they share none, after those of the run that ended first. rows: the saved samples of
     `cells`."""
-    per_run = _finished(rows, "dataset").groupby("cell")["g_steps"]
-    steps = max(set.intersection(*per_run.agg(set)), default=0) or per_run.max().min()
-    panes = _panes(cells, rows[rows["g_steps"] <= steps]).assign(equal_steps=steps)
-    earlier = panes["g_steps"].where(panes["g_steps"] < steps)
+    steps = equal_steps(rows)
+    shown = panes(cells, rows[rows["g_steps"] <= steps]).assign(equal_steps=steps)
+    earlier = shown["g_steps"].where(shown["g_steps"] < steps)
     sheet = Sheet(
         "robustness_steps",
         f"Robustness, {cells['dataset'].iloc[0]}: samples after {steps:,.0f} generator steps",
         EQUAL_STEPS.format(f"{steps:,.0f}"),
-        earlier.map(_steps, na_action="ignore"),
+        earlier.map(steps_text, na_action="ignore"),
     )
-    return _draw(panes, sheet, folder)
+    return _draw(shown, sheet, real, folder)
 
 
-def at_equal_time(cells: pd.DataFrame, rows: pd.DataFrame, folder: Path) -> Figure:
+def at_equal_time(
+    cells: pd.DataFrame, rows: pd.DataFrame, real: Samples | None, folder: Path
+) -> Figure:
     """Samples of one seed at or before equal raced seconds within each architecture: the least
     that a finished run of it took. rows: the saved samples of `cells`."""
-    finished = _finished(rows, "architecture")
-    ends = finished.groupby(["architecture", "cell"])["raced_seconds"].max()
+    ends = finished(rows, "architecture").groupby(["architecture", "cell"])["raced_seconds"].max()
     limits = ends.groupby("architecture").min()
     in_time = rows["raced_seconds"] <= rows["architecture"].map(limits)
-    panes = _panes(cells, rows[in_time])
-    panes = panes.assign(equal_time=panes["architecture"].map(limits))
-    steps = panes["g_steps"].map(_steps, na_action="ignore")
+    shown = panes(cells, rows[in_time])
+    shown = shown.assign(equal_time=shown["architecture"].map(limits))
+    steps = shown["g_steps"].map(steps_text, na_action="ignore")
     sheet = Sheet(
         "robustness_time",
         f"Robustness, {cells['dataset'].iloc[0]}: samples at equal raced seconds",
         EQUAL_TIME,
-        steps + ", " + panes["raced_seconds"].map(_time),
+        steps + ", " + shown["raced_seconds"].map(_time),
         limits.map(_time).to_dict(),
     )
-    return _draw(panes, sheet, folder)
-
-
-def _steps(steps: float) -> str:
-    return f"{steps:,.0f} steps"
+    return _draw(shown, sheet, real, folder)
 
 
 def _time(seconds: float) -> str:
     return duration(seconds, digits=3)
 
 
-def _finished(rows: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """The samples of the runs that are done; of all runs with a label of `axis` where none is."""
-    done = rows["status"] == "done"
-    return rows[done | ~done.groupby(rows[axis]).transform("any")]
-
-
-def _panes(cells: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell, with the last of its samples among `rows` and its mark."""
-    ordered = rows.sort_values("g_steps", kind="stable")
-    last = ordered.drop_duplicates("cell", keep="last").set_index("cell")
-    names = ["key", "architecture", "objective", "dataset", "seed", "status", "onset", "verdict"]
-    panes = cells[names].join(last[["g_steps", "samples_seen", "raced_seconds", "file"]], on="key")
-    return panes.assign(mark=[_mark(pane) for pane in panes.to_dict("records")])
-
-
-def _mark(pane: Record) -> str:
-    """What a pane says of its run: nothing where the run is done and ok."""
-    if pane["status"] == "diverged":
-        return f"diverged at step {pane['onset']:,.0f}"
-    if pane["status"] != "done":
-        return str(pane["status"])
-    if pd.isna(pane["verdict"]) or pane["verdict"] == "ok":
-        return ""
-    return str(pane["verdict"])
-
-
-def _draw(panes: pd.DataFrame, sheet: Sheet, folder: Path) -> Figure:
-    """Architectures (rows) x objectives (columns) of panes. All are on one axes, on which a pane is
-    a square of side 1: an axes for each would take most of the time."""
-    rows = list(panes["architecture"].unique())
-    columns = list(panes["objective"].unique())
+def _draw(shown: pd.DataFrame, sheet: Sheet, real: Samples | None, folder: Path) -> Figure:
+    """Architectures (rows) x objectives (columns) of panes, below a row of real samples where there
+    are some. All are on one axes, on which a pane is a square of side 1: an axes for each would
+    take most of the time."""
+    first = [] if real is None else [REAL_LABEL]
+    rows = [*first, *shown["architecture"].unique()]
+    columns = list(shown["objective"].unique())
     by_place: dict[Any, Record] = {}
-    for pane in panes.assign(label=sheet.labels.fillna("")).to_dict("records"):
+    for pane in shown.assign(label=sheet.labels.fillna("")).to_dict("records"):
         by_place[pane["architecture"], pane["objective"]] = pane
     images = _images(by_place)
     side = _side(len(images), next(iter(images.values()))) if images else TILE
     figure, ax = plt.subplots(figsize=(1.5 + 1.5 * len(columns), 0.8 + 1.75 * len(rows)))
+    if real is not None:
+        _show_real(ax, np.asarray(real), side, len(columns))
     for (i, architecture), (j, objective) in product(enumerate(rows), enumerate(columns)):
-        place = (architecture, objective)
-        corner = (WIDTH * j, HEIGHT * i)
-        if place in images:
-            _show(ax, corner, by_place[place], _tile(images[place], side))
-        else:
-            _show_empty(ax, corner, by_place.get(place))
-        verdict = by_place[place]["verdict"] if place in by_place else None
-        if verdict in FRAMES:
-            look = {"fill": False, "clip_on": False, **FRAMES[verdict]}
-            ax.add_patch(plt.Rectangle(corner, 1, 1, **look))
+        if architecture != REAL_LABEL:
+            place = (architecture, objective)
+            _pane(ax, (WIDTH * j, HEIGHT * i), by_place.get(place), images.get(place), side)
     for j, objective in enumerate(columns):
         ax.text(WIDTH * j + 0.5, -0.05, wrap(objective), ha="center", va="bottom", size=8)
     for i, architecture in enumerate(rows):
@@ -244,11 +226,12 @@ def _draw(panes: pd.DataFrame, sheet: Sheet, folder: Path) -> Figure:
         ax.text(-0.08, HEIGHT * i + 0.5, head, ha="right", va="center", size=8)
     ax.set(xlim=(-0.02, WIDTH * len(columns)), ylim=(HEIGHT * len(rows), -0.02), aspect="equal")
     ax.set_axis_off()
-    title = f"{sheet.title}, seed {panes['seed'].iloc[0]}"
+    title = f"{sheet.title}, seed {shown['seed'].iloc[0]}"
     headline(figure, title)
     caption = f"{sheet.caption} {FIRST_SAMPLES.format(side**2)} {MARKS}"
-    saved = Figure(stem(sheet.name, panes["dataset"].iloc[0]), title, caption, "where")
-    return save(figure, panes.drop(columns="file"), folder, saved)
+    name = stem(sheet.name, shown["dataset"].iloc[0])
+    saved = Figure(name, title, caption, "first", is_photo=True)
+    return save(figure, shown.drop(columns="file"), folder, saved)
 
 
 def _images(by_place: dict[Any, Record]) -> dict[Any, np.ndarray]:
@@ -256,8 +239,34 @@ def _images(by_place: dict[Any, Record]) -> dict[Any, np.ndarray]:
     images: dict[Any, np.ndarray] = {}
     for place, pane in by_place.items():
         if not pd.isna(pane["file"]):
-            images[place] = read_samples(Path(pane["file"]))
+            images[place] = np.asarray(read_samples(Path(pane["file"])))
     return images
+
+
+def _show_real(ax: Axes, images: np.ndarray, side: int, most: int) -> None:
+    """Real images in the first row, side x side in a pane, in as many of `most` panes as they
+    fill."""
+    for j in range(min(most, max(1, len(images) // side**2))):
+        picture = tiled(images[j * side**2 :], side, side)
+        ax.imshow(picture, extent=(WIDTH * j, WIDTH * j + 1, 1, 0), interpolation="none")
+
+
+def _pane(
+    ax: Axes,
+    corner: tuple[float, float],
+    pane: Record | None,
+    images: np.ndarray | None,
+    side: int,
+) -> None:
+    """A pane with its samples, or with why there are none, and the frame of its verdict."""
+    if pane is None or images is None:
+        _show_empty(ax, corner, pane)
+    else:
+        _show(ax, corner, pane, tiled(images, side, side))
+    verdict = pane["verdict"] if pane else None
+    if verdict in FRAMES:
+        look = {"fill": False, "clip_on": False, **FRAMES[verdict]}
+        ax.add_patch(plt.Rectangle(corner, 1, 1, **look))
 
 
 def _show(ax: Axes, corner: tuple[float, float], pane: Record, picture: np.ndarray) -> None:
@@ -281,11 +290,3 @@ def _show_empty(ax: Axes, corner: tuple[float, float], pane: Record | None) -> N
 def _side(panes: int, images: np.ndarray) -> int:
     """TILE, or fewer images a side where that many of (n, C, H, W) would make a heavy figure."""
     return int(np.clip(np.sqrt(BYTES / (panes * images[0].size)), 2, TILE))
-
-
-def _tile(images: np.ndarray, side: int) -> np.ndarray:
-    """The first side x side of uint8 images (n, C, H, W) as one picture (side H, side W, 3)."""
-    _, channels, height, width = images.shape
-    sheet = images[: side**2].reshape(side, side, channels, height, width)
-    sheet = sheet.transpose(0, 3, 1, 4, 2).reshape(side * height, side * width, channels)
-    return sheet.repeat(3 // channels, axis=-1)

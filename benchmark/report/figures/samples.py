@@ -1,197 +1,244 @@
-"""Samples of every objective at equal samples seen, a figure for each place."""
+"""Samples of every objective in a place: at equal generator steps, and at equal cost. The first row
+shows real samples, where the result set has kept some."""
 
-import io
-import os
-import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from benchmark.analysis.robustness import crossed
 from benchmark.analysis.scores import PLACE
-from benchmark.analysis.tables import Tables, joined
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import grid, headline
 from benchmark.drawing.save import Figure, Passage, save, stem
 from benchmark.drawing.style import inches, plain, style, wrap
-from benchmark.errors import DamagedError
-from benchmark.store.files import LARGEST
-from benchmark.store.layout import CellFolder, ResultSet
-from benchmark.text import described, place_name, visible
+from benchmark.report.figures.saved import (
+    Samples,
+    equal_steps,
+    first_seed,
+    panes,
+    read_samples,
+    real_samples,
+    saved_samples,
+    steps_text,
+)
+from benchmark.text import place_name, visible
 
 STRIP = 16  # images, or lines of text, of an objective
 COLUMNS = 4  # of scatter plots
 WIDTH = 9.5  # inches of a figure
+GUTTER = 0.12  # between images, as a share of their side
 CHARACTER = 0.06  # inches of a character of text
 LONGEST = 120  # characters of a line that a picture shows
-CAPTION = (
-    "Each objective's last evaluation at or before {} samples seen by the critic, the most that "
-    "all of them have reached with this seed; a name says where it is earlier. The first samples, "
-    "not picked."
+REAL_LABEL = "real samples"
+REAL_COLOUR = "0.72"
+STEPS_CAPTION = (
+    "After {} generator steps: the most that all finished runs with this seed have saved samples "
+    "of. A name says where a run has none of that step and shows its last before it."
 )
-TEXT_CAPTION = " A line is a sample; · is a blank."
+COST_CAPTION = (
+    "Each objective's last saved samples at or before {} critic forward-equivalents, the equal "
+    "cost of this place; below its name the generator step that they are of."
+)
+NOTES = {
+    "images": " The first samples, not picked.",
+    "points": " Grey: real points.",
+    "text": " The first samples, not picked; a line is a sample, · is a blank.",
+}
 
 
-def saved_samples(tables: Tables, folder: Path) -> pd.DataFrame:
-    """Every evaluation whose samples are on disk: cell, axes, modality, status, samples_seen,
-    g_steps, raced_seconds, file: that of lines where samples are text."""
-    columns = ["cell", "samples_seen", "g_steps", "raced_seconds"]
-    rows = joined(tables.evals[columns].drop_duplicates(), tables.cells)
-    files = []
-    for row in rows[["cell", "g_steps", "modality"]].to_dict("records"):
-        suffix = ".txt" if row["modality"] == "text" else ".npz"
-        samples = ResultSet(folder).cell(row["cell"]).samples
-        files.append(str(samples / f"{row['g_steps']:06.0f}{suffix}"))
-    rows = rows.assign(file=files)
-    return rows[rows["file"].map(os.path.exists).astype(bool)]
+class Sheet(NamedTuple):
+    """The texts of a figure of samples."""
 
-
-def read_samples(file: Path) -> np.ndarray:
-    """Saved samples: images (n, C, H, W) or points (n, 2). Raises UserError for a damaged file."""
-    files = CellFolder(file.parent.parent)
-    content = files.content(file, files.status)
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > LARGEST:
-            raise ValueError(f"{size:,} bytes of samples")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            samples = arrays["samples"]
-    # numpy and zipfile raise many kinds of error
-    except Exception as error:
-        raise DamagedError(f"{file} is damaged: {described(error)}") from error
-    is_images = samples.ndim == 4 and samples.dtype == np.uint8 and samples.shape[1] in (1, 3)
-    is_points = samples.ndim == 2 and samples.dtype.kind == "f" and samples.shape[1] == 2
-    if not len(samples) or not (is_images or is_points):
-        raise DamagedError(f"{file} is damaged: samples {samples.dtype} {samples.shape}")
-    return samples
-
-
-def read_lines(file: Path) -> list[str]:
-    """Saved samples of text, a line each. Raises UserError for a damaged file."""
-    files = CellFolder(file.parent.parent)
-    content = files.content(file, files.status)
-    try:
-        *lines, rest = content.decode().split("\n")
-        if rest or not lines:
-            raise ValueError("no whole lines")
-    except ValueError as error:
-        raise DamagedError(f"{file} is damaged: {described(error)}") from error
-    return lines
+    name: str
+    title: str
+    caption: str
+    labels: dict[str, str]
+    """objective -> what stands below its name; empty for nothing."""
 
 
 def draw(tables: Tables, folder: Path) -> list[Figure]:
-    """A figure per place: samples of every objective at equal samples seen, all of one seed.
-    Without the datasets that have robustness figures, which hold all architectures together."""
-    rows = saved_samples(tables, folder)
-    rows = rows[~rows["dataset"].isin(crossed(tables.cells))]
-    return [_place(per_place, folder) for _, per_place in rows.groupby(PLACE, sort=False)]
+    """Two figures per place, all of one seed: at equal generator steps, and at equal cost where it
+    is known. Without the datasets that have robustness figures, which hold all architectures
+    together."""
+    samples = saved_samples(tables, folder)
+    samples = samples[~samples["dataset"].isin(crossed(tables.cells))]
+    figures = []
+    for (dataset, architecture), rows in samples.groupby(PLACE, sort=False):
+        rows = rows[rows["seed"] == first_seed(rows)]
+        cells = tables.cells[tables.cells["key"].isin(rows["cell"])]
+        real = real_samples(tables, folder, str(dataset))
+        figures.append(_at_equal_steps(cells, rows, real, folder))
+        budget = tables.equal_cost["equal_compute"].get((str(dataset), str(architecture)))
+        # of one objective the two figures would be the same
+        if budget is not None and len(cells) > 1:
+            figures.append(_at_equal_cost(cells, rows, budget, real, folder))
+    return figures
 
 
-def _place(rows: pd.DataFrame, folder: Path) -> Figure:
-    """The figure of one place. rows: its saved samples."""
-    chosen, common = _at_equal_samples(rows)
-    first = rows.iloc[0]
-    seed = chosen["seed"].iloc[0]
-    is_earlier = chosen["samples_seen"] < common
-    notes = chosen["samples_seen"].map("at {:,.0f}".format).where(is_earlier, "")
-    labels: dict[Any, str] = {}
-    for name, note in notes.items():
-        labels[name] = f"{wrap(str(name))}\n{note}".rstrip()
-    files: dict[Any, Path] = {name: Path(file) for name, file in chosen["file"].items()}
-    place = place_name(first["architecture"], first["dataset"])
-    title = f"Samples, {place}, after {common:,.0f} samples seen, seed {seed}"
-    caption = CAPTION.format(f"{common:,.0f}")
+def _at_equal_steps(
+    cells: pd.DataFrame, rows: pd.DataFrame, real: Samples | None, folder: Path
+) -> Figure:
+    steps = equal_steps(rows)
+    shown = panes(cells, rows[rows["g_steps"] <= steps])
+    notes = shown["g_steps"].map(steps_text).where(shown["g_steps"] < steps, "")
+    title = f"Samples, {_place(cells)}, after {steps_text(steps)}, seed {cells['seed'].iloc[0]}"
+    sheet = Sheet("samples", title, STEPS_CAPTION.format(f"{steps:,.0f}"), _labels(shown, notes))
+    return _draw(shown, sheet, real, folder)
+
+
+def _at_equal_cost(
+    cells: pd.DataFrame, rows: pd.DataFrame, budget: float, real: Samples | None, folder: Path
+) -> Figure:
+    # the budget is a median over runs: some may lie above it by a rounding
+    shown = panes(cells, rows[rows["forwards"] <= budget * (1 + 1e-9)])
+    title = f"Samples, {_place(cells)}, at equal cost, seed {cells['seed'].iloc[0]}"
+    labels = _labels(shown, shown["g_steps"].map(steps_text))
+    sheet = Sheet("samples_cost", title, COST_CAPTION.format(f"{budget:,.0f}"), labels)
+    return _draw(shown, sheet, real, folder)
+
+
+def _place(cells: pd.DataFrame) -> str:
+    return place_name(cells["architecture"].iloc[0], cells["dataset"].iloc[0])
+
+
+def _labels(shown: pd.DataFrame, notes: pd.Series) -> dict[str, str]:
+    """objective -> the note and the mark of its run."""
+    labels = {}
+    for name, note, mark in zip(shown["objective"], notes, shown["mark"], strict=True):
+        labels[str(name)] = "\n".join(filter(None, (note, mark)))
+    return labels
+
+
+def _draw(shown: pd.DataFrame, sheet: Sheet, real: Samples | None, folder: Path) -> Figure:
+    """The figure of one place. shown: `panes`."""
+    shown = shown[shown["file"].notna()]
+    samples = {
+        str(name): read_samples(Path(file))
+        for name, file in zip(shown["objective"], shown["file"], strict=True)
+    }
+    first = next(iter(samples.values()))
+    modality = _modality(first)
+    names = [shown["dataset"].iloc[0], shown["architecture"].iloc[0]]
     saved = Figure(
-        stem("samples", first["dataset"], first["architecture"]), title, caption, "where"
-    )
-    data = chosen[["cell", "seed", "samples_seen", "g_steps"]].reset_index()
-    if first["modality"] == "text":
-        texts = {name: read_lines(file)[:STRIP] for name, file in files.items()}
-        figure = _texts(texts, labels)
-        data = data.assign(text=data["objective"].map(texts)).explode("text")
-        saved = replace(saved, caption=caption + TEXT_CAPTION, passages=_passages(texts, notes))
+        stem(sheet.name, *names), sheet.title, sheet.caption + NOTES[modality], "first",
+        is_photo=modality == "images",
+    )  # fmt: skip
+    data = shown[["objective", "key", "seed", "samples_seen", "g_steps", "forwards"]]
+    data = data.rename(columns={"key": "cell"})
+    labels = {name: f"{wrap(name)}\n{sheet.labels[name]}".rstrip() for name in samples}
+    if modality == "points":
+        figure = _scatters(samples, real, labels)
     else:
-        samples = {name: read_samples(file) for name, file in files.items()}
-        draw_place = _strips if first["modality"] == "images" else _scatters
-        figure = draw_place(samples, labels)
-    headline(figure, title)
+        rows = samples if real is None else {REAL_LABEL: real, **samples}
+        labels |= {REAL_LABEL: REAL_LABEL}
+        figure = _strips(rows, labels) if modality == "images" else _texts(rows, labels)
+    if modality == "text":
+        saved = replace(saved, passages=_passages(rows, sheet.labels))
+        lines = {name: texts[:STRIP] for name, texts in samples.items()}
+        data = data.assign(text=data["objective"].map(lines)).explode("text")
+    headline(figure, sheet.title)
     return save(figure, data, folder, saved)
 
 
-def _at_equal_samples(rows: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """By objective, its last saved samples at or before the most that all objectives have seen, and
-    that number; all of one seed: the one with the most objectives, and of several the one that has
-    reached the most samples."""
-    ends = rows.groupby(["seed", "objective"])["samples_seen"].max()
-    seeds = ends.groupby("seed").agg(["size", "min"])
-    seeds = seeds.sort_values(["size", "min"], kind="stable", ascending=False)
-    common = seeds["min"].iloc[0]
-    chosen = rows[(rows["seed"] == seeds.index[0]) & (rows["samples_seen"] <= common)]
-    chosen = chosen.sort_values("samples_seen", kind="stable")
-    chosen = chosen.drop_duplicates("objective", keep="last").set_index("objective")
-    objectives = [name for name in rows["objective"].unique() if name in chosen.index]
-    return chosen.loc[objectives].rename_axis("objective"), common
+def _modality(samples: Samples) -> str:
+    if isinstance(samples, list):
+        return "text"
+    return "images" if samples.ndim == 4 else "points"
 
 
-def _strips(samples: dict[Any, np.ndarray], labels: dict[Any, str]) -> Any:
-    """A line of images (n, C, H, W) per objective."""
+def _strips(samples: dict[str, Any], labels: dict[str, str]) -> Any:
+    """A line of images (n, C, H, W) per label."""
     line = max(0.58, 0.1 + 1.15 * inches(labels.values()))
     size = (WIDTH, line * len(samples) + 0.4)
     figure, axes = plt.subplots(len(samples), 1, figsize=size, squeeze=False)
     for ax, (name, images) in zip(axes[:, 0], samples.items(), strict=True):
-        framed = np.pad(images[:STRIP], ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=255)
-        strip = np.concatenate(list(framed), axis=-1).transpose(1, 2, 0)  # (H, STRIP * W, C)
-        if strip.shape[-1] == 1:
-            strip = strip.repeat(3, axis=-1)
-        ax.imshow(strip, interpolation="nearest")
+        ax.imshow(tiled(images, 1, STRIP), interpolation="nearest")
         ax.set(xticks=[], yticks=[])
         ax.set_ylabel(labels[name], rotation=0, ha="right", va="center")
+        if name == REAL_LABEL:
+            ax.yaxis.label.set_fontweight("bold")
         ax.set_frame_on(False)
     return figure
 
 
-def _scatters(samples: dict[Any, np.ndarray], labels: dict[Any, str]) -> Any:
-    """A scatter plot of points (n, 2) per objective, all on one scale."""
-    finite = {}
+def tiled(images: np.ndarray, lines: int, columns: int) -> np.ndarray:
+    """The first uint8 images of (n, C, H, W), at most lines x columns, as one picture (·, ·, 3)
+    with white gutters between them. Images of few pixels are enlarged, so that a gutter can be
+    narrower than a pixel of theirs."""
+    images = images[: lines * columns]
+    factor = max(1, -(-16 // images.shape[-1]))
+    images = images.repeat(factor, axis=-1).repeat(factor, axis=-2)
+    n, channels, height, width = images.shape
+    gap = max(1, round(GUTTER * width))
+    padded = np.full((lines * columns, height + gap, width + gap, 3), 255, dtype=np.uint8)
+    padded[:n, :height, :width] = images.transpose(0, 2, 3, 1).repeat(3 // channels, axis=-1)
+    sheet = padded.reshape(lines, columns, height + gap, width + gap, 3).swapaxes(1, 2)
+    sheet = sheet.reshape(lines * (height + gap), columns * (width + gap), 3)
+    return sheet[:-gap, :-gap]
+
+
+def reach_of(samples: list[Any]) -> float:
+    """The largest coordinate that scatter plots of points (n, 2) show."""
     ends = []
-    for name, points in samples.items():
-        finite[name] = points[np.isfinite(points).all(axis=1)]
-        if len(finite[name]):
-            ends.append(np.quantile(np.abs(finite[name]), 0.99))
-    reach = 1.1 * np.median(ends or [1.0])
-    figure, axes = grid(len(samples), COLUMNS, 2.3, 2.5)
-    for ax, (name, points) in zip(axes, finite.items(), strict=True):
-        look = {"s": 2, "alpha": 0.5, "linewidths": 0, "rasterized": True}
-        ax.scatter(*points.T, **look, color=style(name)["color"])
+    for points in samples:
+        known = points[np.isfinite(points).all(axis=1)]
+        if len(known):
+            ends.append(np.quantile(np.abs(known), 0.99))
+    return float(1.1 * np.median(ends or [1.0]))
+
+
+def _scatters(samples: dict[str, Any], real: Any, labels: dict[str, str]) -> Any:
+    """A scatter plot of points (n, 2) per objective, all on one scale, over real points in grey,
+    which also have the first plot."""
+    reach = reach_of([*samples.values()])
+    has_real = real is not None
+    figure, axes = grid(len(samples) + has_real, COLUMNS, 2.3, 2.5)
+    for ax in axes:
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+        if has_real:
+            _points(ax, real, REAL_COLOUR)
+    if has_real:
+        axes[0].set_title(REAL_LABEL, fontsize=8, weight="bold")
+    for ax, (name, points) in zip(axes[has_real:], samples.items(), strict=True):
+        _points(ax, points, style(name)["color"])
         ax.set_title(labels[name], fontsize=8)
     return figure
 
 
-def _texts(samples: dict[Any, list[str]], labels: dict[Any, str]) -> Any:
-    """A block of lines per objective."""
-    longest = max(len(line) for lines in samples.values() for line in lines)
+def _points(ax: Axes, points: np.ndarray, colour: Any) -> None:
+    known = points[np.isfinite(points).all(axis=1)]
+    ax.scatter(*known.T, s=2, alpha=0.5, linewidths=0, rasterized=True, color=colour)
+
+
+def _texts(samples: dict[str, Any], labels: dict[str, str]) -> Any:
+    """A block of lines per label."""
+    shown = {name: lines[:STRIP] for name, lines in samples.items()}
+    longest = max(len(line) for lines in shown.values() for line in lines)
     width = 0.3 + CHARACTER * min(longest, LONGEST)
     columns = max(1, min(COLUMNS, int(WIDTH / width)))
     height = 0.15 + 0.122 * STRIP + inches(labels.values())
-    figure, axes = grid(len(samples), columns, max(width, 1.9), height)
-    for ax, (name, lines) in zip(axes, samples.items(), strict=True):
+    figure, axes = grid(len(shown), columns, max(width, 1.9), height)
+    for ax, (name, lines) in zip(axes, shown.items(), strict=True):
         text = "\n".join(visible(line)[:LONGEST] for line in lines)
         look = {"family": "monospace", "size": 7, "va": "top", "linespacing": 1.25}
         ax.text(0, 1, plain(text), transform=ax.transAxes, **look)
-        ax.set_title(labels[name], loc="left", fontsize=8, color=style(name)["color"])
+        colour = "0.2" if name == REAL_LABEL else style(name)["color"]
+        ax.set_title(labels[name], loc="left", fontsize=8, color=colour)
         ax.set_axis_off()
     return figure
 
 
-def _passages(samples: dict[Any, list[str]], notes: pd.Series) -> tuple[Passage, ...]:
-    """The lines of every objective, for pages."""
+def _passages(samples: dict[str, Any], notes: dict[str, str]) -> tuple[Passage, ...]:
+    """The lines of every label, for pages."""
     passages = []
     for name, lines in samples.items():
-        note = f", {notes[name]} samples seen" if notes[name] else ""
-        passages.append(Passage(str(name), note, "\n".join(map(visible, lines))))
+        note = notes.get(name, "").replace("\n", ", ")
+        objective = "" if name == REAL_LABEL else name
+        text = "\n".join(map(visible, lines[:STRIP]))
+        passages.append(Passage(objective, name, f", {note}" if note else "", text))
     return tuple(passages)

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -27,15 +28,36 @@ def save_samples(files: CellFolder, snapshot: Snapshot, dataset: Any) -> None:
     """Save NUM_SAVED samples as npz; images as a PNG sheet too, text as lines too."""
     drawn = snapshot.sample(NUM_SAVED[dataset.modality]).cpu()
     samples = drawn.numpy()
-    stem, buffer = f"{snapshot.g_steps:06d}", io.BytesIO()
-    np.savez_compressed(buffer, samples=samples)
-    write_bytes(files.samples / f"{stem}.npz", buffer.getvalue())
+    stem = f"{snapshot.g_steps:06d}"
+    write_bytes(files.samples / f"{stem}.npz", _as_npz(samples))
     if dataset.modality == "images":
         buffer = io.BytesIO()
         Image.fromarray(_sheet(samples)).save(buffer, "PNG")
         write_bytes(files.samples / f"{stem}.png", buffer.getvalue())
     if dataset.modality == "text":
         write_bytes(files.samples / f"{stem}.txt", as_lines(dataset.decode(drawn)))
+
+
+def save_real(path: Path, dataset: Any) -> Path:
+    """Save NUM_SAVED held-out samples, the same ones at every call: texts as lines, others as npz.
+    path: without a suffix. Returns the path with its suffix."""
+    held = dataset.splits[1].samples
+    # Neighbours may be alike: windows of one text, or images of one class
+    order = torch.randperm(len(held), generator=torch.Generator().manual_seed(0))
+    samples = held[order[: NUM_SAVED[dataset.modality]]]
+    if dataset.modality == "text":
+        file = path.with_name(f"{path.name}.txt")
+        write_bytes(file, as_lines(dataset.decode(samples)))
+    else:
+        file = path.with_name(f"{path.name}.npz")
+        write_bytes(file, _as_npz(samples.numpy()))
+    return file
+
+
+def _as_npz(samples: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, samples=samples)
+    return buffer.getvalue()
 
 
 def as_lines(texts: list[str]) -> bytes:
