@@ -9,7 +9,8 @@ import pandas as pd
 from benchmark.analysis.compare import cost, ordered, reliability
 from benchmark.analysis.sides import Sides
 from benchmark.metrics import metric, short_name
-from benchmark.report.page import TARGET_CLOCKS, place, records, templates, with_values
+from benchmark.report.page import TARGET_CLOCKS, place, records, with_values
+from benchmark.report.render import templates
 from benchmark.store.files import write_bytes
 from benchmark.store.frames import write_csv
 from benchmark.store.schema import FINISHED

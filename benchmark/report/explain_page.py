@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import variants
 from benchmark.explain.entries import read
-from benchmark.report.page import image, templates
+from benchmark.report.render import image, templates
 from benchmark.store.files import write_bytes
 from benchmark.text import escaped, one_line
 

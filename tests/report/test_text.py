@@ -14,7 +14,7 @@ from benchmark.errors import DamagedError
 from benchmark.report import report
 from benchmark.report.chapters.leaderboards import other_metrics
 from benchmark.report.figures import comparison, samples, saved, traces
-from benchmark.report.page import faint
+from benchmark.report.render import faint
 from benchmark.store.layout import ResultSet
 from benchmark.text import visible
 from tests.helpers import synthetic

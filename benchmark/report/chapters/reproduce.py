@@ -126,7 +126,7 @@ def recipes(tables: Tables) -> Table:
     """The optimiser and the critic's normalisation that each objective ran with."""
     columns = ["objective", *PLACE, "recipe", "norm", "precision", "layout"]
     used = tables.cells[columns].dropna(subset="recipe").drop_duplicates()
-    return Table("Recipes", columns, _rows(used), folded=True)
+    return Table("Recipes", columns, _rows(used), fold="Recipes")
 
 
 def protocol(dataset: str, entry: Protocol) -> Table:
@@ -146,7 +146,7 @@ def protocol(dataset: str, entry: Protocol) -> Table:
         **marks,
     }
     tags = {"dataset": [dataset]}
-    table = Table(f"Protocol of {dataset}", ["field", "value"], folded=True, tags=tags)
+    table = Table(dataset, ["field", "value"], tags=tags, fold="Protocols of measuring")
     for key, value in fields.items():
         if value:
             table.add([key.replace("_", " "), text(value)], {})
