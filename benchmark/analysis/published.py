@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 
 # swept parameters of these are columns of `cells`
 PARAMETRISED = ("objective", "architecture", "dataset")
+# the columns of tables of rows that are not derived, beside `cell`
+COLUMNS = {
+    "evals": [
+        "samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol",
+    ],
+    "steps": [
+        "g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm",
+        "g_grad_norm", "penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation",
+        "clipped", "d_loss_train", "d_loss_holdout",
+    ],
+    "layers": ["g_step", "network", "layer", "depth", "grad_norm"],
+}  # fmt: skip
+CATEGORIES = ("cell", "metric", "protocol", "network", "layer")
+LAST_RAW = "measurements_stale"  # the last column of `cells` that is not derived
 # columns that count something; METRIC:best_g_step and :final_g_step count as well
 WHOLE = {
     "seed", "onset", "resumes", "samples_seen", "g_steps", "batch_size", "stack", "verdict_onset",
@@ -45,6 +59,36 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
         table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)
         with whole_file(target / f"{name}.csv") as file:
             csv.write_csv(table, file)
+
+
+class Rows(NamedTuple):
+    """What the cells of a result set hold, before anything is derived."""
+
+    cells: pd.DataFrame
+    """One row per cell of the list: its status, environment and spec."""
+    evals: pd.DataFrame
+    steps: pd.DataFrame
+    layers: pd.DataFrame
+    damaged: list[str]
+    """What is damaged of cells that count as missing."""
+
+
+def read(results: ResultSet) -> Rows | None:
+    """The rows in the stored tables of a result set that is kept without its cells, such as a
+    committed one; None for one with cells, and for one without tables. Numbers are float64."""
+    files = {name: results.tables / f"{name}.csv" for name in ("cells", *COLUMNS)}
+    if results.cells.exists() or not all(file.is_file() for file in files.values()):
+        return None
+    frames = {}
+    for name, file in files.items():
+        with file.open("rb") as opened:
+            frame = pd.read_csv(opened, float_precision="round_trip", low_memory=False)
+        frame = frame.loc[:, :LAST_RAW] if name == "cells" else frame[["cell", *COLUMNS[name]]]
+        whole = frame.select_dtypes("int64").columns.difference(["seed"])
+        types: dict[str, Any] = dict.fromkeys(whole, float)
+        texts = frame.columns.intersection(CATEGORIES) if name != "cells" else []
+        frames[name] = frame.astype(types | dict.fromkeys(texts, "category"))
+    return Rows(frames["cells"], frames["evals"], frames["steps"], frames["layers"], [])
 
 
 def labelled(tables: "Tables") -> "Tables":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from benchmark.cli.options import (
     RESULTS,
@@ -88,12 +89,13 @@ def compare(
     variants: VariantsOption = None,
 ) -> None:
     """Compare objectives within a result set, or result sets of one matrix, with the first one.
-    Prints Markdown."""
+    Prints tables on a terminal, and Markdown elsewhere."""
     from benchmark.analysis.compare import differences
     from benchmark.analysis.scores import RUN_VALUES
     from benchmark.analysis.sides import of_labels, of_sets, set_names
     from benchmark.matrix.files import name_of
     from benchmark.report import compare_page
+    from benchmark.report.compare_text import to_markdown, to_terminal
     from benchmark.store.files import check_writable
 
     valid = [*RUN_VALUES, "all"]
@@ -107,7 +109,11 @@ def compare(
     else:
         sides = of_labels(tables_of(result_set(results, matrix)), names)
     rows = differences(sides, RUN_VALUES if of == "all" else [of])
-    print(compare_page.to_markdown(compare_page.page(sides, rows)), end="")
+    comparison = compare_page.page(sides, rows)
+    if out.is_terminal:
+        to_terminal(comparison, Console(highlight=False))
+    else:
+        print(to_markdown(comparison), end="")
     if output:
         note.print(f"{compare_page.write(output, sides, rows)}")
 
