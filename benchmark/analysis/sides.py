@@ -85,7 +85,7 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
         floors=_floors(tables),
         marks=_marks(tables),
         notes=[*_stale_notes(labels, cells), *_clock_notes(cells)],
-        labels=_labels(tables),
+        labels=tables.matrix.objective_labels,
     )
 
 
@@ -138,7 +138,7 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
         floors=_floors(shown),
         marks=_marks(shown),
         notes=[*notes, *_stale_notes(names, cells)],
-        labels=_labels(shown),
+        labels=shown.matrix.objective_labels,
     )
 
 
@@ -233,11 +233,6 @@ def _matrix_notes(name: str, first: Tables, other_name: str, other: Tables) -> l
 def _primary_evals(tables: Tables) -> pd.DataFrame:
     rows = joined(tables.evals, tables.cells)
     return rows[rows["metric"].astype(str) == rows["dataset"].map(tables.primary)]
-
-
-def _labels(tables: Tables) -> dict[str, str]:
-    names = tables.cells["objective"].unique()
-    return {name: tables.matrix.label_of("objective", name) for name in names}
 
 
 def _floors(tables: Tables) -> dict[str, float]:

@@ -45,7 +45,7 @@ def write(folder: Path, tables: Tables | None = None, figures: list[Figure] | No
     evidence = gather(tables)
     if figures is None:
         figures = all_figures.draw_all(tables, folder, evidence)
-    with distinct(tables.cells["objective"].unique()):
+    with distinct(tables.matrix.objective_labels):
         screen, answers = first.first_screen(evidence), chapters(evidence, folder)
     axes = {axis: list(map(str, tables.cells[axis].unique())) for axis in FILTERS}
     drawn: dict[str, list[tuple[Figure, Tags]]] = {}

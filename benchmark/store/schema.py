@@ -256,6 +256,12 @@ class MatrixFile(Record):
         }
         return self.model_copy(update=changes)
 
+    @property
+    def objective_labels(self) -> dict[str, str]:
+        """Every objective as it is shown -> its label."""
+        names = dict.fromkeys(self.shown("objective", entry.objective) for entry in self.cells)
+        return {name: self.label_of("objective", name) for name in names}
+
     def label_of(self, axis: str, name: str) -> str:
         """The label of a variant that is named by its display name or its label."""
         for label, shown in self.display_names.get(axis, {}).items():

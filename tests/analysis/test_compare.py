@@ -5,12 +5,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from benchmark.analysis import compare, tables
+from benchmark.analysis import compare, published, tables
 from benchmark.analysis.scores import EQUAL_COST, RUN_VALUES
 from benchmark.analysis.sides import Sides, of_labels, of_sets, set_names
 from benchmark.errors import UserError
@@ -476,3 +478,26 @@ def test_a_metric_with_an_ideal_makes_no_objective_better(tmp_path):
     assert "core_width_2k" in set(found.summary["metric"])
     rows = compare.differences(of_labels(found, ["nonsaturating", "wgan_gp"]))
     assert set(rows["metric"]) == {"swd_2k"}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_terminal_shows_tables_in_its_width(tmp_path: Path, width: int) -> None:
+    folder = two(tmp_path / "a", objectives=["wgan_gp", SCRIPT], shift=0.25)
+    sides = of_labels(tables.load(folder), ["wgan_gp", SCRIPT])
+    file = StringIO()
+    found = compare_page.page(sides, compare.differences(sides))
+    compare_text.to_terminal(found, Console(file=file, width=width))
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert {section.title for section in found.sections} <= set(lines)
+    assert "<script>" in "".join(lines).replace(" ", "")
+
+
+def test_a_committed_set_without_cells_is_compared(
+    ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    mine, reference = two(tmp_path / "mine"), two(tmp_path / "reference", shift=100)
+    expected = ganbench("compare", reference, mine).out
+    published.write(tables.load(reference).published, reference)
+    shutil.rmtree(reference / "cells")
+    assert ganbench("compare", reference, mine).out == expected

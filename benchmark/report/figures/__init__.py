@@ -26,9 +26,7 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
     tables = labelled(tables)
     if evidence is None:
         evidence = gather(tables)
-    names = tables.cells["objective"].unique()
-    labels = {name: tables.matrix.label_of("objective", name) for name in names}
-    with drawing(labels):
+    with drawing(tables.matrix.objective_labels):
         return [
             *samples.draw(tables, folder),
             *robustness.draw(tables, folder),
