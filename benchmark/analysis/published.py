@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from benchmark.analysis.scores import AXES
+from benchmark.analysis.scores import AXES, scores
 from benchmark.store.files import whole_file
 from benchmark.store.frames import without_formulas
 from benchmark.store.layout import ResultSet
@@ -61,6 +61,23 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
             csv.write_csv(table, file)
 
 
+def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
+    """The frames of tables by name, with axes, parameters and whole numbers."""
+    cells = tables.cells
+    specs = [entry.spec for entry in tables.matrix.cells]
+    by_name = {
+        "cells": with_parameters(cells, specs),
+        "evals": with_axes(tables.evals, cells),
+        "steps": with_axes(tables.steps, cells),
+        "layers": with_axes(tables.layers, cells),
+        "summary": tables.summary,
+        "convergence": tables.convergence,
+        "costs": with_axes(tables.costs.rename(columns={"key": "cell"}), cells),
+        "scores": scores(cells),
+    }
+    return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
+
+
 class Rows(NamedTuple):
     """What the cells of a result set hold, before anything is derived."""
 
@@ -79,7 +96,7 @@ def read(results: ResultSet) -> Rows | None:
     files = {name: results.tables / f"{name}.csv" for name in ("cells", *COLUMNS)}
     if results.cells.exists() or not all(file.is_file() for file in files.values()):
         return None
-    frames = {}
+    rows = {}
     for name, file in files.items():
         with file.open("rb") as opened:
             frame = pd.read_csv(opened, float_precision="round_trip", low_memory=False)
@@ -87,8 +104,8 @@ def read(results: ResultSet) -> Rows | None:
         whole = frame.select_dtypes("int64").columns.difference(["seed"])
         types: dict[str, Any] = dict.fromkeys(whole, float)
         texts = frame.columns.intersection(CATEGORIES) if name != "cells" else []
-        frames[name] = frame.astype(types | dict.fromkeys(texts, "category"))
-    return Rows(frames["cells"], frames["evals"], frames["steps"], frames["layers"], [])
+        rows[name] = frame.astype(types | dict.fromkeys(texts, "category"))
+    return Rows(rows["cells"], rows["evals"], rows["steps"], rows["layers"], [])
 
 
 def labelled(tables: "Tables") -> "Tables":

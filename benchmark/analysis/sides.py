@@ -20,7 +20,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
 from benchmark.metrics import short_name
 from benchmark.store.merge import differing
-from benchmark.text import place_name
+from benchmark.text import place_name, plural
 
 
 @dataclass
@@ -107,7 +107,7 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
         left_out = set(tables.cells["seed"]) - seeds
         if left_out:
             notes.append(
-                f"Of {name}, {len(left_out)} seeds that are not in every set are left out."
+                f"Left out of {name}: {plural(len(left_out), 'seed')}, which not every set has."
             )
 
     def together(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -193,8 +193,8 @@ def _stale_notes(names: Sequence[str], cells: pd.DataFrame) -> list[str]:
         num_stale = int(cells.loc[cells["side"] == name, "stale"].sum())
         if num_stale:
             notes.append(
-                f"Of {name}, {num_stale} of the cells are stale: trained by other code, "
-                "or measured in another way, than at present."
+                f"{name} has {plural(num_stale, 'stale cell')}: trained by other code, or "
+                "measured in another way, than at present."
             )
     return notes
 

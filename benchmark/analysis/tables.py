@@ -14,14 +14,7 @@ import pandas as pd
 
 from benchmark.analysis import convergence, scores, stability
 from benchmark.analysis.convergence import Place
-from benchmark.analysis.published import (
-    COLUMNS,
-    Rows,
-    read,
-    with_axes,
-    with_parameters,
-    with_whole_numbers,
-)
+from benchmark.analysis.published import COLUMNS, Rows, frames, read
 from benchmark.analysis.targets import (
     Targets,
     find_targets,
@@ -94,18 +87,7 @@ class Tables:
     @cached_property
     def published(self) -> dict[str, pd.DataFrame]:
         """TABLES by name, as they are written: with axes, parameters and whole numbers."""
-        params = [entry.spec for entry in self.matrix.cells]
-        frames = {
-            "cells": with_parameters(self.cells, params),
-            "evals": with_axes(self.evals, self.cells),
-            "steps": with_axes(self.steps, self.cells),
-            "layers": with_axes(self.layers, self.cells),
-            "summary": self.summary,
-            "convergence": self.convergence,
-            "costs": with_axes(self.costs.rename(columns={"key": "cell"}), self.cells),
-            "scores": scores.scores(self.cells),
-        }
-        return {name: with_whole_numbers(frame) for name, frame in frames.items()}
+        return frames(self)
 
     def floor(self, dataset: str, column: str) -> float:
         """The noise floor, real against held-out real; NaN where none was measured."""

@@ -84,7 +84,8 @@ def page(sides: Sides, frame: pd.DataFrame) -> ComparisonPage:
     ]
     title = f"{listed(sides.names[1:])} against {sides.names[0]}"
     claims = [_claim(sides, row) for row in records(frame[is_primary])]
-    return ComparisonPage(title, claims, [section for section in sections if section.rows])
+    remarks = [] if claims else sides.notes
+    return ComparisonPage(title, claims, [table for table in sections if table.rows], remarks)
 
 
 def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:

@@ -1,7 +1,7 @@
 """A comparison as Markdown, and as tables for a terminal."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table as TerminalTable
@@ -23,6 +23,8 @@ class ComparisonPage:
     claims: list[Claim]
     """What is tested; empty where no metric ranks."""
     sections: list[Table]
+    remarks: list[str] = field(default_factory=list)
+    """Why nothing is tested."""
 
 
 def to_markdown(comparison: ComparisonPage, figure: Figure | None = None) -> str:
@@ -30,8 +32,8 @@ def to_markdown(comparison: ComparisonPage, figure: Figure | None = None) -> str
     drawn."""
     parts = [f"# {escaped(comparison.title)}"]
     lines = [f"- {escaped(claim.budget)}: {escaped(claim.sentence)}" for claim in comparison.claims]
-    if lines:
-        parts.append("\n".join(lines))
+    lines += [f"- {escaped(text)}" for text in comparison.remarks]
+    parts.append("\n".join(lines))
     if figure:
         parts.append(f"![{escaped(figure.title)}](figures/{figure.stem}.png)")
     for section in comparison.sections:
