@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from benchmark.check.rows import family_of
 from benchmark.check.verdict import ALPHA, Verdict
-from benchmark.text import escaped
+from benchmark.text import escaped, plural
 
 MARKDOWN_HEAD = """\
 | | group | metric | baseline | now | band | note |
@@ -40,8 +40,8 @@ def limits(verdicts: Sequence[Verdict]) -> list[str]:
         if p > alpha:
             name = "divergence" if family == "diverged" else family
             sentences.append(
-                f"{name} cannot go red with {new} seeds against {old}: "
-                f"lowest p {p:.2g} over {len(tested)} comparisons"
+                f"{name} cannot go red with {plural(new, 'seed')} against {old}: "
+                f"lowest p {p:.2g} over {plural(len(tested), 'comparison')}"
             )
     return sentences
 
