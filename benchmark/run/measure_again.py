@@ -59,9 +59,9 @@ class Measured:
         lines = [f"{plural(self.measured, 'cell')} measured again, {self.current} were up to date"]
         for column, n in sorted(self.set_aside.items()):
             lines.append(
-                f"{column}: the final value of {plural(n, 'cell')} changed; their earlier evaluations cannot "
-                "be redone and were set aside (evals.former.jsonl): best and area of these cells "
-                "are those of the final value"
+                f"{column}: the final value of {plural(n, 'cell')} changed; their earlier "
+                "evaluations cannot be redone and were set aside (evals.former.jsonl): best and "
+                "area of these cells are those of the final value"
             )
         if self.not_done:
             lines.append(f"not measured, because not done: {counted(self.not_done)}")
