@@ -13,7 +13,7 @@ WIDTH = 180  # pixels of an axis
 HEIGHT = 24
 MARGIN = 12
 MOST_TICKS = 4
-SVG = '<svg width="{}" height="{}" aria-hidden="true">{}</svg>'
+SVG = '<svg viewBox="0 0 {} {}" aria-hidden="true">{}</svg>'
 LINE = '<line class="{}" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>'
 DOT = '<circle cx="{:.1f}" cy="{}" r="4.5" fill="{}"/>'
 BEYOND = '<path d="M{:.1f} {} l8 5 l-8 5z" fill="{}"/>'
@@ -39,9 +39,12 @@ class Axis(NamedTuple):
     """Of real samples; NaN for none."""
 
     @property
-    def has_floor(self) -> bool:
-        """Whether a line marks the value of real samples."""
-        return math.isfinite(self.floor)
+    def mark(self) -> Markup:
+        """A style that says where the value of real samples is; empty for none."""
+        if not math.isfinite(self.floor):
+            return Markup("")
+        share = self.position(self.floor) / WIDTH
+        return Markup(' style="--floor: {:.1%}"').format(share)
 
     def position(self, value: float) -> float:
         """Where a value stands, in pixels; what lies beyond the axis stands at its end."""

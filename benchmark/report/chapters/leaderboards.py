@@ -156,7 +156,8 @@ def _runs(
     rows = {}
     for name in dict.fromkeys([*ranked, *known]):
         keys = {of: (at["dataset"], at["architecture"], name, column, of) for of in HEADS}
-        rows[name] = {of: summary[key] for of, key in keys.items()}
+        if keys["final"] in summary:
+            rows[name] = {of: summary[key] for of, key in keys.items()}
     return rows
 
 

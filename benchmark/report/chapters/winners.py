@@ -30,7 +30,7 @@ def chapter(evidence: Evidence) -> Chapter:
     result = Chapter("where", "Who wins where, and by how much?")
     result.tables += [robustness_table(tables, name) for name in crossed(tables.cells)]
     result.tables += [leaderboard(evidence, at, summary) for at in places(tables.cells)]
-    if evidence.overall["places"].max() >= LEAST_PLACES:
+    if (evidence.overall["places"] >= LEAST_PLACES).any():
         result.tables.append(over_places(evidence))
     result.tables += other_metrics(tables)
     return result
