@@ -422,7 +422,8 @@ def test_the_page_says_who_won_and_escapes_names(tmp_path: Path) -> None:
             self.found += [value or "" for name, value in attributes if name == "src"]
 
     Sources().feed(page)
-    assert [source[:26] for source in Sources.found] == ["data:image/svg+xml;base64,"]
+    (source,) = Sources.found
+    assert source.startswith("data:image/")
 
 
 def test_compare_on_the_command_line(
@@ -491,7 +492,8 @@ def test_a_terminal_shows_tables_in_its_width(tmp_path: Path, width: int) -> Non
     compare_text.to_terminal(found, Console(file=file, width=width))
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    assert {section.title for section in found.sections} <= set(lines)
+    words = " ".join(file.getvalue().split())
+    assert [section.title for section in found.sections if section.title not in words] == []
     assert "<script>" in "".join(lines).replace(" ", "")
 
 
