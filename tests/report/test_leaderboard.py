@@ -16,7 +16,7 @@ BOTH = [("gaussians8", "mlp"), ("digits", "dcgan")]
 def curve(objective: str, metric: str, seed: int, i: int) -> float:
     """lsgan is the best everywhere, minimax the worst."""
     size = {"lsgan": 1.0, "wgan": 2.0, "nonsaturating": 3.0, "minimax": 4.0}[objective]
-    return size + seed / 100
+    return (size + seed / 100) * (1 if i else 20)
 
 
 @pytest.fixture
@@ -70,3 +70,16 @@ def test_a_place_without_a_finished_run_has_no_ranking(
     head, row = written(objectives=["wgan"], groups=BOTH, status=status)[:2]
     assert "dcgan on digits: no ranking: " in head
     assert row.split() == ["wgan", "5", "diverged", "–"]
+
+
+def test_a_place_where_nothing_was_learnt_has_no_ranking(
+    written: Callable[..., list[str]],
+) -> None:
+    head, *rows, _ = written(
+        objectives=["wgan", "lsgan"],
+        groups=[("digits", "dcgan")],
+        curve=lambda objective, metric, seed, i: 30.0 + seed / 100,
+        reference="wgan",
+    )
+    assert "dcgan on digits: no ranking: nothing was learnt" in head
+    assert not any("better" in row or "worse" in row for row in rows)
