@@ -80,8 +80,7 @@ def _ranked_by(evidence: Evidence, at: Record) -> str:
     """The name of the metric that ranks in a place, or why nothing does."""
     column = evidence.tables.primary.get(at["dataset"])
     if column is None or at_place(evidence.leaders, at).empty:
-        reason = why_no_ranking(evidence.tables, at["dataset"], at["architecture"])
-        return f"no ranking: {reason}"
+        return why_no_ranking(evidence.tables, at["dataset"], at["architecture"])
     return short_name(column)
 
 
