@@ -26,6 +26,9 @@ CHIPS = {
 }
 # Among all pairs: `+3 −1`, better than three, worse than one
 COUNTS = re.compile(r"\+(\d+) −(\d+)")
+DECIMALS = re.compile(rb"([1-9]\d*\.\d\d)\d+")
+LARGEST_SVG = 200_000
+"""Bytes of an SVG file that a page shows; of a larger one it shows the PNG file."""
 MOST_EMBEDDED = 32_000
 """Bytes of a CSV file that a page holds; of a larger one it has the path."""
 
@@ -47,11 +50,13 @@ def tags_of_figure(folder: Path, stem: str, axes: Mapping[str, list[str]]) -> Ta
 
 
 def image(folder: Path, name: str) -> Markup:
-    """The attributes of an <img>: src, the smaller of NAME.svg and NAME.png as a data URI, and
+    """The attributes of an <img>: src, NAME.svg as a data URI, or NAME.png for a large one, and
     width, a fifth more than the figure was drawn for."""
-    svg = (folder / f"{name}.svg").read_bytes()
-    png = (folder / f"{name}.png").read_bytes()
-    uri = _data_uri("image/svg+xml", svg) if len(svg) < len(png) else _data_uri("image/png", png)
+    # a hundredth of a point is not seen, and scales are below 1
+    svg = DECIMALS.sub(rb"\1", (folder / f"{name}.svg").read_bytes())
+    uri = _data_uri("image/svg+xml", svg)
+    if len(svg) > LARGEST_SVG:
+        uri = _data_uri("image/png", (folder / f"{name}.png").read_bytes())
     points = re.search(rb'<svg [^>]*?width="([\d.]+)pt"', svg)
     width = str(round(float(points[1]) * 1.2 * 96 / 72)) if points else ""
     return Markup('src="{}" width="{}"').format(uri, width)

@@ -1,5 +1,5 @@
-"""The report's page in headless Chromium: it sorts, filters, prints, fits a phone, loads nothing and
-runs no name."""
+"""The report's page in headless Chromium: it sorts, filters, prints, fits a phone, loads nothing
+and runs no name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +49,7 @@ for (const element of document.querySelectorAll("body *")) {
   if (!hasText || !element.getClientRects().length || element.closest(".faint, script")) continue
   const [a, b] = [light(channels(getComputedStyle(element).color)), light(behind(element))]
   const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)
-  if (ratio < 4.5) low.push([element.tagName, element.className, element.textContent.slice(0, 20), ratio])
+  if (ratio < 4.5) low.push([element.tagName, element.textContent.slice(0, 20), ratio])
 }
 low
 """
@@ -118,8 +118,10 @@ def test_pictures_are_visible_and_described(browser, page, folder):
     browser.open(page)
     browser.run(OPEN_ALL)
     images = browser.run(
-        "[...document.images].map(image => [image.alt, image.complete && image.naturalWidth > 0 "
-        "&& image.getClientRects().length > 0])"
+        # the picture of a figure with a chart stands on paper alone
+        "[...document.images].filter(image => !image.closest('.chart')).map(image => [image.alt, "
+        "image.complete && image.naturalWidth > 0 && (image.getClientRects().length > 0 "
+        "|| image.closest('figure').querySelector('.chart') !== null)])"
     )
     num_figures = len(list((folder / "figures").glob("*.svg")))
     assert len(images) == num_figures == 7 + len(entries.names())
@@ -135,7 +137,7 @@ def test_a_click_on_a_heading_sorts(browser, page, folder):
       const first = cell => cell.textContent.split("\\n")[0]
       const column = i => [...board.tBodies[0].rows].map(row => first(row.cells[i]))
       const sorted = []
-      for (const i of [0, 3, 3]) {
+      for (const i of [0, 2, 2]) {
         board.rows[0].cells[i].querySelector("button").click()
         sorted.push([board.rows[0].cells[i].getAttribute("aria-sort"), column(i)])
       }
@@ -197,22 +199,23 @@ def test_filters_hide_what_they_promise_and_stay_in_the_address(browser, page):
 
 def test_a_picture_is_enlarged_with_the_keyboard(browser, page):
     browser.open(page, 390)
-    browser.run("document.querySelector('.zoom').focus()")
+    browser.run("document.querySelector('figure:not(:has(.chart)) .zoom').focus()")
     browser.press("Enter")
     seen = browser.run("""{
       const image = document.querySelector("dialog[open] img")
       const result = [image.alt, image.getBoundingClientRect().width > innerWidth]
       result
     }""")
-    assert seen == [browser.run("document.querySelector('.zoom img').alt"), True]
+    alt = browser.run("document.querySelector('figure:not(:has(.chart)) .zoom img').alt")
+    assert seen == [alt, True]
     browser.press("Escape")
     assert browser.run("document.querySelector('dialog').open") is False
 
 
 def test_everything_is_open_on_paper_at_one_size_and_no_column_is_cut(browser, page):
-    """In a window as wide as A4 within its margins."""
+    """In a window as wide as A4 landscape within its margins."""
     browser.open(page)
-    browser.look(703, media="print")
+    browser.look(1032, media="print")
     browser.run("dispatchEvent(new Event('beforeprint'))")
     assert browser.run("document.querySelectorAll('details:not([open])').length") == 0
     seen = browser.run(f"{{ {PRINTED} }}")

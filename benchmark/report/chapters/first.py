@@ -185,10 +185,10 @@ def _led(evidence: Evidence, leader: Record, result: Claim) -> Claim:
         rows = compared[(compared["verdict"] == verdict) & (compared["first"] != name)]
         others[verdict] = listed(list(rows["first"]))
     if name == reference:
-        result.text += " and is the"
+        result.text += " the"
         result.verdict = "reference"
-        result.after = f"worse: {others['worse']}" if others["worse"] else "none is worse"
-        result.after = f"; {result.after}"
+        if others["worse"]:
+            result.after = f"; worse: {others['worse']}"
         return result
     result.verdict = verdict_of(compared, name, reference)
     result.after = _than(result.verdict, reference)
@@ -200,7 +200,7 @@ def _led(evidence: Evidence, leader: Record, result: Claim) -> Claim:
 
 def _than(verdict: str, name: str) -> str:
     word = "from" if verdict == "not separated" else "than"
-    return f"{word} {name}"
+    return f" {word} {name}"
 
 
 def _budget(evidence: Evidence, leader: Record) -> str:
