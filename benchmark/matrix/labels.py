@@ -46,7 +46,7 @@ def unlabelled(matrix: Matrix) -> tuple[Matrix, DisplayNames]:
     for axis in AXES:
         _check_distinct(axis, names[axis], labels[axis])
     _replace(options, names)
-    return Matrix(**options), {axis: given for axis, given in names.items() if given}
+    return Matrix(**options), {axis: found for axis, found in names.items() if found}
 
 
 def _values(options: dict[str, Any]) -> Iterator[tuple[Any, Any, str]]:
