@@ -221,7 +221,7 @@ def described(error: BaseException, longest: int = 500) -> str:
 
 
 def visible(line: str) -> str:
-    """A line of generated text as people see it: `·` for a blank, `□` for what cannot be
+    """A line of generated text as people see it: `·` for a space, `□` for what cannot be
     printed."""
     shown = (c if c.isprintable() else "□" for c in line)
     return "".join(shown).replace(" ", "·")

@@ -51,6 +51,15 @@ def lines(now: Overview) -> Iterator[str]:
             yield f"  {'warning':12} {cell.key}: {text}"
 
 
+def report_line(now: Overview, command: str) -> str:
+    """Where the report is. command: what writes it."""
+    if now.report is None:
+        return f"no report yet: `{command}` writes it"
+    if now.report_is_old:
+        return f"report: {now.report}, older than the results: `{command}` writes it again"
+    return f"report: {now.report}"
+
+
 def watch(folder: Path, console: Console, every: float = 2.0) -> None:
     """Show the state until nothing is left to run, or until Ctrl-C."""
     reader = Reader(folder)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,10 @@ from benchmark.matrix.select import name_and_value
 
 FOLDER = Path(__file__).parent.parent / "matrices"
 LONGEST_NAME = 200  # bytes; a file system takes 255, and names of files are made of the name
+
+
+# From `Cost:` to a line that begins as `Expect:` does
+COST = re.compile(r"^Cost: (.*?)(?=^[A-Z]\w*[,:]|\Z)", re.MULTILINE | re.DOTALL)
 
 
 class Loaded(NamedTuple):
@@ -67,9 +72,20 @@ def read(path: Path, overrides: list[str] | None = None) -> Loaded:
         raise UserError(f"{path}: {error}") from error
     for override in overrides or []:
         _override(raw, override)
+    return Loaded(validated(Matrix, raw, path.name), description_of(text))
+
+
+def description_of(text: str) -> str:
+    """The comment that begins the text of a matrix file."""
     comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    description = "\n".join(line.lstrip("# ") for line in comment)
-    return Loaded(validated(Matrix, raw, path.name), description)
+    return "\n".join(line.lstrip("# ") for line in comment)
+
+
+def cost_of(description: str) -> str:
+    """What the head of a matrix says of its cost, on one line; the empty string where it says
+    nothing."""
+    found = COST.search(description)
+    return " ".join(found[1].split()) if found else ""
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

@@ -1,11 +1,12 @@
 """What pydantic says about a mistake in a table, as one line in the words of TOML."""
 
+import re
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from benchmark.errors import UserError, unknown
+from benchmark.errors import UserError, nearest, unknown
 
 # The members of a union by the type of a value. pydantic lists the tag of the member between the
 # keys of an error's location
@@ -21,17 +22,20 @@ def one_line(model: type[BaseModel], error: ValidationError, where: str) -> User
     if mistake["type"] == "extra_forbidden":
         return unknown(f"key in {where}", name, _valid_keys(model, path[:-1]))
     message = f"{where}: {name}: " if name else f"{where}: "
-    return UserError(message + _reason(mistake))
+    return UserError(message + reason(mistake))
 
 
-def _reason(mistake: ErrorDetails) -> str:
+def reason(mistake: ErrorDetails) -> str:
     """What is wrong with which value, in the words of TOML."""
     message = mistake["msg"].removeprefix("Value error, ")
     if mistake["type"] in ("missing", "value_error"):
         return message
     if mistake["type"] in ("dict_type", "model_type"):
         message = "Input should be a valid table"
-    return f"{message}, not {mistake['input']!r}"
+    text = f"{message}, not {mistake['input']!r}"
+    if mistake["type"] == "literal_error":
+        text += nearest(mistake["input"], re.findall("'(.+?)'", mistake["ctx"]["expected"]))
+    return text
 
 
 def _valid_keys(model: type[BaseModel], path: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 import variants
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Choice
+from benchmark.matrix.mistakes import reason
 from benchmark.matrix.options import Optimiser, Value, validated
 from variants.objectives import CONSTANTS, RECIPE, Recipe
 
@@ -210,10 +211,10 @@ def _typed(axis: str, name: str, key: str, value: Any, parameter: Parameter) -> 
         adapter = TypeAdapter(parameter.annotation, config=config)
         typed = _as_list(adapter.validate_python(value))
     except ValidationError as error:
-        reason = f"{error.errors()[0]['msg']}, not {value!r}"
+        message = reason(error.errors()[0] | {"input": value})
         if key == "betas":
-            reason += " (a list is swept: two numbers are one value as [[0.5, 0.9]])"
-        raise UserError(f"{axis} {name!r}: {key}: {reason}") from error
+            message += " (a list is swept: two numbers are one value as [[0.5, 0.9]])"
+        raise UserError(f"{axis} {name!r}: {key}: {message}") from error
     _check_limits(axis, name, key, typed, parameter.default)
     if isinstance(typed, float) and typed == 0:
         # −0.0 is 0.0 in every label and key

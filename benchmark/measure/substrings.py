@@ -14,10 +14,12 @@ Array = NDArray[Any]
 class Substrings:
     """Every place of a text, in the order of the characters that follow it."""
 
-    def __init__(self, samples: Tensor, num_characters: int) -> None:
-        """samples: codes (n, length) below num_characters, windows of running text or lines. A
-        substring does not span two lines. 0 stands after the end of a text."""
+    def __init__(self, samples: Tensor, num_characters: int, padding: int | None = None) -> None:
+        """samples: codes (n, length) below num_characters, windows of running text or lines.
+        padding: the code behind the end of a line, which no substring has in it. A substring does
+        not span two lines. 0 stands after the end of a text."""
         self.length = samples.shape[1]
+        self.padding = padding
         self.dtype = np.dtype(np.uint8 if num_characters < 256 else ">u2")
         text = running_text(samples)
         rows = samples if text is None else text.unsqueeze(0)
@@ -28,15 +30,24 @@ class Substrings:
         """The length of the longest substring of each sample (n, length) that occurs in the text,
         (n,). Of all places of a text, one of the two that a suffix lies between begins with the
         most characters of it."""
-        suffixes = self._suffixes(samples.numpy(force=True))
+        codes = samples.numpy(force=True)
+        suffixes = self._suffixes(codes)
         after = np.searchsorted(self.places, suffixes)
         lengths = np.zeros(len(suffixes), int)
         for neighbour in (after - 1, after):
             place = self.places[neighbour.clip(0, len(self.places) - 1)]
             lengths = np.maximum(lengths, self._num_equal(suffixes, place))
-        rest = self.length - np.arange(self.length)
-        # Beyond a suffix there is nothing to share
+        # Beyond the end of a sample, and in padding, there is nothing to share
+        rest = self._ends(codes) - np.arange(self.length)
         return np.minimum(lengths.reshape(-1, self.length), rest).max(axis=1)
+
+    def _ends(self, codes: Array) -> Array:
+        """From every place of samples (n, length) on, the place of the next padding, or the end of
+        the sample, (n, length)."""
+        ends = np.full(codes.shape, self.length)
+        if self.padding is not None:
+            ends = np.where(codes == self.padding, np.arange(self.length), self.length)
+        return np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
 
     def _suffixes(self, rows: Array) -> Array:
         """The `length` characters from every place of rows of codes (n, width) on, as strings of

@@ -28,9 +28,9 @@ from variants.datasets import running_text
 
 ORDERS = (1, 2, 3, 4)  # of n-grams
 
-# characters of the training text, from its beginning, that `copied` looks through: seconds once per
-# process, and so many bytes times the length of a sample
-MOST_SEARCHED = 10**7
+# bytes of the places of the training text, from its beginning, that `copied` looks through: as many
+# for every place as a sample has characters. Seconds once per process
+MOST_SEARCHED = 2**28
 
 MOST_DRAWS = 100  # of a noise floor: seconds
 
@@ -63,6 +63,7 @@ class Reference:
     held: Tensor  # held-out samples (n, length), codes
     train: Tensor  # training samples (n, length), codes
     num_characters: int
+    padding: int | None = None  # the code behind the end of a line
 
     @cached_property
     def grams(self) -> dict[int, Grams]:
@@ -74,12 +75,13 @@ class Reference:
 
     @cached_property
     def substrings(self) -> Substrings:
-        """The substrings of the first MOST_SEARCHED characters of the training text."""
+        """The substrings of the training text, as far as their places fit into MOST_SEARCHED."""
         length = self.train.shape[1]
-        most = MOST_SEARCHED // length
+        num_places = MOST_SEARCHED // length
+        most = num_places // length
         if running_text(self.train) is not None:
-            most = MOST_SEARCHED - length + 1
-        return Substrings(self.train[:most], self.num_characters)
+            most = num_places - length + 1
+        return Substrings(self.train[:most], self.num_characters, self.padding)
 
 
 class Instrument:
@@ -93,14 +95,15 @@ class Instrument:
         self.n = evaluation.n.text
         if self.n > len(train):
             raise ValueError(
-                f"evaluation.n.text is {self.n}, but there are only {len(train)} training samples "
-                "for its noise floor"
+                f"evaluation.n.text is {self.n:,}, but its noise floor needs as many training "
+                f"samples, and there are {len(train):,}"
             )
         names = metric_names("text", evaluation.metrics, set())
         self.columns = {name: column(name, self.n) for name in names}
         self.dataset = dataset
         length, num_characters = dataset.shape
-        self.reference = Reference(held, train, num_characters)
+        padding = num_characters - 1 if dataset.segments == "lines" else None
+        self.reference = Reference(held, train, num_characters, padding)
         self.parts = {
             "modality": "text",
             "dataset": content_hash(train, held),
@@ -229,5 +232,6 @@ def confidence(fake: Samples, reference: Reference) -> float:
 @metric("text")
 def copied(fake: Samples, reference: Reference) -> float:
     """The length of the longest substring of a sample that occurs in the training text, the median
-    over samples, in characters. Its noise floor is that of held-out text."""
+    over samples, in characters; the padding of lines does not count. Its noise floor is that of
+    held-out text."""
     return float(np.median(reference.substrings.longest(fake.codes)))

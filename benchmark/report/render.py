@@ -72,7 +72,7 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 
 def faint(text: str) -> Markup:
-    """Text for HTML in which the marks of blanks, and back-ticks that fill lines, are pale."""
+    """Text for HTML in which the marks of spaces, and back-ticks that fill lines, are pale."""
     return Markup(FILL.sub(r'<span class="faint">\g<0></span>', str(escape(text))))
 
 

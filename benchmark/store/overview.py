@@ -89,6 +89,12 @@ class Overview:
     cells: list[CellOverview]
     """State of every cell."""
 
+    report: str | None = None
+    """Path of the report; None before there is one."""
+
+    report_is_old: bool = False
+    """Whether a cell has changed since the report was written."""
+
     @property
     def is_settled(self) -> bool:
         """Whether no cell is left to run."""

@@ -150,7 +150,7 @@ class Entry(Record):
     """Label of the dataset."""
 
     modality: str
-    """points or images."""
+    """points, images or text."""
 
     seed: int
     """Seed of all random streams."""

@@ -163,12 +163,12 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         ["duplicate cell", "told apart by `collection`"],
     ),
     "an unknown alphabet": (
-        datasets('{ name = "text", alphabet = "upper" }'),
-        ["alphabet", "'lower', 'letters' or 'all'", "'upper'"],
+        datasets('{ name = "text", alphabet = "lowr" }'),
+        ["alphabet", "'lower', 'letters' or 'all'", "'lowr' (did you mean 'lower'?)"],
     ),
     "a text of too few characters": (
         datasets('{ name = "python_topics", length = 3 }'),
-        ["python_topics[length=3,python=", "length must be at least 4, not 3"],
+        ["python_topics[length=3,python=", "length must be from 4 to 4,096, not 3"],
     ),
     "a label of two lines": (
         datasets('{ name = "image_folder", collection = "a\\nb" }'),

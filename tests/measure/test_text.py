@@ -151,6 +151,12 @@ def test_nothing_is_shared_beyond_the_ends_of_a_text():
     assert running.longest(codes("cdd", "acd", "dba", "daa")).tolist() == [2, 3, 2, 1]
 
 
+def test_the_padding_of_lines_is_not_copied():
+    """Code 3 is padding: `ab` padded shares one character with `bc` padded, not three."""
+    lines = Substrings(codes("abdd", "aadd"), 4, padding=3)
+    assert lines.longest(codes("bcdd", "dddd", "abdd", "dabd")).tolist() == [1, 0, 2, 2]
+
+
 # One sample, and what the generator is sure of
 
 
@@ -199,7 +205,7 @@ def test_the_protocol_names_what_numbers_depend_on(topics):
     assert topics.parts["dataset"] == content_hash(train, held)
     assert topics.parts["alphabet"] == topics.dataset.characters
     assert (topics.parts["length"], topics.parts["segments"]) == (32, "windows")
-    assert topics.parts["most_searched"] == 10_000_000
+    assert topics.parts["most_searched"] == 2**28
     assert (topics.parts["n_fake"], topics.parts["n_real"]) == (2000, len(held))
     other = open_instrument(Choice("python_topics", {"length": 16}), EVALUATION, "cpu")
     assert protocol_id(other) != protocol_id(topics)
@@ -241,17 +247,19 @@ def test_marks_are_those_of_letter_frequencies_and_of_uniform_text(topics):
 
 def test_more_samples_than_training_text_are_refused():
     evaluation = EVALUATION.replaced(n={"points": 200, "images": 100, "text": 10**6})
-    with pytest.raises(ValueError, match=r"evaluation\.n\.text is 1000000, but there are only"):
+    with pytest.raises(ValueError, match=r"evaluation\.n\.text is 1,000,000, but its noise floor"):
         open_instrument(TOPICS, evaluation, "cpu")
 
 
 def test_copied_looks_through_the_beginning_of_a_long_text(monkeypatch):
-    monkeypatch.setattr(text, "MOST_SEARCHED", 8)
+    """Its length is limited by the bytes of its places."""
+    monkeypatch.setattr(text, "MOST_SEARCHED", 8 * 4)
     train = codes("abcdefghijklmnop")[0].unfold(0, 4, 1)
     lines = train[::4].contiguous()
     for samples in (train, lines):
-        found = reference(samples).substrings.longest(codes("efgh", "ghij"))
-        assert found.tolist() == [4, 2]
+        substrings = reference(samples).substrings
+        assert substrings.places.nbytes == 8 * 4
+        assert substrings.longest(codes("efgh", "ghij")).tolist() == [4, 2]
 
 
 def test_windows_are_hashed_as_their_text():

@@ -48,7 +48,7 @@ def code_points(text: str, lower: bool) -> np.ndarray:
 
 
 def most_frequent(counts: np.ndarray, excluded: str) -> str:
-    """The alphabet of a text with `counts` (NUM_CODE_POINTS,) of each character: the blank and the
+    """The alphabet of a text with `counts` (NUM_CODE_POINTS,) of each character: the space and the
     most frequent others that can be shown, the lower code point first among equals. A text with
     fewer characters is given further ones, from ASCII on."""
     others = []
@@ -65,7 +65,7 @@ def most_frequent(counts: np.ndarray, excluded: str) -> str:
 
 class Encoder:
     """Codes of texts that are read one after another: code i is the i-th of `characters`, whose
-    first is the blank. Other characters are dropped. Runs of white space are one blank, or one
+    first is the space. Other characters are dropped. Runs of white space are one space, or one
     LINE_END where `keeps_lines` and the run has an end of a line."""
 
     def __init__(self, characters: str, lower: bool, keeps_lines: bool) -> None:

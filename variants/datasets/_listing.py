@@ -156,6 +156,11 @@ def check_size(num_bytes: int) -> None:
         raise ValueError(f"{num_bytes:,} bytes: an image has {MAX_BYTES:,} at most")
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be that of a file on every system, and of none above its folder."""
+    return re.fullmatch(r"[\w.-]{0,100}", name) is not None and name not in (".", "..")
+
+
 def printable(name: str) -> str:
     """A file's name as it can be shown and stored: bytes that are no UTF-8 and control characters
     are escaped."""

@@ -28,6 +28,7 @@ from variants.datasets._text_files import Texts
 NUM_BLOCKS = 20  # of a text; the last tenth of each is held out
 TENTH = 10  # every tenth file is held out
 SHORTEST = 4  # characters of a sample: the metrics count runs of four
+LONGEST = 4096  # lines are padded to this length
 SEGMENTS = ("windows", "lines")
 NAMED = 5  # dropped characters that a remark names
 
@@ -50,7 +51,7 @@ class Text(Base):
     """Characters of a sample."""
 
     alphabet: Literal["lower", "letters", "all"] = "lower"
-    """lower: a–z, 0–9, the blank and .,;:!?'"()-; letters: a–z and the blank; all: the 95 most
+    """lower: a–z, 0–9, the space and .,;:!?'"()-; letters: a–z and the space; all: the 95 most
     frequent. With the first two, text becomes lower-case."""
 
     segments: Literal["windows", "lines"] = "windows"
@@ -59,8 +60,8 @@ class Text(Base):
     modality = "text"
 
     def __post_init__(self) -> None:
-        if self.length < SHORTEST:
-            raise ValueError(f"length must be at least {SHORTEST}, not {self.length}")
+        if not SHORTEST <= self.length <= LONGEST:
+            raise ValueError(f"length must be from {SHORTEST} to {LONGEST:,}, not {self.length:,}")
         if self.alphabet not in ALPHABETS:
             raise ValueError(
                 f"alphabet must be one of {', '.join(ALPHABETS)}, not {self.alphabet!r}"
@@ -113,6 +114,7 @@ class Text(Base):
         """Both splits. Raises ValueError that names file and byte for what is no text, and the
         lengths for too short a text; OSError for files that cannot be read."""
         with self.texts() as texts:
+            where = texts.where
             by_files = self.holds_out_files(texts)
             train, held = self._encoder(), self._encoder()
             for index, file in enumerate(texts.files):
@@ -127,7 +129,8 @@ class Text(Base):
         remarks = _remarks(train, held)
         training, held_out = (self._samples(codes) for codes in parts)
         if training is None or held_out is None:
-            raise ValueError(self._too_short(*parts, remarks))
+            num_train, num_held = (len(codes.rstrip(bytes([train.gap]))) for codes in parts)
+            raise ValueError(f"{where}: {self._too_short(num_train, num_held, remarks)}")
         return Split(training, left_out=texts.left_out, remarks=remarks), Split(held_out)
 
     def holds_out_files(self, texts: Texts) -> bool:
@@ -146,11 +149,11 @@ class Text(Base):
             return None
         return torch.frombuffer(codes, dtype=torch.uint8).unfold(0, self.length, 1)
 
-    def _too_short(self, train: bytearray, held: bytearray, remarks: tuple[str, ...]) -> str:
+    def _too_short(self, num_train: int, num_held: int, remarks: tuple[str, ...]) -> str:
         what = "a line" if self.segments == "lines" else f"a window of length = {self.length}"
         sentence = (
-            f"the text is too short: {len(train):,} characters for training and {len(held):,} "
-            f"held out; each part needs {what}"
+            f"the text is too short: {num_train:,} characters for training and {num_held:,} held "
+            f"out; each part needs {what}"
         )
         return "; ".join((sentence, *remarks))
 

@@ -34,7 +34,7 @@ class TextFile:
     may_control: bool = False  # whether control characters may be in it
 
     def pieces(self) -> Iterator[str]:
-        """The text piece by piece, cut behind line ends where there are any, else behind blanks.
+        """The text piece by piece, cut behind line ends where there are any, else behind spaces.
         Raises ValueError for a file that is empty or no text."""
         is_empty = True
         offset = 0
@@ -69,7 +69,7 @@ class TextFile:
             text = data[:end].decode()
         except UnicodeDecodeError as error:
             end = error.start
-            reason = f"({data[end]:#04x}) is no UTF-8: {CONVERT}"
+            reason = f"({data[end]:#04x}) is not valid UTF-8: {CONVERT}"
         else:
             if not control:
                 return text.removeprefix(BOM) if offset == 0 else text
@@ -84,6 +84,7 @@ class TextFile:
 class Texts:
     """The files of a source, in their order."""
 
+    where: str  # for messages
     files: list[TextFile]
     left_out: dict[str, str] = field(default_factory=dict)  # name of a file -> why
 
@@ -95,7 +96,7 @@ def on_disk(path: Path, may_control: bool = False) -> TextFile:
 
 def in_memory(name: str, text: str) -> Texts:
     """A text as a source of one file."""
-    return Texts([TextFile(name, partial(io.BytesIO, text.encode()))])
+    return Texts(name, [TextFile(name, partial(io.BytesIO, text.encode()))])
 
 
 @contextmanager
@@ -106,17 +107,17 @@ def open_texts(path: Path) -> Iterator[Texts]:
     if path.is_dir():
         part = _not_empty(whole(path, TEXTS))
         files = [on_disk(path / name) for name in part.files]
-        yield Texts(files, part.left_out)
+        yield Texts(printable(str(path)), files, part.left_out)
     elif not is_zip(path.name):
         if not path.is_file():
             raise ValueError(f"{path} is neither a file nor a folder")
-        yield Texts([on_disk(path)])
+        yield Texts(printable(str(path)), [on_disk(path)])
     else:
         part = _not_empty(whole(path, TEXTS))
         with open_zip(path) as archive:
             _, entries = zip_entries(path, archive, TEXTS)
             files = [_zipped(archive, entries[name], path) for name in part.files]
-            yield Texts(files, part.left_out)
+            yield Texts(printable(str(path)), files, part.left_out)
 
 
 def _not_empty(part: Part) -> Part:

@@ -22,7 +22,7 @@ class Dataset(Text):
     order of their names.
 
     The files are looked for in `root`, else in /usr/share/games/fortunes. The lines of `%` between
-    two fortunes are no text. A character that is struck over, as in `_\\b_\\bis`, is left out."""
+    two fortunes are no text. A character that is overstruck, as in `_\\b_\\bis`, is left out."""
 
     root: str | None = field(default=None, compare=False)
     """Folder of the files."""
@@ -45,7 +45,7 @@ class Dataset(Text):
                 f"no fortunes in {folder}: `apt install fortunes` puts them into {FOLDER}; or give "
                 "their folder as the dataset's root"
             )
-        return nullcontext(Texts(files))
+        return nullcontext(Texts("fortunes", files))
 
 
 def _files(folder: Path) -> list[TextFile]:
@@ -53,6 +53,6 @@ def _files(folder: Path) -> list[TextFile]:
     files = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix not in INDICES and not path.name.startswith("."):
-            # a bell, or a backspace that strikes over
+            # a bell, or a backspace that overstrikes
             files.append(on_disk(path, may_control=True))
     return files

@@ -1,6 +1,5 @@
 """Images of your own: a folder or a zip."""
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from variants.datasets import Base, Split, data_folder
 from variants.datasets._images import Images, read_layout
+from variants.datasets._listing import is_plain_name
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ class Dataset(Base):
     def __post_init__(self) -> None:
         if self.size < 8 or self.size % 4:
             raise ValueError(f"size must be a multiple of 4, from 8 on, not {self.size}")
-        if not re.fullmatch(r"[\w.-]*", self.collection):
+        if not is_plain_name(self.collection):
             raise ValueError(
-                f"collection is a name of letters, digits and _.-, not {self.collection!r}"
+                "collection is a name of at most 100 letters, digits and _.-, not "
+                f"{self.collection!r}"
             )
         if self.n_holdout < 1:
             raise ValueError(f"n_holdout must be at least 1, not {self.n_holdout}")

@@ -18,13 +18,13 @@ class Dataset(Text):
     paragraph is taken once, and 373,292 characters are left.
 
     Another Python has another text. So its version is in the label, and with it in keys and random
-    streams, and values of two Pythons do not compare."""
+    streams, and values of two Pythons cannot be compared."""
 
     python: str = field(default=RUNNING, metadata={"in_label": True})
     """Version of Python whose text it is; only the running one can be had."""
 
     licence = "PSF License Version 2 (documentation of Python)"
-    note = "another version of Python has another text: values of two versions do not compare"
+    note = "another version of Python has another text: values of two versions cannot be compared"
 
     @property
     def source(self) -> str:

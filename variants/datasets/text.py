@@ -1,11 +1,11 @@
 """Text of your own: a file, a folder or a zip."""
 
-import re
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from variants.datasets import data_folder
+from variants.datasets._listing import is_plain_name
 from variants.datasets._text import BY_BLOCKS, TENTH, Text
 from variants.datasets._text_files import Texts, open_texts
 
@@ -28,9 +28,10 @@ class Dataset(Text):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not re.fullmatch(r"[\w.-]*", self.collection):
+        if not is_plain_name(self.collection):
             raise ValueError(
-                f"collection is a name of letters, digits and _.-, not {self.collection!r}"
+                "collection is a name of at most 100 letters, digits and _.-, not "
+                f"{self.collection!r}"
             )
 
     @property

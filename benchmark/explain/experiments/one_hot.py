@@ -5,7 +5,7 @@ that they could not get comparable results with the standard GAN. A real charact
 a single 1; a generator gives probabilities, which are never that hard. Their supports are disjoint,
 so a critic can tell them apart by hardness alone, whatever the text says.
 
-English of the Python documentation, letters and blanks in windows of 16 (in full: all characters,
+English of the Python documentation, letters and spaces in windows of 16 (in full: all characters,
 32, and the paper's networks). Every objective has its own paper's optimiser, but a rate of 0.001
 for all, and the same number of critic steps. On 256 real
 windows and 256 generated ones: the margin is the difference of the mean scores over their common

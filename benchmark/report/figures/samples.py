@@ -47,7 +47,7 @@ COST_CAPTION = (
 NOTES = {
     "images": " The first samples, not picked.",
     "points": " Grey: real points.",
-    "text": " The first samples, not picked; a line is a sample, · is a blank.",
+    "text": " The first samples, not picked; a line is a sample, · is a space.",
 }
 
 
