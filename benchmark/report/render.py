@@ -89,7 +89,9 @@ def chip(text: str) -> Markup:
     kind, sign = look
     if not sign:
         return Markup('<span class="chip {}">{}</span>').format(kind, text)
-    return Markup('<span class="chip {}"><b>{}</b> {}</span>').format(kind, sign, text)
+    return Markup('<span class="chip {}"><span class="sign">{}</span> {}</span>').format(
+        kind, sign, text
+    )
 
 
 def mark(text: str) -> Markup:
@@ -97,7 +99,7 @@ def mark(text: str) -> Markup:
     look = _look(text)
     if look is None or not look[1]:
         return chip(text)
-    template = '<span class="chip {}" title="{}"><b>{}</b><span class="heard">{}</span></span>'
+    template = '<span class="chip {}" title="{}"><span class="sign">{}</span><span class="heard">{}</span></span>'
     return Markup(template).format(look[0], text, look[1], text)
 
 
