@@ -156,6 +156,12 @@ def span(values: ArrayLike) -> str:
     return f"{least} to {greatest}"
 
 
+def spanned(values: ArrayLike, noun: str) -> str:
+    """`1 seed`, `3 to 5 seeds`."""
+    shown = span(values)
+    return f"{shown} {noun}" if shown == "1" else f"{shown} {noun}s"
+
+
 def place_name(architecture: str, dataset: str) -> str:
     """`dcgan on digits`: how a place is called everywhere."""
     return f"{architecture} on {dataset}"

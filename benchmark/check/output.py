@@ -1,13 +1,14 @@
 """Verdicts of the gate as text, as Markdown for a CI summary, and as JUnit XML."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree
 
 from benchmark.check.rows import family_of
-from benchmark.check.verdict import ALPHA, Verdict
-from benchmark.text import escaped
+from benchmark.check.verdict import ALPHA, Verdict, exit_code
+from benchmark.text import escaped, listed, plural
 
 MARKDOWN_HEAD = """\
 | | group | metric | baseline | now | band | note |
@@ -18,6 +19,31 @@ LEGEND = (
     "+ not worse, − worse, ! diverges more, ≠ other numbers, ~ suspect, ? cannot see, "
     "x cannot be compared"
 )
+
+
+def headline(verdicts: Sequence[Verdict], strict: bool = False) -> str:
+    """The verdict in words, in one sentence. What it says agrees with `exit_code`."""
+    marks = Counter(verdict.mark for verdict in verdicts)
+    red = [f"{plural(marks['−'], 'comparison')} worse"] if marks["−"] else []
+    red += [f"{plural(marks['!'], 'group')} diverging more"] if marks["!"] else []
+    red += [f"{plural(marks['≠'], 'group')} with other numbers"] if strict and marks["≠"] else []
+    code = exit_code(verdicts, strict)
+    if code == 1:
+        return f"REGRESSION: {listed(red)} than in the baseline."
+    if code == 2:
+        failed = f"{marks['x']:,} of {plural(len(verdicts), 'comparison')} cannot be made"
+        notes = Counter(verdict.note for verdict in verdicts if verdict.mark == "x")
+        failed += "".join(f": {text}" for text, _ in notes.most_common(1) if text)
+        if not marks["x"]:
+            failed = "no numbers of a seed can be compared" if verdicts else "nothing to compare"
+        also = f"; and a regression: {listed(red)}" if red else ""
+        return f"COULD NOT COMPARE: {failed}{also}."
+    sentence = "NO REGRESSION: nothing is shown to be worse than in the baseline"
+    if marks["~"]:
+        sentence += f"; {marks['~']:,} suspect, but not separated from it by the seeds"
+    if marks["?"]:
+        sentence += f"; {marks['?']:,} cannot be seen"
+    return f"{sentence}."
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
@@ -40,8 +66,8 @@ def limits(verdicts: Sequence[Verdict]) -> list[str]:
         if p > alpha:
             name = "divergence" if family == "diverged" else family
             sentences.append(
-                f"{name} cannot go red with {new} seeds against {old}: "
-                f"lowest p {p:.2g} over {len(tested)} comparisons"
+                f"{name} cannot go red with {plural(new, 'seed')} against {old}: "
+                f"lowest p {p:.2g} over {plural(len(tested), 'comparison')}"
             )
     return sentences
 
@@ -58,11 +84,36 @@ def scope(not_exact: str, strict: bool) -> str:
     )
 
 
-def to_markdown(verdicts: Sequence[Verdict], remarks: Sequence[str] = ()) -> str:
-    """The table of the check; verdicts that are not + come first. remarks: lines above it."""
-    ordered = sorted(verdicts, key=lambda verdict: "x!−≠~?+".index(verdict.mark))
-    paragraphs = [f"{text}\n" for text in (summary(verdicts), *remarks, LEGEND)]
-    rows = [_markdown_row(verdict) for verdict in ordered]
+def failing(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts that are not +, the worst first. What cannot be compared of a group for one
+    reason is one verdict."""
+    shown: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in worst_first(verdicts):
+        if verdict.mark == "x":
+            shown.setdefault((verdict.group, verdict.note), []).append(verdict)
+        elif verdict.mark != "+":
+            shown[verdict.group, verdict.note, verdict.metric] = [verdict]
+    joined = []
+    for first, *others in shown.values():
+        if others:
+            metrics = plural(1 + len(others), "metric")
+            first = Verdict(first.group, metrics, "x", note=first.note)
+        joined.append(first)
+    return joined
+
+
+def worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Verdicts by their marks; those that are + come last."""
+    return sorted(verdicts, key=lambda verdict: "x!−≠~?+".index(verdict.mark))
+
+
+def to_markdown(
+    verdicts: Sequence[Verdict], remarks: Sequence[str] = (), strict: bool = False
+) -> str:
+    """The table of the check, the worst first. remarks: lines above it."""
+    heads = (headline(verdicts, strict), summary(verdicts), *remarks, LEGEND)
+    paragraphs = [f"{text}\n" for text in heads]
+    rows = [_markdown_row(verdict) for verdict in worst_first(verdicts)]
     return "\n".join(["### ganbench check\n", *paragraphs, MARKDOWN_HEAD, *rows, ""])
 
 

@@ -1,7 +1,7 @@
 """The verbs of the gate: check and accept."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +18,10 @@ from benchmark.cli.options import (
     result_set,
     tables_of,
 )
+from benchmark.text import plural
+
+if TYPE_CHECKING:
+    from benchmark.check.verdict import Verdict
 
 BaselinesOption = Annotated[
     Path | None,
@@ -57,16 +61,33 @@ def check(
             "and execution.",
         ),
     ] = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Show every comparison, those that are + as well.")
+    ] = False,
     baselines: BaselinesOption = None,
     variants: VariantsOption = None,
 ) -> None:
     """Compare results with their baseline. Exit code 0: fine, 1: a regression, 2: could not
     compare."""
     from benchmark.check.baseline import BASELINES, compare, find
-    from benchmark.check.output import LEGEND, limits, scope, summary, to_markdown, write_junit
+    from benchmark.check.output import (
+        LEGEND,
+        failing,
+        headline,
+        limits,
+        scope,
+        summary,
+        to_markdown,
+        worst_first,
+        write_junit,
+    )
     from benchmark.check.verdict import exit_code
+    from benchmark.store.files import check_writable
 
     folder = result_set(results, matrix)
+    for option, file in (("--markdown", markdown), ("--junit", junit)):
+        if file:
+            check_writable(file.parent, option)
     place = _named(baselines)
     baseline = find(folder.name, place)
     if place is None and baseline.parent.resolve() != BASELINES.resolve():
@@ -74,20 +95,30 @@ def check(
     verdicts, not_exact = compare(tables_of(folder), folder.name, baseline.parent)
     strict = strict or (strict_if_same and not not_exact)
     remarks = [*limits(verdicts), scope(not_exact, strict)]
-    table = Table("", "group", "metric", "baseline", "now", "band", "note", title=summary(verdicts))
+    print(headline(verdicts, strict), summary(verdicts), *remarks, sep="\n")
+    shown = worst_first(verdicts) if show_all else failing(verdicts)
+    if shown:
+        _print(shown)
+        print(LEGEND)
+    num_fine = sum(verdict.mark == "+" for verdict in verdicts)
+    if num_fine and not show_all:
+        print(f"{plural(num_fine, 'comparison')} + (not worse): --all shows every comparison")
+    if markdown:
+        markdown.parent.mkdir(parents=True, exist_ok=True)
+        with markdown.open("a", encoding="utf-8") as summary_file:
+            summary_file.write(to_markdown(verdicts, remarks, strict))
+    if junit:
+        write_junit(verdicts, junit, strict)
+    raise typer.Exit(exit_code(verdicts, strict))
+
+
+def _print(verdicts: "list[Verdict]") -> None:
+    table = Table("", "group", "metric", "baseline", "now", "band", "note")
     for verdict in verdicts:
         numbers = [_number(x) for x in (verdict.baseline, verdict.current, verdict.band)]
         table.add_row(verdict.mark, verdict.group, verdict.metric, *numbers, verdict.note)
     width = None if out.is_terminal else WIDTH
     Console(highlight=False, markup=False, width=width).print(table)
-    print(summary(verdicts), *remarks, LEGEND, sep="\n")
-    if markdown:
-        markdown.parent.mkdir(parents=True, exist_ok=True)
-        with markdown.open("a", encoding="utf-8") as file:
-            file.write(to_markdown(verdicts, remarks))
-    if junit:
-        write_junit(verdicts, junit, strict)
-    raise typer.Exit(exit_code(verdicts, strict))
 
 
 def _named(folder: Path | None) -> Path | None:

@@ -1,24 +1,27 @@
 """`ganbench VERB`: one verb per stage. A mistake of the user is one line on stderr and exit
 code 2."""
 
-import ast
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from benchmark import __version__
 from benchmark.cli.check import accept, check
+from benchmark.cli.help import epilog, help_of
+from benchmark.cli.listing import list_names
 from benchmark.cli.options import (
     RESULTS,
     MatrixOption,
     ResultsOption,
     VariantsOption,
+    among,
+    command,
     named_path,
     out,
     result_set,
@@ -36,52 +39,12 @@ app = typer.Typer(
         "reliably?"
     ),
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=epilog(""),
     pretty_exceptions_enable=False,
 )
 
 
-@app.command("list")
-def list_variants(variants: VariantsOption = None) -> None:
-    """List every objective, architecture, dataset and matrix."""
-    from variants import AXES, SHIPPED, names, origin
-
-    for axis in AXES:
-        table = _listing(axis)
-        for name in names(axis):
-            file = origin(axis, name)
-            where = "" if file.is_relative_to(SHIPPED) else f" ({file})"
-            table.add_row(name, f"{_first_line(file)}{where}")
-        out.print(table)
-    table = _listing("matrices")
-    for path in sorted((Path(__file__).parent.parent / "matrices").glob("*.toml")):
-        first = path.read_text(encoding="utf-8").partition("\n")[0]
-        table.add_row(path.stem, first.lstrip("# "))
-    out.print(table)
-
-
-def _listing(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
-    table.add_column("name")
-    # A long path goes on in the next line
-    table.add_column("what it is", overflow="fold")
-    return table
-
-
-def _first_line(path: Path) -> str:
-    from benchmark.text import described
-
-    try:
-        docstring = ast.get_docstring(ast.parse(path.read_bytes())) or ""
-    except (SyntaxError, ValueError) as error:
-        return f"does not import: {described(error)}"
-    return docstring.partition("\n")[0]
-
-
-app.command()(run)
-
-
-@app.command()
 def status(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
@@ -114,28 +77,17 @@ def status(
         return
     for line in page.lines(now):
         out.print(line)
+    out.print(page.report_line(now, command("report", matrix, results)))
 
 
-for verb in (
-    tables,
-    plots,
-    report,
-    compare,
-    check,
-    accept,
-    merge,
-    measure,
-    audit,
-    sample,
-    export,
-    explain,
-):
-    app.command()(verb)
-
-
-@app.command()
 def new(
-    axis: Annotated[str, typer.Argument(help="objective, architecture or dataset.")],
+    axis: Annotated[
+        str,
+        typer.Argument(
+            help="objective, architecture or dataset.",
+            autocompletion=among(lambda: ("objective", "architecture", "dataset")),
+        ),
+    ],
     name: Annotated[str, typer.Argument(help="Name of the variant and of its file.")],
     folder: Annotated[
         Path,
@@ -153,6 +105,21 @@ def new(
     for path in scaffold(axis, name, folder):
         out.print(f"{path}")
     out.print(f"next: pytest {folder}/tests, ganbench list --variants {folder}")
+
+
+# By what they are for
+VERBS: dict[str, dict[str, Callable[..., None]]] = {
+    "What there is": {"list": list_names, "new": new, "help": help_of},
+    "Train and measure": {"run": run, "status": status, "measure": measure, "merge": merge},
+    "Results": {"report": report, "tables": tables, "plots": plots, "compare": compare},
+    "Regressions": {"check": check, "accept": accept},
+    "Other tools": {"sample": sample, "export": export},
+    "Understand": {"explain": explain, "audit": audit},
+}
+for purpose, verbs in VERBS.items():
+    for name, verb in verbs.items():
+        text = " ".join((verb.__doc__ or "").split())
+        app.command(name, help=text, epilog=epilog(name), rich_help_panel=purpose)(verb)
 
 
 @app.callback(invoke_without_command=True)
@@ -197,7 +164,7 @@ def _call() -> None:
         reason = error.strerror or str(error)
         fail(f"{where}: {reason}" if where else reason)
     except (KeyboardInterrupt, typer.Abort):
-        fail("interrupted; run again to continue with what is not yet committed", 130)
+        fail("interrupted; run again to continue with what is not finished yet", 130)
     except Exception as error:
         # What typer says of a wrong command line; empty if it has printed the help
         if not hasattr(error, "format_message"):

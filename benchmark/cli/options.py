@@ -1,5 +1,8 @@
 """Options and consoles that several verbs share."""
 
+import shlex
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,8 +43,50 @@ def _add_variants(folders: list[Path] | None) -> list[Path] | None:
     return folders
 
 
+def among(values: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """The completion of an option or argument that takes one of some values."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values() if value.startswith(incomplete)]
+
+    return complete
+
+
+def _matrices(incomplete: str) -> list[str]:
+    """Shipped matrices, and the folders and .toml files that a path begins."""
+    from benchmark.matrix.files import names
+
+    folder, _, _ = incomplete.rpartition("/")
+    paths = [
+        path for path in Path(folder or ".").glob("*") if path.is_dir() or path.suffix == ".toml"
+    ]
+    ends = [f"{path}/" if path.is_dir() else str(path) for path in sorted(paths)]
+    return among(lambda: [*names(), *ends])(incomplete)
+
+
+def stored(axis: str) -> Callable[[typer.Context, str], list[str]]:
+    """The completion of what a result set holds: values of an axis, or `key`."""
+
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        from benchmark.matrix.files import name_of
+        from benchmark.store.layout import ResultSet
+
+        given = context.params
+        folder = Path(given.get("results") or RESULTS) / name_of(given.get("matrix") or "quick")
+        results = ResultSet(folder)
+        entries = results.matrix.cells if results.exists else []
+        return among(lambda: dict.fromkeys(getattr(entry, axis) for entry in entries))(incomplete)
+
+    return complete
+
+
 MatrixOption = Annotated[
-    str, typer.Option("--matrix", help="Name of a shipped matrix, or path of a .toml file.")
+    str,
+    typer.Option(
+        "--matrix",
+        help="Name of a shipped matrix, or path of a .toml file.",
+        autocompletion=_matrices,
+    ),
 ]
 ResultsOption = Annotated[
     Path,
@@ -64,19 +109,33 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps 
 OnlyOption = Annotated[str, typer.Option(help='Cells, such as "objective=wgan_gp seed=0".')]
 
 
+def command(verb: str, matrix: str, results: Path) -> str:
+    """`ganbench VERB` of a result set, to be copied into a shell."""
+    words = ["ganbench", verb, "--matrix", matrix]
+    if results != RESULTS:
+        words += ["--results", str(results)]
+    return shlex.join(words)
+
+
 def result_set(results: Path, matrix: str) -> Path:
     """The result set of a matrix, named or by its file. Raises UserError if there is none, and
     where another matrix of the same name made it."""
-    from benchmark.matrix.files import name_of
+    from benchmark.matrix.files import is_shipped, name_of
     from benchmark.store.layout import ResultSet
     from benchmark.store.origin import check_named
 
     folder = results / name_of(matrix)
     if not ResultSet(folder).exists:
         known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
-        raise UserError(
-            f"no results of matrix {matrix!r} in {results}; there are: {', '.join(known) or 'none'}"
+        near = get_close_matches(folder.name, known, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        message = (
+            f"no results of matrix {matrix!r} in {results}{hint}; "
+            f"there are: {', '.join(known) or 'none'}"
         )
+        if is_shipped(matrix) or Path(matrix).is_file():
+            message += f"; `{command('run', matrix, results)}` makes them"
+        raise UserError(message)
     check_named(ResultSet(folder), matrix)
     return folder
 

@@ -1,6 +1,9 @@
 """What a run prints: its options, its plan and its progress; on a terminal a line per cell and a
 bar for all."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from benchmark.cli.options import note
-from benchmark.text import duration, place_name
+from benchmark.text import duration, number, place_name, plural
 
 if TYPE_CHECKING:
     from benchmark.matrix.cell import Cell
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from benchmark.store.schema import Status
 
 MOST_LINES = 16  # of running cells
+# Why a dry run does not download
+NOT_NOW = "and nothing is downloaded here"
 
 
 class Display:
@@ -137,28 +142,132 @@ def option_lines(cells: "list[Cell]") -> list[str]:
     return lines
 
 
-def plan_lines(session: "Session") -> list[str]:
-    """Every cell with its estimated cost, and the sum."""
-    estimates = session.estimates
-    lines = []
-    for key in session.cells:
-        seconds = estimates[key]
-        cost = "unknown" if seconds is None else f"{seconds:8.1f} s"
-        lines.append(f"{cost}  {key}")
-    known = [seconds for seconds in estimates.values() if seconds is not None]
-    minutes = sum(known) / 60
-    here = ""
-    if session.options.engine == "local":
-        workers = max(1, min(len(session.devices), len(session.cells)))
-        here = f", about {minutes / workers:.1f} min here"
-    lines.append(
-        f"estimated: {minutes:.1f} worker-minutes{here} (training only for what has never run here)"
-    )
-    num_unknown = len(estimates) - len(known)
-    if num_unknown:
-        lines.append(f"{num_unknown} cells have no estimate: their data is not on this machine")
-    return lines
+def plan_lines(session: "Session") -> Iterator[str]:
+    """What is to run, by place and objective; the data that is missing; the cost."""
+    from benchmark.matrix.labels import unlabelled
+
+    names = unlabelled(session.config)[1].get("objective", {})
+    places: dict[str, dict[str, list[Cell]]] = {}
+    for cell in session.todo.values():
+        place = place_name(cell.architecture.label, cell.dataset.label)
+        label = cell.objective.label
+        objective = f"{label} ({names[label]})" if label in names else label
+        places.setdefault(place, {}).setdefault(objective, []).append(cell)
+    missing = session.missing_data
+    for place, groups in places.items():
+        num_cells = sum(map(len, groups.values()))
+        yield f"{place}: {plural(num_cells, 'cell')} to run"
+        width = max(map(len, groups))
+        for objective, cells in groups.items():
+            seconds = session.estimates[cells[0].key]
+            cost = "" if seconds is None else f"  {_spent(seconds)} each"
+            seeds = ranges([cell.seed for cell in cells])
+            yield f"  {objective:{width}}  seed {seeds}{cost}"
+    for dataset, reason in missing.items():
+        advice = f"data of {dataset} is missing: {reason}"
+        yield advice.replace(NOT_NOW, "`ganbench run` downloads it")
+    if session.todo:
+        yield from _cost_lines(session)
+    else:
+        yield "nothing is left to run"
+
+
+def _cost_lines(session: "Session") -> Iterator[str]:
+    """The cost of the matrix by its head, and the cost of what is to run as far as it is known."""
+    from benchmark.matrix.files import cost_of
+
+    cost = cost_of(session.description)
+    if cost:
+        yield f"cost of the whole matrix, by its head: {cost}"
+    known = [seconds for seconds in session.estimates.values() if seconds is not None]
+    if known:
+        where = ""
+        if session.options.engine == "local":
+            workers = max(1, min(len(session.devices), len(session.todo)))
+            where = f", with {plural(workers, 'worker')} {duration(sum(known) / workers)}"
+        yield (
+            f"estimated for {len(known):,} of {plural(len(session.todo), 'cell')}: "
+            f"{duration(sum(known))} of work{where} (training only for what has never run here)"
+        )
+    elif not cost:
+        yield "the cost is not known: nothing like it has run here"
+
+
+def _spent(seconds: float) -> str:
+    return f"{number(seconds)} s" if seconds < 60 else duration(seconds)
+
+
+def ranges(seeds: list[int]) -> str:
+    """`0-3, 5`: numbers in rising order."""
+    runs: list[list[int]] = []
+    for seed in sorted(seeds):
+        if runs and runs[-1][-1] == seed - 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _listed(options: dict[str, Any]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in options.items())
+
+
+@contextmanager
+def classifier_bar() -> Iterator[None]:
+    """Within the block the training of a classifier that measures shows how far it is: as a bar on
+    a terminal, else as a line at every quarter.
+
+    The classifier is the only thing that this process trains under a schedule of learning rates."""
+    from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+
+    bar = ClassifierBar(Console(stderr=True))
+
+    def stepped(optimizer: Optimizer, *_: object) -> None:
+        group = optimizer.param_groups[0]
+        if "initial_lr" in group:
+            bar.show(share_of_cosine(group["lr"] / group["initial_lr"]))
+
+    hook = register_optimizer_step_post_hook(stepped)
+    try:
+        yield
+    finally:
+        hook.remove()
+        bar.end()
+
+
+def share_of_cosine(rate: float) -> float:
+    """How much of a training is done whose learning rate falls from 1 to 0 along a cosine."""
+    return math.acos(min(1.0, max(-1.0, 2 * rate - 1))) / math.pi
+
+
+class ClassifierBar:
+    """Shows a share that rises to 1 in equal steps, and again for the next classifier."""
+
+    def __init__(self, console: Console) -> None:
+        self.is_live = console.is_terminal
+        self.progress = Progress(
+            TextColumn("training the classifier"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.progress.add_task("", total=1.0)
+        self.share = 0.0
+
+    def show(self, share: float) -> None:
+        before = self.share if self.share < share else 0.0
+        self.share = share
+        if self.is_live:
+            self.progress.start()
+            self.progress.update(self.task, completed=share)
+            is_last = 2 * share - before > 1 - 1e-6
+            if is_last:
+                self.end()
+        elif int(4 * share) > int(4 * before):
+            note.print(f"training the classifier: {25 * int(4 * share)} %")
+
+    def end(self) -> None:
+        if self.progress.live.is_started:
+            self.progress.stop()

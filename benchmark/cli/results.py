@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from benchmark.cli.options import (
     RESULTS,
@@ -14,10 +15,12 @@ from benchmark.cli.options import (
     OnlyOption,
     ResultsOption,
     VariantsOption,
+    among,
     named_path,
     note,
     out,
     result_set,
+    stored,
     tables_of,
 )
 from benchmark.errors import unknown
@@ -30,9 +33,10 @@ def tables(
 ) -> None:
     """Build the tables of a result set (parquet and CSV)."""
     from benchmark.analysis.published import write
+    from benchmark.store.files import check_writable
     from benchmark.store.layout import ResultSet
 
-    folder = result_set(results, matrix)
+    folder = check_writable(result_set(results, matrix), "--results")
     write(tables_of(folder).published, folder)
     out.print(f"{ResultSet(folder).tables}")
 
@@ -44,9 +48,10 @@ def plots(
 ) -> None:
     """Draw every figure (PNG, SVG and the CSV it shows)."""
     from benchmark.report.figures import draw_all
+    from benchmark.store.files import check_writable
     from benchmark.store.layout import ResultSet
 
-    folder = result_set(results, matrix)
+    folder = check_writable(result_set(results, matrix), "--results")
     for figure in draw_all(tables_of(folder), folder):
         out.print(f"{ResultSet(folder).figures / figure.stem}.png")
 
@@ -56,26 +61,43 @@ def report(
     results: ResultsOption = RESULTS,
     variants: VariantsOption = None,
 ) -> None:
-    """Write tables, figures, report.md and one self-contained index.html."""
+    """Write tables, figures, report.md and one self-contained index.html. Prints a short
+    leaderboard and the page's path."""
+    from benchmark.analysis.evidence import gather
+    from benchmark.analysis.published import labelled
     from benchmark.analysis.published import write as write_tables
+    from benchmark.report import leaderboard
     from benchmark.report.report import write
+    from benchmark.store.files import check_writable
 
-    folder = result_set(results, matrix)
+    folder = check_writable(result_set(results, matrix), "--results")
     found = tables_of(folder)
     write_tables(found.published, folder)
-    out.print(f"{write(folder, found)}")
+    evidence = gather(labelled(found))
+    page = write(folder, found, evidence=evidence)
+    for line in leaderboard.lines(evidence):
+        out.print(line)
+    out.print(f"{page}")
 
 
 def compare(
     names: Annotated[
         list[str],
-        typer.Argument(help="Objective labels of one matrix, or result folders; first: reference."),
+        typer.Argument(
+            help="Objective labels of one matrix, or result folders; first: reference.",
+            autocompletion=stored("objective"),
+        ),
     ],
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
     of: Annotated[
         str,
-        typer.Option(help="What of each run: final, best, area, equal_compute, equal_time or all."),
+        typer.Option(
+            help="What of each run: final, best, area, equal_compute, equal_time or all.",
+            autocompletion=among(
+                lambda: ("final", "best", "area", "equal_compute", "equal_time", "all")
+            ),
+        ),
     ] = "final",
     output: Annotated[
         Path | None,
@@ -88,12 +110,13 @@ def compare(
     variants: VariantsOption = None,
 ) -> None:
     """Compare objectives within a result set, or result sets of one matrix, with the first one.
-    Prints Markdown."""
+    Prints tables on a terminal, and Markdown elsewhere."""
     from benchmark.analysis.compare import differences
     from benchmark.analysis.scores import RUN_VALUES
     from benchmark.analysis.sides import of_labels, of_sets, set_names
     from benchmark.matrix.files import name_of
     from benchmark.report import compare_page
+    from benchmark.report.compare_text import to_markdown, to_terminal
     from benchmark.store.files import check_writable
 
     valid = [*RUN_VALUES, "all"]
@@ -107,7 +130,11 @@ def compare(
     else:
         sides = of_labels(tables_of(result_set(results, matrix)), names)
     rows = differences(sides, RUN_VALUES if of == "all" else [of])
-    print(compare_page.to_markdown(compare_page.page(sides, rows)), end="")
+    comparison = compare_page.page(sides, rows)
+    if out.is_terminal:
+        to_terminal(comparison, Console(highlight=False))
+    else:
+        print(to_markdown(comparison), end="")
     if output:
         note.print(f"{compare_page.write(output, sides, rows)}")
 
@@ -117,9 +144,11 @@ def _are_folders(names: list[str], folder: Path) -> bool:
     from benchmark.store.layout import ResultSet
 
     results = ResultSet(folder)
-    labels = {entry.objective for entry in results.matrix.cells} if results.exists else set()
-    if labels.issuperset(names):
-        return False
+    if results.exists:
+        matrix = results.matrix
+        labels = {entry.objective for entry in matrix.cells}
+        if labels.issuperset(matrix.label_of("objective", name) for name in names):
+            return False
     return any(os.sep in name or ResultSet(Path(name)).exists for name in names)
 
 
@@ -143,7 +172,7 @@ def merge(
         typer.Option("--prefer-first", help="Keep the first of cells finished twice, differently."),
     ] = False,
 ) -> None:
-    """Join result folders of shards that share no disk. Copies committed cells; the folders stay as
+    """Join result folders of shards that share no disk. Copies finished cells; the folders stay as
     they are."""
     from benchmark.store.files import check_writable
     from benchmark.store.merge import merge as merge_folders
@@ -157,7 +186,11 @@ def merge(
 
 def sample(
     cell: Annotated[
-        str, typer.Argument(help="A cell: its key, how it begins, or a pattern with * and ?.")
+        str,
+        typer.Argument(
+            help="A cell: its key, how it begins, or a pattern with * and ?.",
+            autocompletion=stored("key"),
+        ),
     ],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of samples.")] = 50_000,
     matrix: MatrixOption = "quick",
@@ -196,7 +229,13 @@ def sample(
 
 
 def export(
-    tracker: Annotated[str, typer.Argument(help="tensorboard, mlflow or wandb.")],
+    tracker: Annotated[
+        str,
+        typer.Argument(
+            help="tensorboard, mlflow or wandb.",
+            autocompletion=among(lambda: ("tensorboard", "mlflow", "wandb")),
+        ),
+    ],
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
     only: OnlyOption = "",

@@ -1,6 +1,8 @@
 """The verbs that train or measure: run, measure, explain."""
 
 import sys
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,8 @@ from benchmark.cli.options import (
     OnlyOption,
     ResultsOption,
     VariantsOption,
+    among,
+    command,
     named_path,
     note,
     out,
@@ -20,89 +24,102 @@ from benchmark.cli.options import (
 )
 from benchmark.errors import unknown
 
+# The options of `run` by what they are for: panels of its help
+_which = partial(typer.Option, rich_help_panel="Which cells")
+_again = partial(typer.Option, rich_help_panel="Failures and restarts")
+_where = partial(typer.Option, rich_help_panel="Where cells run")
+_how = partial(typer.Option, rich_help_panel="How cells train")
+
+ENGINES = ("local", "ray")
+EXECUTIONS = ("auto", "eager", "compiled", "graphed", "compiled_graphed")
+PRECISIONS = ("float32", "tf32", "bf16")
+
 
 def run(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
-    only: Annotated[
-        str, typer.Option(help='Cells to run, such as "objective=wgan_gp architecture=dcgan".')
-    ] = "",
+    only: OnlyOption = "",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override, such as training.steps=200.")
+        list[str] | None,
+        _which("--set", help="Override, such as training.steps=200; may be repeated."),
     ] = None,
+    shard: Annotated[str, _which(help="i/n: the i-th of n parts of the cells, i from 1.")] = "1/1",
     variants: VariantsOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print cells, options and estimated cost; stop.")
+        bool,
+        _which("--dry-run", help="Print cells, options, missing data and cost; run nothing."),
     ] = False,
     force: Annotated[
         bool,
-        typer.Option(
+        _again(
             "--force",
             help="Run all cells from the start; if that is interrupted, continue without --force.",
         ),
     ] = False,
     retry_errors: Annotated[
-        bool,
-        typer.Option("--retry-errors", help="Run cells that ended in an error or took too long."),
+        bool, _again("--retry-errors", help="Run cells that ended in an error or took too long.")
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Start no cell after the first error.")
+        bool, _again("--fail-fast", help="Start no cell after the first error.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds that each cell may take; 0: no limit.")
+        float, _again(min=0, help="Seconds that each cell may take; 0: no limit.")
     ] = 0,
     no_wait: Annotated[
         bool,
-        typer.Option(
+        _again(
             "--no-wait",
             help="Skip cells that another process is running (exit code 1 if there are any).",
         ),
     ] = False,
     checkpoint_every: Annotated[
-        float, typer.Option(min=0, help="Seconds between two checkpoints of a cell.")
+        float, _again(min=0, help="Seconds between two checkpoints of a cell.")
     ] = 60,
-    jobs: Annotated[
-        int, typer.Option(help="Cells at a time; 0: one per GPU, or one per CPU core.")
-    ] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of a local worker.")] = 1,
-    shard: Annotated[
-        str, typer.Option(help="i/n: the i-th of n parts of the cells, i from 1.")
-    ] = "1/1",
-    engine: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
+    jobs: Annotated[int, _where(help="Cells at a time; 0: one per GPU, or one per CPU core.")] = 0,
+    threads: Annotated[int, _where(min=1, help="Threads of a local worker.")] = 1,
+    device: Annotated[
+        str, _where(help="auto, cpu, cuda, cuda:0,cuda:1, or mps (untested).")
+    ] = "auto",
+    engine: Annotated[
+        str,
+        _where(help="Where cells run: local or ray.", autocompletion=among(lambda: ENGINES)),
+    ] = "local",
     address: Annotated[
         str | None,
-        typer.Option(help="Ray: the cluster, such as auto; default: one started here."),
+        _where(help="Ray: the cluster, such as auto; default: one started here."),
     ] = None,
     cpus: Annotated[
-        float | None, typer.Option("--cpus-per-cell", help="Ray: CPUs of a cell; default 1.")
+        float | None, _where("--cpus-per-cell", help="Ray: CPUs of a cell; default 1.")
     ] = None,
     gpus: Annotated[
-        float | None, typer.Option("--gpus-per-cell", help="Ray: share of a GPU; default 1.")
+        float | None, _where("--gpus-per-cell", help="Ray: share of a GPU; default 1.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:0,cuda:1, or mps (untested).")
-    ] = "auto",
     execution: Annotated[
         str,
-        typer.Option(
+        _how(
             help="How cells train: auto, eager, compiled, graphed or compiled_graphed; auto: eager "
-            "on a CPU, graphed on CUDA."
+            "on a CPU, graphed on CUDA.",
+            autocompletion=among(lambda: EXECUTIONS),
         ),
     ] = "auto",
     stack: Annotated[
         str,
-        typer.Option(
+        _how(
             help="Seeds trained as one model: auto (if measured to pay) or a number; 1: none "
             "(local engine)."
         ),
     ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="float32, tf32 or bf16; default: the matrix's.")
+        str,
+        _how(
+            help="float32, tf32 or bf16; default: the matrix's.",
+            autocompletion=among(lambda: PRECISIONS),
+        ),
     ] = "",
 ) -> None:
     """Run the cells of a matrix that are not finished; unfinished ones resume from their
     checkpoints."""
-    from benchmark.cli.progress import Display, option_lines, plan_lines
+    from benchmark.cli.progress import Display, classifier_bar, option_lines, plan_lines
     from benchmark.run.options import RunOptions
     from benchmark.run.session import Session
 
@@ -133,17 +150,19 @@ def run(
     if dry_run:
         print_lines(plan_lines(session))
         return
-    summary = session.run(Display())
+    with classifier_bar():
+        summary = session.run(Display())
     if summary.interrupted:
         again = "again without --force" if force else "again"
         print(
             f"ganbench: interrupted; run {again} to continue: {summary.num_finished} of "
-            f"{len(summary.statuses)} cells are committed, the others resume from their "
+            f"{len(summary.statuses)} cells are finished, the others resume from their "
             "checkpoints",
             file=sys.stderr,
         )
         sys.exit(130)
     out.print(summary.line)
+    note.print(f"next: {command('report', matrix, results)}")
     if not summary.is_complete:
         raise typer.Exit(1)
 
@@ -160,11 +179,14 @@ def measure(
 ) -> None:
     """Measure finished cells again whose measurements are stale or incomplete, from their stored
     final generators. Earlier evaluations keep the values they have."""
+    from benchmark.cli.progress import classifier_bar
     from benchmark.machine.devices import devices_of
     from benchmark.run.measure_again import measure_again
 
     folder = result_set(results, matrix)
-    done = measure_again(folder, devices_of(device, 1)[0], only=only, force=force, note=note.print)
+    place = devices_of(device, 1)[0]
+    with classifier_bar():
+        done = measure_again(folder, place, only=only, force=force, note=note.print)
     print_lines(done.lines)
     if done.failed:
         raise typer.Exit(1)
@@ -187,17 +209,31 @@ def audit(
     """Plant faults in real samples of every dataset of a matrix and say which metric sees which
     fault, from which share on."""
     from benchmark import api
+    from benchmark.cli.progress import classifier_bar
     from benchmark.matrix.files import name_of
     from benchmark.store.files import check_writable
     from benchmark.store.layout import ResultSet
 
     folder = output or ResultSet(results / name_of(matrix)).audit
     target = check_writable(folder, "--output" if output else "--results")
-    out.print(f"{api.audit(matrix, target, device, note=note.print)}")
+    with classifier_bar():
+        page = api.audit(matrix, target, device, note=note.print)
+    out.print(f"{page}")
+
+
+def _experiments() -> list[str]:
+    from benchmark.explain import entries
+
+    return entries.names()
 
 
 def explain(
-    name: Annotated[str | None, typer.Argument(help="An experiment; none: all of them.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="An experiment; none: all of them.", autocompletion=among(_experiments)
+        ),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="At the literature's size: hours.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Cases at a time; 0: one per CPU core.")] = 0,
     results: Annotated[
@@ -229,6 +265,6 @@ def explain(
     out.print(f"{page}")
 
 
-def print_lines(lines: list[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         out.print(line)

@@ -41,13 +41,23 @@ def lines(now: Overview) -> Iterator[str]:
         cells = alike[status, reason]
         because = f": {reason}" if reason and reason != status else ""
         for cell in cells[:LISTED]:
-            yield f"  {status:12} {cell.key}{because}{_details(cell)}"
+            name = f" ({' / '.join(cell.shown)})" if cell.is_labelled else ""
+            yield f"  {status:12} {cell.key}{name}{because}{_details(cell)}"
         num_more = len(cells) - LISTED
         if num_more > 0:
             yield f"  {status:12} and {num_more:,} more{because}"
     for cell in now.cells:
         for text in cell.warnings:
             yield f"  {'warning':12} {cell.key}: {text}"
+
+
+def report_line(now: Overview, command: str) -> str:
+    """Where the report is. command: what writes it."""
+    if now.report is None:
+        return f"no report yet: `{command}` writes it"
+    if now.report_is_old:
+        return f"report: {now.report}, older than the results: `{command}` writes it again"
+    return f"report: {now.report}"
 
 
 def watch(folder: Path, console: Console, every: float = 2.0) -> None:
@@ -133,9 +143,7 @@ def _running(cells: list[CellOverview]) -> Table:
     for cell in cells:
         speed, left = cell.steps_per_second, cell.seconds_left
         table.add_row(
-            _row(cell.objective),
-            _row(cell.architecture),
-            _row(cell.dataset),
+            *map(_row, cell.shown),
             _row(str(cell.seed)),
             _bar(1.0, cell.progress),
             _percent(cell.progress),

@@ -91,8 +91,9 @@ def style(label: str) -> Look:
 
 
 @contextmanager
-def drawing(labels: Iterable[str] = ()) -> Iterator[None]:
-    """Within it, figures look as here, and no two of these labels have one look.
+def drawing(labels: Mapping[str, str] | Iterable[str] = ()) -> Iterator[None]:
+    """Within it, figures look as here, and no two of these labels have one look. A mapping has the
+    label of every display name.
 
     No warning reaches the user: what matplotlib warns of (a character that its font lacks, a number
     too large for an axis) is nothing that a reader of results can act on."""
@@ -104,9 +105,12 @@ def drawing(labels: Iterable[str] = ()) -> Iterator[None]:
 
 
 @contextmanager
-def distinct(labels: Iterable[str]) -> Iterator[None]:
-    """Within it, no two of these labels have one look."""
-    token = _LOOKS.set(looks(labels))
+def distinct(labels: Mapping[str, str] | Iterable[str]) -> Iterator[None]:
+    """Within it, no two of these labels, or of these display names, have one look."""
+    if not isinstance(labels, Mapping):
+        labels = {label: label for label in labels}
+    chosen = looks(labels.values())
+    token = _LOOKS.set({name: chosen[label] for name, label in labels.items()})
     try:
         yield
     finally:

@@ -19,6 +19,11 @@ from benchmark.text import described
 
 # tracker -> its class in benchmark/export/TRACKER.py
 TRACKERS = {"tensorboard": "TensorBoard", "mlflow": "Mlflow", "wandb": "Wandb"}
+LIBRARIES = {
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow-skinny sqlalchemy alembic",
+    "wandb": "wandb",
+}
 AXES = ("objective", "architecture", "dataset", "seed")
 REASON_LENGTH = 500  # characters of a library's error that the user sees
 
@@ -189,5 +194,5 @@ def open_tracker(name: str, place: Path | str, project: str) -> Tracker:
     except ImportError as error:
         library = str(error.name).partition(".")[0]
         raise UserError(
-            f"export {name} needs {library}, which is missing: pip install 'ganbench[track]'"
+            f"export {name} needs {library}, which is missing: pip install {LIBRARIES[name]}"
         ) from error

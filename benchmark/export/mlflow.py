@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -60,7 +61,12 @@ class Mlflow(Tracker):
             # without these two the error of mlflow-skinny is about its model registry
             import_module("sqlalchemy")
             import_module("alembic")
-        self.hint = uri if uri.startswith("http") else shlex.join([*SERVER, uri])
+        self.hint = uri
+        if not uri.startswith("http"):
+            self.hint = shlex.join([*SERVER, uri])
+            # mlflow-skinny writes without the packages of the server
+            if find_spec("flask") is None:
+                self.hint = f"pip install mlflow && {self.hint}"
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         artifacts = None

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,10 @@ from benchmark.matrix.select import name_and_value
 
 FOLDER = Path(__file__).parent.parent / "matrices"
 LONGEST_NAME = 200  # bytes; a file system takes 255, and names of files are made of the name
+
+
+# Where a paragraph of the head begins: before `Cost:`, `Expect, from single runs:` and the like
+PARAGRAPH = re.compile(r"^(?=[A-Z]\w*(?:, [^.:]+| \([^)]*\))?: )", re.MULTILINE)
 
 
 class Loaded(NamedTuple):
@@ -67,9 +72,22 @@ def read(path: Path, overrides: list[str] | None = None) -> Loaded:
         raise UserError(f"{path}: {error}") from error
     for override in overrides or []:
         _override(raw, override)
+    return Loaded(validated(Matrix, raw, path.name), description_of(text))
+
+
+def description_of(text: str) -> str:
+    """The comment that begins the text of a matrix file."""
     comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    description = "\n".join(line.lstrip("# ") for line in comment)
-    return Loaded(validated(Matrix, raw, path.name), description)
+    return "\n".join(line.lstrip("# ") for line in comment)
+
+
+def cost_of(description: str) -> str:
+    """What the head of a matrix says of its cost, on one line; the empty string where it says
+    nothing."""
+    for paragraph in PARAGRAPH.split(description):
+        if paragraph.startswith("Cost: "):
+            return " ".join(paragraph.split()).removeprefix("Cost: ")
+    return ""
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

@@ -85,6 +85,7 @@ class Optimiser(Strict):
     """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's."""
 
     lr: Annotated[float, Field(gt=0, le=1e6)] = 2e-4
+    """Learning rate."""
 
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.5, 0.999)
     """Of Adam."""
@@ -125,6 +126,7 @@ class Training(Strict):
     """How every cell is trained. Exactly one of steps, samples and seconds is the budget."""
 
     batch_size: Steps = 64
+    """Samples of a batch."""
 
     steps: Steps | None = None
     """Generator steps."""
@@ -148,6 +150,7 @@ class Training(Strict):
     """Decay per step of the generator's moving average; 0: no average."""
 
     precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Of matrix products and convolutions; bf16 by autocast."""
 
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     """Memory format of images and convolution weights."""
@@ -194,7 +197,10 @@ class Evaluation(Strict):
     """Path of the weights of the extractor."""
 
     kid_subsets: Annotated[int, Field(gt=0, le=100_000)] = 100
+    """Random subsets that KID is averaged over."""
+
     kid_subset_size: Positive = 1000
+    """Images of a subset."""
 
     sampling_statistics: Literal["batch", "ema"] = "batch"
     """What batch norm uses in sampling: the statistics of the batch, or moving averages."""

@@ -87,6 +87,8 @@ class Item:
     lead: str
     lines: list[str]
     tags: Tags = field(default_factory=dict)
+    figure: str = ""
+    """The stem of the figure that stands beside it."""
 
 
 @dataclass

@@ -24,6 +24,11 @@ CHIPS = {
     "not separated": ("flat", "·"),
     "reference": ("flat", "="),
 }
+CHIP = '<span class="chip {}"><span class="sign">{}</span> {}</span>'
+MARK = (
+    '<span class="chip {}" title="{}"><span class="sign">{}</span><span class="heard">{}</span>'
+    "</span>"
+)
 # Among all pairs: `+3 −1`, better than three, worse than one
 COUNTS = re.compile(r"\+(\d+) −(\d+)")
 DECIMALS = re.compile(rb"([1-9]\d*\.\d\d)\d+")
@@ -94,7 +99,7 @@ def chip(text: str) -> Markup:
     kind, sign = look
     if not sign:
         return Markup('<span class="chip {}">{}</span>').format(kind, text)
-    return Markup('<span class="chip {}"><b>{}</b> {}</span>').format(kind, sign, text)
+    return Markup(CHIP).format(kind, sign, text)
 
 
 def mark(text: str) -> Markup:
@@ -102,8 +107,7 @@ def mark(text: str) -> Markup:
     look = _look(text)
     if look is None or not look[1]:
         return chip(text)
-    template = '<span class="chip {}" title="{}"><b>{}</b><span class="heard">{}</span></span>'
-    return Markup(template).format(look[0], text, look[1], text)
+    return Markup(MARK).format(look[0], text, look[1], text)
 
 
 def _look(text: str) -> tuple[str, str] | None:

@@ -34,18 +34,26 @@ from benchmark.text import escaped
 TEMPLATES = {"report.md": "report.md.j2", "index.html": "report.html.j2"}
 
 
-def write(folder: Path, tables: Tables | None = None, figures: list[Figure] | None = None) -> Path:
+def write(
+    folder: Path,
+    tables: Tables | None = None,
+    figures: list[Figure] | None = None,
+    evidence: Evidence | None = None,
+) -> Path:
     """Write the report of results/runs/MATRIX and return the path of index.html.
 
-    Without `tables`, the tables are loaded and written; without `figures`, all figures are drawn.
+    Without `tables`, the tables are loaded and written; without `figures`, all figures are drawn;
+    without `evidence`, it is gathered from the tables.
     Raises what `tables.load` raises."""
     if tables is None:
         tables = tables_module.load(folder)
         published.write(tables.published, folder)
-    evidence = gather(tables)
+    if evidence is None:
+        evidence = gather(published.labelled(tables))
+    tables = evidence.tables
     if figures is None:
         figures = all_figures.draw_all(tables, folder, evidence)
-    with distinct(tables.cells["objective"].unique()):
+    with distinct(tables.matrix.objective_labels):
         screen, answers = first.first_screen(evidence), chapters(evidence, folder)
     axes = {axis: list(map(str, tables.cells[axis].unique())) for axis in FILTERS}
     drawn: dict[str, list[tuple[Figure, Tags]]] = {}

@@ -3,8 +3,10 @@ cost."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
+from time import monotonic
 
 from benchmark.errors import UserError
 from benchmark.machine.memory import out_of_memory, total_memory
@@ -16,12 +18,14 @@ from benchmark.run.stacking import Place, Stacks, place_of
 from benchmark.store.clocks import group_of
 from benchmark.store.code import training_code
 from benchmark.store.schema import FINISHED, SETTLED, Race, Status
-from benchmark.train.build import make_objective, open_workbench
+from benchmark.text import one_line
+from benchmark.train.build import load_dataset, make_objective, open_workbench
 from benchmark.train.loop import train
 from variants.datasets import no_downloads
 
 STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
 TRIAL_STEPS = 3  # generator steps that are timed for an estimate
+TRIAL_SECONDS = 10.0  # that all of them may take; the last one ends later
 
 
 def pending(
@@ -94,21 +98,44 @@ def _gib(num_bytes: int) -> str:
 
 
 def estimate(
-    cells: dict[str, Cell], known: dict[str, Status], device: str
+    cells: dict[str, Cell],
+    known: dict[str, Status],
+    device: str,
+    todo: Collection[str] | None = None,
 ) -> dict[str, float | None]:
-    """Seconds per cell, by key: the median of the finished cells of the group, otherwise the time
-    of TRIAL_STEPS generator steps now, extrapolated (training only). None if the data is not on
-    this machine: nothing is downloaded for an estimate."""
+    """Seconds per cell of `todo` (None: of all), by key: the median of the finished cells of the
+    group, otherwise the time of TRIAL_STEPS generator steps now, extrapolated (training only).
+    None if the data is not on this machine, for nothing is downloaded for an estimate, and once
+    the trials have taken TRIAL_SECONDS."""
     groups: dict[str, float | None] = {}
     groups.update(learned((cell.spec, known[key]) for key, cell in cells.items()))
-    for cell in cells.values():
+    end = monotonic() + TRIAL_SECONDS
+    asked = {key: cell for key, cell in cells.items() if todo is None or key in todo}
+    for cell in asked.values():
         group = group_of(cell.spec)
         if group not in groups:
-            groups[group] = _time_steps(cell, device)
-    return {key: groups[group_of(cell.spec)] for key, cell in cells.items()}
+            groups[group] = _time_steps(cell, device, end) if monotonic() < end else None
+    return {key: groups[group_of(cell.spec)] for key, cell in asked.items()}
 
 
-def _time_steps(cell: Cell, device: str) -> float | None:
+def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
+    """Dataset -> why its data cannot be read here, which says where to put it; for the datasets
+    whose data is not on this machine. Nothing is downloaded."""
+    missing = {}
+    for label, choice in {cell.dataset.label: cell.dataset for cell in cells}.items():
+        try:
+            with no_downloads():
+                load_dataset(choice)
+        except OSError as error:
+            missing[label] = one_line(error)
+        except ValueError as error:
+            raise UserError(f"dataset {label}: {error}") from error
+    return missing
+
+
+def _time_steps(cell: Cell, device: str, end: float) -> float | None:
+    """Seconds of a whole cell by a few steps of it. None where only the first step, which costs
+    more than others, was done by `end` of the monotonic clock."""
     options = cell.training
     trial = replace(
         cell,
@@ -118,7 +145,12 @@ def _time_steps(cell: Cell, device: str) -> float | None:
     try:
         with no_downloads():
             bench = open_workbench(trial)
-        clock = [snapshot.train_seconds for snapshot in train(trial, device, bench=bench)]
+        clock = []
+        with closing(train(trial, device, bench=bench)) as snapshots:
+            for snapshot in snapshots:
+                clock.append(snapshot.train_seconds)
+                if clock[-1] > clock[0] and monotonic() > end:
+                    break
     except OSError:
         return None
     except ValueError as error:
@@ -130,8 +162,8 @@ def _time_steps(cell: Cell, device: str) -> float | None:
         raise UserError(f"{cell.key}: {reason}") from error
     if options.seconds:
         return options.seconds
-    quickest = min(after - before for before, after in pairwise(clock))
-    return quickest * num_steps(cell)
+    steps = [after - before for before, after in pairwise(clock) if after > before]
+    return min(steps) * num_steps(cell) if len(steps) > 1 else None
 
 
 def num_steps(cell: Cell) -> float:

@@ -17,7 +17,7 @@ from benchmark.run.engines.base import Pool
 from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.ownership import restart
-from benchmark.run.plan import check_size, estimate, is_raced, pending, races
+from benchmark.run.plan import check_size, estimate, is_raced, missing_data, pending, races
 from benchmark.run.prepare import command_of, matrix_file, prepare, writing_results
 from benchmark.run.queue import learned
 from benchmark.run.reporter import Reporter, Silent, Summary
@@ -99,8 +99,13 @@ class Session:
 
     @cached_property
     def estimates(self) -> dict[str, float | None]:
-        """Seconds per cell, by key; None if unknown."""
-        return estimate(self.cells, self.known, self.devices[0])
+        """Seconds per cell to run, by key; None if unknown."""
+        return estimate(self.cells, self.known, self.devices[0], self.todo)
+
+    @cached_property
+    def missing_data(self) -> dict[str, str]:
+        """Dataset → what to do, for the cells to run whose data is not on this machine."""
+        return missing_data(self.todo.values())
 
     @property
     def matrix_file(self) -> MatrixFile:

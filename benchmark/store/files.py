@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from benchmark.errors import DamagedError, UserError
@@ -217,12 +218,17 @@ def rows_of(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
 
 
 def check_writable(folder: Path, option: str) -> Path:
-    """A folder that exists or can be made; returns it and writes nothing. Raises UserError, naming
-    the option, for a folder that cannot be written to."""
+    """A folder that exists or can be made; returns it and leaves nothing there. Raises UserError,
+    naming the option, for a folder that cannot be written to."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):
-        raise UserError(f"{option}: {existing} is not a folder that can be written to")
-    return folder
+    try:
+        # Permissions do not tell: /proc has them, and a disk may be mounted read-only
+        with TemporaryFile(dir=existing):
+            return folder
+    except OSError as error:
+        raise UserError(
+            f"{option}: {existing} is not a folder that can be written to ({error.strerror})"
+        ) from error
 
 
 def hashed(folder: Path, paths: Iterable[Path]) -> dict[str, CommittedFile]:
@@ -243,7 +249,8 @@ def check_committed(path: Path, content: bytes, committed: CommittedFile | None)
     is_as_long = len(content) == committed.size
     if not is_as_long or hashlib.sha256(content).hexdigest() != committed.sha256:
         raise DamagedError(
-            f"{path} is damaged: it is not as it was committed; `ganbench run` runs the cell again"
+            f"{path} is damaged: it is not as it was when the cell finished; `ganbench run` runs "
+            "the cell again"
         )
 
 

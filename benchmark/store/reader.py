@@ -5,6 +5,7 @@ trusted."""
 import os
 from collections import Counter, defaultdict
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,6 +49,8 @@ class Reader:
             shown.append(cell)
         running = [cell for cell in shown if cell.is_running]
         seconds_left = total_left([cell for cell in shown if not cell.status.is_settled])
+        page = self.results.report / "index.html"
+        written = page.stat().st_mtime if page.exists() else None
         return Overview(
             matrix=self.results.path.name,
             counts=dict(Counter(str(cell.status) for cell in shown).most_common()),
@@ -58,6 +61,8 @@ class Reader:
             guessed=guessed,
             finish=finish(running, seconds_left),
             cells=shown,
+            report=None if written is None else str(page),
+            report_is_old=written is not None and any(_has_changed(c, written) for c in shown),
         )
 
     def _read_matrix(self) -> MatrixFile:
@@ -110,7 +115,9 @@ class Reader:
         by_other_code = status.status.is_finished and self.hashes.is_measured_by_other_code(
             status, entry.modality
         )
-        return _cell(entry, status, stale=stale, measurements_stale=by_other_code)
+        state = _cell(entry, status, stale=stale, measurements_stale=by_other_code)
+        matrix = self._matrix
+        return replace(state, shown=matrix.names(entry)) if matrix else state
 
     def _expected(self, cells: list[CellOverview]) -> dict[str, float]:
         """Seconds of a whole cell by group: the median of its finished cells, otherwise of what its
@@ -157,6 +164,7 @@ def _cell(entry: Entry, status: Status, *, stale: bool, measurements_stale: bool
         started=_line(status.started),
         updated=_line(status.updated),
         device=_line(status.device),
+        shown=(entry.objective, entry.architecture, entry.dataset),
     )
 
 
@@ -177,3 +185,8 @@ def _number(value: Any) -> float | None:
 def _line(text: str | None) -> str | None:
     """A text in one line, without characters that control a terminal."""
     return None if text is None else one_line(printable(text))
+
+
+def _has_changed(cell: CellOverview, since: float) -> bool:
+    """Whether a cell has changed after a time, in UTC seconds."""
+    return cell.updated is not None and datetime.fromisoformat(cell.updated).timestamp() > since

@@ -728,3 +728,61 @@ def test_another_matrix_does_not_replace_a_shipped_baseline(ganbench, tmp_path, 
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert "the results are not of the shipped matrix quick" in ended.err
     assert not (tmp_path / "results/baselines").exists()
+
+
+@pytest.mark.parametrize(
+    ("marks", "strict", "text"),
+    [
+        ("++", False, "NO REGRESSION: nothing is shown to be worse than in the baseline."),
+        ("+~?", False, "; 1 suspect, but not separated from it by the seeds; 1 cannot be seen."),
+        ("+−−!", False, "REGRESSION: 2 comparisons worse and 1 group diverging more than in the"),
+        ("+≠", False, "NO REGRESSION"),
+        ("+≠", True, "REGRESSION: 1 group with other numbers than in the baseline."),
+        ("+x", False, "COULD NOT COMPARE: 1 of 2 comparisons cannot be made: why."),
+        ("x−", False, "cannot be made: why; and a regression: 1 comparison worse."),
+        ("", False, "COULD NOT COMPARE: nothing to compare."),
+    ],
+)
+def test_the_verdict_in_words_agrees_with_the_exit_code(marks, strict, text):
+    found = [
+        Verdict(f"g{i}", NUMBERS if mark == "≠" else "swd_2k", mark, note="why" * (mark == "x"))
+        for i, mark in enumerate(marks)
+    ]
+    sentence = output.headline(found, strict)
+    assert text in sentence
+    word = ["NO REGRESSION", "REGRESSION", "COULD NOT COMPARE"][exit_code(found, strict)]
+    assert sentence.startswith(f"{word}: ")
+    assert output.to_markdown(found, strict=strict).splitlines()[2] == sentence
+
+
+def test_what_is_fine_is_hidden_and_what_cannot_be_compared_is_joined(ganbench, tmp_path):
+    found = [
+        Verdict("a", "swd_2k", "+"),
+        Verdict("a", "diverged", "x", note="stale"),
+        Verdict("a", "tail_2k", "x", note="stale"),
+        Verdict("a", "w1_2k", "x", note="no value"),
+        Verdict("b", "swd_2k", "−", 1.0, 2.0),
+    ]
+    shown = [(v.mark, v.group, v.metric, v.note) for v in output.failing(found)]
+    assert shown == [
+        ("x", "a", "2 metrics", "stale"),
+        ("x", "a", "w1_2k", "no value"),
+        ("−", "b", "swd_2k", ""),
+    ]
+
+
+def test_check_prints_its_verdict_first_and_what_is_fine_on_request(
+    ganbench, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "results/runs/quick", seeds=range(2))
+    assert ganbench("accept").code == 0
+    ended = ganbench("check")
+    first, second, *_, last = ended.out.splitlines()
+    assert first.startswith("NO REGRESSION: ")
+    assert second.startswith("compared ")
+    assert last.endswith("+ (not worse): --all shows every comparison")
+    assert "swd_2k" not in ended.out
+    ended = ganbench("check", "--all")
+    assert "swd_2k" in ended.out
+    assert ended.out.splitlines()[-1] == output.LEGEND

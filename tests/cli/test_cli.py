@@ -13,6 +13,7 @@ import torch
 import variants
 from benchmark import __version__
 from benchmark.check import baseline as check
+from benchmark.cli.progress import ranges
 from benchmark.store.code import ROOT
 from tests.conftest import Ended
 from tests.helpers import synthetic
@@ -78,7 +79,21 @@ def test_without_results_every_later_stage_says_so(
     (tmp_path / "other" / "matrix.json").write_text("{}")
     ended = ganbench(*verb.split(), "--matrix", "quick", "--results", tmp_path)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err == f"ganbench: no results of matrix 'quick' in {tmp_path}; there are: other\n"
+    assert ended.err == (
+        f"ganbench: no results of matrix 'quick' in {tmp_path}; there are: other; "
+        f"`ganbench run --matrix quick --results {tmp_path}` makes them\n"
+    )
+
+
+def test_a_result_set_that_is_not_there_names_the_nearest(
+    ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "quick" / "matrix.json").write_text("{}")
+    ended = ganbench("report", "--matrix", "qick", "--results", tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert "'qick'" in ended.err
+    assert "(did you mean 'quick'?); there are: quick\n" in ended.err, "no such matrix can be run"
 
 
 def test_check_without_a_baseline_could_not_compare(
@@ -230,7 +245,12 @@ def test_shards_are_a_partition_and_a_dry_run_writes_nothing(
             *arguments,
         )
         assert ended.code == 0
-        return re.findall(r"^ *[\d.]+ s  (\S+)$", ended.out, re.MULTILINE)
+        groups = re.findall(r"^  (\S+) +seed ([\d, -]+)  ", ended.out, re.MULTILINE)
+        return [
+            f"{name} {seed}"
+            for name, seeds in groups
+            for seed in seeds.replace("-", ", ").split(", ")
+        ]
 
     whole = keys()
     assert len(whole) == len(set(whole)) == 4
@@ -244,7 +264,8 @@ def test_shards_are_a_partition_and_a_dry_run_writes_nothing(
 def test_a_dry_run_prints_the_options_in_force(
     ganbench: Callable[..., Ended], matrix_file: Callable[..., Path], tmp_path: Path
 ) -> None:
-    path, results = matrix_file(), tmp_path / "results"
+    named = 'objectives = [{ name = "nonsaturating", label = "NS-GAN" }]'
+    path, results = matrix_file(objectives=named), tmp_path / "results"
     ended = ganbench(
         "run", "--dry-run", "--matrix", path, "--results", results, "--set", "training.ema=0.25"
     )
@@ -252,4 +273,60 @@ def test_a_dry_run_prints_the_options_in_force(
     assert "steps = 20" in ended.out
     assert "ema = 0.25" in ended.out
     assert "schedule = [0.0, 1.0]" in ended.out
-    assert "estimated:" in ended.out
+    assert (
+        "mlp[width=8] on gaussians8: 1 cell to run\n  nonsaturating (NS-GAN)  seed 0  " in ended.out
+    )
+    assert "estimated for 1 of 1 cell: " in ended.out
+    assert "by its head" not in ended.out
+
+
+def test_a_dry_run_says_which_data_is_missing_and_what_the_head_says_of_cost(
+    ganbench: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("GANBENCH_OFFLINE", raising=False)
+    results = ("--results", tmp_path / "r", "--device", "cpu")
+    ended = ganbench("run", "--dry-run", "--matrix", "cifar10", *results)
+    assert (ended.code, ended.err) == (0, "")
+    folder = tmp_path / "data" / "cifar10"
+    advice = f"data of cifar10 is missing: CIFAR10 is not in {folder}, `ganbench run` downloads it"
+    assert advice in ended.out
+    assert "cost of the whole matrix, by its head: 80 cells, 11 EFLOP by count." in ended.out
+    assert "Expect" not in ended.out
+    assert "estimated" not in ended.out
+    assert re.search(r"^  wgan_gp\[lr=0.0002\] +seed 0-4$", ended.out, re.MULTILINE)
+    ended = ganbench("run", "--dry-run", "--matrix", "robustness", *results)
+    assert "data of image_folder[collection=lsun_bedroom]" in ended.out
+    assert f"no images in {tmp_path / 'data' / 'lsun_bedroom'}: put a folder per class" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"), [([0], "0"), ([3, 1, 2, 7], "1-3, 7"), ([0, 1, 5, 6], "0-1, 5-6")]
+)
+def test_seeds_are_listed_as_ranges(seeds: list[int], text: str) -> None:
+    assert ranges(seeds) == text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("audit", "--output", "/proc/x"),
+        ("compare", "a", "b", "--output", "/proc/x"),
+        ("sample", "a", "--output", "/proc/x"),
+        ("check", "--junit", "/proc/x/check.xml"),
+        ("check", "--markdown", "/proc/x/check.md"),
+        ("explain", "penalty", "--results", "/proc/x"),
+        ("run", "--results", "/proc/x"),
+        ("new", "objective", "mine", "--variants", "/proc/x"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
+    arguments: tuple[str, ...], ganbench: Callable[..., Ended], tmp_path: Path
+) -> None:
+    if not Path("/proc").is_dir():
+        pytest.skip("needs /proc")
+    synthetic.write(tmp_path / "quick", objectives=["wgan"], samples=False)
+    of_quick = () if arguments[0] in ("explain", "new", "run") else ("--results", tmp_path)
+    ended = ganbench(*arguments, *of_quick)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert re.search("--(output|junit|markdown|results|variants): /proc is not a folder", ended.err)

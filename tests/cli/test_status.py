@@ -69,6 +69,27 @@ def screen(now: Overview, width: int = 80, height: int = 24) -> list[str]:
     return seen.get().splitlines()
 
 
+# The report
+
+
+def test_the_report_is_named(status: Callable[..., Ended], tmp_path: Path) -> None:
+    folder = write(tmp_path / "tiny")
+    command = f"`ganbench report --matrix tiny --results {tmp_path}`"
+    assert status().out.endswith(f"no report yet: {command} writes it\n")
+    assert json.loads(status("--json").out)["report"] is None
+    report = folder / "report/index.html"
+    report.parent.mkdir()
+    report.write_text("")
+    assert status().out.endswith(f"report: {report}\n")
+    path = status_file(folder, 1)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"updated": "2100-01-01T00:00:00Z"}))
+    assert status().out.endswith(
+        f"report: {report}, older than the results: {command} writes it again\n"
+    )
+    now = json.loads(status("--json").out)
+    assert (now["report"], now["report_is_old"]) == (str(report), True)
+
+
 # Damaged and foreign files
 
 ODD: dict[str, tuple[str | bytes, str]] = {
@@ -146,7 +167,7 @@ def test_json_has_every_field_of_every_cell(status: Callable[..., Ended], tmp_pa
     now = strict_json(status("--json").out)
     assert list(now) == [
         *("matrix", "counts", "running", "stale", "measurements_stale"),
-        *("seconds_left", "guessed", "finish", "cells"),
+        *("seconds_left", "guessed", "finish", "cells", "report", "report_is_old"),
     ]
     assert now["counts"] == {"done": 1, "diverged": 1, "missing": 1}
     assert [list(cell) for cell in now["cells"]] == [list(now["cells"][0])] * 3
@@ -174,6 +195,7 @@ def test_the_plain_list_is_of_what_is_not_done(
         f"  interrupted  {keys[3]}",
         f"  missing      {keys[2]}",
         f"  warning      {keys[0]}: checkpoint.pt is damaged",
+        f"no report yet: `ganbench report --matrix tiny --results {tmp_path}` writes it",
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmark.errors import DamagedError, UserError
-from benchmark.export.base import open_tracker, place_of
+from benchmark.export.base import LIBRARIES, open_tracker, place_of
 from benchmark.matrix.cell import digest
 from tests.export.exports import STARTED, Export, running
 from tests.export.readers import mlflow_runs, wandb_records
@@ -135,7 +135,7 @@ def test_a_mistake_is_one_line(
             assert ended.code == 2
             assert ended.err == (
                 f"ganbench: export {name} needs {library}, which is missing: "
-                "pip install 'ganbench[track]'\n"
+                f"pip install {LIBRARIES[name]}\n"
             )
 
 

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from benchmark.analysis import published, tables
+from benchmark.analysis.compare import differences
+from benchmark.analysis.sides import of_labels
 from benchmark.explain import entries
-from benchmark.report import report
+from benchmark.report import compare_page, report
 from benchmark.report.figures import overview, robustness, speed
 from tests.helpers import synthetic
 from tests.helpers.browser import CHROMIUM, Browser
@@ -227,3 +229,24 @@ def test_everything_is_open_on_paper_at_one_size_and_no_column_is_cut(browser, p
     assert browser.run("document.querySelectorAll('details:not([open])').length") > 0
     browser.look(1400)
     assert browser.pdf().startswith(b"%PDF")
+
+
+@pytest.fixture(scope="module")
+def comparison(folder: Path, tmp_path_factory) -> Path:
+    """The page of two objectives against a third one."""
+    sides = of_labels(tables.load(folder), ["nonsaturating", "wgan", OBJECTIVES[-1]])
+    return compare_page.write(tmp_path_factory.mktemp("compare"), sides, differences(sides))
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_comparison_and_experiments_look_like_the_report(browser, comparison, width, dark):
+    for page in (comparison, entries.REFERENCE / "index.html"):
+        browser.open(page, width, dark)
+        browser.run(OPEN_ALL)
+        assert browser.run(BESIDE) == 0
+        assert browser.run(f"{{ {CONTRAST} }}") == []
+        assert browser.faults() == []
+    images = browser.run("[...document.images].map(image => image.alt && image.naturalWidth > 0)")
+    assert len(images) == len(entries.names())
+    assert all(images)

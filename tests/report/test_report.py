@@ -354,7 +354,8 @@ def test_rows_columns_and_places_know_what_they_are_about(page):
 
 
 def test_no_claim_that_the_seeds_cannot_carry(page, markdown):
-    assert page.count('<span class="chip flat"><b>·</b> not separated</span> from nonsatu') == 6
+    chip = '<span class="chip flat"><span class="sign">·</span> not separated</span>'
+    assert page.count(f"{chip} from nonsaturating") == 6
     for text in (page, markdown):
         assert 'chip good"' not in text
         assert 'chip bad"' not in text

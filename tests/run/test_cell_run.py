@@ -232,6 +232,10 @@ def test_a_second_run_does_nothing(finished: Finished, ganbench: Callable[..., E
     ended = ganbench("run", "--matrix", finished.matrix, "--results", finished.results, *COMMON)
     assert ended.code == 0
     assert "4 cells, 0 to run" in ended.out
+    assert f"next: ganbench report --matrix {finished.matrix} --results " in ended.err
+    of_finished = ("--matrix", finished.matrix, "--results", finished.results, *COMMON)
+    ended = ganbench("run", *of_finished, "--dry-run")
+    assert ended.out.endswith("\nnothing is left to run\n")
     assert written(finished.folder) == before
 
 

@@ -155,7 +155,10 @@ def test_the_verb(results: ResultSet, ganbench: Callable[..., Ended]) -> None:
         "measure", "--matrix", "tiny", "--results", folder, "--force", "--device", "cpu"
     )
     assert (ended.code, ended.out) == (0, "2 cells measured again, 0 were up to date\n")
-    assert ganbench("report", "--matrix", "tiny", "--results", folder).code == 0
+    ended = ganbench("report", "--matrix", "tiny", "--results", folder)
+    head, *_, page = ended.out.splitlines()
+    assert (ended.code, page) == (0, str(results.report / "index.html"))
+    assert head.startswith("objective ")
 
 
 def drop_protocol(results: ResultSet, key: str) -> None:

@@ -454,7 +454,7 @@ def test_a_folder_that_cannot_be_written_to_ends_the_run(
     monkeypatch.setattr(record.CellRecord, writer, stale)
     if writer == "save":
         next(events)
-    with pytest.raises(UserError, match="Stale file handle; what is committed stays"):
+    with pytest.raises(UserError, match="Stale file handle; what is finished stays"):
         end(events) if writer != "save" else events.throw(Interrupted)
 
 
@@ -604,7 +604,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     cut_at(cell, tmp_path, 4)
     with monkeypatch.context() as patch:
         patch.setattr(cell_run, "append_rows", full)
-        with pytest.raises(UserError, match="No space left on device; what is committed stays"):
+        with pytest.raises(UserError, match="No space left on device; what is finished stays"):
             end(run_cell(cell, tmp_path, "cpu"))
     assert end(run_cell(cell, tmp_path, "cpu")).status == "done"
     assert numbers(tmp_path / "cells" / cell.key) == numbers(whole)

@@ -64,7 +64,7 @@ def test_a_forced_run_that_was_interrupted_is_resumed_without_force(
     command = ("run", "--matrix", path, "--results", tmp_path, *COMMON)
     ended = ganbench(*command, "--force")
     assert (ended.code, "3 cells, 3 to run" in ended.out) == (130, True)
-    committed = "1 of 3 cells are committed, the others resume from their checkpoints"
+    committed = "1 of 3 cells are finished, the others resume from their checkpoints"
     message = f"ganbench: interrupted; run again without --force to continue: {committed}\n"
     assert ended.err.endswith(message)
     assert "3 cells, 2 to run" in ganbench(*command).out
@@ -138,7 +138,7 @@ def test_a_plan_divides_by_the_workers_that_it_knows(
 ) -> None:
     command = ("run", "--matrix", matrix_file(), "--results", tmp_path, *COMMON, "--dry-run")
     out = ganbench(*command, "--engine", engine).out
-    assert ("worker-minutes" in out, "min here" in out) == (True, here)
+    assert ("s of work" in out, "of work, with 1 worker " in out) == (True, here)
 
 
 def test_stale_cells_are_kept_and_said_and_no_data_is_loaded_for_them(

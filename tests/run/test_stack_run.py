@@ -397,7 +397,7 @@ def test_where_nothing_can_be_written_the_others_are_saved(
 
     with monkeypatch.context() as patch:
         patch.setattr(cell_run, "append_rows", full)
-        with pytest.raises(UserError, match="No space left on device; what is committed stays"):
+        with pytest.raises(UserError, match="No space left on device; what is finished stays"):
             [*run_stack(CELLS, tmp_path)]
     last = ends(run_stack(CELLS, tmp_path))
     assert {status.status for status in last} == {"done"}

@@ -279,7 +279,7 @@ def test_a_signal_to_the_whole_group_ends_even_a_hung_cell(signum: int, planted:
     planted.release("two")
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130
-    committed = "0 of 3 cells are committed, the others resume from their checkpoints"
+    committed = "0 of 3 cells are finished, the others resume from their checkpoints"
     assert err.splitlines()[-1] == f"ganbench: interrupted; run again to continue: {committed}"
     assert "Traceback" not in err
     assert all(map(gone, workers))

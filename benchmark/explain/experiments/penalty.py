@@ -45,6 +45,10 @@ from benchmark.measure.instrument import measure as measured
 from benchmark.metrics import short_name
 from benchmark.stats.intervals import median, median_interval
 
+ANSWER = (
+    "A finite difference along the gradient trains like the exact penalty; along other "
+    "directions it leaves the critic steeper than it should be."
+)
 CAPTION = (
     "Above, left: cosine between the parameter gradients of the finite difference along the "
     "gradient and of the exact penalty, over ε: solid at the initial weights, dashed once the "

@@ -18,7 +18,7 @@ from benchmark.report.page import (
     tags_of,
 )
 from benchmark.stats.intervals import coverage
-from benchmark.text import Record, interval, number, span, wins
+from benchmark.text import Record, interval, number, plural, span, spanned, wins
 
 SEEDS_HEADS = [
     "where", "seeds", "comparisons", "lowest p", "asked", "seeds needed", "wins needed",
@@ -96,16 +96,18 @@ def _how_tested(evidence: Evidence) -> str:
 
 def _what_is_told(power: list[Record]) -> str:
     """Which differences the seeds of this matrix can tell from chance."""
-    seeds = span([row["n"] for row in power])
+    seeds = spanned([row["n"] for row in power], "seed")
     shares = [row["told_share"] for row in power if math.isfinite(row["told_share"])]
     if not shares:
         needed = max(row["seeds_asked"] for row in power)
+        compared = plural(power[0]["comparisons"], "comparison")
+        ending = "s" if power[0]["comparisons"] == 1 else ""
         return (
-            f"With {seeds} seeds this matrix cannot tell any difference from chance: "
-            f"{power[0]['comparisons']} comparisons need {needed} seeds."
+            f"With {seeds} this matrix cannot tell any difference from chance: "
+            f"{compared} need{ending} {needed} seeds."
         )
     return (
-        f"With {seeds} seeds this matrix finds, in 80 % of cases or more, an objective that is "
+        f"With {seeds} this matrix finds, in 80 % of cases or more, an objective that is "
         f"better on {span([100 * share for share in shares])} % of all seeds or more. Of smaller "
         "differences it finds fewer, and those that it finds look larger than they are: "
         '"not separated" does not say that there is no difference.'

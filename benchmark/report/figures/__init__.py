@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from benchmark.analysis.evidence import Evidence, gather
+from benchmark.analysis.published import labelled
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.save import Figure
 from benchmark.drawing.style import drawing
@@ -23,10 +24,10 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
 
     evidence: as gathered from `tables`; gathered here where it is not given."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    tables = labelled(tables)
     if evidence is None:
         evidence = gather(tables)
-    labels = tables.cells["objective"].unique()
-    with drawing(labels):
+    with drawing(tables.matrix.objective_labels):
         return [
             *samples.draw(tables, folder),
             *robustness.draw(tables, folder),

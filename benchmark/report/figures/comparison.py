@@ -41,8 +41,7 @@ def draw(sides: Sides, folder: Path) -> Figure | None:
         return None
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     groups = data.groupby(sides.by, sort=False)
-    objectives = sides.family["objective"].unique()
-    with drawing(objectives):
+    with drawing(sides.labels):
         figure, axes = grid(len(groups), 3, PANEL, 3.6)
         for ax, (_, group) in zip(axes, groups, strict=True):
             _panel(ax, sides, group)

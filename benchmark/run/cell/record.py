@@ -213,6 +213,6 @@ def is_of_folder(error: OSError, files: CellFolder) -> bool:
 def not_written(error: OSError, files: CellFolder) -> UserError:
     """The error for a folder that cannot be written to."""
     return UserError(
-        f"{error.filename or files.path}: {error.strerror}; what is committed stays, and the next "
+        f"{error.filename or files.path}: {error.strerror}; what is finished stays, and the next "
         "run continues from there"
     )
