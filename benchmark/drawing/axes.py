@@ -66,7 +66,7 @@ def spread(ax: Axes, sizes: np.ndarray, reach: float) -> None:
 def end_labels(ax: Axes, ends: Mapping[str, tuple[float, float]], size: float = 7) -> None:
     """Names right of an axes whose limits are set, each joined to the end of its line, (x, y), and
     none over another. An axes has room for about twelve."""
-    height = ax.get_position().height * ax.figure.get_figheight()
+    height = ax.get_window_extent().height / ax.figure.dpi
     apart = 1.25 * size / 72 / height
     to_axes = ax.transData + ax.transAxes.inverted()
     wanted = {name: float(to_axes.transform(end)[1]) for name, end in ends.items()}

@@ -136,7 +136,7 @@ def sweep(value: dict[str, Any], seed: int, steps: int, width: int) -> list[dict
 
 def draw(frame: pd.DataFrame) -> Figure:
     figure = plt.figure(figsize=(9.5, 9.5), layout="constrained")
-    layout = [["cosines", "costs"], ["sweep", "sweep"]]
+    layout: Any = [["cosines", "costs"], ["sweep", "sweep"]]
     axes = figure.subplot_mosaic(layout, height_ratios=[1, 1.25])
     steps = frame[(frame["part"] == "step") & (frame["form"] == "wgan_fdgp")]
     _draw_cosines(axes["cosines"], steps)

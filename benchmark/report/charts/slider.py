@@ -136,7 +136,7 @@ def _as_picture(evaluations: list[np.ndarray], share: float) -> dict[str, Any]:
         if pixels > LARGEST:
             strip = strip.resize([side * LARGEST // pixels for side in strip.size])
         # a white line below, so that no strip shows the edge of the next
-        strips.append(np.pad(strip, ((0, 2), (0, 0), (0, 0)), constant_values=255))
+        strips.append(np.pad(np.asarray(strip), ((0, 2), (0, 0), (0, 0)), constant_values=255))
     content = io.BytesIO()
     picture = Image.fromarray(np.concatenate(strips))
     picture.save(content, "WEBP", lossless=is_small, quality=80)

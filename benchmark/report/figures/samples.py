@@ -15,7 +15,7 @@ from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import grid, headline
 from benchmark.drawing.save import Figure, Passage, save, stem
-from benchmark.drawing.style import inches, plain, style, wrap
+from benchmark.drawing.style import Look, inches, plain, style, wrap
 from benchmark.report.figures.saved import (
     Samples,
     equal_steps,
@@ -212,7 +212,8 @@ def _scatters(samples: dict[str, Any], real: Any, labels: dict[str, str]) -> Any
 
 def _points(ax: Axes, points: np.ndarray, colour: Any) -> None:
     known = points[np.isfinite(points).all(axis=1)]
-    ax.scatter(*known.T, s=2, alpha=0.5, linewidths=0, rasterized=True, color=colour)
+    look: Look = {"s": 2, "alpha": 0.5, "linewidths": 0, "rasterized": True, "color": colour}
+    ax.scatter(known[:, 0], known[:, 1], **look)
 
 
 def _texts(samples: dict[str, Any], labels: dict[str, str]) -> Any:
