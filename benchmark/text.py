@@ -38,10 +38,31 @@ def number(value: float) -> str:
 
 
 def interval(row: Record, value: str = "median", low: str = "ci_low", high: str = "ci_high") -> str:
-    """`1.2 [1.0, 1.5]` from three columns of a row; `1.2` where there is no interval."""
+    """`1.2 [1.0, 1.5]` from three columns of a row, rounded to the second digit of the interval's
+    width, and to three digits of the largest; `1.23` where there is no interval."""
     is_known = row[low] <= row[high]
-    ends = f" [{number(row[low])}, {number(row[high])}]" if is_known else ""
-    return number(row[value]) + ends
+    if not is_known:
+        return number(row[value])
+    digits = _digits([row[low], row[value], row[high]], row[high] - row[low])
+    texts = [_rounded(row[name], digits) for name in (value, low, high)]
+    return "{} [{}, {}]".format(*texts)
+
+
+def _digits(values: Sequence[float], width: float) -> int | None:
+    """The digits behind the point that an interval of this width leaves certain; None for as many
+    as `number` shows."""
+    largest = max(map(abs, values))
+    if not (0 < width < np.inf and 1e-4 < largest < 1e9):
+        return None
+    return min(1 - int(np.floor(np.log10(width))), 2 - int(np.floor(np.log10(largest))))
+
+
+def _rounded(value: float, digits: int | None) -> str:
+    if digits is None or not np.isfinite(value):
+        return number(value)
+    size = round(abs(value), digits)
+    sign = "−" if value < 0 and size else ""
+    return f"{sign}{size:,.{max(digits, 0)}f}"
 
 
 def wins(row: Record) -> str:
@@ -55,8 +76,8 @@ def wins(row: Record) -> str:
 
 def cost(row: Record) -> str:
     """`400 [200, > 600]`: the median cost of a target. What no run reached is beyond what the runs
-    had spent; ∞ where all of these diverged."""
-    beyond = "∞" if np.isnan(row["spent"]) else f"> {number(row['spent'])}"
+    had spent; `not reached` where all of these diverged."""
+    beyond = "not reached" if np.isnan(row["spent"]) else f"> {number(row['spent'])}"
     median = number(row["median"]).replace("∞", beyond)
     has_interval = row["ci_low"] <= row["ci_high"] and np.isfinite(row["ci_low"])
     if not has_interval:
@@ -133,6 +154,12 @@ def span(values: ArrayLike) -> str:
     if least == greatest:
         return least
     return f"{least} to {greatest}"
+
+
+def spanned(values: ArrayLike, noun: str) -> str:
+    """`1 seed`, `3 to 5 seeds`."""
+    shown = span(values)
+    return f"{shown} {noun}" if shown == "1" else f"{shown} {noun}s"
 
 
 def place_name(architecture: str, dataset: str) -> str:

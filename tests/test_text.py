@@ -26,9 +26,27 @@ def test_a_number_has_three_digits(value: float, shown: str) -> None:
 
 def test_an_interval_is_shown_where_it_is_known() -> None:
     row = {"median": 1.2, "ci_low": 1.0, "ci_high": 1.5}
-    assert text.interval(row) == "1.2 [1, 1.5]"
+    assert text.interval(row) == "1.20 [1.00, 1.50]"
     assert text.interval(row | {"ci_low": math.nan, "ci_high": math.nan}) == "1.2"
     assert text.interval(row | {"ci_low": 1.2, "ci_high": 1.2}) == "1.2 [1.2, 1.2]"
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [
+        ((0.957, 0.936, 1.11), "0.96 [0.94, 1.11]"),
+        ((16.72, 15.24, 18.71), "16.7 [15.2, 18.7]"),
+        ((-0.192, -0.233, -0.0004), "−0.19 [−0.23, 0.00]"),
+        ((31234.0, 29050.0, 42900.0), "31,000 [29,000, 43,000]"),
+        # never more than three digits of the largest
+        ((8.3512, 8.3502, 8.3611), "8.35 [8.35, 8.36]"),
+        ((20.2, 19.1, math.inf), "20.2 [19.1, ∞]"),
+        ((1e-6, 5e-7, 2e-6), "1e-06 [5e-07, 2e-06]"),
+    ],
+)
+def test_an_interval_has_the_digits_that_its_width_leaves_certain(ends, shown):
+    row = dict(zip(("median", "ci_low", "ci_high"), ends, strict=True))
+    assert text.interval(row) == shown
 
 
 def test_wins_are_shown_with_their_interval() -> None:
@@ -42,7 +60,9 @@ def test_what_was_not_reached_is_beyond_what_was_spent() -> None:
     assert text.cost(row) == "400 [200, > 600]"
     assert text.cost(row | {"median": math.inf}) == "> 600 [200, > 600]"
     assert text.cost(row | {"median": math.inf, "ci_low": math.inf}) == "> 600"
-    assert text.cost(row | {"median": math.inf, "spent": math.nan}) == "∞ [200, ∞]"
+    assert (
+        text.cost(row | {"median": math.inf, "spent": math.nan}) == "not reached [200, not reached]"
+    )
     assert text.cost(row | {"ci_low": math.nan, "ci_high": math.nan}) == "400"
 
 

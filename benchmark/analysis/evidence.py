@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from benchmark.analysis.robustness import nothing_learnt
 from benchmark.analysis.scores import PLACE, metric_of, run_values
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
@@ -72,16 +73,20 @@ def values(tables: Tables) -> dict[Contest, pd.DataFrame]:
     """The primary metric by contest: objective x seed, ±inf diverged, NaN a hole.
 
     Objectives are in the order of `best_first`; those without a finished seed are last. A place
-    where nothing is measured is left out, and so is equal time where there is none."""
+    where nothing is measured or nothing was learnt is left out, and so is equal time where there is
+    none."""
     ranking = {None, *tables.primary.values()}
     columns = [name for name in tables.cells.columns if metric_of(name) in ranking]
     long = run_values(tables.cells[columns])
     is_primary = long["metric"] == long["dataset"].map(tables.primary)
     long = long[is_primary & long["of"].isin(COMPARED_AT)]
+    places = tables.cells[PLACE].drop_duplicates().itertuples(index=False, name=None)
+    idle = [place for place in places if nothing_learnt(tables, *place)]
     by_contest = {}
     for (dataset, architecture, of), rows in long.groupby([*PLACE, "of"], sort=False):
         budgets = tables.equal_cost.get(str(of))
-        if budgets is not None and (str(dataset), str(architecture)) not in budgets:
+        is_without = budgets is not None and (str(dataset), str(architecture)) not in budgets
+        if is_without or (dataset, architecture) in idle:
             continue
         wide = rows.pivot(index="objective", columns="seed", values="value")
         wide = wide.reindex(rows["objective"].unique())

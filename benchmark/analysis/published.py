@@ -1,24 +1,44 @@
-"""Frames as they are written and handed to a notebook: axes in each, parameters, whole numbers.
+"""Frames as they are written and handed to a notebook: axes in each, parameters, whole numbers; and
+tables as pages show them, with display names.
 
 The analysis itself works on the plain frames of tables.py, whose numbers are all float64."""
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from benchmark.analysis.scores import AXES
+from benchmark.analysis.scores import AXES, scores
 from benchmark.store.files import whole_file
 from benchmark.store.frames import without_formulas
 from benchmark.store.layout import ResultSet
-from benchmark.store.schema import Spec
+from benchmark.store.schema import MatrixFile, Spec
+
+if TYPE_CHECKING:
+    from benchmark.analysis.convergence import Place
+    from benchmark.analysis.tables import Tables
 
 # swept parameters of these are columns of `cells`
 PARAMETRISED = ("objective", "architecture", "dataset")
+# the columns of tables of rows that are not derived, beside `cell`
+COLUMNS = {
+    "evals": [
+        "samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol",
+    ],
+    "steps": [
+        "g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm",
+        "g_grad_norm", "penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation",
+        "clipped", "d_loss_train", "d_loss_holdout",
+    ],
+    "layers": ["g_step", "network", "layer", "depth", "grad_norm"],
+}  # fmt: skip
+CATEGORIES = ("cell", "metric", "protocol", "network", "layer")
+LAST_RAW = "measurements_stale"  # the last column of `cells` that is not derived
 # columns that count something; METRIC:best_g_step and :final_g_step count as well
 WHOLE = {
     "seed", "onset", "resumes", "samples_seen", "g_steps", "batch_size", "stack", "verdict_onset",
@@ -39,6 +59,96 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
         table = pa.Table.from_pandas(without_formulas(frame), preserve_index=False)
         with whole_file(target / f"{name}.csv") as file:
             csv.write_csv(table, file)
+
+
+def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
+    """The frames of tables by name, with axes, parameters and whole numbers."""
+    cells = tables.cells
+    specs = [entry.spec for entry in tables.matrix.cells]
+    by_name = {
+        "cells": with_parameters(cells, specs),
+        "evals": with_axes(tables.evals, cells),
+        "steps": with_axes(tables.steps, cells),
+        "layers": with_axes(tables.layers, cells),
+        "summary": tables.summary,
+        "convergence": tables.convergence,
+        "costs": with_axes(tables.costs.rename(columns={"key": "cell"}), cells),
+        "scores": scores(cells),
+    }
+    return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
+
+
+class Rows(NamedTuple):
+    """What the cells of a result set hold, before anything is derived."""
+
+    cells: pd.DataFrame
+    """One row per cell of the list: its status, environment and spec."""
+    evals: pd.DataFrame
+    steps: pd.DataFrame
+    layers: pd.DataFrame
+    damaged: list[str]
+    """What is damaged of cells that count as missing."""
+
+
+def read(results: ResultSet) -> Rows | None:
+    """The rows in the stored tables of a result set that is kept without its cells, such as a
+    committed one; None for one with cells, and for one without tables. Numbers are float64."""
+    files = {name: results.tables / f"{name}.csv" for name in ("cells", *COLUMNS)}
+    if results.cells.exists() or not all(file.is_file() for file in files.values()):
+        return None
+    rows = {}
+    for name, file in files.items():
+        with file.open("rb") as opened:
+            frame = pd.read_csv(opened, float_precision="round_trip", low_memory=False)
+        frame = frame.loc[:, :LAST_RAW] if name == "cells" else frame[["cell", *COLUMNS[name]]]
+        whole = frame.select_dtypes("int64").columns.difference(["seed"])
+        types: dict[str, Any] = dict.fromkeys(whole, float)
+        if name != "cells":
+            texts = frame.columns.intersection([*CATEGORIES])
+            types |= dict.fromkeys(texts, "category")
+        rows[name] = frame.astype(types)
+    return Rows(rows["cells"], rows["evals"], rows["steps"], rows["layers"], [])
+
+
+def labelled(tables: "Tables") -> "Tables":
+    """The same tables with the display names that the matrix gives its variants, for pages: in
+    every frame, key and cell of the list. The tables themselves where it gives none."""
+    matrix = tables.matrix
+    if not matrix.display_names:
+        return tables
+
+    def shown(frame: pd.DataFrame) -> pd.DataFrame:
+        return with_display_names(frame, matrix)
+
+    def dataset(label: str) -> str:
+        return matrix.shown("dataset", label)
+
+    def at_places(values: "Mapping[Place, Any]") -> "dict[Place, Any]":
+        return {
+            (dataset(name), matrix.shown("architecture", architecture)): value
+            for (name, architecture), value in values.items()
+        }
+
+    return replace(
+        tables,
+        cells=shown(tables.cells),
+        summary=shown(tables.summary),
+        convergence=shown(tables.convergence),
+        protocols={dataset(name): protocol for name, protocol in tables.protocols.items()},
+        equal_cost={of: at_places(budgets) for of, budgets in tables.equal_cost.items()},
+        untrained=at_places(tables.untrained),
+        targets=at_places(tables.targets),
+        matrix=matrix.labelled(),
+    )
+
+
+def with_display_names(frame: pd.DataFrame, matrix: MatrixFile) -> pd.DataFrame:
+    """A frame whose columns of PARAMETRISED have display names."""
+    columns = {}
+    for axis in PARAMETRISED:
+        if axis in frame:
+            columns[axis] = [matrix.shown(axis, label) for label in frame[axis]]
+    return frame.assign(**columns)
 
 
 def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

@@ -27,6 +27,8 @@ RUN_VALUES = ["final", "best", "area", "equal_compute", "equal_time"]
 SUMMARY_BY = ["dataset", "architecture", "objective", "metric", "of"]
 
 
+LEAST_PLACES = 3
+"""What is averaged over fewer places says less than the places do."""
 # budgets of equal cost, and the column of `cells` that counts the cost of a run
 EQUAL_COST = {"equal_compute": "forwards", "equal_time": "raced_seconds"}
 PACE = 0.10

@@ -13,13 +13,14 @@ from typing import Any
 import pandas as pd
 
 from benchmark.analysis import convergence
+from benchmark.analysis.published import labelled, with_display_names
 from benchmark.analysis.scores import PLACE, clock_fault, statuses
 from benchmark.analysis.tables import Tables, joined
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
 from benchmark.metrics import short_name
 from benchmark.store.merge import differing
-from benchmark.text import place_name
+from benchmark.text import place_name, plural
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Sides:
     marks: dict[str, dict[str, float]]
     """dataset -> what else that column was measured on, by name."""
     notes: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    """Objective as it is shown -> its label."""
 
     @property
     def reference(self) -> str:
@@ -49,13 +52,15 @@ class Sides:
 
 
 def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
-    """Objectives of one result set.
+    """Objectives of one result set, by their display names or labels.
 
     Raises UserError for an unknown label, one named twice, or fewer than two."""
     if tables.evals.empty:
         raise UserError(
             f"nothing is measured ({statuses(tables.cells)}): run the matrix first (ganbench run)"
         )
+    tables = labelled(tables)
+    labels = [tables.matrix.shown("objective", label) for label in labels]
     known = list(tables.cells["objective"].unique())
     for label in labels:
         if label not in known:
@@ -80,6 +85,7 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
         floors=_floors(tables),
         marks=_marks(tables),
         notes=[*_stale_notes(labels, cells), *_clock_notes(cells)],
+        labels=tables.matrix.objective_labels,
     )
 
 
@@ -101,7 +107,7 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
         left_out = set(tables.cells["seed"]) - seeds
         if left_out:
             notes.append(
-                f"Of {name}, {len(left_out)} seeds that are not in every set are left out."
+                f"Left out of {name}: {plural(len(left_out), 'seed')}, which not every set has."
             )
 
     def together(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -116,17 +122,23 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
         known = tables.cells[tables.cells["seed"].isin(seeds)]
         costs = convergence.to_targets(known, tables.evals, first.primary, targets)
         to_target.append(convergence.over_seeds(known, costs).assign(side=name))
+
+    def named(frame: pd.DataFrame) -> pd.DataFrame:
+        return with_display_names(frame, first.matrix)
+
+    shown = labelled(first)
     return Sides(
         names=names,
         by=[*PLACE, "objective"],
-        cells=cells,
-        family=cells,
-        evals=together([_primary_evals(tables) for tables in sets.values()]),
-        convergence=pd.concat(to_target, ignore_index=True),
-        primary=first.primary,
-        floors=_floors(first),
-        marks=_marks(first),
+        cells=named(cells),
+        family=named(cells),
+        evals=named(together([_primary_evals(tables) for tables in sets.values()])),
+        convergence=named(pd.concat(to_target, ignore_index=True)),
+        primary=shown.primary,
+        floors=_floors(shown),
+        marks=_marks(shown),
         notes=[*notes, *_stale_notes(names, cells)],
+        labels=shown.matrix.objective_labels,
     )
 
 
@@ -181,8 +193,8 @@ def _stale_notes(names: Sequence[str], cells: pd.DataFrame) -> list[str]:
         num_stale = int(cells.loc[cells["side"] == name, "stale"].sum())
         if num_stale:
             notes.append(
-                f"Of {name}, {num_stale} of the cells are stale: trained by other code, "
-                "or measured in another way, than at present."
+                f"{name} has {plural(num_stale, 'stale cell')}: trained by other code, or "
+                "measured in another way, than at present."
             )
     return notes
 

@@ -14,10 +14,15 @@ import pandas as pd
 
 from benchmark.analysis import convergence, scores, stability
 from benchmark.analysis.convergence import Place
-from benchmark.analysis.published import with_axes, with_parameters, with_whole_numbers
-from benchmark.analysis.targets import Targets, find_targets, untrained_values
+from benchmark.analysis.published import COLUMNS, Rows, frames, read
+from benchmark.analysis.targets import (
+    Targets,
+    find_targets,
+    ranking_columns,
+    untrained_values,
+)
 from benchmark.errors import UserError
-from benchmark.metrics import rank, ranking
+from benchmark.metrics import rank
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
 from benchmark.store.frames import RowFile, check_order, is_wanted, read_frame
@@ -33,11 +38,6 @@ from benchmark.store.schema import (
     on_threads,
 )
 
-EVALS = ["samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol"]
-STEPS = ["g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm"]
-STEPS += ["g_grad_norm", "penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation"]
-STEPS += ["clipped", "d_loss_train", "d_loss_holdout"]
-LAYERS = ["g_step", "network", "layer", "depth", "grad_norm"]
 # every row of a file that has these columns has them
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")
 TEXTS = ["metric", "protocol", "network", "layer"]
@@ -82,23 +82,12 @@ class Tables:
     @cached_property
     def primary(self) -> dict[str, str]:
         """The column each dataset is ranked by, as `ranking` chooses among the measured ones."""
-        return _primary(self.evals, self.cells)
+        return ranking_columns(self.evals, self.cells)
 
     @cached_property
     def published(self) -> dict[str, pd.DataFrame]:
         """TABLES by name, as they are written: with axes, parameters and whole numbers."""
-        params = [entry.spec for entry in self.matrix.cells]
-        frames = {
-            "cells": with_parameters(self.cells, params),
-            "evals": with_axes(self.evals, self.cells),
-            "steps": with_axes(self.steps, self.cells),
-            "layers": with_axes(self.layers, self.cells),
-            "summary": self.summary,
-            "convergence": self.convergence,
-            "costs": with_axes(self.costs.rename(columns={"key": "cell"}), self.cells),
-            "scores": scores.scores(self.cells),
-        }
-        return {name: with_whole_numbers(frame) for name, frame in frames.items()}
+        return frames(self)
 
     def floor(self, dataset: str, column: str) -> float:
         """The noise floor, real against held-out real; NaN where none was measured."""
@@ -112,29 +101,20 @@ class Tables:
 
 
 def load(folder: Path) -> Tables:
-    """The tables of results/runs/MATRIX.
+    """The tables of results/runs/MATRIX, from its cells; of a result set that is kept without them,
+    from its stored tables.
 
     Raises UserError without matrix.json, for files that are damaged, and for two protocols in one
     dataset."""
-    results, hashes = ResultSet(folder), CodeHashes()
+    results = ResultSet(folder)
     matrix, protocols = results.matrix, results.protocols
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
-    rows: list[dict[str, Any]] = []
-    statuses: dict[str, Status] = {}
-    damaged: list[str] = []
-    for entry in matrix.cells:
-        files = results.cell(entry.key)
-        statuses[entry.key], fault = files.read_status()
-        rows.append(_cell(files, statuses[entry.key], entry, hashes))
-        damaged += [fault] if fault else []
-    cells = scores.with_race(pd.DataFrame(rows), results.races)
+    rows = read(results) or _rows(results, matrix)
+    cells = scores.with_race(rows.cells, results.races)
     cells["forwards"] = scores.forwards(cells, cells)
-    evals = _of_current_protocol(cells, _long(results, statuses, "evals", EVALS))
-    evals = scores.with_costs(evals, cells)
-    steps = _long(results, statuses, "steps", STEPS)
-    layers = _long(results, statuses, "layers", LAYERS)
-    primary = _primary(evals, cells)
+    evals = scores.with_costs(_of_current_protocol(cells, rows.evals), cells)
+    primary = ranking_columns(evals, cells)
 
     at_cost = [convergence.at_equal_cost(cells, evals, of) for of in scores.EQUAL_COST]
     values = convergence.measured(evals).join([*at_cost])
@@ -146,13 +126,13 @@ def load(folder: Path) -> Tables:
     targets = find_targets(untrained, floors, primary, matrix.targets)
     by_level = {place: found.values for place, found in targets.items()}
     costs = convergence.to_targets(cells, evals, primary, by_level)
-    cells = cells.join(stability.judge(cells, evals, steps, protocols, primary), on="key")
+    cells = cells.join(stability.judge(cells, evals, rows.steps, protocols, primary), on="key")
     return Tables(
         folder=folder,
         cells=cells,
         evals=evals,
-        steps=steps,
-        layers=layers,
+        steps=rows.steps,
+        layers=rows.layers,
         summary=scores.summarise(cells),
         convergence=convergence.over_seeds(cells, costs),
         costs=costs,
@@ -161,7 +141,27 @@ def load(folder: Path) -> Tables:
         equal_cost={of: convergence.equal_cost(cells, of) for of in scores.EQUAL_COST},
         untrained=untrained,
         targets=targets,
-        damaged=damaged,
+        damaged=rows.damaged,
+    )
+
+
+def _rows(results: ResultSet, matrix: MatrixFile) -> Rows:
+    """What the folders of the cells hold."""
+    hashes = CodeHashes()
+    cells: list[dict[str, Any]] = []
+    statuses: dict[str, Status] = {}
+    damaged: list[str] = []
+    for entry in matrix.cells:
+        files = results.cell(entry.key)
+        statuses[entry.key], fault = files.read_status()
+        cells.append(_cell(files, statuses[entry.key], entry, hashes))
+        damaged += [fault] if fault else []
+    return Rows(
+        pd.DataFrame(cells),
+        _long(results, statuses, "evals"),
+        _long(results, statuses, "steps"),
+        _long(results, statuses, "layers"),
+        damaged,
     )
 
 
@@ -238,10 +238,9 @@ def _number(value: Any) -> float:
     return np.nan if value is None else float(value)
 
 
-def _long(
-    results: ResultSet, statuses: dict[str, Status], file: str, columns: list[str]
-) -> pd.DataFrame:
-    """The rows of one file of every cell: cell, columns."""
+def _long(results: ResultSet, statuses: dict[str, Status], file: str) -> pd.DataFrame:
+    """The rows of one file of every cell: cell, and COLUMNS of the file."""
+    columns = COLUMNS[file]
     files: dict[str, RowFile] = {}
     for key, status in statuses.items():
         # what lies in the folder of a missing cell does not belong to the cell
@@ -286,15 +285,3 @@ def _floor(protocols: Mapping[str, Protocol], dataset: str, column: str) -> floa
     if dataset not in protocols:
         return np.nan
     return protocols[dataset].floor.get(column, np.nan)
-
-
-def _primary(evals: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
-    """The column that ranks each dataset, as `ranking` chooses among the measured ones."""
-    measured = evals[["cell", "metric"]].drop_duplicates().astype(str)
-    dataset = measured["cell"].map(cells.set_index("key")["dataset"])
-    primary = {}
-    for name, columns in measured["metric"].groupby(dataset, sort=False):
-        column = ranking(columns.unique())
-        if column:
-            primary[str(name)] = column
-    return primary

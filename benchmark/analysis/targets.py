@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.scores import PLACE
-from benchmark.metrics import metric, short_name, sign
+from benchmark.metrics import metric, ranking, short_name, sign
 from benchmark.text import number
 
 Place = tuple[str, str]  # dataset, architecture
@@ -47,6 +47,18 @@ def share_of_way(values: Values, untrained: float, floor: float) -> Values:
     metric would change nothing. −∞ for a run that diverged (inf). Only where `has_way`."""
     with np.errstate(divide="ignore"):
         return (np.log(untrained) - np.log(values)) / (np.log(untrained) - np.log(floor))
+
+
+def ranking_columns(evals: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
+    """The column that ranks each dataset, as `ranking` chooses among the measured ones."""
+    measured = evals[["cell", "metric"]].drop_duplicates().astype(str)
+    dataset = measured["cell"].map(cells.set_index("key")["dataset"])
+    primary = {}
+    for name, columns in measured["metric"].groupby(dataset, sort=False):
+        column = ranking(columns.unique())
+        if column:
+            primary[str(name)] = column
+    return primary
 
 
 def untrained_values(

@@ -5,6 +5,7 @@ the rate of false alarms. The folder is results/baselines in the working directo
 one is named."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +29,10 @@ from benchmark.check.stored import Baseline, baseline_file, read_baseline
 from benchmark.check.traces import GROUP, traces
 from benchmark.check.verdict import Verdict
 from benchmark.errors import UserError
-from benchmark.matrix.cell import digest
+from benchmark.matrix.cell import AXES, digest
 from benchmark.metrics import metric
 from benchmark.store.files import write_json
-from benchmark.store.schema import FINISHED
+from benchmark.store.schema import FINISHED, MatrixFile
 from benchmark.text import plural
 
 BASELINES = Path("results/baselines")
@@ -127,7 +128,16 @@ def compare(tables: Tables, name: str, folder: Path | None = None) -> Comparison
     rows, now = measured(tables), traces(tables)
     numbers = compare_numbers(baseline.traces, now, baseline.rows, rows)
     verdicts = [*judge(baseline.rows, rows), *numbers]
-    return Comparison(verdicts, origins_differ(baseline.traces, now))
+    shown = [replace(verdict, group=_shown(verdict.group, tables.matrix)) for verdict in verdicts]
+    return Comparison(shown, origins_differ(baseline.traces, now))
+
+
+def _shown(group: str, matrix: MatrixFile) -> str:
+    """The title of a group, `wgan / dcgan / digits`, with display names."""
+    labels = group.split(" / ")
+    if len(labels) != len(AXES):
+        return group
+    return " / ".join(matrix.shown(*named) for named in zip(AXES, labels, strict=True))
 
 
 def find(name: str, folder: Path | None = None) -> Path:

@@ -10,6 +10,7 @@ from scipy.stats import fisher_exact
 from benchmark.check.rows import DIVERGED, BaselineRow, RerunRow, Row, common_seeds
 from benchmark.check.verdict import Verdict
 from benchmark.stats.mann_whitney import p_larger
+from benchmark.text import plural
 
 
 class Pair(NamedTuple):
@@ -29,7 +30,9 @@ def diverged(old: BaselineRow, new: RerunRow) -> Verdict:
     verdict.lowest = comb(num_old + n, n) / comb(n + m, n)
     if num_new / n > num_old / m:
         verdict.mark = "~"
-        verdict.note = f"{num_new} of {n} seeds diverged, {num_old} of {m} in the baseline"
+        verdict.note = (
+            f"{num_new} of {plural(n, 'seed')} diverged, {num_old} of {m} in the baseline"
+        )
         table = np.array([[num_new, n - num_new], [num_old, m - num_old]])
         verdict.p = float(fisher_exact(table, "greater").pvalue)
     return verdict

@@ -66,8 +66,8 @@ def limits(verdicts: Sequence[Verdict]) -> list[str]:
         if p > alpha:
             name = "divergence" if family == "diverged" else family
             sentences.append(
-                f"{name} cannot go red with {new} seeds against {old}: "
-                f"lowest p {p:.2g} over {len(tested)} comparisons"
+                f"{name} cannot go red with {plural(new, 'seed')} against {old}: "
+                f"lowest p {p:.2g} over {plural(len(tested), 'comparison')}"
             )
     return sentences
 

@@ -30,6 +30,7 @@ from benchmark.check.rows import (
 from benchmark.check.verdict import ALPHA, Verdict, exit_code
 from benchmark.check.worse import Loss, worse
 from benchmark.stats.comparisons import holm
+from benchmark.text import plural
 
 # of the estimate of false alarms
 RERUNS, RERUN_SEEDS, MANY_SEEDS = 400, 5, 25
@@ -110,13 +111,13 @@ def _one_sided(old: BaselineRow | None, new: RerunRow | None) -> Verdict:
 
 def _incomparable(old: BaselineRow, new: RerunRow) -> str:
     """Why two rows cannot be compared; the empty string where they can."""
-    num_seeds = len(new.values)
+    seeds = plural(len(new.values), "seed")
     if new.unfinished:
-        return f"{new.unfinished} of {num_seeds} seeds unfinished"
+        return f"{new.unfinished} of {seeds} unfinished"
     if new.unmeasured:
-        return f"{new.unmeasured} of {num_seeds} seeds finished without a value"
+        return f"{new.unmeasured} of {seeds} finished without a value"
     if new.stale:
-        return f"{new.stale} of {num_seeds} seeds stale: run with --force"
+        return f"{new.stale} of {seeds} stale: run with --force"
     if old.training != new.training:
         return "other training options than the baseline's"
     if old.protocol != new.protocol:

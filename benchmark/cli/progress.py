@@ -144,10 +144,15 @@ def option_lines(cells: "list[Cell]") -> list[str]:
 
 def plan_lines(session: "Session") -> Iterator[str]:
     """What is to run, by place and objective; the data that is missing; the cost."""
+    from benchmark.matrix.labels import unlabelled
+
+    names = unlabelled(session.config)[1].get("objective", {})
     places: dict[str, dict[str, list[Cell]]] = {}
     for cell in session.todo.values():
         place = place_name(cell.architecture.label, cell.dataset.label)
-        places.setdefault(place, {}).setdefault(cell.objective.label, []).append(cell)
+        label = cell.objective.label
+        objective = f"{label} ({names[label]})" if label in names else label
+        places.setdefault(place, {}).setdefault(objective, []).append(cell)
     missing = session.missing_data
     for place, groups in places.items():
         num_cells = sum(map(len, groups.values()))
@@ -236,7 +241,7 @@ def share_of_cosine(rate: float) -> float:
 
 
 class ClassifierBar:
-    """Shows a share that rises to 1."""
+    """Shows a share that rises to 1 in equal steps, and again for the next classifier."""
 
     def __init__(self, console: Console) -> None:
         self.is_live = console.is_terminal
@@ -249,15 +254,19 @@ class ClassifierBar:
             transient=True,
         )
         self.task = self.progress.add_task("", total=1.0)
-        self.quarters = 0
+        self.share = 0.0
 
     def show(self, share: float) -> None:
+        before = self.share if self.share < share else 0.0
+        self.share = share
         if self.is_live:
             self.progress.start()
             self.progress.update(self.task, completed=share)
-        elif int(4 * share) > self.quarters:
-            self.quarters = int(4 * share)
-            note.print(f"training the classifier: {25 * self.quarters} %")
+            is_last = 2 * share - before > 1 - 1e-6
+            if is_last:
+                self.end()
+        elif int(4 * share) > int(4 * before):
+            note.print(f"training the classifier: {25 * int(4 * share)} %")
 
     def end(self) -> None:
         if self.progress.live.is_started:

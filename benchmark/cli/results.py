@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from benchmark.cli.options import (
     RESULTS,
@@ -63,6 +64,7 @@ def report(
     """Write tables, figures, report.md and one self-contained index.html. Prints a short
     leaderboard and the page's path."""
     from benchmark.analysis.evidence import gather
+    from benchmark.analysis.published import labelled
     from benchmark.analysis.published import write as write_tables
     from benchmark.report import leaderboard
     from benchmark.report.report import write
@@ -71,7 +73,7 @@ def report(
     folder = check_writable(result_set(results, matrix), "--results")
     found = tables_of(folder)
     write_tables(found.published, folder)
-    evidence = gather(found)
+    evidence = gather(labelled(found))
     page = write(folder, found, evidence=evidence)
     for line in leaderboard.lines(evidence):
         out.print(line)
@@ -108,12 +110,13 @@ def compare(
     variants: VariantsOption = None,
 ) -> None:
     """Compare objectives within a result set, or result sets of one matrix, with the first one.
-    Prints Markdown."""
+    Prints tables on a terminal, and Markdown elsewhere."""
     from benchmark.analysis.compare import differences
     from benchmark.analysis.scores import RUN_VALUES
     from benchmark.analysis.sides import of_labels, of_sets, set_names
     from benchmark.matrix.files import name_of
     from benchmark.report import compare_page
+    from benchmark.report.compare_text import to_markdown, to_terminal
     from benchmark.store.files import check_writable
 
     valid = [*RUN_VALUES, "all"]
@@ -127,7 +130,11 @@ def compare(
     else:
         sides = of_labels(tables_of(result_set(results, matrix)), names)
     rows = differences(sides, RUN_VALUES if of == "all" else [of])
-    print(compare_page.to_markdown(compare_page.page(sides, rows)), end="")
+    comparison = compare_page.page(sides, rows)
+    if out.is_terminal:
+        to_terminal(comparison, Console(highlight=False))
+    else:
+        print(to_markdown(comparison), end="")
     if output:
         note.print(f"{compare_page.write(output, sides, rows)}")
 
@@ -137,9 +144,11 @@ def _are_folders(names: list[str], folder: Path) -> bool:
     from benchmark.store.layout import ResultSet
 
     results = ResultSet(folder)
-    labels = {entry.objective for entry in results.matrix.cells} if results.exists else set()
-    if labels.issuperset(names):
-        return False
+    if results.exists:
+        matrix = results.matrix
+        labels = {entry.objective for entry in matrix.cells}
+        if labels.issuperset(matrix.label_of("objective", name) for name in names):
+            return False
     return any(os.sep in name or ResultSet(Path(name)).exists for name in names)
 
 

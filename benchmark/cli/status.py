@@ -41,7 +41,8 @@ def lines(now: Overview) -> Iterator[str]:
         cells = alike[status, reason]
         because = f": {reason}" if reason and reason != status else ""
         for cell in cells[:LISTED]:
-            yield f"  {status:12} {cell.key}{because}{_details(cell)}"
+            name = f" ({' / '.join(cell.shown)})" if cell.is_labelled else ""
+            yield f"  {status:12} {cell.key}{name}{because}{_details(cell)}"
         num_more = len(cells) - LISTED
         if num_more > 0:
             yield f"  {status:12} and {num_more:,} more{because}"
@@ -142,9 +143,7 @@ def _running(cells: list[CellOverview]) -> Table:
     for cell in cells:
         speed, left = cell.steps_per_second, cell.seconds_left
         table.add_row(
-            _row(cell.objective),
-            _row(cell.architecture),
-            _row(cell.dataset),
+            *map(_row, cell.shown),
             _row(str(cell.seed)),
             _bar(1.0, cell.progress),
             _percent(cell.progress),

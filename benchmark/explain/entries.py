@@ -34,6 +34,7 @@ class ExperimentEntry(BaseModel):
 
     title: str  # a question
     text: list[str]  # paragraphs: the argument, its source, what is done
+    answer: str = ""  # one plain sentence; none in an entry of an older version
     caption: str  # how to read the figure
     finding: str
     full: bool  # run in the full size

@@ -245,6 +245,7 @@ def _finish(
     entry = ExperimentEntry(
         title=title,
         text=text,
+        answer=module.ANSWER,
         caption=module.CAPTION,
         finding=module.finding(frame),
         full=full,

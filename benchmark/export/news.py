@@ -120,7 +120,7 @@ def _stopped() -> Iterator[threading.Event]:
 
 def _chosen(matrix: MatrixFile, only: str) -> list[Entry]:
     """The cells that --only asks for. Raises UserError if no cell is left."""
-    entries = matrix.selected(only)
+    entries = matrix.labelled().selected(only)
     if only and not entries:
         raise UserError(f"--only {only!r}: no cell of the matrix is left to export")
     return entries

@@ -74,11 +74,17 @@ def export(
 
 def find(folder: Path, name: str) -> str:
     """The key of the cell that a name means: a key, the beginning of a key, or a pattern with * and
-    ?. Labels may be written as in reports. Raises UserError where the name fits no cell, or
-    several."""
-    keys = [entry.key for entry in ResultSet(folder).matrix.cells]
-    pattern = "".join(c if c.isalnum() or c in "_=.-*?" else "_" for c in name)
-    found = [key for key in keys if fnmatch.fnmatchcase(key, f"{pattern}*")]
+    ?. Labels and display names may be written as in reports. Raises UserError where the name fits
+    no cell, or several."""
+    matrix = ResultSet(folder).matrix
+    keys = [entry.key for entry in matrix.cells]
+    pattern, found = _matching(name, keys)
+    if not found:
+        labelled = name
+        for names in matrix.display_names.values():
+            for label, shown in names.items():
+                labelled = labelled.replace(shown, label)
+        _, found = _matching(labelled, keys)
     if len(found) == 1:
         return found[0]
     if found:
@@ -88,6 +94,12 @@ def find(folder: Path, name: str) -> str:
         )
     nearest = ", ".join(get_close_matches(pattern, keys, n=3, cutoff=0.3)) or "none"
     raise UserError(f"no cell {name!r} in {folder}; nearest: {nearest} (ganbench status --json)")
+
+
+def _matching(name: str, keys: list[str]) -> tuple[str, list[str]]:
+    """The pattern that a name is, and the keys that begin like it."""
+    pattern = "".join(c if c.isalnum() or c in "_=.-*?" else "_" for c in name)
+    return pattern, [key for key in keys if fnmatch.fnmatchcase(key, f"{pattern}*")]
 
 
 def is_stale(folder: Path, key: str) -> bool:

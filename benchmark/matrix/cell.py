@@ -12,6 +12,9 @@ from benchmark.text import LONGEST_NAME, cut
 
 AXES = ("objective", "architecture", "dataset")
 
+DisplayNames = dict[str, dict[str, str]]
+"""Axis -> label of a variant -> its display name, of the variants that have one."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -28,12 +31,13 @@ class Choice:
     """Where the data lies on this machine. Not part of the identity of the choice."""
 
     def __hash__(self) -> int:
-        return hash((self.label, _shown(self.where)))
+        return hash((self.label, shown_value(self.where)))
 
     @property
     def label(self) -> str:
-        """`wgan_fdgp[pairs=independent]`: the name of the choice in every table and figure."""
-        shown = [f"{key}={_shown(value)}" for key, value in sorted(self.params.items())]
+        """`wgan_fdgp[pairs=independent]`: what identifies the choice in keys and tables. Pages show
+        the display name that a matrix may give it."""
+        shown = [f"{key}={shown_value(value)}" for key, value in sorted(self.params.items())]
         return f"{self.name}[{','.join(shown)}]" if shown else self.name
 
 
@@ -83,6 +87,17 @@ class Cell:
         return stream_seed(self.seed, self.dataset.label, architecture.label, *names)
 
 
+def shown_value(value: Any) -> str:
+    """A parameter's value in a label: on one line and without blanks, so that `--only` can name
+    it."""
+    if isinstance(value, dict) and "name" in value:
+        params = {key: v for key, v in value.items() if key != "name"}
+        return Choice(value["name"], params).label
+    if isinstance(value, dict | list | bool):
+        return json.dumps(value, separators=(",", ":"))
+    return "".join(_plain(character) for character in str(value))
+
+
 def stream_seed(*names: object) -> int:
     """A 63-bit seed from any names, the same on every machine and in every process."""
     text = "\x1f".join(map(str, names)).encode()
@@ -122,17 +137,6 @@ def _named(choice: Choice) -> dict[str, Any]:
 
 def _file_name(text: str) -> str:
     return re.sub(r"[^\w=.]", "_", text)
-
-
-def _shown(value: Any) -> str:
-    """A parameter's value in a label: on one line and without blanks, so that `--only` can name
-    it."""
-    if isinstance(value, dict) and "name" in value:
-        params = {key: v for key, v in value.items() if key != "name"}
-        return Choice(value["name"], params).label
-    if isinstance(value, dict | list | bool):
-        return json.dumps(value, separators=(",", ":"))
-    return "".join(_plain(character) for character in str(value))
 
 
 def _plain(character: str) -> str:

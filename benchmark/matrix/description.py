@@ -32,8 +32,6 @@ MEASURING = Path(__file__).parent.parent / "measure"
 MEANING = re.compile(r"^(\w+): (.+(?:\n(?!\w+: ).+)*)", re.MULTILINE)
 EQUATION = re.compile(r"^min over .+(?:\n.+)*", re.MULTILINE)
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-# In the head of a matrix, before `Cost:` and its like
-PARAGRAPH = re.compile(r"\n(?=[A-Z]\w*(?:, [^.:]+)?: )")
 WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text"}
 # What has no default and must be given
 GIVEN = {"training": "steps = 1000"}
@@ -136,7 +134,8 @@ def _docstring(file: Path, name: str) -> str:
 
 def _matrix(entry: Entry) -> Entry:
     config = files.read(files.find(entry.name)).matrix
-    description = PARAGRAPH.sub("\n\n", entry.description)
+    paragraphs = files.PARAGRAPH.split(entry.description)
+    description = "\n\n".join(text.strip() for text in paragraphs if text.strip())
     cells = expand(config)
     facts = {}
     for axis in AXES:

@@ -2,7 +2,8 @@
 
 objectives = ["nonsaturating",
               {name = "wgan_gp", penalty_weight = [1, 10]},       # a list of values is swept
-              {name = "lsgan", optimizer = "rmsprop_tf", lr = 1e-4}]  # not its paper's
+              {name = "lsgan", optimizer = "rmsprop_tf", lr = 1e-4}, # not its paper's
+              {name = "lsgan", a = -1, c = 0, label = "LSGAN (Pearson)"}]  # a display name
 architectures = [{name = "dcgan", width = 32},
                  {name = "dcgan", critic = ["resnet20", "mlp"]}]  # the critics of others
 datasets = ["digits", {name = "gaussians8", training = {steps = 500}}]  # own training options
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Cell
+from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import BUDGETS, Matrix, Seeds, Training, Value, validated
 from benchmark.matrix.pairs import check_lone_sample, critic_norm
 from benchmark.matrix.select import Candidate, excluded, selected
@@ -46,11 +48,12 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
 
     Raises UserError for unknown variants and parameters, for a pair that cannot train, for a cell
     that occurs twice, and if no cell is left."""
+    matrix, display_names = unlabelled(matrix)
     plans = [*_product(matrix), *_included(matrix)]
     cells = [_cell(matrix, plan) for plan in plans]
     _check_distinct(cells)
     if only:
-        chosen = selected([plan.candidate for plan in plans], only)
+        chosen = selected([plan.candidate for plan in plans], only, display_names)
         cells = list(itertools.compress(cells, chosen))
     if not cells:
         under = f" under --only {only!r}" if only else ""

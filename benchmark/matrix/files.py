@@ -15,8 +15,8 @@ FOLDER = Path(__file__).parent.parent / "matrices"
 LONGEST_NAME = 200  # bytes; a file system takes 255, and names of files are made of the name
 
 
-# From `Cost:` to a line that begins as `Expect:` does
-COST = re.compile(r"^Cost: (.*?)(?=^[A-Z]\w*[,:]|\Z)", re.MULTILINE | re.DOTALL)
+# Where a paragraph of the head begins: before `Cost:`, `Expect, from single runs:` and the like
+PARAGRAPH = re.compile(r"^(?=[A-Z]\w*(?:, [^.:]+| \([^)]*\))?: )", re.MULTILINE)
 
 
 class Loaded(NamedTuple):
@@ -84,8 +84,10 @@ def description_of(text: str) -> str:
 def cost_of(description: str) -> str:
     """What the head of a matrix says of its cost, on one line; the empty string where it says
     nothing."""
-    found = COST.search(description)
-    return " ".join(found[1].split()) if found else ""
+    for paragraph in PARAGRAPH.split(description):
+        if paragraph.startswith("Cost: "):
+            return " ".join(paragraph.split()).removeprefix("Cost: ")
+    return ""
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

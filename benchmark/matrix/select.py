@@ -1,13 +1,15 @@
 """Which cells a condition takes: `--only` of the command line, and the `exclude` of a matrix."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import variants
 from benchmark.errors import UserError, unknown
-from benchmark.matrix.cell import AXES, Choice
+from benchmark.matrix.cell import AXES, Choice, DisplayNames
 
 KEYS = (*AXES, "seed")
+CONDITION = re.compile(r"\s+(?=[a-z_]+=)")  # between two conditions
 
 Names = dict[str, tuple[str, ...]]
 """By key: what a condition may call this part of a cell."""
@@ -24,24 +26,29 @@ class Candidate(NamedTuple):
     dataset: Choice
     seed: int
 
-    @property
-    def names(self) -> Names:
-        """A variant is called by its label or by its bare name, which takes all its variations;
-        NAME[] is the variation without parameters."""
+    def names(self, display_names: DisplayNames) -> Names:
+        """A variant is called by its label, by its display name, or by its bare name, which takes
+        all its variations; NAME[] is the variation without parameters."""
         names: Names = {"seed": (str(self.seed),)}
         for axis, choice in zip(AXES, self[:3], strict=True):
             names[axis] = (choice.label, choice.name)
+            if choice.label in display_names.get(axis, {}):
+                names[axis] += (display_names[axis][choice.label],)
             if not choice.params:
                 names[axis] += (f"{choice.name}[]",)
         return names
 
 
-def selected(candidates: Iterable[tuple[Choice, Choice, Choice, int]], only: str) -> list[bool]:
-    """Which cells `--only` takes, such as "objective=wgan|wgan_gp seed=0". Raises UserError for a
-    condition that names no cell."""
-    names = [Candidate(*candidate).names for candidate in candidates]
+def selected(
+    candidates: Iterable[tuple[Choice, Choice, Choice, int]],
+    only: str,
+    display_names: DisplayNames,
+) -> list[bool]:
+    """Which cells `--only` takes, such as "objective=wgan|LSGAN (Pearson) seed=0". Raises UserError
+    for a condition that names no cell."""
+    names = [Candidate(*candidate).names(display_names) for candidate in candidates]
     conditions: dict[str, str] = {}
-    for part in only.split():
+    for part in CONDITION.split(only.strip()):
         key, value = name_and_value(part, "--only")
         if key in conditions:
             raise UserError(
@@ -55,7 +62,7 @@ def selected(candidates: Iterable[tuple[Choice, Choice, Choice, int]], only: str
 def excluded(candidates: Sequence[Candidate], rules: list[dict[str, str | int]]) -> list[bool]:
     """Which cells a matrix excludes: those that meet all conditions of one of the rules. Raises
     UserError for a condition that names neither a cell nor a variant."""
-    names = [candidate.names for candidate in candidates]
+    names = [candidate.names({}) for candidate in candidates]
     variant_names = {axis: variants.names(f"{axis}s") for axis in AXES}
     is_excluded = [False] * len(names)
     for conditions in rules:

@@ -25,7 +25,11 @@ CLASSES = {
     "dataset": ("datasets", ("Dataset",)),
 }
 # Keys of a value that are no parameters of its variant
-OTHER_KEYS = {"dataset": ("training",), "architecture": ("critic", "training")}
+OTHER_KEYS = {
+    "objective": ("label",),
+    "dataset": ("training", "label"),
+    "architecture": ("critic", "training", "label"),
+}
 
 # The largest whole numbers, beyond which a network fits into no memory and a step does not end; and
 # the largest other number that float32 holds

@@ -1,25 +1,31 @@
-"""Write a comparison as Markdown and as one self-contained compare.html: a table per question."""
+"""A comparison as claims and tables; its files: Markdown, CSV and one self-contained
+compare.html."""
 
-import base64
-from dataclasses import dataclass
+import math
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.colors import to_hex
 
 from benchmark.analysis.compare import cost, ordered, reliability
 from benchmark.analysis.sides import Sides
-from benchmark.metrics import metric, short_name
-from benchmark.report.page import TARGET_CLOCKS, place, records, templates, with_values
+from benchmark.drawing.style import distinct, style
+from benchmark.metrics import full_name, metric, short_name
+from benchmark.report.compare_text import ComparisonPage, to_markdown
+from benchmark.report.forest import Dot, axis_of
+from benchmark.report.page import TARGET_CLOCKS, Claim, Table, place, records, with_values
+from benchmark.report.render import data_link, image, templates
 from benchmark.store.files import write_bytes
 from benchmark.store.frames import write_csv
 from benchmark.store.schema import FINISHED
-from benchmark.text import Record, escaped, interval, number, wins
+from benchmark.text import Record, interval, listed, number, wins
 from benchmark.text import cost as target_cost
 
 RUN_VALUES = {
     "final": "at the last evaluation",
     "best": "at the best evaluation",
-    "area": "mean over samples seen (geometric for a metric that ranks)",
+    "area": "mean over samples seen, geometric for a metric that ranks",
     "equal_compute": "at the critic forward-equivalents of the cheapest objective's run, between "
     "evaluations",
     "equal_time": "at the raced seconds of the cheapest objective's run, between evaluations",
@@ -32,10 +38,11 @@ COSTS = {
     "workloads_memory": "in the workload's memory",
 }
 ORIGINS = {"device": "device", "torch": "torch", "git_commit": "commit"}
+LONGEST_ORIGIN = 40  # characters
 QUALITY = (
-    "{values}. Medians over a side's seeds; a run that diverged is the worst. Difference: median "
-    "over pairs of seeds. Wins: pairs on which the side is better. Intervals are exact at 95 % and "
-    "not corrected for their number. {tested}"
+    "Compared: {values}. Medians over a side's seeds; a run that diverged is the worst. "
+    "Difference: median over pairs of seeds. Wins: pairs on which the side is better. Intervals "
+    "are exact at 95 % and not corrected for their number. {tested}"
 )
 TESTED = (
     "p is the exact sign test's, corrected by Holm over all comparisons with {first} here, "
@@ -57,28 +64,10 @@ IN_WORKLOADS = (
     "machines compare in its units."
 )
 
+HOLLOW = "var(--page)"  # the colour of a dot that is not separated
 
-@dataclass
-class Section:
-    """A question and a table of plain text; the renderers escape the text."""
-
-    title: str
-    columns: dict[str, list[str]]
-    """The texts of every column by its head."""
-    note: str = ""
-
-    @property
-    def rows(self) -> list[tuple[str, ...]]:
-        return list(zip(*self.columns.values(), strict=True))
-
-
-@dataclass
-class ComparisonPage:
-    """A comparison, in reading order."""
-
-    title: str
-    answers: list[str]
-    sections: list[Section]
+Line = dict[str, str]
+"""A row of a table: a text by the head of its column."""
 
 
 def page(sides: Sides, frame: pd.DataFrame) -> ComparisonPage:
@@ -86,38 +75,17 @@ def page(sides: Sides, frame: pd.DataFrame) -> ComparisonPage:
     with a row or more."""
     is_primary = frame["metric"] == frame["dataset"].map(sides.primary)
     sections = [
-        _quality("How good: the metric that ranks", sides, frame[is_primary]),
+        *_primary(sides, frame[is_primary]),
         _quality("How good: the other metrics", sides, frame[~is_primary]),
         _speed(sides),
         _cost(sides),
         _reliability(sides),
         _compared(sides),
     ]
-    title = f"{', '.join(sides.names[1:])} against {sides.names[0]}"
-    answers = [_answer(sides, row) for row in records(frame[is_primary])]
-    return ComparisonPage(
-        title, answers or sides.notes, [section for section in sections if section.rows]
-    )
-
-
-def to_markdown(comparison: ComparisonPage, figure: str = "") -> str:
-    """The page as Markdown; names are escaped. figure: the path of the learning curves, where they
-    are drawn."""
-    answers = [f"- {escaped(text)}" for text in comparison.answers]
-    parts = [f"# {escaped(comparison.title)}", "\n".join(answers)]
-    for section in comparison.sections:
-        heads = list(section.columns)
-        lines = [_line(heads), _line(["---"] * len(heads)), *map(_line, section.rows)]
-        parts += [f"## {escaped(section.title)}", "\n".join(lines)]
-        if section.note:
-            parts.append(escaped(section.note))
-    if figure:
-        parts += ["## Learning curves", f"![Learning curves]({figure})"]
-    return "\n\n".join(parts) + "\n"
-
-
-def _line(cells: list[str] | tuple[str, ...]) -> str:
-    return f"| {' | '.join(map(escaped, cells))} |"
+    title = f"{listed(sides.names[1:])} against {sides.names[0]}"
+    claims = [_claim(sides, row) for row in records(frame[is_primary])]
+    remarks = [] if claims else sides.notes
+    return ComparisonPage(title, claims, [table for table in sections if table.rows], remarks)
 
 
 def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
@@ -125,41 +93,65 @@ def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
     self-contained compare.html; return the path of compare.html."""
     from benchmark.report.figures.comparison import draw
 
-    figure = draw(sides, folder)
-    comparison = page(sides, frame)
-    image, picture = "", ""
-    if figure:
-        svg = (folder / f"figures/{figure.stem}.svg").read_bytes()
-        image = base64.b64encode(svg).decode()
-        picture = f"figures/{figure.stem}.png"
-    template = templates().get_template("compare.html.j2")
-    html = template.render(page=comparison, figure=figure, image=image)
-    markdown = to_markdown(comparison, picture)
-    write_bytes(folder / "compare.md", markdown.encode())
+    figure, comparison = draw(sides, folder), page(sides, frame)
+    environment = templates()
+    environment.filters["image"] = partial(image, folder / "figures")
+    environment.filters["data_link"] = partial(data_link, folder / "figures")
+    html = environment.get_template("compare.html.j2").render(page=comparison, figure=figure)
+    write_bytes(folder / "compare.md", to_markdown(comparison, figure).encode())
     write_csv(frame, folder / "compare.csv")
     write_bytes(folder / "compare.html", html.encode())
     return folder / "compare.html"
 
 
-def _answer(sides: Sides, row: Record) -> str:
+def _claim(sides: Sides, row: Record) -> Claim:
     """A row of `differences` as a sentence."""
-    of = row["of"].replace("_", " ")
-    what = f"{short_name(row['metric'])}, {of}"
+    what = f"{short_name(row['metric'])}, {row['of'].replace('_', ' ')}"
     numbers = f"{number(row['value'])} against {number(row['against'])} ({what})"
-    difference = f"difference {interval(row, 'difference')}, better on {wins(row)} pairs"
-    verdict = f"{row['verdict']}, {row['why']}" if row["why"] else row["verdict"]
-    return f"{_match(sides, row)}: {row['side']} {numbers}, {difference}: {verdict}."
+    pairs = wins(row).partition(" [")[0]
+    text = f"{numbers}, difference {interval(row, 'difference')}, better on {pairs} pairs:"
+    why = f"({row['why']})" if row["why"] else ""
+    return Claim(_match(sides, row), row["side"], text, row["verdict"], why)
 
 
-def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
+def _primary(sides: Sides, frame: pd.DataFrame) -> list[Table]:
+    """The differences in the metrics that rank, a table for each dataset, with a forest plot."""
+    tables = []
+    for dataset, rows in frame.groupby("dataset", sort=False):
+        title = f"How good: {full_name(rows['metric'].iloc[0], str(dataset))}"
+        table = _quality(title, sides, rows)
+        values = rows[["difference", "ci_low", "ci_high"]].to_numpy(dtype=float)
+        table.axis = axis_of(values.ravel(), 0.0, is_log=False)
+        with distinct(sides.labels):
+            for row, line in zip(records(rows), table.rows, strict=True):
+                line.dot = _dot(sides, row)
+        tables.append(table)
+    return tables
+
+
+def _dot(sides: Sides, row: Record) -> Dot:
+    """A difference on the axis: filled where it is separated."""
+    colour = HOLLOW
+    if row["verdict"] in ("better", "worse"):
+        objective = row["objective"] if "objective" in sides.by else row["side"]
+        colour = to_hex(style(objective)["color"])
+    # Only the upper end of the axis shows what lies beyond it
+    value = math.nan if row["difference"] == -math.inf else row["difference"]
+    return Dot(value, row["ci_low"], row["ci_high"], colour)
+
+
+def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Table:
     """The differences of some metrics, a line per match, metric, `of` and side."""
     values = list(frame["of"].unique())
+    metrics = list(frame["metric"].unique())
     reference = sides.names[0]
     has_more_sides = len(sides.names) > 2
     head = "median" if has_more_sides else f"median of {sides.names[1]}"
     lines = []
     for row in records(frame):
-        line = {"where": _match(sides, row), "metric": short_name(row["metric"])}
+        line = {"where": _match(sides, row)}
+        if len(metrics) > 1:
+            line["metric"] = short_name(row["metric"])
         if len(values) > 1:
             line["of"] = row["of"].replace("_", " ")
         if has_more_sides:
@@ -172,15 +164,15 @@ def _quality(title: str, sides: Sides, frame: pd.DataFrame) -> Section:
             line["p"] = number(row["p_holm"])
             line["verdict"] = row["verdict"]
         lines.append(line)
-    note = _quality_note(sides, values, list(frame["metric"].unique()))
-    return Section(title, _columns(lines), note)
+    return _table(title, lines, _quality_note(sides, values, metrics))
 
 
 def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
     family = "between all objectives there"
     if "objective" not in sides.by:
         family = "those of objectives not named here too"
-    explained = "; ".join(f"{value}: {RUN_VALUES[value]}" for value in values).replace("_", " ")
+    meanings = [f"{value.replace('_', ' ')} ({RUN_VALUES[value]})" for value in values]
+    explained = "; ".join(meanings)
     tested = NOT_TESTED
     if set(metrics) <= set(sides.primary.values()):
         tested = TESTED.format(first=sides.names[0], family=family)
@@ -191,7 +183,7 @@ def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
     return note
 
 
-def _speed(sides: Sides) -> Section:
+def _speed(sides: Sides) -> Table:
     """What the target cost on every clock that is known, a line per match and side."""
     keys = [*sides.by, "level", "side"]
     known = sides.convergence
@@ -211,10 +203,10 @@ def _speed(sides: Sides) -> Section:
             if clock in measured:
                 line[head] = target_cost(by_clock[clock])
         lines.append(line)
-    return Section("How fast: to the targets", _columns(lines), SPEED)
+    return _table("How fast: to the targets", lines, SPEED)
 
 
-def _cost(sides: Sides) -> Section:
+def _cost(sides: Sides) -> Table:
     """Medians of COSTS, and their ratios to those of the first side."""
     frame = cost(sides)
     shown = with_values(COSTS, frame)
@@ -227,10 +219,10 @@ def _cost(sides: Sides) -> Section:
     note = COST.format(sides.names[0])
     if "workloads_per_g_step" in shown:
         note += IN_WORKLOADS
-    return Section("At what cost", _columns(lines), note)
+    return _table("At what cost", lines, note)
 
 
-def _reliability(sides: Sides) -> Section:
+def _reliability(sides: Sides) -> Table:
     """The number of runs with each verdict."""
     frame = reliability(sides)
     verdicts = [name for name in frame.columns if name not in (*sides.by, "side")]
@@ -240,10 +232,10 @@ def _reliability(sides: Sides) -> Section:
         for verdict in verdicts:
             line[verdict] = str(row[verdict])
         lines.append(line)
-    return Section("How reliable: runs by verdict", _columns(lines))
+    return _table("How reliable: runs by verdict", lines)
 
 
-def _compared(sides: Sides) -> Section:
+def _compared(sides: Sides) -> Table:
     """Cells, seeds, devices and code of every side."""
     lines = []
     for name in sides.names:
@@ -256,18 +248,18 @@ def _compared(sides: Sides) -> Section:
             "stale cells": str(cells["stale"].sum()),
         }
         for column, head in ORIGINS.items():
-            line[head] = ", ".join(map(str, cells[column].dropna().unique())) or "–"
+            known = [str(value)[:LONGEST_ORIGIN] for value in cells[column].dropna().unique()]
+            line[head] = ", ".join(known) or "–"
         lines.append(line)
-    return Section("What was compared", _columns(lines), " ".join(sides.notes))
+    return _table("What was compared", lines, " ".join(sides.notes))
 
 
-def _columns(lines: list[dict[str, str]]) -> dict[str, list[str]]:
-    """Lines, each a text by head, as columns; all lines have the same heads."""
-    columns: dict[str, list[str]] = {}
+def _table(title: str, lines: list[Line], note: str = "") -> Table:
+    """A table of lines, which all have the same heads."""
+    table = Table(title, list(lines[0]) if lines else [], note=note)
     for line in lines:
-        for head, text in line.items():
-            columns.setdefault(head, []).append(text)
-    return columns
+        table.add(list(line.values()), {})
+    return table
 
 
 def _match(sides: Sides, row: Record) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import variants
 from benchmark.explain.entries import read
-from benchmark.report.page import image, templates
+from benchmark.report.render import data_link, image, templates
 from benchmark.store.files import write_bytes
 from benchmark.text import escaped, one_line
 
@@ -91,6 +91,7 @@ def write(folder: Path) -> Path:
     environment = templates()
     environment.filters["md"] = escaped
     environment.filters["image"] = partial(image, folder / "figures")
+    environment.filters["data_link"] = partial(data_link, folder / "figures")
     for name, template in TEMPLATES.items():
         text = environment.get_template(template).render(page)
         write_bytes(folder / name, text.encode())

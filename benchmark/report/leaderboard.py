@@ -3,7 +3,7 @@
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import why_unranked
+from benchmark.analysis.robustness import why_no_ranking
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric, short_name
 from benchmark.report.page import at_place, place, places, records
@@ -80,7 +80,7 @@ def _ranked_by(evidence: Evidence, at: Record) -> str:
     """The name of the metric that ranks in a place, or why nothing does."""
     column = evidence.tables.primary.get(at["dataset"])
     if column is None or at_place(evidence.leaders, at).empty:
-        return f"no ranking: {why_unranked(at_place(evidence.tables.cells, at), column)}"
+        return why_no_ranking(evidence.tables, at["dataset"], at["architecture"])
     return short_name(column)
 
 

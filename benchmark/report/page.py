@@ -1,24 +1,17 @@
-"""What a report consists of, and how it becomes HTML and Markdown.
+"""What a report consists of: a first screen, then chapters of sentences, tables and figures.
 
-A report is a list of chapters of sentences, tables and figures. All of it is plain text; the
-templates escape it. The filters of the HTML page hide what its tags name."""
+All of it is plain text, which the templates escape (`render`). The filters of the HTML page hide
+what its tags name."""
 
-import base64
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
-from benchmark.store.frames import harmless
+from benchmark.report.forest import Axis, Dot
 from benchmark.text import Record, number, place_name
-
-FILL = re.compile("[·`]+")  # what fills lines of text
 
 FILTERS = ("objective", "architecture", "dataset")
 """The axes that the page can be filtered by."""
@@ -48,6 +41,19 @@ class TableRow:
 
     cells: list[str]
     tags: Tags = field(default_factory=dict)
+    dot: Dot | None = None
+    """What a table with an axis draws in this row."""
+    is_mark: bool = False
+    """Of something that no objective made, such as real samples."""
+
+
+@dataclass
+class Group:
+    """Neighbouring columns under one head."""
+
+    title: str
+    num_columns: int
+    tags: Tags = field(default_factory=dict)
 
 
 @dataclass
@@ -58,11 +64,16 @@ class Table:
     columns: list[str]
     rows: list[TableRow] = field(default_factory=list)
     note: str = ""
-    folded: bool = False
-    """Of secondary interest: shown on demand."""
+    fold: str = ""
+    """Of secondary interest: shown on demand, under these words. Tables that share them share a
+    fold."""
     tags: Tags = field(default_factory=dict)
     column_tags: list[Tags] = field(default_factory=list)
     """Tags of every column; empty where no column has any."""
+    groups: list[Group] = field(default_factory=list)
+    """Groups of all columns but the first; empty for one line of heads."""
+    axis: Axis | None = None
+    """Of the dots in the rows."""
 
     def add(self, cells: list[str], tags: Tags) -> None:
         """Append a row."""
@@ -76,6 +87,8 @@ class Item:
     lead: str
     lines: list[str]
     tags: Tags = field(default_factory=dict)
+    figure: str = ""
+    """The stem of the figure that stands beside it."""
 
 
 @dataclass
@@ -100,6 +113,63 @@ class Chapter:
     items: list[Item] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     listings: list[Listing] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """How its numbers are read."""
+
+    @property
+    def folds(self) -> dict[str, list[Table]]:
+        """The folded tables, by what they are folded under."""
+        folds: dict[str, list[Table]] = {}
+        for table in self.tables:
+            if table.fold:
+                folds.setdefault(table.fold, []).append(table)
+        return folds
+
+
+@dataclass
+class Claim:
+    """A sentence on who leads at a budget, in parts that look different."""
+
+    budget: str
+    leader: str = ""
+    text: str = ""
+    verdict: str = ""
+    after: str = ""
+    """Follows the verdict at once: with a blank or a mark."""
+
+    @property
+    def sentence(self) -> str:
+        """The sentence without its budget."""
+        parts = filter(None, (self.leader, self.text, self.verdict))
+        return f"{' '.join(parts)}{self.after}."
+
+
+@dataclass
+class Card:
+    """What is known of a place."""
+
+    place: str
+    scale: str
+    """The metric that ranks, and what it is for real samples."""
+    claims: list[Claim]
+    remarks: list[str]
+    """What failed, and what is not compared."""
+    tags: Tags
+    is_ranked: bool = True
+    """False where nothing was learnt, or no run has finished."""
+
+
+@dataclass
+class FirstScreen:
+    """The answers in short."""
+
+    status: str
+    cards: list[Card]
+    error_rate: str
+    """How often a report like this one makes a false claim."""
+    verdicts: Table | None
+    """Objective x (place, budget): better or worse. None where nothing is compared."""
+    legend: str
 
 
 def tags_of(row: Record) -> Tags:
@@ -130,13 +200,10 @@ def places(frame: pd.DataFrame) -> list[Record]:
     return records(frame[PLACE].drop_duplicates())
 
 
-def by_place(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows place by place, in the order in which places come first."""
-    return frame.sort_values(["dataset", "architecture"], kind="stable", key=_first_order)
-
-
-def _first_order(labels: pd.Series) -> pd.Series:
-    return pd.Series(pd.factorize(labels)[0], labels.index)
+def each_place(frame: pd.DataFrame) -> Iterator[tuple[Record, pd.DataFrame]]:
+    """The places of a frame, each with its rows."""
+    for at in places(frame):
+        yield at, at_place(frame, at)
 
 
 def at_place(frame: pd.DataFrame, row: Record) -> pd.DataFrame:
@@ -153,64 +220,3 @@ def records(frame: pd.DataFrame) -> list[Record]:
 def with_values(names: Mapping[str, str], frame: pd.DataFrame) -> dict[str, str]:
     """Of columns and their heads or labels, those with a value in the frame."""
     return {name: label for name, label in names.items() if frame[name].notna().any()}
-
-
-def tags_of_figure(folder: Path, stem: str, axes: Mapping[str, list[str]]) -> Tags:
-    """The tags of a figure, by figures/STEM.csv, the numbers it shows: the axes with several labels
-    in the matrix (`axes`) of which the figure shows one."""
-    path = folder / f"figures/{stem}.csv"
-    available = pd.read_csv(path, nrows=0).columns
-    columns = [axis for axis in FILTERS if axis in available and len(axes[axis]) > 1]
-    shown = pd.read_csv(path, usecols=columns, dtype=str)
-    tags = {}
-    for axis in columns:
-        labels = [label for label in axes[axis] if harmless(label) == shown[axis].iloc[0]]
-        if labels and shown[axis].nunique() == 1:
-            tags[axis] = labels[:1]
-    return tags
-
-
-def image(folder: Path, name: str) -> Markup:
-    """The attributes of an <img>: src, the smaller of NAME.svg and NAME.png as a data URI, and
-    width, a fifth more than the figure was drawn for."""
-    svg = (folder / f"{name}.svg").read_bytes()
-    png = (folder / f"{name}.png").read_bytes()
-    uri = _data_uri("svg+xml", svg) if len(svg) < len(png) else _data_uri("png", png)
-    points = re.search(rb'<svg [^>]*?width="([\d.]+)pt"', svg)
-    width = str(round(float(points[1]) * 1.2 * 96 / 72)) if points else ""
-    return Markup('src="{}" width="{}"').format(uri, width)
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def faint(text: str) -> Markup:
-    """Text for HTML in which the marks of spaces, and back-ticks that fill lines, are pale."""
-    return Markup(FILL.sub(r'<span class="faint">\g<0></span>', str(escape(text))))
-
-
-def attributes(axes: Mapping[str, list[str]]) -> Callable[[Tags], Markup]:
-    """A filter that writes tags as data-AXIS="numbers of the labels", which the page's script
-    reads. axes: all labels of each axis, in the order of their numbers."""
-
-    def write(tags: Tags) -> Markup:
-        written = Markup("")
-        for axis in FILTERS:
-            if axis in tags:
-                numbers = " ".join(str(axes[axis].index(label)) for label in tags[axis])
-                written += Markup(' data-{}="{}"').format(axis, numbers)
-        return written
-
-    return write
-
-
-def templates() -> Environment:
-    """The templates in templates/; the text in HTML is escaped without being asked."""
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=lambda name: name is not None and ".html" in name,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

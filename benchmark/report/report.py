@@ -10,6 +10,7 @@ from benchmark.analysis import tables as tables_module
 from benchmark.analysis.evidence import Evidence, gather
 from benchmark.analysis.tables import TABLES, Tables
 from benchmark.drawing.save import Figure
+from benchmark.drawing.style import distinct
 from benchmark.report import figures as all_figures
 from benchmark.report.chapters import (
     certainty,
@@ -17,22 +18,16 @@ from benchmark.report.chapters import (
     cost,
     explanation,
     failures,
+    first,
     measures,
     reproduce,
     speed,
     stability,
     winners,
 )
-from benchmark.report.page import (
-    FILTERS,
-    Chapter,
-    Tags,
-    attributes,
-    faint,
-    image,
-    tags_of_figure,
-    templates,
-)
+from benchmark.report.charts import charts
+from benchmark.report.page import FILTERS, Chapter, Tags
+from benchmark.report.render import attributes, data_link, image, tags_of_figure, templates
 from benchmark.store.files import write_bytes
 from benchmark.text import escaped
 
@@ -53,28 +48,34 @@ def write(
     if tables is None:
         tables = tables_module.load(folder)
         published.write(tables.published, folder)
-    evidence = evidence or gather(tables)
+    if evidence is None:
+        evidence = gather(published.labelled(tables))
+    tables = evidence.tables
     if figures is None:
         figures = all_figures.draw_all(tables, folder, evidence)
+    with distinct(tables.matrix.objective_labels):
+        screen, answers = first.first_screen(evidence), chapters(evidence, folder)
     axes = {axis: list(map(str, tables.cells[axis].unique())) for axis in FILTERS}
-    tagged: list[tuple[Figure, Tags]] = []
+    drawn: dict[str, list[tuple[Figure, Tags]]] = {}
     for figure in figures:
-        tagged.append((figure, tags_of_figure(folder, figure.stem, axes)))
+        tags = tags_of_figure(folder, figure.stem, axes)
+        drawn.setdefault(figure.section, []).append((figure, tags))
     # The figures of the experiments show no objective of this matrix: no filter hides them.
-    tagged += [(figure, {}) for figure in explanation.figures(folder)]
+    drawn["why"] = [(figure, {}) for figure in explanation.figures(folder)]
     page = {
         "matrix": tables.matrix,
-        "verdict": completeness.headline(tables),
-        "chapters": chapters(evidence, folder),
-        "figures": tagged,
+        "first": screen,
+        "chapters": answers,
+        "figures": drawn,
         "axes": axes,
+        "charts": charts(tables, evidence, folder),
         "tables": TABLES,
     }
     environment = templates()
     environment.filters["md"] = escaped
-    environment.filters["faint"] = faint
     environment.filters["attributes"] = attributes(axes)
     environment.filters["image"] = partial(image, folder / "figures")
+    environment.filters["data_link"] = partial(data_link, folder / "figures")
     for name, template in TEMPLATES.items():
         text = environment.get_template(template).render(page)
         write_bytes(folder / "report" / name, text.encode())
@@ -84,7 +85,6 @@ def write(
 def chapters(evidence: Evidence, folder: Path) -> list[Chapter]:
     """The chapters of a report in reading order."""
     return [
-        completeness.chapter(evidence),
         winners.chapter(evidence),
         speed.chapter(evidence),
         stability.chapter(evidence),
@@ -93,5 +93,6 @@ def chapters(evidence: Evidence, folder: Path) -> list[Chapter]:
         certainty.chapter(evidence),
         measures.chapter(evidence.tables, folder),
         explanation.chapter(folder),
+        completeness.chapter(evidence),
         reproduce.chapter(evidence.tables, folder),
     ]

@@ -24,7 +24,7 @@ from benchmark.store.files import SCHEMA, append_rows, read_rows, validating, wr
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import alone, held
 from benchmark.store.schema import Entry, RunStatus, Status
-from benchmark.text import counted, described
+from benchmark.text import counted, described, plural
 
 SAME = 1e-6  # relative difference up to which two values of one metric are equal
 SCHEDULE_OPTIONS = ("schedule", "log_every")  # they take effect during training alone
@@ -56,12 +56,12 @@ class Measured:
     @property
     def lines(self) -> list[str]:
         """What to tell the user."""
-        lines = [f"{self.measured} cells measured again, {self.current} were up to date"]
+        lines = [f"{plural(self.measured, 'cell')} measured again, {self.current} were up to date"]
         for column, n in sorted(self.set_aside.items()):
             lines.append(
-                f"{column}: the final value of {n} cells changed; their earlier evaluations cannot "
-                "be redone and were set aside (evals.former.jsonl): best and area of these cells "
-                "are those of the final value"
+                f"{column}: the final value of {plural(n, 'cell')} changed; their earlier "
+                "evaluations cannot be redone and were set aside (evals.former.jsonl): best and "
+                "area of these cells are those of the final value"
             )
         if self.not_done:
             lines.append(f"not measured, because not done: {counted(self.not_done)}")

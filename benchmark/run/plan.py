@@ -98,20 +98,24 @@ def _gib(num_bytes: int) -> str:
 
 
 def estimate(
-    todo: dict[str, Cell], cells: dict[str, Cell], known: dict[str, Status], device: str
+    cells: dict[str, Cell],
+    known: dict[str, Status],
+    device: str,
+    todo: Collection[str] | None = None,
 ) -> dict[str, float | None]:
-    """Seconds per cell to run, by key: the median of the finished cells of the group, otherwise the
-    time of TRIAL_STEPS generator steps now, extrapolated (training only). None if the data is not
-    on this machine, for nothing is downloaded for an estimate, and once the trials have taken
-    TRIAL_SECONDS."""
+    """Seconds per cell of `todo` (None: of all), by key: the median of the finished cells of the
+    group, otherwise the time of TRIAL_STEPS generator steps now, extrapolated (training only).
+    None if the data is not on this machine, for nothing is downloaded for an estimate, and once
+    the trials have taken TRIAL_SECONDS."""
     groups: dict[str, float | None] = {}
     groups.update(learned((cell.spec, known[key]) for key, cell in cells.items()))
     end = monotonic() + TRIAL_SECONDS
-    for cell in todo.values():
+    asked = {key: cell for key, cell in cells.items() if todo is None or key in todo}
+    for cell in asked.values():
         group = group_of(cell.spec)
         if group not in groups:
             groups[group] = _time_steps(cell, device, end) if monotonic() < end else None
-    return {key: groups[group_of(cell.spec)] for key, cell in todo.items()}
+    return {key: groups[group_of(cell.spec)] for key, cell in asked.items()}
 
 
 def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
@@ -130,8 +134,8 @@ def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
 
 
 def _time_steps(cell: Cell, device: str, end: float) -> float | None:
-    """Seconds of a whole cell by a few steps of it, which end early at `end` of the monotonic
-    clock."""
+    """Seconds of a whole cell by a few steps of it. None where only the first step, which costs
+    more than others, was done by `end` of the monotonic clock."""
     options = cell.training
     trial = replace(
         cell,
@@ -158,8 +162,8 @@ def _time_steps(cell: Cell, device: str, end: float) -> float | None:
         raise UserError(f"{cell.key}: {reason}") from error
     if options.seconds:
         return options.seconds
-    quickest = min(after - before for before, after in pairwise(clock))
-    return quickest * num_steps(cell)
+    steps = [after - before for before, after in pairwise(clock) if after > before]
+    return min(steps) * num_steps(cell) if len(steps) > 1 else None
 
 
 def num_steps(cell: Cell) -> float:

@@ -10,6 +10,7 @@ from benchmark.errors import UserError
 from benchmark.machine.memory import out_of_memory
 from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.matrix.expand import expand
+from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import Matrix, validated
 from benchmark.measure.dataset_facts import dataset_facts
 from benchmark.measure.instrument import noise_floor, open_instrument
@@ -46,6 +47,7 @@ def matrix_file(
     command: Command | None = None,
 ) -> MatrixFile:
     """The record of a matrix with all its cells."""
+    matrix, display_names = unlabelled(matrix)
     config = matrix.plain()
     return MatrixFile(
         name=name,
@@ -55,6 +57,7 @@ def matrix_file(
         reference=matrix.reference,
         targets=matrix.targets,
         command=command,
+        display_names=display_names,
         cells=[_entry(cell) for cell in cells],
     )
 

@@ -100,7 +100,7 @@ class Session:
     @cached_property
     def estimates(self) -> dict[str, float | None]:
         """Seconds per cell to run, by key; None if unknown."""
-        return estimate(self.todo, self.cells, self.known, self.devices[0])
+        return estimate(self.cells, self.known, self.devices[0], self.todo)
 
     @cached_property
     def missing_data(self) -> dict[str, str]:

@@ -45,6 +45,13 @@ class CellOverview:
     started: str | None
     updated: str | None
     device: str | None
+    shown: tuple[str, str, str]
+    """The display names of objective, architecture and dataset; their labels without."""
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the matrix gives the cell's variants display names."""
+        return self.shown != (self.objective, self.architecture, self.dataset)
 
     @property
     def is_running(self) -> bool:

@@ -115,7 +115,9 @@ class Reader:
         by_other_code = status.status.is_finished and self.hashes.is_measured_by_other_code(
             status, entry.modality
         )
-        return _cell(entry, status, stale=stale, measurements_stale=by_other_code)
+        state = _cell(entry, status, stale=stale, measurements_stale=by_other_code)
+        matrix = self._matrix
+        return replace(state, shown=matrix.names(entry)) if matrix else state
 
     def _expected(self, cells: list[CellOverview]) -> dict[str, float]:
         """Seconds of a whole cell by group: the median of its finished cells, otherwise of what its
@@ -162,6 +164,7 @@ def _cell(entry: Entry, status: Status, *, stale: bool, measurements_stale: bool
         started=_line(status.started),
         updated=_line(status.updated),
         device=_line(status.device),
+        shown=(entry.objective, entry.architecture, entry.dataset),
     )
 
 

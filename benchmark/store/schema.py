@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from benchmark.matrix.cell import Cell, Choice, cell_from_spec, digest
+from benchmark.matrix.cell import AXES, Cell, Choice, DisplayNames, cell_from_spec, digest
 from benchmark.matrix.select import selected
 from benchmark.text import file_name, number
 
@@ -216,15 +216,66 @@ class MatrixFile(Record):
     command: Command | None = None
     """The last run; none in the results of an older version."""
 
+    display_names: DisplayNames = {}
+    """Axis → label of a variant → its display name, of the variants to which the matrix file gives
+    a `label`."""
+
     cells: Annotated[list[Entry], AfterValidator(_distinct)]
     """Every cell of the matrix, run or not."""
+
+    @model_validator(mode="after")
+    def has_distinct_names(self) -> Self:
+        for axis in AXES:
+            labels = {getattr(entry, axis) for entry in self.cells}
+            if len({self.shown(axis, label) for label in labels}) < len(labels):
+                raise ValueError(f"display_names: two variants have one {axis} name")
+        return self
+
+    def shown(self, axis: str, label: str) -> str:
+        """The display name of a variant; its label where it has none."""
+        return self.display_names.get(axis, {}).get(label, label)
+
+    def names(self, entry: Entry) -> tuple[str, str, str]:
+        """The display names of a cell's objective, architecture and dataset."""
+        return (
+            self.shown("objective", entry.objective),
+            self.shown("architecture", entry.architecture),
+            self.shown("dataset", entry.dataset),
+        )
+
+    def labelled(self) -> "MatrixFile":
+        """The record with display names in place of labels."""
+        cells = []
+        for entry in self.cells:
+            names = zip(AXES, self.names(entry), strict=True)
+            cells.append(entry.model_copy(update=dict(names)))
+        changes = {
+            "cells": cells,
+            "reference": self.reference and self.shown("objective", self.reference),
+            "targets": {self.shown("dataset", name): value for name, value in self.targets.items()},
+        }
+        return self.model_copy(update=changes)
+
+    @property
+    def objective_labels(self) -> dict[str, str]:
+        """Every objective as it is shown -> its label."""
+        names = dict.fromkeys(self.shown("objective", entry.objective) for entry in self.cells)
+        return {name: self.label_of("objective", name) for name in names}
+
+    def label_of(self, axis: str, name: str) -> str:
+        """The label of a variant that is named by its display name or its label."""
+        for label, shown in self.display_names.get(axis, {}).items():
+            if shown == name:
+                return label
+        return name
 
     def selected(self, only: str) -> list[Entry]:
         """The cells that `--only` takes; all without it. Raises UserError for a condition that
         names no cell."""
         if not only:
             return self.cells
-        taken = selected([entry.spec.choices for entry in self.cells], only)
+        choices = [entry.spec.choices for entry in self.cells]
+        taken = selected(choices, only, self.display_names)
         return [entry for entry, is_taken in zip(self.cells, taken, strict=True) if is_taken]
 
 

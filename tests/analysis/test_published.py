@@ -1,5 +1,6 @@
 """Tables as they are written: axes in each, a column per parameter, whole numbers, scores."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,28 @@ def test_scores_have_a_row_per_finished_cell_and_metric(found: tables.Tables) ->
             else:
                 worst = np.inf if row["metric"] in ("swd_2k", "reverse_kl_2k") else -np.inf
                 assert row[value] == worst
+
+
+def test_stored_tables_stand_in_for_cells(tmp_path):
+    """A committed result set has tables and no cells: what is derived of them is the same."""
+    lost = {("wgan_gp", "mlp", 1): "diverged", ("lsgan", "mlp", 2): "missing"}
+    objectives = ("wgan_gp", "lsgan", "wgan_fdgp[pairs=independent]")
+    folder = synthetic.write(tmp_path / "set", objectives=objectives, status=lost)
+    whole = tables.load(folder)
+    published.write(whole.published, folder)
+    shutil.rmtree(folder / "cells")
+    kept = tables.load(folder)
+    for name, frame in whole.published.items():
+        same = kept.published[name]
+        pd.testing.assert_frame_equal(
+            same.astype(object).where(same.notna(), None),
+            frame.astype(object).where(frame.notna(), None),
+            check_categorical=False,
+        )
+    assert (kept.targets, kept.equal_cost) == (whole.targets, whole.equal_cost)
+
+
+def test_a_result_set_without_cells_and_tables_has_nothing(tmp_path):
+    folder = synthetic.write(tmp_path / "set", objectives=("wgan", "wgan_gp"), seeds=range(1))
+    shutil.rmtree(folder / "cells")
+    assert set(tables.load(folder).cells["status"]) == {"missing"}

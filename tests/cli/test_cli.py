@@ -264,7 +264,8 @@ def test_shards_are_a_partition_and_a_dry_run_writes_nothing(
 def test_a_dry_run_prints_the_options_in_force(
     ganbench: Callable[..., Ended], matrix_file: Callable[..., Path], tmp_path: Path
 ) -> None:
-    path, results = matrix_file(), tmp_path / "results"
+    named = 'objectives = [{ name = "nonsaturating", label = "NS-GAN" }]'
+    path, results = matrix_file(objectives=named), tmp_path / "results"
     ended = ganbench(
         "run", "--dry-run", "--matrix", path, "--results", results, "--set", "training.ema=0.25"
     )
@@ -272,7 +273,9 @@ def test_a_dry_run_prints_the_options_in_force(
     assert "steps = 20" in ended.out
     assert "ema = 0.25" in ended.out
     assert "schedule = [0.0, 1.0]" in ended.out
-    assert "mlp[width=8] on gaussians8: 1 cell to run\n  nonsaturating  seed 0  " in ended.out
+    assert (
+        "mlp[width=8] on gaussians8: 1 cell to run\n  nonsaturating (NS-GAN)  seed 0  " in ended.out
+    )
     assert "estimated for 1 of 1 cell: " in ended.out
     assert "by its head" not in ended.out
 

@@ -49,7 +49,12 @@ def test_on_a_terminal_it_is_a_bar() -> None:
     bar = ClassifierBar(console)
     bar.show(0.4)
     bar.progress.refresh()
-    task = bar.progress.tasks[0]
-    bar.end()
-    assert task.percentage == pytest.approx(40)
+    assert bar.progress.tasks[0].percentage == pytest.approx(40)
     assert "training the classifier" in console.export_text()
+    for step in range(8, 20):
+        assert bar.progress.live.is_started
+        bar.show(step / 20)
+    assert not bar.progress.live.is_started, "the display of the cells is next"
+    bar.show(0.0)
+    assert bar.progress.live.is_started, "another classifier"
+    bar.end()

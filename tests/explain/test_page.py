@@ -37,7 +37,11 @@ def test_the_report_says_why(tmp_path):
     assert "0 of them run beside these results" in chapter.answers[0]
     titles = [entry.title for entry in entries.read(REFERENCE).values()]
     assert [item.lead for item in chapter.items] == titles
+    answers = [entry.answer for entry in entries.read(REFERENCE).values()]
+    assert [item.lines[0] for item in chapter.items] == answers
+    assert all(answer.endswith(".") and answer.count(". ") == 0 for answer in answers)
     figures = explanation.figures(folder)
+    assert [item.figure for item in chapter.items] == [figure.stem for figure in figures]
     assert [figure.stem for figure in figures] == [f"why_{name}" for name in entries.names()]
     assert all((folder / f"figures/{figure.stem}.svg").exists() for figure in figures)
     own = tmp_path / "explain"
@@ -47,7 +51,7 @@ def test_the_report_says_why(tmp_path):
         shutil.copy(path, own / "figures")
     write_json(own / "explain.json", {"experiments": {"depth": entry.model_dump()}})
     chapter = explanation.chapter(folder)
-    assert [item.lines for item in chapter.items].count(["Own finding."]) == 1
+    assert [item.lines[-1] for item in chapter.items].count("Own finding.") == 1
     assert len(chapter.items) == len(entries.names()), "the others are the reference's"
     assert "1 of them run beside these results" in chapter.answers[0]
     (own / "figures/depth.png").unlink()

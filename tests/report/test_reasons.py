@@ -10,8 +10,9 @@ from benchmark.analysis import compare, sides, tables
 from benchmark.analysis.evidence import gather
 from benchmark.check import baseline, output
 from benchmark.errors import UserError
-from benchmark.metrics import METRICS
+from benchmark.metrics import METRICS, full_name
 from benchmark.report import compare_page, report
+from benchmark.report.chapters import first
 from tests.helpers import synthetic
 
 NAMES = ["nonsaturating", "lsgan", "wgan"]
@@ -48,7 +49,11 @@ def lost(how: str, names=NAMES, seeds=range(5)) -> dict:
 def pages(found: tables.Tables, folder: Path) -> str:
     """The sentences and tables of the report, and of a comparison of all objectives."""
     text = []
-    for chapter in report.chapters(gather(found), folder):
+    evidence = gather(found)
+    for card in first.first_screen(evidence).cards:
+        lines = [*(claim.sentence for claim in card.claims), *card.remarks, card.scale]
+        text += [f"{card.place}: {line}" for line in lines]
+    for chapter in report.chapters(evidence, folder):
         text += [chapter.question, *chapter.answers]
         for item in chapter.items:
             text += [f"{item.lead}: {line}" for line in item.lines]
@@ -87,7 +92,7 @@ def test_values_and_floors_without_ratios_are_reported(tmp_path, monkeypatch, le
     assert "final ÷ floor" not in text
     assert not re.search(r"\bnan\b|\binf\b", text)
     assert "nonsaturating" in text
-    assert "share the lowest Sliced Wasserstein distance" in text
+    assert "lead with equal" in text
 
 
 @pytest.mark.parametrize("row", [METRICS[name] for name in ALONE], ids=lambda row: row.name)
@@ -102,8 +107,9 @@ def test_a_single_metric_ranks_or_the_page_says_that_none_does(tmp_path, monkeyp
     assert "none has a measurement" not in text
     if row.gate:
         assert found.primary == {groups[0][0]: column}
-        ahead = "lowest" if row.direction == "min" else "highest"
-        assert re.search(rf"(has|share) the {ahead} {re.escape(row.label)}", text)
+        ahead = "Lower" if row.direction == "min" else "Higher"
+        assert f"{full_name(column, groups[0][0])}. {ahead} is better" in text
+        assert re.search(r"leads? with", text)
     else:
         assert found.primary == {}
         assert f"none of the metrics measured ranks ({column})" in text
@@ -114,11 +120,11 @@ def test_a_single_metric_ranks_or_the_page_says_that_none_does(tmp_path, monkeyp
 
 def test_the_first_gated_metric_ranks_and_a_primary_one_before_it(tmp_path):
     floors = {"duplicates_classifier_750": 0.1, "clipped_coverage_classifier_750": 0.9}
-    for more, first in (({}, "clipped_coverage"), ({"kid_classifier_750": 0.1}, "kid")):
+    for more, name in (({}, "clipped_coverage"), ({"kid_classifier_750": 0.1}, "kid")):
         found = write(
-            tmp_path / first, groups=DIGITS, metrics={"digits": floors | more}, curve=noisy
+            tmp_path / name, groups=DIGITS, metrics={"digits": floors | more}, curve=noisy
         )
-        assert found.primary == {"digits": f"{first}_classifier_750"}
+        assert found.primary == {"digits": f"{name}_classifier_750"}
 
 
 @pytest.mark.parametrize(
@@ -145,15 +151,15 @@ def test_the_first_gated_metric_ranks_and_a_primary_one_before_it(tmp_path):
         (
             # with three of five seeds diverged every median is infinite
             {"status": lost("diverged", NAMES[:1]) | lost("diverged", NAMES[1:], [0, 1, 2])},
-            ["of every objective half of the finished runs or more diverged."],
+            ["half of the finished runs of every objective or more diverged."],
         ),
         (
             {"status": lost("diverged", NAMES[:1]), "untrained": True},
-            ["1/4 of the way from the untrained generator", "has the lowest"],
+            ["1/4 of the way from the untrained generator", "leads with"],
         ),
         (
             {"untrained": True, "curve": lambda name, *_: 3.0},
-            ["1/4 of the way", "No objective reaches it in half of its runs.", "> 500"],
+            ["1/4 of the way", "No objective reaches it in half of its", "Nothing was learnt here"],
         ),
         (
             {"untrained": True, "curve": lambda name, *_: 0.1},

@@ -1,6 +1,7 @@
 """The report's chapters, page and Markdown, from planted results; figures are planted too
 (test_plots draws them)."""
 
+import base64
 import math
 import re
 from pathlib import Path
@@ -22,13 +23,13 @@ from benchmark.analysis.evidence import (
 from benchmark.drawing.save import Figure
 from benchmark.explain.entries import names
 from benchmark.report import audit_page, report
-from benchmark.report.chapters import winners
+from benchmark.report.chapters import first, winners
 from benchmark.report.chapters.stability import regret_sentence
-from benchmark.report.page import Chapter
+from benchmark.report.page import Card, Chapter
 from benchmark.stats.power import shift_of, told_share
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import Race
-from benchmark.text import number
+from benchmark.text import interval, number
 from tests.helpers import synthetic
 
 SCRIPT = "wgan_gp[note=<script>alert(1)</script>]"
@@ -70,6 +71,17 @@ def write(folder: Path) -> dict[str, Chapter]:
     published.write(found.published, folder)
     report.write(folder, found, plant(folder))
     return {chapter.name: chapter for chapter in report.chapters(gather(found), folder)}
+
+
+def cards(found: tables.Tables) -> list[Card]:
+    """The cards of the first screen."""
+    return first.first_screen(gather(found)).cards
+
+
+def said(card: Card) -> list[str]:
+    """The sentences of a card."""
+    claims = [f"{claim.budget}: {claim.sentence}" for claim in card.claims]
+    return [*claims, *card.remarks]
 
 
 def far_apart(folder: Path, seeds: int = 8, **options) -> tables.Tables:
@@ -157,20 +169,11 @@ def markdown(folder: Path) -> str:
 
 
 def test_chapters_answer_in_order(page, markdown):
-    names = [
-        "ran",
-        "where",
-        "speed",
-        "stability",
-        "cost",
-        "failures",
-        "certainty",
-        "metrics",
-        "why",
-        "reproduce",
-    ]
-    assert re.findall(r'<section id="(\w+)">', page) == names
-    questions = re.findall(r"<h2>(.*?)</h2>", page)[:-1]
+    order = "where speed stability cost failures certainty metrics why ran reproduce"
+    names = order.split()
+    found = re.findall(r'<section id="(\w+)">\n<h2>(.*?)</h2>', page)
+    assert [name for name, _ in found] == names
+    questions = [question for _, question in found]
     assert [
         line.removeprefix("## ") for line in markdown.splitlines() if line.startswith("## ")
     ] == questions
@@ -239,7 +242,7 @@ def test_noise_floors_have_their_spread(tmp_path):
     ) == number(protocols["digits"].floor["fid_classifier_750"])
     ResultSet(tmp_path).write_protocols({"digits": entry.sealed()})
     (table, *_) = write(tmp_path)["where"].tables
-    assert "0.5 ± 0.04" in table.note
+    assert table.rows[0].cells[:2] == ["real samples", "0.5 ± 0.04"]
 
 
 def test_completeness_comes_first(page, markdown):
@@ -265,9 +268,9 @@ def test_completeness_comes_first(page, markdown):
 def test_numbers_on_the_page_are_those_of_the_tables(folder, page, markdown):
     summary = pd.read_csv(folder / "tables/summary.csv").set_index(["objective", "metric", "of"])
     row = summary.loc[("lsgan", "fid_classifier_750", "final")]
-    ends = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
-    assert f"<td>{row['median']:.3g}\n{ends}</td>" in page
-    assert f"| {row['median']:.3g} {ends} |" in markdown
+    shown = interval(row)
+    assert f"<td>{shown.replace(' [', chr(10) + '[', 1)}\n" in page
+    assert f"| {shown} not separated |" in markdown
     for text in (
         "d_loss is NaN",
         "CC BY 4.0",
@@ -281,7 +284,7 @@ def test_numbers_on_the_page_are_those_of_the_tables(folder, page, markdown):
 
 
 def test_page_says_what_was_held_equal(page):
-    first = page.partition('<section id="where">')[0]
+    first = page.partition('<section id="ran">')[2]
     assert (
         "<strong>dcgan on digits</strong>: each objective with its own paper&#39;s optimiser"
         in first
@@ -304,15 +307,21 @@ def test_quotes_stay_in_the_listings_of_the_markdown(markdown):
 
 def test_page_loads_nothing_from_elsewhere(folder, page, markdown):
     for attribute in re.findall(r'\b(?:src|srcset|data|action|href)="([^"]*)"', page):
-        assert attribute.startswith(("data:", "../tables/", "../figures/", "#")), attribute
+        assert attribute.startswith(("data:", "#")), attribute
     assert "default-src 'none'" in page
     assert "@import" not in page
     assert "url(" not in page
-    for text, pattern in ((page, r'href="(\.\./[^"]*)"'), (markdown, r"\]\((\.\./[^)]*)\)")):
-        links = [folder / "report" / link for link in re.findall(pattern, text)]
-        assert {link.suffix for link in links} >= {".csv", ".svg"}
-        assert {link.name for link in links} >= {f"{name}.csv" for name in tables.TABLES}
-        assert all(link.exists() for link in links)
+    links = re.findall(r"\]\((\.\./[^)]*)\)", markdown)
+    files = [folder / "report" / link for link in links]
+    assert {file.suffix for file in files} >= {".csv", ".svg"}
+    assert {file.name for file in files} >= {f"{name}.csv" for name in tables.TABLES}
+    assert all(file.exists() for file in files)
+
+
+def test_the_numbers_of_a_figure_are_in_the_page_unless_they_are_many(folder, page):
+    link = re.search(r'<a download="digits.csv" href="data:text/csv;base64,([^"]*)">', page)
+    assert base64.b64decode(link[1]) == (folder / "figures/digits.csv").read_bytes()
+    assert "<code>figures/why_value_surfaces.csv</code>" in page
 
 
 def test_each_figure_is_in_its_chapter_and_filtered_by_what_it_shows(page):
@@ -322,7 +331,7 @@ def test_each_figure_is_in_its_chapter_and_filtered_by_what_it_shows(page):
         for name, text in zip(parts, parts, strict=True)
     }
     assert {name: figures for name, figures in at.items() if figures} == {
-        "speed": [("everywhere", "")],
+        "speed": [("everywhere", ' data-architecture="0 1" data-dataset="0 1"')],
         "where": [("digits", ' data-architecture="1" data-dataset="1"')],
         "why": [(f"why_{name}", "") for name in names()],  # of no axis: no filter hides them
     }
@@ -330,22 +339,27 @@ def test_each_figure_is_in_its_chapter_and_filtered_by_what_it_shows(page):
 
 def test_rows_columns_and_places_know_what_they_are_about(page):
     names = [*synthetic.OBJECTIVES, SCRIPT]
-    boxes = re.findall(r'<input type="checkbox" name="(\w+)" value="(\d+)" checked', page)
+    boxes = re.findall(
+        r'<input type="checkbox" name="(\w+)" value="(\d+)" data-label="[^"]*" checked', page
+    )
     assert boxes == [
         *(("objective", str(i)) for i in range(len(names))),
         *((axis, str(i)) for axis in ("architecture", "dataset") for i in range(2)),
     ]
-    row = re.search(r"<tr([^>]*)><th[^>]*>dcgan on digits</th><td>lsgan</td>", page)[1]
-    assert row == ' data-objective="2" data-architecture="1" data-dataset="1"'
-    assert (
-        'data-objective="0 1" data-architecture="1" data-dataset="1"' in page
-    )  # a comparison is about both
+    costs = page.partition('<section id="cost">')[2].partition("</section>")[0]
+    rows = re.findall(r"<tr([^>]*)><th[^>]*>lsgan</th>", costs)
+    assert rows[1] == ' data-objective="2" data-architecture="1" data-dataset="1"'
+    # a comparison is about both
+    assert 'data-objective="0 1" data-architecture="1" data-dataset="1"' in page
 
 
 def test_no_claim_that_the_seeds_cannot_carry(page, markdown):
-    assert page.count("Against nonsaturating: not separated: all") == 6
+    chip = '<span class="chip flat"><span class="sign">·</span> not separated</span>'
+    assert page.count(f"{chip} from nonsaturating") == 6
     for text in (page, markdown):
-        assert not re.search(r"(<td>|\| |nonsaturating: |; )(better|worse)", text)
+        assert 'chip good"' not in text
+        assert 'chip bad"' not in text
+        assert not re.search(r"(\| |\] |, )(better|worse) (than|\|)", text)
         assert "significant" not in text
 
 
@@ -364,9 +378,13 @@ def test_seeds_far_apart_are_separated_from_the_reference(tmp_path):
     }
     assert compared.loc[("final", "lsgan"), "p_holm"] == pytest.approx(6 * 2 / 256)
     assert compared.loc[("final", "lsgan"), "difference"] == pytest.approx(-10)
-    line = winners.chapter(gather(found)).items[0].lines[0]
-    assert line.startswith("At equal generator steps (600): lsgan (20.5 [")
-    assert line.endswith("Against nonsaturating: better: lsgan; worse: wgan.")
+    line = said(cards(found)[0])[0]
+    assert line.startswith("At equal generator steps (600): lsgan leads with 20.5 [")
+    assert line.endswith("over 8 seeds, better than nonsaturating.")
+    table = first.first_screen(gather(found)).verdicts
+    verdicts = {row.cells[0]: row.cells[1:] for row in table.rows}
+    expected = {"nonsaturating": "reference", "lsgan": "better", "wgan": "worse"}
+    assert verdicts == {name: [verdict] * 3 for name, verdict in expected.items()}
 
 
 def test_without_a_reference_all_pairs_are_compared(tmp_path):
@@ -377,14 +395,10 @@ def test_without_a_reference_all_pairs_are_compared(tmp_path):
         ("lsgan", "wgan"),
         ("nonsaturating", "wgan"),
     ]
-    chapter = winners.chapter(evidence)
-    assert "shared seeds: better. Of all 3 pairs, 3 are separated." in chapter.items[0].lines[0]
-    board = chapter.tables[0]
-    assert [row.cells[board.columns.index("better than, final")] for row in board.rows] == [
-        "nonsaturating, wgan",
-        "wgan",
-        "–",
-    ]
+    assert said(cards(found)[0])[0].endswith("9 seeds, better than nonsaturating, the next.")
+    board = winners.chapter(evidence).tables[0]
+    finals = [row.cells[board.columns.index("final")] for row in board.rows[1:]]
+    assert [text.split("\n")[-1] for text in finals] == ["+2 −0", "+1 −1", "+0 −2"]
 
 
 def test_the_first_two_of_a_family_with_a_reference_are_not_tested(tmp_path):
@@ -403,7 +417,8 @@ def test_the_first_two_of_a_family_with_a_reference_are_not_tested(tmp_path):
         8,
     ]
     assert row[["difference", "ci_low", "ci_high"]].to_list() == pytest.approx([-10, -10, -10])
-    assert "not tested against one another" in winners.chapter(gather(found)).items[0].lines[0]
+    line = said(cards(found)[0])[0]
+    assert line.endswith("8 seeds, better than nonsaturating; so is lsgan.")
 
 
 def test_a_leader_that_is_the_reference_has_the_verdict_turned_round(tmp_path):
@@ -421,19 +436,25 @@ def test_a_survivor_does_not_lead(tmp_path):
     )
     assert list(values(found)["gaussians8", "mlp", "final"].index) == ["nonsaturating", "lsgan"]
     board = winners.chapter(gather(found)).tables[0]
-    assert [row.cells[:3] for row in board.rows] == [
-        ["nonsaturating", "5/5", "0"],
-        ["lsgan", "2/5", "3"],
+    assert [[row.cells[0], row.cells[-1]] for row in board.rows[1:]] == [
+        ["nonsaturating", "5/5"],
+        ["lsgan", "2/5\n3 diverged\n2 collapsed"],
     ]
+    assert board.rows[2].dot.value == math.inf
+    assert board.rows[2].cells[1].startswith("diverged\n[3, diverged]")
 
 
 def test_half_of_the_seeds_make_no_leader(tmp_path):
     """lsgan is far ahead in the seeds that it has finished: 2 of 5 are too few, 3 are not."""
-    for finished, said in ((2, "no leader yet: lsgan (20.2, n = 2/5)"), (3, "lsgan (20.3, n = 3")):
+    starts = {
+        2: "no leader yet; ahead is lsgan with 20.2, on 2 of 5 seeds.",
+        3: "lsgan leads with 20.3 over 3 of 5 seeds,",
+    }
+    for finished, start in starts.items():
         status = {("lsgan", "gaussians8", seed): "missing" for seed in range(finished, 5)}
         found = far_apart(tmp_path / str(finished), 5, status=status)
-        line = winners.chapter(gather(found)).items[0].lines[0]
-        assert line.startswith(f"At equal generator steps (600): {said}")
+        line = said(cards(found)[0])[0]
+        assert line.startswith(f"At equal generator steps (600): {start}")
     assert line.count("no leader") == 0
 
 
@@ -470,14 +491,18 @@ def test_few_seeds_say_so(tmp_path):
     why = (
         "p = 0.062 is the lowest 5 seeds can reach, 63 comparisons ask for 0.00079, 12 seeds could"
     )
-    line = chapters["where"].items[0].lines[0]
-    assert line.endswith(f": not separated ({why}). Of all 21 pairs, 0 are separated.")
-    assert chapters["certainty"].answers[0] == (
+    screen = first.first_screen(gather(tables.load(tmp_path)))
+    assert "not separated from" in said(screen.cards[0])[0]
+    assert screen.error_rate == (
+        "No difference can be told from chance here: 63 comparisons need 12 seeds."
+    )
+    assert why in chapters["certainty"].folds["All comparisons"][0].rows[0].cells
+    assert chapters["certainty"].answers[1] == (
         "With 5 seeds this matrix cannot tell any difference from chance: 63 comparisons need 12 "
         "seeds."
     )
-    assert "93.8% at 5 seeds" in chapters["certainty"].answers[2]
-    (table,) = chapters["certainty"].tables
+    assert "93.8% at 5 seeds" in chapters["certainty"].notes[1]
+    (table,) = chapters["certainty"].folds["What the seeds can tell"]
     row = dict(zip(table.columns, table.rows[0].cells, strict=True))
     names = ("comparisons", "lowest p", "asked", "seeds needed", "wins needed", "told: wins")
     assert [row[name] for name in names] == ["63", "0.0625", "0.000794", "12", "–", "–"]
@@ -485,7 +510,9 @@ def test_few_seeds_say_so(tmp_path):
 
 def test_the_first_screen_says_how_often_a_report_is_wrong(tmp_path):
     far_apart(tmp_path)
-    chapter = write(tmp_path)["where"]
+    chapter = write(tmp_path)["certainty"]
+    page = (tmp_path / "report/index.html").read_text()
+    assert "on this page is false is 5% at most" in page.partition('<section id="where">')[0]
     assert "Holm's correction is over all 6 comparisons of this report" in chapter.answers[0]
     assert 'any "better" or "worse" in it is false is 5% at most' in chapter.answers[0]
 
@@ -501,7 +528,7 @@ def test_how_fast_names_the_target_and_where_it_is_from(tmp_path):
         "lsgan by raced seconds (2)."
     )
     table = chapter.tables[0]
-    rows = {row.cells[2]: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+    rows = {row.cells[0]: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
     names = ("lsgan", "nonsaturating", "wgan")
     assert [rows[name]["reached"] for name in names] == ["8/8", "5/8", "0/8"]
     assert rows["lsgan"]["generator steps"] == "100 [100, 100]"
@@ -547,9 +574,9 @@ def test_the_loss_says_which_seed_is_better_only_at_equal_steps_and_beyond_chanc
     assert agreement.startswith("At equal steps the better seed has the higher loss for wgan (p = ")
     assert "; the better seed has the lower loss for lsgan (p = " in agreement
     assert agreement.endswith("for 1 objective the agreement of loss and quality is within chance.")
-    rows = {row.cells[1]: row.cells for row in chapter.tables[0].rows}
-    assert rows["wgan"][6].startswith("1 (−")
-    assert rows["lsgan"][6].startswith("−1 (−")
+    rows = {row.cells[0]: row.cells for row in chapter.tables[0].rows}
+    assert rows["wgan"][5].startswith("1 (−")
+    assert rows["lsgan"][5].startswith("−1 (−")
 
 
 def test_what_stopping_by_the_loss_costs_is_said_against_never_stopping():
@@ -579,14 +606,69 @@ def test_the_parameters_of_both_networks_stand_in_the_table_of_costs(tmp_path):
 
 
 @pytest.mark.parametrize("seeds", [3, 6])
-def test_a_best_value_has_its_step_with_and_without_an_interval(tmp_path, seeds):
-    """All values fall to the end, at step 600."""
-    far_apart(tmp_path, seeds=seeds)
-    table = write(tmp_path)["where"].tables[0]
-    head = table.columns.index("best, at step")
-    assert [row.cells[head].partition("\n")[0].endswith(" at 600") for row in table.rows] == [
-        True
-    ] * 3
+def test_a_best_value_has_its_step_where_it_is_not_the_final_one(tmp_path, seeds):
+    """wgan is best at step 300; the values of the others fall to the end."""
+
+    def curve(objective: str, metric: str, seed: int, i: int) -> float:
+        return 5 + seed + abs(i - 2) if objective == "wgan" else 9 - i
+
+    found = far_apart(tmp_path / "rise", seeds=seeds, curve=curve, untrained=True)
+    board = winners.chapter(gather(found)).tables[0]
+    head = board.columns.index("best, at step")
+    best = {row.cells[0]: row.cells[head].partition("\n")[0] for row in board.rows}
+    assert best["wgan"].endswith(" at 200")
+    assert best["lsgan"].endswith(" at 500")
+    falling = far_apart(tmp_path / "fall", seeds=seeds)
+    assert "best, at step" not in winners.chapter(gather(falling)).tables[0].columns
+
+
+def test_real_samples_and_the_untrained_generator_are_rows_of_a_leaderboard(tmp_path):
+    """0.1 and, before the first step, 50."""
+    curve = lambda objective, metric, seed, i: 50.0 if i == 0 else 1.0 + seed  # noqa: E731
+    found = far_apart(tmp_path, untrained=True, curve=curve)
+    board = winners.chapter(gather(found)).tables[0]
+    marks = {row.cells[0]: row.dot.value for row in board.rows if row.is_mark}
+    assert marks == {"real samples": 0.1, "untrained": 50.0}
+    assert [row.is_mark for row in board.rows] == [True, False, False, False, True]
+    assert board.axis.is_log
+    assert board.axis.low < 0.1 < 50 < board.axis.high
+    page = tmp_path / "report"
+    write(tmp_path)
+    html = (page / "index.html").read_text()
+    assert html.count("<circle") == 5
+
+
+def stuck(objective: str, metric: str, seed: int, i: int) -> float:
+    """No run comes below 0.95 of the untrained value; nonsaturating is ahead on every seed."""
+    level = {"nonsaturating": 0.95, "lsgan": 0.97, "wgan": 1.2}[objective]
+    return 50.0 if i == 0 else 50 * level + 0.01 * seed
+
+
+def test_where_nothing_was_learnt_no_winner_is_named(tmp_path):
+    found = far_apart(tmp_path, untrained=True, curve=stuck)
+    evidence = gather(found)
+    assert (len(evidence.leaders), len(evidence.compared), len(evidence.ranks)) == (0, 0, 0)
+    (card,) = cards(found)
+    assert not card.is_ranked
+    assert said(card) == ["Nothing was learnt here: no ranking (24 stuck)."]
+    chapters = write(tmp_path)
+    board = chapters["where"].tables[0]
+    assert board.note.startswith("Nothing was learnt here: no ranking (24 stuck).")
+    names = [row.cells[0] for row in board.rows if not row.is_mark]
+    assert names == list(found.cells["objective"].unique())
+    line = "nothing was learnt here: no ranking (24 stuck)."
+    assert [item.lines for item in chapters["certainty"].items] == [[line]]
+    page = (tmp_path / "report/index.html").read_text()
+    for word in ("leads", "better than nonsaturating", "chip good", "chip bad"):
+        assert word not in page.partition("<script>")[0].partition('<section id="why">')[0]
+
+
+def test_one_run_that_learns_makes_a_ranking(tmp_path):
+    def curve(objective: str, metric: str, seed: int, i: int) -> float:
+        learns = (objective, seed, i) == ("wgan", 3, 5)
+        return 5.0 if learns else stuck(objective, metric, seed, i)
+
+    assert cards(far_apart(tmp_path, untrained=True, curve=curve))[0].is_ranked
 
 
 def test_robustness_table_counts_what_was_lost(tmp_path):
@@ -676,7 +758,7 @@ def test_the_report_says_why_seconds_do_not_compare(how, tmp_path):
     if how != "no race":
         ResultSet(tmp_path).write_race(Race.model_validate(race))
     chapters = write(tmp_path)
-    where = chapters["where"].items[0].lines
+    where = said(cards(tables.load(tmp_path))[0])
     assert f"Not compared at equal raced seconds: {reason}." in where
     lines = chapters["cost"].items[0].lines
     assert lines[0] == f"seconds do not compare: {reason}."
@@ -695,6 +777,7 @@ def test_the_report_says_that_no_run_is_done(tmp_path):
         for seed in range(5)
     }
     synthetic.write(tmp_path, groups=POINTS, samples=False, status=status)
-    where = write(tmp_path)["where"].items[0].lines
+    write(tmp_path)
+    where = said(cards(tables.load(tmp_path))[0])
     line = "Not compared at equal raced seconds: no run is done (28 diverged, 7 error)."
     assert line in where

@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 
 from benchmark.analysis import tables
+from benchmark.analysis.evidence import gather
 from benchmark.analysis.sides import of_labels
 from benchmark.errors import DamagedError
 from benchmark.report import report
-from benchmark.report.chapters.leaderboards import other_metrics
-from benchmark.report.figures import comparison, samples, saved, traces
-from benchmark.report.page import faint
+from benchmark.report.chapters.leaderboards import leaderboard, summary_by_key
+from benchmark.report.chapters.measures import other_metrics
+from benchmark.report.figures import comparison, learning, samples, saved
+from benchmark.report.page import records
+from benchmark.report.render import faint
 from benchmark.store.layout import ResultSet
 from benchmark.text import visible
 from tests.helpers import synthetic
@@ -132,17 +135,20 @@ def test_marks_stand_next_to_the_floor(folder, tmp_path, monkeypatch):
         "uniform random text": 0.997,
     }
     assert found.marks("fortunes", "unique_2k") == found.marks("digits", "fid") == {}
-    page = (folder / "report/report.md").read_text()
-    assert "0.16; letter frequencies 0.9; uniform random text 0.997." in page
+    board = leaderboard(gather(found), records(found.cells)[0], summary_by_key(found))
+    marks = {row.cells[0]: row.cells[1] for row in board.rows if row.is_mark}
+    expected = {"real samples": "0.16", "letter frequencies": "0.9", "uniform random text": "0.997"}
+    assert marks == expected
     (table,) = other_metrics(found)
-    assert table.note.endswith(
-        "Noise floors: JS divergence of character 1-grams 0.001, Share of distinct samples 1. "
-        "letter frequencies: JS divergence of character 1-grams 0.001. "
-        "uniform random text: JS divergence of character 1-grams 0.298."
-    )
+    marks = [row.cells for row in table.rows if row.is_mark]
+    assert marks == [
+        ["real samples", "0.001", "1"],
+        ["letter frequencies", "0.001", "–"],
+        ["uniform random text", "0.298", "–"],
+    ]
     drawn = []
-    for module in (traces, comparison):
+    for module in (learning, comparison):
         monkeypatch.setattr(module, "save", lambda figure, *_: drawn.append(texts_of(figure)))
-    traces.learning_curves(found, tmp_path)
+    learning.learning_curves(found, tmp_path)
     comparison.draw(of_labels(found, ["wgan", "lsgan"]), tmp_path)
     assert drawn == [list(synthetic.MARKS) * 3, list(synthetic.MARKS)]

@@ -32,6 +32,10 @@ from benchmark.explain.setup import (
 )
 from benchmark.train.build import make_objective
 
+ANSWER = (
+    "Under weight clipping the gradient of a deep critic vanishes or explodes; under a "
+    "gradient penalty or spectral norm it does neither."
+)
 CAPTION = (
     "Norm of the gradient at the output of each layer of the trained critic, input on the left, "
     "score on the right, on a logarithmic axis. A slope is exponential growth or decay on the way "

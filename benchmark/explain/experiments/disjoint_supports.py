@@ -37,6 +37,11 @@ from benchmark.explain.setup import (
 )
 from benchmark.train.build import make_objective
 
+ANSWER = (
+    "Where samples and data do not overlap, a trained minimax critic only says that they "
+    "differ, and teaches its generator next to nothing; the critic of WGAN-GP says how far "
+    "they are apart."
+)
 CAPTION = (
     "Left: the Jensen–Shannon divergence is log 2 at every distance, and the trained critics say "
     "so. Middle: the distance that critics under a bound on their slope estimate (under clipping "

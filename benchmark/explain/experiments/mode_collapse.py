@@ -26,6 +26,10 @@ from benchmark.measure.points import MODE_SHARE
 from benchmark.train.build import make_objective
 from variants import load
 
+ANSWER = (
+    "Minimax, non-saturating and least-squares generators leave modes out; the others come "
+    "near all of them, but after so few steps hit none."
+)
 CAPTION = (
     "Modes of eight over the critic's steps, mean over the seeds and a band from the least to the "
     "greatest: covered (samples within 3 σ of it), reached (samples nearest to it); right the "

@@ -27,6 +27,11 @@ from benchmark.train.build import make_objective
 from benchmark.train.data import floats_of, make_dataset, one_hot
 from benchmark.train.snapshot import Snapshot
 
+ANSWER = (
+    "A critic of text first sees that real characters are one-hot and generated ones are not; "
+    "under minimax, non-saturating and least-squares losses the samples then become one-hot, "
+    "and all alike."
+)
 CAPTION = (
     "Over the critic's steps, mean over the seeds and a band from the least to the greatest: the "
     "critic's margin between real and generated text, the share of it that is hardness alone, the "

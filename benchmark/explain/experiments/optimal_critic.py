@@ -30,6 +30,11 @@ from benchmark.drawing.style import style, wrap
 from benchmark.explain.setup import choice, fit_critic, label, make_critic, objectives
 from benchmark.train.build import make_objective
 
+ANSWER = (
+    "Trained to its end, a critic measures the divergence that its loss stands for; a "
+    "gradient penalty adds a bias that can be predicted, and a critic under spectral norm "
+    "does not get there."
+)
 CAPTION = (
     "Trained critics (coloured) on the exact optimum (black, dashed; none where theory gives none) "
     "over the two densities (grey: data left, generated right). err: root mean squared distance "

@@ -20,6 +20,11 @@ from benchmark.drawing.style import style
 from benchmark.explain.setup import choice, label, objectives
 from benchmark.train.build import make_objective
 
+ANSWER = (
+    "Where the critic rejects every sample, the minimax generator gets almost no gradient; "
+    "where it accepts every sample, the non-saturating one; least squares and Wasserstein "
+    "losses teach on both sides."
+)
 CAPTION = (
     "Left the generator's loss, right the size of its derivative, by the score the critic gives a "
     "generated sample; under a sigmoid loss the critic rejects a sample left of 0 and accepts it "

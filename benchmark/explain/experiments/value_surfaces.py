@@ -25,6 +25,10 @@ from benchmark.drawing.style import wrap
 from benchmark.explain.setup import choice, label, make_critic, noised, objectives, train_critic
 from benchmark.train.build import make_objective
 
+ANSWER = (
+    "A critic under weight clipping sees less of the fine structure of most of these data "
+    "sets than one under a gradient penalty."
+)
 CAPTION = (
     "The critic's score over the plane, light where it finds points real, each panel on its own "
     "scale; orange: data. Below each panel its contrast: the fall of the score when a data point "

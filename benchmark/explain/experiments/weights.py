@@ -33,6 +33,9 @@ from benchmark.explain.setup import (
 )
 from benchmark.train.build import make_objective
 
+ANSWER = (
+    "Weight clipping pushes the weights of the critic to the two ends of the range that it allows."
+)
 CAPTION = (
     "Histograms of the trained critics' hidden weights, each over its own range; grey: before "
     "training (under clipping: after the first clip). Above each, the share of weights within 5 % "

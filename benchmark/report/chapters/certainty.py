@@ -1,23 +1,26 @@
-"""How sure are we? What the seeds can tell apart, and how often the leader is the first."""
+"""How sure is that? How differences are tested, what the seeds can tell apart, how often the
+leader is the first, and all comparisons."""
 
 import math
 
-from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import why_unranked
+from benchmark.analysis.evidence import ALPHA, Evidence
+from benchmark.analysis.robustness import why_no_ranking
+from benchmark.report.chapters.leaderboards import HEADS
 from benchmark.report.page import (
     Chapter,
     Item,
     Table,
-    at_place,
+    Tags,
+    each_place,
     place,
     places,
     records,
     tags_of,
 )
 from benchmark.stats.intervals import coverage
-from benchmark.text import Record, number, span
+from benchmark.text import Record, interval, number, plural, span, spanned, wins
 
-HEADS = [
+SEEDS_HEADS = [
     "where", "seeds", "comparisons", "lowest p", "asked", "seeds needed", "wins needed",
     "told: wins", "told: SDs", "noise floor", "leader", "first on",
 ]  # fmt: skip
@@ -45,34 +48,66 @@ POWER = (
     "leader [interval of that share, at 95 % for whichever objective leads]."
 )
 
+ALL = "All comparisons"
+COMPARED = (
+    "Difference: first − second, the median over the shared seeds, on which a run that diverged is "
+    "the worst [exact 95 % interval]. Wins: shared seeds on which the first is better [exact 95 % "
+    "interval of their share]. p: the exact sign test's, which asks whether the first is better on "
+    "more seeds than it is worse on, or on fewer; corrected by Holm over all comparisons of the "
+    f"report. Better or worse: p ≤ {ALPHA:g}."
+)
+COMPARED_HEADS = [
+    "first", "second", "budget", "verdict", "difference", "wins", "p, Holm", "why not separated",
+]  # fmt: skip
+
 
 def chapter(evidence: Evidence) -> Chapter:
     """What the seeds can tell, and on how many of them the leader leads."""
-    result = Chapter("certainty", "How sure are we?")
-    if evidence.power.empty:
-        for at in places(evidence.tables.cells):
-            here = at_place(evidence.tables.cells, at)
-            reason = why_unranked(here, evidence.tables.primary.get(at["dataset"]))
+    result = Chapter("certainty", "How sure is that?")
+    ranked = [place(row) for row in records(evidence.power)]
+    for at in places(evidence.tables.cells):
+        if place(at) not in ranked:
+            reason = why_no_ranking(evidence.tables, at["dataset"], at["architecture"])
             result.items.append(Item(place(at), [f"{reason}."], tags_of(at)))
-        return result
-    result.answers += [_what_is_told(records(evidence.power)), CLAIMS]
-    result.answers.append(INTERVALS.format(f"{coverage(5):.1%}"))
-    result.tables.append(_what_seeds_tell(evidence))
+    if ranked:
+        result.answers += [_how_tested(evidence), _what_is_told(records(evidence.power))]
+        result.notes = [CLAIMS, INTERVALS.format(f"{coverage(5):.1%}")]
+        result.tables += [_what_seeds_tell(evidence), *comparisons(evidence)]
     return result
+
+
+def _how_tested(evidence: Evidence) -> str:
+    """Which objectives are tested, how, and how often a claim is false."""
+    reference = evidence.tables.matrix.reference
+    tested = "all pairs of objectives are tested"
+    if reference:
+        tested = (
+            f"every objective is tested against {reference}, the reference that the matrix names"
+        )
+    count = len(evidence.compared)
+    rate = f"A false claim has a probability of {ALPHA:.0%} at most."
+    if count > 1:
+        rate = (
+            f"Holm's correction is over all {count} comparisons of this report: the probability "
+            f'that any "better" or "worse" in it is false is {ALPHA:.0%} at most.'
+        )
+    return f"At each budget {tested}, seed by seed, by the exact sign test. {rate}"
 
 
 def _what_is_told(power: list[Record]) -> str:
     """Which differences the seeds of this matrix can tell from chance."""
-    seeds = span([row["n"] for row in power])
+    seeds = spanned([row["n"] for row in power], "seed")
     shares = [row["told_share"] for row in power if math.isfinite(row["told_share"])]
     if not shares:
         needed = max(row["seeds_asked"] for row in power)
+        compared = plural(power[0]["comparisons"], "comparison")
+        ending = "s" if power[0]["comparisons"] == 1 else ""
         return (
-            f"With {seeds} seeds this matrix cannot tell any difference from chance: "
-            f"{power[0]['comparisons']} comparisons need {needed} seeds."
+            f"With {seeds} this matrix cannot tell any difference from chance: "
+            f"{compared} need{ending} {needed} seeds."
         )
     return (
-        f"With {seeds} seeds this matrix finds, in 80 % of cases or more, an objective that is "
+        f"With {seeds} this matrix finds, in 80 % of cases or more, an objective that is "
         f"better on {span([100 * share for share in shares])} % of all seeds or more. Of smaller "
         "differences it finds fewer, and those that it finds look larger than they are: "
         '"not separated" does not say that there is no difference.'
@@ -80,7 +115,8 @@ def _what_is_told(power: list[Record]) -> str:
 
 
 def _what_seeds_tell(evidence: Evidence) -> Table:
-    table = Table("What the seeds can tell", HEADS, note=POWER)
+    title = "What the seeds can tell"
+    table = Table(title, SEEDS_HEADS, note=POWER, fold=title)
     for row in records(evidence.power):
         cells = [
             place(row),
@@ -118,3 +154,18 @@ def _first_on(row: Record) -> str:
 
 def _percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{share:.0%}"
+
+
+def comparisons(evidence: Evidence) -> list[Table]:
+    """Every comparison of the matrix, a table per place."""
+    tables = []
+    for at, compared in each_place(evidence.compared):
+        table = Table(place(at), COMPARED_HEADS, note=COMPARED, tags=tags_of(at), fold=ALL)
+        for row in records(compared):
+            cells = [row["first"], row["second"], HEADS[row["of"]]]
+            cells += [row["verdict"], interval(row, "difference"), wins(row)]
+            cells += [number(row["p_holm"]), row["why"]]
+            tags: Tags = {**tags_of(row), "objective": [row["first"], row["second"]]}
+            table.add(cells, tags)
+        tables.append(table)
+    return tables

@@ -16,7 +16,7 @@ from benchmark.report.page import (
 )
 from benchmark.store import data_lines
 from benchmark.store.schema import FINISHED
-from benchmark.text import listed, place_name, plural, span, text
+from benchmark.text import listed, place_name, plural, spanned, text
 
 COMPLETE = "Yes: every cell ran to its end, or to its divergence."
 INCOMPLETE = "No: what has not finished is a hole, and shows as n below the number of seeds."
@@ -72,8 +72,8 @@ def _size(tables: Tables) -> str:
     cells = tables.cells
     objectives = plural(cells["objective"].nunique(), "objective")
     count = plural(len(places(cells)), "place")
-    seeds = span(cells.groupby([*PLACE, "objective"])["seed"].nunique())
-    return f"Compared: {objectives} in {count} (an architecture on a dataset), {seeds} seeds each."
+    seeds = spanned(cells.groupby([*PLACE, "objective"])["seed"].nunique(), "seed")
+    return f"Compared: {objectives} in {count} (an architecture on a dataset), {seeds} each."
 
 
 def _statuses(tables: Tables) -> Table:

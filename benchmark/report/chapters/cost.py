@@ -7,15 +7,13 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import PLACE, clock_fault, raced_costs
+from benchmark.analysis.scores import clock_fault, raced_costs
 from benchmark.report.page import (
     Chapter,
     Item,
     Table,
-    at_place,
-    by_place,
+    each_place,
     place,
-    places,
     records,
     tags_of,
     with_values,
@@ -45,22 +43,23 @@ NOTE = (
 
 
 def chapter(evidence: Evidence, folder: Path) -> Chapter:
-    """Medians over seeds of COSTS, and the number of parameters."""
+    """A table per place: medians over seeds of COSTS, and the number of parameters."""
     cells = _with_costs(evidence.tables.cells)
     shown = with_values(COSTS, cells)
-    heads = ["where", "objective", *shown.values(), "parameters, generator", "critic"]
-    table = Table("Cost", heads, note=NOTE)
-    groups = by_place(cells).groupby([*PLACE, "objective"], sort=False)
-    medians = groups[list(shown)].median().reset_index()
-    for row, key in zip(records(medians), groups["key"].first(), strict=True):
-        parameters = ResultSet(folder).cell(key).status.parameters
-        texts = [number(row[name]) for name in shown]
-        for network in ("generator", "discriminator"):
-            texts.append(number(parameters.get(network, np.nan)))
-        table.add([place(row), row["objective"], *texts], tags_of(row))
-    result = Chapter("cost", "At what cost?", tables=[table])
-    for at in places(medians):
-        line = _range(at_place(medians, at), clock_fault(at_place(cells, at)))
+    heads = ["objective", *shown.values(), "parameters, generator", "critic"]
+    result = Chapter("cost", "At what cost?", notes=[NOTE])
+    for at, here in each_place(cells):
+        groups = here.groupby("objective", sort=False)
+        medians = groups[list(shown)].median().reset_index()
+        table = Table(place(at), heads, tags=tags_of(at), fold="Cost by objective")
+        for row, key in zip(records(medians), groups["key"].first(), strict=True):
+            parameters = ResultSet(folder).cell(key).status.parameters
+            texts = [number(row[name]) for name in shown]
+            for network in ("generator", "discriminator"):
+                texts.append(number(parameters.get(network, np.nan)))
+            table.add([row["objective"], *texts], {**tags_of(at), "objective": [row["objective"]]})
+        result.tables.append(table)
+        line = _range(medians, clock_fault(here))
         result.items.append(Item(place(at), [line, *_budgets(evidence, at)], tags_of(at)))
     return result
 

@@ -33,8 +33,9 @@ def chapter(folder: Path) -> Chapter:
         return result
     num_own = sum(experiment.folder != REFERENCE for experiment in known.values())
     result.answers.append(FOUND.format(len(known), num_own))
-    for _, entry in known.values():
-        result.items.append(Item(entry.title, [entry.finding]))
+    for name, (_, entry) in known.items():
+        lines = [entry.answer, entry.finding] if entry.answer else [entry.finding]
+        result.items.append(Item(entry.title, lines, figure=f"why_{name}"))
     return result
 
 

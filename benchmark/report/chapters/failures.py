@@ -38,7 +38,8 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
         result.answers.append(answer)
         return result
     result.answers.append(f"{plural(len(bad), 'cell')}: {_counts(bad)}.")
-    table = Table("Cells that are not ok", HEADS, folded=len(bad) > MOST_SHOWN)
+    title = "Cells that are not ok"
+    table = Table(title, HEADS, fold=title if len(bad) > MOST_SHOWN else "")
     result.tables.append(table)
     steps = _by_cell(tables.steps, bad["key"])
     evals = _by_cell(tables.evals, bad["key"])

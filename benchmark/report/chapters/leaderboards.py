@@ -1,28 +1,22 @@
-"""The tables of the chapter `winners`: robustness, leaderboards, all comparisons, other metrics."""
+"""The leaderboard of a place: what every objective reached, with a dot and its interval per row."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import pandas as pd
+from matplotlib.colors import to_hex
 
-from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
-from benchmark.analysis.robustness import lost, robustness
-from benchmark.analysis.scores import why_unranked
+from benchmark.analysis.evidence import COMPARED_AT, OPPOSITE, Evidence
+from benchmark.analysis.robustness import nothing_learnt, why_no_ranking
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.analysis.verdicts import VERDICTS
-from benchmark.metrics import full_name, short_name
-from benchmark.report.page import (
-    Table,
-    Tags,
-    at_place,
-    floor_text,
-    marks_text,
-    place,
-    records,
-    tags_of,
-)
-from benchmark.text import Record, interval, number, wins
+from benchmark.drawing.style import style
+from benchmark.metrics import full_name, metric
+from benchmark.report.forest import Dot, axis_of
+from benchmark.report.page import Table, TableRow, at_place, floor_text, place, records, tags_of
+from benchmark.text import Record, interval, number
 
 Summary = dict[tuple[str, ...], Record]
 """Rows of the table `summary` by `summary_key`."""
@@ -36,35 +30,12 @@ HEADS = {
 }
 """What the leaderboard shows of a run, and the heads of its columns."""
 
-UNCLEAR = "not separated"
-ROBUSTNESS = (
-    "{}: median of the final value over the seeds that finished [exact 95 % interval, 93.75 % at "
-    "five seeds, none below]. A seed that diverged is the worst value; other lost seeds count with "
-    "their value."
-)
 LEADERBOARD = (
-    "{}: median over the seeds that finished [exact 95 % interval, 93.75 % at five seeds, none "
-    "below], in the order of the final value, a diverged seed being the worst. Noise floor, real "
-    "against held-out: {}."
+    "Median over the seeds that finished [exact 95 % interval], in the order of {}. Real "
+    "samples: held-out against held-out ones, the noise floor ± its standard deviation. The chips "
+    "are verdicts {}."
 )
-OVERALL = (
-    "Over the places that every objective has finished runs in. Rank: by the median, averaged over "
-    "places. Way: from the untrained generator (0) to the noise floor (1) on the logarithm of the "
-    "metric, the median over seeds, averaged over places. Neither depends on a metric's unit; "
-    "none of the three has an interval: places are no sample, and may share batches. Wins: over "
-    "the seeds of all places."
-)
-COMPARED = (
-    "Difference: median over the shared seeds, on which a run that diverged is the worst [exact 95 "
-    "% interval]. Wins: shared seeds on which the first is better [exact 95 % interval of their "
-    "share]. p: the exact sign test's, which asks whether the first is better on more seeds than "
-    "it is worse on, or on fewer; corrected by Holm over this table. Better or worse: p ≤ "
-    f"{ALPHA:g}."
-)
-COMPARED_HEADS = [
-    "where", "budget", "first", "second", "first − second", "wins", "p, Holm", "verdict",
-    "why not separated",
-]  # fmt: skip
+ALL_PAIRS = "among all pairs: +3 −1 is better than three objectives and worse than one"
 
 
 def summary_by_key(tables: Tables) -> Summary:
@@ -77,81 +48,108 @@ def summary_key(row: Record, objective: str) -> tuple[str, ...]:
     return (row["dataset"], row["architecture"], objective, row["metric"], row["of"])
 
 
-def robustness_table(tables: Tables, dataset: str) -> Table:
-    """Architecture x objective: the primary metric's final value, and how many seeds were lost and
-    how."""
-    rows = robustness(tables, dataset)
-    objectives = list(rows["objective"].unique())
-    column = tables.primary.get(dataset)
-    if column is None:
-        reason = why_unranked(tables.cells[tables.cells["dataset"] == dataset], None)
-        note = f"Without values: {reason}."
-    else:
-        note = ROBUSTNESS.format(full_name(column, dataset))
-    table = Table(
-        f"{dataset}: which objective trains which architecture?",
-        ["architecture", *objectives],
-        note=note,
-        tags={"dataset": [dataset]},
-        column_tags=[{}, *({"objective": [name]} for name in objectives)],
-    )
-    texts = {}
-    for row in records(rows):
-        texts[row["architecture"], row["objective"]] = "\n".join([interval(row), *lost(row)])
-    for name in rows["architecture"].unique():
-        values = [texts.get((name, objective), "not in the matrix") for objective in objectives]
-        table.add([name, *values], {"architecture": [name]})
-    failures = [name for name in VERDICTS if name != "ok"]
-    none_lost = rows[[*failures, "unfinished"]].sum(axis=1) == 0
-    counts = none_lost.groupby(rows["objective"], sort=False).agg(["sum", "size"])
-    shares = [f"{n} of {total}" for n, total in counts.to_numpy().tolist()]
-    table.add(["no seed lost", *shares], {})
-    return table
-
-
 def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
-    """The primary metric's final, equal-time, best and area side by side, the noise floor, and what
-    is separated."""
+    """The primary metric at the end and at equal cost, with what is separated, and best and area
+    where they say more. Real samples and an untrained generator are rows of it."""
     tables = evidence.tables
-    leaders = at_place(evidence.leaders, at)
-    if leaders.empty:
-        return Table(place(at), ["objective"], tags=tags_of(at))
-    column = tables.primary[at["dataset"]]
-    reference = leaders["reference"].iloc[0]
-    floor = tables.floor(at["dataset"], column)
-    rows = _runs(evidence, at, column, summary)
-    has_diverged = any(row["final"]["diverged"] for row in rows.values())
-    against = f"against {reference}" if reference else "better than"
-    known = floor_text(tables, at["dataset"], column) + marks_text(tables, at["dataset"], column)
+    column = tables.primary.get(at["dataset"])
+    runs = _runs(evidence, at, column, summary) if column else {}
+    if column is None or not any(row["final"]["n"] for row in runs.values()):
+        reason = why_no_ranking(tables, at["dataset"], at["architecture"])
+        return Table(place(at), ["objective"], note=f"{reason}.", tags=tags_of(at))
+    heads = _heads(runs)
+    idle = nothing_learnt(tables, at["dataset"], at["architecture"])
+    reference = reference_of(evidence, at)
+    order = "the matrix" if idle else "the final value, a diverged seed being the worst"
+    against = f"against {reference}" if reference else ALL_PAIRS
+    note = LEADERBOARD.format(order, against)
+    if at_place(evidence.compared, at).empty:
+        note = note.partition(" The chips")[0]
+    if idle:
+        note = f"{idle[0].upper()}{idle[1:]}. {note}"
     table = Table(
         f"{place(at)}: {full_name(column, at['dataset'])}",
-        ["objective", "n"],
-        note=LEADERBOARD.format(short_name(column), known),
+        ["objective", *heads.values()],
+        note=note,
         tags=tags_of(at),
     )
-    if has_diverged:
-        table.columns.append("diverged")
-    table.columns += HEADS.values()
+    floor = tables.floor(at["dataset"], column)
     untrained = tables.untrained.get((at["dataset"], at["architecture"]), math.nan)
-    is_on_scale = has_way(column, untrained, floor)
+    is_on_scale = has_way(column, untrained, floor) and not idle
     if is_on_scale:
-        table.columns.append("way to the floor")
-    table.columns += [f"{against}, {HEADS[budget]}" for budget in COMPARED_AT]
+        table.columns.append("way to real")
+    table.columns.append("seeds")
     steps = _best_steps(at_place(tables.cells, at), column)
     compared = at_place(evidence.compared, at)
-    for name, values in rows.items():
-        final = values["final"]
-        cells = [name, f"{final['n']}/{final['n_expected']}"]
-        if has_diverged:
-            cells.append(str(final["diverged"]))
-        cells += [_value(of, row, steps.get(name)) for of, row in values.items()]
+    losses = _losses(evidence, at)
+    for name, values in runs.items():
+        cells = [name]
+        for of in heads:
+            cells.append(_value(of, values[of], steps.get(name)))
+            if of in COMPARED_AT and len(compared):
+                contest = compared[compared["of"] == of]
+                cells[-1] += f"\n{verdict_of(contest, name, reference)}"
         if is_on_scale:
-            way = share_of_way(final["median"], untrained, floor)
-            cells.append("–" if math.isnan(way) else f"{way:z.0%}")
-        for budget in COMPARED_AT:
-            cells.append(_against(compared[compared["of"] == budget], name, reference))
-        table.add(cells, {"objective": [name]})
+            way = share_of_way(values["final"]["median"], untrained, floor)
+            cells.append(f"{way:z.0%}".replace("-", "−") if math.isfinite(way) else "–")
+        cells.append(_seeds(values["final"], losses.get(name, [])))
+        table.rows.append(TableRow(cells, {"objective": [name]}, _dot(name, values["final"])))
+    _add_marks(table, evidence, at, column)
     return table
+
+
+def _heads(runs: dict[str, dict[str, Record]]) -> dict[str, str]:
+    """HEADS of what some objective has; best only where it is not the final value of all."""
+    heads = {}
+    for of, head in HEADS.items():
+        medians = [row[of]["median"] for row in runs.values()]
+        is_known = not all(map(math.isnan, medians))
+        is_final = of == "best" and medians == [row["final"]["median"] for row in runs.values()]
+        if is_known and not is_final:
+            heads[of] = head
+    return heads
+
+
+def _seeds(final: Record, losses: list[str]) -> str:
+    """`12/12`, and a line for each way in which seeds were lost."""
+    return "\n".join([f"{final['n']}/{final['n_expected']}", *losses])
+
+
+def _losses(evidence: Evidence, at: Record) -> dict[str, list[str]]:
+    """`2 stuck`: how the seeds of each objective of a place were lost."""
+    cells = at_place(evidence.tables.cells, at)
+    losses: dict[str, list[str]] = {}
+    for name, verdicts in cells.groupby("objective", sort=False)["verdict"]:
+        counts = Counter(verdicts.dropna())
+        losses[str(name)] = [f"{counts[way]} {way}" for way in VERDICTS[1:] if counts[way]]
+    return losses
+
+
+def _dot(name: str, row: Record) -> Dot:
+    return Dot(row["median"], row["ci_low"], row["ci_high"], to_hex(style(name)["color"]))
+
+
+def _add_marks(table: Table, evidence: Evidence, at: Record, column: str) -> None:
+    """The rows of what no objective made, and the axis of all dots. Real samples come first; the
+    untrained generator, and what else the metric was measured on, come last."""
+    tables = evidence.tables
+    floor = tables.floor(at["dataset"], column)
+    texts = {"real samples": floor_text(tables, at["dataset"], column)}
+    values = {"real samples": floor}
+    others = {"untrained": tables.untrained.get((at["dataset"], at["architecture"]), math.nan)}
+    others |= tables.marks(at["dataset"], column)
+    for name, value in others.items():
+        texts[name], values[name] = number(value), value
+    rows = []
+    for name, value in values.items():
+        if not math.isnan(value):
+            cells = [name, texts[name], *[""] * (len(table.columns) - 2)]
+            dot = Dot(value, math.nan, math.nan, "none")
+            rows.append(TableRow(cells, {}, dot, is_mark=True))
+    ends = [end for row in table.rows if row.dot for end in row.dot[:3]]
+    table.axis = axis_of([*ends, *values.values()], floor, metric(column).primary)
+    is_first = [row for row in rows if row.cells[0] == "real samples"]
+    table.rows = [*is_first, *table.rows, *(row for row in rows if row not in is_first)]
 
 
 def _runs(
@@ -163,7 +161,8 @@ def _runs(
     rows = {}
     for name in dict.fromkeys([*ranked, *known]):
         keys = {of: (at["dataset"], at["architecture"], name, column, of) for of in HEADS}
-        rows[name] = {of: summary[key] for of, key in keys.items()}
+        if keys["final"] in summary:
+            rows[name] = {of: summary[key] for of, key in keys.items()}
     return rows
 
 
@@ -175,91 +174,29 @@ def _best_steps(cells: pd.DataFrame, column: str) -> dict[Any, float]:
 
 def _value(of: str, row: Record, best_step: float | None) -> str:
     """A value with its interval on a line of its own; of the best value also its step."""
-    value, *ends = interval(row).split(" [")
+    value, *ends = interval(row).replace("∞", "diverged").split(" [")
     if of == "best" and best_step is not None:
         value += f" at {number(best_step)}"
     return "\n[".join([value, *ends])
 
 
-def _against(compared: pd.DataFrame, name: str, reference: str) -> str:
+def reference_of(evidence: Evidence, at: Record) -> str:
+    """The objective that the others of a place are compared with; "" for all pairs."""
+    leaders = at_place(evidence.leaders, at)
+    return "" if leaders.empty else str(leaders["reference"].iloc[0])
+
+
+def verdict_of(contest: pd.DataFrame, name: str, reference: str) -> str:
     """What the comparisons of one place and budget say of an objective: its verdict against the
-    reference, or the objectives that it is better than."""
-    if reference:
-        if name == reference:
-            return "reference"
-        for row in records(compared[compared["first"] == name]):
-            return f"{row['verdict']}\n{interval(row, 'difference')}"
+    reference, or, of all pairs (reference ""), `+3 −1`: better than three, worse than one. `–` for
+    an objective without a run."""
+    rows = contest[(contest["first"] == name) | (contest["second"] == name)]
+    if not rows["n"].any():
         return "–"
-    is_better = (compared["first"] == name) & (compared["verdict"] == "better")
-    is_worse = (compared["second"] == name) & (compared["verdict"] == "worse")
-    behind = [*compared[is_better]["second"], *compared[is_worse]["first"]]
-    return ", ".join(behind) or "–"
-
-
-def over_places(evidence: Evidence) -> Table:
-    """Every objective over all places together."""
-    reference = evidence.tables.matrix.reference
-    table = Table("Over all places", ["objective", "runs", "mean rank", "way"], note=OVERALL)
+    if name == reference:
+        return "reference"
     if reference:
-        table.columns.append(f"wins over {reference}")
-    for row in records(evidence.overall):
-        cells = [row["objective"], str(row["n"]), number(row["rank"]), f"{row['way']:.0%}"]
-        if reference:
-            is_reference = row["objective"] == reference
-            won = f"{row['wins']:.0f} of {row['pairs']:.0f}"
-            cells.append("reference" if is_reference else won)
-        table.add(cells, {"objective": [row["objective"]]})
-    return table
-
-
-def comparisons(evidence: Evidence) -> Table:
-    """Every comparison of the matrix."""
-    table = Table("All comparisons", COMPARED_HEADS, note=COMPARED, folded=True)
-    for row in records(evidence.compared):
-        cells = [place(row), HEADS[row["of"]], row["first"], row["second"]]
-        cells += [interval(row, "difference"), wins(row)]
-        cells += [number(row["p_holm"]), row["verdict"], row["why"]]
-        tags: Tags = {**tags_of(row), "objective": [row["first"], row["second"]]}
-        table.add(cells, tags)
-    return table
-
-
-def other_metrics(tables: Tables) -> list[Table]:
-    """A table per dataset: the final values of the metrics that do not rank, and the noise floor of
-    each metric."""
-    rows = tables.summary[tables.summary["of"] == "final"]
-    rows = rows[rows["metric"] != rows["dataset"].map(tables.primary)]
-    return [
-        _other_metrics(tables, str(dataset), per_dataset)
-        for dataset, per_dataset in rows.groupby("dataset", sort=False)
-    ]
-
-
-def _marks(tables: Tables, dataset: str, columns: list[str]) -> list[str]:
-    """`uniform random text: Share of distinct samples 1`: each mark of a dataset, on some
-    columns."""
-    marks: dict[str, list[str]] = {}
-    for column in columns:
-        for name, value in tables.marks(dataset, column).items():
-            marks.setdefault(name, []).append(f"{short_name(column)} {number(value)}")
-    return [f"{name}: {', '.join(values)}" for name, values in marks.items()]
-
-
-def _other_metrics(tables: Tables, dataset: str, rows: pd.DataFrame) -> Table:
-    columns = list(rows["metric"].unique())
-    floors = {name: floor_text(tables, dataset, name) for name in columns}
-    known = ", ".join(f"{short_name(name)} {floor}" for name, floor in floors.items())
-    marks = "".join(f" {text}." for text in _marks(tables, dataset, columns))
-    table = Table(
-        f"{dataset}: other metrics, final",
-        ["architecture", "objective", *map(short_name, columns)],
-        note=f"Median [exact 95 % interval]. Noise floors: {known}.{marks}",
-        folded=True,
-        tags={"dataset": [dataset]},
-    )
-    for _, group in rows.groupby(["architecture", "objective"], sort=False):
-        first = records(group)[0]
-        values = {row["metric"]: interval(row) for row in records(group)}
-        texts = [values.get(name, "–") for name in columns]
-        table.add([first["architecture"], first["objective"], *texts], tags_of(first))
-    return table
+        return str(rows["verdict"].iloc[0])
+    verdicts = rows["verdict"].where(rows["first"] == name, rows["verdict"].map(OPPOSITE))
+    ahead, behind = ((verdicts == verdict).sum() for verdict in ("better", "worse"))
+    return f"+{ahead} −{behind}" if ahead or behind else "not separated"

@@ -12,8 +12,13 @@ from benchmark.matrix.files import is_shipped, name_of
 from benchmark.report.page import Chapter, Listing, Table, TableRow, records, tags_of
 from benchmark.store.layout import RESULTS
 from benchmark.store.origin import path_of
-from benchmark.store.schema import Command, Protocol
+from benchmark.store.schema import Command, MatrixFile, Protocol
 from benchmark.text import text
+
+LABELS = (
+    "What the matrix file calls its variants, and so does this report. The keys of cells, and the "
+    "tables in tables/, have the variant."
+)
 
 
 def chapter(tables: Tables, folder: Path) -> Chapter:
@@ -24,6 +29,8 @@ def chapter(tables: Tables, folder: Path) -> Chapter:
     result.listings.append(Listing("Commands", "\n".join(_commands(tables, folder)), open=True))
     if matrix.description:
         result.listings.append(Listing("The matrix in its own words", matrix.description))
+    if matrix.display_names:
+        result.tables.append(_labels(matrix))
     result.tables += [_data(tables), environments(tables), recipes(tables)]
     for dataset, entry in _protocols(tables).items():
         result.tables.append(protocol(dataset, entry))
@@ -87,6 +94,15 @@ def _shown(path: Path) -> str:
     return str(path)
 
 
+def _labels(matrix: MatrixFile) -> Table:
+    """The display names that the matrix gives its variants."""
+    table = Table("Labels", ["label", "axis", "variant"], note=LABELS)
+    for axis, names in matrix.display_names.items():
+        for label, name in names.items():
+            table.add([name, axis, label], {axis: [name]})
+    return table
+
+
 def _data(tables: Tables) -> Table:
     """Where every dataset is from, and the protocol it is measured by."""
     table = Table("Data", ["dataset", "source", "licence", "split", "protocol", "extractor"])
@@ -110,7 +126,7 @@ def recipes(tables: Tables) -> Table:
     """The optimiser and the critic's normalisation that each objective ran with."""
     columns = ["objective", *PLACE, "recipe", "norm", "precision", "layout"]
     used = tables.cells[columns].dropna(subset="recipe").drop_duplicates()
-    return Table("Recipes", columns, _rows(used), folded=True)
+    return Table("Recipes", columns, _rows(used), fold="Recipes")
 
 
 def protocol(dataset: str, entry: Protocol) -> Table:
@@ -130,7 +146,7 @@ def protocol(dataset: str, entry: Protocol) -> Table:
         **marks,
     }
     tags = {"dataset": [dataset]}
-    table = Table(f"Protocol of {dataset}", ["field", "value"], folded=True, tags=tags)
+    table = Table(dataset, ["field", "value"], tags=tags, fold="Protocols of measuring")
     for key, value in fields.items():
         if value:
             table.add([key.replace("_", " "), text(value)], {})

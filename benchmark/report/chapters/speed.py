@@ -5,7 +5,7 @@ import pandas as pd
 
 from benchmark.analysis import convergence
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import clock_fault
+from benchmark.analysis.scores import LEAST_PLACES, clock_fault
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import GIVEN
 from benchmark.metrics import short_name
@@ -15,18 +15,19 @@ from benchmark.report.page import (
     Item,
     Table,
     at_place,
+    each_place,
     place,
     places,
     records,
     tags_of,
 )
-from benchmark.text import cost, listed, number
+from benchmark.text import Record, cost, listed, number
 
 TO_TARGET = (
     "Median over seeds of what a run had spent at its first evaluation at the target [exact 95 % "
     "interval]. > 600: half of the runs or more did not reach it within the 600 that they were "
-    "trained for; ∞: all of these diverged. Critic forwards: all work, in passes of one sample "
-    "through the critic. Raced seconds: generator steps × what one costs by the race."
+    "trained for; not reached: all of these diverged. Critic forwards: all work, in passes of one "
+    "sample through the critic. Raced seconds: generator steps × what one costs by the race."
 )
 PROFILE = (
     "Share of targets that are reached, at the median, within a ratio of the best objective's "
@@ -36,41 +37,45 @@ PROFILE = (
 
 
 def chapter(evidence: Evidence) -> Chapter:
-    """The cost of the target on every clock that is known."""
+    """The cost of the targets on every clock that is known, a table per place."""
     tables = evidence.tables
     result = Chapter("speed", "How fast?")
-    rows = tables.convergence
     for at in places(tables.cells):
         why = tables.targets[at["dataset"], at["architecture"]].why
         if why:
             result.items.append(Item(place(at), [f"no target: {why}."], tags_of(at)))
-    if rows.empty:
-        return result
-    known = rows[rows["median"].notna()]["clock"].unique()
-    clocks = {clock: head for clock, head in TARGET_CLOCKS.items() if clock in known}
-    heads = ["where", "target", "objective", "reached", *clocks.values()]
-    table = Table("To the targets", heads, note=TO_TARGET)
-    for at in places(rows):
-        here = at_place(rows, at)
-        fault = clock_fault(at_place(tables.cells, at))
+    for at, here in each_place(tables.convergence):
         lines = []
         for level, per_level in here.groupby("level", sort=False):
             target = _target(tables, per_level, str(level), at["dataset"])
             lines.append(f"{target}. {_fastest(per_level)}")
-            for objective, per_objective in per_level.groupby("objective", sort=False):
-                by_clock = {row["clock"]: row for row in records(per_objective)}
-                reached = f"{by_clock['samples']['reached']}/{by_clock['samples']['n']}"
-                texts = [place(at), number(per_level["target"].iloc[0]), str(objective), reached]
-                texts += [cost(by_clock[clock]) for clock in clocks]
-                table.add(texts, tags_of({**at, "objective": objective}))
+        fault = clock_fault(at_place(tables.cells, at))
         if fault:
             lines.append(f"Seconds do not compare: {fault}.")
         result.items.append(Item(place(at), lines, tags_of(at)))
-    result.tables.append(table)
+        result.tables.append(_costs(at, here))
     scores = profile(tables)
-    if scores.rows:
+    if scores.rows and len(places(tables.convergence)) >= LEAST_PLACES:
         result.tables.append(scores)
     return result
+
+
+def _costs(at: Record, rows: pd.DataFrame) -> Table:
+    """What the targets of a place cost. Targets that no run reached say nothing."""
+    known = rows[rows["median"].notna()]["clock"].unique()
+    clocks = {clock: head for clock, head in TARGET_CLOCKS.items() if clock in known}
+    heads = ["objective", "target", "reached", *clocks.values()]
+    table = Table(place(at), heads, note=TO_TARGET, tags=tags_of(at), fold="Cost of the targets")
+    for (_, objective), group in rows.groupby(["level", "objective"], sort=False):
+        by_clock = {row["clock"]: row for row in records(group)}
+        of_level = rows[rows["level"] == group["level"].iloc[0]]
+        if of_level["reached"].any():
+            samples = by_clock["samples"]
+            texts = [number(samples["target"]), f"{samples['reached']}/{samples['n']}"]
+            texts += [cost(by_clock[clock]) for clock in clocks]
+            tags = {**tags_of(at), "objective": [str(objective)]}
+            table.add([str(objective), *texts], tags)
+    return table
 
 
 def _target(tables: Tables, rows: pd.DataFrame, level: str, dataset: str) -> str:

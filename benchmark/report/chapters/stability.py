@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import PLACE, statuses
+from benchmark.analysis.scores import statuses
 from benchmark.analysis.stability import agreement, stopping
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.thresholds import THRESHOLDS
@@ -14,7 +14,7 @@ from benchmark.report.page import (
     Chapter,
     Item,
     Table,
-    by_place,
+    each_place,
     place,
     places,
     records,
@@ -25,7 +25,7 @@ from benchmark.store.schema import FINISHED
 from benchmark.text import Record, interval, listed, number, plural, span
 
 HEADS = [
-    "where", "objective", "runs by verdict", "seed SD, % of median", "regret",
+    "objective", "runs by verdict", "seed SD, % of median", "regret",
     "regret, stopped by the loss", "loss ranks seeds", "oscillation, decades", "overfitting gap",
 ]  # fmt: skip
 RELIABILITY = (
@@ -62,7 +62,7 @@ def chapter(evidence: Evidence) -> Chapter:
         sentences = [sentence for sentence in sentences if sentence]
         if sentences:
             result.items.append(Item(place(at), sentences, tags_of(at)))
-    result.tables += [_reliability(tables, finished, quantities, agreements), thresholds()]
+    result.tables += [*_reliability(tables, finished, quantities, agreements), thresholds()]
     return result
 
 
@@ -91,9 +91,8 @@ def _failures_seen(tables: Tables) -> list[str]:
 
 def _reliability(
     tables: Tables, finished: pd.DataFrame, quantities: list[Record], agreements: list[Record]
-) -> Table:
-    """A row per objective and place. quantities, agreements: the rows of `stopping` and
-    `agreement`."""
+) -> list[Table]:
+    """A table per place. quantities, agreements: the rows of `stopping` and `agreement`."""
     texts = {}
     for row in quantities:
         ranged = interval(row)
@@ -101,18 +100,20 @@ def _reliability(
     for row in agreements:
         chance = f"({number(row['low'])} to {number(row['high'])})"
         texts[place(row), row["objective"], "agreement"] = f"{number(row['agreement'])} {chance}"
-    table = Table("Reliability", HEADS, note=RELIABILITY)
-    for _, group in by_place(finished).groupby([*PLACE, "objective"], sort=False):
-        row = {axis: str(group[axis].iloc[0]) for axis in (*PLACE, "objective")}
-        objective = row["objective"]
-        spread = _spread(group, tables.primary.get(row["dataset"]))
-        cells = [place(row), objective, _verdicts(group), number(spread)]
-        for name in ("regret", "loss_regret", "agreement"):
-            cells.append(texts.get((place(row), objective, name), "–"))
-        cells.append(number(group["oscillation"].median()))
-        cells.append(texts.get((place(row), objective, "overfit_gap"), "–"))
-        table.add(cells, tags_of(row))
-    return table
+    made = []
+    for at, here in each_place(finished):
+        table = Table(place(at), HEADS, note=RELIABILITY, tags=tags_of(at), fold="Reliability")
+        for name, group in here.groupby("objective", sort=False):
+            objective = str(name)
+            spread = _spread(group, tables.primary.get(at["dataset"]))
+            cells = [objective, _verdicts(group), number(spread)]
+            for quantity in ("regret", "loss_regret", "agreement"):
+                cells.append(texts.get((place(at), objective, quantity), "–"))
+            cells.append(number(group["oscillation"].median()))
+            cells.append(texts.get((place(at), objective, "overfit_gap"), "–"))
+            table.add(cells, {**tags_of(at), "objective": [objective]})
+        made.append(table)
+    return made
 
 
 def _spread(group: pd.DataFrame, column: str | None) -> float:
@@ -194,7 +195,8 @@ def agreement_sentence(rows: list[Record]) -> str:
 def thresholds() -> Table:
     """Every threshold of a verdict with its reason."""
     heads = ["name", "value", "compared with it", "reason"]
-    table = Table("Thresholds of the verdicts", heads, folded=True)
+    title = "Thresholds of the verdicts"
+    table = Table(title, heads, fold=title)
     for row in THRESHOLDS.values():
         table.add([row.name, number(row.value), row.compared, row.reason], {})
     return table

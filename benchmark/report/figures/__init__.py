@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from benchmark.analysis.evidence import Evidence, gather
+from benchmark.analysis.published import labelled
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.save import Figure
 from benchmark.drawing.style import drawing
 from benchmark.report.figures import (
     certainty,
+    learning,
     overview,
     robustness,
     samples,
@@ -22,15 +24,15 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
 
     evidence: as gathered from `tables`; gathered here where it is not given."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    tables = labelled(tables)
     if evidence is None:
         evidence = gather(tables)
-    labels = tables.cells["objective"].unique()
-    with drawing(labels):
+    with drawing(tables.matrix.objective_labels):
         return [
             *samples.draw(tables, folder),
             *robustness.draw(tables, folder),
             *overview.heatmap(tables, folder),
-            *traces.learning_curves(tables, folder),
+            *learning.learning_curves(tables, folder),
             *speed.time_to_target(tables, folder),
             *speed.profiles(tables, folder),
             *stability.verdicts(tables, folder),

@@ -1,0 +1,166 @@
+"""How a page becomes HTML: templates, pictures and files as data URIs, chips, tags for filters."""
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from benchmark.report import forest
+from benchmark.report.page import FILTERS, Table, Tags
+from benchmark.store.files import read_bytes
+from benchmark.store.frames import harmless
+
+FILL = re.compile("[·`]+")  # what fills lines of text
+CODE = re.compile("`([^`]+)`")
+# What is said of an objective, or of its runs: class of its chip, and sign
+CHIPS = {
+    "better": ("good", "+"),
+    "worse": ("bad", "−"),
+    "not separated": ("flat", "·"),
+    "reference": ("flat", "="),
+}
+CHIP = '<span class="chip {}"><span class="sign">{}</span> {}</span>'
+MARK = (
+    '<span class="chip {}" title="{}"><span class="sign">{}</span><span class="heard">{}</span>'
+    "</span>"
+)
+# Among all pairs: `+3 −1`, better than three, worse than one
+COUNTS = re.compile(r"\+(\d+) −(\d+)")
+DECIMALS = re.compile(rb"([1-9]\d*\.\d\d)\d+")
+LARGEST_SVG = 200_000
+"""Bytes of an SVG file that a page shows; of a larger one it shows the PNG file."""
+MOST_EMBEDDED = 32_000
+"""Bytes of a CSV file that a page holds; of a larger one it has the path."""
+
+
+def tags_of_figure(folder: Path, stem: str, axes: Mapping[str, list[str]]) -> Tags:
+    """The tags of a figure, by figures/STEM.csv, the numbers it shows: of the axes with several
+    labels in the matrix (`axes`), the labels that the figure shows."""
+    path = folder / f"figures/{stem}.csv"
+    available = pd.read_csv(path, nrows=0).columns
+    columns = [axis for axis in FILTERS if axis in available and len(axes[axis]) > 1]
+    shown = pd.read_csv(path, usecols=columns, dtype=str)
+    tags = {}
+    for axis in columns:
+        names = set(shown[axis].dropna())
+        labels = [label for label in axes[axis] if harmless(label) in names]
+        if labels:
+            tags[axis] = labels
+    return tags
+
+
+def image(folder: Path, name: str) -> Markup:
+    """The attributes of an <img>: src, NAME.svg as a data URI, or NAME.png for a large one, and
+    width, a fifth more than the figure was drawn for."""
+    # a hundredth of a point is not seen, and scales are below 1
+    svg = DECIMALS.sub(rb"\1", (folder / f"{name}.svg").read_bytes())
+    uri = _data_uri("image/svg+xml", svg)
+    if len(svg) > LARGEST_SVG:
+        uri = _data_uri("image/png", (folder / f"{name}.png").read_bytes())
+    points = re.search(rb'<svg [^>]*?width="([\d.]+)pt"', svg)
+    width = str(round(float(points[1]) * 1.2 * 96 / 72)) if points else ""
+    return Markup('src="{}" width="{}"').format(uri, width)
+
+
+def data_link(folder: Path, name: str) -> Markup:
+    """Where the numbers of a figure are: a link that saves NAME.csv out of the page, or, for a
+    large file, its path in the result set."""
+    content = read_bytes(folder / f"{name}.csv") or b""
+    if not 0 < len(content) <= MOST_EMBEDDED:
+        return Markup("<code>figures/{}.csv</code>").format(name)
+    link = '<a download="{}.csv" href="{}">Numbers (CSV)</a>'
+    return Markup(link).format(name, _data_uri("text/csv", content))
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def faint(text: str) -> Markup:
+    """Text for HTML in which the marks of spaces, and back-ticks that fill lines, are pale."""
+    return Markup(FILL.sub(r'<span class="faint">\g<0></span>', str(escape(text))))
+
+
+def prose(text: str) -> Markup:
+    """A sentence for HTML; what stands between back-ticks is code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def chip(text: str) -> Markup:
+    """A verdict as a coloured chip with its sign; any other text as it is."""
+    look = _look(text)
+    if look is None:
+        return escape(text)
+    kind, sign = look
+    if not sign:
+        return Markup('<span class="chip {}">{}</span>').format(kind, text)
+    return Markup(CHIP).format(kind, sign, text)
+
+
+def mark(text: str) -> Markup:
+    """A verdict as a chip that shows its sign alone; people who hear the page hear the word."""
+    look = _look(text)
+    if look is None or not look[1]:
+        return chip(text)
+    return Markup(MARK).format(look[0], text, look[1], text)
+
+
+def _look(text: str) -> tuple[str, str] | None:
+    """The class and the sign of a verdict's chip; None for what is no verdict."""
+    counts = COUNTS.fullmatch(text)
+    if counts is None:
+        return CHIPS.get(text)
+    ahead, behind = (int(count) > 0 for count in counts.groups())
+    if ahead == behind:
+        return "flat", ""
+    return ("good" if ahead else "bad"), ""
+
+
+def lines(text: str) -> Markup:
+    """The lines of a cell; a verdict is a chip."""
+    return Markup("\n").join(map(chip, text.split("\n")))
+
+
+def without_repeats(tables: Sequence[Table]) -> list[tuple[Table, str]]:
+    """Every table with its note, which is empty where the next table has the same."""
+    noted = []
+    for table, following in zip_longest(tables, tables[1:]):
+        is_repeated = following is not None and following.note == table.note
+        noted.append((table, "" if is_repeated else table.note))
+    return noted
+
+
+def attributes(axes: Mapping[str, list[str]]) -> Callable[[Tags], Markup]:
+    """A filter that writes tags as data-AXIS="numbers of the labels", which the page's script
+    reads. axes: all labels of each axis, in the order of their numbers."""
+
+    def write(tags: Tags) -> Markup:
+        written = Markup("")
+        for axis in FILTERS:
+            if axis in tags:
+                numbers = " ".join(str(axes[axis].index(label)) for label in tags[axis])
+                written += Markup(' data-{}="{}"').format(axis, numbers)
+        return written
+
+    return write
+
+
+def templates() -> Environment:
+    """The templates in templates/; the text in HTML is escaped without being asked."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"faint": faint, "prose": prose, "chip": chip, "mark": mark}
+    environment.filters |= {"lines": lines, "ticks": forest.head}
+    environment.filters["without_repeats"] = without_repeats
+    environment.globals["dot"] = forest.row
+    return environment
