@@ -71,7 +71,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(quick, checkout / "shard2/quick")
     (mine,) = [block for block in blocks_of("README.md") if block.file == "mine.toml"]
     (checkout / "mine.toml").write_text(mine.text, encoding="utf-8")
-    config, _ = files.read(checkout / "mine.toml", ["seeds=2", "training.steps=5"])
+    shorter = [
+        "seeds=2",
+        "training.steps=5",
+        "evaluation.schedule=[0, 1]",
+        "evaluation.n.points=200",
+    ]
+    config, _ = files.read(checkout / "mine.toml", shorter)
     trained_set(runs / "mine", config)
     accept(load(quick), "quick", checkout / "results/baselines")
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
@@ -213,6 +219,7 @@ def own_objective(checkout: Path) -> Iterator[Path]:
     return checkout
 
 
+@pytest.mark.slow
 def test_the_readme_in_python_with_its_own_objective(own_objective: Path) -> None:
     (block,) = [
         block for block in blocks_of("README.md") if block.language == "python" and not block.kind

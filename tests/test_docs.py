@@ -203,3 +203,12 @@ def test_the_head_of_quick_says_what_its_baseline_has() -> None:
     for name in ("wgan_fdgp", "wgan_fdgp[pairs=independent]"):
         assert not any(covered(name))
     assert "the finite-difference forms none in any seed" in words
+
+
+def test_the_page_on_the_report_has_its_chapters() -> None:
+    page = (ROOT / "docs/report.md").read_text(encoding="utf-8")
+    sources = (ROOT / "benchmark/report/chapters").glob("*.py")
+    text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
+    titles = re.findall(r'Chapter\(\s*"\w+",\s*"([^"]+)"', text)
+    assert len(titles) > 8
+    assert set(titles) == set(re.findall(r"^\| (\w[^|]*\?) \|", page, re.M))
