@@ -23,13 +23,13 @@ GANBENCH := PYTHONPATH=".$${PYTHONPATH:+:$$PYTHONPATH}" $(PY) -m benchmark
 OF_MATRIX = --matrix $(call quoted,$(value MATRIX)) --results $(call quoted,$(value RESULTS))
 VERBS := run status tables plots report check accept measure audit
 
-.PHONY: help install bench $(VERBS) list new compare sample export merge explain test lint type speed ci clean
+.PHONY: help install bench $(VERBS) list new compare sample export merge explain test lint type speed docs ci clean
 
 help:
 	@echo "make bench    run the matrix, build tables, figures and report   (MATRIX=quick)"
 	@echo "make test     run the tests"
 	@echo "also: install list new run status measure audit tables plots report compare check accept merge sample"
-	@echo "      export explain lint type speed ci clean"
+	@echo "      export explain lint type speed docs ci clean"
 
 install: $(READY)
 
@@ -73,8 +73,12 @@ type: $(READY)
 speed: $(READY)
 	$(PY) -m pytest tests/speed -m speed --benchmark-only -s $(value ARGS)
 
+# README, docs/ and results/ as a site in site/; a broken link fails
+docs: $(READY)
+	$(PY) -m sphinx -q -W --keep-going -c docs . site $(value ARGS)
+
 ci:
 	bash .ci/run
 
 clean:
-	rm -rf .venv build dist *.egg-info .benchmarks .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist site *.egg-info .benchmarks .mypy_cache .pytest_cache .ruff_cache

@@ -1,51 +1,35 @@
-"""What docs/ says can be typed: shell blocks parse, YAML is YAML, and the flags of ganbench are
-there."""
+"""What README and docs/ say: their length, links, paths, tables and picture."""
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pytest
-import typer
+import yaml
+from PIL import Image
 
-from benchmark.cli.main import app
+from benchmark.matrix import files, options
+from benchmark.matrix.expand import expand
 from benchmark.store.code import ROOT
-from tests.studies import results_page
+from tests.studies import front_page, results_page
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
-BLOCKS = [
-    pytest.param(language, text, id=f"{path.stem}-{number}-{language}")
-    for path in sorted((ROOT / "docs").glob("*.md"))
-    for number, (language, text) in enumerate(BLOCK.findall(path.read_text()))
-]
-
-
-@pytest.mark.parametrize(("language", "text"), BLOCKS)
-def test_a_block_parses_and_its_flags_are_there(language: str, text: str) -> None:
-    if language == "bash":
-        subprocess.run(["bash", "-n"], input=text, text=True, check=True)
-    else:
-        assert language == "yaml"
-        assert isinstance(pytest.importorskip("yaml").safe_load(text), dict)
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    joined = re.sub(r"\\?\n +", " ", text)
-    for verb, rest in re.findall(r"ganbench (\w+) (.*)", joined):
-        known = {option for parameter in commands[verb].params for option in parameter.opts}
-        assert set(re.findall(r"--[a-z-]+", rest)) <= known
-
-
-PATH = re.compile(r"\b(?:benchmark|variants|tests|results)/[\w./-]*[\w/]")
+README = ROOT / "README.md"
 MARKDOWN = [
     file
-    for folder in (ROOT, ROOT / "docs", ROOT / "results", ROOT / "results/reference")
-    for file in sorted(folder.glob("*.md"))
+    for pattern in ("*.md", "docs/*.md", "results/*.md", "results/reference/*/README.md")
+    for file in sorted(ROOT.glob(pattern))
 ]
-# Files of a user, and files that an example of CONTRIBUTING.md adds
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+PATH = re.compile(r"\b(?:benchmark|variants|tests|results|docs)/[\w./-]*[\w/]")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.M)
+# Files of a user, and files that an example adds
 EXAMPLES = (
     "NAME",
     "MATRIX",
+    "my_variants",
     "relativistic",
     "residual_mlp",
     "moons",
@@ -55,11 +39,120 @@ EXAMPLES = (
 )
 
 
-@pytest.mark.parametrize("file", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def of_file(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").split()) <= 1300
+
+
+@pytest.mark.parametrize("file", MARKDOWN, ids=of_file)
 def test_every_path_that_a_page_names_exists(file: Path) -> None:
     for name in PATH.findall(file.read_text(encoding="utf-8")):
         if not any(example in name for example in EXAMPLES):
             assert (ROOT / name).exists(), f"{file.name} names {name}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(text)]
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("file", MARKDOWN, ids=of_file)
+def test_every_link_leads_somewhere(file: Path) -> None:
+    text = BLOCK.sub("", file.read_text(encoding="utf-8"))
+    for link in LINK.findall(text):
+        place, _, anchor = link.partition("#")
+        if "://" in place:
+            continue
+        target = file.parent / place if place else file
+        assert target.is_file(), f"{file.name} links to {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{file.name} links to {link}"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    links = set(LINK.findall(README.read_text(encoding="utf-8")))
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.ipynb")]
+    assert {of_file(page) for page in pages} <= links
+
+
+def test_the_results_page_leads_to_every_reference() -> None:
+    links = set(LINK.findall(results_page.PAGE.read_text(encoding="utf-8")))
+    references = (ROOT / "results/reference").glob("*/README.md")
+    assert {f"reference/{page.parent.name}/README.md" for page in references} <= links
+
+
+def test_every_block_says_its_language() -> None:
+    pages = [README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        languages = {language for language, _ in BLOCK.findall(text)}
+        assert languages <= {"bash", "python", "toml", "yaml"}, page.name
+        for language, block in BLOCK.findall(text):
+            if language == "yaml":
+                assert isinstance(yaml.safe_load(block), dict)
+
+
+def test_the_table_and_the_picture_of_the_readme_are_those_of_the_reference() -> None:
+    """`python -m tests.studies.front_page` makes them."""
+    text = README.read_text(encoding="utf-8")
+    assert front_page.filled(text) == text
+    assert text.count("<!-- generated: quick -->\n| objective |") == 1
+    with Image.open(front_page.PICTURE) as picture:
+        assert picture.text["inputs"] == front_page.inputs()
+        committed = np.asarray(picture.convert("RGB"), dtype=float)
+    drawn = front_page.pixels().astype(float)
+    assert drawn.shape == committed.shape
+    # Another version of the drawing library places letters a pixel away
+    assert np.abs(drawn - committed).mean() < 4
+
+
+def test_the_readme_says_the_cost_that_the_head_of_quick_says() -> None:
+    head = (ROOT / "benchmark/matrices/quick.toml").read_text(encoding="utf-8")
+    (minutes,) = re.findall(r"# Cost: about (\d+) minutes on 2 CPU cores\. 168 cells", head)
+    said = " ".join(README.read_text(encoding="utf-8").split())
+    assert f"168 cells, in about {minutes} minutes on 2 CPU cores" in said
+    page = (ROOT / "docs/matrices.md").read_text(encoding="utf-8")
+    assert f"about {minutes} minutes on 2 CPU cores" in page
+
+
+@pytest.mark.parametrize("model", [options.Training, options.Evaluation])
+def test_the_tables_of_options_are_whole(model: type) -> None:
+    page = (ROOT / "docs/matrices.md").read_text(encoding="utf-8")
+    section = page.partition(f"### {model.__name__}\n")[2].partition("\n#")[0]
+    names = re.findall(r"^\| (`.*?) \|", section, re.M)
+    listed = [name.strip("` ") for row in names for name in row.split(",")]
+    assert listed == [*model.model_fields]
+
+
+def test_the_tables_of_variants_and_matrices_are_whole() -> None:
+    import variants
+
+    page = (ROOT / "docs/matrices.md").read_text(encoding="utf-8")
+    rows = " ".join(line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `"))
+    for name in (*variants.names("objectives"), *variants.names("architectures")):
+        assert f"`{name}`" in rows
+    for path in (ROOT / "benchmark/matrices").glob("*.toml"):
+        assert f"`{path.stem}`" in rows
+    data = (ROOT / "docs/data.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    assert set(variants.names("datasets")) <= set(re.findall(r"`(\w+)`", data))
+
+
+@pytest.mark.parametrize(("page", "cells"), [("README.md", 24), ("docs/matrices.md", 36)])
+def test_the_matrix_of_a_page_expands(page: str, cells: int, tmp_path: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (block,) = [block for language, block in BLOCK.findall(text) if language == "toml"]
+    path = tmp_path / "mine.toml"
+    path.write_text(block, encoding="utf-8")
+    config, description = files.read(path)
+    assert description
+    found = expand(config)
+    assert len(found) == cells
+    assert config.reference in {cell.objective.label for cell in found}
 
 
 def test_the_tables_of_the_results_page_are_those_of_the_records() -> None:
@@ -68,6 +161,22 @@ def test_the_tables_of_the_results_page_are_those_of_the_records() -> None:
     assert results_page.filled(text) == text
     blocks = [block[2] for block in results_page.BLOCK.finditer(text)]
     assert blocks == [*results_page.RECORDS, "METRICS"]
+
+
+def test_the_results_page_has_every_experiment() -> None:
+    text = results_page.PAGE.read_text(encoding="utf-8")
+    experiments = text.partition("## Experiments")[2].partition("\n## ")[0]
+    for file in (ROOT / "results/reference/explain/figures").glob("*.csv"):
+        (row,) = re.findall(rf"^\| `{file.stem}` \|.*$", experiments, re.M)
+        columns = file.read_text(encoding="utf-8").partition("\n")[0]
+        missing = [column for column in columns.split(",") if f"`{column}`" not in row]
+        # The row of a table says what its rows are in words
+        assert set(missing) <= set(row_words(row)), (file.stem, missing)
+
+
+def row_words(row: str) -> list[str]:
+    """The words of the second column: what a row of the table is."""
+    return re.findall(r"\w+", row.split("|")[2])
 
 
 def test_the_head_of_quick_says_what_its_baseline_has() -> None:

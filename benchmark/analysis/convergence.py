@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import EQUAL_COST, LEAST_PLACES, PLACE
+from benchmark.analysis.scores import EQUAL_COST, PLACE
 from benchmark.metrics import metric, rank, sign
 from benchmark.stats.intervals import median, median_interval
 from benchmark.stats.profile import performance_profile
@@ -243,13 +243,13 @@ def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.Dat
     Over the targets of which every objective has a median cost, ∞ included, and that one of them
     reaches. curve: objective, ratio, share of the workloads within ratio x the least cost. scores:
     objective, score (the integral of the curve over ratios 1 to LIMIT, 1 being always first),
-    workloads. Both are empty for targets of fewer than LEAST_PLACES places."""
+    workloads. Both are empty where there is no such target."""
     rows = convergence[convergence["clock"] == clock]
     costs = rows.pivot(index="objective", columns=[*PLACE, "level"], values="median")
     costs = costs.reindex(rows["objective"].unique()).dropna(axis=1)
     # without the targets that no objective reaches
     costs = costs.replace(np.inf, np.nan).dropna(axis=1, how="all").fillna(np.inf)
-    if len(costs.columns.droplevel("level").unique()) < LEAST_PLACES:
+    if costs.empty:
         curve = pd.DataFrame(columns=["objective", "ratio", "share"])
         return curve, pd.DataFrame(columns=["objective", "score", "workloads"])
     ratios = np.linspace(1, LIMIT, 61)

@@ -103,8 +103,10 @@ def read(results: ResultSet) -> Rows | None:
         frame = frame.loc[:, :LAST_RAW] if name == "cells" else frame[["cell", *COLUMNS[name]]]
         whole = frame.select_dtypes("int64").columns.difference(["seed"])
         types: dict[str, Any] = dict.fromkeys(whole, float)
-        texts = frame.columns.intersection(CATEGORIES) if name != "cells" else []
-        rows[name] = frame.astype(types | dict.fromkeys(texts, "category"))
+        if name != "cells":
+            texts = frame.columns.intersection([*CATEGORIES])
+            types |= dict.fromkeys(texts, "category")
+        rows[name] = frame.astype(types)
     return Rows(rows["cells"], rows["evals"], rows["steps"], rows["layers"], [])
 
 

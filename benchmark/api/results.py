@@ -66,6 +66,12 @@ class Results:
         """One row per objective, architecture, dataset and target clock."""
         return self.tables.published["convergence"]
 
+    @property
+    def labels(self) -> dict[str, dict[str, str]]:
+        """objective, architecture or dataset → a variant in the tables → the label that the matrix
+        gives it, of those that have one."""
+        return self.tables.matrix.display_names
+
     def evidence(self) -> "Evidence":
         """What the seeds can tell apart: leaders, comparisons, ranks, power."""
         from benchmark.analysis.evidence import gather
@@ -74,8 +80,8 @@ class Results:
 
     def compare(self, *objectives: str, of: str = "final") -> pd.DataFrame:
         """Every objective against the first one, place by place: one row per comparison, with
-        difference, interval and corrected p. of: final, best, area,
-        equal_compute or equal_time. Raises UserError."""
+        difference, interval and corrected p. An objective is named as in the tables, or by its
+        label. of: final, best, area, equal_compute or equal_time. Raises UserError."""
         from benchmark.analysis.compare import differences
         from benchmark.analysis.sides import of_labels
 

@@ -77,10 +77,17 @@ def grid(count: int, columns: int, width: float, height: float) -> tuple[Any, li
 
 
 def panels(
-    rows: pd.DataFrame, labels: Iterable[str], *, width: float, height: float, **share: Any
+    rows: pd.DataFrame,
+    labels: Iterable[str],
+    *,
+    width: float,
+    height: float,
+    right: float = RIGHT,
+    **share: Any,
 ) -> tuple[Any, dict[Any, Any]]:
     """A line of axes, `height` inches tall, per place of `rows`; in each line an axes per label;
-    below them a legend of the objectives. share: as plt.subplots takes it.
+    below them a legend of the objectives. right: inches right of the axes. share: as plt.subplots
+    takes it.
 
     Returns the figure and {(dataset, architecture): its axes}. The axes are placed by hand:
     constrained layout measures every tick label, which takes a third of the time."""
@@ -92,10 +99,10 @@ def panels(
     total = bottom + len(places) * (height + GAP) - GAP + ABOVE
     options: Look = {"squeeze": False, "figsize": (width, total), "layout": "none", **share}
     figure, axes = plt.subplots(len(places), count, **options)
-    panel = (width - LEFT - RIGHT - between * (count - 1)) / count
+    panel = (width - LEFT - right - between * (count - 1)) / count
     figure.subplots_adjust(
         left=LEFT / width,
-        right=1 - RIGHT / width,
+        right=1 - right / width,
         bottom=bottom / total,
         top=1 - ABOVE / total,
         wspace=between / panel,
@@ -212,7 +219,7 @@ def dots(
         y = heights[row["architecture"], row.get("name", row["objective"])]
         look = style(row["objective"]) | {"linestyle": "", "markersize": 5}
         if row.get("hollow"):
-            look["markerfacecolor"] = "white"
+            look |= {"markerfacecolor": "white", "markersize": 6.5, "markeredgewidth": 1.6}
         ends = [row[low], row[high]]
         ax.plot(ends, [y, y], color=look["color"], linewidth=2, solid_capstyle="butt")
         ax.plot(row[value], y, **look)
@@ -241,7 +248,9 @@ def not_recorded(ax: Axes) -> None:
     """Say that an axes has nothing to show."""
     place: Look = {"transform": ax.transAxes, "ha": "center", "va": "center"}
     ax.text(0.5, 0.5, "not recorded", **place, size=8, color="0.4")
-    ax.tick_params(labelbottom=False)
+    ax.set(xticks=[], xlabel="", ylabel="", facecolor="none")
+    ax.grid(False)
+    plt.setp(ax.spines.values(), visible=False)
 
 
 def log_axis(axis: Any) -> None:
@@ -256,7 +265,7 @@ def log_axis(axis: Any) -> None:
         locator = LogLocator(subs=(1, 2, 5), numticks=6)
     axis.set_major_locator(locator)
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(_plain_number))
+    axis.set_major_formatter(FuncFormatter(plain_number))
 
 
 def counted_axis(axis: Any) -> None:
@@ -267,10 +276,10 @@ def counted_axis(axis: Any) -> None:
 def amount(value: float, _: int | None = None) -> str:
     """`0.15`, `500`, `20k`, `3M`: without the prefixes below one, whose `m` reads as minutes."""
     if abs(value) < 1000:
-        return _plain_number(value)
+        return plain_number(value)
     return str(EngFormatter(sep="")(value))
 
 
-def _plain_number(value: float, _: int | None = None) -> str:
+def plain_number(value: float, _: int | None = None) -> str:
     """`0.01`, `500`, `1e-5`, `1e6`."""
     return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")

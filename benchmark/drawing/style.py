@@ -1,10 +1,10 @@
 """The look of every figure: colours, lines and markers of objectives, and the texts of labels.
 
-Colours are fixed for each objective and safe for colour-blind readers. A label with parameters
-keeps the hue of its objective, in another shade, with another line and marker. The name alone
-decides, so that a new variant changes no other colour, except where two labels of one result set
-would look alike: `distinct` gives the later one what is free."""
+Colours are fixed for each objective and safe for colour-blind readers. Labels with parameters keep
+the hue of their objective: their shades run from light to dark in the order of the parameters'
+values, with another line and marker each. `distinct` says which labels one result set has."""
 
+import math
 import re
 import textwrap
 import warnings
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +27,7 @@ from benchmark.text import shortened
 
 Look = dict[str, Any]  # keyword arguments of a matplotlib function
 
-# Okabe & Ito 2008. Black has no darker shade: its variants differ in line and marker only.
+# Okabe & Ito 2008
 COLOURS = {
     "minimax": "#E69F00",
     "nonsaturating": "#0072B2",
@@ -48,18 +48,8 @@ DASHES: list[Any] = [
     (0, (8, 3)),
 ]
 MARKERS = "osD^vPX"
-SHADES = (0.6, 0.8, 0.4)
-
-
-class Pick(NamedTuple):
-    """A shade of a colour, and the positions of a line in DASHES and of a marker in MARKERS."""
-
-    shade: float
-    dash: int
-    marker: int
-
-
-PLAIN = Pick(1, 0, 0)
+LIGHTEST = 0.5  # the share of white in the lightest shade
+DARKEST = 0.65  # the share of black in the darkest shade
 _LOOKS: ContextVar[Mapping[str, Look]] = ContextVar("looks", default={})  # noqa: B039
 
 LEAST_RANGE = 5
@@ -128,70 +118,73 @@ def distinct(labels: Mapping[str, str] | Iterable[str]) -> Iterator[None]:
 
 
 def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """The look of each label, no two alike for up to ninety variants of an objective. Up to five
-    differ in their lines and in their markers, and up to fifteen in shade and line."""
+    """The look of each label. No two have one colour; up to five variants of an objective differ in
+    line and marker too."""
     labels = list(dict.fromkeys(map(str, labels)))
-    names = dict.fromkeys(label.partition("[")[0] for label in labels)
-    colours = _colours(list(names))
-    by_colour: dict[str, list[Pick]] = {}
-    chosen = {}
-    # labels without parameters first: their look is that of their name
-    for label in sorted(labels, key=lambda label: "[" in label):
-        name, _, parameters = label.partition("[")
-        colour = colours[name]
-        taken = by_colour.setdefault(colour, [])
-        pick = PLAIN
-        if parameters or PLAIN in taken:
-            pick = _free(int(digest(parameters or name), 16), taken)
-        taken.append(pick)
-        chosen[label] = {
-            "color": shaded(colour, pick.shade),
-            "linestyle": DASHES[pick.dash],
-            "marker": MARKERS[pick.marker],
-        }
-    return chosen
+    colours = _colours([base_of(label) for label in labels])
+    chosen: dict[str, Look] = {}
+    for name, colour in colours.items():
+        if name in labels:
+            chosen[name] = {"color": colour, "linestyle": DASHES[0], "marker": MARKERS[0]}
+        variants = [label for label in labels if label != name and base_of(label) == name]
+        variants.sort(key=parameters_of)
+        for i, shade in enumerate(_shades(colour, len(variants))):
+            chosen[variants[i]] = {
+                "color": shade,
+                "linestyle": DASHES[1 + i % (len(DASHES) - 1)],
+                "marker": MARKERS[1 + i % (len(MARKERS) - 1)],
+            }
+    return {label: chosen[label] for label in labels}
 
 
-def _colours(names: list[str]) -> dict[str, str]:
-    """The colour of each name: its own, else one of OTHERS, or of COLOURS, that is free."""
-    colours = {name: COLOURS[name] for name in names if name in COLOURS}
+def base_of(label: str) -> str:
+    """The name of an objective, of the label of one of its variants."""
+    return label.partition("[")[0]
+
+
+def parameters_of(label: str) -> list[tuple[str, float, str]]:
+    """The parameters of a label: name, value where it is a number, text. They sort as numbers
+    do."""
+    inside = label.partition("[")[2].removesuffix("]")
+    parameters = []
+    for part in re.split(r",(?=\w+=)", inside):
+        name, _, text = part.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.inf
+        parameters.append((name, value, text))
+    return parameters
+
+
+def _colours(names: list[str]) -> dict[str, Any]:
+    """The colour of each name: its own, else one of OTHERS, of COLOURS, or of the whole circle of
+    hues that is free."""
+    names = list(dict.fromkeys(names))
+    colours: dict[str, Any] = {name: COLOURS[name] for name in names if name in COLOURS}
+    circle = sns.husl_palette(len(names), s=0.7, l=0.55).as_hex()
     for name in names:
         if name in colours:
             continue
         first = int(digest(name), 16) % len(OTHERS)
-        candidates = [*OTHERS[first:], *OTHERS[:first], *COLOURS.values()]
-        free = [colour for colour in candidates if colour not in colours.values()]
-        colours[name] = next(iter([*free, *candidates]))
-    return colours
+        candidates = [*OTHERS[first:], *OTHERS[:first], *COLOURS.values(), *circle]
+        colours[name] = next(c for c in candidates if c not in colours.values())
+    return {name: colours[name] for name in names}
 
 
-def _free(preferred: int, taken: list[Pick]) -> Pick:
-    """The look of a variant that differs most from those that are taken, from the preferred one
-    on."""
-    num_dashes, num_markers = len(DASHES) - 1, len(MARKERS) - 1
-    ordered = []
-    for shade in SHADES:
-        # neighbours differ in line and marker, whose numbers have no common divisor
-        for i in range(preferred, preferred + num_dashes * num_markers):
-            ordered.append(Pick(shade, 1 + i % num_dashes, 1 + i % num_markers))
-    free = [pick for pick in ordered if pick not in taken]
-
-    def likeness(pick: Pick) -> tuple[int, int]:
-        alike = [(pick.dash == other.dash, pick.marker == other.marker) for other in taken]
-        lines = [pick.dash == other.dash and pick.shade == other.shade for other in taken]
-        return sum(lines), sum(map(sum, alike))
-
-    return min(free or ordered, key=likeness)
+def _shades(colour: Any, count: int) -> list[Any]:
+    """Shades of a colour from light to dark, none of them the colour itself; of black, greys."""
+    if to_rgb(colour) == (0, 0, 0):
+        return [(grey, grey, grey) for grey in np.linspace(0.3, 0.7, count)[::-1]]
+    light = np.linspace(LIGHTEST, 0, count // 2, endpoint=False)
+    dark = np.linspace(DARKEST, 0, count - count // 2, endpoint=False)[::-1]
+    shades = [_mixed(colour, 1, share) for share in light]
+    return shades + [_mixed(colour, 0, share) for share in dark]
 
 
-def shaded(colour: Any, shade: float) -> Any:
-    """A colour at a share of its brightness; black, which has none, as a grey. 1: as it is."""
-    if shade == 1:
-        return colour
-    channels = to_rgb(colour)
-    if not any(channels):
-        return tuple([0.75 * (1 - shade)] * 3)
-    return tuple(shade * channel for channel in channels)
+def _mixed(colour: Any, other: float, share: float) -> Any:
+    """A colour with a share of white (1) or black (0)."""
+    return tuple((1 - share) * channel + share * other for channel in to_rgb(colour))
 
 
 def darker(colour: Any) -> Any:

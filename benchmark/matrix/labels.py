@@ -27,13 +27,15 @@ def unlabelled(matrix: Matrix) -> tuple[Matrix, DisplayNames]:
 
     Raises UserError for a display name that is no short printable text, for one that two variants
     of an axis have, and for one that is the name or the label of a variant."""
-    options = matrix.plain()
-    values = list(_values(options))
-    if not any("label" in table[key] for table, key, _ in values if isinstance(table[key], dict)):
+    given = [*matrix.objectives, *matrix.architectures, *matrix.datasets]
+    for extra in matrix.include:
+        given += [extra.objective, extra.architecture, extra.dataset]
+    if not any(isinstance(value, dict) and "label" in value for value in given):
         return matrix, {}
+    options = matrix.plain()
     names: DisplayNames = {axis: {} for axis in AXES}
     labels: dict[str, list[str]] = {axis: [] for axis in AXES}
-    for table, key, axis in values:
+    for table, key, axis in _values(options):
         table[key], named = _named(axis, table[key])
         labels[axis] += [label for label, _ in named]
         for label, name in named:
@@ -44,7 +46,7 @@ def unlabelled(matrix: Matrix) -> tuple[Matrix, DisplayNames]:
     for axis in AXES:
         _check_distinct(axis, names[axis], labels[axis])
     _replace(options, names)
-    return Matrix(**options), {axis: given for axis, given in names.items() if given}
+    return Matrix(**options), {axis: found for axis, found in names.items() if found}
 
 
 def _values(options: dict[str, Any]) -> Iterator[tuple[Any, Any, str]]:

@@ -25,7 +25,7 @@ from benchmark.text import cost as target_cost
 RUN_VALUES = {
     "final": "at the last evaluation",
     "best": "at the best evaluation",
-    "area": "mean over samples seen (geometric for a metric that ranks)",
+    "area": "mean over samples seen, geometric for a metric that ranks",
     "equal_compute": "at the critic forward-equivalents of the cheapest objective's run, between "
     "evaluations",
     "equal_time": "at the raced seconds of the cheapest objective's run, between evaluations",
@@ -40,9 +40,9 @@ COSTS = {
 ORIGINS = {"device": "device", "torch": "torch", "git_commit": "commit"}
 LONGEST_ORIGIN = 40  # characters
 QUALITY = (
-    "{values}. Medians over a side's seeds; a run that diverged is the worst. Difference: median "
-    "over pairs of seeds. Wins: pairs on which the side is better. Intervals are exact at 95 % and "
-    "not corrected for their number. {tested}"
+    "Compared: {values}. Medians over a side's seeds; a run that diverged is the worst. "
+    "Difference: median over pairs of seeds. Wins: pairs on which the side is better. Intervals "
+    "are exact at 95 % and not corrected for their number. {tested}"
 )
 TESTED = (
     "p is the exact sign test's, corrected by Holm over all comparisons with {first} here, "
@@ -171,7 +171,8 @@ def _quality_note(sides: Sides, values: list[str], metrics: list[str]) -> str:
     family = "between all objectives there"
     if "objective" not in sides.by:
         family = "those of objectives not named here too"
-    explained = "; ".join(f"{value}: {RUN_VALUES[value]}" for value in values).replace("_", " ")
+    meanings = [f"{value.replace('_', ' ')} ({RUN_VALUES[value]})" for value in values]
+    explained = "; ".join(meanings)
     tested = NOT_TESTED
     if set(metrics) <= set(sides.primary.values()):
         tested = TESTED.format(first=sides.names[0], family=family)

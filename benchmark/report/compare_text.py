@@ -1,14 +1,16 @@
 """A comparison as Markdown, and as tables for a terminal."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from benchmark.drawing.save import Figure
-from benchmark.report.page import Claim, Table
+from benchmark.report.page import Claim, Table, TableRow
 from benchmark.text import escaped
 
 INTERVAL = re.compile(r" (\[[^\]]*\])")
@@ -55,24 +57,28 @@ def to_terminal(comparison: ComparisonPage, console: Console) -> None:
     console.print(comparison.title, style="bold", markup=False)
     for section in comparison.sections:
         console.print(f"\n{section.title}", style="bold", markup=False)
-        console.print(_terminal_table(section))
+        if section.columns[0] != "where":
+            console.print(_terminal_table(section, section.rows, 0))
+            continue
+        # A place has a line of its own, and not a column of narrow lines
+        for where, rows in groupby(section.rows, key=lambda row: row.cells[0]):
+            console.print(where, style="cyan", markup=False)
+            console.print(_terminal_table(section, rows, 1))
     note = comparison.sections[-1].note
     if note:
         console.print(f"\n{note}", markup=False)
 
 
-def _terminal_table(section: Table) -> TerminalTable:
+def _terminal_table(section: Table, rows: Iterable[TableRow], first: int) -> TerminalTable:
+    """Rows of a section, from their column `first` on."""
     table = TerminalTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for head in section.columns:
+    for head in section.columns[first:]:
         table.add_column(Text(head), overflow="fold")
-    above = ""
-    for row in section.rows:
-        where, *texts = row.cells
-        shown = [Text("" if where == above else where)]
-        for text in texts:
-            # An interval stands below its value: two narrow lines fit where a long one does not
-            interval = "\n\\1" if section.axis else ""
+    # An interval stands below its value: two narrow lines fit where a long one does not
+    interval = "\n\\1" if section.axis else ""
+    for row in rows:
+        shown = []
+        for text in row.cells[first:]:
             shown.append(Text(INTERVAL.sub(interval, text), COLOURS.get(text, "")))
         table.add_row(*shown)
-        above = where
     return table

@@ -128,19 +128,20 @@ class Chapter:
 
 @dataclass
 class Claim:
-    """A sentence on who leads at a budget: `budget: leader text verdict after`."""
+    """A sentence on who leads at a budget, in parts that look different."""
 
     budget: str
     leader: str = ""
     text: str = ""
     verdict: str = ""
     after: str = ""
+    """Follows the verdict at once: with a blank or a mark."""
 
     @property
     def sentence(self) -> str:
         """The sentence without its budget."""
-        parts = filter(None, (self.leader, self.text, self.verdict, self.after))
-        return f"{' '.join(parts)}."
+        parts = filter(None, (self.leader, self.text, self.verdict))
+        return f"{' '.join(parts)}{self.after}."
 
 
 @dataclass

@@ -24,8 +24,16 @@ CHIPS = {
     "not separated": ("flat", "·"),
     "reference": ("flat", "="),
 }
+CHIP = '<span class="chip {}"><span class="sign">{}</span> {}</span>'
+MARK = (
+    '<span class="chip {}" title="{}"><span class="sign">{}</span><span class="heard">{}</span>'
+    "</span>"
+)
 # Among all pairs: `+3 −1`, better than three, worse than one
 COUNTS = re.compile(r"\+(\d+) −(\d+)")
+DECIMALS = re.compile(rb"([1-9]\d*\.\d\d)\d+")
+LARGEST_SVG = 200_000
+"""Bytes of an SVG file that a page shows; of a larger one it shows the PNG file."""
 MOST_EMBEDDED = 32_000
 """Bytes of a CSV file that a page holds; of a larger one it has the path."""
 
@@ -47,11 +55,13 @@ def tags_of_figure(folder: Path, stem: str, axes: Mapping[str, list[str]]) -> Ta
 
 
 def image(folder: Path, name: str) -> Markup:
-    """The attributes of an <img>: src, the smaller of NAME.svg and NAME.png as a data URI, and
+    """The attributes of an <img>: src, NAME.svg as a data URI, or NAME.png for a large one, and
     width, a fifth more than the figure was drawn for."""
-    svg = (folder / f"{name}.svg").read_bytes()
-    png = (folder / f"{name}.png").read_bytes()
-    uri = _data_uri("image/svg+xml", svg) if len(svg) < len(png) else _data_uri("image/png", png)
+    # a hundredth of a point is not seen, and scales are below 1
+    svg = DECIMALS.sub(rb"\1", (folder / f"{name}.svg").read_bytes())
+    uri = _data_uri("image/svg+xml", svg)
+    if len(svg) > LARGEST_SVG:
+        uri = _data_uri("image/png", (folder / f"{name}.png").read_bytes())
     points = re.search(rb'<svg [^>]*?width="([\d.]+)pt"', svg)
     width = str(round(float(points[1]) * 1.2 * 96 / 72)) if points else ""
     return Markup('src="{}" width="{}"').format(uri, width)
@@ -89,7 +99,7 @@ def chip(text: str) -> Markup:
     kind, sign = look
     if not sign:
         return Markup('<span class="chip {}">{}</span>').format(kind, text)
-    return Markup('<span class="chip {}"><b>{}</b> {}</span>').format(kind, sign, text)
+    return Markup(CHIP).format(kind, sign, text)
 
 
 def mark(text: str) -> Markup:
@@ -97,8 +107,7 @@ def mark(text: str) -> Markup:
     look = _look(text)
     if look is None or not look[1]:
         return chip(text)
-    template = '<span class="chip {}" title="{}"><b>{}</b><span class="heard">{}</span></span>'
-    return Markup(template).format(look[0], text, look[1], text)
+    return Markup(MARK).format(look[0], text, look[1], text)
 
 
 def _look(text: str) -> tuple[str, str] | None:

@@ -25,6 +25,7 @@ from benchmark.report.chapters import (
     stability,
     winners,
 )
+from benchmark.report.charts import charts
 from benchmark.report.page import FILTERS, Chapter, Tags
 from benchmark.report.render import attributes, data_link, image, tags_of_figure, templates
 from benchmark.store.files import write_bytes
@@ -67,6 +68,7 @@ def write(
         "chapters": answers,
         "figures": drawn,
         "axes": axes,
+        "charts": charts(tables, evidence, folder),
         "tables": TABLES,
     }
     environment = templates()

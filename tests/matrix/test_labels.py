@@ -8,7 +8,13 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.matrix import files
 from benchmark.matrix.cell import Cell
+from benchmark.matrix.expand import expand
 from benchmark.matrix.labels import unlabelled
+from benchmark.run import prepare
+from benchmark.store.files import write_record
+from benchmark.store.layout import ResultSet
+from benchmark.store.origin import check_same
+from benchmark.store.schema import Command
 
 PEARSON = '{ name = "lsgan", a = -1, c = 0, label = "LSGAN (Pearson)" }'
 
@@ -104,3 +110,26 @@ def test_one_variant_has_one_label(cells: Callable[..., list[Cell]]) -> None:
     )
     with pytest.raises(UserError, match=r"two labels, 'LSGAN \(Pearson\)' and 'Other'"):
         cells(objectives=f"objectives = [{PEARSON}]", rules=rules)
+
+
+def test_results_stay_those_of_their_matrix_under_other_labels(
+    matrix_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Another label neither makes a cell stale nor a result set one of another matrix."""
+    plain = files.read(matrix_file(objectives=f"objectives = [{PEARSON.split(', label')[0]} }}]"))
+    named = files.read(matrix_file(objectives=f"objectives = [{PEARSON}]"))
+    other = files.read(matrix_file(objectives='objectives = ["lsgan"]'))
+    records = []
+    for matrix in (plain.matrix, named.matrix):
+        command = Command(file="elsewhere.toml")
+        records.append(prepare.matrix_file("m", "", matrix, expand(matrix), command))
+    first, second = records
+    assert first.display_names == {}
+    assert second.display_names == {"objective": {"lsgan[a=-1.0,c=0.0]": "LSGAN (Pearson)"}}
+    assert first == second.model_copy(update={"display_names": {}})
+    results = ResultSet(tmp_path / "m")
+    results.path.mkdir()
+    write_record(results.matrix_file, first)
+    check_same(results, tmp_path / "mine.toml", named.matrix)
+    with pytest.raises(UserError, match="holds the results of"):
+        check_same(results, tmp_path / "mine.toml", other.matrix)

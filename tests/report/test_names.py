@@ -100,6 +100,7 @@ def test_tables_and_keys_have_labels(folder):
     cells = pd.read_csv(folder / "tables/cells.csv")
     assert set(cells["objective"]) == {"nonsaturating", "wgan_fdgp", INDEPENDENT}
     assert set(results.scores["dataset"]) == {"gaussians8", "digits"}
+    assert results.labels == NAMES
 
 
 def test_a_display_name_has_the_look_of_its_label():

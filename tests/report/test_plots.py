@@ -6,18 +6,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import rgb_to_hsv
 from PIL import Image
 
 from benchmark.analysis import tables
 from benchmark.analysis.evidence import gather
 from benchmark.analysis.verdicts import VERDICTS
-from benchmark.drawing import layout, style
+from benchmark.drawing import axes, layout, style
 from benchmark.drawing.save import Figure, save
 from benchmark.errors import DamagedError
 from benchmark.metrics import sign
 from benchmark.report.figures import (
     certainty,
     draw_all,
+    learning,
     overview,
     robustness,
     samples,
@@ -78,7 +80,6 @@ def test_every_figure_has_three_files_a_section_and_a_place_in_reading_order(dra
         "time_to_target",
     ]
     stems += [
-        "performance_profile",
         "verdicts",
         "gradient_norms",
         "layers",
@@ -163,9 +164,20 @@ def test_cost_of_the_target_is_what_the_table_says(drawn):
     ]
     table = loaded.convergence.set_index(by)[found.columns]
     pd.testing.assert_frame_equal(found, table.loc[found.index], check_dtype=False)
-    profile = numbers(folder, "performance_profile")
-    assert set(profile["clock"]) == {"samples", "g_steps", "forwards", "seconds"}
-    assert profile["ratio"].agg(["min", "max"]).tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("places", [1, 2, 3])
+def test_figures_that_say_nothing_of_few_places_are_left_out(tmp_path, places):
+    groups = [("gaussians8", "mlp"), ("digits", "dcgan"), ("gaussians8", MLP)][:places]
+    options = {"objectives": ["lsgan", "wgan"], "seeds": [0], "samples": False, "untrained": True}
+    loaded = tables.load(synthetic.write(tmp_path, groups=groups, **options))
+    (tmp_path / "figures").mkdir()
+    assert bool(overview.heatmap(loaded, tmp_path)) == (places > 1)
+    assert bool(speed.profiles(loaded, tmp_path)) == (places > 2)
+    if places > 2:
+        profile = numbers(tmp_path, "performance_profile")
+        assert set(profile["clock"]) == {"samples", "g_steps", "forwards", "seconds"}
+        assert profile["ratio"].agg(["min", "max"]).tolist() == [1, 4]
 
 
 def test_verdicts_count_every_seed(drawn):
@@ -295,7 +307,7 @@ def test_long_labels_are_not_cut_off_and_cover_nothing(tmp_path, monkeypatch, ob
         plt.close(drawing)
         return saved
 
-    for module in (overview, traces, speed, stability, certainty):
+    for module in (overview, learning, traces, speed, stability, certainty):
         monkeypatch.setattr(module, "save", inspect)
     draw_all(loaded, tmp_path)
     assert len(seen) >= 9
@@ -310,7 +322,7 @@ def test_many_places_have_a_figure_for_each_dataset(tmp_path):
     )
     loaded = tables.load(written)
     (tmp_path / "figures").mkdir()
-    found = [saved.stem for saved in traces.learning_curves(loaded, tmp_path)]
+    found = [saved.stem for saved in learning.learning_curves(loaded, tmp_path)]
     assert found == ["learning_curves_gaussians8", "learning_curves_digits"]
     assert set(numbers(tmp_path, "learning_curves_digits")["dataset"]) == {"digits"}
     assert len(speed.cost(loaded, tmp_path)) == 2
@@ -335,8 +347,8 @@ def test_line_figures_are_small_and_white(drawn):
 
 
 def test_final_samples_at_equal_steps_and_the_last_within_equal_cost(tmp_path):
-    """wgan takes twice the critic forwards of a step and saves every 100 steps, wgan_gp has been
-    interrupted after half of them, and lsgan ends after 300 steps."""
+    """lsgan ends after 300 steps, of 330,000 forwards; 400 steps of wgan, of one critic step each,
+    take 280,000, and 500 take 350,000. wgan_gp has been interrupted after 300 steps."""
     status = {("wgan_gp", "gaussians8", seed): "interrupted" for seed in range(2)}
     synthetic.write(
         tmp_path,
@@ -356,7 +368,7 @@ def test_final_samples_at_equal_steps_and_the_last_within_equal_cost(tmp_path):
     budget = drawn["forwards"]["lsgan"]
     assert drawn["forwards"].max() <= budget
     assert f"{budget:,.0f}" in cost.caption
-    assert drawn["g_steps"].to_dict() == {"wgan": 500, "lsgan": 300, "wgan_gp": 300}
+    assert drawn["g_steps"].to_dict() == {"wgan": 400, "lsgan": 300, "wgan_gp": 300}
 
 
 @pytest.mark.parametrize("groups", [POINTS, [("digits", "dcgan")], synthetic.TEXT], ids=str)
@@ -551,14 +563,28 @@ def test_labels_are_wrapped_by_parameter():
 def test_colours_are_fixed_by_name():
     assert len({style.style(name)["color"] for name in style.COLOURS}) == 7
     assert not set(style.COLOURS.values()) & set(style.OTHERS)
-    plain, swept, other = (
-        style.style(f"wgan_fdgp{p}") for p in ("", "[pairs=independent]", "[pairs=segment]")
-    )
-    assert plain["color"] != swept["color"] == other["color"]
-    assert plain["linestyle"] == "-" != swept["linestyle"]
-    assert (swept["linestyle"], swept["marker"]) != (other["linestyle"], other["marker"])
     assert style.style("dragan") == style.style("dragan")
     assert style.style("dragan")["color"] in style.OTHERS
+
+
+def lightness(colour) -> float:
+    return sum(style.to_rgb(colour)) / 3
+
+
+def hue(colour) -> float:
+    return rgb_to_hsv(style.to_rgb(colour))[0]
+
+
+@pytest.mark.parametrize("base", ["wgan_gp", "nonsaturating", "hinge", "my_own"])
+def test_variants_of_a_sweep_run_from_light_to_dark_in_the_order_of_their_values(base):
+    weights = (0.01, 0.1, 0.5, 1, 2, 5, 10, 100, 1000, 10000)
+    labels = [base, *(f"{base}[penalty_weight={weight}]" for weight in weights)]
+    looks = style.looks([*labels[::-1], "lsgan"])
+    shades = [looks[label]["color"] for label in labels]
+    assert all(np.diff([lightness(shade) for shade in shades[1:]]) < -0.01)
+    if base != "hinge":
+        assert [hue(shade) for shade in shades] == pytest.approx([hue(shades[0])] * 11)
+    assert shades[0] == style.style(base)["color"]
 
 
 VARIANTS = [f"wgan_gp[penalty_weight={weight}]" for weight in range(20)]
@@ -577,26 +603,53 @@ OWN = [f"my_objective_{i}" for i in range(20)]
     ids=len,
 )
 def test_labels_of_one_result_set_never_look_alike(labels):
-    looks = list(style.looks(labels).values())
-    assert len({str(look) for look in looks}) == len(labels)
-    if len(labels) <= 16:
-        # lines without markers are told apart too
-        assert len({(str(look["color"]), str(look["linestyle"])) for look in looks}) == len(labels)
+    looks = style.looks(labels)
+    assert list(looks) == labels
+    colours = np.array([style.to_rgb(look["color"]) for look in looks.values()])
+    distances = np.abs(colours[:, None] - colours).max(axis=2) + np.eye(len(labels))
+    assert distances.min() > 0.01
+    if len(labels) <= 10:
+        assert distances.min() > 0.03
 
 
-def test_a_look_is_that_of_the_name_unless_another_label_has_it():
-    names = ["minimax", "wgan_gp", "wgan_gp[penalty_weight=0.1]"]
-    alone = {name: style.style(name) for name in names}
-    assert style.looks(names) == alone == style.looks(names[::-1])
-    with style.distinct(["wgan_gp[penalty_weight=0.1]", "wgan_gp[penalty_weight=0.5]"]):
-        first, second = (style.style(f"wgan_gp[penalty_weight={w}]") for w in (0.1, 0.5))
-        assert first == alone["wgan_gp[penalty_weight=0.1]"]
+def test_a_look_is_that_of_the_result_set_within_its_figures():
+    sweep = [f"wgan_gp[penalty_weight={w}]" for w in (0.1, 0.5)]
+    with style.distinct(["wgan_gp", *sweep]):
+        first, second = map(style.style, sweep)
         assert first["marker"] != second["marker"]
         assert first["linestyle"] != second["linestyle"]
-    assert (
-        style.style("wgan_gp[penalty_weight=0.5]")
-        == style.looks(["wgan_gp[penalty_weight=0.5]"]).popitem()[1]
-    )
+        assert style.style("wgan_gp") == style.looks(["wgan_gp"])["wgan_gp"]
+    assert style.style(sweep[1]) == style.looks(sweep[1:])[sweep[1]] != first
+
+
+def test_named_values_that_would_stretch_an_axis_are_arrows():
+    view = axes.view_of(np.array([1.0, 10.0, np.nan]), {"near": 0.6, "noise floor": 0.01}, True)
+    assert view.within == {"near": 0.6}
+    assert view.beyond == "↓ noise floor 0.01"
+    assert 0.5 < view.low < 0.6
+    assert 10 < view.high < 13
+    view = axes.view_of(np.array([1.0, 2.0]), {"far": 9.0, "missing": np.nan}, False)
+    assert (view.beyond, view.within) == ("↑ far 9", {})
+    assert (view.low, view.high) == pytest.approx((0.95, 2.05))
+    alone = axes.view_of(np.array([np.inf]), {}, False)
+    assert np.isfinite([alone.low, alone.high]).all()
+
+
+def test_names_at_the_ends_of_lines_do_not_overlap():
+    labels = [f"wgan_gp[penalty_weight={weight}]" for weight in range(10)]
+    with style.drawing(labels):
+        figure, ax = plt.subplots(figsize=(6, 2.3), layout="none")
+        ends = {label: (1.0, 1 + 0.001 * i) for i, label in enumerate(labels)}
+        ax.set(xlim=(0, 1), ylim=(0, 3))
+        axes.end_labels(ax, ends)
+        figure.canvas.draw()
+        names = [text for text in ax.texts if text.get_text()]
+        assert [text.get_text() for text in names] == [f"penalty_weight={i}" for i in range(10)]
+        heights = np.array([text.get_window_extent().height for text in names])
+        middles = np.array([text.get_position()[1] for text in names])
+    plt.close(figure)
+    assert (np.diff(middles) * figure.get_figheight() * figure.dpi * 0.77 > 0.9 * heights[0]).all()
+    assert heights.min() > 0
 
 
 def test_the_lines_of_two_variants_differ_in_the_figure_that_is_drawn(tmp_path, monkeypatch):
@@ -609,7 +662,7 @@ def test_the_lines_of_two_variants_differ_in_the_figure_that_is_drawn(tmp_path, 
     loaded = tables.load(folder)
     (folder / "figures").mkdir()
     with style.drawing(labels):
-        traces.learning_curves(loaded, folder)
+        learning.learning_curves(loaded, folder)
     drawn = [line for line in figures[0].axes[0].lines if line.get_marker() != "None"]
     looks = {f"{line.get_marker()} {line._dash_pattern}" for line in drawn}
     assert len(drawn) == len(looks) == 4

@@ -15,7 +15,7 @@ from benchmark.errors import DamagedError
 from benchmark.report import report
 from benchmark.report.chapters.leaderboards import leaderboard, summary_by_key
 from benchmark.report.chapters.measures import other_metrics
-from benchmark.report.figures import comparison, samples, saved, traces
+from benchmark.report.figures import comparison, learning, samples, saved
 from benchmark.report.page import records
 from benchmark.report.render import faint
 from benchmark.store.layout import ResultSet
@@ -136,7 +136,7 @@ def test_marks_stand_next_to_the_floor(folder, tmp_path, monkeypatch):
     }
     assert found.marks("fortunes", "unique_2k") == found.marks("digits", "fid") == {}
     board = leaderboard(gather(found), records(found.cells)[0], summary_by_key(found))
-    marks = {row.cells[0]: row.cells[2] for row in board.rows if row.is_mark}
+    marks = {row.cells[0]: row.cells[1] for row in board.rows if row.is_mark}
     expected = {"real samples": "0.16", "letter frequencies": "0.9", "uniform random text": "0.997"}
     assert marks == expected
     (table,) = other_metrics(found)
@@ -147,8 +147,8 @@ def test_marks_stand_next_to_the_floor(folder, tmp_path, monkeypatch):
         ["uniform random text", "0.298", "–"],
     ]
     drawn = []
-    for module in (traces, comparison):
+    for module in (learning, comparison):
         monkeypatch.setattr(module, "save", lambda figure, *_: drawn.append(texts_of(figure)))
-    traces.learning_curves(found, tmp_path)
+    learning.learning_curves(found, tmp_path)
     comparison.draw(of_labels(found, ["wgan", "lsgan"]), tmp_path)
     assert drawn == [list(synthetic.MARKS) * 3, list(synthetic.MARKS)]

@@ -14,6 +14,7 @@ from benchmark.store.code import ROOT
 
 EXACT = "exact, double backward"
 GRADIENT = "difference, gradient"
+MOST_TIMES = 4  # on the axis; what costs more has its number at the edge
 PAGE = """# What a gradient penalty costs
 
 Time, memory and compile time of one critic step under no penalty, weight clipping, the exact
@@ -147,7 +148,8 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
             _panel(ax, table.assign(way=ways), name, penalties)
             labels = penalties if ax is axes[0] else [""] * len(penalties)
             ax.set_yticks(range(len(penalties)), labels)
-        axes[0].legend()
+        handles = axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
         for suffix, options in ((".png", {"dpi": 120}), (".svg", {"metadata": {"Date": None}})):
             figure.savefig((folder / "penalty_cost").with_suffix(suffix), **options)
         plt.close(figure)
@@ -156,8 +158,6 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
 def _panel(ax: Any, table: pd.DataFrame, architecture: str, penalties: list[str]) -> None:
     """The costs of one architecture; `way` is a colour, at its own height within a penalty."""
     import seaborn as sns
-
-    from benchmark.drawing.layout import log_axis
 
     ways = _distinct(table["way"])
     colours = sns.color_palette("colorblind", len(ways))
@@ -168,10 +168,13 @@ def _panel(ax: Any, table: pd.DataFrame, architecture: str, penalties: list[str]
         quartiles = (rows["over_none_low"], rows["over_none_high"])
         ax.hlines(ys, *quartiles, color=colours[i], linewidth=1.5)
         ax.plot(rows["over_none"], ys, "o", color=colours[i], markersize=4, label=way)
+        for value, y in zip(rows["over_none"], ys, strict=True):
+            if value > MOST_TIMES:
+                look = {"color": colours[i], "ha": "right", "va": "center", "size": 8}
+                ax.text(0.98 * MOST_TIMES, y, f"{value:.0f} × →", **look)
     ax.axvline(1, color="0.3", linestyle="--", linewidth=1)
     ax.set(title=architecture, ylim=(len(penalties) - 0.5, -0.5))
-    ax.set(xlabel="times no penalty", xscale="log")
-    log_axis(ax.xaxis)
+    ax.set(xlabel="times no penalty", xlim=(0.6, MOST_TIMES), xticks=range(1, MOST_TIMES + 1))
 
 
 def _distinct(values: pd.Series) -> list[str]:

@@ -50,13 +50,20 @@ ANSWER = (
     "directions it leaves the critic steeper than it should be."
 )
 CAPTION = (
-    "Left: cosine between the parameter gradients of the finite difference along the gradient and "
-    "of the exact penalty, over ε: solid at the initial weights, dashed once the critic is fitted "
-    "and the penalty nearly met. Middle: time of a critic step, in steps without a penalty, by "
-    "depth. Right: classifier-FID (750) reached on digits (low is good) against the critic's true "
-    "slope, one mark per form and λ, the median over seeds; a penalty that works holds the slope "
-    "near 1."
+    "Above, left: cosine between the parameter gradients of the finite difference along the "
+    "gradient and of the exact penalty, over ε: solid at the initial weights, dashed once the "
+    "critic is fitted and the penalty nearly met. Right: time of a critic step, in steps without a "
+    "penalty, by depth. Below: classifier-FID (750) reached on digits (low is good) against the "
+    "critic's true slope, one mark per form and λ, the median over seeds; a penalty that works "
+    "holds the slope near 1."
 )
+UNDER: dict[str, Any] = {
+    "loc": "upper center",
+    "bbox_to_anchor": (0.5, -0.2),
+    "frameon": False,
+    "fontsize": 8,
+    "ncols": 2,
+}
 COLUMN = "fid_classifier_750"
 WEIGHTS = (1.0, 10.0, 100.0)
 # pairs -> colour
@@ -128,11 +135,13 @@ def sweep(value: dict[str, Any], seed: int, steps: int, width: int) -> list[dict
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    figure = plt.figure(figsize=(15, 5.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1.1, 1.6])
-    _draw_cosines(left, frame[(frame["part"] == "step") & (frame["form"] == "wgan_fdgp")])
-    _draw_costs(middle, frame[(frame["part"] == "cost") & frame["form"].isin([*SHOWN])])
-    _draw_sweep(right, swept(frame))
+    figure = plt.figure(figsize=(9.5, 9.5), layout="constrained")
+    layout = [["cosines", "costs"], ["sweep", "sweep"]]
+    axes = figure.subplot_mosaic(layout, height_ratios=[1, 1.25])
+    steps = frame[(frame["part"] == "step") & (frame["form"] == "wgan_fdgp")]
+    _draw_cosines(axes["cosines"], steps)
+    _draw_costs(axes["costs"], frame[(frame["part"] == "cost") & frame["form"].isin([*SHOWN])])
+    _draw_sweep(axes["sweep"], swept(frame))
     return figure
 
 
@@ -142,40 +151,50 @@ def _draw_cosines(ax: Any, steps: pd.DataFrame) -> None:
     for (critic, state), rows in steps.groupby(["critic", "state"], sort=False):
         look: dict[str, Any] = {"color": colours[str(critic)], "linestyle": lines[str(state)]}
         ax.plot(rows["epsilon"], rows["cosine"], marker="o", label=f"{critic}, {state}", **look)
-    ax.set(xscale="log", ylim=(-1.05, 1.05), xlabel="ε")
-    ax.set_ylabel("cosine to the exact penalty's gradient")
-    ax.legend()
+    ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    ax.set(xscale="log", ylim=(-1.05, 1.05), xlabel="distance ε of the two points")
+    log_axis(ax.xaxis)
+    ax.set_ylabel("cosine to the exact gradient")
+    ax.set_title("Is it the same gradient?", loc="left", weight="bold", size=10)
+    ax.legend(**UNDER)
 
 
 def _draw_costs(ax: Any, costs: pd.DataFrame) -> None:
     for form, rows in costs.groupby("form", sort=False):
         look: dict[str, Any] = {"marker": "o", "markersize": 4, "color": SHOWN[str(form)]}
         ax.plot(rows["depth"], rows["over_none"], label=form, **look)
-    ax.set(xlabel="hidden layers of the critic", ylim=(0, None))
-    ax.set_ylabel("time of a critic step ÷ without penalty")
-    ax.legend(fontsize=8)
+    ax.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+    ax.set(xlabel="hidden layers of the critic", ylim=(0, None), xticks=sorted(set(costs["depth"])))
+    ax.set_ylabel("time ÷ a step without penalty")
+    ax.set_title("What does a critic step cost?", loc="left", weight="bold", size=10)
+    ax.legend(**UNDER)
 
 
 def _draw_sweep(ax: Any, runs: pd.DataFrame) -> None:
     for row in runs.to_dict("records"):
-        look = {
-            "color": FAMILIES.get(row["pairs"], "0.3"),
-            "marker": MARKS.get(row["sided"], "*"),
-            "alpha": 0.75,
-            "linewidths": 0,
-        }
-        size = 30 * (1.5 + np.log10(row["penalty_weight"]))
-        ax.scatter(row["slope"], row["fid"], s=size, **look)
-    for pairs, colour in FAMILIES.items():
-        ax.scatter([], [], color=colour, label=pairs)
-    for sided, mark in MARKS.items():
-        ax.scatter([], [], color="0.4", marker=mark, label=sided)
+        look = {"color": FAMILIES.get(row["pairs"], "0.3"), "marker": MARKS.get(row["sided"], "*")}
+        edge = {"edgecolors": "white", "linewidths": 0.5, "alpha": 0.85}
+        ax.scatter(row["slope"], row["fid"], s=_size(row["penalty_weight"]), **look, **edge)
     ax.axvline(1, color="0.5", linestyle=":")
     ax.set(xscale="log", yscale="log", ylabel=short_name(COLUMN))
-    ax.set_xlabel("true slope ‖∇D(x̂)‖ (larger marks: larger λ)")
+    ax.set_xlabel("true slope ‖∇D(x̂)‖ of the critic (dotted: 1)")
     log_axis(ax.xaxis)
     log_axis(ax.yaxis)
-    ax.legend(fontsize=8, ncols=2)
+    ax.set_title("What comes of it in training?", loc="left", weight="bold", size=10)
+    pairs = [ax.scatter([], [], color=colour, label=name) for name, colour in FAMILIES.items()]
+    sides = [ax.scatter([], [], color="0.4", marker=m, label=name) for name, m in MARKS.items()]
+    weights = []
+    for weight in sorted(set(runs["penalty_weight"])):
+        weights.append(ax.scatter([], [], color="0.4", s=_size(weight), label=f"{weight:g}"))
+    handles = []
+    for head, marks in {"pairs": pairs, "side": sides, "λ": weights}.items():
+        handles += [ax.scatter([], [], color="none", label=f"{head}:"), *marks]
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
+
+
+def _size(weight: float) -> Any:
+    """The area of a mark, in points², by λ."""
+    return 30 * (1.5 + np.log10(weight))
 
 
 def swept(frame: pd.DataFrame) -> pd.DataFrame:

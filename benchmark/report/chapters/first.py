@@ -183,24 +183,26 @@ def _led(evidence: Evidence, leader: Record, result: Claim) -> Claim:
     others = {}
     for verdict in ("better", "worse"):
         rows = compared[(compared["verdict"] == verdict) & (compared["first"] != name)]
-        others[verdict] = listed(list(rows["first"]))
+        others[verdict] = list(rows["first"])
     if name == reference:
-        result.text += " and is the"
+        result.text += " the"
         result.verdict = "reference"
-        result.after = f"worse: {others['worse']}" if others["worse"] else "none is worse"
-        result.after = f"; {result.after}"
+        for verdict, names in others.items():
+            if names:
+                result.after += f"; {verdict}: {listed(names)}"
         return result
     result.verdict = verdict_of(compared, name, reference)
     result.after = _than(result.verdict, reference)
     if others["better"]:
-        also = "so is" if result.verdict == "better" else "better is"
-        result.after += f"; {also} {others['better']}"
+        also = "so" if result.verdict == "better" else "better"
+        verb = "is" if len(others["better"]) == 1 else "are"
+        result.after += f"; {also} {verb} {listed(others['better'])}"
     return result
 
 
 def _than(verdict: str, name: str) -> str:
     word = "from" if verdict == "not separated" else "than"
-    return f"{word} {name}"
+    return f" {word} {name}"
 
 
 def _budget(evidence: Evidence, leader: Record) -> str:

@@ -35,6 +35,7 @@ LEADERBOARD = (
     "samples: held-out against held-out ones, the noise floor ± its standard deviation. The chips "
     "are verdicts {}."
 )
+ALL_PAIRS = "among all pairs: +3 −1 is better than three objectives and worse than one"
 
 
 def summary_by_key(tables: Tables) -> Summary:
@@ -60,13 +61,15 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     idle = nothing_learnt(tables, at["dataset"], at["architecture"])
     reference = reference_of(evidence, at)
     order = "the matrix" if idle else "the final value, a diverged seed being the worst"
-    against = f"against {reference}" if reference else "among all pairs: +3 −1, better than three"
+    against = f"against {reference}" if reference else ALL_PAIRS
     note = LEADERBOARD.format(order, against)
+    if at_place(evidence.compared, at).empty:
+        note = note.partition(" The chips")[0]
     if idle:
-        note = f"{idle[0].upper()}{idle[1:]}. {note.partition(' The chips')[0]}"
+        note = f"{idle[0].upper()}{idle[1:]}. {note}"
     table = Table(
         f"{place(at)}: {full_name(column, at['dataset'])}",
-        ["objective", "seeds", *heads.values()],
+        ["objective", *heads.values()],
         note=note,
         tags=tags_of(at),
     )
@@ -75,11 +78,12 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     is_on_scale = has_way(column, untrained, floor) and not idle
     if is_on_scale:
         table.columns.append("way to real")
+    table.columns.append("seeds")
     steps = _best_steps(at_place(tables.cells, at), column)
     compared = at_place(evidence.compared, at)
     losses = _losses(evidence, at)
     for name, values in runs.items():
-        cells = [name, _seeds(values["final"], losses.get(name, []))]
+        cells = [name]
         for of in heads:
             cells.append(_value(of, values[of], steps.get(name)))
             if of in COMPARED_AT and len(compared):
@@ -87,7 +91,8 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
                 cells[-1] += f"\n{verdict_of(contest, name, reference)}"
         if is_on_scale:
             way = share_of_way(values["final"]["median"], untrained, floor)
-            cells.append("–" if math.isnan(way) else f"{way:z.0%}".replace("-", "−"))
+            cells.append(f"{way:z.0%}".replace("-", "−") if math.isfinite(way) else "–")
+        cells.append(_seeds(values["final"], losses.get(name, [])))
         table.rows.append(TableRow(cells, {"objective": [name]}, _dot(name, values["final"])))
     _add_marks(table, evidence, at, column)
     return table
@@ -138,7 +143,7 @@ def _add_marks(table: Table, evidence: Evidence, at: Record, column: str) -> Non
     rows = []
     for name, value in values.items():
         if not math.isnan(value):
-            cells = [name, "", texts[name], *[""] * (len(table.columns) - 3)]
+            cells = [name, texts[name], *[""] * (len(table.columns) - 2)]
             dot = Dot(value, math.nan, math.nan, "none")
             rows.append(TableRow(cells, {}, dot, is_mark=True))
     ends = [end for row in table.rows if row.dot for end in row.dot[:3]]

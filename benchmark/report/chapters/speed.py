@@ -5,7 +5,7 @@ import pandas as pd
 
 from benchmark.analysis import convergence
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import clock_fault
+from benchmark.analysis.scores import LEAST_PLACES, clock_fault
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import GIVEN
 from benchmark.metrics import short_name
@@ -55,7 +55,7 @@ def chapter(evidence: Evidence) -> Chapter:
         result.items.append(Item(place(at), lines, tags_of(at)))
         result.tables.append(_costs(at, here))
     scores = profile(tables)
-    if scores.rows:
+    if scores.rows and len(places(tables.convergence)) >= LEAST_PLACES:
         result.tables.append(scores)
     return result
 

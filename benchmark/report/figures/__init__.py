@@ -9,6 +9,7 @@ from benchmark.drawing.save import Figure
 from benchmark.drawing.style import drawing
 from benchmark.report.figures import (
     certainty,
+    learning,
     overview,
     robustness,
     samples,
@@ -31,7 +32,7 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
             *samples.draw(tables, folder),
             *robustness.draw(tables, folder),
             *overview.heatmap(tables, folder),
-            *traces.learning_curves(tables, folder),
+            *learning.learning_curves(tables, folder),
             *speed.time_to_target(tables, folder),
             *speed.profiles(tables, folder),
             *stability.verdicts(tables, folder),

@@ -1,5 +1,6 @@
 """How sure the evidence is: paired differences, ranks seed by seed, what n seeds tell."""
 
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 
 from benchmark.analysis.evidence import ALPHA, Evidence
 from benchmark.analysis.scores import PLACE
+from benchmark.drawing.axes import spread
 from benchmark.drawing.layout import Lines, dots, grid, lists, pages, title
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, described, inches, wrap
@@ -83,11 +85,12 @@ def _differences(lines: Lines, rows: pd.DataFrame, budgets: list[str]) -> None:
     *axes, last = lines.axes
     for ax, budget in zip(axes, budgets, strict=True):
         shown = rows[rows["of"] == budget]
-        dots(ax, lines.heights, _within(shown), DIFFERENCE)
+        dots(ax, lines.heights, within(shown), DIFFERENCE)
         _spread(ax, shown)
-        _set_limits(ax, shown)
+        ax.set_xlim(*limits(shown))
         ax.axvline(0, color="0.35", linewidth=1, zorder=0)
-        label = f"{described(column)}\ndifference {COMPARED_AT[budget]}\n(better {better} 0)"
+        name = textwrap.fill(described(column), 30)
+        label = f"{name}\ndifference {COMPARED_AT[budget]}\n(better {better} 0)"
         ax.set_xlabel(label, size=8)
     shown = rows[rows["of"] == budgets[0]]
     dots(last, lines.heights, shown, ("p_improvement", "p_low", "p_high"))
@@ -96,17 +99,23 @@ def _differences(lines: Lines, rows: pd.DataFrame, budgets: list[str]) -> None:
     last.set_xlabel(f"share of the seeds won\n{COMPARED_AT[budgets[0]]}", size=8)
 
 
-def _within(rows: pd.DataFrame) -> pd.DataFrame:
+def within(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with differences that can be drawn: what is infinite is far outside."""
     most = _largest(rows)
     return rows.assign(**rows[DIFFERENCE].astype(float).clip(-10 * most, 10 * most))
 
 
-def _set_limits(ax: Axes, rows: pd.DataFrame) -> None:
-    """Limits at the finite differences, where another one is infinite."""
-    if np.isinf(rows[DIFFERENCE].to_numpy(dtype=float)).any():
-        most = _largest(rows)
-        ax.set_xlim(-1.15 * most, 1.15 * most)
+def limits(rows: pd.DataFrame) -> tuple[float, float]:
+    """The ends of an axis that shows 0 and every finite difference; on both sides of 0 where
+    another one is infinite."""
+    values = rows[DIFFERENCE].to_numpy(dtype=float)
+    if np.isinf(values).any():
+        most = 1.15 * _largest(rows)
+        return -most, most
+    finite = values[np.isfinite(values)]
+    low, high = min([0.0, *finite]), max([0.0, *finite])
+    margin = 0.06 * (high - low or 1.0)
+    return low - margin, high + margin
 
 
 def _largest(rows: pd.DataFrame) -> float:
@@ -121,7 +130,7 @@ def _spread(ax: Axes, rows: pd.DataFrame) -> None:
     sizes = rows[DIFFERENCE].abs().to_numpy(dtype=float)
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) and sizes.max() > 30 * np.median(sizes):
-        ax.set_xscale("symlog", linthresh=float(f"{np.median(sizes):.0e}"))
+        spread(ax, sizes, sizes.max())
 
 
 def ranks(evidence: Evidence, folder: Path) -> list[Figure]:

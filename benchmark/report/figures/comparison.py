@@ -9,7 +9,8 @@ from matplotlib.colors import to_rgb
 
 from benchmark.analysis.compare import curves
 from benchmark.analysis.sides import Sides
-from benchmark.drawing.layout import counted_axis, grid, log_axis, title
+from benchmark.drawing.axes import named_lines
+from benchmark.drawing.layout import counted_axis, grid, title
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import (
     DASHES,
@@ -22,7 +23,6 @@ from benchmark.drawing.style import (
     style,
 )
 from benchmark.metrics import metric
-from benchmark.report.figures.traces import floor_and_marks
 from benchmark.text import place_name
 
 PANEL = 4.6  # inches
@@ -67,10 +67,9 @@ def _panel(ax: Axes, sides: Sides, group: pd.DataFrame) -> None:
         band: Look = {"color": look["color"], "alpha": 0.12, "lw": 0}
         ax.fill_between(line["samples_seen"], line["low"], line["high"], **band)
         ax.plot(line["samples_seen"], line["median"], linewidth=1.6, markersize=4, **look)
-    floor_and_marks(ax, sides.floors[dataset], sides.marks[dataset])
-    if metric(sides.primary[dataset]).primary and group["low"].min() > 0:
-        ax.set_yscale("log")
-        log_axis(ax.yaxis)
+    is_log = metric(sides.primary[dataset]).primary and group["low"].min() > 0
+    shown = group[["low", "high"]].to_numpy()
+    named_lines([ax], shown, sides.floors[dataset], sides.marks[dataset], is_log)
     ax.set(xlabel="samples seen by the critic", ylabel=described(sides.primary[dataset]))
     counted_axis(ax.xaxis)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.robustness import crossed
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import heat
 from benchmark.drawing.save import Figure, save
@@ -25,12 +26,12 @@ HEATMAP = (
 
 
 def heatmap(tables: Tables, folder: Path) -> list[Figure]:
-    """Objective x place: median of the primary metric's final value. Without the datasets that have
-    a robustness figure, which shows the same."""
+    """Objective x place: median of the primary metric's final value. None of a single place.
+    Without the datasets that have a robustness figure, which shows the same."""
     rows = tables.summary[tables.summary["of"] == "final"]
     rows = rows[~rows["dataset"].isin(crossed(tables.cells))]
     rows = rows[rows["metric"] == rows["dataset"].map(tables.primary)]
-    if rows["median"].isna().all():
+    if rows["median"].isna().all() or len(rows[PLACE].drop_duplicates()) < 2:
         return []
     label = rows["metric"].map(lambda name: described(name).replace(" (", "\n("))
     place = rows["architecture"].map(wrap) + "\non " + rows["dataset"].map(wrap) + "\n" + label

@@ -17,6 +17,8 @@ from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, inches, style, wrap_long
 from benchmark.report.page import with_values
 
+LEAST_PLACES = 3  # of a performance profile
+
 CLOCK_LABELS = {
     "samples": "samples seen",
     "g_steps": "generator steps",
@@ -134,9 +136,12 @@ def _ticks(ax: Axes, left: float, right: float, never: float) -> list[float]:
 
 
 def profiles(tables: Tables, folder: Path) -> list[Figure]:
-    """AlgoPerf's performance profile on every clock, over two targets or more."""
+    """AlgoPerf's performance profile on every clock. None over fewer than LEAST_PLACES places: the
+    shares of so few targets say nothing."""
     curves: dict[str, pd.DataFrame] = {}
     scores: dict[str, pd.DataFrame] = {}
+    if len(tables.convergence[PLACE].drop_duplicates()) < LEAST_PLACES:
+        return []
     for clock in CLOCK_LABELS:
         curve, score = profile(tables.convergence, clock)
         if len(score) and score["workloads"].iloc[0] > 1:

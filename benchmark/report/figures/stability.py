@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.stability import agreement, stopping
 from benchmark.analysis.tables import Tables
+from benchmark.drawing.axes import spread
 from benchmark.drawing.layout import dots, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import VERDICT_LOOKS, Look, inches, wrap
@@ -191,5 +192,5 @@ def _widen(ax: Axes, rows: pd.DataFrame) -> None:
         return
     reach = 1.3 * sizes.max()
     if reach > 50 * np.median(sizes):
-        ax.set_xscale("symlog", linthresh=float(f"{np.median(sizes):.0e}"))
+        spread(ax, sizes, reach)
     ax.set_xlim(-reach, reach)

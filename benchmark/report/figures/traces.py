@@ -1,8 +1,7 @@
-"""Quantities over a run: learning curves, gradient norms, gradient norms by layer, scores.
+"""Quantities over a run: gradient norms, gradient norms by layer, scores.
 
 A line is the median over seeds, its band runs from the lowest seed to the highest."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,23 +11,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.analysis.scores import EQUAL_COST, PLACE
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables, joined
-from benchmark.drawing.layout import counted_axis, log_axis, not_recorded, pages, panels
+from benchmark.drawing.layout import (
+    log_axis,
+    not_recorded,
+    pages,
+    panels,
+)
 from benchmark.drawing.save import Figure, save
-from benchmark.drawing.style import Look, described, plain, style
-from benchmark.metrics import metric
-from benchmark.report.page import with_values
+from benchmark.drawing.style import Look, style
 
 MOST_POINTS = 120  # on a line; more would not be seen at its width
 SHARES = ("saturation", "clipped")  # quantities between 0 and 1
-CLOCKS = {
-    "samples_seen": "samples seen by the critic",
-    "forwards": "critic forward-equivalents",
-    "raced_seconds": "raced seconds",
-}
-# clock -> the budget of equal cost on it
-BUDGETS = {clock: of for of, clock in EQUAL_COST.items()}
 NETWORKS = {"D": "critic", "G": "generator"}
 NORMS = {
     "d_grad_norm": "critic's gradient norm",
@@ -42,12 +37,6 @@ SCORES = {
     "clipped": "share of weights at ±c",
 }
 BAND = "Median over seeds; the band runs from the lowest seed to the highest."
-LEARNING_CAPTION = (
-    f"{BAND} Dashed line: the noise floor, real against held-out real; dotted: the target, where "
-    "there is one; dash-dotted: the equal cost. Raced seconds: generator steps × what one costs by "
-    "the race before the first cell. ✕: the last measurement of a run that diverged; the median "
-    "goes on over the seeds that are left."
-)
 NORMS_CAPTION = f"{BAND} A gradient penalty pulls the slope to 1."
 LAYERS_CAPTION = (
     f"At each run's last evaluation. {BAND} Weights only, without biases and normalisation. A line "
@@ -60,7 +49,6 @@ SCORES_CAPTION = (
     "overlap left. σ(D) is saturated within 0.001 of 0 or 1; only losses with a sigmoid have it, "
     "only clipping has weights at ±c."
 )
-LEARNING_FIGURE = Figure("learning_curves", "Learning curves", LEARNING_CAPTION, "speed")
 NORMS_FIGURE = Figure("gradient_norms", "Gradient norms", NORMS_CAPTION, "stability")
 LAYERS_FIGURE = Figure("layers", "Gradient norm of every layer", LAYERS_CAPTION, "stability")
 SCORES_FIGURE = Figure("scores", "Scores of the critic", SCORES_CAPTION, "stability")
@@ -74,74 +62,6 @@ class Quantities(NamedTuple):
     logarithmic: list[str]
     """The columns on a logarithmic axis. A run without a finite value of any of them is left
     out."""
-
-
-def learning_curves(tables: Tables, folder: Path) -> list[Figure]:
-    """The primary metric against samples seen, critic forward-equivalents and raced seconds, as far
-    as they are known."""
-    rows = joined(tables.evals, tables.cells)
-    rows = rows[rows["metric"].astype(str) == rows["dataset"].map(tables.primary)]
-    figures = []
-    for part, page in pages(rows):
-        if page.empty:
-            continue
-        data = over_seeds(page, "samples_seen", ["value"])
-        key = [*PLACE, "objective", "samples_seen"]
-        costs = page.groupby(key, sort=False, observed=True)[[*BUDGETS]].median()
-        data = data.join(costs, on=key)
-        clocks = with_values(CLOCKS, data)
-        figure, axes = panels(data, clocks, width=1 + 4 * len(clocks), height=2.3, sharey="row")
-        ends = _diverged_ends(page)
-        for place, per_place in data.groupby(PLACE, sort=False):
-            _learning(dict(zip(clocks, axes[place], strict=True)), tables, per_place, ends)
-        figures.append(save(figure, data, folder, LEARNING_FIGURE, part))
-    return figures
-
-
-def _diverged_ends(rows: pd.DataFrame) -> pd.DataFrame:
-    """The last evaluation of every run that diverged."""
-    ordered = rows.sort_values("samples_seen", kind="stable")
-    last = ordered.drop_duplicates("cell", keep="last")
-    return last[last["status"] == "diverged"]
-
-
-def _learning(axes: dict[str, Any], tables: Tables, data: pd.DataFrame, ends: pd.DataFrame) -> None:
-    """The curves of one place, an axes by clock, with the noise floor, target and equal cost."""
-    dataset = str(data["dataset"].iloc[0])
-    architecture = str(data["architecture"].iloc[0])
-    targets = tables.targets[dataset, architecture].values
-    ends = ends[(ends["dataset"] == dataset) & (ends["architecture"] == architecture)]
-    column = tables.primary[dataset]
-    for clock, ax in axes.items():
-        lines(ax, data, clock, markersize=3)
-        floor_and_marks(ax, tables.floor(dataset, column), tables.marks(dataset, column))
-        for target in targets.values():
-            ax.axhline(target, color="0.35", linestyle=":", linewidth=1.2)
-        for end in ends.to_dict("records"):
-            look = {"color": style(end["objective"])["color"], "markeredgecolor": "k"}
-            ax.plot(end[clock], end["value"], "X", **look, markersize=8)
-        ax.set_xlabel(CLOCKS[clock])
-        counted_axis(ax.xaxis)
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-        budget = tables.equal_cost.get(BUDGETS.get(clock, ""), {}).get((dataset, architecture))
-        if budget is not None:
-            ax.axvline(budget, color="0.35", linestyle="-.", linewidth=1)
-    first = axes["samples_seen"]
-    first.set_ylabel(described(column))
-    if metric(column).primary and data["low"].min() > 0:
-        first.set_yscale("log")
-        log_axis(first.yaxis)
-
-
-def floor_and_marks(ax: Axes, floor: float, marks: Mapping[str, float]) -> None:
-    """The lines of the noise floor and of marks, which have their names on them."""
-    ax.axhline(floor, color="0.35", linestyle="--", linewidth=1)
-    place: Look = {"transform": ax.get_yaxis_transform(), "ha": "right"}
-    for name, value in marks.items():
-        ax.axhline(value, color="0.55", linewidth=0.6, zorder=1)
-        # below the line, so that no name reaches the line above
-        side = "bottom" if value == max(marks.values()) else "top"
-        ax.text(0.99, value, plain(name), **place, va=side, size=6, color="0.35")
 
 
 def gradient_norms(tables: Tables, folder: Path) -> list[Figure]:
