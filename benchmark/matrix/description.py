@@ -74,7 +74,7 @@ def _variant(entry: Entry) -> Entry:
     axis = AXES[variants.AXES.index(entry.kind)]
     known = parameters(axis, entry.name)
     said = meanings(Recipe) if axis == "objective" else {}
-    docs = []
+    docs: list[str] = []
     for variant in reversed(classes(axis, entry.name)):
         said = said | meanings(variant)
         docs.insert(0, _without_meanings(inspect.getdoc(variant) or "", known))
@@ -167,17 +167,16 @@ def _under_fields(described: type) -> dict[str, str]:
     """The strings under the fields of a class."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(described))).body
     assert isinstance(tree, ast.ClassDef)
-    found = {}
-    name = None
+    found: dict[str, str] = {}
+    field = ""  # that the statement before declares
     for statement in tree.body:
         match statement:
-            case ast.Expr(ast.Constant(str(text))) if name:
-                found[name] = " ".join(text.split())
-        match statement:
-            case ast.AnnAssign(ast.Name(name)):
-                pass
-            case _:
-                name = None
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                field = name
+                continue
+            case ast.Expr(value=ast.Constant(value=text)) if field and isinstance(text, str):
+                found[field] = " ".join(text.split())
+        field = ""
     return found
 
 
