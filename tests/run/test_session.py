@@ -81,7 +81,7 @@ def test_a_forced_run_that_was_interrupted_is_resumed_without_force(
             "--engine ray --threads 2",
             "--threads 2 is for --engine local; on Ray a cell has as many as --cpus-per-cell",
         ),
-        ("--engine ray", "--engine ray needs Ray: pip install 'ganbench[ray]'"),
+        ("--engine ray", "--engine ray needs Ray: pip install ray"),
         (
             "--engine ray --stack 4",
             "--stack 4 is for --engine local; on Ray every seed trains by itself",

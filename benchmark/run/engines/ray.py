@@ -41,7 +41,7 @@ try:
     from ray import exceptions
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as missing:
-    raise UserError("--engine ray needs Ray: pip install 'ganbench[ray]'") from missing
+    raise UserError("--engine ray needs Ray: pip install ray") from missing
 
 # isort: split
 # Below the guard: these modules import ray themselves
