@@ -126,7 +126,7 @@ def test_pictures_are_visible_and_described(browser, page, folder):
         "|| image.closest('figure').querySelector('.chart') !== null)])"
     )
     num_figures = len(list((folder / "figures").glob("*.svg")))
-    assert len(images) == num_figures == 7 + len(entries.names())
+    assert len(images) == num_figures == 6 + len(entries.names())
     assert all(alt and is_visible for alt, is_visible in images)
 
 
@@ -171,7 +171,7 @@ def test_filters_hide_what_they_promise_and_stay_in_the_address(browser, page):
     assert without["rows"] < every["rows"]
     assert without["columns"] == every["columns"] - 1  # the table with objectives as columns
     assert without["figures"] == every["figures"]
-    others = "document.querySelector('#heatmap .others').textContent"
+    others = "document.querySelector('figure#cost .others').textContent"
     assert browser.run(others) == " It also shows wgan."
     assert browser.run("location.hash") == "#?hide-objective=wgan"
     browser.run('box("dataset", "digits").focus()')
