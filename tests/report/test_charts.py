@@ -227,6 +227,7 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
     one.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_charts_in_a_browser(page, browser, width):
     browser.open(page / "report/index.html", width)
