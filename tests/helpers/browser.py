@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -17,6 +18,7 @@ FLAGS = (
     "--disable-background-networking --disable-component-update --remote-debugging-pipe"
 )
 FAULTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+PATIENCE = 120  # seconds for an answer
 KEYS = {"Space": (" ", 32), "Enter": ("\r", 13), "Escape": ("", 27), "Tab": ("\t", 9)}
 
 
@@ -65,6 +67,8 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self.unread:
+            ready, _, _ = select.select([self.reader], [], [], PATIENCE)
+            assert ready, f"the browser says nothing for {PATIENCE} s"
             part = os.read(self.reader, 1 << 20)
             assert part, "the browser ended"
             self.unread += part

@@ -218,11 +218,11 @@ return seen
 """
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Iterator[Browser]:
+@pytest.fixture
+def browser(tmp_path) -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("neither chromium nor google-chrome is installed")
-    one = Browser(tmp_path_factory.mktemp("profile"))
+    one = Browser(tmp_path / "profile")
     yield one
     one.close()
 
