@@ -494,7 +494,8 @@ def test_few_seeds_say_so(tmp_path):
     screen = first.first_screen(gather(tables.load(tmp_path)))
     assert "not separated from" in said(screen.cards[0])[0]
     assert screen.error_rate == (
-        "No difference can be told from chance here: 63 comparisons need 12 seeds."
+        "Brackets: exact 95 % intervals over seeds, 93.75 % at five seeds, none below. No "
+        "difference can be told from chance here: 63 comparisons need 12 seeds."
     )
     assert why in chapters["certainty"].folds["All comparisons"][0].rows[0].cells
     assert chapters["certainty"].answers[1] == (
@@ -506,6 +507,15 @@ def test_few_seeds_say_so(tmp_path):
     row = dict(zip(table.columns, table.rows[0].cells, strict=True))
     names = ("comparisons", "lowest p", "asked", "seeds needed", "wins needed", "told: wins")
     assert [row[name] for name in names] == ["63", "0.0625", "0.000794", "12", "–", "–"]
+
+
+def test_a_leader_whose_runs_all_failed_is_said_to_have():
+    runs = [("wgan", "stuck"), ("wgan", "collapsed"), ("wgan", None), ("lsgan", "stuck"),
+            ("lsgan", "ok")]  # fmt: skip
+    cells = pd.DataFrame(runs, columns=["objective", "verdict"])
+    assert first.all_failed(cells, "wgan") == "; all of its runs failed (1 stuck, 1 collapsed)"
+    assert first.all_failed(cells, "lsgan") == ""
+    assert first.all_failed(cells, "minimax") == ""
 
 
 def test_the_first_screen_says_how_often_a_report_is_wrong(tmp_path):

@@ -42,6 +42,7 @@ EQUAL_COST = {
 BUDGETS = {"final": "end", "equal_compute": "compute", "equal_time": "seconds"}
 """The budgets of COMPARED_AT, as heads of narrow columns."""
 
+BRACKETS = "Brackets: exact 95 % intervals over seeds, 93.75 % at five seeds, none below."
 LEGEND = (
     "+ better, − worse, · not separated, of all seeds that there could be, by whatever little. "
     "End: equal generator steps; compute, seconds: equal cost."
@@ -73,10 +74,11 @@ def error_rate(evidence: Evidence) -> str:
     if all(math.isnan(size["told_share"]) for size in sizes):
         needed = max((size["seeds_asked"] for size in sizes), default=0)
         count = plural(len(evidence.compared), "comparison")
-        return f"No difference can be told from chance here: {count} need {needed} seeds."
+        told = f"No difference can be told from chance here: {count} need {needed} seeds."
+        return f"{BRACKETS} {told}"
     return (
-        f"Brackets: exact 95 % intervals over seeds. The probability that any “better” or “worse” "
-        f"on this page is false is {ALPHA:.0%} at most."
+        f"{BRACKETS} The probability that any “better” or “worse” on this page is false is "
+        f"{ALPHA:.0%} at most."
     )
 
 
@@ -92,6 +94,7 @@ def _card(evidence: Evidence, at: Record, cells: pd.DataFrame) -> Card:
     for budget in COMPARED_AT:
         if budget in leaders:
             claims.append(claim(evidence, leaders[budget], summary))
+            claims[-1].after += all_failed(cells, claims[-1].leader)
     remarks = [_failed(cells)]
     if "equal_time" not in leaders:
         remarks.append(f"{NO_EQUAL_TIME}{_no_equal_time(cells)}.")
@@ -129,6 +132,14 @@ def _failed(cells: pd.DataFrame) -> str:
     if len(unfinished):
         parts.append(f"Not finished: {len(unfinished)} of {runs} ({statuses(unfinished)})")
     return f"{'. '.join(parts)}." if parts else f"No failure was seen in {runs}."
+
+
+def all_failed(cells: pd.DataFrame, name: str) -> str:
+    """That all runs of an objective at a place show a failure; empty where not all do."""
+    verdicts = cells[cells["objective"] == name]["verdict"].dropna()
+    if not len(verdicts) or (verdicts == "ok").any():
+        return ""
+    return f"; all of its runs failed ({counted(Counter(verdicts))})"
 
 
 def _no_equal_time(cells: pd.DataFrame) -> str:

@@ -12,8 +12,8 @@ from benchmark.report.page import Chapter, Table, places, records
 from benchmark.text import interval, number
 
 ROBUSTNESS = (
-    "{}: median of the final value over the seeds that finished [exact 95 % interval]. A seed that "
-    "diverged is the worst value; other lost seeds count with their value."
+    "{}: median of the final value over the seeds that finished [exact 95 % interval, 93.75 % at "
+    "five seeds]. A seed that diverged is the worst value; other lost seeds count with their value."
 )
 OVERALL = (
     "Over the places that every objective has finished runs in. Rank: by the median, averaged over "
