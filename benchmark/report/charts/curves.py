@@ -113,7 +113,8 @@ def _metric(
     view = view_of(values[["min", "max"]].to_numpy(), marks, is_log)
     return {
         "log": is_log,
-        "range": [number(view.low), number(view.high)],
+        # in full: values may differ in their last digits alone
+        "range": [view.low, view.high],
         "lines": {name: number(value) for name, value in view.within.items()},
         "beyond": view.beyond,
         "series": {

@@ -72,10 +72,10 @@ def of_figures(tables: Tables, folder: Path) -> dict[str, dict[str, Any]]:
         else:
             name = stem("samples", str(dataset), str(architecture))
         size += len(json.dumps(place))
-        chart = {"kind": "samples", "clocks": dict(CLOCKS), "places": []}
+        chart: dict[str, Any] = {"kind": "samples", "clocks": dict(CLOCKS), "places": []}
         charts.setdefault(name, chart)["places"].append(place)
     for chart in charts.values():
-        first = chart["places"][0]
+        first: dict[str, Any] = chart["places"][0]
         note = note_of(first["modality"], first["real"] is not None)
         chart["note"] = NOTE.format(note, _size_text(size)).replace("  ", " ")
     return charts

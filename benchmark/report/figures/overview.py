@@ -40,7 +40,7 @@ def heatmap(tables: Tables, folder: Path) -> list[Figure]:
     text = [_final(row) for row in rows.to_dict("records")]
     long = rows.assign(place=place, text=text)
     for (dataset, architecture), per_place in long.groupby(PLACE, sort=False):
-        if nothing_learnt(tables, dataset, architecture):
+        if nothing_learnt(tables, str(dataset), str(architecture)):
             long.loc[per_place.index, "worse"] = np.nan
             long.loc[per_place.index, "text"] += f"\n{NOTHING_LEARNT}"
         else:
