@@ -49,7 +49,8 @@ DASHES: list[Any] = [
 ]
 MARKERS = "osD^vPX"
 LIGHTEST = 0.5  # the share of white in the lightest shade
-DARKEST = 0.65  # the share of black in the darkest shade
+DARKEST = 0.6  # the share of black in the darkest shade
+DARK = 0.4  # lightness; the only shade of a darker colour is a lighter one
 _LOOKS: ContextVar[Mapping[str, Look]] = ContextVar("looks", default={})  # noqa: B039
 
 LEAST_RANGE = 5
@@ -173,11 +174,17 @@ def _colours(names: list[str]) -> dict[str, Any]:
 
 
 def _shades(colour: Any, count: int) -> list[Any]:
-    """Shades of a colour from light to dark, none of them the colour itself; of black, greys."""
+    """Shades of a colour from light to dark, none of them the colour itself; of black, greys. A
+    light colour has most of its shades on the dark side, where they differ more."""
+    if count == 1:
+        return [_mixed(colour, float(_lightness(colour) < DARK), DARKEST / 2)]
     if to_rgb(colour) == (0, 0, 0):
-        return [(grey, grey, grey) for grey in np.linspace(0.3, 0.7, count)[::-1]]
-    light = np.linspace(LIGHTEST, 0, count // 2, endpoint=False)
-    dark = np.linspace(DARKEST, 0, count - count // 2, endpoint=False)[::-1]
+        return [(grey, grey, grey) for grey in np.linspace(0.22, 0.78, count)[::-1]]
+    ends = (_mixed(colour, 1, LIGHTEST), colour, _mixed(colour, 0, DARKEST))
+    highest, middle, lowest = map(_lightness, ends)
+    num_light = round(count * (highest - middle) / (highest - lowest))
+    light = np.linspace(LIGHTEST, 0, num_light, endpoint=False)
+    dark = np.linspace(DARKEST, 0, count - num_light, endpoint=False)[::-1]
     shades = [_mixed(colour, 1, share) for share in light]
     return shades + [_mixed(colour, 0, share) for share in dark]
 
@@ -185,6 +192,12 @@ def _shades(colour: Any, count: int) -> list[Any]:
 def _mixed(colour: Any, other: float, share: float) -> Any:
     """A colour with a share of white (1) or black (0)."""
     return tuple((1 - share) * channel + share * other for channel in to_rgb(colour))
+
+
+def _lightness(colour: Any) -> float:
+    """About how light a colour looks: the L* of CIELAB, as a share."""
+    luminance = np.dot([0.2126, 0.7152, 0.0722], np.power(to_rgb(colour), 2.2))
+    return float(np.cbrt(luminance))
 
 
 def darker(colour: Any) -> Any:

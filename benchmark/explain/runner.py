@@ -270,5 +270,6 @@ def _draw(name: str, title: str, module: ModuleType, frame: pd.DataFrame, folder
     from benchmark.drawing.style import drawing
 
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    with drawing():
+    objectives = frame["objective"].unique() if "objective" in frame else ()
+    with drawing(objectives):
         save(module.draw(frame), frame, folder, Figure(name, title, module.CAPTION))

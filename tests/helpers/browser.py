@@ -8,7 +8,6 @@ import os
 import select
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +83,12 @@ class Browser:
     def open(self, page: Path, width: int = 1400, dark: bool = False, address: str = "") -> None:
         """Open a file in a window this wide. address: what follows the name of the file."""
         self.look(width, dark=dark)
-        self("Page.navigate", url="about:blank")
-        self.events.clear()
-        self("Page.navigate", url=f"{page.absolute().as_uri()}{address}")
-        while self.run("location.protocol + document.readyState") != "file:complete":
-            time.sleep(0.05)
+        for url in ("about:blank", f"{page.absolute().as_uri()}{address}"):
+            self.events.clear()
+            self("Page.navigate", url=url)
+            # a script that is run while pages change may have no answer
+            while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+                self.events.append(self._read())
 
     def look(self, width: int, dark: bool = False, media: str = "") -> None:
         """Take a width, a colour scheme and a medium."""

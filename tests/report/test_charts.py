@@ -75,6 +75,9 @@ def test_curves_hold_every_metric_on_every_clock(loaded, data):
     assert curve["n"] == [5] * 6
     assert digits["clocks"][wgan]["g_steps"] == [0, 100, 200, 300, 400, 500]
     assert digits["clocks"][wgan]["raced_seconds"] == [0, 2, 4, 6, 8, 10]
+    reached = loaded.targets["digits", "dcgan"].values.values()
+    assert digits["targets"] == pytest.approx([*reached], rel=1e-3)
+    assert len(reached)
     points = next(place for place in chart["places"] if place["dataset"] == "gaussians8")
     (end,) = points["metrics"]["swd_2k"]["ends"]
     assert (end["objective"], end["g_steps"]) == (int(wgan), 200)
@@ -108,6 +111,11 @@ def test_sliders_hold_the_samples_of_every_evaluation(loaded, data):
     assert images["real"]["height"] == packed["height"]
     points = figures["samples_gaussians8_mlp"]["places"][0]["objectives"]["0"]
     assert len(points["samples"]["points"]) == len(points["clocks"]["g_steps"]) == 6
+    assert (
+        "Grey: real points. The samples of this page take"
+        in (figures["samples_gaussians8_mlp"]["note"])
+    )
+    assert "Grey" not in figures["samples_digits_dcgan"]["note"]
     lines = figures["samples_fortunes_text_resnet"]["places"][0]
     assert all(text.count("\n") == 15 for text in lines["objectives"]["1"]["samples"]["texts"])
 
@@ -183,6 +191,8 @@ for (const stem of ["learning_curves", "differences"]) {
 const picture = ":scope > img, :scope > .zoom, :scope > .passages"
 const live = [...document.querySelectorAll("figure.live")]
 seen.pictures = live.map(figure => shown(figure.querySelector(picture)))
+seen.captions = live.map(figure => shown(figure.querySelector(".still")))
+seen.notes = live.map(figure => figure.querySelectorAll(".chart > .note").length)
 pick(control("learning_curves", "x axis"), "forwards")
 pick(control("learning_curves", "metric"), "kid_classifier_750")
 seen.address = location.hash
@@ -236,6 +246,11 @@ def test_charts_in_a_browser(page, browser, width):
     assert seen["overflow"] == 0
     assert (seen["live"], seen["learning_curves"], seen["differences"]) == (True, True, True)
     assert not any(seen["pictures"])
+    # every figure has one text: a slider its own, which holds at every position
+    assert sorted(zip(seen["captions"], seen["notes"], strict=True)) == [
+        *[(False, 1)] * 3,
+        *[(True, 0)] * 2,
+    ]
     assert "x=forwards" in seen["address"]
     assert "metric=kid_classifier_750" in seen["address"]
     assert seen["places"] == [False, True, False]
@@ -248,6 +263,13 @@ def test_charts_in_a_browser(page, browser, width):
     assert seen["filtered"] == [True, False, True, True]
     assert seen["followed"] == "#differences?x=raced_seconds&metric=swd_2k&without=wgan"
     assert seen["recalled"] == ["raced_seconds", "swd_2k", "false"]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(800, "1 kB"), (223_400, "223 kB"), (4_160_000, "4.2 MB")]
+)
+def test_small_samples_have_a_size_too(size, text):
+    assert slider._size_text(size) == text
 
 
 def test_images_of_noise_keep_to_their_share():

@@ -1,5 +1,7 @@
 """Names on pages and in figures: metrics with their protocol, variants by their display names."""
 
+import base64
+import gzip
 import html
 import json
 import re
@@ -8,13 +10,18 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 import benchmark.api as ganbench
+from benchmark.analysis import published
+from benchmark.analysis.evidence import gather
+from benchmark.analysis.tables import load
 from benchmark.drawing import style
 from benchmark.errors import DamagedError
 from benchmark.explain.entries import REFERENCE, read
 from benchmark.export import samples
+from benchmark.report.charts import charts
 from benchmark.store.layout import ResultSet
 from benchmark.store.reader import Reader
 from tests.conftest import Ended
@@ -108,6 +115,17 @@ def test_a_display_name_has_the_look_of_its_label():
         shown = style.style(SHOWN)
     assert shown == style.style(INDEPENDENT)
     assert shown["color"] != style.style(SHOWN)["color"]
+
+
+def test_a_chart_has_the_looks_of_its_figure(folder):
+    tables = published.labelled(load(folder))
+    packed = re.search(r'id="chart-data">([^<]*)<', charts(tables, gather(tables), folder).head)
+    data = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    colours = {objective["label"]: objective["colour"] for objective in data["objectives"]}
+    labels = {name: INDEPENDENT if name == SHOWN else name for name in colours}
+    looks = style.looks(labels.values())
+    assert colours == {name: to_hex(looks[label]["color"]) for name, label in labels.items()}
+    assert SHOWN in colours
 
 
 def test_compare_takes_labels_and_display_names(folder, ganbench_runs, tmp_path):

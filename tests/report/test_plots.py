@@ -586,6 +586,16 @@ def test_variants_of_a_sweep_run_from_light_to_dark_in_the_order_of_their_values
     if base != "hinge":
         assert [hue(shade) for shade in shades] == pytest.approx([hue(shades[0])] * 11)
     assert shades[0] == style.style(base)["color"]
+    steps = np.abs(np.diff([style.to_rgb(shade) for shade in shades[1:]], axis=0))
+    assert steps.max(axis=1).min() > 0.04
+
+
+@pytest.mark.parametrize("base", [*style.COLOURS, "my_own"])
+def test_the_only_variant_of_an_objective_is_neither_its_colour_nor_black(base):
+    looks = style.looks([base, f"{base}[a=1]"])
+    one, other = (np.array(style.to_rgb(look["color"])) for look in looks.values())
+    assert np.abs(one - other).max() > 0.15
+    assert other.max() > 0.25
 
 
 VARIANTS = [f"wgan_gp[penalty_weight={weight}]" for weight in range(20)]
@@ -710,6 +720,27 @@ def test_seconds_below_one_are_not_read_as_minutes():
 
 
 FINALS = ([0.0, 0.0], [-0.3, 0.2, 0.1], [1e300, 1.0], [0.5, np.nan], [0.0, 2.0], [np.inf, 1.0])
+
+
+def test_a_place_where_nothing_was_learnt_is_grey_in_the_heatmap(tmp_path, monkeypatch):
+    def stuck_on_digits(objective: str, metric: str, seed: int, i: int) -> float:
+        if metric in synthetic.METRICS["digits"]:
+            return 30.0 + seed / 100
+        return synthetic.learning(objective, metric, seed, i)
+
+    loaded = tables.load(
+        synthetic.write(tmp_path, objectives=["lsgan", "wgan"], curve=stuck_on_digits,
+                        samples=False, untrained=True)
+    )  # fmt: skip
+    (tmp_path / "figures").mkdir()
+    shown = []
+    monkeypatch.setattr(overview, "heat", lambda ax, worse, texts: shown.append((worse, texts)))
+    overview.heatmap(loaded, tmp_path)
+    ((worse, texts),) = shown
+    is_digits = ["digits" in place for place in worse.columns]
+    assert sum(is_digits) == 1
+    assert (worse.isna().to_numpy() == is_digits).all()
+    assert (texts.map(lambda text: "nothing learnt" in text).to_numpy() == is_digits).all()
 
 
 @pytest.mark.parametrize("column", ["fid_classifier_750", "kid_classifier_750", "recall_other_1k"])

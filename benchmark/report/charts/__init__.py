@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.tables import Tables
-from benchmark.drawing.style import looks
+from benchmark.drawing.style import distinct, style
 from benchmark.report.charts import curves, differences, slider
 from benchmark.report.charts.bundle import head
 from benchmark.report.charts.values import plain_look
@@ -40,9 +40,10 @@ def charts(tables: Tables, evidence: Evidence, folder: Path) -> Charts:
     if not drawn:
         return Charts()
     cells = tables.cells
-    objectives = looks(cells["objective"].unique())
+    with distinct(tables.matrix.objective_labels):
+        objectives = [plain_look(name, style(name)) for name in cells["objective"].unique()]
     data = {
-        "objectives": [plain_look(label, look) for label, look in objectives.items()],
+        "objectives": objectives,
         "architectures": list(map(str, cells["architecture"].unique())),
         "datasets": list(map(str, cells["dataset"].unique())),
         "figures": drawn,

@@ -11,9 +11,15 @@ from benchmark.drawing.axes import view_of
 from benchmark.drawing.layout import pages
 from benchmark.drawing.save import stem
 from benchmark.drawing.style import described
-from benchmark.metrics import metric, rank
+from benchmark.metrics import metric, rank, sign
 from benchmark.report.charts.values import number, numbers
-from benchmark.report.figures.learning import BUDGETS, LEARNING_FIGURE, at_places, diverged_ends
+from benchmark.report.figures.learning import (
+    BUDGETS,
+    LEARNING_FIGURE,
+    at_places,
+    diverged_ends,
+    is_sweep,
+)
 from benchmark.text import place_name
 
 CLOCKS = {
@@ -22,10 +28,6 @@ CLOCKS = {
     "raced_seconds": "seconds by the race",
     "samples_seen": "samples seen by the critic",
 }
-NOTE = (
-    "Line: median over seeds; band: from the lowest seed to the highest; ✕: the last measurement "
-    "of a run that diverged."
-)
 
 
 def of_figures(tables: Tables) -> dict[str, dict[str, Any]]:
@@ -53,7 +55,7 @@ def _chart(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
         "kind": "curves",
         "clocks": {clock: label for clock, label in CLOCKS.items() if known[clock]},
         "metrics": {column: described(column) for column in columns},
-        "note": NOTE,
+        "named": is_sweep(rows["objective"].unique()),
         "places": places,
     }
 
@@ -76,6 +78,7 @@ def _place(dataset: str, architecture: str, rows: pd.DataFrame, tables: Tables) 
         metrics[str(column)] = _metric(str(column), dataset, of_metric, clocks, tables) | {
             "ends": _ends(ends[ends["metric"].astype(str) == column], objectives)
         }
+    targets = tables.targets[dataset, architecture].values.values()
     budgets = {}
     for of, clock in EQUAL_COST.items():
         budget = tables.equal_cost[of].get((dataset, architecture))
@@ -86,6 +89,7 @@ def _place(dataset: str, architecture: str, rows: pd.DataFrame, tables: Tables) 
         "dataset": dataset,
         "architecture": architecture,
         "primary": tables.primary[dataset],
+        "targets": [number(target) for target in targets],
         "budgets": budgets,
         "clocks": {
             str(objectives.index(name)): {clock: numbers(of[clock]) for clock in CLOCKS}
@@ -103,11 +107,14 @@ def _metric(
     is_log = metric(column).primary and bool(values["min"].min() > 0)
     # every metric is given at the same evaluations
     whole = values.reindex(clocks.index)
-    marks = {"noise floor": tables.floor(dataset, column)} | tables.marks(dataset, column)
+    # of what is better the larger it is, real samples are no floor
+    name = "noise floor" if sign(column) == 1 else "real samples"
+    marks = {name: tables.floor(dataset, column)} | tables.marks(dataset, column)
     view = view_of(values[["min", "max"]].to_numpy(), marks, is_log)
     return {
         "log": is_log,
-        "range": [number(view.low), number(view.high)],
+        # in full: values may differ in their last digits alone
+        "range": [view.low, view.high],
         "lines": {name: number(value) for name, value in view.within.items()},
         "beyond": view.beyond,
         "series": {

@@ -15,10 +15,6 @@ from benchmark.report.figures.certainty import COMPARED_AT, DIFFERENCE, limits, 
 from benchmark.text import place_name
 
 STEM = "differences"
-NOTE = (
-    "Median of the paired differences over seeds with its exact 95 % interval. Filled: separated "
-    "after Holm's correction; hollow: not separated."
-)
 
 
 def of_figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
@@ -34,7 +30,6 @@ def of_figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
         charts[stem(STEM, part) if part else STEM] = {
             "kind": "differences",
             "budgets": {of: label for of, label in COMPARED_AT.items() if of in present},
-            "note": NOTE,
             "places": [
                 _place(str(dataset), str(architecture), per_place, objectives, reference)
                 for (dataset, architecture), per_place in page.groupby(PLACE, sort=False)
@@ -64,7 +59,7 @@ def _place(
         "name": place_name(architecture, dataset),
         "dataset": dataset,
         "architecture": architecture,
-        "axis": f"{described(column)}, difference (better {better} 0)",
+        "axis": f"{described(column)}\ndifference (better {better} 0)",
         "budgets": budgets,
     }
 

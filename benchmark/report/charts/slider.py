@@ -23,7 +23,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.drawing.save import stem
 from benchmark.report.charts.curves import CLOCKS
 from benchmark.report.charts.values import number, numbers
-from benchmark.report.figures.samples import LONGEST, STRIP, reach_of, tiled
+from benchmark.report.figures.samples import LONGEST, STRIP, note_of, reach_of, tiled
 from benchmark.report.figures.saved import (
     Samples,
     equal_steps,
@@ -44,7 +44,10 @@ MOST_IN_ALL = 2500  # evaluations of all runs
 SMALL = 16  # pixels a side; images that are no larger are kept without loss
 LARGEST = 64  # pixels a side; larger images are made smaller
 LOSSY = 0.5  # bytes of a value of a larger image, about
-NOTE = "The samples of this page take {:.1f} MB. The first samples of each evaluation, not picked."
+NOTE = (
+    "Every objective's last samples at or before the position of the slider; below its name the "
+    "generator step that they are of. {} The samples of this page take {}."
+)
 
 
 def of_figures(tables: Tables, folder: Path) -> dict[str, dict[str, Any]]:
@@ -69,11 +72,18 @@ def of_figures(tables: Tables, folder: Path) -> dict[str, dict[str, Any]]:
         else:
             name = stem("samples", str(dataset), str(architecture))
         size += len(json.dumps(place))
-        chart = {"kind": "samples", "clocks": dict(CLOCKS), "places": []}
+        chart: dict[str, Any] = {"kind": "samples", "clocks": dict(CLOCKS), "places": []}
         charts.setdefault(name, chart)["places"].append(place)
     for chart in charts.values():
-        chart["note"] = NOTE.format(size / 1e6)
+        first: dict[str, Any] = chart["places"][0]
+        note = note_of(first["modality"], first["real"] is not None)
+        chart["note"] = NOTE.format(note, _size_text(size)).replace("  ", " ")
     return charts
+
+
+def _size_text(size: float) -> str:
+    """`340 kB`, `4.2 MB`."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
 
 
 def _thinned(rows: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from benchmark.drawing.axes import end_text
 from benchmark.drawing.style import Look
 
 DIGITS = 4  # of a number in a chart
@@ -22,11 +23,13 @@ MARKERS = {
 
 
 def plain_look(label: str, look: Look) -> dict[str, Any]:
-    """The label of an objective with its look: colour, dash in pixels, marker."""
+    """The label of an objective, in whole and as it ends a line, with its look: colour, dash in
+    pixels, marker."""
     dash = look["linestyle"]
     pixels = [] if isinstance(dash, str) else [round(2 * length) for length in dash[1]]
     return {
         "label": label,
+        "end": end_text(label),
         "colour": to_hex(look["color"]),
         "dash": pixels,
         "marker": MARKERS[look["marker"]],

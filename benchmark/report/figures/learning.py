@@ -74,12 +74,12 @@ def diverged_ends(rows: pd.DataFrame) -> pd.DataFrame:
 def _room(names: Any) -> float:
     """Inches right of the curves for the names at their ends: of a sweep, whose lines are of one
     hue."""
-    if not _is_sweep(names):
+    if not is_sweep(names):
         return 0.0
     return 0.15 + 0.06 * max(len(end_text(name)) for name in names)
 
 
-def _is_sweep(names: Any) -> bool:
+def is_sweep(names: Any) -> bool:
     """Whether two labels or more are variants of one objective, and few enough to be named."""
     bases = pd.Series([base_of(name) for name in names if "[" in name])
     return len(names) <= MOST_NAMED and bool(bases.duplicated().any())

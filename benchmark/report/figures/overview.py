@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.robustness import crossed
+from benchmark.analysis.robustness import crossed, nothing_learnt
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import heat
@@ -17,11 +17,13 @@ from benchmark.text import Record
 MOST_COLUMNS = 4
 """Places side by side; more places stand below one another."""
 
+NOTHING_LEARNT = "nothing learnt"
+
 HEATMAP = (
     "Median of the final value over the seeds that finished, a diverged one being the worst. Light "
     "is good; each place has its own scale, the log of the ratio to its best, or the difference "
     "from it for a metric that has no ratios. Differences that are small in both are light. Grey: "
-    "no finished seed with a value."
+    "no finished seed with a value, or a place where nothing was learnt."
 )
 
 
@@ -37,10 +39,13 @@ def heatmap(tables: Tables, folder: Path) -> list[Figure]:
     place = rows["architecture"].map(wrap) + "\non " + rows["dataset"].map(wrap) + "\n" + label
     text = [_final(row) for row in rows.to_dict("records")]
     long = rows.assign(place=place, text=text)
-    for _, per_place in long.groupby("place", sort=False):
-        long.loc[per_place.index, "worse"] = excess(
-            per_place["median"], per_place["metric"].iloc[0]
-        )
+    for (dataset, architecture), per_place in long.groupby(PLACE, sort=False):
+        if nothing_learnt(tables, str(dataset), str(architecture)):
+            long.loc[per_place.index, "worse"] = np.nan
+            long.loc[per_place.index, "text"] += f"\n{NOTHING_LEARNT}"
+        else:
+            metric = per_place["metric"].iloc[0]
+            long.loc[per_place.index, "worse"] = excess(per_place["median"], metric)
     objectives = list(rows["objective"].unique())
     places = list(place.unique())
     names = [wrap(name) for name in objectives]

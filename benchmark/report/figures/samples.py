@@ -44,11 +44,9 @@ COST_CAPTION = (
     "Each objective's last saved samples at or before {} critic forward-equivalents, the equal "
     "cost of this place; below its name the generator step that they are of."
 )
-NOTES = {
-    "images": " The first samples, not picked.",
-    "points": " Grey: real points.",
-    "text": " The first samples, not picked; a line is a sample, · is a space.",
-}
+FIRST_SAMPLES = "The first samples, not picked."
+TEXT_SAMPLES = "The first samples, not picked; a line is a sample, · is a space."
+REAL_POINTS = "Grey: real points."
 
 
 class Sheet(NamedTuple):
@@ -124,8 +122,9 @@ def _draw(shown: pd.DataFrame, sheet: Sheet, real: Samples | None, folder: Path)
     first = next(iter(samples.values()))
     modality = _modality(first)
     names = [shown["dataset"].iloc[0], shown["architecture"].iloc[0]]
+    caption = f"{sheet.caption} {note_of(modality, real is not None)}".rstrip()
     saved = Figure(
-        stem(sheet.name, *names), sheet.title, sheet.caption + NOTES[modality], "first",
+        stem(sheet.name, *names), sheet.title, caption, "first",
         is_photo=modality == "images",
     )  # fmt: skip
     data = shown[["objective", "key", "seed", "samples_seen", "g_steps", "forwards"]]
@@ -143,6 +142,13 @@ def _draw(shown: pd.DataFrame, sheet: Sheet, real: Samples | None, folder: Path)
         data = data.assign(text=data["objective"].map(lines)).explode("text")
     headline(figure, sheet.title)
     return save(figure, data, folder, saved)
+
+
+def note_of(modality: str, has_real: bool) -> str:
+    """What a caption says of the samples that it stands below; empty for nothing."""
+    if modality == "points":
+        return REAL_POINTS if has_real else ""
+    return TEXT_SAMPLES if modality == "text" else FIRST_SAMPLES
 
 
 def _modality(samples: Samples) -> str:

@@ -28,7 +28,7 @@ CLOCK_LABELS = {
 COST_LABELS = {
     "ms": "raced ms per generator step",
     "workloads": "the same ÷ the reference workload",
-    "forwards": "critic forward-equivalents",
+    "forwards": "critic forward-equivalents\nper generator step",
 }
 COST = (
     "A generator step with its critic steps: milliseconds by the race before the first cell, in "
@@ -195,6 +195,8 @@ def cost(tables: Tables, folder: Path) -> list[Figure]:
     figures = []
     for part, page in pages(rows):
         figure, datasets = lists(page, labels, 3.0 + 2.6 * len(labels))
+        # inches: the last tick label of an axes stands out at its end
+        figure.set_layout_engine("constrained", w_pad=0.14)
         for dataset, lines in datasets.items():
             per_dataset = page[page["dataset"] == dataset]
             for ax, (column, label) in zip(lines.axes, labels.items(), strict=True):
