@@ -41,7 +41,7 @@ def headline(tables: Tables) -> str:
     parts += [f"{count} {status}" for status, count in statuses.items()]
     stale = int(cells["stale"].sum())
     if stale:
-        parts.append(f"{stale} stale")
+        parts.append(f"{stale} stale (made by other code or options than the present ones)")
     return ", ".join(parts)
 
 
