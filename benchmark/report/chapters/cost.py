@@ -81,7 +81,7 @@ def _with_costs(cells: pd.DataFrame) -> pd.DataFrame:
 def _budgets(evidence: Evidence, at: Record) -> list[str]:
     """The equal costs at which the objectives of a place are compared."""
     parts = []
-    for of, unit in (("equal_compute", "critic forwards"), ("equal_time", "raced s")):
+    for of, unit in (("equal_compute", "critic forward-equivalents"), ("equal_time", "raced s")):
         budget = evidence.tables.equal_cost[of].get((at["dataset"], at["architecture"]))
         if budget is not None:
             parts.append(f"{number(budget)} {unit}")

@@ -103,12 +103,8 @@ def _card(evidence: Evidence, at: Record, cells: pd.DataFrame) -> Card:
     remarks = [_failed(cells)]
     if has_rivals and "equal_time" not in leaders:
         remarks.append(f"{NO_EQUAL_TIME}{_no_equal_time(cells)}.")
-    is_ranked = any(claim.leader for claim in claims) or not _all_diverged(cells)
+    is_ranked = bool((cells["verdict"].dropna() != "diverged").any())
     return Card(place(at), _scale(evidence, at), claims, remarks, tags_of(at), is_ranked)
-
-
-def _all_diverged(cells: pd.DataFrame) -> bool:
-    return bool((cells["verdict"].dropna() == "diverged").all())
 
 
 def _scale(evidence: Evidence, at: Record) -> str:
