@@ -255,6 +255,7 @@ def export(
     from benchmark.export import news
     from benchmark.export.base import open_tracker, place_of
     from benchmark.store.files import check_writable
+    from benchmark.text import plural
 
     folder = result_set(results, matrix)
     place = place_of(tracker, to, folder)
@@ -263,7 +264,7 @@ def export(
     opened = open_tracker(tracker, place, folder.name)
     for wrote in news.export(folder, opened, only, follow):
         if wrote:
-            note.print(", ".join(f"{n} {what}" for what, n in wrote.items()))
+            note.print(", ".join(plural(n, what.removesuffix("s")) for what, n in wrote.items()))
         elif not follow:
             note.print("nothing new")
     out.print(f"{place} (look at it: {opened.hint})")

@@ -21,7 +21,7 @@ from benchmark.run.prepare import data_change, datasets_of
 from benchmark.store.code import training_code
 from benchmark.store.files import read_json, refuse_link, whole_file
 from benchmark.store.layout import ResultSet
-from benchmark.store.schema import RunStatus
+from benchmark.store.schema import MatrixFile, RunStatus
 from benchmark.text import described, one_line
 from benchmark.train.data import make_dataset
 from benchmark.train.snapshot import Snapshot
@@ -78,12 +78,15 @@ def find(folder: Path, name: str) -> str:
     no cell, or several."""
     matrix = ResultSet(folder).matrix
     keys = [entry.key for entry in matrix.cells]
+    names = _names(matrix)
     pattern, found = _matching(name, keys)
-    if not found:
+    if name in names:
+        axis, label = names[name]
+        found = [entry.key for entry in matrix.cells if getattr(entry, axis) == label]
+    elif not found:
         labelled = name
-        for names in matrix.display_names.values():
-            for label, shown in names.items():
-                labelled = labelled.replace(shown, label)
+        for shown in sorted(names, key=len, reverse=True):
+            labelled = labelled.replace(shown, names[shown][1])
         _, found = _matching(labelled, keys)
     if len(found) == 1:
         return found[0]
@@ -94,6 +97,15 @@ def find(folder: Path, name: str) -> str:
         )
     nearest = ", ".join(get_close_matches(pattern, keys, n=3, cutoff=0.3)) or "none"
     raise UserError(f"no cell {name!r} in {folder}; nearest: {nearest} (ganbench status --json)")
+
+
+def _names(matrix: MatrixFile) -> dict[str, tuple[str, str]]:
+    """Of every display name its axis and its label."""
+    names = {}
+    for axis, shown_names in matrix.display_names.items():
+        for label, shown in shown_names.items():
+            names[shown] = axis, label
+    return names
 
 
 def _matching(name: str, keys: list[str]) -> tuple[str, list[str]]:

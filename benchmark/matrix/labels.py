@@ -83,7 +83,7 @@ def _filled(axis: str, choice: Choice, text: Any) -> str:
     for key in PLACEHOLDER.findall(text):
         if key not in values:
             raise unknown(f"parameter in the label of {axis} {choice.name!r}", key, values)
-    name = PLACEHOLDER.sub(lambda match: shown_value(values[match[1]]), text)
+    name = PLACEHOLDER.sub(lambda match: _in_words(values[match[1]]), text)
     if not (name.isprintable() and name == name.strip() and 0 < len(name) <= LONGEST):
         raise UserError(
             f"{where} must have 1 to {LONGEST} printable characters, no blank at its ends, not "
@@ -95,6 +95,13 @@ def _filled(axis: str, choice: Choice, text: Any) -> str:
             f"{'word='!r} as a condition"
         )
     return name
+
+
+def _in_words(value: Any) -> str:
+    """A value in a display name: 1.0 as `1`."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return shown_value(value)
 
 
 def _check_distinct(axis: str, names: dict[str, str], labels: Sequence[str]) -> None:

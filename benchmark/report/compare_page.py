@@ -110,7 +110,7 @@ def _claim(sides: Sides, row: Record) -> Claim:
     numbers = f"{number(row['value'])} against {number(row['against'])} ({what})"
     pairs = wins(row).partition(" [")[0]
     text = f"{numbers}, difference {interval(row, 'difference')}, better on {pairs} pairs:"
-    why = f"({row['why']})" if row["why"] else ""
+    why = f" ({row['why']})" if row["why"] else ""
     return Claim(_match(sides, row), row["side"], text, row["verdict"], why)
 
 

@@ -592,7 +592,7 @@ class Status(Record):
     """Hash of the evaluation options."""
 
     files: dict[str, CommittedFile] = {}
-    """Size and hash of every file of a committed cell but its pictures and its traceback."""
+    """Size and hash of every file of a finished cell but its pictures and its traceback."""
 
     def add_seconds(self, clock: str, seconds: float) -> None:
         """Add to one of the wall clocks."""

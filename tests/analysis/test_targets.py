@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from benchmark.analysis.targets import Targets, find_targets, share_of_way, untrained_values
+from benchmark.metrics import short_name
 
 FID, RECALL = "fid_classifier_750", "recall_classifier_750"
 PLACE = ("digits", "dcgan")
@@ -53,12 +54,12 @@ def test_a_target_for_a_bare_name_is_that_of_all_its_variations():
     ("options", "why"),
     [
         ({"untrained": np.nan}, "the untrained generator was not measured"),
-        ({"floor": np.nan}, f"the noise floor of {FID} is not known"),
-        ({"floor": 0.0}, f"the noise floor of {FID} is not known"),
+        ({"floor": np.nan}, f"the noise floor of {short_name(FID)} is not known"),
+        ({"floor": 0.0}, f"the noise floor of {short_name(FID)} is not known"),
         ({"floor": 10.0}, "an untrained generator, at 10, is at the noise floor already"),
         (
             {"column": RECALL},
-            f"the matrix gives none, and {RECALL} has no logarithmic scale",
+            f"the matrix gives none, and {short_name(RECALL)} has no logarithmic scale",
         ),
         (
             {"given": {"digits": 12.0}},

@@ -281,3 +281,16 @@ def test_sample_on_the_command_line(
     assert "--n" in ganbench("sample", key, "--n", 0, *where).err
     assert "names 2 cells" in ganbench("sample", "*digits*", *where).err
     assert json.loads((results / "matrix.json").read_text())["name"] == "tiny"
+
+
+def test_a_display_name_is_that_of_its_variant_alone(tmp_path):
+    """One name is a part of another, and the label of one variant begins like that of another."""
+    objectives = ["wgan_gp", "wgan_gp[penalty_weight=1]"]
+    synthetic.write(
+        tmp_path, objectives=objectives, groups=[("digits", "mlp")], seeds=[0], samples=False
+    )
+    keys = {entry.objective: entry.key for entry in ResultSet(tmp_path).matrix.cells}
+    names = {"wgan_gp": "GP", "wgan_gp[penalty_weight=1]": "GP, λ 1"}
+    synthetic.edit(tmp_path / "matrix.json", display_names={"objective": names})
+    assert sample.find(tmp_path, "GP") == keys["wgan_gp"]
+    assert sample.find(tmp_path, "GP, λ 1") == keys["wgan_gp[penalty_weight=1]"]

@@ -52,8 +52,8 @@ def test_every_variant_of_a_sweep_has_its_own_label(matrix_file: Callable[..., P
     path = matrix_file(objectives=f"objectives = [{sweep}]")
     _, names = unlabelled(files.read(path).matrix)
     assert names["objective"] == {
-        "wgan_gp[penalty_weight=1.0]": "GP, λ 1.0",
-        "wgan_gp": "GP, λ 10.0",
+        "wgan_gp[penalty_weight=1.0]": "GP, λ 1",
+        "wgan_gp": "GP, λ 10",
     }
 
 

@@ -265,7 +265,7 @@ def test_limits_come_from_the_column_itself_or_name_where_they_are_from():
     own, elsewhere = audit_page.limits_of(limits, "a", "fid_classifier_750")
     assert (own[0]["dataset"], elsewhere) == ("a", "")
     other, elsewhere = audit_page.limits_of(limits, "c", "kid_inception_10k")
-    assert (other[0]["dataset"], elsewhere) == ("b", "b, kid_classifier_750")
+    assert (other[0]["dataset"], elsewhere) == ("b", "b, classifier-KID (750)")
     assert audit_page.limits_of(limits, "a", "recall_classifier_750") == ([], "")
 
 

@@ -153,4 +153,5 @@ def test_marks_stand_next_to_the_floor(folder, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "save", lambda figure, *_: drawn.append(texts_of(figure)))
     learning.learning_curves(found, tmp_path)
     comparison.draw(of_labels(found, ["wgan", "lsgan"]), tmp_path)
-    assert drawn == [list(synthetic.MARKS) * 3, list(synthetic.MARKS)]
+    marks = list(synthetic.MARKS)
+    assert drawn == [[*marks, "↓ noise floor 0.16", *marks, *marks], [*marks, "↓ noise floor 0.16"]]

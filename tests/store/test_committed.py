@@ -130,7 +130,7 @@ def test_changed_weights_of_a_generator_are_not_sampled(
     ended = ganbench("measure", "--force", *where)
     assert ended.code == 1
     assert f"{cell.key}: {cell.generator} is damaged" in ended.out
-    assert "1 cells measured again" in ended.out
+    assert "1 cell measured again" in ended.out
 
 
 def test_a_cell_without_its_generator_and_samples_is_sound(

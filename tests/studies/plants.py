@@ -160,7 +160,7 @@ PENALTIES = {
         "penalty",
         "ε of the finite difference 0.1 → 0.01",
         "wgan_fdgp",
-        {"epsilon: float = 0.1 ": "epsilon: float = 0.01 "},
+        {"epsilon: float = 0.1\n": "epsilon: float = 0.01\n"},
         "objective=wgan_fdgp[]",
     ),
     "clip_0.02": of_objective(
