@@ -10,7 +10,7 @@ from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import why_no_ranking
 from benchmark.analysis.scores import PLACE, clock_fault, statuses
 from benchmark.metrics import full_name, metric
-from benchmark.report.chapters.completeness import headline
+from benchmark.report.chapters.completeness import headline, losses
 from benchmark.report.chapters.leaderboards import (
     Summary,
     reference_of,
@@ -32,7 +32,6 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.store.schema import FINISHED
 from benchmark.text import Record, counted, interval, listed, number, plural
 
 NO_EQUAL_TIME = "Not compared at equal raced seconds: "
@@ -44,9 +43,6 @@ BUDGETS = {"final": "end", "equal_compute": "compute", "equal_time": "seconds"}
 """The budgets of COMPARED_AT, as heads of narrow columns."""
 
 BRACKETS = "Brackets: exact 95 % intervals over seeds, 93.75 % at five seeds, none below."
-MOST_NAMED = 3
-"""Objectives that a card names of those with failed runs."""
-
 LEGEND = (
     "+ better, − worse, · not separated, of all seeds that there could be, by whatever little. "
     "– not known. End: equal generator steps; compute, seconds: equal cost."
@@ -100,11 +96,15 @@ def _card(evidence: Evidence, at: Record, cells: pd.DataFrame) -> Card:
     for budget in budgets:
         if budget in leaders:
             claims.append(claim(evidence, leaders[budget], summary, cells))
-    remarks = [_failed(cells)]
+    remarks = [losses(cells)]
     if has_rivals and "equal_time" not in leaders:
         remarks.append(f"{NO_EQUAL_TIME}{_no_equal_time(cells)}.")
-    is_ranked = bool((cells["verdict"].dropna() != "diverged").any())
+    is_ranked = not _all_diverged(cells)
     return Card(place(at), _scale(evidence, at), claims, remarks, tags_of(at), is_ranked)
+
+
+def _all_diverged(cells: pd.DataFrame) -> bool:
+    return bool((cells["verdict"].dropna() == "diverged").all())
 
 
 def _scale(evidence: Evidence, at: Record) -> str:
@@ -124,36 +124,6 @@ def _scale(evidence: Evidence, at: Record) -> str:
     marks = [f"{name} {number(value)}" for name, value in known.items() if not math.isnan(value)]
     ending = f": {', '.join(marks)}" if marks else ""
     return f"{full_name(column, at['dataset'])}. {better.capitalize()} is better{ending}"
-
-
-def _failed(cells: pd.DataFrame) -> str:
-    """How many runs of a place show a failure, or have not finished."""
-    runs = plural(len(cells), "run")
-    verdicts = cells["verdict"].dropna()
-    failures = Counter(verdicts[verdicts != "ok"])
-    parts = []
-    if failures:
-        failed = cells[cells["verdict"].notna() & (cells["verdict"] != "ok")]
-        ways = "; ".join(
-            f"{n} {way}: {_shares(cells, failed[failed['verdict'] == way])}"
-            for way, n in failures.most_common()
-        )
-        parts.append(f"Failed: {len(failed)} of {runs} ({ways})")
-    unfinished = cells[~cells["status"].isin(FINISHED)]
-    if len(unfinished):
-        parts.append(f"Not finished: {len(unfinished)} of {runs} ({statuses(unfinished)})")
-    return f"{'. '.join(parts)}." if parts else f"No failure was seen in {runs}."
-
-
-def _shares(cells: pd.DataFrame, failed: pd.DataFrame) -> str:
-    """`wgan 5 of 5, lsgan 2 of 5`: how many runs of each objective are among the failed ones."""
-    totals = cells["objective"].value_counts()
-    counts = failed["objective"].value_counts()
-    parts = [f"{name} {n} of {totals[name]}" for name, n in counts[:MOST_NAMED].items()]
-    more = counts[MOST_NAMED:]
-    if len(more):
-        parts.append(f"{more.sum()} of {plural(len(more), 'other objective')}")
-    return ", ".join(parts)
 
 
 def most_failed(cells: pd.DataFrame, name: str) -> str:
@@ -277,9 +247,10 @@ def _verdicts(evidence: Evidence) -> Table | None:
     names = list(evidence.tables.cells["objective"].unique())
     here = list(each_place(compared))
     budgets = [budget for budget in COMPARED_AT if (compared["of"] == budget).any()]
+    has_died = {place(at): _all_diverged(cells) for at, cells in each_place(evidence.tables.cells)}
     texts = {}
     for (at, rows), name, budget in product(here, names, budgets):
-        contest = rows[rows["of"] == budget]
+        contest = rows[(rows["of"] == budget) & (not has_died[place(at)])]
         texts[name, place(at), budget] = verdict_of(contest, name, reference_of(evidence, at))
     objectives: dict[str, Tags] = {name: {"objective": [name]} for name in names}
     where: dict[str, Tags] = {place(at): {axis: [at[axis]] for axis in PLACE} for at, _ in here}
