@@ -115,7 +115,7 @@ def losses(cells: pd.DataFrame) -> str:
 
 def _shares(cells: pd.DataFrame, failed: pd.DataFrame) -> str:
     """`wgan 5 of 5, lsgan 2 of 5`: how many runs of each objective are among the failed ones."""
-    totals = cells["objective"].value_counts()
+    totals = cells["objective"].value_counts().to_dict()
     counts = failed["objective"].value_counts()
     parts = [f"{name} {n} of {totals[name]}" for name, n in counts[:MOST_NAMED].items()]
     more = counts[MOST_NAMED:]
