@@ -48,6 +48,15 @@ def interval(row: Record, value: str = "median", low: str = "ci_low", high: str 
     return "{} [{}, {}]".format(*texts)
 
 
+def with_spread(value: float, spread: float | None) -> str:
+    """`0.036 ± 0.010`: both rounded to the second digit of the spread, and to three of the value;
+    `0.036` without a spread."""
+    if spread is None or np.isnan(value):
+        return number(value)
+    digits = _digits([value], spread)
+    return f"{_rounded(value, digits)} ± {_rounded(spread, digits)}"
+
+
 def _digits(values: Sequence[float], width: float) -> int | None:
     """The digits behind the point that an interval of this width leaves certain; None for as many
     as `number` shows."""

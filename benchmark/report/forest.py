@@ -15,7 +15,12 @@ MARGIN = 12
 MOST_TICKS = 4
 SVG = '<svg viewBox="0 0 {} {}" aria-hidden="true">{}</svg>'
 LINE = '<line class="{}" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>'
-DOT = '<circle cx="{:.1f}" cy="{}" r="4.5" fill="{}"/>'
+DOTS = {
+    "filled": '<circle cx="{0:.1f}" cy="{1}" r="4" fill="{2}"/>',
+    "hollow": '<circle class="hollow" cx="{0:.1f}" cy="{1}" r="3.5" style="stroke: {2}"/>',
+    "mark": '<path class="diamond" d="M{0:.1f} {1} m-5 0 l5 -5 l5 5 l-5 5 z"/>',
+}
+"""By the look of a dot."""
 BEYOND = '<path d="M{:.1f} {} l8 5 l-8 5z" fill="{}"/>'
 TICK = '<text x="{:.1f}" y="12" text-anchor="middle">{}</text>'
 
@@ -27,6 +32,8 @@ class Dot(NamedTuple):
     low: float
     high: float
     colour: str
+    look: str = "filled"
+    """One of DOTS."""
 
 
 class Axis(NamedTuple):
@@ -98,8 +105,10 @@ def row(axis: Axis, dot: Dot | None) -> Markup:
     if dot is not None and dot.low <= dot.high:
         ends = axis.position(dot.low), axis.position(dot.high)
         parts.append(LINE.format("range", *ends, middle, middle))
+        parts += [LINE.format("range", end, end, middle - 5, middle + 5) for end in ends]
     if dot is not None and math.isinf(dot.value):
         parts.append(BEYOND.format(WIDTH - MARGIN, middle - 5, dot.colour))
     elif dot is not None and not math.isnan(dot.value):
-        parts.append(DOT.format(axis.position(dot.value), middle, dot.colour))
+        position = axis.position(dot.value)
+        parts.insert(0, DOTS[dot.look].format(position, middle, dot.colour))
     return Markup(SVG.format(WIDTH, HEIGHT, "".join(parts)))

@@ -88,7 +88,7 @@ class Item:
     lines: list[str]
     tags: Tags = field(default_factory=dict)
     figure: str = ""
-    """The stem of the figure that stands beside it."""
+    """The stem of the figure that stands below it."""
 
 
 @dataclass
@@ -100,6 +100,8 @@ class Listing:
     tags: Tags = field(default_factory=dict)
     open: bool = False
     """Shown at once, not on demand."""
+    is_trace: bool = False
+    """Of a cell that failed: closed on paper."""
 
 
 @dataclass
@@ -168,7 +170,7 @@ class FirstScreen:
     error_rate: str
     """How often a report like this one makes a false claim."""
     verdicts: Table | None
-    """Objective x (place, budget): better or worse. None where nothing is compared."""
+    """Objective x (place, budget), or turned: better or worse. None where nothing is compared."""
     legend: str
 
 

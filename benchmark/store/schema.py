@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from benchmark.matrix.cell import AXES, Cell, Choice, DisplayNames, cell_from_spec, digest
 from benchmark.matrix.select import selected
-from benchmark.text import file_name, number
+from benchmark.text import file_name, with_spread
 
 Table = dict[str, Any]
 SEAL_LENGTH = 64  # hex digits of a sha256
@@ -429,9 +429,7 @@ class Protocol(Record):
 
     def floor_text(self, column: str) -> str:
         """`0.12 ± 0.04`: the noise floor of a metric column and its spread."""
-        text = number(self.floor.get(column, math.nan))
-        spread = self.floor_spread.get(column)
-        return text if spread is None else f"{text} ± {number(spread)}"
+        return with_spread(self.floor.get(column, math.nan), self.floor_spread.get(column))
 
     def sealed(self) -> Self:
         """The same with the hash of its fields."""

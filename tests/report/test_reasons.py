@@ -113,7 +113,7 @@ def test_a_single_metric_ranks_or_the_page_says_that_none_does(tmp_path, monkeyp
     else:
         assert found.primary == {}
         assert f"none of the metrics measured ranks ({column})" in text
-        assert f"no target: no metric that ranks is measured on {groups[0][0]}" in text
+        assert f"No target: no metric that ranks is measured on {groups[0][0]}" in text
     assert gate(found, tmp_path, monkeypatch).startswith("accept: ") != row.gate
     assert set(found.published["scores"]["metric"]) == {column}
 
@@ -144,14 +144,14 @@ def test_the_first_gated_metric_ranks_and_a_primary_one_before_it(tmp_path):
         (
             {"status": lost("diverged")},
             [
-                "every finished run diverged.",
-                "no target: the untrained generator was not measured.",
+                "Every finished run diverged.",
+                "No target: the untrained generator was not measured.",
             ],
         ),
         (
             # with three of five seeds diverged every median is infinite
             {"status": lost("diverged", NAMES[:1]) | lost("diverged", NAMES[1:], [0, 1, 2])},
-            ["half of the finished runs of every objective or more diverged."],
+            ["Half of the finished runs of every objective or more diverged."],
         ),
         (
             {"status": lost("diverged", NAMES[:1]), "untrained": True},
@@ -163,11 +163,11 @@ def test_the_first_gated_metric_ranks_and_a_primary_one_before_it(tmp_path):
         ),
         (
             {"untrained": True, "curve": lambda name, *_: 0.1},
-            ["no target: an untrained generator, at 0.1, is at the noise floor already."],
+            ["No target: an untrained generator, at 0.1, is at the noise floor already."],
         ),
         (
             {"untrained": True, "targets": {"gaussians8": 1e9}},
-            ["no target: an untrained generator, at", "reaches 1,000,000,000 already."],
+            ["No target: an untrained generator, at", "reaches 1,000,000,000 already."],
         ),
     ],
 )
@@ -176,7 +176,7 @@ def test_a_page_says_what_is_missing_and_why(tmp_path, options, sentences):
     text = pages(found, tmp_path)
     for sentence in sentences:
         assert sentence in text.replace("1e+09", "1,000,000,000")
-    if "no target" in text:
+    if "No target" in text:
         assert found.costs.empty
         assert "names no reference that has finished" not in text
 

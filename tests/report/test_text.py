@@ -75,12 +75,14 @@ def test_samples_are_lines_of_escaped_text_with_visible_blanks(folder, name):
 
 def test_each_objective_is_filtered_alone_and_says_where_it_is_earlier(folder):
     page = (folder / "report/index.html").read_text()
-    heads = re.findall(r'<div( data-objective="\d")?><strong>(.*?)</strong>(.*?)<pre>', page)
+    heads = re.findall(
+        r'<div( data-objective="\d")?><strong>(.*?)</strong><small>(.*?)</small><pre>', page
+    )
     assert heads == [
-        ("", "real samples", ""),
-        (' data-objective="0"', "nonsaturating", ""),
-        (' data-objective="1"', "wgan", ""),
-        (' data-objective="2"', "lsgan", ", 300 steps, interrupted"),
+        ("", "real samples", "\u00a0"),
+        (' data-objective="0"', "nonsaturating", "\u00a0"),
+        (' data-objective="1"', "wgan", "\u00a0"),
+        (' data-objective="2"', "lsgan", "300 steps, interrupted"),
     ]
     assert ".faint" in page
     markdown = (folder / "report/report.md").read_text()

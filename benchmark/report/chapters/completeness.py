@@ -1,7 +1,11 @@
 """Did everything run? The report's first line, counts by status, and what was held equal."""
 
+from collections import Counter
+
+import pandas as pd
+
 from benchmark.analysis.evidence import Evidence
-from benchmark.analysis.scores import PLACE
+from benchmark.analysis.scores import PLACE, statuses
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.report.page import (
@@ -25,23 +29,25 @@ OWN_RECIPES = (
     "compared, not losses alone"
 )
 ONE_RECIPE = "one optimiser for all objectives ({}): losses are compared, at no paper's settings"
+MOST_NAMED = 3
+"""Objectives that a card names of those with failed runs."""
 
 
 def headline(tables: Tables) -> str:
     """`70/70 cells finished, 2 diverged`, then other verdicts, what is missing, failed or stale."""
     cells = tables.cells
-    statuses = cells["status"].value_counts().to_dict()
-    diverged = statuses.pop("diverged", 0)
-    finished = statuses.pop("done", 0) + diverged
+    by_status = cells["status"].value_counts().to_dict()
+    diverged = by_status.pop("diverged", 0)
+    finished = by_status.pop("done", 0) + diverged
     parts = [f"{finished}/{len(cells)} cells finished", f"{diverged} diverged"]
     verdicts = cells["verdict"].value_counts()
     for name in VERDICTS:
         if name in verdicts and name not in ("ok", "diverged"):
             parts.append(f"{verdicts[name]} {name}")
-    parts += [f"{count} {status}" for status, count in statuses.items()]
+    parts += [f"{count} {status}" for status, count in by_status.items()]
     stale = int(cells["stale"].sum())
     if stale:
-        parts.append(f"{stale} stale")
+        parts.append(f"{stale} stale (made by other code or options than the present ones)")
     return ", ".join(parts)
 
 
@@ -78,14 +84,44 @@ def _size(tables: Tables) -> str:
 
 def _statuses(tables: Tables) -> Table:
     cells = tables.cells
-    statuses = list(cells["status"].value_counts().index)
-    table = Table("Cells by status", ["where", "cells", *statuses, "stale"])
+    by_status = list(cells["status"].value_counts().index)
+    table = Table("Cells by status", ["where", "cells", *by_status, "stale"])
     for row in places(cells):
         here = at_place(cells, row)
-        counts = [(here["status"] == status).sum() for status in statuses]
+        counts = [(here["status"] == status).sum() for status in by_status]
         numbers = [len(here), *counts, here["stale"].sum()]
         table.add([place(row), *map(str, numbers)], tags_of(row))
     return table
+
+
+def losses(cells: pd.DataFrame) -> str:
+    """How many runs of a place show a failure, or have not finished."""
+    runs = plural(len(cells), "run")
+    verdicts = cells["verdict"].dropna()
+    failures = Counter(verdicts[verdicts != "ok"])
+    parts = []
+    if failures:
+        failed = cells[cells["verdict"].notna() & (cells["verdict"] != "ok")]
+        ways = "; ".join(
+            f"{n} {way}: {_shares(cells, failed[failed['verdict'] == way])}"
+            for way, n in failures.most_common()
+        )
+        parts.append(f"Failed: {len(failed)} of {runs} ({ways})")
+    unfinished = cells[~cells["status"].isin(FINISHED)]
+    if len(unfinished):
+        parts.append(f"Not finished: {len(unfinished)} of {runs} ({statuses(unfinished)})")
+    return f"{'. '.join(parts)}." if parts else f"No failure was seen in {runs}."
+
+
+def _shares(cells: pd.DataFrame, failed: pd.DataFrame) -> str:
+    """`wgan 5 of 5, lsgan 2 of 5`: how many runs of each objective are among the failed ones."""
+    totals = cells["objective"].value_counts().to_dict()
+    counts = failed["objective"].value_counts()
+    parts = [f"{name} {n} of {totals[name]}" for name, n in counts[:MOST_NAMED].items()]
+    more = counts[MOST_NAMED:]
+    if len(more):
+        parts.append(f"{more.sum()} of {plural(len(more), 'other objective')}")
+    return ", ".join(parts)
 
 
 def held_equal(tables: Tables) -> list[Item]:

@@ -92,11 +92,11 @@ def _range(rows: pd.DataFrame, fault: str) -> str:
     """The least and the most milliseconds of a generator step in a place. fault: why they do not
     compare there."""
     if fault:
-        return f"seconds do not compare: {fault}."
+        return f"Seconds do not compare: {fault}."
     ordered = records(rows.sort_values("ms", kind="stable"))
     least, most = (
         f"{number(row['ms'])} ms ({row['objective']})" for row in (ordered[0], ordered[-1])
     )
     if len(ordered) == 1:
-        return f"a generator step takes {least}."
-    return f"a generator step takes from {least} to {most}."
+        return f"A generator step takes {least}."
+    return f"A generator step takes from {least} to {most}."

@@ -54,7 +54,7 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
         ]
         lines = "\n\n".join(filter(None, parts))
         if lines:
-            result.listings.append(Listing(f"{key}: {failure}", lines, tags_of(row)))
+            result.listings.append(Listing(f"{key}: {failure}", lines, tags_of(row), is_trace=True))
     return result
 
 

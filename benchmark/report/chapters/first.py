@@ -2,14 +2,15 @@
 
 import math
 from collections import Counter
+from itertools import product
 
 import pandas as pd
 
 from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import why_no_ranking
-from benchmark.analysis.scores import clock_fault, statuses
+from benchmark.analysis.scores import PLACE, clock_fault, statuses
 from benchmark.metrics import full_name, metric
-from benchmark.report.chapters.completeness import headline
+from benchmark.report.chapters.completeness import headline, losses
 from benchmark.report.chapters.leaderboards import (
     Summary,
     reference_of,
@@ -31,7 +32,6 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.store.schema import FINISHED
 from benchmark.text import Record, counted, interval, listed, number, plural
 
 NO_EQUAL_TIME = "Not compared at equal raced seconds: "
@@ -45,7 +45,7 @@ BUDGETS = {"final": "end", "equal_compute": "compute", "equal_time": "seconds"}
 BRACKETS = "Brackets: exact 95 % intervals over seeds, 93.75 % at five seeds, none below."
 LEGEND = (
     "+ better, − worse, · not separated, of all seeds that there could be, by whatever little. "
-    "End: equal generator steps; compute, seconds: equal cost."
+    "– not known. End: equal generator steps; compute, seconds: equal cost."
 )
 LEGEND_OF_PAIRS = (
     "+3 −1: better than three objectives of the place, worse than one; the others are not "
@@ -90,15 +90,21 @@ def _card(evidence: Evidence, at: Record, cells: pd.DataFrame) -> Card:
         sentence = f"{reason[0].upper()}{reason[1:]}."
         return Card(place(at), _scale(evidence, at), [], [sentence], tags_of(at), False)
     summary = summary_by_key(evidence.tables)
+    has_rivals = cells["objective"].nunique() > 1
+    budgets = COMPARED_AT if has_rivals else ["final"]
     claims = []
-    for budget in COMPARED_AT:
+    for budget in budgets:
         if budget in leaders:
-            claims.append(claim(evidence, leaders[budget], summary))
-            claims[-1].after += all_failed(cells, claims[-1].leader)
-    remarks = [_failed(cells)]
-    if "equal_time" not in leaders:
+            claims.append(claim(evidence, leaders[budget], summary, cells))
+    remarks = [losses(cells)]
+    if has_rivals and "equal_time" not in leaders:
         remarks.append(f"{NO_EQUAL_TIME}{_no_equal_time(cells)}.")
-    return Card(place(at), _scale(evidence, at), claims, remarks, tags_of(at))
+    is_ranked = not _all_diverged(cells)
+    return Card(place(at), _scale(evidence, at), claims, remarks, tags_of(at), is_ranked)
+
+
+def _all_diverged(cells: pd.DataFrame) -> bool:
+    return bool((cells["verdict"].dropna() == "diverged").all())
 
 
 def _scale(evidence: Evidence, at: Record) -> str:
@@ -120,26 +126,16 @@ def _scale(evidence: Evidence, at: Record) -> str:
     return f"{full_name(column, at['dataset'])}. {better.capitalize()} is better{ending}"
 
 
-def _failed(cells: pd.DataFrame) -> str:
-    """How many runs of a place show a failure, or have not finished."""
-    runs = plural(len(cells), "run")
-    verdicts = cells["verdict"].dropna()
-    failures = Counter(verdicts[verdicts != "ok"])
-    parts = []
-    if failures:
-        parts.append(f"Failed: {sum(failures.values())} of {runs} ({counted(failures)})")
-    unfinished = cells[~cells["status"].isin(FINISHED)]
-    if len(unfinished):
-        parts.append(f"Not finished: {len(unfinished)} of {runs} ({statuses(unfinished)})")
-    return f"{'. '.join(parts)}." if parts else f"No failure was seen in {runs}."
-
-
-def all_failed(cells: pd.DataFrame, name: str) -> str:
-    """That all runs of an objective at a place show a failure; empty where not all do."""
+def most_failed(cells: pd.DataFrame, name: str) -> str:
+    """`all of its runs failed (5 collapsed)`, `3 of its 5 runs failed (3 stuck)`; empty where at
+    most half of the runs of an objective at a place show a failure."""
     verdicts = cells[cells["objective"] == name]["verdict"].dropna()
-    if not len(verdicts) or (verdicts == "ok").any():
+    failures = Counter(verdicts[verdicts != "ok"])
+    num_failed = sum(failures.values())
+    if 2 * num_failed <= len(verdicts):
         return ""
-    return f"; all of its runs failed ({counted(Counter(verdicts))})"
+    shares = "all of its" if num_failed == len(verdicts) else f"{num_failed} of its {len(verdicts)}"
+    return f"{shares} runs failed ({counted(failures)})"
 
 
 def _no_equal_time(cells: pd.DataFrame) -> str:
@@ -149,20 +145,20 @@ def _no_equal_time(cells: pd.DataFrame) -> str:
     return clock_fault(cells) or "a race has not timed every objective"
 
 
-def claim(evidence: Evidence, leader: Record, summary: Summary) -> Claim:
+def claim(evidence: Evidence, leader: Record, summary: Summary, cells: pd.DataFrame) -> Claim:
     """Who leads at a budget, by what values, and whether that is separated. leader: a row of
-    `evidence.leaders`."""
+    `evidence.leaders`. cells: those of its place."""
     budget = _budget(evidence, leader)
     name = leader["first"]
     first = summary[summary_key(leader, name)]
     if not first["n"]:
-        return Claim(budget, text="every finished run diverged")
+        return Claim(budget, text="Every finished run diverged")
     if math.isinf(first["median"]):
-        return Claim(budget, text="half of the finished runs of every objective or more diverged")
+        return Claim(budget, text="Half of the finished runs of every objective or more diverged")
     finished = first["n"] + first["diverged"]
     if 2 * finished <= first["n_expected"]:
         seeds = plural(first["n_expected"], "seed")
-        text = f"no leader yet; ahead is {name} with {interval(first)}, on {finished} of {seeds}"
+        text = f"No leader yet; ahead is {name} with {interval(first)}, on {finished} of {seeds}"
         return Claim(budget, text=text)
     if not leader["second"]:
         text = f"is the only objective with a finished run, {_values(first)}"
@@ -170,7 +166,14 @@ def claim(evidence: Evidence, leader: Record, summary: Summary) -> Claim:
     second = summary[summary_key(leader, leader["second"])]
     if (first["median"], first["diverged"]) == (second["median"], second["diverged"]):
         return Claim(budget, f"{name} and {leader['second']}", f"lead with equal {_values(first)}")
-    return _led(evidence, leader, Claim(budget, name, f"leads with {_values(first)},"))
+    failed = most_failed(cells, name)
+    verb = "is ahead" if failed else "leads"
+    result = _led(evidence, leader, Claim(budget, name, f"{verb} with {_values(first)},"))
+    result.after += f", but {failed}" if failed else ""
+    reference = leader["reference"]
+    failed = most_failed(cells, reference) if reference != name else ""
+    result.after += f"; {reference}, the reference: {failed}" if failed else ""
+    return result
 
 
 def _values(values: Record) -> str:
@@ -234,27 +237,34 @@ def _budget(evidence: Evidence, leader: Record) -> str:
 
 
 def _verdicts(evidence: Evidence) -> Table | None:
-    """Objective x (place, budget): the verdicts."""
+    """Objective x (place, budget): the verdicts; of more places than objectives, turned."""
     compared, reference = evidence.compared, evidence.tables.matrix.reference
     if compared.empty:
         return None
     title = "Which objectives are better or worse than others?"
     if reference:
         title = f"Which objectives are better or worse than {reference}?"
-    table = Table(title, ["objective"], column_tags=[{}])
-    contests = []
-    references = []
-    for at, rows in each_place(compared):
-        tags: Tags = {axis: [at[axis]] for axis in ("architecture", "dataset")}
-        budgets = [budget for budget in COMPARED_AT if (rows["of"] == budget).any()]
-        table.groups.append(Group(place(at), len(budgets), tags))
+    names = list(evidence.tables.cells["objective"].unique())
+    here = list(each_place(compared))
+    budgets = [budget for budget in COMPARED_AT if (compared["of"] == budget).any()]
+    has_died = {place(at): _all_diverged(cells) for at, cells in each_place(evidence.tables.cells)}
+    texts = {}
+    for (at, rows), name, budget in product(here, names, budgets):
+        contest = rows[(rows["of"] == budget) & (not has_died[place(at)])]
+        texts[name, place(at), budget] = verdict_of(contest, name, reference_of(evidence, at))
+    objectives: dict[str, Tags] = {name: {"objective": [name]} for name in names}
+    where: dict[str, Tags] = {place(at): {axis: [at[axis]] for axis in PLACE} for at, _ in here}
+    is_turned = len(where) > len(objectives)  # the fewer ones stand side by side
+    lines, groups = (where, objectives) if is_turned else (objectives, where)
+    table = Table(title, ["place" if is_turned else "objective"], column_tags=[{}])
+    for group, tags in groups.items():
+        table.groups.append(Group(group, len(budgets), tags))
         table.columns += [BUDGETS[budget] for budget in budgets]
         table.column_tags += [tags] * len(budgets)
-        contests += [rows[rows["of"] == budget] for budget in budgets]
-        references += [reference_of(evidence, at)] * len(budgets)
-    for name in evidence.tables.cells["objective"].unique():
-        cells = []
-        for contest, against in zip(contests, references, strict=True):
-            cells.append(verdict_of(contest, name, against))
-        table.add([name, *cells], {"objective": [name]})
+    for line, tags in lines.items():
+        cells = [line]
+        for group, budget in product(groups, budgets):
+            name, at_line = (group, line) if is_turned else (line, group)
+            cells.append(texts[name, at_line, budget])
+        table.add(cells, tags)
     return table

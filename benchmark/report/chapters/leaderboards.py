@@ -33,7 +33,11 @@ HEADS = {
 LEADERBOARD = (
     "Median over the seeds that finished [exact 95 % interval, 93.75 % at five seeds], in the "
     "order of {}. Real samples: held-out against held-out ones, the noise floor ± its standard "
-    "deviation. The chips are verdicts {}."
+    "deviation. Hollow: not separated at the end. The chips are verdicts {}."
+)
+WAY = (
+    " Way to real: from the untrained generator (0 %) to real samples (100 %) on the logarithm of "
+    "the metric."
 )
 ALL_PAIRS = "among all pairs: +3 −1 is better than three objectives and worse than one"
 
@@ -78,6 +82,7 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     is_on_scale = has_way(column, untrained, floor) and not idle
     if is_on_scale:
         table.columns.append("way to real")
+        table.note += WAY
     table.columns.append("seeds")
     steps = _best_steps(at_place(tables.cells, at), column)
     compared = at_place(evidence.compared, at)
@@ -93,7 +98,8 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
             way = share_of_way(values["final"]["median"], untrained, floor)
             cells.append(f"{way:z.0%}".replace("-", "−") if math.isfinite(way) else "–")
         cells.append(_seeds(values["final"], losses.get(name, [])))
-        table.rows.append(TableRow(cells, {"objective": [name]}, _dot(name, values["final"])))
+        dot = _dot(name, values["final"], "not separated" in cells[1])
+        table.rows.append(TableRow(cells, {"objective": [name]}, dot))
     _add_marks(table, evidence, at, column)
     return table
 
@@ -125,13 +131,14 @@ def _losses(evidence: Evidence, at: Record) -> dict[str, list[str]]:
     return losses
 
 
-def _dot(name: str, row: Record) -> Dot:
-    return Dot(row["median"], row["ci_low"], row["ci_high"], to_hex(style(name)["color"]))
+def _dot(name: str, row: Record, is_hollow: bool) -> Dot:
+    look = "hollow" if is_hollow else "filled"
+    return Dot(row["median"], row["ci_low"], row["ci_high"], to_hex(style(name)["color"]), look)
 
 
 def _add_marks(table: Table, evidence: Evidence, at: Record, column: str) -> None:
-    """The rows of what no objective made, and the axis of all dots. Real samples come first; the
-    untrained generator, and what else the metric was measured on, come last."""
+    """The rows of what no objective made, each before the first row that is worse, and the axis of
+    all dots."""
     tables = evidence.tables
     floor = tables.floor(at["dataset"], column)
     texts = {"real samples": floor_text(tables, at["dataset"], column)}
@@ -140,16 +147,18 @@ def _add_marks(table: Table, evidence: Evidence, at: Record, column: str) -> Non
     others |= tables.marks(at["dataset"], column)
     for name, value in others.items():
         texts[name], values[name] = number(value), value
-    rows = []
+    ends = [end for row in table.rows if row.dot for end in row.dot[:3]]
+    table.axis = axis_of([*ends, *values.values()], floor, metric(column).primary)
+    sign = 1 if metric(column).direction == "min" else -1
     for name, value in values.items():
         if not math.isnan(value):
             cells = [name, texts[name], *[""] * (len(table.columns) - 2)]
-            dot = Dot(value, math.nan, math.nan, "none")
-            rows.append(TableRow(cells, {}, dot, is_mark=True))
-    ends = [end for row in table.rows if row.dot for end in row.dot[:3]]
-    table.axis = axis_of([*ends, *values.values()], floor, metric(column).primary)
-    is_first = [row for row in rows if row.cells[0] == "real samples"]
-    table.rows = [*is_first, *table.rows, *(row for row in rows if row not in is_first)]
+            dot = Dot(value, math.nan, math.nan, "none", "mark")
+            after = [
+                row.dot is not None and sign * row.dot.value > sign * value for row in table.rows
+            ]
+            place_of = after.index(True) if True in after else len(after)
+            table.rows.insert(place_of, TableRow(cells, {}, dot, is_mark=True))
 
 
 def _runs(
@@ -174,7 +183,8 @@ def _best_steps(cells: pd.DataFrame, column: str) -> dict[Any, float]:
 
 def _value(of: str, row: Record, best_step: float | None) -> str:
     """A value with its interval on a line of its own; of the best value also its step."""
-    value, *ends = interval(row).replace("∞", "diverged").split(" [")
+    text = interval(row).removesuffix(" [∞, ∞]").replace("∞", "diverged")
+    value, *ends = text.split(" [")
     if of == "best" and best_step is not None:
         value += f" at {number(best_step)}"
     return "\n[".join([value, *ends])

@@ -43,7 +43,7 @@ def chapter(evidence: Evidence) -> Chapter:
     for at in places(tables.cells):
         why = tables.targets[at["dataset"], at["architecture"]].why
         if why:
-            result.items.append(Item(place(at), [f"no target: {why}."], tags_of(at)))
+            result.items.append(Item(place(at), [f"No target: {why}."], tags_of(at)))
     for at, here in each_place(tables.convergence):
         lines = []
         for level, per_level in here.groupby("level", sort=False):
@@ -89,13 +89,17 @@ def _target(tables: Tables, rows: pd.DataFrame, level: str, dataset: str) -> str
 
 def _fastest(rows: pd.DataFrame) -> str:
     """Which objectives reach a target first, on three clocks."""
-    parts = []
+    num_objectives = rows["objective"].nunique()
+    costs: dict[str, list[str]] = {}  # by the objectives that are first
     for clock in ("g_steps", "forwards", "seconds"):
         times = rows[(rows["clock"] == clock) & np.isfinite(rows["median"])]
         if len(times):
             least = times["median"].min()
-            names = listed(list(times[times["median"] == least]["objective"]))
-            parts.append(f"{names} by {TARGET_CLOCKS[clock]} ({number(least)})")
+            first = list(times[times["median"] == least]["objective"])
+            is_tie = 1 < len(first) == num_objectives
+            names = f"all {num_objectives} objectives together" if is_tie else listed(first)
+            costs.setdefault(names, []).append(f"{TARGET_CLOCKS[clock]} ({number(least)})")
+    parts = [f"{names} by {listed(clocks)}" for names, clocks in costs.items()]
     if not parts:
         if not (rows["n"] > 0).any():
             return "What it costs is not known of any run."

@@ -95,11 +95,10 @@ def _reliability(
     """A table per place. quantities, agreements: the rows of `stopping` and `agreement`."""
     texts = {}
     for row in quantities:
-        ranged = interval(row)
-        texts[place(row), row["objective"], row["quantity"]] = ranged
+        texts[place(row), row["objective"], row["quantity"]] = interval(row).replace(" [", "\n[")
     for row in agreements:
         chance = f"({number(row['low'])} to {number(row['high'])})"
-        texts[place(row), row["objective"], "agreement"] = f"{number(row['agreement'])} {chance}"
+        texts[place(row), row["objective"], "agreement"] = f"{number(row['agreement'])}\n{chance}"
     made = []
     for at, here in each_place(finished):
         table = Table(place(at), HEADS, note=RELIABILITY, tags=tags_of(at), fold="Reliability")
@@ -164,7 +163,7 @@ def regret_sentence(rows: list[Record]) -> str:
         if names or kind == "less":
             parts.append(f"{kind} for {listed(names) if names else 'none'}")
     return (
-        "stopping where the critic's loss is highest costs, against never stopping, in multiples "
+        "Stopping where the critic's loss is highest costs, against never stopping, in multiples "
         f"of the best value and at the median over seeds: {'; '.join(parts)}."
     )
 
@@ -179,7 +178,7 @@ def agreement_sentence(rows: list[Record]) -> str:
     for row in rows:
         if row["p_holm"] <= LEVEL:
             names = better if row["agreement"] > 0 else worse
-            names.append(f"{row['objective']} (p = {number(row['p_holm'])})")
+            names.append(f"{row['objective']} (p = {row['p_holm']:.2g})")
     parts = []
     if better:
         parts.append(f"the better seed has the higher loss for {listed(better)}")
@@ -187,7 +186,9 @@ def agreement_sentence(rows: list[Record]) -> str:
         parts.append(f"the better seed has the lower loss for {listed(worse)}")
     left = len(rows) - len(better) - len(worse)
     if left:
-        others = plural(left, "objective") if left < len(rows) else f"any of {left} objectives"
+        others = plural(left, "objective") if left < len(rows) else "every objective"
+        if len(rows) == 1:
+            others = rows[0]["objective"]
         parts.append(f"for {others} the agreement of loss and quality is within chance")
     return f"At equal steps {'; '.join(parts)}."
 
