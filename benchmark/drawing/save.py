@@ -43,8 +43,6 @@ class Figure:
     """The name of the chapter of the report that shows it; empty outside a report."""
     passages: tuple[Passage, ...] = ()
     """What a figure of text shows; a page has it as text, and not as a picture."""
-    is_photo: bool = False
-    """Shows images: a page never inverts its colours."""
 
 
 def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str = "") -> Figure:

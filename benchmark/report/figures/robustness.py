@@ -230,7 +230,7 @@ def _draw(shown: pd.DataFrame, sheet: Sheet, real: Samples | None, folder: Path)
     headline(figure, title)
     caption = f"{sheet.caption} {FIRST_SAMPLES.format(side**2)} {MARKS}"
     name = stem(sheet.name, shown["dataset"].iloc[0])
-    saved = Figure(name, title, caption, "first", is_photo=True)
+    saved = Figure(name, title, caption, "first")
     return save(figure, shown.drop(columns="file"), folder, saved)
 
 

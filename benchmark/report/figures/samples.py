@@ -125,7 +125,6 @@ def _draw(shown: pd.DataFrame, sheet: Sheet, real: Samples | None, folder: Path)
     caption = f"{sheet.caption} {note_of(modality, real is not None)}".rstrip()
     saved = Figure(
         stem(sheet.name, *names), sheet.title, caption, "first",
-        is_photo=modality == "images",
     )  # fmt: skip
     data = shown[["objective", "key", "seed", "samples_seen", "g_steps", "forwards"]]
     data = data.rename(columns={"key": "cell"})
