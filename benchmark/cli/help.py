@@ -26,7 +26,7 @@ EXAMPLES = {
         "ganbench run --matrix quick",
         "ganbench run --matrix quick --dry-run",
         'ganbench run --matrix mine.toml --only "objective=wgan_gp seed=0"',
-        "ganbench run --matrix quick --set training.steps=200 --results /tmp/try",
+        "ganbench run --matrix quick --set training.steps=200 --results try",
         "ganbench run --matrix cifar10 --device cuda --jobs 4 --shard 1/2",
     ),
     "status": (
@@ -36,11 +36,11 @@ EXAMPLES = {
     ),
     "tables": ("ganbench tables --matrix quick",),
     "plots": ("ganbench plots --matrix quick",),
-    "report": ("ganbench report --matrix quick", "ganbench report --results /tmp/try"),
+    "report": ("ganbench report --matrix quick", "ganbench report --results try"),
     "compare": (
         "ganbench compare wgan_gp wgan_fdgp --matrix quick",
-        'ganbench compare wgan_gp "wgan_fdgp[pairs=independent]" --of all --output /tmp/compared',
-        "ganbench compare results/runs/quick /tmp/try/quick",
+        'ganbench compare wgan_gp "wgan_fdgp[pairs=independent]" --of all --output compared',
+        "ganbench compare results/runs/quick try/quick",
     ),
     "check": (
         "ganbench check --matrix quick",
@@ -51,15 +51,15 @@ EXAMPLES = {
         "ganbench accept --matrix quick",
         "ganbench accept --matrix quick --baselines my_baselines",
     ),
-    "merge": ("ganbench merge /tmp/a/quick /tmp/b/quick --into results/runs/quick",),
+    "merge": ("ganbench merge a/quick b/quick --into results/runs/quick",),
     "measure": (
         "ganbench measure --matrix quick",
         "ganbench measure --matrix quick --only objective=wgan --force",
     ),
-    "audit": ("ganbench audit --matrix quick", "ganbench audit --matrix quick --output /tmp/audit"),
+    "audit": ("ganbench audit --matrix quick", "ganbench audit --matrix quick --output audit"),
     "sample": (
         "ganbench sample wgan_gp-dcgan --n 10000",
-        'ganbench sample "wgan_gp-dcgan*seed0*" --png --output /tmp/samples',
+        'ganbench sample "wgan_gp-dcgan*seed0*" --png --output samples',
     ),
     "export": (
         "ganbench export tensorboard --matrix quick",
