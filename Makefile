@@ -81,4 +81,4 @@ ci:
 	bash .ci/run
 
 clean:
-	rm -rf .venv build dist site jupyter_execute site *.egg-info .benchmarks .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist site jupyter_execute *.egg-info .benchmarks .mypy_cache .pytest_cache .ruff_cache
