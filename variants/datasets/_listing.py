@@ -156,9 +156,13 @@ def check_size(num_bytes: int) -> None:
         raise ValueError(f"{num_bytes:,} bytes: an image has {MAX_BYTES:,} at most")
 
 
-def is_plain_name(name: str) -> bool:
-    """Whether a name can be that of a file on every system, and of none above its folder."""
-    return re.fullmatch(r"[\w.-]{0,100}", name) is not None and name not in (".", "..")
+def check_collection(name: str) -> None:
+    """Raise ValueError for a name of a collection that cannot be that of a folder on every system,
+    or that is a folder above."""
+    if not re.fullmatch(r"[\w.-]{0,100}", name) or name in (".", ".."):
+        raise ValueError(
+            f"collection is a name of at most 100 letters, digits and _.-, not {name!r}"
+        )
 
 
 def printable(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from variants.datasets import Base, Split, data_folder
 from variants.datasets._images import Images, read_layout
-from variants.datasets._listing import is_plain_name
+from variants.datasets._listing import check_collection
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,7 @@ class Dataset(Base):
     def __post_init__(self) -> None:
         if self.size < 8 or self.size % 4:
             raise ValueError(f"size must be a multiple of 4, from 8 on, not {self.size}")
-        if not is_plain_name(self.collection):
-            raise ValueError(
-                "collection is a name of at most 100 letters, digits and _.-, not "
-                f"{self.collection!r}"
-            )
+        check_collection(self.collection)
         if self.n_holdout < 1:
             raise ValueError(f"n_holdout must be at least 1, not {self.n_holdout}")
         if not 0 <= self.corrupt_tolerance < 1:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from variants.datasets import data_folder
-from variants.datasets._listing import is_plain_name
+from variants.datasets._listing import check_collection
 from variants.datasets._text import BY_BLOCKS, TENTH, Text
 from variants.datasets._text_files import Texts, open_texts
 
@@ -28,11 +28,7 @@ class Dataset(Text):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not is_plain_name(self.collection):
-            raise ValueError(
-                "collection is a name of at most 100 letters, digits and _.-, not "
-                f"{self.collection!r}"
-            )
+        check_collection(self.collection)
 
     @property
     def source(self) -> str:

@@ -97,14 +97,12 @@ def _statuses(tables: Tables) -> Table:
 def losses(cells: pd.DataFrame) -> str:
     """How many runs of a place show a failure, or have not finished."""
     runs = plural(len(cells), "run")
-    verdicts = cells["verdict"].dropna()
-    failures = Counter(verdicts[verdicts != "ok"])
+    failed = cells[cells["verdict"].notna() & (cells["verdict"] != "ok")]
     parts = []
-    if failures:
-        failed = cells[cells["verdict"].notna() & (cells["verdict"] != "ok")]
+    if len(failed):
         ways = "; ".join(
             f"{n} {way}: {_shares(cells, failed[failed['verdict'] == way])}"
-            for way, n in failures.most_common()
+            for way, n in Counter(failed["verdict"]).most_common()
         )
         parts.append(f"Failed: {len(failed)} of {runs} ({ways})")
     unfinished = cells[~cells["status"].isin(FINISHED)]

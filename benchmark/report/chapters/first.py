@@ -57,9 +57,10 @@ def first_screen(evidence: Evidence) -> FirstScreen:
     """The answers in short, as the evidence carries them."""
     tables = evidence.tables
     reference = tables.matrix.reference
+    summary = summary_by_key(tables)
     return FirstScreen(
         headline(tables),
-        [_card(evidence, at, cells) for at, cells in each_place(tables.cells)],
+        [_card(evidence, at, cells, summary) for at, cells in each_place(tables.cells)],
         error_rate(evidence),
         _verdicts(evidence),
         LEGEND if reference else LEGEND_OF_PAIRS,
@@ -82,14 +83,13 @@ def error_rate(evidence: Evidence) -> str:
     )
 
 
-def _card(evidence: Evidence, at: Record, cells: pd.DataFrame) -> Card:
+def _card(evidence: Evidence, at: Record, cells: pd.DataFrame, summary: Summary) -> Card:
     """What is known of a place. cells: those of the place."""
     leaders = {row["of"]: row for row in records(at_place(evidence.leaders, at))}
     if not leaders:
         reason = why_no_ranking(evidence.tables, at["dataset"], at["architecture"])
         sentence = f"{reason[0].upper()}{reason[1:]}."
         return Card(place(at), _scale(evidence, at), [], [sentence], tags_of(at), False)
-    summary = summary_by_key(evidence.tables)
     has_rivals = cells["objective"].nunique() > 1
     budgets = COMPARED_AT if has_rivals else ["final"]
     claims = []

@@ -123,9 +123,7 @@ def _draw(shown: pd.DataFrame, sheet: Sheet, real: Samples | None, folder: Path)
     modality = _modality(first)
     names = [shown["dataset"].iloc[0], shown["architecture"].iloc[0]]
     caption = f"{sheet.caption} {note_of(modality, real is not None)}".rstrip()
-    saved = Figure(
-        stem(sheet.name, *names), sheet.title, caption, "first",
-    )  # fmt: skip
+    saved = Figure(stem(sheet.name, *names), sheet.title, caption, "first")
     data = shown[["objective", "key", "seed", "samples_seen", "g_steps", "forwards"]]
     data = data.rename(columns={"key": "cell"})
     labels = {name: f"{wrap(name)}\n{sheet.labels[name]}".rstrip() for name in samples}

@@ -10,14 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmark.analysis.convergence import LIMIT, profile
-from benchmark.analysis.scores import PLACE, raced_costs
+from benchmark.analysis.scores import LEAST_PLACES, PLACE, raced_costs
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import Lines, amount, dots, lists, log_axis, not_recorded, pages
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import Look, inches, style, wrap_long
 from benchmark.report.page import with_values
-
-LEAST_PLACES = 3  # of a performance profile
 
 CLOCK_LABELS = {
     "samples": "samples seen",
