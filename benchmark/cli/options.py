@@ -2,14 +2,13 @@
 
 import shlex
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from benchmark.analysis.tables import Tables
@@ -127,8 +126,7 @@ def result_set(results: Path, matrix: str) -> Path:
     folder = results / name_of(matrix)
     if not ResultSet(folder).exists:
         known = sorted(path.parent.name for path in results.glob("*/matrix.json"))
-        near = get_close_matches(folder.name, known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = nearest(folder.name, known)
         message = (
             f"no results of matrix {matrix!r} in {results}{hint}; "
             f"there are: {', '.join(known) or 'none'}"

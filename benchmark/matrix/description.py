@@ -2,7 +2,6 @@
 and lines for a matrix file."""
 
 import ast
-import difflib
 import inspect
 import json
 import re
@@ -17,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 import variants
-from benchmark.errors import UserError
+from benchmark.errors import UserError, nearest
 from benchmark.matrix import files
 from benchmark.matrix.catalogue import KINDS, OPTIONS, Entry, Parameter, names, summary
 from benchmark.matrix.cell import AXES
@@ -49,10 +48,8 @@ def find(name: str) -> list[Entry]:
         return [_entry("metrics", metric(name).name)]
     except UserError as error:
         every = [*KINDS, *(each for of_kind in known.values() for each in of_kind)]
-        near = difflib.get_close_matches(name, every, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UserError(
-            f"nothing is called {name!r}{hint}; valid: {', '.join(KINDS)}, and every name that "
+            f"nothing is called {name!r}{nearest(name, every)}; valid: {', '.join(KINDS)}, and every name that "
             "`ganbench list` shows"
         ) from error
 
