@@ -49,8 +49,8 @@ def find(name: str) -> list[Entry]:
     except UserError as error:
         every = [*KINDS, *(each for of_kind in known.values() for each in of_kind)]
         raise UserError(
-            f"nothing is called {name!r}{nearest(name, every)}; valid: {', '.join(KINDS)}, and every name that "
-            "`ganbench list` shows"
+            f"nothing is called {name!r}{nearest(name, every)}; valid: {', '.join(KINDS)}, and "
+            "every name that `ganbench list` shows"
         ) from error
 
 
