@@ -142,22 +142,22 @@ def _without_tf32(without_autocast: AbstractContextManager[Any]) -> Iterator[Non
 
 def differentiate(D: Critic, x: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
     """The scores D(x), (batch,), and their gradient in x, (batch, *shape). The scores, and with
-    create_graph the gradient too, are differentiable in the critic's parameters; neither is
-    differentiable in x. A critic with a method `observe(x, scores)` is told of the scores.
+    create_graph the gradient too, are differentiable in the critic's parameters, and in what x
+    depends on. A critic with a method `observe(x, scores)` is told of the scores.
 
     The gradient is taken by torch.func under torch.compile and under vmap: neither of them follows
     torch.autograd.grad."""
     if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
-        gradient, scores = torch.func.grad(lambda x: _sum(D(x)), has_aux=True)(x.detach())
+        gradient, scores = torch.func.grad(lambda x: _sum(D(x)), has_aux=True)(x)
         if not create_graph:
             gradient = gradient.detach()
     else:
-        leaf = x.detach().requires_grad_()
+        leaf = x if x.requires_grad else x.detach().requires_grad_()
         scores = D(leaf)
         (gradient,) = torch.autograd.grad(
             scores.sum(), leaf, create_graph=create_graph, retain_graph=True
         )
-    # D has seen a copy of x
+    # D may have seen a copy of x
     observe = getattr(D, "observe", None)
     if observe is not None:
         observe(x, scores)

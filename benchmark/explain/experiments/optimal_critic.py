@@ -165,8 +165,8 @@ def finding(frame: pd.DataFrame) -> str:
     sentence = (
         f"Critics come within {known['error'].max():.1%} of the optimum's spread "
         f"({known['error'].idxmax()} the furthest off) and within {off.max():.1%} of its value, "
-        f"but for fgan (the Kullback–Leibler divergence), which says {fgan['value']:.2f} instead of "
-        f"{fgan['exact_value']:.2f}: where no sample is generated, nothing holds its critic down. "
+        f"but for fgan (the Kullback–Leibler divergence), which says {fgan['value']:.2f} instead "
+        f"of {fgan['exact_value']:.2f}: where no sample is generated, nothing holds the score. "
         f"Minimax says JS = {math.log(2) - mm['value'] / 2:.4f} (exact {mm['js']:.4f}), least "
         f"squares with the coding −1, 1, 0 says χ² = {2 - 2 * pearson['value']:.4f} (exact "
         f"{pearson['chi2']:.4f}). wgan_gp says {gp['value']:.3f} where the distance is "
