@@ -48,7 +48,7 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Work]:
 
         monkeypatch.setattr(cell_run, "run_cell", run_cell)
         connection: Any = SimpleNamespace(recv=recv, send=events.append)
-        local_worker.work(connection, device, tmp_path, 1, 60.0, "auto")
+        local_worker.work(connection, device, tmp_path, 1, 60.0)
         return events
 
     yield call
