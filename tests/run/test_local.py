@@ -214,7 +214,7 @@ def test_a_device_that_cannot_be_had_is_not_the_cells_fault(work: Work, tmp_path
 
 
 def test_sigterm_ends_a_worker_only_between_its_cells(tmp_path: Path) -> None:
-    worker = CellWorker(None, "cpu", tmp_path, 60.0, "auto")  # type: ignore[arg-type]
+    worker = CellWorker(None, "cpu", tmp_path, 60.0)  # type: ignore[arg-type]
     for doing in (Doing.RUNNING, Doing.REPORTING):
         worker.doing = doing
         worker.has_to_stop = True

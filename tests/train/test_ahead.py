@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.train.execution import ahead
+from benchmark.train.execution import ahead, matmul_pass
 from benchmark.train.execution.ahead import Ahead
 from benchmark.train.execution.modes import can_compile
 from benchmark.train.execution.small_convolutions import (
@@ -238,7 +238,7 @@ def test_a_key_is_of_all_that_a_library_depends_on(monkeypatch: pytest.MonkeyPat
 def test_another_process_takes_the_library_from_the_cache(cache: Path) -> None:
     code = """
 import torch
-from benchmark.train.execution import ahead
+from benchmark.train.execution import ahead, matmul_pass
 
 def build(*args):
     raise SystemExit("built again")
@@ -255,3 +255,19 @@ print(ahead.Ahead(lambda x: x.exp() + 1, {{}})(torch.zeros(3)).tolist())
             text=True,
         )
         assert run.stdout == "[2.0, 2.0, 2.0]\n", run.stderr
+
+
+@needs_compiler
+def test_a_library_may_have_operators_of_ours(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul_pass, "MIN_MULTIPLICATIONS", 1000)
+    x, factor = torch.randn(16, 16), torch.randn(16, 16)
+    options = {"post_grad_custom_post_pass": matmul_pass.MatmulPass(True)}
+    for _ in range(2):
+        monkeypatch.setattr(ahead, "_loaded", {})
+        compiled = Ahead(lambda x, factor: (x @ factor).relu(), options)
+        torch.testing.assert_close(compiled(x, factor), (x @ factor).relu())
+        assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".so"]
+    (operators,) = cache.glob("*.json")
+    operators.unlink()
+    monkeypatch.setattr(ahead, "_loaded", {})
+    torch.testing.assert_close(Ahead(compiled.function, options)(x, factor), (x @ factor).relu())

@@ -141,7 +141,7 @@ def test_what_cannot_be_compiled_runs_eagerly_and_says_why(monkeypatch):
     def broken(*args):
         raise RuntimeError("no such\ncompiler")
 
-    monkeypatch.setattr(ahead, "build", broken)
+    monkeypatch.setattr(ahead, "traced", broken)
     cell = small_cell("wgan_gp", steps=3)
     found, last = rows(cell, execution="compiled")
     assert last.execution.mode == "eager"

@@ -10,6 +10,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,8 @@ def load(key: str, build: Callable[[Path], None]) -> Any:
         build(built)
         path = folder / _name(key, built)
         try:
+            # The library last: with it the other file is complete
+            _keep(_operators_of(built), _operators_of(path))
             _keep(built, path)
         except OSError:
             # The cache cannot be written to: the library is for this process
@@ -153,12 +156,22 @@ def load(key: str, build: Callable[[Path], None]) -> Any:
     return _opened(path)
 
 
-def _name(key: str, path: Path) -> str:
-    return f"{key}-{hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS]}.so"
+def _operators_of(library: Path) -> Path:
+    """The file that names the operators of ours in a library; there is none without such."""
+    return library.with_suffix(".json")
+
+
+def _name(key: str, library: Path) -> str:
+    digest = hashlib.sha256(library.read_bytes())
+    with suppress(FileNotFoundError):
+        digest.update(_operators_of(library).read_bytes())
+    return f"{key}-{digest.hexdigest()[:DIGITS]}.so"
 
 
 def _keep(built: Path, path: Path) -> None:
     """Put a file into the cache, whole or not at all."""
+    if not built.exists():
+        return
     handle, name = tempfile.mkstemp(dir=to_be_cached(path).parent, suffix=".part")
     with os.fdopen(handle, "wb") as file:
         file.write(built.read_bytes())
@@ -177,3 +190,5 @@ def build(
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     place = {"aot_inductor.output_path": str(path)}
     torch._inductor.aot_compile(graph, tuple(map(_copied, tensors)), options=options | place)
+    for operators in path.parent.glob("*.wrapper.json"):
+        operators.replace(_operators_of(path))
