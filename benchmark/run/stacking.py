@@ -2,7 +2,7 @@
 its objectives alike, from the matrix alone. So seconds are comparable, and the numbers of a cell
 depend neither on which cells wait, nor on the number of workers, nor on what was compiled before.
 
-stacks.csv holds what was measured: device (cpu, cuda), mode (of execution), kind (mlp, conv),
+stacks.csv holds what was measured: device (cpu, cuda), mode (of execution), kind (mlp, conv, conv1d),
 weights (that generator and critic train together), pixels (of an image; 0: none), batch_size, stack
 (seeds; 1: alone), ms (of an iteration of WGAN-GP, per seed)."""
 
@@ -235,13 +235,13 @@ class Facts(NamedTuple):
     """What a way to train networks is chosen by."""
 
     kind: str
-    """conv, where there is a convolution, or mlp."""
+    """conv, where there is a convolution of images, conv1d, where there is another one, or mlp."""
 
     weights: int
     """Weights that generator and critic train together."""
 
     pixels: int
-    """Pixels of an image, or characters of a text; 0 for an mlp."""
+    """Pixels of an image, or characters of an alphabet; 0 for an mlp."""
 
 
 @cache  # one answer for all seeds
@@ -255,6 +255,10 @@ def facts_of(architecture: Choice, dataset: Choice, norm: str) -> Facts:
     layers = [*pair.generator.modules(), *pair.critic.modules()]
     weights = [*pair.generator.parameters(), *pair.critic.parameters()]
     trained = sum(weight.numel() for weight in weights if weight.requires_grad)
-    if not any(isinstance(layer, nn.modules.conv._ConvNd) for layer in layers):
-        return Facts("mlp", trained, 0)
-    return Facts("conv", trained, math.prod(pair.shape[1:]))
+    kind = "mlp"
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            kind = "conv"
+        elif isinstance(layer, nn.modules.conv._ConvNd):
+            kind = "conv1d"
+    return Facts(kind, trained, 0 if kind == "mlp" else math.prod(pair.shape[1:]))
