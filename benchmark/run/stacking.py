@@ -2,9 +2,9 @@
 its objectives alike, from the matrix alone. So seconds are comparable, and the numbers of a cell
 depend neither on which cells wait, nor on the number of workers, nor on what was compiled before.
 
-stacks.csv holds what was measured: device (cpu, cuda), mode (of execution), kind (mlp, conv, conv1d),
-weights (that generator and critic train together), pixels (of an image; 0: none), batch_size, stack
-(seeds; 1: alone), ms (of an iteration of WGAN-GP, per seed)."""
+stacks.csv holds what was measured: device (cpu, cuda), mode (of execution), kind (mlp, conv or
+conv1d), weights (that generator and critic train together), pixels (of an image; 0: none),
+batch_size, stack (seeds; 1: alone), ms (of an iteration of WGAN-GP, per seed)."""
 
 import csv
 import math
@@ -134,38 +134,37 @@ def balanced_size(most: int, num_seeds: int) -> int:
 
 
 def best_way(groups: list[list[Cell]], num_seeds: int, device: str, execution: str) -> Way:
-    """The quickest way to train the cells of a place, by objective, compiling included; one seed
-    after the other in the usual mode where no other way is WORTH as fast.
+    """The quickest way to train the cells of a place, by objective: of those that are WORTH as fast
+    as one seed after the other in the usual mode, the first run with its compiling included, the
+    one that is the quickest in later runs, which find what was compiled.
 
     The times are those of the smallest measured networks that are at least as large as those of the
     cells, in trainable weights times batch size and in pixels: smaller ones gain more by stacks and
     by compiling. Stacks that are larger than those measured, and other kinds of device, mode or
     network, are not chosen."""
-    alone = Way(execution, 1)
-    rows = list(_rows_like(groups[0][0], device))
     modes = [resolve(execution, device)]
     if execution == "auto" and modes == ["eager"] and can_compile():
         modes.append("compiled")
     num_iterations = sum(_iterations(cells[0]) for cells in groups)
-    seconds = {}
-    for row in rows:
-        if row["mode"] not in modes:
-            continue
+    seconds: dict[Way, float] = {}
+    for row in _rows_like(groups[0][0], device):
         size = balanced_size(row["stack"], num_seeds)
-        if row["stack"] > 2 * size:
-            # A larger stack was measured than there are seeds
-            continue
-        num_trained = size * -(-num_seeds // size)
-        way = Way(row["mode"], size)
-        total = num_trained * num_iterations * row["ms"] / 1000
-        if "compiled" in row["mode"] and execution == "auto":
-            total += COMPILE_SECONDS * (1 + 2 * len(groups))
-        seconds[way] = min(total, seconds.get(way, total))
-    usual = seconds.get(Way(modes[0], 1))
-    if usual is None:
-        return alone
-    quickest = min(seconds, key=lambda way: seconds[way])
-    return quickest if usual >= WORTH * seconds[quickest] else alone
+        # The time of a stack of twice as many seeds says nothing
+        if row["mode"] in modes and row["stack"] < 2 * size:
+            num_trained = size * -(-num_seeds // size)
+            total = num_trained * num_iterations * row["ms"] / 1000
+            way = Way(row["mode"], size)
+            seconds[way] = min(total, seconds.get(way, total))
+    quickest = Way(execution, 1)
+    usual = seconds.get(Way(modes[0], 1), 0.0)
+    least = usual
+    for way, later in seconds.items():
+        compiling = 0.0
+        if way.mode == "compiled" and execution == "auto":
+            compiling = COMPILE_SECONDS * (1 + 2 * len(groups))
+        if (later + compiling) * WORTH <= usual and later < least:
+            quickest, least = way, later
+    return quickest
 
 
 def _rows_like(cell: Cell, device: str) -> Iterator[dict[str, Any]]:
