@@ -86,8 +86,10 @@ def test_a_metric_is_called_by_its_protocol_and_a_variant_by_its_label(
 ) -> None:
     assert ganbench("list", "fid").out.startswith("fid (metrics): EXTRACTOR-FID (N)\n")
     assert find("fid")[0].facts["column"] == "fid_EXTRACTOR_N (N: number of samples)"
-    assert find("modes_covered")[0].facts["column"].startswith(
-        "modes_covered_N, modes_covered_EXTRACTOR_N ("
+    assert (
+        find("modes_covered")[0]
+        .facts["column"]
+        .startswith("modes_covered_N, modes_covered_EXTRACTOR_N (")
     )
     assert not re.search(r"\bFID\b", ganbench("list", "metrics").out.replace("EXTRACTOR-FID", ""))
     facts = find("text")[1].facts
