@@ -156,8 +156,8 @@ def _are_folders(names: list[str], folder: Path) -> bool:
 
 
 def _compared_set(folder: Path) -> "Tables":
-    """The tables of a result set that is compared. Raises UserError where it has nothing that tables
-    are made of."""
+    """The tables of a result set that is compared. Raises UserError where it has nothing that
+    tables are made of."""
     from benchmark.store.layout import ResultSet
 
     results = ResultSet(folder)
