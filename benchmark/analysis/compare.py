@@ -49,7 +49,8 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
     n: pairs of seeds; wins, ties: of them, those on which the side is better, or equal; value,
     against, diverged, against_diverged: each side's median and diverged seeds, over the pairs (over
     all its seeds where there is no pair); difference: side − reference, the median over
-    pairs, with ci_low, ci_high; p_improvement: the share of pairs on which the side is better, with p_low, p_high;
+    pairs, with ci_low, ci_high;
+    p_improvement: the share of pairs on which the side is better, with p_low, p_high;
     p_holm; verdict; why it is not separated. p_holm and verdict are empty for a metric that does
     not rank. A diverged seed has the worst value. Between result sets there is no equal cost: each
     set has its own. Raises UserError where nothing compares."""
