@@ -3,12 +3,15 @@ labels of a dataset."""
 
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
@@ -247,13 +250,26 @@ def _fit(network: nn.Module, train: Any) -> None:
     epochs = max(2, min(EPOCHS, MOST // len(train.samples)))
     optimizer = torch.optim.Adam(network.parameters(), LR, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
+    terminal = Console(stderr=True)
+    for index in track(
+        _shuffled(len(train.samples), batches, epochs),
+        "training the classifier",
+        total=epochs * batches,
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+    ):
+        optimizer.zero_grad(set_to_none=True)
+        scores = network(_scaled(train.samples[index]))
+        nn.functional.cross_entropy(scores, train.labels[index].long()).backward()
+        optimizer.step()
+        schedule.step()
+
+
+def _shuffled(num_images: int, batches: int, epochs: int) -> Iterator[Tensor]:
+    """The images of every batch."""
     for _ in range(epochs):
-        for index in torch.randperm(len(train.samples)).split(BATCH)[:batches]:
-            optimizer.zero_grad(set_to_none=True)
-            scores = network(_scaled(train.samples[index]))
-            nn.functional.cross_entropy(scores, train.labels[index].long()).backward()
-            optimizer.step()
-            schedule.step()
+        yield from torch.randperm(num_images).split(BATCH)[:batches]
 
 
 def _scaled(images: Tensor) -> Tensor:
