@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.measure.features import extractors
-from benchmark.measure.features.extractors import train_classifier
+from benchmark.measure.features import classifier
+from benchmark.measure.features.classifier import train_classifier
 
 
 def images(n: int, seed: int) -> SimpleNamespace:
@@ -21,7 +21,7 @@ def test_the_training_of_a_classifier_has_a_bar_on_a_terminal_and_is_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With 50,000 images, of which two batches are trained."""
-    monkeypatch.setattr(extractors, "BATCH", 20_000)
+    monkeypatch.setattr(classifier, "BATCH", 20_000)
     alone = train_classifier(images(50_000, 0), images(50, 1))
     assert capsys.readouterr() == ("", "")
     # rich takes any stream for a terminal then
