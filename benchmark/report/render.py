@@ -17,6 +17,9 @@ from benchmark.store.frames import harmless
 
 FILL = re.compile("[·`]+")  # what fills lines of text
 CODE = re.compile("`([^`]+)`")
+BREAKS = re.compile(
+    r"(?=\[)|(?<=,)(?=\D)|(?<=\w)(?=_\w+=)|(?<=_-)"
+)  # in a name, or in a cell's key
 # What is said of an objective, or of its runs: class of its chip, and sign
 CHIPS = {
     "better": ("good", "+"),
@@ -75,6 +78,11 @@ def data_link(folder: Path, name: str) -> Markup:
         return Markup("<code>figures/{}.csv</code>").format(name)
     link = '<a download="{}.csv" href="{}">Numbers (CSV)</a>'
     return Markup(link).format(name, _data_uri("text/csv", content))
+
+
+def label(name: str) -> Markup:
+    """A name for HTML that breaks before its parameters and between them, as does a cell's key."""
+    return Markup("<wbr>").join(BREAKS.split(name))
 
 
 def _data_uri(kind: str, content: bytes) -> str:
@@ -159,7 +167,13 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"faint": faint, "prose": prose, "chip": chip, "mark": mark}
+    environment.filters |= {
+        "faint": faint,
+        "prose": prose,
+        "chip": chip,
+        "mark": mark,
+        "label": label,
+    }
     environment.filters |= {"lines": lines, "ticks": forest.head}
     environment.filters["without_repeats"] = without_repeats
     environment.globals["dot"] = forest.row

@@ -265,13 +265,6 @@ def test_charts_in_a_browser(page, browser, width):
     assert seen["recalled"] == ["raced_seconds", "swd_2k", "false"]
 
 
-@pytest.mark.parametrize(
-    ("size", "text"), [(800, "1 kB"), (223_400, "223 kB"), (4_160_000, "4.2 MB")]
-)
-def test_small_samples_have_a_size_too(size, text):
-    assert slider._size_text(size) == text
-
-
 def test_images_of_noise_keep_to_their_share():
     """Noise is the most that an image can take."""
     rng = np.random.default_rng(0)

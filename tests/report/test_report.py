@@ -597,14 +597,14 @@ def test_what_stopping_by_the_loss_costs_is_said_against_never_stopping():
             for quantity, median in zip(("loss_regret", "regret"), pair, strict=True)
         ]
 
-    start = "Stopping where the critic's loss is highest costs, against never stopping, in "
-    start += "multiples of the best value and at the median over seeds: "
-    assert regret_sentence(rows(wgan=(2.0, 1.0), lsgan=(1.0, 1.5), hinge=(1.0, 1.0))) == (
-        start + "more for wgan (2 against 1); less for lsgan (1 against 1.5); the same for hinge."
-    )
-    assert regret_sentence(rows(wgan=(2.0, 1.0))) == (
-        start + "more for wgan (2 against 1); less for none."
-    )
+    start = "Stopping where the critic's loss is highest, instead of never, ends "
+    end = " (value ÷ best value of the run, median over seeds)."
+    every = rows(wgan=(2.0, 1.0), lsgan=(1.0, 1.5), hinge=(1.0, 1.0))
+    sentence = "worse for wgan (2, not 1); better for lsgan (1, not 1.5); the same for hinge"
+    assert regret_sentence(every) == f"{start}{sentence}{end}"
+    assert regret_sentence(rows(wgan=(2.0, 1.0))) == f"{start}worse for wgan (2, not 1){end}"
+    many = rows(**{f"wgan{i}": (2.0, 1.0) for i in range(11)})
+    assert regret_sentence(many) == f"{start}worse for 11 objectives{end}"
     assert regret_sentence([]) == ""
 
 
