@@ -17,9 +17,8 @@ from benchmark.store.frames import harmless
 
 FILL = re.compile("[·`]+")  # what fills lines of text
 CODE = re.compile("`([^`]+)`")
-BREAKS = re.compile(
-    r"(?=\[)|(?<=,)(?=\D)|(?<=\w)(?=_\w+=)|(?<=_-)"
-)  # in a name, or in a cell's key
+# Where a name, or a cell's key, breaks
+BREAKS = re.compile(r"(?=\[)|(?<=,)(?=\D)|(?<=\w)(?=_\w+=)|(?<=_-)")
 # What is said of an objective, or of its runs: class of its chip, and sign
 CHIPS = {
     "better": ("good", "+"),
@@ -167,14 +166,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "faint": faint,
-        "prose": prose,
-        "chip": chip,
-        "mark": mark,
-        "label": label,
-    }
-    environment.filters |= {"lines": lines, "ticks": forest.head}
+    environment.filters |= {"faint": faint, "prose": prose, "chip": chip, "mark": mark}
+    environment.filters |= {"label": label, "lines": lines, "ticks": forest.head}
     environment.filters["without_repeats"] = without_repeats
     environment.globals["dot"] = forest.row
     return environment

@@ -111,10 +111,7 @@ def test_sliders_hold_the_samples_of_every_evaluation(loaded, data):
     assert images["real"]["height"] == packed["height"]
     points = figures["samples_gaussians8_mlp"]["places"][0]["objectives"]["0"]
     assert len(points["samples"]["points"]) == len(points["clocks"]["g_steps"]) == 6
-    assert (
-        "Grey: real points. The samples of this page take"
-        in (figures["samples_gaussians8_mlp"]["note"])
-    )
+    assert figures["samples_gaussians8_mlp"]["note"].endswith("Grey: real points.")
     assert "Grey" not in figures["samples_digits_dcgan"]["note"]
     lines = figures["samples_fortunes_text_resnet"]["places"][0]
     assert all(text.count("\n") == 15 for text in lines["objectives"]["1"]["samples"]["texts"])

@@ -154,7 +154,7 @@ def protocol(dataset: str, entry: Protocol) -> Table:
 
 
 def _is_empty(value: object) -> bool:
-    """Whether a fact says that there is nothing, such as no corrupt samples: {"n": 0, "names": []}."""
+    """Whether a fact says that there is nothing, such as `{"n": 0, "names": []}`."""
     return not value or (isinstance(value, dict) and not any(value.values()))
 
 
