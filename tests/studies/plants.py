@@ -313,7 +313,7 @@ DATA = {
         "evaluation",
         "another classifier",
         ADAM,
-        f"{MEASURE}/features/extractors.py",
+        f"{MEASURE}/features/classifier.py",
         {
             "if (SHIPPED / name).exists():": "if False:",
             "torch.manual_seed(0)": "torch.manual_seed(1)",
