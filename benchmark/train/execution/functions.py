@@ -94,8 +94,7 @@ def iterate_by_functions(
     for start in range(0, len(critic_inputs), BLOCK):
         block = critic_inputs[start : start + BLOCK]
         for inputs, fake in zip(block, _fakes(functions, G, block), strict=True):
-            noise = inputs.noise or ()
-            gradients, critic_row = functions.critic(*D, inputs.real, fake, noise)
+            gradients, critic_row = functions.critic(*D, inputs.real, fake, inputs.noise or ())
             _apply(gradients, networks[1], optimizers[1])
             objective.after_d_step(networks[1])
     real, z, noise = generator_inputs

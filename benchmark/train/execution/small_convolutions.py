@@ -3,7 +3,7 @@
 The convolutions of a stack have a group per seed, and those of a gradient penalty are of unusual
 shapes: a library is slow at both. The products are the same sums in another order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -104,7 +104,7 @@ def convolution_backward(
     return of_input, of_weight, of_bias
 
 
-DECOMPOSITIONS = {
+DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     ATEN.convolution.default: convolution,
     ATEN.convolution_backward.default: convolution_backward,
 }
