@@ -183,10 +183,10 @@ class Session:
                 if is_raced(contest, made, device, threads):
                     continue
                 where = place_name(contest.architecture, contest.dataset)
-                reporter.note(
-                    f"racing {plural(len(contest.entrants), 'objective')} of {where}: what a "
-                    "generator step costs …"
-                )
+                what = f"racing {plural(len(contest.entrants), 'objective')} of {where}"
+                if "compiled" in contest.execution:
+                    what = f"compiling (once, minutes) and {what}"
+                reporter.note(f"{what}: what a generator step costs …")
                 race = pool.race(contest)
                 self.results.write_race(race)
                 if race.fault:
