@@ -83,7 +83,7 @@ class OptimisticAdam(torch.optim.Optimizer):
             params = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not params:
                 continue
-            updates = self._adams(params, *group["betas"], group["eps"])
+            updates = self._adams(params, group["betas"], group["eps"])
             last = [self.state[parameter]["last"] for parameter in params]
             # 2u − u′, which leaves u in the place of u′
             changes = torch._foreach_mul(updates, 2)
@@ -93,10 +93,11 @@ class OptimisticAdam(torch.optim.Optimizer):
             torch._foreach_sub_(params, changes)
 
     def _adams(
-        self, params: list[nn.Parameter], beta1: float, beta2: float, eps: float
+        self, params: list[nn.Parameter], betas: tuple[float, float], eps: float
     ) -> tuple[Tensor, ...]:
         """u of every parameter; moves the moments."""
-        gradients = [parameter.grad for parameter in params]
+        beta1, beta2 = betas
+        gradients: list[Any] = [parameter.grad for parameter in params]
         states = [self.state[parameter] for parameter in params]
         means = [state["mean"] for state in states]
         mean_squares = [state["mean_square"] for state in states]
