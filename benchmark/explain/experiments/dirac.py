@@ -111,7 +111,8 @@ def draw(frame: pd.DataFrame) -> Figure:
     names = list(frame["objective"].unique())
     lines = -(-len(names) // COLUMNS)
     figure = plt.figure(figsize=(2.6 * COLUMNS, 2.9 * lines + 3.4), layout="constrained")
-    portraits, below = figure.subfigures(2, 1, height_ratios=[2.9 * lines, 3.4])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[2.9 * lines, 3.4])
+    portraits, below = halves
     axes = list(portraits.subplots(lines, COLUMNS, squeeze=False).flat)
     for ax in axes[len(names) :]:
         ax.set_axis_off()
