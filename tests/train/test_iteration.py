@@ -143,6 +143,41 @@ def test_products_of_a_compiled_function(monkeypatch):
     assert not any(node.target is torch.ops.aten.bmm.default for node in seen)
 
 
+@needs_compiler
+def test_onednn_gets_no_factor_that_is_not_dense(monkeypatch):
+    """The zero tangent of a weight is one number expanded: oneDNN would take a reference kernel."""
+    handed = []
+    onednn = torch.ops.mkldnn._linear_pointwise
+
+    def recording(a, transposed, *args):
+        handed.append(transposed.stride())
+        return onednn(a, transposed, *args)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", recording)
+    monkeypatch.setattr(matmul_pass, "MIN_MULTIPLICATIONS", 1000)
+    torch._dynamo.reset()
+
+    def tangent(x, u, weight):
+        return torch.func.jvp(lambda x, weight: x @ weight, (x, weight), (u, weight * 0))[1]
+
+    options = {"post_grad_custom_post_pass": matmul_pass.MatmulPass(True)}
+    compiled = torch.compile(tangent, dynamic=False, options=options)
+    given = [torch.randn(*shape) for shape in ((32, 16), (32, 16), (16, 24))]
+    torch.testing.assert_close(compiled(*given), given[1] @ given[2])
+    a, dense = given[0], given[2]
+    assert handed
+    handed.clear()
+    wide = torch.randn(16, 48)
+    for b in (torch.ones(1, 1).expand(16, 24), torch.ones(24).expand(16, 24), wide[:, ::2]):
+        bias = torch.randn(24)
+        torch.testing.assert_close(matmul_pass.product(a, b), a @ b)
+        torch.testing.assert_close(matmul_pass.product(a, b, bias), a @ b + bias)
+    assert not handed
+    for b in (dense, dense.t().contiguous().t()):
+        matmul_pass.product(a, b)
+    assert len(handed) == 2
+
+
 def test_what_cannot_be_compiled_runs_eagerly_and_says_why(monkeypatch):
     def broken(function, **options):
         def call(*args):

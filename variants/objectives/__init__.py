@@ -7,9 +7,11 @@ and passed in as `noise`, so that a step is a pure function; `noise=None` draws 
 generator.
 """
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -87,6 +89,14 @@ class Base:
     clip: float | None = None
     """c: the critic's parameters are clipped to [−c, c]."""
 
+    def __init_subclass__(cls) -> None:
+        # What a class defines of the two decides: the other one of its parent is another loss
+        defined = {"d_loss", "d_terms"} & vars(cls).keys()
+        if defined == {"d_loss"}:
+            cls.d_terms = Base.d_terms  # type: ignore[method-assign]
+        elif defined == {"d_terms"}:
+            cls.d_loss = Base.d_loss  # type: ignore[method-assign]
+
     def __post_init__(self) -> None:
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, not {self.critic_steps}")
@@ -99,6 +109,18 @@ class Base:
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> Noise:
         """Everything random in d_loss and g_loss for a batch like `real` (batch, *shape)."""
         return None
+
+    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+        """The critic's loss, a scalar. An objective defines this, or `d_terms`."""
+        return reduce(operator.add, self.d_terms(D, real, fake, noise))
+
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
+        """The terms whose sum is d_loss, scalars, one by one. No term uses a score of another one,
+        so that a term can be differentiated, and its activations freed, before the next one is
+        computed."""
+        yield self.d_loss(D, real, fake, noise)
 
     def d_steps(self, g_step: int) -> int:
         """Critic steps before generator step `g_step` (0, 1, …)."""
