@@ -89,12 +89,16 @@ class Base:
     clip: float | None = None
     """c: the critic's parameters are clipped to [−c, c]."""
 
+    # whether d_loss is the sum of d_terms: not that of a class which defines d_loss alone
+    has_terms: ClassVar[bool] = False
+
     def __init_subclass__(cls) -> None:
-        # What a class defines of the two decides: the other one of its parent is another loss
+        super().__init_subclass__()
         defined = {"d_loss", "d_terms"} & vars(cls).keys()
-        if defined == {"d_loss"}:
-            cls.d_terms = Base.d_terms  # type: ignore[method-assign]
-        elif defined == {"d_terms"}:
+        if defined:
+            cls.has_terms = "d_terms" in defined
+        if defined == {"d_terms"}:
+            # A parent's d_loss is another loss
             cls.d_loss = Base.d_loss  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
@@ -120,7 +124,7 @@ class Base:
         """The terms whose sum is d_loss, scalars, one by one. No term uses a score of another one,
         so that a term can be differentiated, and its activations freed, before the next one is
         computed."""
-        yield self.d_loss(D, real, fake, noise)
+        raise NotImplementedError("an objective defines d_loss or d_terms")
 
     def d_steps(self, g_step: int) -> int:
         """Critic steps before generator step `g_step` (0, 1, …)."""
