@@ -2,7 +2,9 @@
 random, no penalty. An objective with a `__post_init__` of its own calls that of `Base`.
 
 D maps samples (batch, *shape) to one unbounded score each, (batch,). Every loss is a scalar to be
-minimised, every expectation a mean over the batch. All that is random in a loss is drawn by `draw`
+minimised, every expectation a mean over the batch. The critic's loss is `d_loss`, or the sum of the
+scalars that `d_terms` yields one by one. No term uses a score of another one, so that a term can be
+differentiated, and its activations freed, before the next one is computed. All that is random in a loss is drawn by `draw`
 and passed in as `noise`, so that a step is a pure function; `noise=None` draws from torch's default
 generator.
 """
@@ -78,6 +80,9 @@ class Base:
     # what an open norm (auto) of the critic is under this objective; None: the network's own
     critic_norm: ClassVar[str | None] = None
 
+    # whether d_loss is the sum of d_terms: a class that defines d_loss alone has none
+    has_terms: ClassVar[bool] = False
+
     # whether the loss takes scores as log-odds, which saturate
     sigmoid: ClassVar[bool] = False
 
@@ -89,17 +94,13 @@ class Base:
     clip: float | None = None
     """c: the critic's parameters are clipped to [−c, c]."""
 
-    # whether d_loss is the sum of d_terms: not that of a class which defines d_loss alone
-    has_terms: ClassVar[bool] = False
-
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         defined = {"d_loss", "d_terms"} & vars(cls).keys()
         if defined:
             cls.has_terms = "d_terms" in defined
         if defined == {"d_terms"}:
-            # A parent's d_loss is another loss
-            cls.d_loss = Base.d_loss  # type: ignore[method-assign]
+            cls.d_loss = _sum_of_terms  # type: ignore[attr-defined]
 
     def __post_init__(self) -> None:
         if self.critic_steps < 1:
@@ -114,18 +115,6 @@ class Base:
         """Everything random in d_loss and g_loss for a batch like `real` (batch, *shape)."""
         return None
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        """The critic's loss, a scalar. An objective defines this, or `d_terms`."""
-        return reduce(operator.add, self.d_terms(D, real, fake, noise))
-
-    def d_terms(
-        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
-    ) -> Iterator[Tensor]:
-        """The terms whose sum is d_loss, scalars, one by one. No term uses a score of another one,
-        so that a term can be differentiated, and its activations freed, before the next one is
-        computed."""
-        raise NotImplementedError("an objective defines d_loss or d_terms")
-
     def d_steps(self, g_step: int) -> int:
         """Critic steps before generator step `g_step` (0, 1, …)."""
         return self.critic_steps
@@ -136,6 +125,12 @@ class Base:
     def penalty(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor | None:
         """The penalty before its weight, a scalar; None for an objective without one."""
         return None
+
+
+def _sum_of_terms(
+    objective: Any, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+) -> Tensor:
+    return reduce(operator.add, objective.d_terms(D, real, fake, noise))
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
