@@ -36,7 +36,8 @@ class Contender:
     name: str
     make: Callable[..., Callable[[], Any]]
     options: dict[str, Any] = field(default_factory=dict)
-    # whether the process is set up as the workers of `ganbench run` are
+    # whether the process is set up as the workers of `ganbench run` are; else it has their threads
+    # and their allocator setting, nothing more
     worker: bool = True
 
 
@@ -168,12 +169,14 @@ def _serve(pipe: Connection, contender: Contender, device: str, threads: int, ca
 def _made(contender: Contender, device: str, threads: int) -> Callable[[], Any]:
     import torch
 
+    from benchmark.machine.memory import keep_freed_memory
     from benchmark.run.engines import local_worker
 
     if contender.worker:
         local_worker._load("cuda:0" if device == "cuda" else device, threads)
     else:
         torch.set_num_threads(threads)
+        keep_freed_memory()
     return contender.make(device=device, **contender.options)
 
 

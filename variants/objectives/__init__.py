@@ -4,9 +4,10 @@ random, no penalty. An objective with a `__post_init__` of its own calls that of
 D maps samples (batch, *shape) to one unbounded score each, (batch,). Every loss is a scalar to be
 minimised, every expectation a mean over the batch. The critic's loss is `d_loss`, or the sum of the
 scalars that `d_terms` yields one by one. No term uses a score of another one, so that a term can be
-differentiated, and its activations freed, before the next one is computed. All that is random in a loss is drawn by `draw`
-and passed in as `noise`, so that a step is a pure function; `noise=None` draws from torch's default
-generator.
+differentiated, and its activations freed, before the next one is computed.
+
+All that is random in a loss is drawn by `draw` and passed in as `noise`, so that a step is a pure
+function; `noise=None` draws from torch's default generator.
 """
 
 import operator
