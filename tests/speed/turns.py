@@ -16,13 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from variants import _variables
 
 THREADS = int(_variables.value("GANBENCH_THREADS") or "2")
 ROUNDS = int(_variables.value("GANBENCH_ROUNDS") or "15")
+# What a turn's time is: wall, or the CPU time of all threads of the contender's process
+CLOCK = _variables.value("GANBENCH_CLOCK") or "wall"
 TURN_SECONDS = 0.5  # length of a turn; it has at least one iteration
 MIN_ROUNDS = 3
 WARM_UP = 3  # iterations before the first turn
@@ -183,9 +185,11 @@ def _made(contender: Contender, device: str, threads: int) -> Callable[[], Any]:
 def _timed(iterate: Callable[[], Any], device: str, count: int) -> float:
     from benchmark.machine.clock import synchronised_time
 
-    started = synchronised_time(device)
+    started, cpu_started = synchronised_time(device), process_time()
     for _ in range(count):
         iterate()
+    if CLOCK == "cpu":
+        return process_time() - cpu_started
     return synchronised_time(device) - started
 
 
