@@ -2,14 +2,19 @@
 random, no penalty. An objective with a `__post_init__` of its own calls that of `Base`.
 
 D maps samples (batch, *shape) to one unbounded score each, (batch,). Every loss is a scalar to be
-minimised, every expectation a mean over the batch. All that is random in a loss is drawn by `draw`
-and passed in as `noise`, so that a step is a pure function; `noise=None` draws from torch's default
-generator.
+minimised, every expectation a mean over the batch. The critic's loss is `d_loss`, or the sum of the
+scalars that `d_terms` yields one by one. No term uses a score of another one, so that a term can be
+differentiated, and its activations freed, before the next one is computed.
+
+All that is random in a loss is drawn by `draw` and passed in as `noise`, so that a step is a pure
+function; `noise=None` draws from torch's default generator.
 """
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -76,6 +81,9 @@ class Base:
     # what an open norm (auto) of the critic is under this objective; None: the network's own
     critic_norm: ClassVar[str | None] = None
 
+    # whether d_loss is the sum of d_terms: a class that defines d_loss alone has none
+    has_terms: ClassVar[bool] = False
+
     # whether the loss takes scores as log-odds, which saturate
     sigmoid: ClassVar[bool] = False
 
@@ -86,6 +94,14 @@ class Base:
     # a dataclass field where a matrix may set it
     clip: float | None = None
     """c: the critic's parameters are clipped to [−c, c]."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        defined = {"d_loss", "d_terms"} & vars(cls).keys()
+        if defined:
+            cls.has_terms = "d_terms" in defined
+        if defined == {"d_terms"}:
+            cls.d_loss = _sum_of_terms  # type: ignore[attr-defined]
 
     def __post_init__(self) -> None:
         if self.critic_steps < 1:
@@ -110,6 +126,12 @@ class Base:
     def penalty(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor | None:
         """The penalty before its weight, a scalar; None for an objective without one."""
         return None
+
+
+def _sum_of_terms(
+    objective: Any, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+) -> Tensor:
+    return reduce(operator.add, objective.d_terms(D, real, fake, noise))
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
