@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -33,7 +34,7 @@ class Choice:
     def __hash__(self) -> int:
         return hash((self.label, shown_value(self.where)))
 
-    @property
+    @cached_property
     def label(self) -> str:
         """`wgan_fdgp[pairs=independent]`: what identifies the choice in keys and tables. Pages show
         the display name that a matrix may give it."""
@@ -66,7 +67,7 @@ class Cell:
             "training": self.training.plain(),
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The cell's name and the name of its folder: see `key_of`."""
         return key_of(self.spec)

@@ -5,13 +5,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from platform import node
 from time import monotonic
 
 from benchmark.errors import UserError
-from benchmark.machine.memory import out_of_memory, total_memory
-from benchmark.matrix.cell import Cell, digest
-from benchmark.matrix.pairs import sizes
+from benchmark.machine.limits import total_memory
+from benchmark.matrix import recall
+from benchmark.matrix.cell import Cell, Choice, digest
+from benchmark.matrix.values import is_found_anywhere
 from benchmark.run.events import Entrant, RaceTask
 from benchmark.run.queue import learned
 from benchmark.run.stacking import Place, Stacks, place_of
@@ -19,13 +22,11 @@ from benchmark.store.clocks import group_of
 from benchmark.store.code import training_code
 from benchmark.store.schema import FINISHED, SETTLED, Race, Status
 from benchmark.text import one_line
-from benchmark.train.build import load_dataset, make_objective, open_workbench
-from benchmark.train.loop import train
-from variants.datasets import no_downloads
 
 STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
 TRIAL_STEPS = 3  # generator steps that are timed for an estimate
 TRIAL_SECONDS = 10.0  # that all of them may take; the last one ends later
+MOST_TRIALS = 20  # groups that are timed
 
 
 def pending(
@@ -85,7 +86,7 @@ def check_size(cells: Iterable[Cell], device: str) -> None:
     it is allocated."""
     total = total_memory(device)
     for cell in cells:
-        for part, needed in sizes(cell).items():
+        for part, needed in recall.sizes(cell).items():
             if total is not None and needed > total:
                 raise UserError(
                     f"{cell.architecture.label} x {cell.dataset.label}: {part} take "
@@ -104,17 +105,22 @@ def estimate(
     todo: Collection[str] | None = None,
 ) -> dict[str, float | None]:
     """Seconds per cell of `todo` (None: of all), by key: the median of the finished cells of the
-    group, otherwise the time of TRIAL_STEPS generator steps now, extrapolated (training only).
-    None if the data is not on this machine, for nothing is downloaded for an estimate, and once
-    the trials have taken TRIAL_SECONDS."""
+    group, otherwise the time of TRIAL_STEPS generator steps, extrapolated (training only), which
+    is measured once on a machine. None if the data is not on this machine, for nothing is
+    downloaded for an estimate, beyond MOST_TRIALS groups, and once the trials have taken
+    TRIAL_SECONDS."""
     groups: dict[str, float | None] = {}
     groups.update(learned((cell.spec, known[key]) for key, cell in cells.items()))
-    end = monotonic() + TRIAL_SECONDS
+    end, num_trials = monotonic() + TRIAL_SECONDS, 0
     asked = {key: cell for key, cell in cells.items() if todo is None or key in todo}
     for cell in asked.values():
         group = group_of(cell.spec)
         if group not in groups:
-            groups[group] = _time_steps(cell, device, end) if monotonic() < end else None
+            groups[group] = None
+            num_trials += 1
+            if num_trials <= MOST_TRIALS:
+                groups[group] = _trial(group, cell, device, end)
+    recall.save()
     return {key: groups[group_of(cell.spec)] for key, cell in asked.items()}
 
 
@@ -124,18 +130,56 @@ def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
     missing = {}
     for label, choice in {cell.dataset.label: cell.dataset for cell in cells}.items():
         try:
-            with no_downloads():
-                load_dataset(choice)
+            if is_found_anywhere(choice.name):
+                about = [choice.name, choice.params]
+                recall.answer("is_readable", about, partial(_read, choice))
+            else:
+                _read(choice)
         except OSError as error:
             missing[label] = one_line(error)
         except ValueError as error:
             raise UserError(f"dataset {label}: {error}") from error
+    recall.save()
     return missing
+
+
+def _read(choice: Choice) -> bool:
+    """Load a dataset without a download. Raises OSError for data that is not here."""
+    from benchmark.train.build import load_dataset
+    from variants.datasets import no_downloads
+
+    with no_downloads():
+        load_dataset(choice)
+    return True
+
+
+class _Untimed(Exception):
+    """A trial had no time, or no data."""
+
+
+def _trial(group: str, cell: Cell, device: str, end: float) -> float | None:
+    """Seconds of a whole cell as `_time_steps` measured them on this machine."""
+
+    def find() -> float:
+        seconds = _time_steps(cell, device, end) if monotonic() < end else None
+        if seconds is None:
+            raise _Untimed
+        return seconds
+
+    try:
+        return recall.answer("trial", [group, device, node()], find)
+    except _Untimed:
+        return None
 
 
 def _time_steps(cell: Cell, device: str, end: float) -> float | None:
     """Seconds of a whole cell by a few steps of it. None where only the first step, which costs
     more than others, was done by `end` of the monotonic clock."""
+    from benchmark.machine.memory import out_of_memory
+    from benchmark.train.build import open_workbench
+    from benchmark.train.loop import train
+    from variants.datasets import no_downloads
+
     options = cell.training
     trial = replace(
         cell,
@@ -170,6 +214,8 @@ def num_steps(cell: Cell) -> float:
     """Generator steps of a whole cell with a budget in steps or samples."""
     if cell.training.steps:
         return cell.training.steps
+    from benchmark.train.build import make_objective
+
     assert cell.training.samples
     d_steps = make_objective(cell.objective).d_steps(STEADY_STEP)
     return cell.training.samples / (cell.training.batch_size * d_steps)

@@ -12,6 +12,7 @@ from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.matrix.expand import expand
 from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import Matrix, validated
+from benchmark.matrix.values import modality
 from benchmark.measure.dataset_facts import dataset_facts
 from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
@@ -80,7 +81,7 @@ def _entry(cell: Cell) -> Entry:
         objective=cell.objective.label,
         architecture=cell.architecture.label,
         dataset=cell.dataset.label,
-        modality=variants.load("datasets", cell.dataset.name).Dataset.modality,
+        modality=modality(cell.dataset.name),
         seed=cell.seed,
         evaluation_hash=cell.evaluation_hash,
         spec=Spec.model_validate(cell.spec),

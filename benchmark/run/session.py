@@ -18,7 +18,6 @@ from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.ownership import restart
 from benchmark.run.plan import check_size, estimate, is_raced, missing_data, pending, races
-from benchmark.run.prepare import command_of, matrix_file, prepare, writing_results
 from benchmark.run.queue import learned
 from benchmark.run.reporter import Reporter, Silent, Summary
 from benchmark.run.stacking import Stacks
@@ -109,6 +108,8 @@ class Session:
 
     @property
     def matrix_file(self) -> MatrixFile:
+        from benchmark.run.prepare import command_of, matrix_file
+
         command = command_of(self.results, self.file, self.options)
         if not self.todo and self.results.exists:
             # The cells were made as an earlier run was asked
@@ -171,6 +172,8 @@ class Session:
         contests = races(self.all_cells, self.todo, stacks)
         if not contests:
             return
+        from benchmark.run.prepare import writing_results
+
         options = self.options
         device, threads = None, max(1, int(options.cpus_per_cell or 1))
         if options.engine == "local":
@@ -220,6 +223,8 @@ class Session:
         return local.Pool(self.devices[: len(self.todo)], worker_options)
 
     def _prepare(self, reporter: Reporter) -> None:
+        from benchmark.run.prepare import prepare
+
         with alone(self.results):
             protocols = self.results.protocols
             needed = [
