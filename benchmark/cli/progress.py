@@ -23,6 +23,7 @@ from benchmark.text import duration, number, place_name, plural
 
 if TYPE_CHECKING:
     from benchmark.matrix.cell import Cell
+    from benchmark.matrix.options import Training
     from benchmark.run.events import CellNews
     from benchmark.run.session import Session
     from benchmark.store.schema import Status
@@ -124,19 +125,17 @@ class TimeLeft(TimeRemainingColumn):
 def option_lines(cells: "list[Cell]") -> list[str]:
     """Every option in force: evaluation once, training per dataset, and per architecture if an
     architecture has options of its own."""
-    shown: dict[str, dict[str, list[str]]] = {}  # dataset → options → architectures
+    shown: dict[str, dict[Training, dict[str, None]]] = {}  # dataset → options → architectures
     for cell in cells:
         by_options = shown.setdefault(cell.dataset.label, {})
-        names = by_options.setdefault(_listed(cell.training.plain()), [])
-        if cell.architecture.label not in names:
-            names.append(cell.architecture.label)
+        by_options.setdefault(cell.training, {}).setdefault(cell.architecture.label)
     lines = []
     for dataset, by_options in shown.items():
-        for options, names in by_options.items():
+        for training, names in by_options.items():
             whose = dataset
             if len(by_options) > 1:
                 whose = place_name(", ".join(names), dataset)
-            lines.append(f"[training of {whose}] {options}")
+            lines.append(f"[training of {whose}] {_listed(training.plain())}")
     if cells:
         lines.append(f"[evaluation] {_listed(cells[0].evaluation.plain())}")
     return lines

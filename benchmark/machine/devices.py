@@ -20,8 +20,8 @@ def devices_of(device: str, jobs: int) -> list[str]:
     not on this machine, and for named devices that would stay without a worker."""
     if jobs < 0:
         raise UserError(f"--jobs must not be negative, not {jobs}")
-    needs_torch = device not in ("auto", "cpu") or _may_have_gpus()
-    devices = _by_torch(device) if needs_torch else ["cpu"]
+    is_cpu = device == "cpu" or (device == "auto" and not _may_have_gpus())
+    devices = ["cpu"] if is_cpu else _by_torch(device)
     if device not in ("auto", "cuda") and 0 < jobs < len(devices):
         raise UserError(
             f"--jobs {jobs} leaves {', '.join(devices[jobs:])} of --device {device} without a "

@@ -26,7 +26,6 @@ from benchmark.text import one_line
 STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
 TRIAL_STEPS = 3  # generator steps that are timed for an estimate
 TRIAL_SECONDS = 10.0  # that all of them may take; the last one ends later
-MOST_TRIALS = 20  # groups that are timed
 
 
 def pending(
@@ -85,7 +84,10 @@ def check_size(cells: Iterable[Cell], device: str) -> None:
     """Raise UserError for a cell that does not fit into the memory of a device, before anything of
     it is allocated."""
     total = total_memory(device)
+    alike: dict[object, Cell] = {}
     for cell in cells:
+        alike.setdefault((place_of(cell), cell.norm, cell.training, cell.evaluation.n), cell)
+    for cell in alike.values():
         for part, needed in recall.sizes(cell).items():
             if total is not None and needed > total:
                 raise UserError(
@@ -105,23 +107,21 @@ def estimate(
     todo: Collection[str] | None = None,
 ) -> dict[str, float | None]:
     """Seconds per cell of `todo` (None: of all), by key: the median of the finished cells of the
-    group, otherwise the time of TRIAL_STEPS generator steps, extrapolated (training only), which
-    is measured once on a machine. None if the data is not on this machine, for nothing is
-    downloaded for an estimate, beyond MOST_TRIALS groups, and once the trials have taken
-    TRIAL_SECONDS."""
+    group, otherwise the time of TRIAL_STEPS generator steps, extrapolated (training only). These
+    are trained once on a machine. None if the data is not on this machine, for nothing is
+    downloaded for an estimate, and for groups whose turn came after TRIAL_SECONDS of trials."""
     groups: dict[str, float | None] = {}
     groups.update(learned((cell.spec, known[key]) for key, cell in cells.items()))
-    end, num_trials = monotonic() + TRIAL_SECONDS, 0
-    asked = {key: cell for key, cell in cells.items() if todo is None or key in todo}
-    for cell in asked.values():
-        group = group_of(cell.spec)
+    end = monotonic() + TRIAL_SECONDS
+    asked: dict[str, str] = {}
+    for key, cell in cells.items():
+        if todo is not None and key not in todo:
+            continue
+        group = asked[key] = group_of(cell.spec)
         if group not in groups:
-            groups[group] = None
-            num_trials += 1
-            if num_trials <= MOST_TRIALS:
-                groups[group] = _trial(group, cell, device, end)
+            groups[group] = _trial(group, cell, device, end)
     recall.save()
-    return {key: groups[group_of(cell.spec)] for key, cell in asked.items()}
+    return {key: groups[group] for key, group in asked.items()}
 
 
 def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
@@ -153,28 +153,22 @@ def _read(choice: Choice) -> bool:
     return True
 
 
-class _Untimed(Exception):
-    """A trial had no time, or no data."""
-
-
 def _trial(group: str, cell: Cell, device: str, end: float) -> float | None:
-    """Seconds of a whole cell as `_time_steps` measured them on this machine."""
+    """Seconds of a whole cell as `_time_steps` found them on this machine; None without data, and
+    where it was too late."""
 
-    def find() -> float:
-        seconds = _time_steps(cell, device, end) if monotonic() < end else None
-        if seconds is None:
-            raise _Untimed
-        return seconds
+    def find() -> float | None:
+        return _time_steps(cell, device, end) if monotonic() < end else None
 
     try:
         return recall.answer("trial", [group, device, node()], find)
-    except _Untimed:
+    except OSError:
         return None
 
 
 def _time_steps(cell: Cell, device: str, end: float) -> float | None:
     """Seconds of a whole cell by a few steps of it. None where only the first step, which costs
-    more than others, was done by `end` of the monotonic clock."""
+    more than others, was done by `end` of the monotonic clock. Raises OSError without data."""
     from benchmark.machine.memory import out_of_memory
     from benchmark.train.build import open_workbench
     from benchmark.train.loop import train
@@ -196,7 +190,7 @@ def _time_steps(cell: Cell, device: str, end: float) -> float | None:
                 if clock[-1] > clock[0] and monotonic() > end:
                     break
     except OSError:
-        return None
+        raise
     except ValueError as error:
         raise UserError(f"{cell.key}: {error}") from error
     except Exception as error:

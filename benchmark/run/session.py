@@ -5,12 +5,10 @@ from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
-from benchmark.errors import UserError
 from benchmark.machine.environment import environment
 from benchmark.matrix.expand import expand
-from benchmark.matrix.files import find, is_shipped, name_of, read
+from benchmark.matrix.files import open_matrix
 from benchmark.matrix.options import Matrix
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
@@ -59,12 +57,19 @@ class Session:
         check_same(self.results, self.file, self.config)
         self.faults: dict[str, str] = {}
         """Key → the fault of a damaged cell, which therefore runs again."""
-        self.known = {key: self._status(key) for key in self.cells}
+        self.known = self._known()
         self.todo = pending(
             self.cells, self.known, force=options.force, retry_errors=options.retry_errors
         )
         if options.engine == "local":
             check_size(self.todo.values(), self.devices[0])
+
+    def _known(self) -> dict[str, Status]:
+        """The statuses of the cells, by key."""
+        # A cell that never began has no folder
+        folders = {folder.name for folder in self.results.cells.glob("*")}
+        missing = Status(status=RunStatus.MISSING)
+        return {key: self._status(key) if key in folders else missing for key in self.cells}
 
     def _status(self, key: str) -> Status:
         """What is known of a cell; MISSING for a finished one whose files are damaged."""
@@ -275,29 +280,3 @@ class Session:
             else:
                 statuses[key] = self.known[key].status
         return statuses
-
-
-class OpenMatrix(NamedTuple):
-    """A matrix that was read."""
-
-    config: Matrix
-    name: str
-    description: str
-
-    file: Path | None = None
-    """The file of a matrix that does not ship with the suite."""
-
-
-def open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> OpenMatrix:
-    """A matrix by the name of a shipped one, by the path of a file, or as it is. Raises
-    UserError."""
-    if isinstance(matrix, Matrix):
-        if overrides:
-            raise UserError("overrides are for a matrix file; change the Matrix itself")
-        return OpenMatrix(matrix, "matrix", "")
-    path = find(str(matrix))
-    config, description = read(path, overrides)
-    if overrides:
-        description += f"\nOverridden: {', '.join(overrides)}."
-    file = None if is_shipped(str(matrix)) else path
-    return OpenMatrix(config, name_of(str(matrix)), description, file)
