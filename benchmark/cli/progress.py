@@ -4,7 +4,7 @@ bar for all."""
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from benchmark.cli.options import note
-from benchmark.text import duration, number, place_name, plural
+from benchmark.text import as_toml, duration, number, place_name, plural
 
 if TYPE_CHECKING:
     from benchmark.matrix.cell import Cell
@@ -123,21 +123,25 @@ class TimeLeft(TimeRemainingColumn):
 
 
 def option_lines(cells: "list[Cell]") -> list[str]:
-    """Every option in force: evaluation once, training per dataset, and per architecture if an
-    architecture has options of its own."""
-    shown: dict[str, dict[Training, dict[str, None]]] = {}  # dataset → options → architectures
+    """Every option in force, as lines of a matrix file: each training once, with the places that it
+    holds for, and the evaluation, which is the same for all."""
+    places: dict[str, dict[str, None]] = {}  # dataset → architectures
+    # training → dataset → architectures
+    holders: dict[Training, dict[str, dict[str, None]]] = {}
     for cell in cells:
-        by_options = shown.setdefault(cell.dataset.label, {})
-        by_options.setdefault(cell.training, {}).setdefault(cell.architecture.label)
+        dataset, architecture = cell.dataset.label, cell.architecture.label
+        holder = holders.setdefault(cell.training, {})
+        for of_dataset in (places, holder):
+            of_dataset.setdefault(dataset, {})[architecture] = None
     lines = []
-    for dataset, by_options in shown.items():
-        for training, names in by_options.items():
-            whose = dataset
-            if len(by_options) > 1:
-                whose = place_name(", ".join(names), dataset)
-            lines.append(f"[training of {whose}] {_listed(training.plain())}")
+    for training, holder in holders.items():
+        names = []
+        for dataset, architectures in holder.items():
+            is_whole = architectures.keys() == places[dataset].keys()
+            names.append(dataset if is_whole else place_name(", ".join(architectures), dataset))
+        lines.append(f"training = {as_toml(training.plain())}  # {'; '.join(names)}")
     if cells:
-        lines.append(f"[evaluation] {_listed(cells[0].evaluation.plain())}")
+        lines.append(f"evaluation = {as_toml(cells[0].evaluation.plain())}")
     return lines
 
 
@@ -205,10 +209,6 @@ def ranges(seeds: list[int]) -> str:
         else:
             runs.append([seed])
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def _listed(options: dict[str, Any]) -> str:
-    return ", ".join(f"{key} = {value}" for key, value in options.items())
 
 
 @contextmanager
