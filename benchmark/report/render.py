@@ -17,6 +17,8 @@ from benchmark.store.frames import harmless
 
 FILL = re.compile("[·`]+")  # what fills lines of text
 CODE = re.compile("`([^`]+)`")
+# Where a name, or a cell's key, breaks
+BREAKS = re.compile(r"(?=\[)|(?<=,)(?=\D)|(?<=\w)(?=_\w+=)|(?<=_-)")
 # What is said of an objective, or of its runs: class of its chip, and sign
 CHIPS = {
     "better": ("good", "+"),
@@ -75,6 +77,11 @@ def data_link(folder: Path, name: str) -> Markup:
         return Markup("<code>figures/{}.csv</code>").format(name)
     link = '<a download="{}.csv" href="{}">Numbers (CSV)</a>'
     return Markup(link).format(name, _data_uri("text/csv", content))
+
+
+def label(name: str) -> Markup:
+    """A name for HTML that breaks before its parameters and between them, as does a cell's key."""
+    return Markup("<wbr>").join(BREAKS.split(name))
 
 
 def _data_uri(kind: str, content: bytes) -> str:
@@ -160,7 +167,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"faint": faint, "prose": prose, "chip": chip, "mark": mark}
-    environment.filters |= {"lines": lines, "ticks": forest.head}
+    environment.filters |= {"label": label, "lines": lines, "ticks": forest.head}
     environment.filters["without_repeats"] = without_repeats
     environment.globals["dot"] = forest.row
     return environment
