@@ -44,9 +44,9 @@ class Answers:
         with suppress(OSError):
             with whole_file(self.path) as file:
                 file.write(json.dumps({"answers": answers, "sha256": digest(answers)}).encode())
-            files = sorted(self.path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
-            for file in files[:-MOST_FILES]:
-                file.unlink(missing_ok=True)
+            kept = sorted(self.path.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
+            for path in kept[:-MOST_FILES]:
+                path.unlink(missing_ok=True)
         self.new = {}
 
 
