@@ -24,7 +24,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import BUDGETS, Matrix, Seeds, Training, Value, validated
 from benchmark.matrix.select import Candidate, excluded, selected
-from benchmark.matrix.values import AxisValue, choices, modality
+from benchmark.matrix.values import AxisValue, choices
 from benchmark.metrics import METRICS
 from variants._recipes import RECIPE
 
@@ -121,7 +121,7 @@ def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
             f"objective {objective.label} sets {', '.join(own_recipe)}, but training.recipe gives "
             "all objectives one optimiser; set one of the two"
         )
-    _check_metrics(matrix.evaluation.metrics, modality(dataset.name), dataset.label)
+    _check_metrics(matrix.evaluation.metrics, recall.modality(dataset.name), dataset.label)
     if training.seconds and training.lr_decay != "none":
         raise UserError("training: lr_decay needs a budget in steps or samples, not in seconds")
     norm = recall.critic_norm(objective, architecture, dataset, training.batch_size)

@@ -69,6 +69,29 @@ def save() -> None:
         kept.save()
 
 
+def modality(dataset: str) -> str:
+    """points, images or text."""
+
+    def find() -> str:
+        from benchmark.matrix.values import classes
+
+        return classes("dataset", dataset)[0].modality
+
+    return answer("modality", [dataset], find)
+
+
+def is_found_anywhere(dataset: str) -> bool:
+    """Whether the samples of a dataset come with the suite and its packages: no parameter says
+    where they lie on this machine."""
+
+    def find() -> bool:
+        from benchmark.matrix.values import parameters
+
+        return not any(known.is_location for known in parameters("dataset", dataset).values())
+
+    return answer("is_found_anywhere", [dataset], find)
+
+
 def critic_norm(objective: Choice, architecture: Choice, dataset: Choice, batch_size: int) -> str:
     """The normalisation of the critic, as pairs.critic_norm has it. Raises UserError for a pair
     that cannot train, and for a batch of one sample where the pair needs more."""

@@ -126,21 +126,6 @@ def defaults(axis: str, name: str) -> dict[str, Any]:
     return recall.answer("defaults", [axis, name], find)
 
 
-def is_found_anywhere(dataset: str) -> bool:
-    """Whether the samples of a dataset come with the suite and its packages: no parameter says
-    where they lie on this machine."""
-
-    def find() -> bool:
-        return not any(known.is_location for known in parameters("dataset", dataset).values())
-
-    return recall.answer("is_found_anywhere", [dataset], find)
-
-
-def modality(dataset: str) -> str:
-    """points, images or text."""
-    return recall.answer("modality", [dataset], lambda: classes("dataset", dataset)[0].modality)
-
-
 def _take_name(axis: str, table: Params) -> str:
     known = variants.names(CLASSES[axis][0])
     if "name" not in table:

@@ -14,7 +14,6 @@ from benchmark.errors import UserError
 from benchmark.machine.limits import total_memory
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, Choice, digest
-from benchmark.matrix.values import is_found_anywhere
 from benchmark.run.events import Entrant, RaceTask
 from benchmark.run.queue import learned
 from benchmark.run.stacking import Place, Stacks, place_of
@@ -130,7 +129,7 @@ def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
     missing = {}
     for label, choice in {cell.dataset.label: cell.dataset for cell in cells}.items():
         try:
-            if is_found_anywhere(choice.name):
+            if recall.is_found_anywhere(choice.name):
                 about = [choice.name, choice.params]
                 recall.answer("is_readable", about, partial(_read, choice))
             else:

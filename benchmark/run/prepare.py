@@ -8,11 +8,11 @@ from pathlib import Path
 import variants
 from benchmark.errors import UserError
 from benchmark.machine.memory import out_of_memory
+from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.matrix.expand import expand
 from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import Matrix, validated
-from benchmark.matrix.values import modality
 from benchmark.measure.dataset_facts import dataset_facts
 from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
@@ -81,7 +81,7 @@ def _entry(cell: Cell) -> Entry:
         objective=cell.objective.label,
         architecture=cell.architecture.label,
         dataset=cell.dataset.label,
-        modality=modality(cell.dataset.name),
+        modality=recall.modality(cell.dataset.name),
         seed=cell.seed,
         evaluation_hash=cell.evaluation_hash,
         spec=Spec.model_validate(cell.spec),
