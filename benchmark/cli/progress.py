@@ -1,9 +1,7 @@
 """What a run prints: its options, its plan and its progress; on a terminal a line per cell and a
 bar for all."""
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -209,64 +207,3 @@ def ranges(seeds: list[int]) -> str:
         else:
             runs.append([seed])
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-@contextmanager
-def classifier_bar() -> Iterator[None]:
-    """Within the block the training of a classifier that measures shows how far it is: as a bar on
-    a terminal, else as a line at every quarter.
-
-    The classifier is the only thing that this process trains under a schedule of learning rates."""
-    from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
-
-    bar = ClassifierBar(Console(stderr=True))
-
-    def stepped(optimizer: Optimizer, *_: object) -> None:
-        group = optimizer.param_groups[0]
-        if "initial_lr" in group:
-            bar.show(share_of_cosine(group["lr"] / group["initial_lr"]))
-
-    hook = register_optimizer_step_post_hook(stepped)
-    try:
-        yield
-    finally:
-        hook.remove()
-        bar.end()
-
-
-def share_of_cosine(rate: float) -> float:
-    """How much of a training is done whose learning rate falls from 1 to 0 along a cosine."""
-    return math.acos(min(1.0, max(-1.0, 2 * rate - 1))) / math.pi
-
-
-class ClassifierBar:
-    """Shows a share that rises to 1 in equal steps, and again for the next classifier."""
-
-    def __init__(self, console: Console) -> None:
-        self.is_live = console.is_terminal
-        self.progress = Progress(
-            TextColumn("training the classifier"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self.task = self.progress.add_task("", total=1.0)
-        self.share = 0.0
-
-    def show(self, share: float) -> None:
-        before = self.share if self.share < share else 0.0
-        self.share = share
-        if self.is_live:
-            self.progress.start()
-            self.progress.update(self.task, completed=share)
-            is_last = 2 * share - before > 1 - 1e-6
-            if is_last:
-                self.end()
-        elif int(4 * share) > int(4 * before):
-            note.print(f"training the classifier: {25 * int(4 * share)} %")
-
-    def end(self) -> None:
-        if self.progress.live.is_started:
-            self.progress.stop()

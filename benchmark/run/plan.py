@@ -16,13 +16,12 @@ from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.run.events import Entrant, RaceTask
 from benchmark.run.queue import learned
-from benchmark.run.stacking import Place, Stacks, place_of
+from benchmark.run.stacking import Place, Stacks, num_steps, place_of
 from benchmark.store.clocks import group_of
 from benchmark.store.code import training_code
 from benchmark.store.schema import FINISHED, SETTLED, Race, Status
 from benchmark.text import one_line
 
-STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
 TRIAL_STEPS = 3  # generator steps that are timed for an estimate
 TRIAL_SECONDS = 10.0  # that all of them may take; the last one ends later
 
@@ -55,9 +54,10 @@ def races(cells: Iterable[Cell], todo: Collection[str], stacks: Stacks) -> list[
         entrants = []
         for label, cell in firsts.items():
             entrants.append(Entrant(label, stacks.stack_of(cell) or (cell,)))
-        asked = digest([stacks.execution, *map(_raced_like, entrants)])
+        execution = stacks.execution_of(here[0])
+        asked = digest([execution, *map(_raced_like, entrants)])
         num_seeds = len({cell.seed for cell in here})
-        tasks.append(RaceTask(dataset, architecture, asked, tuple(entrants), num_seeds))
+        tasks.append(RaceTask(dataset, architecture, asked, tuple(entrants), num_seeds, execution))
     return tasks
 
 
@@ -201,14 +201,3 @@ def _time_steps(cell: Cell, device: str, end: float) -> float | None:
         return options.seconds
     steps = [after - before for before, after in pairwise(clock) if after > before]
     return min(steps) * num_steps(cell) if len(steps) > 1 else None
-
-
-def num_steps(cell: Cell) -> float:
-    """Generator steps of a whole cell with a budget in steps or samples."""
-    if cell.training.steps:
-        return cell.training.steps
-    from benchmark.train.build import make_objective
-
-    assert cell.training.samples
-    d_steps = make_objective(cell.objective).d_steps(STEADY_STEP)
-    return cell.training.samples / (cell.training.batch_size * d_steps)

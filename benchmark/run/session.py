@@ -156,7 +156,7 @@ class Session:
             return self._drive(tasks, pool, reporter)
 
     def stacks(self, reporter: Reporter) -> Stacks:
-        """Which cells train as one model."""
+        """Which cells train as one model, and how their steps are executed."""
         options = self.options
         # On Ray every seed trains by itself
         asked = "1" if options.engine == "ray" else options.stack
@@ -168,7 +168,9 @@ class Session:
         for key, cell in self.todo.items():
             stack = stacks.stack_of(cell)
             first = stack[0].key if stack else key
-            together[first].append(Task(cell, self._settled_attempt(key), stack=stack))
+            execution = stacks.execution_of(cell)
+            task = Task(cell, self._settled_attempt(key), stack=stack, execution=execution)
+            together[first].append(task)
         return [replace(task, stacked_with=tuple(others)) for task, *others in together.values()]
 
     def race(self, stacks: Stacks, pool: Pool, reporter: Reporter) -> None:
@@ -189,10 +191,10 @@ class Session:
                 if is_raced(contest, made, device, threads):
                     continue
                 where = place_name(contest.architecture, contest.dataset)
-                reporter.note(
-                    f"racing {plural(len(contest.entrants), 'objective')} of {where}: what a "
-                    "generator step costs …"
-                )
+                what = f"racing {plural(len(contest.entrants), 'objective')} of {where}"
+                if "compiled" in contest.execution:
+                    what = f"compiling (once, minutes) and {what}"
+                reporter.note(f"{what}: what a generator step costs …")
                 race = pool.race(contest)
                 self.results.write_race(race)
                 if race.fault:
@@ -218,12 +220,11 @@ class Session:
                 options.address,
                 resources,
                 options.checkpoint_every,
-                options.execution,
             )
         from benchmark.run.engines import local
 
         worker_options = local.WorkerOptions(
-            self.results.path, options.threads, options.checkpoint_every, options.execution
+            self.results.path, options.threads, options.checkpoint_every
         )
         return local.Pool(self.devices[: len(self.todo)], worker_options)
 

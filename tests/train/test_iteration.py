@@ -3,11 +3,8 @@ with its reason."""
 
 import copy
 import math
-import shutil
-import sysconfig
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,10 +13,11 @@ from torch import nn
 
 import variants
 from benchmark.train.build import make_networks, make_objective
-from benchmark.train.execution import matmul_pass, modes
+from benchmark.train.execution import ahead, functions, matmul_pass, modes
 from benchmark.train.execution.cuda_graph import Graph, undone
 from benchmark.train.execution.functions import _apply
 from benchmark.train.execution.iteration import Iteration, StackRefused
+from benchmark.train.execution.modes import can_compile
 from benchmark.train.execution.stack import Stack
 from benchmark.train.inputs import Inputs
 from benchmark.train.loop import train, train_stack
@@ -31,11 +29,7 @@ from variants.objectives import Recipe, differentiate
 
 TOLERANCE = {"rel": 1e-4, "abs": 1e-4}  # of losses over 10 generator steps in float32
 LOSSES = ("d_loss", "g_loss")
-HEADERS = Path(sysconfig.get_path("include"), "Python.h")
-needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))) or not HEADERS.exists(),
-    reason="torch.compile needs a C++ compiler and Python's headers",
-)
+needs_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -144,13 +138,10 @@ def test_products_of_a_compiled_function(monkeypatch):
 
 
 def test_what_cannot_be_compiled_runs_eagerly_and_says_why(monkeypatch):
-    def broken(function, **options):
-        def call(*args):
-            raise RuntimeError("no such\ncompiler")
+    def broken(*args):
+        raise RuntimeError("no such\ncompiler")
 
-        return call
-
-    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(ahead, "traced", broken)
     cell = small_cell("wgan_gp", steps=3)
     found, last = rows(cell, execution="compiled")
     assert last.execution.mode == "eager"
@@ -161,7 +152,7 @@ def test_what_cannot_be_compiled_runs_eagerly_and_says_why(monkeypatch):
 def test_a_mode_with_other_numbers_is_not_taken(monkeypatch):
     """Planted: compiling loses the sign of the gradients, whose norms stay."""
 
-    def wrong(function, **options):
+    def wrong(function, options):
         def call(*args):
             found = function(*args)
             if not isinstance(found, tuple):
@@ -171,7 +162,7 @@ def test_a_mode_with_other_numbers_is_not_taken(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(torch, "compile", wrong)
+    monkeypatch.setattr(functions, "Ahead", wrong)
     cell = small_cell("wgan_gp", steps=3)
     found, last = rows(cell, execution="compiled")
     assert last.execution.mode == "eager"

@@ -137,14 +137,11 @@ class Iteration:
         if self.is_stacked:
             functions = over_seeds(functions)
         if self.is_compiled:
-            # torch compiles a function for few networks only, and keeps those of former cells
-            torch._dynamo.reset()
-            functions = compile_functions(functions, self._compile_options())
+            functions = compile_functions(functions, self.device.type, self._compile_options())
         return functions
 
     def _compile_options(self) -> dict[str, Any]:
-        # With fallback_random, what networks draw by themselves is as in eager steps
-        options: dict[str, Any] = {"fallback_random": True}
+        options: dict[str, Any] = {}
         if self.device.type == "cpu":
             from benchmark.train.execution.matmul_pass import MatmulPass
 
