@@ -72,6 +72,11 @@ def _product(matrix: Matrix) -> list[Plan]:
     plans = _plans(matrix.objectives, matrix.architectures, matrix.datasets, matrix.seeds)
     if not matrix.exclude:
         return plans
+    if not any("seed" in rule for rule in matrix.exclude):
+        # The first seed speaks for its group
+        firsts = [plan.candidates[0] for plan in plans]
+        is_excluded = excluded(firsts, matrix.exclude)
+        return [plan for plan, is_out in zip(plans, is_excluded, strict=True) if not is_out]
     candidates = [candidate for plan in plans for candidate in plan.candidates]
     is_out = iter(excluded(candidates, matrix.exclude))
     left = []
