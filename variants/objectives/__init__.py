@@ -13,61 +13,20 @@ function; `noise=None` draws from torch's default generator.
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
 from functools import reduce
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from variants import search_path
+from variants._recipes import Recipe as Recipe
 
 # the shipped folder and the user's
 __path__[:] = search_path("objectives")
 
 Critic = Callable[[Tensor], Tensor]
 Noise = tuple[Tensor, ...] | None
-
-
-# The decay of the mean square (alpha) and ε (eps) of each optimiser's own library: PyTorch, and
-# TensorFlow 1 for rmsprop_tf. What an optimiser does not have is never read
-CONSTANTS = {
-    "adam": {"alpha": 0.99, "eps": 1e-8},
-    "optimistic_adam": {"alpha": 0.99, "eps": 1e-8},
-    "sgd": {"alpha": 0.99, "eps": 1e-8},
-    "rmsprop": {"alpha": 0.99, "eps": 1e-8},
-    "rmsprop_tf": {"alpha": 0.9, "eps": 1e-10},
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """An optimiser for both networks, as a paper prescribes it. An alpha or eps that is left out is
-    the one of CONSTANTS."""
-
-    optimizer: Literal["adam", "optimistic_adam", "rmsprop", "rmsprop_tf", "sgd"]
-    """Of both networks; rmsprop is PyTorch's update, rmsprop_tf TensorFlow's; sgd has no momentum;
-    optimistic_adam takes twice Adam's step and the last one back."""
-
-    lr: float
-    """Learning rate of both networks."""
-
-    betas: tuple[float, float] = (0.5, 0.999)
-    """β₁ and β₂ of Adam."""
-
-    alpha: float | None = None
-    """Decay of the mean square of RMSProp."""
-
-    eps: float | None = None
-    """ε in the denominator of an update; rmsprop_tf has it under the root."""
-
-    def __post_init__(self) -> None:
-        for name, value in CONSTANTS.get(self.optimizer, {}).items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-
-
-RECIPE = tuple(field.name for field in fields(Recipe))
 
 
 class Base:
