@@ -82,8 +82,7 @@ class Optimiser(Strict):
     """One optimiser for both networks of every cell."""
 
     optimizer: Literal["adam", "optimistic_adam", "rmsprop", "rmsprop_tf", "sgd"] = "adam"
-    """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's; sgd has no momentum; optimistic_adam
-    takes twice Adam's step and the last one back."""
+    """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's; sgd has no momentum."""
 
     lr: Annotated[float, Field(gt=0, le=1e6)] = 2e-4
     """Learning rate."""
