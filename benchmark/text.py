@@ -27,8 +27,8 @@ OUTER_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 def number(value: float) -> str:
-    """`0.123`, `1,235`, `−2.5`, `2.5e+12`, `1e−06`: three digits, or a whole number between a thousand and a
-    billion. `–` for NaN."""
+    """`0.123`, `1,235`, `−2.5`, `2.5e+12`, `1e−06`: three digits, or a whole number between a
+    thousand and a billion. `–` for NaN."""
     if np.isnan(value):
         return "–"
     sign = "−" if value < 0 else ""
