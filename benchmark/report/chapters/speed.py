@@ -56,7 +56,9 @@ def chapter(evidence: Evidence) -> Chapter:
             lines.append(f"Seconds do not compare: {fault}.")
         if lines:
             result.items.append(Item(place(at), lines, tags_of(at)))
-        result.tables.append(_costs(at, here))
+        costs = _costs(at, here)
+        if costs.rows:
+            result.tables.append(costs)
     scores = profile(tables)
     if scores.rows and len(places(tables.convergence)) >= LEAST_PLACES:
         result.tables.append(scores)
