@@ -19,8 +19,7 @@ def test_a_contender_is_set_up_as_a_worker_is() -> None:
 
 
 @pytest.mark.parametrize("architecture", scripts.OBJECTIVES)
-def test_a_script_and_the_textbook_loop_learn_alike(architecture: str) -> None:
-    """Both move the generator with every call."""
+def test_scripts_and_the_textbook_loop_iterate(architecture: str) -> None:
     case = (architecture, scripts.OBJECTIVES[architecture], 4, "cpu")
     for make in (scripts.iteration, textbook.iteration):
         iterate = make(*case)
