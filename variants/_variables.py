@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 VARIABLES = {
-    "GANBENCH_CACHE": "folder of decoded images, classifiers and features of real images",
+    "GANBENCH_CACHE": (
+        "folder of decoded images, classifiers, features of real images and answers about variants"
+    ),
     "GANBENCH_DATA": "folder of datasets: NAME is looked for, and downloaded to, in its NAME",
     "GANBENCH_OFFLINE": "flag: nothing is downloaded",
     "GANBENCH_VARIANTS": "folders of your own variants, with : between two",

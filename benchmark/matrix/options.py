@@ -81,8 +81,8 @@ class Strict(BaseModel):
 class Optimiser(Strict):
     """One optimiser for both networks of every cell."""
 
-    optimizer: Literal["adam", "rmsprop", "rmsprop_tf"] = "adam"
-    """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's."""
+    optimizer: Literal["adam", "optimistic_adam", "rmsprop", "rmsprop_tf", "sgd"] = "adam"
+    """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's; sgd has no momentum."""
 
     lr: Annotated[float, Field(gt=0, le=1e6)] = 2e-4
     """Learning rate."""

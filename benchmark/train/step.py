@@ -48,7 +48,7 @@ def critic_step(
         with autocast(real, precision), torch.no_grad():
             fake = G(z).float()
     fake = fake.detach()
-    critic, means = _with_means(D, real, fake)
+    critic = _Observed(D, real, fake)
     terms = objective.d_terms if by_term else partial(_whole, objective)
     optimizer.zero_grad(set_to_none=True)
     loss = _add_gradients(
@@ -57,7 +57,7 @@ def critic_step(
     optimizer.step()
     norm = grad_norm(D)
     objective.after_d_step(D)
-    return torch.stack([loss, *means, norm])
+    return torch.stack([loss, *critic.means, norm])
 
 
 def _whole(objective: Any, *inputs: Any) -> Iterator[Tensor]:
@@ -126,11 +126,11 @@ def critic_gradients(
             found: Tensor = functional_call(D, (params, buffers), (x,))
             return found
 
-        critic, means = _with_means(scores, real, fake)
+        critic = _Observed(scores, real, fake)
         with autocast(real, precision):
             value = objective.d_loss(critic, real, fake, noise)
         _check_scalar(value, "d_loss")
-        return value, torch.stack([value.detach(), *means])
+        return value, torch.stack([value.detach(), *critic.means])
 
     return _with_norm(torch.func.grad(loss, has_aux=True))
 
@@ -182,20 +182,25 @@ def generate(
     return fakes
 
 
-def _with_means(D: Critic, real: Tensor, fake: Tensor) -> tuple[Critic, list[Tensor]]:
-    """A critic that gives float32 scores, and the mean scores of `real` and `fake`, which are NaN
-    until the critic is called with these very tensors."""
-    means = [torch.full((), torch.nan, device=real.device)] * 2
+class _Observed:
+    """A critic that gives float32 scores."""
 
-    def critic(x: Tensor) -> Tensor:
-        scores = D(x).float()
-        if x is real:
-            means[0] = scores.detach().mean()
-        elif x is fake:
-            means[1] = scores.detach().mean()
+    def __init__(self, D: Critic, real: Tensor, fake: Tensor) -> None:
+        self.D, self.real, self.fake = D, real, fake
+        self.means = [torch.full((), torch.nan, device=real.device)] * 2
+        """The mean scores of `real` and `fake`, NaN until these very tensors are scored."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scores = self.D(x).float()
+        self.observe(x, scores)
         return scores
 
-    return critic, means
+    def observe(self, x: Tensor, scores: Tensor) -> None:
+        """Keep the mean score if x is `real` or `fake`."""
+        if x is self.real:
+            self.means[0] = scores.detach().mean()
+        elif x is self.fake:
+            self.means[1] = scores.detach().mean()
 
 
 def _with_norm(gradients: Callable[..., Gradients]) -> Callable[..., Gradients]:

@@ -394,7 +394,14 @@ def test_a_gradient_may_lie_in_memory_in_another_order_than_its_parameter(kind):
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe("adam", 1e-3), Recipe("rmsprop", 1e-3), Recipe("rmsprop_tf", 1e-3)]
+    "recipe",
+    [
+        Recipe("adam", 1e-3),
+        Recipe("optimistic_adam", 1e-3),
+        Recipe("rmsprop", 1e-3),
+        Recipe("rmsprop_tf", 1e-3),
+        Recipe("sgd", 1e-3),
+    ],
 )
 def test_optimisers_of_all_kinds_go_on_from_one_another(recipe):
     def step(network, optimizer, times):
