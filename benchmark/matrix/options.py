@@ -147,8 +147,8 @@ class Training(Strict):
     """Batch size of a generator step, in batches."""
 
     generator_latents: Literal["fresh", "critic"] = "fresh"
-    """Of a generator step: latents of its own, or those of the last critic step, as well-known
-    scripts have it; eager steps then make the fakes of both once. All objectives stay paired."""
+    """Of a generator step: latents of its own, or those of the last critic step, whose fakes eager
+    steps then make once. Under critic, objectives of unequal critic_steps are not paired."""
 
     ema: Share = 0.0
     """Decay per step of the generator's moving average; 0: no average."""
