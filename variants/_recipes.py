@@ -4,9 +4,11 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 # The decay of the mean square (alpha) and ε (eps) of each optimiser's own library: PyTorch, and
-# TensorFlow 1 for rmsprop_tf. Adam has no alpha; its value is never read
+# TensorFlow 1 for rmsprop_tf. What an optimiser does not have is never read
 CONSTANTS = {
     "adam": {"alpha": 0.99, "eps": 1e-8},
+    "optimistic_adam": {"alpha": 0.99, "eps": 1e-8},
+    "sgd": {"alpha": 0.99, "eps": 1e-8},
     "rmsprop": {"alpha": 0.99, "eps": 1e-8},
     "rmsprop_tf": {"alpha": 0.9, "eps": 1e-10},
 }
@@ -17,8 +19,9 @@ class Recipe:
     """An optimiser for both networks, as a paper prescribes it. An alpha or eps that is left out is
     the one of CONSTANTS."""
 
-    optimizer: Literal["adam", "rmsprop", "rmsprop_tf"]
-    """Of both networks; rmsprop is PyTorch's update, rmsprop_tf TensorFlow's."""
+    optimizer: Literal["adam", "optimistic_adam", "rmsprop", "rmsprop_tf", "sgd"]
+    """Of both networks; rmsprop is PyTorch's update, rmsprop_tf TensorFlow's; sgd has no momentum;
+    optimistic_adam takes twice Adam's step and the last one back."""
 
     lr: float
     """Learning rate of both networks."""

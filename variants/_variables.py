@@ -21,6 +21,7 @@ VARIABLES = {
     "GANBENCH_FULL": "flag, make speed: every objective, architecture and batch",
     "GANBENCH_THREADS": "make speed: threads",
     "GANBENCH_ROUNDS": "make speed: rounds",
+    "GANBENCH_CLOCK": "make speed: wall, or cpu for CPU time on a machine that has other work",
     "GANBENCH_SPEED": "make speed: CSV file of the results",
     "GANBENCH_PENALTY": "make speed: folder of the results of penalties",
     "GANBENCH_DEVICE": "make speed: device of penalties",

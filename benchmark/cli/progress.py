@@ -188,7 +188,8 @@ def _cost_lines(session: "Session") -> Iterator[str]:
             where = f", with {plural(workers, 'worker')} {duration(sum(known) / workers)}"
         yield (
             f"estimated for {len(known):,} of {plural(len(session.todo), 'cell')}: "
-            f"{duration(sum(known))} of work{where} (training only for what has never run here)"
+            f"{duration(sum(known))} of work{where} (what has never run here: training alone, one "
+            "seed after the other)"
         )
     elif not cost:
         yield "the cost is not known: nothing like it has run here"
