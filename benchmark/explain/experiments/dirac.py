@@ -48,7 +48,7 @@ ONE_SIDED = {"name": "wgan_gp", "sided": "one"}
 START = (1.0, 1.0)
 STEP = 0.1  # of gradient descent
 RATE = 0.02  # of the papers' optimisers
-LONG = 150.0  # time of the flow
+LONG = 100.0  # time of the flow
 SIDE = 2.4  # half the side of a panel
 POINTS = 13  # of the field, per side
 COLUMNS = 5  # of the figure
@@ -60,7 +60,7 @@ ANGLES = np.linspace(0, 2.2, 111)
 
 def cases(full: bool) -> list[dict[str, Any]]:
     values: list[dict[str, Any]] = [{"name": name} for name in variants.names("objectives")]
-    steps = 2000 if full else 300
+    steps = 2000 if full else 200
     return [{"value": value, "steps": steps} for value in [*values, PEARSON, ONE_SIDED]]
 
 
