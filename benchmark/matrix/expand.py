@@ -21,7 +21,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import Cell
 from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import BUDGETS, Matrix, Seeds, Training, Value, validated
-from benchmark.matrix.pairs import check_lone_sample, critic_norm
+from benchmark.matrix.pairs import check_lone_sample, check_recompute, critic_norm
 from benchmark.matrix.select import Candidate, excluded, selected
 from benchmark.matrix.values import AxisValue, choices, classes
 from benchmark.metrics import METRICS
@@ -116,6 +116,8 @@ def _cell(matrix: Matrix, plan: Plan) -> Cell:
     norm = critic_norm(objective, architecture, dataset)
     if training.batch_size == 1:
         check_lone_sample(objective, architecture, dataset, norm)
+    if training.recompute:
+        check_recompute(objective, architecture, dataset, norm)
     return Cell(objective, architecture, dataset, plan.seed, training, matrix.evaluation, norm)
 
 

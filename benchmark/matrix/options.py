@@ -155,6 +155,18 @@ class Training(Strict):
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     """Memory format of images and convolution weights."""
 
+    recompute: bool = False
+    """Keep no activations inside blocks; the backward pass computes them again: less memory, more
+    time."""
+
+    @model_serializer(mode="wrap")
+    def without_default_recompute(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key is made of this: recompute, which came later, is left out where it is not set."""
+        options: dict[str, Any] = serialise(self)
+        if not self.recompute:
+            del options["recompute"]
+        return options
+
     @model_validator(mode="after")
     def has_one_budget(self) -> "Training":
         given = [name for name in BUDGETS if getattr(self, name) is not None]

@@ -12,6 +12,7 @@ from benchmark.machine.environment import environment
 from benchmark.matrix.expand import expand
 from benchmark.matrix.files import find, is_shipped, name_of, read
 from benchmark.matrix.options import Matrix
+from benchmark.run import plan
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
 from benchmark.run.events import CellNews, Ended, Limits, Task
@@ -128,11 +129,12 @@ class Session:
 
     def run(self, reporter: Reporter) -> Summary:
         """Prepare, and run what is to run."""
+        if self.options.engine == "local":
+            plan.check_fit(self.todo.values(), self.devices[0])
         if self.faults:
             first = next(iter(self.faults.values()))
             reporter.note(f"damaged cells that run again: {len(self.faults)}: {first}")
-        stale = self.num_stale()
-        if stale:
+        if stale := self.num_stale():
             reporter.note(
                 f"{stale} finished cells are stale (different code or evaluation options): kept; "
                 "--force runs them again"
