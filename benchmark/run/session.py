@@ -129,8 +129,8 @@ class Session:
 
     def run(self, reporter: Reporter) -> Summary:
         """Prepare, and run what is to run."""
-        if self.options.engine == "local":
-            plan.check_fit(self.todo.values(), self.devices[0])
+        todo = [*self.todo.values()]
+        self.options = plan.checked(self.options, self.devices, todo, reporter.note)
         if self.faults:
             first = next(iter(self.faults.values()))
             reporter.note(f"damaged cells that run again: {len(self.faults)}: {first}")

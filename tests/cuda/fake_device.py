@@ -68,6 +68,8 @@ class Watch(TorchDispatchMode):
         self.accesses: Counter[str] = Counter()
         self.products: Counter[torch.dtype] = Counter()
         """Matrix products and convolutions by the type of their result."""
+        self.operations: list[tuple[Any, list[str]]] = []
+        """Of steps: every operation, and as text its arguments that are no tensors."""
         self._place = "start"
 
     def step(self) -> AbstractContextManager[None]:
@@ -85,7 +87,10 @@ class Watch(TorchDispatchMode):
         if func is torch.ops.prim.device.default:
             return func(*args)
         args, options = tree_map(self._fake, (args, kwargs or {}))
-        given = {kind_of(leaf) for leaf in tree_leaves((args, options)) if is_tensor(leaf)}
+        leaves = tree_leaves((args, options))
+        given = {kind_of(leaf) for leaf in leaves if is_tensor(leaf)}
+        if not self._place and func.namespace == "aten":
+            self.operations.append((func, [repr(leaf) for leaf in leaves if not is_tensor(leaf)]))
         _check_generator(options)
         if NAME in given and (func in ANSWERS or "cpu" in given):
             self._note(f"{func} waits for the device, or takes a tensor of the host")
