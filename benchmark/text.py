@@ -1,6 +1,7 @@
 """Numbers, names and errors as text for people: pages, figures and the terminal use the same."""
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -15,6 +16,8 @@ Record = dict[Any, Any]  # a row of a frame: column -> value
 # A label whose characters are told apart in the name of a file: `dcgan`, `mlp[width=8,depth=2]`
 PLAIN_LABEL = re.compile(r"[\w=]*(\[\w+=[\w-]*(,\w+=[\w-]*)*\])?")
 LONGEST_NAME = 120  # bytes of a file name, of which a file system takes 255
+MOST_DECIMALS = 5  # of an interval
+SMALLEST = 10**-MOST_DECIMALS
 
 MARKDOWN = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {mark: f"\\{mark}" for mark in "|*`$\\"}
@@ -32,20 +35,24 @@ def number(value: float) -> str:
     size = abs(value)
     if np.isinf(size):
         return f"{sign}∞"
-    if 1000 <= size < 1e9:
+    if 999.5 <= size < 1e9:
         return f"{sign}{size:,.0f}"
     return f"{sign}{size:.3g}"
 
 
 def interval(row: Record, value: str = "median", low: str = "ci_low", high: str = "ci_high") -> str:
-    """`1.2 [1.0, 1.5]` from three columns of a row, rounded to the second digit of the interval's
-    width, and to three digits of the largest; `1.23` where there is no interval."""
+    """`1.2 [1.0, 1.5]` from three columns of a row, all with the same decimals: to the second digit
+    of the interval's width, to three digits of the largest, five decimals at most; counts stay
+    whole. Where all three round to 0 the ends are rounded outwards: `0.00000 [0.00000, 0.00001]`.
+    `1.23` where there is no interval."""
     is_known = row[low] <= row[high]
     if not is_known:
-        return number(row[value])
-    digits = _digits([row[low], row[value], row[high]], row[high] - row[low])
-    texts = [_rounded(row[name], digits) for name in (value, low, high)]
-    return "{} [{}, {}]".format(*texts)
+        return _alike([row[value]], fewest=0)[0]
+    numbers = [row[value], row[low], row[high]]
+    if 0 < max(map(abs, numbers)) < SMALLEST / 2:
+        below, above = min(0.0, np.sign(row[low])), max(0.0, np.sign(row[high]))
+        numbers = [0.0, SMALLEST * below, SMALLEST * above]
+    return "{} [{}, {}]".format(*_alike(numbers))
 
 
 def with_spread(value: float, spread: float | None) -> str:
@@ -53,17 +60,37 @@ def with_spread(value: float, spread: float | None) -> str:
     `0.036` without a spread."""
     if spread is None or np.isnan(value):
         return number(value)
-    digits = _digits([value], spread)
+    if 0 < max(abs(value), spread) < SMALLEST / 2:
+        value, spread = 0.0, SMALLEST
+    digits = _digits([value, spread], spread)
     return f"{_rounded(value, digits)} ± {_rounded(spread, digits)}"
 
 
+def _alike(numbers: Sequence[float], fewest: float = -np.inf) -> list[str]:
+    """Numbers with the same decimals, those that the spread of the finite ones leaves certain.
+    fewest: the least decimals; negative ones round what is left of the point."""
+    finite = [value for value in numbers if np.isfinite(value)]
+    if not finite:
+        return [number(value) for value in numbers]
+    digits = _digits(finite, max(finite) - min(finite))
+    if digits is not None:
+        digits = int(max(digits, fewest))
+    return [_rounded(value, digits) for value in numbers]
+
+
 def _digits(values: Sequence[float], width: float) -> int | None:
-    """The digits behind the point that an interval of this width leaves certain; None for as many
-    as `number` shows."""
+    """The digits behind the point that a spread of this width leaves certain; None for as many as
+    `number` shows."""
     largest = max(map(abs, values))
-    if not (0 < width < np.inf and 1e-4 < largest < 1e9):
+    is_count = 2 <= largest < 1000 and all(float(value).is_integer() for value in values)
+    if largest == 0 or is_count:
+        return 0
+    if not largest < 1e9:
         return None
-    return min(1 - int(np.floor(np.log10(width))), 2 - int(np.floor(np.log10(largest))))
+    digits = 2 - int(np.floor(np.log10(largest)))
+    if 0 < width < np.inf:
+        digits = min(digits, 1 - int(np.floor(np.log10(width))))
+    return min(digits, MOST_DECIMALS)
 
 
 def _rounded(value: float, digits: int | None) -> str:
@@ -87,12 +114,11 @@ def cost(row: Record) -> str:
     """`400 [200, > 600]`: the median cost of a target. What no run reached is beyond what the runs
     had spent; `not reached` where all of these diverged."""
     beyond = "not reached" if np.isnan(row["spent"]) else f"> {number(row['spent'])}"
-    median = number(row["median"]).replace("∞", beyond)
     has_interval = row["ci_low"] <= row["ci_high"] and np.isfinite(row["ci_low"])
     if not has_interval:
-        return median
-    low, high = number(row["ci_low"]), number(row["ci_high"]).replace("∞", beyond)
-    return f"{median} [{low}, {high}]"
+        return number(row["median"]).replace("∞", beyond)
+    ends = _alike([row["median"], row["ci_low"], row["ci_high"]], fewest=0)
+    return "{} [{}, {}]".format(*ends).replace("∞", beyond)
 
 
 def text(value: Any) -> str:
@@ -104,6 +130,17 @@ def text(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
     return str(value)
+
+
+def as_toml(value: Any) -> str:
+    """A value as a matrix file has it; of a dict without what is None."""
+    if isinstance(value, dict):
+        given = {key: inner for key, inner in value.items() if inner is not None}
+        pairs = [f"{key} = {as_toml(inner)}" for key, inner in given.items()]
+        return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(as_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def duration(seconds: float | None, digits: int = 0) -> str:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from benchmark import __version__
 from benchmark.store.code import ROOT
+from tests.studies import package_page
 
 # Folders of the checkout → where the wheel has their files
 MAPPED = {
@@ -27,6 +29,16 @@ def test_the_citation_has_the_version() -> None:
     assert re.findall(r"^version: (.*)$", text, re.M) == [__version__]
 
 
+def test_the_text_of_the_package_links_to_no_file_of_the_checkout() -> None:
+    text = (ROOT / "PACKAGE.md").read_text(encoding="utf-8")
+    assert text == package_page.page((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", text) == []
+    assert "Reading the report (docs/report.md)" in text
+    assert "docs/quick.png" not in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["readme"] == "PACKAGE.md"
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that `python -m build` makes of the source distribution."""
@@ -35,7 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", "cases", ".lock")
     for folder in ("benchmark", "variants", *MAPPED):
         shutil.copytree(ROOT / folder, tree / folder, ignore=ignore)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "PACKAGE.md", "LICENSE"):
         shutil.copyfile(ROOT / name, tree / name)
     command = [sys.executable, "-m", "build", "--no-isolation", str(tree)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=600)

@@ -12,7 +12,8 @@ from benchmark import text
     [
         (0.12345, "0.123"),
         (-2.5, "−2.5"),
-        (999.9, "1e+03"),
+        (999.9, "1,000"),
+        (999.4, "999"),
         (1000, "1,000"),
         (-12345.6, "−12,346"),
         (math.nan, "–"),
@@ -27,8 +28,11 @@ def test_a_number_has_three_digits(value: float, shown: str) -> None:
 def test_an_interval_is_shown_where_it_is_known() -> None:
     row = {"median": 1.2, "ci_low": 1.0, "ci_high": 1.5}
     assert text.interval(row) == "1.20 [1.00, 1.50]"
-    assert text.interval(row | {"ci_low": math.nan, "ci_high": math.nan}) == "1.2"
-    assert text.interval(row | {"ci_low": 1.2, "ci_high": 1.2}) == "1.2 [1.2, 1.2]"
+    unknown = {"ci_low": math.nan, "ci_high": math.nan}
+    assert text.interval(row | unknown) == "1.20"
+    assert text.interval({"median": 12345.6} | unknown) == "12,346"
+    assert text.interval({"median": math.nan} | unknown) == "–"
+    assert text.interval({"median": math.inf} | unknown) == "∞"
 
 
 @pytest.mark.parametrize(
@@ -41,12 +45,43 @@ def test_an_interval_is_shown_where_it_is_known() -> None:
         # never more than three digits of the largest
         ((8.3512, 8.3502, 8.3611), "8.35 [8.35, 8.36]"),
         ((20.2, 19.1, math.inf), "20.2 [19.1, ∞]"),
-        ((1e-6, 5e-7, 2e-6), "1e-06 [5e-07, 2e-06]"),
+        ((math.inf, math.inf, math.inf), "∞ [∞, ∞]"),
+        # an interval without a width looks like its neighbours
+        ((1.0, 1.0, 1.0), "1.00 [1.00, 1.00]"),
+        ((1.0, 1.0, 1.0004), "1.00 [1.00, 1.00]"),
+        ((1.2, 1.2, 1.2), "1.20 [1.20, 1.20]"),
+        ((0.0, 0.0, 0.0), "0 [0, 0]"),
+        # counts stay whole
+        ((8.0, 8.0, 8.0), "8 [8, 8]"),
+        ((7.0, 6.0, 8.0), "7 [6, 8]"),
+        ((7.5, 7.0, 8.0), "7.5 [7.0, 8.0]"),
+        # five decimals at most, and no exponent; the ends of what rounds to 0 still hold it
+        ((-2.44e-5, -4.98e-5, 8.08e-5), "−0.00002 [−0.00005, 0.00008]"),
+        ((-8.67e-7, -8.38e-6, 7.57e-6), "0.00000 [−0.00001, 0.00001]"),
+        ((0.0, -6.78e-12, 1.66e-18), "0.00000 [−0.00001, 0.00001]"),
+        ((1e-6, 5e-7, 2e-6), "0.00000 [0.00000, 0.00001]"),
+        ((-1e-6, -2e-6, -5e-7), "0.00000 [−0.00001, 0.00000]"),
+        ((2.5e12, 1e12, 3e12), "2.5e+12 [1e+12, 3e+12]"),
     ],
 )
-def test_an_interval_has_the_digits_that_its_width_leaves_certain(ends, shown):
+def test_a_value_and_the_ends_of_its_interval_have_the_same_decimals(ends, shown):
     row = dict(zip(("median", "ci_low", "ci_high"), ends, strict=True))
     assert text.interval(row) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "shown"),
+    [
+        (0.0362, 0.0104, "0.036 ± 0.010"),
+        (0.00165, 0.00082, "0.00165 ± 0.00082"),
+        (8.0, 0.0, "8 ± 0"),
+        (1e-6, 2e-7, "0.00000 ± 0.00001"),
+        (0.5, None, "0.5"),
+        (math.nan, 0.1, "–"),
+    ],
+)
+def test_a_value_and_its_spread_have_the_same_decimals(value, spread, shown):
+    assert text.with_spread(value, spread) == shown
 
 
 def test_wins_are_shown_with_their_interval() -> None:
@@ -64,6 +99,8 @@ def test_what_was_not_reached_is_beyond_what_was_spent() -> None:
         text.cost(row | {"median": math.inf, "spent": math.nan}) == "not reached [200, not reached]"
     )
     assert text.cost(row | {"ci_low": math.nan, "ci_high": math.nan}) == "400"
+    assert text.cost(row | {"median": 5.53, "ci_low": 5.53, "ci_high": 8.3}) == "5.5 [5.5, 8.3]"
+    assert text.cost(row | {"median": 1533924, "ci_high": 2e6}) == "1,533,924 [200, 2,000,000]"
 
 
 def test_values_of_stored_files_are_text() -> None:

@@ -47,8 +47,10 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
     """Every side against the reference, one row per match, metric, of and side.
 
     n: pairs of seeds; wins, ties: of them, those on which the side is better, or equal; value,
-    against: each side's median; difference: side − reference, the median over pairs, with ci_low,
-    ci_high; p_improvement: the share of pairs on which the side is better, with p_low, p_high;
+    against, diverged, against_diverged: each side's median and diverged seeds, over the pairs (over
+    all its seeds where there is no pair); difference: side − reference, the median over
+    pairs, with ci_low, ci_high;
+    p_improvement: the share of pairs on which the side is better, with p_low, p_high;
     p_holm; verdict; why it is not separated. p_holm and verdict are empty for a metric that does
     not rank. A diverged seed has the worst value. Between result sets there is no equal cost: each
     set has its own. Raises UserError where nothing compares."""
@@ -208,7 +210,7 @@ def _values_by_side(match: pd.DataFrame) -> Values:
 def _row(compared: Compared) -> dict[str, Any]:
     """A row of `differences`."""
     result = compared.comparison
-    side, reference = compared.values[result.first], compared.values[result.second]
+    side, reference = _paired(compared.values[result.first], compared.values[result.second])
     return compared.names | {
         "side": result.first,
         "n": result.n,
@@ -228,6 +230,17 @@ def _row(compared: Compared) -> dict[str, Any]:
         "verdict": result.verdict,
         "why": _why_equal(side, reference) or result.why,
     }
+
+
+def _paired(
+    side: dict[Hashable, float], reference: dict[Hashable, float]
+) -> tuple[dict[Hashable, float], dict[Hashable, float]]:
+    """The values of two sides on the seeds on which both have one; all values where there is no
+    such seed."""
+    seeds = [seed for seed in side if not np.isnan([side[seed], reference.get(seed, np.nan)]).any()]
+    if not seeds:
+        return side, reference
+    return {seed: side[seed] for seed in seeds}, {seed: reference[seed] for seed in seeds}
 
 
 def _why_equal(side: Mapping[Hashable, float], reference: Mapping[Hashable, float]) -> str:

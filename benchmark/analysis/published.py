@@ -104,8 +104,9 @@ def read(results: ResultSet) -> Rows | None:
         whole = frame.select_dtypes("int64").columns.difference(["seed"])
         types: dict[str, Any] = dict.fromkeys(whole, float)
         if name != "cells":
-            texts = frame.columns.intersection([*CATEGORIES])
-            types |= dict.fromkeys(texts, "category")
+            # An empty column has no type of its own
+            types = dict.fromkeys(frame.columns, float)
+            types |= dict.fromkeys(frame.columns.intersection([*CATEGORIES]), "category")
         rows[name] = frame.astype(types)
     return Rows(rows["cells"], rows["evals"], rows["steps"], rows["layers"], [])
 

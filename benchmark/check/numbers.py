@@ -27,6 +27,9 @@ ROUNDING: dict[str, dict[int, float]] = {
     "images": {0: 1e-4, 1: 1e-5, 2: 2e-3, 3: 5e-3, 5: 4e-2, 10: 0.1, 20: 0.2},
     "text": {0: 1e-3, 1: 6e-3, 2: 8e-2, 3: 0.3},
 }
+# Where rounding alone makes numbers part, it does so early in few seeds: in 6 of 25 at most, in the
+# 14 groups of the quick matrix, compiled against eager. A change of the code is in most of them.
+MOST = 0.75  # of the seeds
 END = 10**9  # as a step: the final metrics
 
 
@@ -122,9 +125,9 @@ def _compared(
         found += _differences(old, new, seed, points, rounding)
     if rounding is None and old.protocol == new.protocol:
         found += _final_differences(old_finals, new_finals, seeds)
-    if found:
+    differing = {difference.seed for difference in found}
+    if len(differing) > (0 if rounding is None else MOST * len(seeds)):
         first = min(found, key=lambda difference: difference.step)
-        differing = {difference.seed for difference in found}
         verdict.mark = "≠"
         verdict.note = f"{first}; {len(differing)} of {len(seeds)} seeds differ"
         return verdict
@@ -132,6 +135,8 @@ def _compared(
     last = max(point.step for point in points)
     extent = "to the end" if rounding is None else f"up to rounding, as far as step {last}"
     verdict.note = f"equal numbers {extent}: {plural(len(seeds), 'seed')}"
+    if differing:
+        verdict.note += f", of which {len(differing)} part earlier"
     return verdict
 
 

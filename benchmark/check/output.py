@@ -85,16 +85,19 @@ def scope(not_exact: str, strict: bool) -> str:
 
 
 def failing(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts that are not +, the worst first. What cannot be compared of a group for one
-    reason is one verdict."""
-    shown: dict[tuple[str, ...], list[Verdict]] = {}
+    """The verdicts that are not +, as `shown` has them."""
+    return [verdict for verdict in shown(verdicts) if verdict.mark != "+"]
+
+
+def shown(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts, the worst first. What cannot be compared of a group for one reason is one
+    verdict."""
+    alike: dict[tuple[str, ...], list[Verdict]] = {}
     for verdict in worst_first(verdicts):
-        if verdict.mark == "x":
-            shown.setdefault((verdict.group, verdict.note), []).append(verdict)
-        elif verdict.mark != "+":
-            shown[verdict.group, verdict.note, verdict.metric] = [verdict]
+        what = () if verdict.mark == "x" else (verdict.metric,)
+        alike.setdefault((verdict.group, verdict.note, *what), []).append(verdict)
     joined = []
-    for first, *others in shown.values():
+    for first, *others in alike.values():
         if others:
             metrics = plural(1 + len(others), "metric")
             first = Verdict(first.group, metrics, "x", note=first.note)

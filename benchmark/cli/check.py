@@ -76,9 +76,9 @@ def check(
         headline,
         limits,
         scope,
+        shown,
         summary,
         to_markdown,
-        worst_first,
         write_junit,
     )
     from benchmark.check.verdict import exit_code
@@ -96,9 +96,9 @@ def check(
     strict = strict or (strict_if_same and not not_exact)
     remarks = [*limits(verdicts), scope(not_exact, strict)]
     print(headline(verdicts, strict), summary(verdicts), *remarks, sep="\n")
-    shown = worst_first(verdicts) if show_all else failing(verdicts)
-    if shown:
-        _print(shown)
+    printed = shown(verdicts) if show_all else failing(verdicts)
+    if printed:
+        _print(printed)
         print(LEGEND)
     num_fine = sum(verdict.mark == "+" for verdict in verdicts)
     if num_fine and not show_all:

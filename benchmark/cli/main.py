@@ -70,13 +70,13 @@ def status(
             )
         with suppress(KeyboardInterrupt):
             page.watch(folder, out)
-        return
     now = Reader(folder).overview()
     if as_json:
         print(json.dumps(now.plain(), indent=1, allow_nan=False))
         return
-    for line in page.lines(now):
-        out.print(line)
+    if not watch:
+        for line in page.lines(now):
+            out.print(line)
     out.print(page.report_line(now, command("report", matrix, results)))
 
 

@@ -1,10 +1,8 @@
 """What a run prints: its options, its plan and its progress; on a terminal a line per cell and a
 bar for all."""
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -19,10 +17,11 @@ from rich.progress import (
 from rich.text import Text
 
 from benchmark.cli.options import note
-from benchmark.text import duration, number, place_name, plural
+from benchmark.text import as_toml, duration, number, place_name, plural
 
 if TYPE_CHECKING:
     from benchmark.matrix.cell import Cell
+    from benchmark.matrix.options import Training
     from benchmark.run.events import CellNews
     from benchmark.run.session import Session
     from benchmark.store.schema import Status
@@ -122,23 +121,25 @@ class TimeLeft(TimeRemainingColumn):
 
 
 def option_lines(cells: "list[Cell]") -> list[str]:
-    """Every option in force: evaluation once, training per dataset, and per architecture if an
-    architecture has options of its own."""
-    shown: dict[str, dict[str, list[str]]] = {}  # dataset → options → architectures
+    """Every option in force, as lines of a matrix file: each training once, with the places that it
+    holds for, and the evaluation, which is the same for all."""
+    places: dict[str, dict[str, None]] = {}  # dataset → architectures
+    # training → dataset → architectures
+    holders: dict[Training, dict[str, dict[str, None]]] = {}
     for cell in cells:
-        by_options = shown.setdefault(cell.dataset.label, {})
-        names = by_options.setdefault(_listed(cell.training.plain()), [])
-        if cell.architecture.label not in names:
-            names.append(cell.architecture.label)
+        dataset, architecture = cell.dataset.label, cell.architecture.label
+        holder = holders.setdefault(cell.training, {})
+        for of_dataset in (places, holder):
+            of_dataset.setdefault(dataset, {})[architecture] = None
     lines = []
-    for dataset, by_options in shown.items():
-        for options, names in by_options.items():
-            whose = dataset
-            if len(by_options) > 1:
-                whose = place_name(", ".join(names), dataset)
-            lines.append(f"[training of {whose}] {options}")
+    for training, holder in holders.items():
+        names = []
+        for dataset, architectures in holder.items():
+            is_whole = architectures.keys() == places[dataset].keys()
+            names.append(dataset if is_whole else place_name(", ".join(architectures), dataset))
+        lines.append(f"training = {as_toml(training.plain())}  # {'; '.join(names)}")
     if cells:
-        lines.append(f"[evaluation] {_listed(cells[0].evaluation.plain())}")
+        lines.append(f"evaluation = {as_toml(cells[0].evaluation.plain())}")
     return lines
 
 
@@ -187,7 +188,8 @@ def _cost_lines(session: "Session") -> Iterator[str]:
             where = f", with {plural(workers, 'worker')} {duration(sum(known) / workers)}"
         yield (
             f"estimated for {len(known):,} of {plural(len(session.todo), 'cell')}: "
-            f"{duration(sum(known))} of work{where} (training only for what has never run here)"
+            f"{duration(sum(known))} of work{where} (what has never run here: training alone, one "
+            "seed after the other)"
         )
     elif not cost:
         yield "the cost is not known: nothing like it has run here"
@@ -206,68 +208,3 @@ def ranges(seeds: list[int]) -> str:
         else:
             runs.append([seed])
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def _listed(options: dict[str, Any]) -> str:
-    return ", ".join(f"{key} = {value}" for key, value in options.items())
-
-
-@contextmanager
-def classifier_bar() -> Iterator[None]:
-    """Within the block the training of a classifier that measures shows how far it is: as a bar on
-    a terminal, else as a line at every quarter.
-
-    The classifier is the only thing that this process trains under a schedule of learning rates."""
-    from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
-
-    bar = ClassifierBar(Console(stderr=True))
-
-    def stepped(optimizer: Optimizer, *_: object) -> None:
-        group = optimizer.param_groups[0]
-        if "initial_lr" in group:
-            bar.show(share_of_cosine(group["lr"] / group["initial_lr"]))
-
-    hook = register_optimizer_step_post_hook(stepped)
-    try:
-        yield
-    finally:
-        hook.remove()
-        bar.end()
-
-
-def share_of_cosine(rate: float) -> float:
-    """How much of a training is done whose learning rate falls from 1 to 0 along a cosine."""
-    return math.acos(min(1.0, max(-1.0, 2 * rate - 1))) / math.pi
-
-
-class ClassifierBar:
-    """Shows a share that rises to 1 in equal steps, and again for the next classifier."""
-
-    def __init__(self, console: Console) -> None:
-        self.is_live = console.is_terminal
-        self.progress = Progress(
-            TextColumn("training the classifier"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self.task = self.progress.add_task("", total=1.0)
-        self.share = 0.0
-
-    def show(self, share: float) -> None:
-        before = self.share if self.share < share else 0.0
-        self.share = share
-        if self.is_live:
-            self.progress.start()
-            self.progress.update(self.task, completed=share)
-            is_last = 2 * share - before > 1 - 1e-6
-            if is_last:
-                self.end()
-        elif int(4 * share) > int(4 * before):
-            note.print(f"training the classifier: {25 * int(4 * share)} %")
-
-    def end(self) -> None:
-        if self.progress.live.is_started:
-            self.progress.stop()

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -23,7 +23,10 @@ from benchmark.cli.options import (
     stored,
     tables_of,
 )
-from benchmark.errors import unknown
+from benchmark.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from benchmark.analysis.tables import Tables
 
 
 def tables(
@@ -125,7 +128,7 @@ def compare(
     if output:
         check_writable(output, "--output")
     if _are_folders(names, results / name_of(matrix)):
-        loaded = [tables_of(Path(name)) for name in names]
+        loaded = [_compared_set(Path(name)) for name in names]
         sides = of_sets(dict(zip(set_names(names), loaded, strict=True)))
     else:
         sides = of_labels(tables_of(result_set(results, matrix)), names)
@@ -150,6 +153,20 @@ def _are_folders(names: list[str], folder: Path) -> bool:
         if labels.issuperset(matrix.label_of("objective", name) for name in names):
             return False
     return any(os.sep in name or ResultSet(Path(name)).exists for name in names)
+
+
+def _compared_set(folder: Path) -> "Tables":
+    """The tables of a result set that is compared. Raises UserError where it has nothing that
+    tables are made of."""
+    from benchmark.store.layout import ResultSet
+
+    results = ResultSet(folder)
+    if results.exists and not results.cells.exists() and not results.tables.exists():
+        raise UserError(
+            f"{folder} has neither cells nor tables: nothing to compare; copy the set with its "
+            "cells/ or its tables/"
+        )
+    return tables_of(folder)
 
 
 def merge(

@@ -122,7 +122,7 @@ def run(
 ) -> None:
     """Run the cells of a matrix that are not finished; unfinished ones resume from their
     checkpoints."""
-    from benchmark.cli.progress import Display, classifier_bar, option_lines, plan_lines
+    from benchmark.cli.progress import Display, option_lines, plan_lines
     from benchmark.run.options import RunOptions
     from benchmark.run.session import Session
 
@@ -153,13 +153,12 @@ def run(
     if dry_run:
         print_lines(plan_lines(session))
     if memory:
-        from benchmark.run.plan import memory_lines
+        from benchmark.train.step_memory import memory_lines
 
         print_lines(memory_lines(session.cells.values()))
     if dry_run or memory:
         return
-    with classifier_bar():
-        summary = session.run(Display())
+    summary = session.run(Display())
     if summary.interrupted:
         again = "again without --force" if force else "again"
         print(
@@ -187,14 +186,12 @@ def measure(
 ) -> None:
     """Measure finished cells again whose measurements are stale or incomplete, from their stored
     final generators. Earlier evaluations keep the values they have."""
-    from benchmark.cli.progress import classifier_bar
     from benchmark.machine.devices import devices_of
     from benchmark.run.measure_again import measure_again
 
     folder = result_set(results, matrix)
     place = devices_of(device, 1)[0]
-    with classifier_bar():
-        done = measure_again(folder, place, only=only, force=force, note=note.print)
+    done = measure_again(folder, place, only=only, force=force, note=note.print)
     print_lines(done.lines)
     if done.failed:
         raise typer.Exit(1)
@@ -217,15 +214,13 @@ def audit(
     """Plant faults in real samples of every dataset of a matrix and say which metric sees which
     fault, from which share on."""
     from benchmark import api
-    from benchmark.cli.progress import classifier_bar
     from benchmark.matrix.files import name_of
     from benchmark.store.files import check_writable
     from benchmark.store.layout import ResultSet
 
     folder = output or ResultSet(results / name_of(matrix)).audit
     target = check_writable(folder, "--output" if output else "--results")
-    with classifier_bar():
-        page = api.audit(matrix, target, device, note=note.print)
+    page = api.audit(matrix, target, device, note=note.print)
     out.print(f"{page}")
 
 

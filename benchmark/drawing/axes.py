@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from benchmark.drawing.layout import log_axis, plain_number
-from benchmark.drawing.style import Look, plain, short, style
+from benchmark.drawing.style import Look, floor_name, plain, short, style
+from benchmark.metrics import metric
 from benchmark.text import shortened
 
 STRETCH = 0.3  # the share of its length that an axis grows by, at most, to show a named value
@@ -95,11 +96,14 @@ def end_text(label: str) -> str:
 
 
 def named_lines(
-    axes: list[Axes], shown: np.ndarray, floor: float, marks: Mapping[str, float], is_log: bool
+    axes: list[Axes], shown: np.ndarray, column: str, floor: float, marks: Mapping[str, float]
 ) -> None:
-    """Set the limits of axes that share y, by the values they show, and draw the lines of the noise
-    floor and of marks. What would stretch the axis is an arrow with its name and value."""
-    view = view_of(shown, {"noise floor": floor, **marks}, is_log)
+    """Set the limits of axes that share y, by the values of a metric column they show, and draw the
+    lines of real samples (floor) and of marks. What would stretch the axis is an arrow with its
+    name and value."""
+    is_log = metric(column).primary and np.min(shown[np.isfinite(shown)], initial=np.inf) > 0
+    floor_line = floor_name(column)
+    view = view_of(shown, {floor_line: floor, **marks}, bool(is_log))
     first = axes[0]
     if is_log:
         first.set_yscale("log")
@@ -108,7 +112,7 @@ def named_lines(
         log_axis(first.yaxis)
     for ax in axes:
         for name, value in view.within.items():
-            if name == "noise floor":
+            if name == floor_line:
                 ax.axhline(value, color="0.35", linestyle="--", linewidth=1)
                 continue
             ax.axhline(value, color="0.55", linewidth=0.6, zorder=1)

@@ -226,6 +226,11 @@ def described(column: str) -> str:
     return plain(short_name(column))
 
 
+def floor_name(column: str) -> str:
+    """What real samples are to a metric column: of what is better the larger it is, no floor."""
+    return "noise floor" if sign(column) == 1 else "real samples"
+
+
 def short(value: float) -> str:
     """Three digits, or a whole number between a thousand and a billion."""
     if 1000 <= abs(value) < 1e9:

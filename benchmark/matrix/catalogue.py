@@ -11,7 +11,7 @@ from pydantic import BaseModel
 import variants
 from benchmark.matrix import files
 from benchmark.matrix.options import Evaluation, Optimiser, Training
-from benchmark.metrics import METRICS
+from benchmark.metrics import METRICS, Metric, short_name
 from benchmark.text import described
 
 # the tables of a matrix file
@@ -87,13 +87,21 @@ def summary(kind: str, name: str) -> Entry:
         file = variants.origin(kind, name)
         return Entry(kind, name, _first_line(file), str(file))
     if kind == "metrics":
-        return Entry(kind, name, METRICS[name].label)
+        first, *_ = generic_columns(METRICS[name]).values()
+        return Entry(kind, name, short_name(first))
     if kind == "options":
         first = " ".join((OPTIONS[name].__doc__ or "").split()).partition(". ")[0]
         return Entry(kind, name, f"{first.rstrip('.')}.")
     file = files.find(name)
     head, _, rest = files.description_of(file.read_text(encoding="utf-8")).partition("\n\n")
     return Entry(kind, name, " ".join(head.split()), str(file), rest)
+
+
+def generic_columns(metric: Metric) -> dict[str, str]:
+    """The column of a metric by modality, with words in the place of its protocol:
+    `fid_EXTRACTOR_N`."""
+    extractors = {"images": "_EXTRACTOR"}
+    return {name: f"{metric.name}{extractors.get(name, '')}_N" for name in metric.modality}
 
 
 def _first_line(path: Path) -> str:

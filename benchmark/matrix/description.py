@@ -3,12 +3,11 @@ and lines for a matrix file."""
 
 import ast
 import inspect
-import json
 import re
 import sys
 import textwrap
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -17,14 +16,23 @@ from pydantic import BaseModel
 
 import variants
 from benchmark.errors import UserError, nearest
-from benchmark.matrix import files
-from benchmark.matrix.catalogue import KINDS, OPTIONS, Entry, Parameter, names, summary
+from benchmark.matrix import files, recall
+from benchmark.matrix.catalogue import (
+    KINDS,
+    OPTIONS,
+    Entry,
+    Parameter,
+    generic_columns,
+    names,
+    summary,
+)
 from benchmark.matrix.cell import AXES
 from benchmark.matrix.expand import expand
+from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.values import classes, parameters
 from benchmark.metrics import METRICS, metric
-from benchmark.text import plural
-from variants.objectives import RECIPE, Recipe
+from benchmark.text import as_toml, plural
+from variants._recipes import RECIPE, Recipe
 
 MEASURING = Path(__file__).parent.parent / "measure"
 # `width: Units of a hidden layer.` in a docstring, to the next such line or a blank one
@@ -40,14 +48,15 @@ def find(name: str) -> list[Entry]:
     """Everything of this name: a dataset and a matrix may share it. The column of a metric finds
     the metric. Raises UserError for an unknown name, VariantError for a variant that does not
     import."""
-    known = {kind: names(kind) for kind in KINDS}
-    found = [_entry(kind, name) for kind in KINDS if name in known[kind]]
+    all_names = {kind: names(kind) for kind in KINDS}
+    found = [_entry(kind, name) for kind in KINDS if name in all_names[kind]]
+    recall.save()
     if found:
         return found
     try:
         return [_entry("metrics", metric(name).name)]
     except UserError as error:
-        every = [*KINDS, *(each for of_kind in known.values() for each in of_kind)]
+        every = [*KINDS, *(each for of_kind in all_names.values() for each in of_kind)]
         raise UserError(
             f"nothing is called {name!r}{nearest(name, every)}; valid: {', '.join(KINDS)}, and "
             "every name that `ganbench list` shows"
@@ -67,6 +76,13 @@ def _entry(kind: str, name: str) -> Entry:
 
 
 def _variant(entry: Entry) -> Entry:
+    """A variant as its classes describe it."""
+    plain = recall.answer("describe", [asdict(entry)], lambda: asdict(_by_classes(entry)))
+    listed = [Parameter(**parameter) for parameter in plain.pop("parameters")]
+    return Entry(**plain, parameters=listed)
+
+
+def _by_classes(entry: Entry) -> Entry:
     """A variant by its classes. A parameter that both networks of an architecture have is one."""
     axis = AXES[variants.AXES.index(entry.kind)]
     known = parameters(axis, entry.name)
@@ -95,7 +111,7 @@ def _options(entry: Entry) -> Entry:
         default = _plain(option.get_default())
         listed.append(Parameter(key, default, _in_words(option.annotation), said.get(key, "")))
         if default is not None:
-            lines.append(f"{key} = {_value(default)}")
+            lines.append(f"{key} = {as_toml(default)}")
     description = inspect.getdoc(model) or ""
     return replace(entry, description=description, parameters=listed, toml="\n".join(lines))
 
@@ -110,6 +126,7 @@ def _metric(entry: Entry) -> Entry:
         band = f"reports no loss below {row.absolute:g}"
         band += f" or {row.relative:.0%}, whichever is larger" if row.relative else ""
     facts = {
+        "column": f"{', '.join(generic_columns(row).values())} (N: number of samples)",
         "of": ", ".join(row.modality),
         "unit": row.unit or "none",
         "direction": better,
@@ -117,7 +134,7 @@ def _metric(entry: Entry) -> Entry:
         "ganbench check": band,
     }
     docs = [_docstring(MEASURING / f"{modality}.py", row.name) for modality in row.modality]
-    toml = f"[evaluation]\nmetrics = [{_value(row.name)}]"
+    toml = f"[evaluation]\nmetrics = [{as_toml(row.name)}]"
     return replace(entry, description="\n\n".join(dict.fromkeys(docs)), facts=facts, toml=toml)
 
 
@@ -134,13 +151,15 @@ def _matrix(entry: Entry) -> Entry:
     paragraphs = files.PARAGRAPH.split(entry.description)
     description = "\n\n".join(text.strip() for text in paragraphs if text.strip())
     cells = expand(config)
+    _, names = unlabelled(config)
     facts = {}
     for axis in AXES:
         labels = dict.fromkeys(getattr(cell, axis).label for cell in cells)
-        facts[f"{axis}s"] = ", ".join(labels)
+        of_axis = names.get(axis, {})
+        facts[f"{axis}s"] = "; ".join(of_axis.get(label, label) for label in labels)
     num_seeds = len({cell.seed for cell in cells})
     facts["cells"] = f"{len(cells):,}, of {plural(num_seeds, 'seed')} each"
-    toml = "\n".join(f"{kind} = {_value(getattr(config, kind))}" for kind in variants.AXES)
+    toml = "\n".join(f"{kind} = {as_toml(getattr(config, kind))}" for kind in variants.AXES)
     return replace(entry, description=description, facts=facts, toml=toml)
 
 
@@ -215,18 +234,8 @@ def _pasted(name: str, params: dict[str, Any]) -> str:
     """A value on an axis: a name, or a table with parameters."""
     given = {key: value for key, value in params.items() if value is not None}
     if not given:
-        return _value(name)
+        return as_toml(name)
     # A list is swept: a list that is one value stands in a list
     for key, value in given.items():
         given[key] = [value] if isinstance(value, list | tuple) else value
-    return _value({"name": name, **given})
-
-
-def _value(value: Any) -> str:
-    """A value in TOML."""
-    if isinstance(value, dict):
-        pairs = [f"{key} = {_value(inner)}" for key, inner in value.items()]
-        return f"{{ {', '.join(pairs)} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False)
+    return as_toml({"name": name, **given})

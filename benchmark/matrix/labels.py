@@ -13,10 +13,11 @@ import variants
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import AXES, Choice, DisplayNames, shown_value
 from benchmark.matrix.options import Matrix
-from benchmark.matrix.values import CLASSES, choices, parameters
+from benchmark.matrix.values import CLASSES, choices, defaults
 
 LONGEST = 60  # characters
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+BRACE = re.compile("[{}]")
 CONDITION = re.compile(r"\||(^|\s)[a-z_]+=")  # --only reads more than one name there
 MOST_NAMED = 3  # variants that an error names
 
@@ -77,17 +78,22 @@ def _filled(axis: str, choice: Choice, text: Any) -> str:
     """A display name with values for the parameters that it has in braces."""
     where = f"{axis} {choice.name!r}: label"
     if not isinstance(text, str):
-        raise UserError(f"{where} must be a string, not {text!r}")
-    defaults = {key: known.default for key, known in parameters(axis, choice.name).items()}
-    values = defaults | choice.params
+        raise UserError(f"{where} must be a string, not {_quoted(text)}")
+    values = defaults(axis, choice.name) | choice.params
     for key in PLACEHOLDER.findall(text):
         if key not in values:
-            raise unknown(f"parameter in the label of {axis} {choice.name!r}", key, values)
+            kind = f"parameter in the label of {axis} {choice.name!r}"
+            raise unknown(kind, key[:LONGEST], values)
+    if BRACE.search(PLACEHOLDER.sub("", text)):
+        raise UserError(
+            f"{where} {_quoted(text)} has a brace that is not part of {{parameter}}; parameters: "
+            f"{', '.join(values)}"
+        )
     name = PLACEHOLDER.sub(lambda match: _in_words(values[match[1]]), text)
     if not (name.isprintable() and name == name.strip() and 0 < len(name) <= LONGEST):
         raise UserError(
             f"{where} must have 1 to {LONGEST} printable characters, no blank at its ends, not "
-            f"{name!r}"
+            f"{_quoted(name)}"
         )
     if CONDITION.search(name):
         raise UserError(
@@ -95,6 +101,12 @@ def _filled(axis: str, choice: Choice, text: Any) -> str:
             f"{'word='!r} as a condition"
         )
     return name
+
+
+def _quoted(value: Any) -> str:
+    """A value that is no display name, for a message: of a longer one the beginning."""
+    text = repr(value)
+    return text if len(text) <= LONGEST + 2 else f"{text[:LONGEST]}…"
 
 
 def _in_words(value: Any) -> str:

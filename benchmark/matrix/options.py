@@ -81,8 +81,8 @@ class Strict(BaseModel):
 class Optimiser(Strict):
     """One optimiser for both networks of every cell."""
 
-    optimizer: Literal["adam", "rmsprop", "rmsprop_tf"] = "adam"
-    """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's."""
+    optimizer: Literal["adam", "optimistic_adam", "rmsprop", "rmsprop_tf", "sgd"] = "adam"
+    """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's; sgd has no momentum."""
 
     lr: Annotated[float, Field(gt=0, le=1e6)] = 2e-4
     """Learning rate."""
@@ -146,6 +146,10 @@ class Training(Strict):
     generator_batch_multiple: Positive = 1
     """Batch size of a generator step, in batches."""
 
+    generator_latents: Literal["fresh", "critic"] = "fresh"
+    """Of a generator step: latents of its own, or those of the last critic step, as well-known
+    scripts have it; eager steps then make the fakes of both once. All objectives stay paired."""
+
     ema: Share = 0.0
     """Decay per step of the generator's moving average; 0: no average."""
 
@@ -168,12 +172,26 @@ class Training(Strict):
         return options
 
     @model_validator(mode="after")
-    def has_one_budget(self) -> "Training":
+    def is_consistent(self) -> "Training":
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none"
             raise ValueError(f"set exactly one budget of {', '.join(BUDGETS)}, not {found}")
+        multiple = self.generator_batch_multiple
+        if self.generator_latents == "critic" and multiple != 1:
+            raise ValueError(
+                f"generator_latents = critic needs generator_batch_multiple = 1, not {multiple}"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key is made of this: what earlier keys did not have is left out at its default."""
+        options: dict[str, Any] = serialise(self)
+        for name in ("generator_latents",):
+            if options[name] == Training.model_fields[name].default:
+                del options[name]
+        return options
 
 
 class SampleSizes(Strict):

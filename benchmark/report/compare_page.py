@@ -40,9 +40,9 @@ COSTS = {
 ORIGINS = {"device": "device", "torch": "torch", "git_commit": "commit"}
 LONGEST_ORIGIN = 40  # characters
 QUALITY = (
-    "Compared: {values}. Medians over a side's seeds; a run that diverged is the worst. "
-    "Difference: median over pairs of seeds. Wins: pairs on which the side is better. Intervals "
-    "are exact at 95 % and not corrected for their number. {tested}"
+    "Compared: {values}. Medians over the seeds that both have, their pairs; a run that diverged "
+    "is the worst. Difference: median over the pairs. Wins: pairs on which the side is better. "
+    "Intervals are exact at 95 % and not corrected for their number. {tested}"
 )
 TESTED = (
     "p is the exact sign test's, corrected by Holm over all comparisons with {first} here, "

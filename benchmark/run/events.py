@@ -24,6 +24,9 @@ class Task:
     """All cells of the stack in their order, those that do not run among them; empty for a cell
     that trains alone. They differ only in their seed."""
 
+    execution: str = "auto"
+    """How the training steps are to be executed."""
+
     @property
     def key(self) -> str:
         return self.cell.key
@@ -68,6 +71,9 @@ class RaceTask:
 
     num_seeds: int
     """Seeds of the matrix in the place."""
+
+    execution: str = "auto"
+    """How the training steps are to be executed."""
 
 
 def not_raced(task: RaceTask, reason: str) -> Race:

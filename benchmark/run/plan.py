@@ -5,31 +5,24 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from platform import node
 from time import monotonic
 
 from benchmark.errors import UserError
-from benchmark.machine.memory import out_of_memory, total_memory
-from benchmark.matrix.cell import Cell, digest
-from benchmark.matrix.pairs import networks, sizes
+from benchmark.machine.limits import total_memory
+from benchmark.matrix import recall
+from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.run.events import Entrant, RaceTask
 from benchmark.run.options import RunOptions
 from benchmark.run.queue import learned
-from benchmark.run.stacking import Place, Stacks, place_of
+from benchmark.run.stacking import Place, Stacks, num_steps, place_of
 from benchmark.store.clocks import group_of
 from benchmark.store.code import training_code
 from benchmark.store.schema import FINISHED, SETTLED, Race, Status
 from benchmark.text import one_line
-from benchmark.train.build import load_dataset, make_objective, open_workbench
-from benchmark.train.execution.modes import resolve
-from benchmark.train.execution.self_check import self_check
-from benchmark.train.loop import train
-from benchmark.train.step_memory import forward_memory, step_memory
-from variants.datasets import no_downloads
 
-STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
-# A training step holds at once at most so many times what one pass through both networks makes
-MOST_PASSES = 20
 TRIAL_STEPS = 3  # generator steps that are timed for an estimate
 TRIAL_SECONDS = 10.0  # that all of them may take; the last one ends later
 
@@ -62,9 +55,10 @@ def races(cells: Iterable[Cell], todo: Collection[str], stacks: Stacks) -> list[
         entrants = []
         for label, cell in firsts.items():
             entrants.append(Entrant(label, stacks.stack_of(cell) or (cell,)))
-        asked = digest([stacks.execution, *map(_raced_like, entrants)])
+        execution = stacks.execution_of(here[0])
+        asked = digest([execution, *map(_raced_like, entrants)])
         num_seeds = len({cell.seed for cell in here})
-        tasks.append(RaceTask(dataset, architecture, asked, tuple(entrants), num_seeds))
+        tasks.append(RaceTask(dataset, architecture, asked, tuple(entrants), num_seeds, execution))
     return tasks
 
 
@@ -90,8 +84,11 @@ def check_size(cells: Iterable[Cell], device: str) -> None:
     """Raise UserError for a cell that does not fit into the memory of a device, before anything of
     it is allocated."""
     total = total_memory(device)
+    alike: dict[object, Cell] = {}
     for cell in cells:
-        for part, needed in sizes(cell).items():
+        alike.setdefault((place_of(cell), cell.norm, cell.training, cell.evaluation.n), cell)
+    for cell in alike.values():
+        for part, needed in recall.sizes(cell).items():
             if total is not None and needed > total:
                 raise UserError(
                     f"{cell.architecture.label} x {cell.dataset.label}: {part} take "
@@ -105,6 +102,10 @@ def checked(
     """The options of a run on its devices, of which a CUDA device is checked first: a line says
     what was found, and what does not work there is not used. Raises UserError for a cell that does
     not fit, and for a device that gives wrong numbers."""
+    from benchmark.train.execution.modes import resolve
+    from benchmark.train.execution.self_check import self_check
+    from benchmark.train.step_memory import check_fit
+
     if options.engine != "local" or not cells:
         return options
     check_fit(cells, devices[0])
@@ -119,66 +120,7 @@ def checked(
     return replace(options, execution=findings.execution)
 
 
-def check_fit(cells: Iterable[Cell], device: str) -> None:
-    """Raise UserError for a cell whose training step does not fit into the memory of a device,
-    before anything of it is allocated."""
-    total = total_memory(device)
-    for cell in _one_per_group(cells):
-        if total is None or MOST_PASSES * forward_memory(cell) < total:
-            continue
-        needed = _needed(cell)
-        if needed is not None and needed > total:
-            raise UserError(
-                f"{_described(cell)} needs at least {_gib(needed)} of memory, and {device} has "
-                f"{_gib(total)}; {_remedy(cell)}"
-            )
-
-
-def memory_lines(cells: Iterable[Cell]) -> list[str]:
-    """What a training step of every group of cells takes at least, a line each."""
-    lines = []
-    for cell in _one_per_group(cells):
-        needed = _needed(cell)
-        amount = "an unknown amount" if needed is None else f"about {_gib(needed)}"
-        lines.append(f"memory: {_described(cell)} needs {amount}")
-    return lines
-
-
-def _needed(cell: Cell) -> int | None:
-    """The memory of a training step; None for a variant that does what tensors without values
-    cannot do."""
-    try:
-        return step_memory(cell)
-    except Exception:
-        return None
-
-
-def _one_per_group(cells: Iterable[Cell]) -> list[Cell]:
-    """One cell of those that differ in the seed alone."""
-    groups: dict[str, Cell] = {}
-    for cell in cells:
-        groups.setdefault(group_of(cell.spec), cell)
-    return list(groups.values())
-
-
-def _described(cell: Cell) -> str:
-    return (
-        f"{cell.objective.label} on {cell.architecture.label} x {cell.dataset.label}, batches of "
-        f"{cell.training.batch_size:,},"
-    )
-
-
-def _remedy(cell: Cell) -> str:
-    smaller = "use a smaller training.batch_size or width"
-    has_blocks = hasattr(networks(cell.architecture, cell.dataset, cell.norm).critic, "blocks")
-    if has_blocks and not cell.training.recompute:
-        return f"set training.recompute = true, which takes less memory and more time, or {smaller}"
-    return smaller
-
-
 def _gib(num_bytes: int) -> str:
-    if num_bytes < 2**30:
-        return f"{num_bytes / 2**20:,.3g} MiB"
     return f"{num_bytes / 2**30:,.4g} GiB"
 
 
@@ -189,18 +131,21 @@ def estimate(
     todo: Collection[str] | None = None,
 ) -> dict[str, float | None]:
     """Seconds per cell of `todo` (None: of all), by key: the median of the finished cells of the
-    group, otherwise the time of TRIAL_STEPS generator steps now, extrapolated (training only).
-    None if the data is not on this machine, for nothing is downloaded for an estimate, and once
-    the trials have taken TRIAL_SECONDS."""
+    group, otherwise the time of TRIAL_STEPS generator steps, extrapolated (training only). These
+    are trained once on a machine. None if the data is not on this machine, for nothing is
+    downloaded for an estimate, and for groups whose turn came after TRIAL_SECONDS of trials."""
     groups: dict[str, float | None] = {}
     groups.update(learned((cell.spec, known[key]) for key, cell in cells.items()))
     end = monotonic() + TRIAL_SECONDS
-    asked = {key: cell for key, cell in cells.items() if todo is None or key in todo}
-    for cell in asked.values():
-        group = group_of(cell.spec)
+    asked: dict[str, str] = {}
+    for key, cell in cells.items():
+        if todo is not None and key not in todo:
+            continue
+        group = asked[key] = group_of(cell.spec)
         if group not in groups:
-            groups[group] = _time_steps(cell, device, end) if monotonic() < end else None
-    return {key: groups[group_of(cell.spec)] for key, cell in asked.items()}
+            groups[group] = _trial(group, cell, device, end)
+    recall.save()
+    return {key: groups[group] for key, group in asked.items()}
 
 
 def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
@@ -209,18 +154,50 @@ def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
     missing = {}
     for label, choice in {cell.dataset.label: cell.dataset for cell in cells}.items():
         try:
-            with no_downloads():
-                load_dataset(choice)
+            if recall.is_found_anywhere(choice.name):
+                about = [choice.name, choice.params]
+                recall.answer("is_readable", about, partial(_read, choice))
+            else:
+                _read(choice)
         except OSError as error:
             missing[label] = one_line(error)
         except ValueError as error:
             raise UserError(f"dataset {label}: {error}") from error
+    recall.save()
     return missing
+
+
+def _read(choice: Choice) -> bool:
+    """Load a dataset without a download. Raises OSError for data that is not here."""
+    from benchmark.train.build import load_dataset
+    from variants.datasets import no_downloads
+
+    with no_downloads():
+        load_dataset(choice)
+    return True
+
+
+def _trial(group: str, cell: Cell, device: str, end: float) -> float | None:
+    """Seconds of a whole cell as `_time_steps` found them on this machine; None without data, and
+    where it was too late."""
+
+    def find() -> float | None:
+        return _time_steps(cell, device, end) if monotonic() < end else None
+
+    try:
+        return recall.answer("trial", [group, device, node()], find)
+    except OSError:
+        return None
 
 
 def _time_steps(cell: Cell, device: str, end: float) -> float | None:
     """Seconds of a whole cell by a few steps of it. None where only the first step, which costs
-    more than others, was done by `end` of the monotonic clock."""
+    more than others, was done by `end` of the monotonic clock. Raises OSError without data."""
+    from benchmark.machine.memory import out_of_memory
+    from benchmark.train.build import open_workbench
+    from benchmark.train.loop import train
+    from variants.datasets import no_downloads
+
     options = cell.training
     trial = replace(
         cell,
@@ -237,7 +214,7 @@ def _time_steps(cell: Cell, device: str, end: float) -> float | None:
                 if clock[-1] > clock[0] and monotonic() > end:
                     break
     except OSError:
-        return None
+        raise
     except ValueError as error:
         raise UserError(f"{cell.key}: {error}") from error
     except Exception as error:
@@ -249,12 +226,3 @@ def _time_steps(cell: Cell, device: str, end: float) -> float | None:
         return options.seconds
     steps = [after - before for before, after in pairwise(clock) if after > before]
     return min(steps) * num_steps(cell) if len(steps) > 1 else None
-
-
-def num_steps(cell: Cell) -> float:
-    """Generator steps of a whole cell with a budget in steps or samples."""
-    if cell.training.steps:
-        return cell.training.steps
-    assert cell.training.samples
-    d_steps = make_objective(cell.objective).d_steps(STEADY_STEP)
-    return cell.training.samples / (cell.training.batch_size * d_steps)

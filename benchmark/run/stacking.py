@@ -1,37 +1,52 @@
-"""Which seeds train as one stack: chosen once for a place, all its objectives alike, from the
-matrix alone. So seconds are comparable, and the numbers of a cell depend neither on which cells
-wait nor on the number of workers.
+"""Which seeds train as one stack, and whether the steps are compiled: chosen once for a place, all
+its objectives alike, from the matrix alone. So seconds are comparable, and the numbers of a cell
+depend neither on which cells wait, nor on the number of workers, nor on what was compiled before.
 
-stacks.csv holds what was measured: device (cpu, cuda), mode (of execution), kind (mlp, conv),
-weights (that generator and critic train together), batch_size, stack (seeds), ratio (seeds per
-second of the stack over one at a time)."""
+stacks.csv holds what was measured: device (cpu, cuda), mode (of execution), kind (mlp, conv or
+conv1d), weights (that generator and critic train together), pixels (of an image; 0: none),
+batch_size, stack (seeds; 1: alone), ms (of an iteration of WGAN-GP, per seed)."""
 
 import csv
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.values import made
 from benchmark.text import described
-from benchmark.train.execution.modes import resolve
+from benchmark.train.execution.modes import can_compile, resolve
 
 TABLE = Path(__file__).parent / "stacks.csv"
-WORTH = 1.5  # the least ratio a stack is made for
+WORTH = 1.1  # how many times as fast as one seed after the other, eagerly, another way must be
+COMPILE_SECONDS = 9.0  # of one function: of the critic, of the generator, or of the fakes
+STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
 MAX_REASON = 200  # characters of the reason why a place is not stacked
 
 Place = tuple[str, str]
 Blocks = dict[int, list[int]]  # seed -> the seeds of its stack
 
 
+class Way(NamedTuple):
+    """How the cells of a place are executed."""
+
+    mode: str
+    """How their steps are: one of modes.MODES, or auto."""
+
+    size: int
+    """Seeds of a stack; 1: a cell trains alone."""
+
+
 class Stacks:
     """The stacks of a matrix.
 
-    cells: all cells of the matrix, whichever run. asked: auto, or a number of seeds. note: receives
-    a line for every place whose seeds were to be stacked and cannot be."""
+    cells: all cells of the matrix, whichever run. execution: auto, or one of modes.MODES. asked:
+    auto, or a number of seeds. note: receives a line for every place whose seeds were to be stacked
+    and cannot be."""
 
     def __init__(
         self,
@@ -42,44 +57,54 @@ class Stacks:
         note: Callable[[str], None],
     ) -> None:
         self.device, self.execution, self.asked, self.note = device, execution, asked, note
-        # The seeds of a place in the order of the matrix, and a cell of each of its objectives
+        # The seeds of a place in the order of the matrix, and the cells of each of its objectives
         self.seeds: dict[Place, dict[int, None]] = defaultdict(dict)
-        self.groups: dict[Place, dict[str, Cell]] = defaultdict(dict)
+        self.groups: dict[Place, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
         for cell in cells:
             place = place_of(cell)
             self.seeds[place].setdefault(cell.seed)
-            self.groups[place].setdefault(cell.objective.label, cell)
-        self.blocks: dict[Place, Blocks] = {}
+            self.groups[place][cell.objective.label].append(cell)
+        self.chosen: dict[Place, tuple[str, Blocks]] = {}
 
     def stack_of(self, cell: Cell) -> tuple[Cell, ...]:
         """The cells of the stack of a cell, in their order; empty if the cell trains alone. A seed
         that the matrix excludes for the objective has a cell in the stack."""
-        place = place_of(cell)
-        if place not in self.blocks:
-            self.blocks[place] = self._stacked(place)
-        return stack_of(cell, self.blocks[place])
+        return stack_of(cell, self._choice(cell)[1])
 
-    def _stacked(self, place: Place) -> Blocks:
-        """The blocks of a place; none where one of its objectives cannot be stacked."""
-        cells = [*self.groups[place].values()]
+    def execution_of(self, cell: Cell) -> str:
+        """How the steps of a cell are to be executed: one of modes.MODES, or auto."""
+        return self._choice(cell)[0]
+
+    def _choice(self, cell: Cell) -> tuple[str, Blocks]:
+        place = place_of(cell)
+        if place not in self.chosen:
+            self.chosen[place] = self._choose(place)
+        return self.chosen[place]
+
+    def _choose(self, place: Place) -> tuple[str, Blocks]:
+        """How the steps of a place are executed, and its blocks; none where one of its objectives
+        cannot be stacked."""
+        groups = [*self.groups[place].values()]
         num_seeds = len(self.seeds[place])
-        if self.asked == "auto":
-            size = min(worthy_size(cell, num_seeds, self.device, self.execution) for cell in cells)
-        else:
-            size = balanced_size(int(self.asked), num_seeds)
-        if size == 1 or cells[0].training.seconds:
-            return {}
-        blocks = blocks_of([*self.seeds[place]], size)
-        for cell in cells:
-            reason = refusal(stack_of(cell, blocks), self.device)
+        first = groups[0][0]
+        way = Way(self.execution, 1)
+        if self.asked != "auto":
+            way = Way(self.execution, balanced_size(int(self.asked), num_seeds))
+        elif not first.training.seconds:
+            way = best_way(groups, num_seeds, self.device, self.execution)
+        if way.size == 1 or first.training.seconds:
+            return way.mode, {}
+        blocks = blocks_of([*self.seeds[place]], way.size)
+        for cells in groups:
+            reason = refusal(stack_of(cells[0], blocks), self.device)
             if reason:
                 architecture, dataset = place
                 self.note(
                     f"{architecture} on {dataset}: seeds are not stacked, because "
-                    f"{cell.objective.label} cannot be: {reason}"
+                    f"{cells[0].objective.label} cannot be: {reason}"
                 )
-                return {}
-        return blocks
+                return self.execution, {}
+        return way.mode, blocks
 
 
 def stack_of(cell: Cell, blocks: Blocks) -> tuple[Cell, ...]:
@@ -108,29 +133,71 @@ def balanced_size(most: int, num_seeds: int) -> int:
     return -(-num_seeds // num_stacks)
 
 
-def worthy_size(cell: Cell, num_seeds: int, device: str, execution: str) -> int:
-    """The largest measured stack that was worth it and that divides the number of seeds; 1: none.
+def best_way(groups: list[list[Cell]], num_seeds: int, device: str, execution: str) -> Way:
+    """The quickest way to train the cells of a place, by objective: of those that are WORTH as fast
+    as one seed after the other in the usual mode, the first run with its compiling included, the
+    one that is the quickest in later runs, which find what was compiled.
 
-    A stack's ratio is that of the smallest measured networks which are at least as large as the
-    cell's, in trainable weights of generator and critic times batch size, for smaller ones gain
-    more; stacks of other sizes, kinds of device, modes or networks than were measured are not
-    made."""
+    The times are those of the smallest measured networks that are at least as large as those of the
+    cells, in trainable weights times batch size and in pixels: smaller ones gain more by stacks and
+    by compiling. Stacks that are larger than those measured, and other kinds of device, mode or
+    network, are not chosen."""
+    modes = [resolve(execution, device)]
+    if execution == "auto" and modes == ["eager"] and can_compile():
+        modes.append("compiled")
+    num_iterations = sum(_iterations(cells[0]) for cells in groups)
+    seconds: dict[Way, float] = {}
+    for row in _rows_like(groups[0][0], device):
+        size = balanced_size(row["stack"], num_seeds)
+        # The time of a stack of twice as many seeds says nothing
+        if row["mode"] in modes and row["stack"] < 2 * size:
+            num_trained = size * -(-num_seeds // size)
+            total = num_trained * num_iterations * row["ms"] / 1000
+            way = Way(row["mode"], size)
+            seconds[way] = min(total, seconds.get(way, total))
+    quickest = Way(execution, 1)
+    usual = seconds.get(Way(modes[0], 1), 0.0)
+    least = usual
+    for way, later in seconds.items():
+        compiling = 0.0
+        if way.mode == "compiled" and execution == "auto":
+            compiling = COMPILE_SECONDS * (1 + 2 * len(groups))
+        if (later + compiling) * WORTH <= usual and later < least:
+            quickest, least = way, later
+    return quickest
+
+
+def _rows_like(cell: Cell, device: str) -> Iterator[dict[str, Any]]:
+    """The rows of the smallest measured networks that are at least as large as those of a cell."""
     kind = device.partition(":")[0]
-    mode = resolve(execution, device)
-    rows = [
-        row
-        for row in measured()
-        if (row["device"], row["mode"]) == (kind, mode) and num_seeds % row["stack"] == 0
-    ]
-    if not rows:
-        return 1
-    net, weights = kind_and_weights(cell.architecture, cell.dataset, cell.norm)
-    work = weights * cell.training.batch_size
-    ratios: dict[int, float] = {}  # by stack
-    for row in sorted(rows, key=lambda row: row["work"]):
-        if row["kind"] == net and row["work"] >= work:
-            ratios.setdefault(row["stack"], row["ratio"])
-    return max((stack for stack, ratio in ratios.items() if ratio >= WORTH), default=1)
+    facts = facts_of(cell.architecture, cell.dataset, cell.norm)
+    work = facts.weights * cell.training.batch_size
+    rows = []
+    for row in measured():
+        is_like = (row["device"], row["kind"]) == (kind, facts.kind)
+        if is_like and row["work"] >= work and row["pixels"] >= facts.pixels:
+            rows.append(row)
+    least = min(((row["pixels"], row["work"]) for row in rows), default=None)
+    for row in rows:
+        if (row["pixels"], row["work"]) == least:
+            yield row
+
+
+def _iterations(cell: Cell) -> float:
+    """Generator steps of a cell, in iterations of WGAN-GP: five critic steps with a penalty, which
+    costs as much as the step, and a generator step."""
+    objective = made(cell.objective)
+    cost_of_step = 2 if objective.per_sample_penalty else 1
+    return num_steps(cell) * (objective.d_steps(STEADY_STEP) * cost_of_step + 1) / 11
+
+
+def num_steps(cell: Cell) -> float:
+    """Generator steps of a whole cell with a budget in steps or samples."""
+    if cell.training.steps:
+        return cell.training.steps
+    assert cell.training.samples
+    d_steps = made(cell.objective).d_steps(STEADY_STEP)
+    return cell.training.samples / (cell.training.batch_size * d_steps)
 
 
 def refusal(stack: tuple[Cell, ...], device: str) -> str:
@@ -151,26 +218,46 @@ def refusal(stack: tuple[Cell, ...], device: str) -> str:
 @cache
 def measured() -> list[dict[str, Any]]:
     """The rows of the table, each with its networks' `work`: weights times batch size."""
+    rows: list[dict[str, Any]] = []
     with TABLE.open(newline="", encoding="utf-8") as file:
-        return [
-            row
-            | {name: int(row[name]) for name in ("weights", "batch_size", "stack")}
-            | {"ratio": float(row["ratio"]), "work": int(row["weights"]) * int(row["batch_size"])}
-            for row in csv.DictReader(file)
-        ]
+        for line in csv.DictReader(file):
+            row: dict[str, Any] = dict(line)
+            for name in ("weights", "pixels", "batch_size", "stack"):
+                row[name] = int(line[name])
+            row["ms"] = float(line["ms"])
+            row["work"] = row["weights"] * row["batch_size"]
+            rows.append(row)
+    return rows
+
+
+class Facts(NamedTuple):
+    """What a way to train networks is chosen by."""
+
+    kind: str
+    """conv, where there is a convolution of images, conv1d, where there is another one, or mlp."""
+
+    weights: int
+    """Weights that generator and critic train together."""
+
+    pixels: int
+    """Pixels of an image, or characters of an alphabet; 0 for an mlp."""
 
 
 @cache  # one answer for all seeds
-def kind_and_weights(architecture: Choice, dataset: Choice, norm: str) -> tuple[str, int]:
-    """conv, where there is a convolution, or mlp; and how many weights generator and critic
-    train."""
+def facts_of(architecture: Choice, dataset: Choice, norm: str) -> Facts:
+    """The facts of the networks of a place."""
     from torch import nn
 
     from benchmark.matrix.pairs import networks
 
     pair = networks(architecture, dataset, norm)
     layers = [*pair.generator.modules(), *pair.critic.modules()]
-    is_conv = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in layers)
     weights = [*pair.generator.parameters(), *pair.critic.parameters()]
     trained = sum(weight.numel() for weight in weights if weight.requires_grad)
-    return "conv" if is_conv else "mlp", trained
+    kind = "mlp"
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            kind = "conv"
+        elif isinstance(layer, nn.modules.conv._ConvNd):
+            kind = "conv1d"
+    return Facts(kind, trained, 0 if kind == "mlp" else math.prod(pair.shape[1:]))

@@ -11,7 +11,7 @@ from benchmark.matrix.cell import Cell, stream_seed
 from benchmark.store.schema import Execution
 from benchmark.train.build import Workbench, make_networks
 from benchmark.train.data import Draw, draw_index, floats_of, memory_format
-from benchmark.train.flops import count_forwards
+from benchmark.train.flops import Costs, count_costs
 from benchmark.train.inputs import Inputs, Streams
 from benchmark.train.optimizers import make_optimizer
 from benchmark.train.probes import PROBES, Probes, layer_norms, probe
@@ -51,9 +51,9 @@ class CellTraining:
             found["average"] = self.average
         return found
 
-    def count_forwards(self, draw: Draw) -> tuple[float, float]:
-        """Cost of a critic step and of a generator step in critic forward-equivalents. Takes both
-        steps on copies, which also warms up the allocator and lazy imports."""
+    def count_costs(self, draw: Draw) -> Costs:
+        """The costs of a critic step and of a generator step. Takes both steps on copies, which
+        also warms up the allocator and lazy imports."""
         G: Any = copy.deepcopy(self.G)
         D = copy.deepcopy(self.D)
         seed, generator = stream_seed(self.streams.base, 0, 0), self.streams.generator
@@ -62,8 +62,10 @@ class CellTraining:
         z = torch.randn(batch_size, G.latent_dim, device=real.device, generator=generator)
         objective, recipe = self.bench.objective, self.bench.recipe
         inputs = Inputs(real, z, objective.draw(real, generator))
-        generator_z = z.repeat(self.options.generator_batch_multiple, 1)
-        return count_forwards(
+        generator_z = z
+        if self.options.generator_latents == "fresh":
+            generator_z = z.repeat(self.options.generator_batch_multiple, 1)
+        return count_costs(
             objective,
             (G, D),
             (make_optimizer(recipe, G), make_optimizer(recipe, D)),

@@ -109,13 +109,13 @@ class Training:
 
     def start(self, states: list[CellState | None], mode: str) -> None:
         """Restore the states, choose how to execute, and warm up: outside the training clock."""
-        forwards = self.members[0].count_forwards(self.draw)
+        costs = self.members[0].count_costs(self.draw)
         former = next((state for state in states if state), None)
         execution = former.execution if former else None
         optimizers = []
         for member, state in zip(self.members, states, strict=True):
             if former is None:
-                member.counters.forwards = forwards
+                member.counters.forwards = costs.forwards
                 continue
             # A cell that is idle goes on as a copy of another one
             state = state or former.shallow_copy()
@@ -126,7 +126,14 @@ class Training:
         networks = [(member.G, member.D) for member in self.members]
         precision, recipe = self.options.precision, self.bench.recipe
         self.iteration = Iteration(
-            self.bench.objective, networks, recipe, precision, mode, self.device, execution
+            self.bench.objective,
+            networks,
+            recipe,
+            precision,
+            mode,
+            self.device,
+            execution,
+            by_term=costs.is_deep and self.bench.objective.has_terms,
         )
         if optimizers:
             self.iteration.load_states(optimizers)

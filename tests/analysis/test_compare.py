@@ -98,6 +98,25 @@ def test_objectives_by_hand(tmp_path: Path) -> None:
     )  # there, lower is worse
 
 
+def test_medians_are_of_the_seeds_that_the_difference_is_of(tmp_path: Path) -> None:
+    status = {("lsgan", "mlp", seed): "error" for seed in (0, 1)}
+    status[("nonsaturating", "mlp", 4)] = "missing"
+    found = tables.load(two(tmp_path / "a", seeds=5, status=status))
+    final = row(compare.differences(of_labels(found, BOTH)), metric="swd_2k")
+    # both have seeds 2 and 3: 12 and 13, and 10 and 11
+    assert (final["n"], final["value"], final["against"]) == (2, 10.5, 12.5)
+    assert final["difference"] == final["value"] - final["against"] == -2
+    text = compare_page.page(of_labels(found, BOTH), compare.differences(of_labels(found, BOTH)))
+    assert "Medians over the seeds that both have" in text.sections[0].note
+    # without a pair: the medians of all
+    status = {("lsgan", "mlp", seed): "error" for seed in (0, 1)}
+    status |= {("nonsaturating", "mlp", seed): "error" for seed in (2, 3, 4)}
+    found = tables.load(two(tmp_path / "b", seeds=5, status=status))
+    final = row(compare.differences(of_labels(found, BOTH)), metric="swd_2k")
+    assert (final["n"], final["value"], final["against"]) == (0, 11, 10.5)
+    assert math.isnan(final["difference"])
+
+
 def test_every_further_objective_is_held_against_the_first(tmp_path: Path) -> None:
     curve = lambda objective, metric, seed, i: 10 + seed + 100 * len(objective)  # noqa: E731
     found = tables.load(
@@ -221,7 +240,7 @@ def test_cost_target_and_verdicts_by_hand(tmp_path: Path) -> None:
     assert texts(speed, "target") == ["12", "12"]
     assert texts(speed, "reached") == ["3/5", "5/5"]
     assert texts(page.sections[0], "wins") == ["4 of 5 [0.28, 0.99]"]
-    assert [text.split()[0] for text in texts(speed, "raced seconds")] == ["2", "4"]
+    assert [text.split()[0] for text in texts(speed, "raced seconds")] == ["2.00", "4"]
 
 
 def test_sets_pair_by_seed_and_share_the_first_target(tmp_path: Path) -> None:
@@ -505,3 +524,9 @@ def test_a_committed_set_without_cells_is_compared(
     published.write(tables.load(reference).published, reference)
     shutil.rmtree(reference / "cells")
     assert ganbench("compare", reference, mine).out == expected
+    shutil.rmtree(reference / "tables")
+    for folders in ((reference, mine), (mine, reference)):
+        ended = ganbench("compare", *folders)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        message = f"ganbench: {reference} has neither cells nor tables: nothing to compare; "
+        assert ended.err.startswith(message)

@@ -130,3 +130,14 @@ def test_a_result_set_without_cells_and_tables_has_nothing(tmp_path):
     folder = synthetic.write(tmp_path / "set", objectives=("wgan", "wgan_gp"), seeds=range(1))
     shutil.rmtree(folder / "cells")
     assert set(tables.load(folder).cells["status"]) == {"missing"}
+
+
+def test_stored_tables_of_a_set_in_which_nothing_ran_are_read(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, objectives=["wgan"], samples=False)
+    shutil.rmtree(tmp_path / "cells")
+    found = tables.load(tmp_path)
+    published.write(found.published, tmp_path)
+    stored = tables.load(tmp_path)
+    assert stored.evals.empty
+    assert list(stored.cells["status"]) == list(found.cells["status"])
+    assert stored.evals.dtypes.to_dict() == found.evals.dtypes.to_dict()

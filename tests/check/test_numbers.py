@@ -215,6 +215,25 @@ def test_on_another_machine_or_in_another_way_early_numbers_are_compared_up_to_r
 
 
 @pytest.mark.parametrize(
+    ("num_differing", "num_seeds", "mark"),
+    [(1, 1, "≠"), (1, 2, "+"), (2, 2, "≠"), (3, 5, "+"), (4, 5, "≠"), (6, 25, "+"), (19, 25, "≠")],
+)
+def test_rounding_parts_few_seeds_early_and_a_change_most(
+    num_differing: int, num_seeds: int, mark: str
+) -> None:
+    values = {str(seed): np.array([1.0]) for seed in range(num_seeds)}
+    old = trace({(1, "d_loss"): 1.0}, seeds=values)
+    other = values | {str(seed): np.array([2.0]) for seed in range(num_differing)}
+    elsewhere = Origin("Some CPU, torch 2.14.1", "compiled, stack of 5")
+    verdict = compared(old, replace(old, origin=elsewhere, seeds=other))
+    assert verdict.mark == mark
+    if mark == "+":
+        assert verdict.note.endswith(f"{num_seeds} seeds, of which {num_differing} part earlier")
+    # Executed in the same way, one seed is enough
+    assert compared(old, replace(old, seeds=other)).mark == "≠"
+
+
+@pytest.mark.parametrize(
     "origin",
     [
         Origin("Some GPU, CUDA 12.8, cuDNN 91000, torch 2.14.1", "graphed"),

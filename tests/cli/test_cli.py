@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import torch
 import variants
 from benchmark import __version__
 from benchmark.check import baseline as check
-from benchmark.cli.progress import ranges
+from benchmark.cli.progress import option_lines, ranges
+from benchmark.matrix import files
+from benchmark.matrix.expand import expand
+from benchmark.matrix.options import Evaluation, Training
 from benchmark.store.code import ROOT
 from tests.conftest import Ended
 from tests.helpers import synthetic
@@ -261,7 +265,7 @@ def test_shards_are_a_partition_and_a_dry_run_writes_nothing(
     assert os.listdir(tmp_path) == ["tiny.toml"]
 
 
-def test_a_dry_run_prints_the_options_in_force(
+def test_a_dry_run_prints_the_options_in_force_as_a_matrix_file_has_them(
     ganbench: Callable[..., Ended], matrix_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     named = 'objectives = [{ name = "nonsaturating", label = "NS-GAN" }]'
@@ -269,15 +273,38 @@ def test_a_dry_run_prints_the_options_in_force(
     ended = ganbench(
         "run", "--dry-run", "--matrix", path, "--results", results, "--set", "training.ema=0.25"
     )
-    assert "[training of gaussians8]" in ended.out
-    assert "steps = 20" in ended.out
-    assert "ema = 0.25" in ended.out
-    assert "schedule = [0.0, 1.0]" in ended.out
+    training, evaluation = ended.out.splitlines()[1:3]
+    assert training.endswith("  # gaussians8")
+    options = tomllib.loads(f"{training}\n{evaluation}")
+    assert Training.model_validate(options["training"]).plain()["ema"] == 0.25
+    assert options["training"]["steps"] == 20
+    assert "samples" not in options["training"]
+    assert Evaluation.model_validate(options["evaluation"]).schedule == [0, 1]
     assert (
         "mlp[width=8] on gaussians8: 1 cell to run\n  nonsaturating (NS-GAN)  seed 0  " in ended.out
     )
     assert "estimated for 1 of 1 cell: " in ended.out
     assert "by its head" not in ended.out
+
+
+def test_options_are_printed_once_with_all_that_they_hold_for(
+    matrix_file: Callable[..., Path],
+) -> None:
+    narrow, wide = '{ name = "mlp", width = 4 }', '{ name = "mlp", width = 8'
+    architectures = f"architectures = [{narrow}, {wide}, training = {{ batch_size = 32 }} }}]"
+    datasets = 'datasets = ["gaussians8", "swissroll", "gaussians25"]'
+    rule = '[[exclude]]\narchitecture = "mlp[width=8]"\ndataset = "gaussians25"'
+    path = matrix_file(architectures=architectures, datasets=datasets, rules=rule)
+    here = expand(files.read(path).matrix)
+    *trainings, evaluation = option_lines(here)
+    assert [line.partition("  # ")[2] for line in trainings] == [
+        "mlp[width=4] on gaussians8; mlp[width=4] on swissroll; gaussians25",
+        "mlp[width=8] on gaussians8; mlp[width=8] on swissroll",
+    ]
+    sizes = [tomllib.loads(line)["training"]["batch_size"] for line in trainings]
+    assert sizes == [here[0].training.batch_size, 32]
+    assert tomllib.loads(evaluation).keys() == {"evaluation"}
+    assert option_lines([]) == []
 
 
 def test_a_dry_run_says_which_data_is_missing_and_what_the_head_says_of_cost(

@@ -1,6 +1,7 @@
 """`ganbench list`: what the sources say of every name, and lines that can be pasted."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_options_have_meanings_and_lines_that_are_the_defaults(name: str) -> Non
 def test_a_metric_says_how_it_is_computed(name: str) -> None:
     (entry,) = find(name)
     assert len(entry.description) > 20
+    assert entry.facts["column"].startswith(f"{name}_")
     assert Evaluation.model_validate(tomllib.loads(entry.toml)["evaluation"]).metrics == [name]
 
 
@@ -77,6 +79,22 @@ def test_a_matrix_says_what_it_holds(name: str) -> None:
     assert set(entry.facts) == {"objectives", "architectures", "datasets", "cells"}
     axes = tomllib.loads(entry.toml)
     assert Matrix(**axes).objectives == axes["objectives"]
+
+
+def test_a_metric_is_called_by_its_protocol_and_a_variant_by_its_label(
+    ganbench: Callable[..., Ended],
+) -> None:
+    assert ganbench("list", "fid").out.startswith("fid (metrics): EXTRACTOR-FID (N)\n")
+    assert find("fid")[0].facts["column"] == "fid_EXTRACTOR_N (N: number of samples)"
+    assert (
+        find("modes_covered")[0]
+        .facts["column"]
+        .startswith("modes_covered_N, modes_covered_EXTRACTOR_N (")
+    )
+    assert not re.search(r"\bFID\b", ganbench("list", "metrics").out.replace("EXTRACTOR-FID", ""))
+    facts = find("text")[1].facts
+    assert "wgan, shared; wgan_gp, shared; wgan_fdgp gradient, shared; " in facts["objectives"]
+    assert "[" not in facts["objectives"]
 
 
 def test_names_are_found_in_every_kind_and_by_the_column_of_a_metric() -> None:

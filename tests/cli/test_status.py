@@ -296,7 +296,10 @@ def test_a_ctrl_c_ends_watching_and_is_no_failure(
 
     monkeypatch.setattr(page.time, "sleep", interrupt)
     assert status("--watch") == (0, "", "")
-    assert "2 of 3 cells" in seen.getvalue()
+    shown = " ".join(seen.getvalue().split())
+    assert "2 of 3 cells" in shown
+    assert shown.endswith("writes it")
+    assert "no report yet: `ganbench report --matrix tiny" in shown
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])

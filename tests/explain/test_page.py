@@ -34,7 +34,7 @@ def test_the_report_says_why(tmp_path):
     folder = tmp_path / "runs/quick"
     synthetic.write(folder)
     chapter = explanation.chapter(folder)
-    assert "0 of them run beside these results" in chapter.answers[0]
+    assert "experiments, as they come with the suite." in chapter.answers[0]
     titles = [entry.title for entry in entries.read(REFERENCE).values()]
     assert [item.lead for item in chapter.items] == titles
     answers = [entry.answer for entry in entries.read(REFERENCE).values()]
@@ -56,7 +56,7 @@ def test_the_report_says_why(tmp_path):
     assert "1 of them run beside these results" in chapter.answers[0]
     (own / "figures/depth.png").unlink()
     chapter = explanation.chapter(folder)
-    assert "0 of them run beside these results" in chapter.answers[0], "it has no figure"
+    assert "experiments, as they come with the suite." in chapter.answers[0], "it has no figure"
 
 
 def test_without_any_experiment_the_report_says_how(tmp_path, monkeypatch):

@@ -18,7 +18,14 @@ FLAGS = (
 )
 FAULTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 PATIENCE = 120  # seconds for an answer
-KEYS = {"Space": (" ", 32), "Enter": ("\r", 13), "Escape": ("", 27), "Tab": ("\t", 9)}
+KEYS = {
+    "Space": (" ", 32),
+    "Enter": ("\r", 13),
+    "Escape": ("", 27),
+    "Tab": ("\t", 9),
+    "ArrowLeft": ("", 37),
+    "ArrowDown": ("", 40),
+}
 
 
 class Browser:
@@ -120,7 +127,9 @@ class Browser:
 
     def pdf(self) -> bytes:
         """The page as it is printed."""
-        return base64.b64decode(self("Page.printToPDF", printBackground=True)["data"])
+        return base64.b64decode(
+            self("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"]
+        )
 
     def close(self) -> None:
         """End the browser."""

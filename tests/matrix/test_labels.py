@@ -89,6 +89,15 @@ def test_only_takes_a_label_with_blanks(cells: Callable[..., list[Cell]]) -> Non
             '{ name = "wgan", label = "c {clipp}" }',
             ["label of objective 'wgan' 'clipp'", "did you mean 'clip'", "lr"],
         ),
+        ('{ name = "wgan", label = "GP {" }', ["'GP {' has a brace", "{parameter}", "clip"]),
+        ('{ name = "wgan", label = "GP }" }', ["'GP }' has a brace"]),
+        ('{ name = "wgan", label = "c {clip" }', ["'c {clip' has a brace"]),
+        ('{ name = "wgan", label = "c {{clip}}" }', ["'c {{clip}}' has a brace"]),
+        ('{ name = "wgan", label = "c {}" }', ["'c {}' has a brace"]),
+        ('{ name = "wgan", label = "c {clip:.2f}" }', ["'c {clip:.2f}' has a brace"]),
+        (f'{{ name = "wgan", label = "{"x" * 300}" }}', ["1 to 60", f"not '{'x' * 59}…"]),
+        (f'{{ name = "wgan", label = "{{{"x" * 300}}}" }}', [f"'wgan' '{'x' * 60}'; valid"]),
+        (f'{{ name = "wgan", label = ["{"x" * 300}"] }}', ["a string", f"['{'x' * 58}…"]),
         ('{ name = "wgan", labl = "W" }', ["'labl'", "did you mean 'label'"]),
     ],
 )
@@ -99,6 +108,7 @@ def test_a_label_that_is_none_is_one_line(
         cells(objectives=f"objectives = [{values}]")
     message = str(caught.value)
     assert "\n" not in message
+    assert len(message) < 300
     for reason in reasons:
         assert reason in message
 

@@ -18,8 +18,8 @@ from benchmark.errors import UserError
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.files import find, read
 from benchmark.measure import images, points
-from benchmark.measure.features import extractors
-from benchmark.measure.features.extractors import classifier_weights
+from benchmark.measure.features import classifier, extractors
+from benchmark.measure.features.classifier import classifier_weights
 from benchmark.measure.instrument import measure, noise_floor, open_instrument
 from benchmark.measure.protocol import FUNCTIONS, metric, metric_names, protocol_id
 from benchmark.metrics import METRICS
@@ -246,7 +246,7 @@ def test_classifier_is_trained_once_and_cached_by_content(tmp_path, monkeypatch)
             return Split(samples[:100], bright[:100]), Split(samples[100:], bright[100:])
 
     monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(extractors, "EPOCHS", 3)
+    monkeypatch.setattr(classifier, "EPOCHS", 3)
     path = classifier_weights(Halves())
     written = path.stat().st_mtime_ns
     assert classifier_weights(Halves()) == path
@@ -259,7 +259,7 @@ def test_the_quick_matrix_has_one_protocol_on_every_machine(tmp_path, monkeypatc
     """The digits classifier ships with the suite: nothing is trained, so no machine's rounding
     enters the protocol."""
     monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path))
-    assert classifier_weights(make_dataset(DIGITS)).parent == extractors.SHIPPED
+    assert classifier_weights(make_dataset(DIGITS)).parent == classifier.SHIPPED
 
 
 def test_noise_floor_is_far_below_other_images(generated):

@@ -17,7 +17,7 @@ from benchmark.analysis.evidence import gather
 from benchmark.drawing.style import drawing
 from benchmark.report import report
 from benchmark.report.charts import charts, slider
-from benchmark.report.figures import certainty, learning, samples
+from benchmark.report.figures import certainty, learning, robustness, samples
 from benchmark.store.layout import ResultSet
 from tests.helpers import synthetic
 from tests.helpers.browser import CHROMIUM, Browser
@@ -111,10 +111,7 @@ def test_sliders_hold_the_samples_of_every_evaluation(loaded, data):
     assert images["real"]["height"] == packed["height"]
     points = figures["samples_gaussians8_mlp"]["places"][0]["objectives"]["0"]
     assert len(points["samples"]["points"]) == len(points["clocks"]["g_steps"]) == 6
-    assert (
-        "Grey: real points. The samples of this page take"
-        in (figures["samples_gaussians8_mlp"]["note"])
-    )
+    assert figures["samples_gaussians8_mlp"]["note"].endswith("Grey: real points.")
     assert "Grey" not in figures["samples_digits_dcgan"]["note"]
     lines = figures["samples_fortunes_text_resnet"]["places"][0]
     assert all(text.count("\n") == 15 for text in lines["objectives"]["1"]["samples"]["texts"])
@@ -265,11 +262,36 @@ def test_charts_in_a_browser(page, browser, width):
     assert seen["recalled"] == ["raced_seconds", "swd_2k", "false"]
 
 
-@pytest.mark.parametrize(
-    ("size", "text"), [(800, "1 kB"), (223_400, "223 kB"), (4_160_000, "4.2 MB")]
-)
-def test_small_samples_have_a_size_too(size, text):
-    assert slider._size_text(size) == text
+@pytest.mark.slow
+def test_charts_obey_the_keyboard_and_one_of_many_places_is_shown(tmp_path, browser):
+    objectives, groups = ["lsgan", "wgan"], [("digits", name) for name in ("a", "b", "c")]
+    synthetic.write(tmp_path / "many", objectives=objectives, groups=groups, seeds=[0, 1])
+    tables_of_many = tables.load(tmp_path / "many")
+    (tmp_path / "many/figures").mkdir()
+    with drawing(objectives):
+        figures = robustness.draw(tables_of_many, tmp_path / "many")
+        figures += learning.learning_curves(tables_of_many, tmp_path / "many")
+    page = report.write(tmp_path / "many", tables_of_many, figures)
+    browser.open(page)
+    focus = "document.querySelector('figure.live.{} {}').focus()"
+    live = "document.querySelectorAll('figure.live').length === 2"
+    pause = "new Promise(done => setTimeout(done, 50))"
+    browser.run(f"(async () => {{ while (!({live})) await {pause} }})()")
+    shown = "[...document.querySelectorAll('.samples .place')].map(one => !one.hidden)"
+    assert browser.run(shown) == [True, False, False]
+    browser.run(focus.format("samples", "select[aria-label=place]"))
+    browser.press("ArrowDown")
+    assert browser.run(shown) == [False, True, False]
+    assert browser.run("document.activeElement.ariaLabel") == "place"
+    browser.run(focus.format("samples", "input"))
+    browser.press("ArrowLeft")
+    assert browser.run("document.querySelector('.samples output').textContent") == "500"
+    browser.run(focus.format("curves", "select"))
+    browser.press("ArrowDown")
+    address = browser.run("location.hash")
+    assert "place-robustness_steps_digits=1" in address
+    assert "x=forwards" in address
+    assert browser.faults() == []
 
 
 def test_images_of_noise_keep_to_their_share():

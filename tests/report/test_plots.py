@@ -15,8 +15,10 @@ from benchmark.analysis.evidence import gather
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.drawing import axes, layout, style
 from benchmark.drawing.save import Figure, save
+from benchmark.drawing.style import drawing
 from benchmark.errors import DamagedError
 from benchmark.metrics import sign
+from benchmark.report.charts import differences
 from benchmark.report.figures import (
     certainty,
     draw_all,
@@ -741,6 +743,42 @@ def test_a_place_where_nothing_was_learnt_is_grey_in_the_heatmap(tmp_path, monke
     assert sum(is_digits) == 1
     assert (worse.isna().to_numpy() == is_digits).all()
     assert (texts.map(lambda text: "nothing learnt" in text).to_numpy() == is_digits).all()
+
+
+def test_an_architecture_with_which_nothing_was_learnt_is_grey(tmp_path, monkeypatch):
+    cells = synthetic.write(
+        tmp_path, objectives=["lsgan", "wgan"], groups=[("digits", "dcgan"), ("digits", "mlp")],
+        samples=False, untrained=True,
+    )  # fmt: skip
+    (tmp_path / "figures").mkdir()
+    shown = []
+    heat = robustness.heat
+    monkeypatch.setattr(robustness, "heat", lambda ax, worse, texts: (
+        shown.append(worse), heat(ax, worse, texts)))  # fmt: skip
+    is_idle = lambda tables, dataset, name: "idle" if name == "mlp" else ""  # noqa: E731
+    monkeypatch.setattr(robustness, "nothing_learnt", is_idle)
+    robustness.final_values(tables.load(cells), tmp_path, "digits")
+    (worse,) = shown
+    assert worse.isna().T.to_dict() == {
+        "dcgan": {"lsgan": False, "wgan": False},
+        "mlp": {"lsgan": True, "wgan": True},
+    }
+
+
+def test_infinite_differences_are_arrows_and_a_place_that_diverged_is_left_out(tmp_path):
+    objectives = ["nonsaturating", "wgan", "lsgan"]
+    status = {(name, "digits", seed): "diverged" for name in objectives for seed in range(5)}
+    status |= {("nonsaturating", "gaussians8", seed): "diverged" for seed in range(5)}
+    synthetic.write(tmp_path, objectives=objectives, status=status, samples=False)
+    evidence = gather(tables.load(tmp_path))
+    assert set(certainty.with_values(evidence)["dataset"]) == {"gaussians8"}
+    (tmp_path / "figures").mkdir()
+    with drawing(objectives):
+        assert len(certainty.differences(evidence, tmp_path)) == 1
+    (chart,) = differences.of_figures(evidence).values()
+    (place,) = chart["places"]
+    budget = place["budgets"]["final"]
+    assert all(row["difference"] < budget["range"][0] for row in budget["rows"])
 
 
 @pytest.mark.parametrize("column", ["fid_classifier_750", "kid_classifier_750", "recall_other_1k"])

@@ -48,7 +48,7 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Work]:
 
         monkeypatch.setattr(cell_run, "run_cell", run_cell)
         connection: Any = SimpleNamespace(recv=recv, send=events.append)
-        local_worker.work(connection, device, tmp_path, 1, 60.0, "auto")
+        local_worker.work(connection, device, tmp_path, 1, 60.0)
         return events
 
     yield call
@@ -214,7 +214,7 @@ def test_a_device_that_cannot_be_had_is_not_the_cells_fault(work: Work, tmp_path
 
 
 def test_sigterm_ends_a_worker_only_between_its_cells(tmp_path: Path) -> None:
-    worker = CellWorker(None, "cpu", tmp_path, 60.0, "auto")  # type: ignore[arg-type]
+    worker = CellWorker(None, "cpu", tmp_path, 60.0)  # type: ignore[arg-type]
     for doing in (Doing.RUNNING, Doing.REPORTING):
         worker.doing = doing
         worker.has_to_stop = True

@@ -89,7 +89,7 @@ def task_of(*objectives: str, seeds: int = 1, **training: Any) -> RaceTask:
 
 
 def test_a_race_keeps_every_round_and_how_it_was_executed() -> None:
-    found = race(task_of("minimax", "wgan_gp", seeds=2), "cpu", "eager")
+    found = race(task_of("minimax", "wgan_gp", seeds=2), "cpu")
     assert (found.fault, found.clock) == ("", "processor")
     assert len(found.reference) >= LEAST_ROUNDS
     assert found.device.endswith("(eager, stack of 2)")
@@ -109,7 +109,7 @@ def test_a_race_does_not_move_the_numbers_of_a_cell() -> None:
 
     cell = small_cell("wgan_gp")
     before = [repr(snapshot.row) for snapshot in train(cell, "cpu")]
-    race(task_of("wgan_gp"), "cpu", "eager")
+    race(task_of("wgan_gp"), "cpu")
     assert [repr(snapshot.row) for snapshot in train(cell, "cpu")] == before
 
 
@@ -138,7 +138,7 @@ def test_an_objective_that_fails_is_recorded_and_ends_its_race(
             step(training)
 
         monkeypatch.setattr(racing.Training, "step", step_one)
-    found = race(task_of("minimax", "wgan", "lsgan"), "cpu", "eager")
+    found = race(task_of("minimax", "wgan", "lsgan"), "cpu")
     assert found.fault.startswith("wgan could not be raced: out of memory on cpu")
     assert (found.reference, found.objectives["minimax"].milliseconds) == ([], [])
     # It is a whole record: what is written can be read

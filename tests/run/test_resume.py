@@ -25,6 +25,7 @@ from benchmark.store.clocks import WALL_CLOCKS, seconds_spent
 from benchmark.store.files import read_json, read_rows
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import Status
+from benchmark.train.execution.modes import can_compile
 from benchmark.train.loop import train
 from benchmark.train.snapshot import CellState, Snapshot
 from tests.helpers.cells import small_cell
@@ -45,6 +46,8 @@ CELLS = {
     ),
 }
 
+needs_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
+
 
 def through_a_file(state: CellState) -> CellState:
     """The state, saved and loaded again."""
@@ -59,7 +62,10 @@ def never(step: int) -> bool:
 
 
 def run_whole(
-    cell: Cell, cuts: Callable[[int], bool] = never, device: str = "cpu"
+    cell: Cell,
+    cuts: Callable[[int], bool] = never,
+    device: str = "cpu",
+    execution: str = "auto",
 ) -> tuple[list[Any], Any]:
     """The rows of a training and its last state, cut off and resumed after each step that `cuts`
     names."""
@@ -74,7 +80,7 @@ def run_whole(
             asked.append(0)
             return cuts(start + len(asked))
 
-        for number, snapshot in enumerate(train(cell, device, state, pause)):
+        for number, snapshot in enumerate(train(cell, device, state, pause, execution)):
             assert snapshot.state is not None
             if snapshot.row and (number or state is None):
                 rows.append((snapshot.row, snapshot.evaluation_due, snapshot.layers))
@@ -102,15 +108,26 @@ def parts(state: CellState) -> list[Any]:
     return [state.networks, state.optimizers]
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_a_training_cut_off_at_every_step_goes_on_bit_for_bit(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "execution"),
+    [
+        *((name, "eager") for name in CELLS),
+        pytest.param("batch norm, moving average, decay", "compiled", marks=needs_compiler),
+        *(
+            pytest.param(name, "compiled", marks=[needs_compiler, pytest.mark.slow])
+            for name in CELLS
+        ),
+    ],
+)
+def test_a_training_cut_off_at_every_step_goes_on_bit_for_bit(name: str, execution: str) -> None:
     cell = CELLS[name]
-    rows, state = run_whole(cell)
-    again, state_again = run_whole(cell, lambda step: True)
+    rows, state = run_whole(cell, execution=execution)
+    assert (state.execution.mode, state.execution.fallback) == (execution, None)
+    again, state_again = run_whole(cell, lambda step: True, execution=execution)
     assert len(rows) >= 2
     assert same(rows, again)
     assert same(parts(state), parts(state_again))
-    some, state_some = run_whole(cell, lambda step: step % 4 == 2)
+    some, state_some = run_whole(cell, lambda step: step % 4 == 2, execution=execution)
     assert same(rows, some)
     assert same(parts(state), parts(state_some))
 

@@ -17,14 +17,18 @@ from benchmark.train.execution.modes import MODES
 from tests.helpers.cells import small_cell
 from variants.architectures import SpectralNorm
 
-MEASURED = """device,mode,kind,weights,batch_size,stack,ratio
-cpu,eager,mlp,17219,64,5,1.34
-cpu,eager,mlp,17219,64,8,1.76
-cpu,eager,mlp,17219,64,16,2.16
-cpu,eager,mlp,67203,64,8,1.15
-cpu,eager,mlp,67203,64,16,1.29
-cpu,compiled,mlp,67203,64,5,1.73
-cpu,compiled,mlp,67203,64,8,1.73
+MEASURED = """device,mode,kind,weights,pixels,batch_size,stack,ms
+cpu,eager,mlp,17219,0,64,1,10
+cpu,eager,mlp,17219,0,64,5,7
+cpu,eager,mlp,17219,0,64,8,5
+cpu,compiled,mlp,17219,0,64,1,4
+cpu,compiled,mlp,17219,0,64,5,2
+cpu,compiled,mlp,17219,0,64,8,1
+cpu,eager,mlp,67203,0,64,1,15
+cpu,eager,mlp,67203,0,64,8,14
+cpu,compiled,mlp,67203,0,64,8,3
+cpu,eager,conv,20000,64,64,1,30
+cpu,compiled,conv,20000,64,64,5,10
 """
 
 
@@ -32,31 +36,46 @@ cpu,compiled,mlp,67203,64,8,1.73
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "stacks.csv").write_text(MEASURED)
     monkeypatch.setattr(stacking, "TABLE", tmp_path / "stacks.csv")
+    monkeypatch.setattr(stacking, "can_compile", lambda: True)
     stacking.measured.cache_clear()
     yield
     stacking.measured.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("changed", "num_seeds", "execution", "size"),
+    ("changed", "num_seeds", "execution", "way"),
     [
-        ({}, 5, "auto", 1),  # 64 units: 5 gain 1.34
-        ({}, 8, "auto", 8),
-        ({}, 24, "auto", 8),
-        ({}, 32, "auto", 16),
-        ({}, 25, "auto", 1),  # only 5 divides it
-        ({"width": 32}, 8, "eager", 8),  # smaller networks gain as much at least
-        ({"batch_size": 32}, 8, "auto", 8),
-        ({"batch_size": 96}, 8, "auto", 1),  # between two rows the larger one counts
-        ({"width": 128}, 8, "auto", 1),
-        ({"width": 128}, 25, "compiled", 5),
-        ({"width": 256}, 25, "compiled", 1),  # larger than what was measured
-        ({}, 8, "graphed", 1),
-        ({"place": "images"}, 8, "auto", 1),
+        # 3 functions cost 27 s. 100 steps: 10 s alone, 5 s in an eager stack
+        ({"steps": 100}, 8, "auto", ("eager", 8)),
+        # 1,000 steps: 80 s alone, 40 s in an eager stack, 27 s + 8 s compiled
+        ({"steps": 1000}, 8, "auto", ("compiled", 8)),
+        # 500 steps: 40 s, 20 s, and 27 s + 4 s; in later runs 4 s
+        ({"steps": 500}, 8, "auto", ("compiled", 8)),
+        # Two stacks of 7, with two places to spare, of which 8 were measured
+        ({"steps": 1000}, 12, "auto", ("compiled", 6)),
+        ({"steps": 1000}, 1, "auto", ("auto", 1)),
+        ({"steps": 10_000}, 1, "auto", ("compiled", 1)),
+        # Seconds of compiling do not count where it is asked for
+        ({"steps": 1}, 8, "compiled", ("compiled", 8)),
+        ({"steps": 1000}, 8, "eager", ("eager", 8)),
+        # Smaller networks gain as much at least; between two rows the larger one counts
+        ({"steps": 100, "width": 32}, 8, "auto", ("eager", 8)),
+        ({"steps": 100, "batch_size": 96}, 8, "auto", ("auto", 1)),
+        ({"steps": 10_000, "batch_size": 96}, 8, "auto", ("compiled", 8)),
+        # Nothing as large was measured
+        ({"steps": 10_000, "width": 256}, 8, "auto", ("auto", 1)),
+        ({"steps": 1000}, 8, "graphed", ("graphed", 1)),
+        ({"steps": 10_000, "place": "images"}, 5, "auto", ("compiled", 5)),
+        # A budget in samples: as many iterations
+        ({"samples": 64 * 5 * 1000, "steps": None}, 8, "auto", ("compiled", 8)),
     ],
 )
-def test_a_stack_is_made_where_it_was_measured_to_pay(
-    changed: dict[str, Any], num_seeds: int, execution: str, size: int, measured: None
+def test_the_way_that_is_measured_to_be_the_quickest(
+    changed: dict[str, Any],
+    num_seeds: int,
+    execution: str,
+    way: tuple[str, int],
+    measured: None,
 ) -> None:
     training = {"batch_size": 64} | changed
     width = training.pop("width", 64)
@@ -64,8 +83,23 @@ def test_a_stack_is_made_where_it_was_measured_to_pay(
     cell = small_cell("wgan_gp", place, **training)
     if place == "points":
         cell = replace(cell, architecture=Choice("mlp", {"width": width}))
-    assert stacking.worthy_size(cell, num_seeds, "cpu", execution) == size
-    assert stacking.worthy_size(cell, num_seeds, "cuda:0", execution) == 1
+    assert stacking.best_way([[cell]], num_seeds, "cpu", execution) == way
+    assert stacking.best_way([[cell]], num_seeds, "cuda:0", execution) == (execution, 1)
+
+
+def test_a_machine_without_a_compiler_compiles_nothing(
+    measured: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacking, "can_compile", lambda: False)
+    cell = small_cell("wgan_gp", batch_size=64, steps=10_000)
+    assert stacking.best_way([[cell]], 8, "cpu", "auto") == ("eager", 8)
+
+
+def test_an_iteration_costs_its_steps() -> None:
+    """In iterations of WGAN-GP: five critic steps that count twice, and a generator step."""
+    costs = {"wgan_gp": 11, "wgan": 6, "nonsaturating": 2, "wgan_fdgp": 11}
+    for name, cost in costs.items():
+        assert stacking._iterations(small_cell(name, steps=11)) == cost
 
 
 @pytest.mark.parametrize(
@@ -134,13 +168,17 @@ def test_the_measured_table_is_sound() -> None:
     assert {row["device"] for row in rows} <= {"cpu", "cuda"}
     assert {row["mode"] for row in rows} <= {*MODES}
     assert {row["kind"] for row in rows} <= {"mlp", "conv"}
-    assert all(row["stack"] > 1 and row["ratio"] > 0 and row["work"] > 0 for row in rows)
+    assert all(row["stack"] > 0 and row["ms"] > 0 and row["work"] > 0 for row in rows)
+    alone = {
+        (row["kind"], row["work"]) for row in rows if (row["mode"], row["stack"]) == ("eager", 1)
+    }
+    assert alone == {(row["kind"], row["work"]) for row in rows}
 
 
 def test_weights_are_counted_as_they_are_trained() -> None:
-    for cell, kind in ((small_cell("wgan_gp"), "mlp"), (small_cell("lsgan", "images"), "conv")):
+    places = {"points": ("mlp", 0), "images": ("conv", 64), "text": ("conv1d", 48)}
+    for place, (kind, pixels) in places.items():
+        cell = small_cell("lsgan", place)
         weights = sum(p.numel() for network in make_networks(cell) for p in network.parameters())
-        assert stacking.kind_and_weights(cell.architecture, cell.dataset, cell.norm) == (
-            kind,
-            weights,
-        )
+        facts = stacking.facts_of(cell.architecture, cell.dataset, cell.norm)
+        assert facts == (kind, weights, pixels)

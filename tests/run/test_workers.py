@@ -15,7 +15,7 @@ import pytest
 
 from benchmark.run.engines import local
 from benchmark.run.events import Task
-from benchmark.run.plan import STEADY_STEP
+from benchmark.run.stacking import STEADY_STEP
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json
 from tests.conftest import matrix_text

@@ -161,7 +161,7 @@ def test_beside_a_call_of_torch_fidelity(
 
         weights = write_inception(tmp_path / "inception.pth")
     else:
-        from benchmark.measure.features.extractors import classifier_weights
+        from benchmark.measure.features.classifier import classifier_weights
 
         weights = classifier_weights(pictures(name, n)[0])
     options = {

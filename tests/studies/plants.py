@@ -313,7 +313,7 @@ DATA = {
         "evaluation",
         "another classifier",
         ADAM,
-        f"{MEASURE}/features/extractors.py",
+        f"{MEASURE}/features/classifier.py",
         {
             "if (SHIPPED / name).exists():": "if False:",
             "torch.manual_seed(0)": "torch.manual_seed(1)",
@@ -344,6 +344,9 @@ UNCHANGED = {
     "again": Setting("the same once more"),
     "load": Setting("beside two busy processes", busy=2),
     "two_threads": Setting("2 threads", options=("--threads", "2", "--jobs", "1")),
+    "compiled": Setting(
+        "compiled, in stacks of 5", options=("--execution", "compiled", "--stack", "5")
+    ),
     "onednn_avx2": Setting("ONEDNN_MAX_CPU_ISA=AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
     "aten_avx2": Setting("ATEN_CPU_CAPABILITY=avx2", {"ATEN_CPU_CAPABILITY": "avx2"}),
     "avx2": Setting("oneDNN, ATen and MKL limited to AVX2", AVX2),

@@ -9,6 +9,7 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.run import plan
 from benchmark.run.options import RunOptions
+from benchmark.train import step_memory
 from benchmark.train.execution import self_check as module
 from benchmark.train.execution.self_check import self_check
 from tests.helpers.cells import small_cell
@@ -104,7 +105,7 @@ def test_a_run_on_cuda_says_what_was_found_and_goes_on_eagerly(
     works: pytest.MonkeyPatch,
 ) -> None:
     works.setattr(module, "check_graphs", fails)
-    works.setattr(plan, "total_memory", lambda device: 2**40)
+    works.setattr(step_memory, "total_memory", lambda device: 2**40)
     notes: list[str] = []
     cells = [small_cell()]
     options = plan.checked(RunOptions(), ["cuda:0"], cells, notes.append)

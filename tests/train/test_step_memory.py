@@ -12,7 +12,7 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.pairs import critic_norm
-from benchmark.run import plan
+from benchmark.train import step_memory as module
 from benchmark.train.step_memory import forward_memory, step_memory
 from tests.helpers.cells import EVALUATION, PLACES, TRAINING, small_cell
 
@@ -97,7 +97,7 @@ def test_memory_grows_with_the_batch_and_falls_where_blocks_are_computed_again()
 def test_no_step_takes_more_than_the_bound_that_leaves_it_out(name: str, place: str) -> None:
     """The weights are counted apart: the bound looks at activations."""
     cell = small_cell(name, place, batch_size=256)
-    assert step_memory(cell) < plan.MOST_PASSES * forward_memory(cell)
+    assert step_memory(cell) < module.MOST_PASSES * forward_memory(cell)
 
 
 def test_a_cell_that_cannot_fit_is_refused_with_the_remedy(
@@ -105,19 +105,19 @@ def test_a_cell_that_cannot_fit_is_refused_with_the_remedy(
 ) -> None:
     cell = resnet_cell(512, False)
     needed = step_memory(cell)
-    monkeypatch.setattr(plan, "total_memory", lambda device: needed)
-    plan.check_fit([cell], "cuda:0")
-    monkeypatch.setattr(plan, "total_memory", lambda device: needed - 1)
+    monkeypatch.setattr(module, "total_memory", lambda device: needed)
+    module.check_fit([cell], "cuda:0")
+    monkeypatch.setattr(module, "total_memory", lambda device: needed - 1)
     with pytest.raises(
         UserError,
         match=r"wgan_fdgp on resnet20\[width=64\] x digits, batches of 512,"
         r" needs at least .* MiB of memory, and cuda:0 has .* MiB; set training.recompute = true",
     ):
-        plan.check_fit([cell], "cuda:0")
-    plan.check_fit([resnet_cell(512, True)], "cuda:0")
+        module.check_fit([cell], "cuda:0")
+    module.check_fit([resnet_cell(512, True)], "cuda:0")
     for name in ("forward_memory", "step_memory"):
-        monkeypatch.setattr(plan, name, lambda cell: 2**60)
-    monkeypatch.setattr(plan, "total_memory", lambda device: 2**50)
+        monkeypatch.setattr(module, name, lambda cell: 2**60)
+    monkeypatch.setattr(module, "total_memory", lambda device: 2**50)
     matrix = matrix_file()
     ended = ganbench("run", "--matrix", matrix, "--results", tmp_path / "r", "--device", "cpu")
     assert ended.code == 2
@@ -140,8 +140,8 @@ def test_a_variant_without_an_estimate_runs(monkeypatch: pytest.MonkeyPatch) -> 
     def fails(cell: Cell) -> int:
         raise RuntimeError("needs values")
 
-    monkeypatch.setattr(plan, "step_memory", fails)
-    monkeypatch.setattr(plan, "total_memory", lambda device: 1)
-    plan.check_fit([small_cell()], "cpu")
-    (line,) = plan.memory_lines([small_cell()])
+    monkeypatch.setattr(module, "step_memory", fails)
+    monkeypatch.setattr(module, "total_memory", lambda device: 1)
+    module.check_fit([small_cell()], "cpu")
+    (line,) = module.memory_lines([small_cell()])
     assert line.endswith("needs an unknown amount")

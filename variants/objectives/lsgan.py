@@ -1,5 +1,6 @@
 """Least-squares GAN (LSGAN): regression of the raw score to labels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -34,8 +35,11 @@ class Objective(Base):
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        return 0.5 * (D(real) - self.b).square().mean() + 0.5 * (D(fake) - self.a).square().mean()
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
+        yield 0.5 * (D(real) - self.b).square().mean()
+        yield 0.5 * (D(fake) - self.a).square().mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return 0.5 * (D(fake) - self.c).square().mean()

@@ -1,5 +1,6 @@
 """Minimax GAN (MM-GAN): the saturating generator loss of the original game."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,8 +24,11 @@ class Objective(Base):
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
     sigmoid = True
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        return softplus(-D(real)).mean() + softplus(D(fake)).mean()
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
+        yield softplus(-D(real)).mean()
+        yield softplus(D(fake)).mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -softplus(D(fake)).mean()

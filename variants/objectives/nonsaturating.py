@@ -1,5 +1,6 @@
 """Non-saturating GAN (NS-GAN): the minimax critic; rejected samples still teach the generator."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -22,8 +23,11 @@ class Objective(Base):
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
     sigmoid = True
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        return softplus(-D(real)).mean() + softplus(D(fake)).mean()
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
+        yield softplus(-D(real)).mean()
+        yield softplus(D(fake)).mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return softplus(-D(fake)).mean()

@@ -4,13 +4,13 @@ Gulrajani et al. 2017 (arXiv:1704.00028, figure 1b): clipping pushes the weights
 ends of the range it allows, ±c, so that the critic becomes a very simple function; under the
 gradient penalty they spread.
 
-There is a catch that the picture does not show: weights drawn as usual (He et al. 2015) reach ten
-times as far as c = 0.01, so that clipping them once, before anything is learned, already puts
-nearly all of them at ±c. So clipping runs twice: from the usual weights, and from the same weights
-shrunk to lie within ±c/2, where whatever comes to the ends has been pushed there by training. ReLU
-critics of three hidden layers of 512 units on the Swiss roll against the same with unit normal
-noise, each objective's own paper's optimiser for 400 steps, in full 20,000; weights of the hidden
-layers, without the first and the last."""
+There is a catch that the picture does not show: weights drawn as usual (He et al. 2015) reach far
+beyond c = 0.01, so that clipping them once, before anything is learned, already puts most of them
+at ±c. So clipping runs twice: from the usual weights, and from the same weights shrunk to lie
+within ±c/2, where whatever comes to the ends has been pushed there by training. ReLU critics of
+three hidden layers of 512 units on the Swiss roll against the same with unit normal noise, each
+objective's own paper's optimiser for 400 steps, in full 20,000; weights of the hidden layers,
+without the first and the last."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ from benchmark.text import Record, interval, number, plural, span, spanned, wins
 
 SEEDS_HEADS = [
     "where", "seeds", "comparisons", "lowest p", "asked", "seeds needed", "wins needed",
-    "told: wins", "told: SDs", "noise floor", "leader", "first on",
+    "told: wins", "told: SDs", "real samples", "leader", "first on",
 ]  # fmt: skip
 INTERVALS = (
     "Intervals are exact for every law of the values: of a median they run between two order "
@@ -48,6 +48,7 @@ POWER = (
     "leader [interval of that share, at 95 % for whichever objective leads]."
 )
 
+NOT_COMPARED = "Nothing is compared: no place has two objectives with finished runs."
 ALL = "All comparisons"
 COMPARED = (
     "Difference: first − second, the median over the shared seeds, on which a run that diverged is "
@@ -69,7 +70,9 @@ def chapter(evidence: Evidence) -> Chapter:
         if place(at) not in ranked:
             reason = why_no_ranking(evidence.tables, at["dataset"], at["architecture"])
             result.items.append(Item(place(at), [f"{reason}."], tags_of(at)))
-    if ranked:
+    if evidence.compared.empty:
+        result.answers.append(NOT_COMPARED)
+    elif ranked:
         result.answers += [_how_tested(evidence), _what_is_told(records(evidence.power))]
         result.notes = [CLAIMS, INTERVALS.format(f"{coverage(5):.1%}")]
         result.tables += [_what_seeds_tell(evidence), *comparisons(evidence)]

@@ -30,7 +30,7 @@ OWN_RECIPES = (
 )
 ONE_RECIPE = "one optimiser for all objectives ({}): losses are compared, at no paper's settings"
 MOST_NAMED = 3
-"""Objectives that a card names of those with failed runs."""
+"""Objectives that a card names of those with failed runs; one more rather than counting one."""
 
 
 def headline(tables: Tables) -> str:
@@ -115,10 +115,11 @@ def _shares(cells: pd.DataFrame, failed: pd.DataFrame) -> str:
     """`wgan 5 of 5, lsgan 2 of 5`: how many runs of each objective are among the failed ones."""
     totals = cells["objective"].value_counts().to_dict()
     counts = failed["objective"].value_counts()
-    parts = [f"{name} {n} of {totals[name]}" for name, n in counts[:MOST_NAMED].items()]
-    more = counts[MOST_NAMED:]
+    num_named = MOST_NAMED if len(counts) > MOST_NAMED + 1 else len(counts)
+    parts = [f"{name} {n} of {totals[name]}" for name, n in counts[:num_named].items()]
+    more = counts[num_named:]
     if len(more):
-        parts.append(f"{more.sum()} of {plural(len(more), 'other objective')}")
+        parts.append(f"{more.sum()} more in {len(more)} other objectives")
     return ", ".join(parts)
 
 
@@ -131,7 +132,7 @@ def held_equal(tables: Tables) -> list[Item]:
         budgets = {}
         for name, label in TRAINING_BUDGETS.items():
             if training.get(name):
-                budgets[label] = training[name]
+                budgets[label] = f"{training[name]:,g}"
         recipe = training.get("recipe", "paper")
         optimiser = OWN_RECIPES if recipe == "paper" else ONE_RECIPE.format(text(recipe))
         sentence = f"{optimiser}. Equal budgets: {text(budgets)}."

@@ -12,6 +12,7 @@ from benchmark.report.page import (
     Chapter,
     Item,
     Table,
+    at_place,
     each_place,
     place,
     records,
@@ -80,6 +81,8 @@ def _with_costs(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _budgets(evidence: Evidence, at: Record) -> list[str]:
     """The equal costs at which the objectives of a place are compared."""
+    if at_place(evidence.tables.cells, at)["objective"].nunique() == 1:
+        return []
     parts = []
     for of, unit in (("equal_compute", "critic forward-equivalents"), ("equal_time", "raced s")):
         budget = evidence.tables.equal_cost[of].get((at["dataset"], at["architecture"]))
@@ -94,9 +97,11 @@ def _range(rows: pd.DataFrame, fault: str) -> str:
     if fault:
         return f"Seconds do not compare: {fault}."
     ordered = records(rows.sort_values("ms", kind="stable"))
-    least, most = (
-        f"{number(row['ms'])} ms ({row['objective']})" for row in (ordered[0], ordered[-1])
+    least, most = (f"{number(row['ms'])} ms" for row in (ordered[0], ordered[-1]))
+    if least == most:
+        whom = "for every objective" if len(ordered) > 1 else f"({ordered[0]['objective']})"
+        return f"A generator step takes {least} {whom}."
+    return (
+        f"A generator step takes from {least} ({ordered[0]['objective']}) to {most} "
+        f"({ordered[-1]['objective']})."
     )
-    if len(ordered) == 1:
-        return f"A generator step takes {least}."
-    return f"A generator step takes from {least} to {most}."

@@ -10,9 +10,8 @@ from benchmark.report.page import Chapter, Item
 
 NOT_RUN = "No experiment has run: `ganbench explain` runs them, in minutes."
 FOUND = (
-    "Not from these results: {} small exact experiments, {} of them run beside these results, the "
-    "others as they come with the suite. `ganbench explain` repeats them and writes a page that "
-    "says of each what was argued, by whom, and what was done."
+    "Not from these results: {}. `ganbench explain` repeats them and writes a page that says of "
+    "each what was argued, by whom, and what was done."
 )
 
 
@@ -32,7 +31,12 @@ def chapter(folder: Path) -> Chapter:
         result.answers.append(NOT_RUN)
         return result
     num_own = sum(experiment.folder != REFERENCE for experiment in known.values())
-    result.answers.append(FOUND.format(len(known), num_own))
+    num_shipped = len(known) - num_own
+    source = "as they come with the suite"
+    if num_own:
+        source = f"{num_own} of them run beside these results"
+        source += f", {num_shipped} as they come with the suite" if num_shipped else ""
+    result.answers.append(FOUND.format(f"{len(known)} small exact experiments, {source}"))
     for name, (_, entry) in known.items():
         lines = [entry.answer, entry.finding] if entry.answer else [entry.finding]
         result.items.append(Item(entry.title, lines, figure=f"why_{name}"))

@@ -96,10 +96,14 @@ def _card(evidence: Evidence, at: Record, cells: pd.DataFrame, summary: Summary)
     for budget in budgets:
         if budget in leaders:
             claims.append(claim(evidence, leaders[budget], summary, cells))
+    reference = str(leaders["final"]["reference"]) if "final" in leaders else ""
+    failed = most_failed(cells, reference)
+    is_ranked = not _all_diverged(cells)
+    if is_ranked and failed and reference not in [claim.leader for claim in claims]:
+        claims.append(Claim("The reference", text=f"{reference}, but {failed}"))
     remarks = [losses(cells)]
     if has_rivals and "equal_time" not in leaders:
         remarks.append(f"{NO_EQUAL_TIME}{_no_equal_time(cells)}.")
-    is_ranked = not _all_diverged(cells)
     return Card(place(at), _scale(evidence, at), claims, remarks, tags_of(at), is_ranked)
 
 
@@ -160,6 +164,9 @@ def claim(evidence: Evidence, leader: Record, summary: Summary, cells: pd.DataFr
         seeds = plural(first["n_expected"], "seed")
         text = f"No leader yet; ahead is {name} with {interval(first)}, on {finished} of {seeds}"
         return Claim(budget, text=text)
+    if cells["objective"].nunique() == 1:
+        text = f"has reached {_values(first)}; no other objective was run"
+        return Claim("At the end of training", name, text)
     if not leader["second"]:
         text = f"is the only objective with a finished run, {_values(first)}"
         return Claim(budget, name, text)
@@ -170,9 +177,6 @@ def claim(evidence: Evidence, leader: Record, summary: Summary, cells: pd.DataFr
     verb = "is ahead" if failed else "leads"
     result = _led(evidence, leader, Claim(budget, name, f"{verb} with {_values(first)},"))
     result.after += f", but {failed}" if failed else ""
-    reference = leader["reference"]
-    failed = most_failed(cells, reference) if reference != name else ""
-    result.after += f"; {reference}, the reference: {failed}" if failed else ""
     return result
 
 

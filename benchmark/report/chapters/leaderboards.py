@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 
 from benchmark.analysis.evidence import COMPARED_AT, OPPOSITE, Evidence
 from benchmark.analysis.robustness import nothing_learnt, why_no_ranking
+from benchmark.analysis.scores import EQUAL_COST
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.analysis.verdicts import VERDICTS
@@ -61,14 +62,15 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     if column is None or not any(row["final"]["n"] for row in runs.values()):
         reason = why_no_ranking(tables, at["dataset"], at["architecture"])
         return Table(place(at), ["objective"], note=f"{reason}.", tags=tags_of(at))
-    heads = _heads(runs)
+    compared = at_place(evidence.compared, at)
+    heads = _heads(runs, len(compared) > 0)
     idle = nothing_learnt(tables, at["dataset"], at["architecture"])
     reference = reference_of(evidence, at)
     order = "the matrix" if idle else "the final value, a diverged seed being the worst"
     against = f"against {reference}" if reference else ALL_PAIRS
     note = LEADERBOARD.format(order, against)
-    if at_place(evidence.compared, at).empty:
-        note = note.partition(" The chips")[0]
+    if compared.empty:
+        note = note.partition(" Hollow")[0]
     if idle:
         note = f"{idle[0].upper()}{idle[1:]}. {note}"
     table = Table(
@@ -85,7 +87,6 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
         table.note += WAY
     table.columns.append("seeds")
     steps = _best_steps(at_place(tables.cells, at), column)
-    compared = at_place(evidence.compared, at)
     losses = _losses(evidence, at)
     for name, values in runs.items():
         cells = [name]
@@ -104,10 +105,13 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     return table
 
 
-def _heads(runs: dict[str, dict[str, Record]]) -> dict[str, str]:
-    """HEADS of what some objective has; best only where it is not the final value of all."""
+def _heads(runs: dict[str, dict[str, Record]], is_compared: bool) -> dict[str, str]:
+    """HEADS of what some objective has; equal cost only between several objectives, best only where
+    it is not the final value of all."""
     heads = {}
     for of, head in HEADS.items():
+        if len(runs) == 1 and of in EQUAL_COST:
+            continue
         medians = [row[of]["median"] for row in runs.values()]
         is_known = not all(map(math.isnan, medians))
         is_final = of == "best" and medians == [row["final"]["median"] for row in runs.values()]

@@ -138,7 +138,7 @@ def protocol(dataset: str, entry: Protocol) -> Table:
     source = entry.floor_source or "held-out samples"
     fields = {
         "protocol": entry.protocol,
-        **entry.dataset.plain(),
+        **{name: value for name, value in entry.dataset.plain().items() if not _is_empty(value)},
         **{f"extractor {key}": value for key, value in extractor.items()},
         "measured with": entry.parts,
         "noise floor, mean ± standard deviation": floors,
@@ -151,6 +151,11 @@ def protocol(dataset: str, entry: Protocol) -> Table:
         if value:
             table.add([key.replace("_", " "), text(value)], {})
     return table
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a fact says that there is nothing, such as `{"n": 0, "names": []}`."""
+    return not value or (isinstance(value, dict) and not any(value.values()))
 
 
 def _rows(frame: pd.DataFrame) -> list[TableRow]:

@@ -29,6 +29,7 @@ TO_TARGET = (
     "trained for; not reached: all of these diverged. Critic forwards: all work, in passes of one "
     "sample through the critic. Raced seconds: generator steps × what one costs by the race."
 )
+NOT_REACHED = "No objective reaches it in half of its runs."
 PROFILE = (
     "Share of targets that are reached, at the median, within a ratio of the best objective's "
     "cost; mean over ratios from 1 to {:g}: 1 is always first. Without the targets that no "
@@ -49,6 +50,8 @@ def chapter(evidence: Evidence) -> Chapter:
         for level, per_level in here.groupby("level", sort=False):
             target = _target(tables, per_level, str(level), at["dataset"])
             lines.append(f"{target}. {_fastest(per_level)}")
+            if lines[-1].endswith(NOT_REACHED):  # and no harder one either
+                break
         fault = clock_fault(at_place(tables.cells, at))
         if fault:
             lines.append(f"Seconds do not compare: {fault}.")
@@ -103,7 +106,7 @@ def _fastest(rows: pd.DataFrame) -> str:
     if not parts:
         if not (rows["n"] > 0).any():
             return "What it costs is not known of any run."
-        return "No objective reaches it in half of its runs."
+        return NOT_REACHED
     return f"First there at the median: {'; '.join(parts)}."
 
 

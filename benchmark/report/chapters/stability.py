@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.robustness import nothing_learnt
 from benchmark.analysis.scores import statuses
 from benchmark.analysis.stability import agreement, stopping
 from benchmark.analysis.tables import Tables
@@ -41,6 +42,9 @@ RELIABILITY = (
 LEVEL = 0.05
 """Of a claim that the loss ranks seeds, after Holm's correction over the report."""
 
+MOST_LISTED = 7
+"""Objectives that a sentence names; of more it gives the number, and the table has the values."""
+
 NO_DISTANCE = (
     "the rules and the indices that compare a distance with its own best or first value (late "
     "collapse, stuck, regret, oscillation) see nothing there."
@@ -55,6 +59,8 @@ def chapter(evidence: Evidence) -> Chapter:
     quantities = records(stopping(tables.cells))
     agreements = records(agreement(tables.cells, tables.evals, tables.steps, tables.primary))
     for at in places(tables.cells):
+        if nothing_learnt(tables, at["dataset"], at["architecture"]):
+            continue
         sentences = [
             regret_sentence([row for row in quantities if place(row) == place(at)]),
             agreement_sentence([row for row in agreements if place(row) == place(at)]),
@@ -76,7 +82,7 @@ def _failures_seen(tables: Tables) -> list[str]:
     ok = int((finished["verdict"] == "ok").sum())
     runs = plural(int(judged.sum()), "finished run")
     sentences = [
-        f"No failure was seen in {ok} of {runs}, which does not say that their samples are good."
+        f"No failure was seen in {ok:,} of {runs}, which does not say that their samples are good."
     ]
     if not judged.all():
         count = plural(int((~judged).sum()), "finished run")
@@ -146,26 +152,28 @@ def regret_sentence(rows: list[Record]) -> str:
     final one, or nearer, in the digits shown, at the median over seeds. rows: those of `stopping`
     for one place; "" where none is known."""
     medians = {(row["quantity"], row["objective"]): row["median"] for row in rows}
-    kinds: dict[str, list[str]] = {"more": [], "less": [], "the same": []}
+    kinds: dict[str, list[str]] = {"worse": [], "better": [], "the same": []}
     for (quantity, objective), stopped in medians.items():
         final = medians.get(("regret", objective))
         if quantity != "loss_regret" or final is None:
             continue
-        name = f"{objective} ({number(stopped)} against {number(final)})"
         if number(stopped) == number(final):
             kinds["the same"].append(objective)
         else:
-            kinds["more" if stopped > final else "less"].append(name)
-    if not any(kinds.values()):
+            name = f"{objective} ({number(stopped)}, not {number(final)})"
+            kinds["worse" if stopped > final else "better"].append(name)
+    parts = [f"{kind} for {_counted_or_listed(names)}" for kind, names in kinds.items() if names]
+    if not parts:
         return ""
-    parts = []
-    for kind, names in kinds.items():
-        if names or kind == "less":
-            parts.append(f"{kind} for {listed(names) if names else 'none'}")
     return (
-        "Stopping where the critic's loss is highest costs, against never stopping, in multiples "
-        f"of the best value and at the median over seeds: {'; '.join(parts)}."
+        "Stopping where the critic's loss is highest, instead of never, ends "
+        f"{'; '.join(parts)} (value ÷ best value of the run, median over seeds)."
     )
+
+
+def _counted_or_listed(names: list[str]) -> str:
+    """`a, b and c`, or `11 objectives` where a list would be long."""
+    return listed(names) if len(names) <= MOST_LISTED else f"{len(names)} objectives"
 
 
 def agreement_sentence(rows: list[Record]) -> str:

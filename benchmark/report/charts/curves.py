@@ -10,8 +10,8 @@ from benchmark.analysis.tables import Tables, joined
 from benchmark.drawing.axes import view_of
 from benchmark.drawing.layout import pages
 from benchmark.drawing.save import stem
-from benchmark.drawing.style import described
-from benchmark.metrics import metric, rank, sign
+from benchmark.drawing.style import described, floor_name
+from benchmark.metrics import metric, rank
 from benchmark.report.charts.values import number, numbers
 from benchmark.report.figures.learning import (
     BUDGETS,
@@ -107,9 +107,7 @@ def _metric(
     is_log = metric(column).primary and bool(values["min"].min() > 0)
     # every metric is given at the same evaluations
     whole = values.reindex(clocks.index)
-    # of what is better the larger it is, real samples are no floor
-    name = "noise floor" if sign(column) == 1 else "real samples"
-    marks = {name: tables.floor(dataset, column)} | tables.marks(dataset, column)
+    marks = {floor_name(column): tables.floor(dataset, column)} | tables.marks(dataset, column)
     view = view_of(values[["min", "max"]].to_numpy(), marks, is_log)
     return {
         "log": is_log,

@@ -11,7 +11,13 @@ from benchmark.drawing.save import stem
 from benchmark.drawing.style import described
 from benchmark.metrics import sign
 from benchmark.report.charts.values import number
-from benchmark.report.figures.certainty import COMPARED_AT, DIFFERENCE, limits, within
+from benchmark.report.figures.certainty import (
+    COMPARED_AT,
+    DIFFERENCE,
+    limits,
+    with_values,
+    within,
+)
 from benchmark.text import place_name
 
 STEM = "differences"
@@ -19,7 +25,7 @@ STEM = "differences"
 
 def of_figures(evidence: Evidence) -> dict[str, dict[str, Any]]:
     """Stem of a figure of differences -> its chart."""
-    rows = evidence.compared.dropna(subset=["difference", "p_improvement"], how="all")
+    rows = with_values(evidence)
     if rows.empty:
         return {}
     objectives = list(evidence.tables.cells["objective"].unique())

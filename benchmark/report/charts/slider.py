@@ -7,7 +7,6 @@ evaluations are shown."""
 
 import base64
 import io
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -46,7 +45,7 @@ LARGEST = 64  # pixels a side; larger images are made smaller
 LOSSY = 0.5  # bytes of a value of a larger image, about
 NOTE = (
     "Every objective's last samples at or before the position of the slider; below its name the "
-    "generator step that they are of. {} The samples of this page take {}."
+    "generator step that they are of. {}"
 )
 
 
@@ -63,7 +62,6 @@ def of_figures(tables: Tables, folder: Path) -> dict[str, dict[str, Any]]:
     rows = pd.concat([_thinned(per_place, most) for _, per_place in groups])
     share = BUDGET / len(rows)
     charts: dict[str, dict[str, Any]] = {}
-    size = 0
     for (dataset, architecture), per_place in rows.groupby(PLACE, sort=False):
         real = real_samples(tables, folder, str(dataset))
         place = _place(tables.cells, per_place, real, share)
@@ -71,19 +69,13 @@ def of_figures(tables: Tables, folder: Path) -> dict[str, dict[str, Any]]:
             name = stem("robustness_steps", str(dataset))
         else:
             name = stem("samples", str(dataset), str(architecture))
-        size += len(json.dumps(place))
         chart: dict[str, Any] = {"kind": "samples", "clocks": dict(CLOCKS), "places": []}
         charts.setdefault(name, chart)["places"].append(place)
     for chart in charts.values():
         first: dict[str, Any] = chart["places"][0]
         note = note_of(first["modality"], first["real"] is not None)
-        chart["note"] = NOTE.format(note, _size_text(size)).replace("  ", " ")
+        chart["note"] = NOTE.format(note).strip()
     return charts
-
-
-def _size_text(size: float) -> str:
-    """`340 kB`, `4.2 MB`."""
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
 
 
 def _thinned(rows: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -134,19 +126,20 @@ def _place(
 
 
 def _as_picture(evaluations: list[np.ndarray], share: float) -> dict[str, Any]:
-    """Images (n, C, H, W) of every evaluation as one picture, with the width and the height of a
-    strip in pixels."""
+    """Images (n, C, H, W) of every evaluation as one picture with transparent gutters, with the
+    width and the height of a strip in pixels."""
     pixels = evaluations[0].shape[-1]
     is_small = pixels <= SMALL
     each = evaluations[0][0].size if is_small else LOSSY * evaluations[0].shape[1] * LARGEST**2
     count = int(np.clip(share / each, LEAST_IMAGES, STRIP))
     strips = []
     for images in evaluations:
-        strip = Image.fromarray(tiled(images, 1, count))
+        gutters = tiled(np.zeros_like(images), 1, count)[..., :1]
+        strip = Image.fromarray(np.concatenate([tiled(images, 1, count), 255 - gutters], axis=-1))
         if pixels > LARGEST:
             strip = strip.resize([side * LARGEST // pixels for side in strip.size])
-        # a white line below, so that no strip shows the edge of the next
-        strips.append(np.pad(np.asarray(strip), ((0, 2), (0, 0), (0, 0)), constant_values=255))
+        # an empty line below, so that no strip shows the edge of the next
+        strips.append(np.pad(np.asarray(strip), ((0, 2), (0, 0), (0, 0))))
     content = io.BytesIO()
     picture = Image.fromarray(np.concatenate(strips))
     picture.save(content, "WEBP", lossless=is_small, quality=80)

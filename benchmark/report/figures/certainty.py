@@ -13,7 +13,7 @@ from benchmark.analysis.scores import PLACE
 from benchmark.drawing.axes import spread
 from benchmark.drawing.layout import Lines, dots, grid, lists, pages, title
 from benchmark.drawing.save import Figure, save
-from benchmark.drawing.style import Look, described, inches, wrap
+from benchmark.drawing.style import Look, described, inches, style, wrap
 from benchmark.metrics import sign
 from benchmark.stats.power import told_share
 from benchmark.text import place_name
@@ -29,7 +29,7 @@ DIFFERENCES = (
     "{}: median of the paired differences over seeds, and the share of the seeds on which the "
     "first is better, with exact 95 % intervals, from five seeds on. Filled marks: separated by "
     "the sign test, after Holm's correction over all comparisons; empty marks: not separated. A "
-    "run that diverged is worse than any other: such a difference lies beyond the figure."
+    "run that diverged is worse than any other: such a difference is an arrow at the edge."
 )
 RANKS = (
     "The number of seeds on which an objective has the rank by the final value; a run that "
@@ -50,7 +50,7 @@ POWER_LOOKS: list[Look] = [
 def differences(evidence: Evidence, folder: Path) -> list[Figure]:
     """Paired differences of every comparison with their intervals, and the share of the seeds that
     are won."""
-    rows = evidence.compared.dropna(subset=["difference", "p_improvement"], how="all")
+    rows = with_values(evidence)
     if rows.empty:
         return []
     reference = evidence.tables.matrix.reference
@@ -88,6 +88,7 @@ def _differences(lines: Lines, rows: pd.DataFrame, budgets: list[str]) -> None:
         dots(ax, lines.heights, within(shown), DIFFERENCE)
         _spread(ax, shown)
         ax.set_xlim(*limits(shown))
+        _arrows(ax, lines, shown)
         ax.axvline(0, color="0.35", linewidth=1, zorder=0)
         name = textwrap.fill(described(column), 30)
         label = f"{name}\ndifference {COMPARED_AT[budget]}\n(better {better} 0)"
@@ -97,6 +98,23 @@ def _differences(lines: Lines, rows: pd.DataFrame, budgets: list[str]) -> None:
     last.axvline(0.5, color="0.35", linewidth=1, zorder=0)
     last.set_xlim(-0.05, 1.05)
     last.set_xlabel(f"share of the seeds won\n{COMPARED_AT[budgets[0]]}", size=8)
+
+
+def _arrows(ax: Axes, lines: Lines, rows: pd.DataFrame) -> None:
+    """An arrow at the edge for each difference that is infinite."""
+    for row in rows[np.isinf(rows["difference"].astype(float))].to_dict("records"):
+        is_right = row["difference"] > 0
+        look: Look = {"color": style(row["objective"])["color"], "clip_on": False, "markersize": 7}
+        y = lines.heights[row["architecture"], row["name"]]
+        ax.plot(ax.get_xlim()[is_right], y, ">" if is_right else "<", **look)
+
+
+def with_values(evidence: Evidence) -> pd.DataFrame:
+    """The comparisons that have values, of places where not every run diverged."""
+    rows = evidence.compared.dropna(subset=["difference", "p_improvement"], how="all")
+    cells = evidence.tables.cells
+    alive = cells[cells["verdict"].notna() & (cells["verdict"] != "diverged")]
+    return rows.merge(alive[PLACE].drop_duplicates(), on=PLACE)
 
 
 def within(rows: pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +194,7 @@ def power(evidence: Evidence, folder: Path) -> list[Figure]:
     """The share of seeds that n seeds tell from a half, for the comparisons of this matrix and for
     a single one."""
     known = evidence.power
-    if known.empty:
+    if known.empty or evidence.compared.empty:
         return []
     families = sorted({1, int(known["comparisons"].iloc[0])})
     rows = []

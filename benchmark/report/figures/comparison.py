@@ -22,7 +22,6 @@ from benchmark.drawing.style import (
     plain,
     style,
 )
-from benchmark.metrics import metric
 from benchmark.text import place_name
 
 PANEL = 4.6  # inches
@@ -67,10 +66,9 @@ def _panel(ax: Axes, sides: Sides, group: pd.DataFrame) -> None:
         band: Look = {"color": look["color"], "alpha": 0.12, "lw": 0}
         ax.fill_between(line["samples_seen"], line["low"], line["high"], **band)
         ax.plot(line["samples_seen"], line["median"], linewidth=1.6, markersize=4, **look)
-    is_log = metric(sides.primary[dataset]).primary and group["low"].min() > 0
-    shown = group[["low", "high"]].to_numpy()
-    named_lines([ax], shown, sides.floors[dataset], sides.marks[dataset], is_log)
-    ax.set(xlabel="samples seen by the critic", ylabel=described(sides.primary[dataset]))
+    shown, column = group[["low", "high"]].to_numpy(), sides.primary[dataset]
+    named_lines([ax], shown, column, sides.floors[dataset], sides.marks[dataset])
+    ax.set(xlabel="samples seen by the critic", ylabel=described(column))
     counted_axis(ax.xaxis)
 
 

@@ -15,7 +15,6 @@ from benchmark.drawing.axes import end_labels, end_text, named_lines
 from benchmark.drawing.layout import counted_axis, pages, panels
 from benchmark.drawing.save import Figure, save
 from benchmark.drawing.style import base_of, described, style
-from benchmark.metrics import metric
 from benchmark.report.figures.traces import BAND, lines, over_seeds
 from benchmark.report.page import with_values
 
@@ -105,10 +104,9 @@ def _learning(axes: dict[str, Any], tables: Tables, data: pd.DataFrame, ends: pd
             ax.axvline(budget, color="0.35", linestyle="-.", linewidth=1)
     first = axes["samples_seen"]
     first.set_ylabel(described(column))
-    is_log = metric(column).primary and data["low"].min() > 0
     shown = np.concatenate([data[["low", "high"]].to_numpy().ravel(), ends["value"].to_numpy()])
-    named_lines([*axes.values()], shown, tables.floor(dataset, column),
-                tables.marks(dataset, column), is_log)  # fmt: skip
+    floor, marks = tables.floor(dataset, column), tables.marks(dataset, column)
+    named_lines([*axes.values()], shown, column, floor, marks)
     low, high = first.get_ylim()
     for target in targets.values():
         if low <= target <= high:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmark.analysis.robustness import crossed, lost, robustness
+from benchmark.analysis.robustness import crossed, lost, nothing_learnt, robustness
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import headline, heat
 from benchmark.drawing.save import Figure, save, stem
@@ -55,7 +55,8 @@ MARKS = (
 FINAL = (
     "Median of the final value over the seeds that finished, and how many seeds were lost. Light "
     "is good, on one scale, logarithmic where the metric has ratios; small differences are light. "
-    f"{MARKS} A run that diverged is the worst value. Grey: no finished seed with a value."
+    f"{MARKS} A run that diverged is the worst value. Grey: no finished seed with a value, "
+    "or an architecture with which nothing was learnt."
 )
 EQUAL_STEPS = (
     "After {} generator steps: the most that all finished runs have saved samples of, or, where "
@@ -114,8 +115,10 @@ def final_values(tables: Tables, folder: Path, dataset: str) -> list[Figure]:
         return []
     column = tables.primary[dataset]
     texts = [_final(row) for row in rows.to_dict("records")]
-    rows = rows.assign(worse=excess(rows["median"], column), text=texts)
     architectures = list(rows["architecture"].unique())
+    idle = [name for name in architectures if nothing_learnt(tables, dataset, name)]
+    ranked = rows["median"].where(~rows["architecture"].isin(idle))
+    rows = rows.assign(worse=excess(ranked, column), text=texts)
     objectives = list(rows["objective"].unique())
     wide: dict[str, pd.DataFrame] = {}
     for name in ("worse", "text", *FRAMES):

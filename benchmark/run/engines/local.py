@@ -40,9 +40,6 @@ class WorkerOptions:
     checkpoint_every: float
     """Seconds between two checkpoints of a cell."""
 
-    execution: str = "auto"
-    """How training steps are executed."""
-
 
 class Pool:
     """One worker per named device. All start at once, and load what they need while the run is
@@ -197,7 +194,6 @@ class Worker:
             options.folder,
             options.threads,
             options.checkpoint_every,
-            options.execution,
         )
         self.process = context.Process(target=work, args=arguments, daemon=True)
         _start_tracker()

@@ -44,11 +44,10 @@ def work(
     folder: Path,
     threads: int,
     checkpoint_every: float,
-    execution: str,
 ) -> None:
     """The body of a worker process: run one cell, or stack, after the other, until SIGTERM or until
     the driver is gone."""
-    worker = CellWorker(connection, device, folder, checkpoint_every, execution)
+    worker = CellWorker(connection, device, folder, checkpoint_every)
     worker.listen_to_signals()
     broken = ""
     try:
@@ -100,13 +99,13 @@ class CellWorker:
         device: str,
         folder: Path,
         checkpoint_every: float,
-        execution: str,
     ) -> None:
         self.connection, self.device, self.folder = connection, device, folder
-        self.checkpoint_every, self.execution = checkpoint_every, execution
+        self.checkpoint_every = checkpoint_every
         self.doing = Doing.NOTHING
         self.has_to_stop = False
         self.stack: tuple[Cell, ...] = ()  # of the present task
+        self.execution = "auto"  # of the present task
         self.tasks: dict[str, Task] = {}  # of the present task, those that have not ended
         self.locks: dict[str, Lock] = {}
         self.reported_at: dict[str, float] = {}
@@ -152,13 +151,13 @@ class CellWorker:
         from benchmark.run.engines.race import race
 
         with suppress(OSError):
-            self.connection.send(race(task, self.device, self.execution))
+            self.connection.send(race(task, self.device))
 
     def run(self, task: Task) -> None:
         """Run a cell, or several as a stack, under their locks, and report what happens."""
         from benchmark.run.cell.cell_run import Interrupted
 
-        self.stack = task.stack
+        self.stack, self.execution = task.stack, task.execution
         self.tasks = {member.key: member for member in task.members}
         self.reported_at = {}
         self.doing = Doing.RUNNING

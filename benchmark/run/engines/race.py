@@ -15,7 +15,7 @@ from benchmark.machine.memory import out_of_memory, release_memory
 from benchmark.machine.workload import open_workload
 from benchmark.matrix.cell import Cell
 from benchmark.run.events import Entrant, RaceTask
-from benchmark.run.plan import STEADY_STEP, num_steps
+from benchmark.run.stacking import STEADY_STEP, num_steps
 from benchmark.store.clocks import timestamp
 from benchmark.store.code import training_code
 from benchmark.store.schema import Race, Raced
@@ -47,10 +47,10 @@ class Rounds(NamedTuple):
     """Of an iteration, by round."""
 
 
-def race(task: RaceTask, device: str, execution: str) -> Race:
+def race(task: RaceTask, device: str) -> Race:
     """Race the objectives of a place. An objective that cannot be trained ends the race: it has the
     reason, and there are no rounds."""
-    track = Track(task, device, execution)
+    track = Track(task, device)
     clock_name, clock = race_clock(device)
     times = Rounds({}, {})
     try:
@@ -81,9 +81,9 @@ class Track:
     """The contestants of a place: its objectives, as their cells will train, and the reference
     workload."""
 
-    def __init__(self, task: RaceTask, device: str, execution: str) -> None:
+    def __init__(self, task: RaceTask, device: str) -> None:
         self.task, self.device = task, device
-        self.mode = resolve(execution, device)
+        self.mode = resolve(task.execution, device)
         self.objectives: dict[str, Raced] = {}
         self.at = task.entrants[0].label
         """The contestant that is being opened, or has its turn."""

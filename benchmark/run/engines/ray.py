@@ -95,12 +95,7 @@ class Pool:
     one that is started here."""
 
     def __init__(
-        self,
-        folder: Path,
-        address: str | None,
-        resources: Resources,
-        checkpoint_every: float,
-        execution: str = "auto",
+        self, folder: Path, address: str | None, resources: Resources, checkpoint_every: float
     ) -> None:
         self.code = tempfile.TemporaryDirectory(prefix="ganbench-")
         address = address or os.environ.get("RAY_ADDRESS", "").strip() or "local"
@@ -113,7 +108,7 @@ class Pool:
         # Where this process measures noise floors
         has_cuda = device == "cuda" and torch.cuda.is_available()
         self.measuring_device = "cuda:0" if has_cuda else "cpu"
-        self._make_remote(checkpoint_every, execution)
+        self._make_remote(checkpoint_every)
         self.in_flight: dict[str, SentCell] = {}  # by key
         self.events: list[Event] = []
         # Most of a write is waiting for the disk
@@ -123,7 +118,7 @@ class Pool:
         self.unfit: dict[str, set[str]] = {}  # what cannot be measured → on which nodes
         self.room, self.counted_at, self.has_warned = 0, -COUNT_SECONDS, False
 
-    def _make_remote(self, checkpoint_every: float, execution: str) -> None:
+    def _make_remote(self, checkpoint_every: float) -> None:
         """The actor that tells cells to end, and the tasks that run a cell and a race."""
         remote: Any = ray.remote
         this_node = ray.get_runtime_context().get_node_id()
@@ -134,7 +129,7 @@ class Pool:
         wanted = {"num_cpus": self.cpus, "num_gpus": self.gpus}
         # Ray shows a task its own GPU alone
         device, threads = "cuda:0" if self.gpus else "cpu", max(1, int(self.cpus))
-        alike: dict[str, Any] = {"device": device, "threads": threads, "execution": execution}
+        alike: dict[str, Any] = {"device": device, "threads": threads}
         cell = remote(num_returns="streaming", max_retries=0, **wanted)(run_remotely)
         self.send: Callable[..., Any] = partial(
             send, cell, flag=self.flag, checkpoint_every=checkpoint_every, **alike
@@ -188,9 +183,8 @@ class Pool:
             contents = {name: (files.path / name).read_bytes() for name in signatures(files)}
         protocol, measuring = self._measuring(task.cell)
         avoid = self.unfit.get(measured_like(task.cell), ())
-        return self.send(
-            avoid, cell=task.cell, contents=contents, measuring=measuring, protocol=protocol
-        )
+        told = {"measuring": measuring, "protocol": protocol, "execution": task.execution}
+        return self.send(avoid, cell=task.cell, contents=contents, **told)
 
     def wait(self, seconds: float) -> list[Event]:
         """What happened, after at most `seconds`."""

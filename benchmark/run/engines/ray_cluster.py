@@ -23,7 +23,7 @@ from benchmark.machine.environment import git_facts
 from benchmark.machine.limits import available_cores
 from benchmark.matrix.cell import Cell, digest
 from benchmark.measure import images
-from benchmark.measure.features.extractors import classifier_weights
+from benchmark.measure.features.classifier import classifier_weights
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import cache_folder
 from benchmark.run.events import Ended, Event, Fatal, Lost, RaceTask, not_raced

@@ -161,12 +161,12 @@ def run_remotely(
         lock.release()
 
 
-def race_remotely(task: RaceTask, device: str, threads: int, execution: str) -> Race:
+def race_remotely(task: RaceTask, device: str, threads: int) -> Race:
     """Race the objectives of a place on this node."""
     from benchmark.run.engines.race import race
 
     _set_threads(threads)
-    return race(task, device, execution)
+    return race(task, device)
 
 
 def _set_threads(threads: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from benchmark.train.execution.ahead import Ahead
 from benchmark.train.inputs import Inputs
 from benchmark.train.step import Tensors, critic_gradients, generate, generator_gradients
 
@@ -55,10 +56,19 @@ def over_seeds(functions: Functions) -> Functions:
     )
 
 
-def compile_functions(functions: Functions, options: dict[str, Any]) -> Functions:
-    """The functions compiled, each as one graph. options: of torch.compile."""
+def compile_functions(functions: Functions, device: str, options: dict[str, Any]) -> Functions:
+    """The functions compiled, each as one graph: ahead of time for a CPU, else by torch.compile.
+    device: its kind. options: of Inductor."""
+
+    # With fallback_random, what networks draw by themselves is as in eager steps
+    options = {"fallback_random": True} | options
+    if device != "cpu":
+        # torch.compile makes a function for few networks only, and keeps those of former cells
+        torch._dynamo.reset()
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        if device == "cpu":
+            return Ahead(function, options)
         return torch.compile(function, dynamic=False, fullgraph=True, options=options)
 
     return functions._replace(
@@ -84,10 +94,11 @@ def iterate_by_functions(
     for start in range(0, len(critic_inputs), BLOCK):
         block = critic_inputs[start : start + BLOCK]
         for inputs, fake in zip(block, _fakes(functions, G, block), strict=True):
-            gradients, critic_row = functions.critic(*D, inputs.real, fake, inputs.noise)
+            gradients, critic_row = functions.critic(*D, inputs.real, fake, inputs.noise or ())
             _apply(gradients, networks[1], optimizers[1])
             objective.after_d_step(networks[1])
-    gradients, generator_row = functions.generator(*G, *D, *generator_inputs)
+    real, z, noise = generator_inputs
+    gradients, generator_row = functions.generator(*G, *D, real, z, noise or ())
     _apply(gradients, networks[0], optimizers[0])
     return torch.cat([critic_row, generator_row], dim=-1)
 

@@ -1,0 +1,194 @@
+"""Functions of a training step compiled ahead of time for a CPU. A function is traced to a graph of
+operators, Inductor compiles the graph to a library, and the library stays in the cache folder for
+later cells, workers and runs.
+
+Uses private parts of torch, so every compiled step is compared with an eager one."""
+
+import hashlib
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from benchmark.train.execution.small_convolutions import DECOMPOSITIONS
+from variants.datasets import cache_folder, to_be_cached
+
+FOLDER = "compiled"  # of the cache
+DIGITS = 16  # of a hash in the name of a library
+
+_loaded: dict[str, Any] = {}  # hash of a graph -> the library in this process
+
+
+class Ahead:
+    """`Ahead(function)(*args)` is function(*args) by a library, one for each layout of the
+    arguments. The arguments are trees of tensors on the CPU, without gradient; the function may
+    change tensors in place and has no other effects."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        """options: of Inductor."""
+        self.function, self.options = function, options
+        self.libraries: dict[Any, tuple[Any, TreeSpec]] = {}  # by layout of the arguments
+
+    def __call__(self, *args: Any) -> Any:
+        tensors, tree = tree_flatten(args)
+        layout = tuple([(tensor.shape, tensor.stride()) for tensor in tensors])
+        if layout not in self.libraries:
+            self.libraries[layout] = self._library(tensors, tree)
+        library, result_tree = self.libraries[layout]
+        return tree_unflatten(library.run(tensors), result_tree)
+
+    def _library(self, tensors: list[Tensor], tree: TreeSpec) -> tuple[Any, TreeSpec]:
+        graph, result_tree = traced(self.function, tensors, tree)
+        key = key_of(graph, tensors, self.options)
+        if key not in _loaded:
+            _loaded[key] = load(key, lambda path: build(graph, tensors, path, self.options))
+        return _loaded[key], result_tree
+
+
+def traced(
+    function: Callable[..., Any], tensors: Sequence[Tensor], tree: TreeSpec
+) -> tuple[GraphModule, TreeSpec]:
+    """The operators of a function of a tree of tensors as a function of the tensors, and the tree
+    of what the function returns. The function runs once, on copies."""
+    from torch._functorch.compile_utils import fx_graph_cse
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    trees: list[TreeSpec] = []
+
+    def of_tensors(*tensors: Tensor) -> list[Tensor]:
+        results, result_tree = tree_flatten(function(*tree_unflatten(list(tensors), tree)))
+        trees.append(result_tree)
+        return results
+
+    graph = make_fx(of_tensors, decomposition_table=DECOMPOSITIONS)(*map(_copied, tensors))
+    _merge_constants(graph)
+    graph.graph = fx_graph_cse(graph.graph)
+    for node in graph.graph.nodes:
+        # The values that were traced: Inductor makes its own
+        node.meta.clear()
+    graph.recompile()
+    return graph, trees[0]
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    layout = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+    return layout.copy_(tensor.detach())
+
+
+def _merge_constants(graph: GraphModule) -> None:
+    """Equal constants become one: tracing makes a constant of every use."""
+    first: dict[str, Any] = {}
+    for node in graph.graph.find_nodes(op="get_attr"):
+        same = first.setdefault(_hash_of(getattr(graph, node.target)), node)
+        if same is not node:
+            node.replace_all_uses_with(same)
+            graph.graph.erase_node(node)
+
+
+def _hash_of(constant: Tensor) -> str:
+    facts = f"{constant.dtype} {tuple(constant.shape)} ".encode()
+    values = constant.detach().contiguous().flatten().view(torch.uint8)
+    return hashlib.sha256(facts + values.numpy().tobytes()).hexdigest()
+
+
+def key_of(graph: GraphModule, tensors: Sequence[Tensor], options: dict[str, Any]) -> str:
+    """The hash of all that a library depends on: the graph with its constants, the layout of the
+    arguments, options, torch, the processor and the number of threads."""
+    parts = [graph.code, torch.__version__, processor(), str(torch.get_num_threads())]
+    for name, option in sorted(options.items()):
+        describe = getattr(option, "uuid", lambda option=option: option)
+        parts.append(f"{name} {describe()}")
+    for tensor in tensors:
+        parts.append(f"{tensor.dtype} {tuple(tensor.shape)} {tensor.stride()}")
+    for node in graph.graph.find_nodes(op="get_attr"):
+        parts.append(f"{node.target} {_hash_of(getattr(graph, node.target))}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGITS]
+
+
+@cache
+def processor() -> str:
+    """The processor with its instruction sets, for which the compiler makes its code."""
+    facts = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return " ".join([*facts, platform.processor()])
+    for line in lines:
+        if line.startswith(("model name", "flags", "Features", "CPU part")):
+            facts.append(line)
+        if not line:
+            # The processors after the first are alike
+            break
+    return "\n".join(facts)
+
+
+def load(key: str, build: Callable[[Path], None]) -> Any:
+    """The library of a key from the cache; built and kept there if the cache does not have it.
+
+    The name of a file says what it holds, by its hash: a damaged file is built again. A file
+    appears whole, so several runs may share the cache, and a run that is killed leaves none."""
+    folder = cache_folder() / FOLDER
+    for path in folder.glob(f"{key}-*.so"):
+        if path.name == _name(key, path):
+            return _opened(path)
+        path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        built = Path(scratch, "step.so")
+        build(built)
+        path = folder / _name(key, built)
+        try:
+            # The library last: with it the other file is complete
+            _keep(_operators_of(built), _operators_of(path))
+            _keep(built, path)
+        except OSError:
+            # The cache cannot be written to: the library is for this process
+            return _opened(built)
+    return _opened(path)
+
+
+def _operators_of(library: Path) -> Path:
+    """The file that names the operators of ours in a library; there is none without such."""
+    return library.with_suffix(".json")
+
+
+def _name(key: str, library: Path) -> str:
+    digest = hashlib.sha256(library.read_bytes())
+    with suppress(FileNotFoundError):
+        digest.update(_operators_of(library).read_bytes())
+    return f"{key}-{digest.hexdigest()[:DIGITS]}.so"
+
+
+def _keep(built: Path, path: Path) -> None:
+    """Put a file into the cache, whole or not at all."""
+    if not built.exists():
+        return
+    handle, name = tempfile.mkstemp(dir=to_be_cached(path).parent, suffix=".part")
+    with os.fdopen(handle, "wb") as file:
+        file.write(built.read_bytes())
+    Path(name).replace(path)
+
+
+def _opened(path: Path) -> Any:
+    return torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
+
+
+def build(
+    graph: GraphModule, tensors: Sequence[Tensor], path: Path, options: dict[str, Any]
+) -> None:
+    """Compile a graph to a library. Raises what Inductor and the C++ compiler raise."""
+    # It warns that there is no CUDA
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    place = {"aot_inductor.output_path": str(path)}
+    torch._inductor.aot_compile(graph, tuple(map(_copied, tensors)), options=options | place)
+    for operators in path.parent.glob("*.wrapper.json"):
+        operators.replace(_operators_of(path))

@@ -1,0 +1,273 @@
+"""Functions compiled ahead of time: the same numbers, and a cache that survives damage."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.train.execution import ahead, matmul_pass
+from benchmark.train.execution.ahead import Ahead
+from benchmark.train.execution.modes import can_compile
+from benchmark.train.execution.small_convolutions import (
+    _by_patches,
+    _window,
+    convolution,
+    convolution_backward,
+)
+
+needs_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
+ATEN = torch.ops.aten
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, of a process that has loaded nothing."""
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(ahead, "_loaded", {})
+    return tmp_path / ahead.FOLDER
+
+
+# Small convolutions
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation", "spare"),
+    [(5, 2, 2, 1, 1), (3, 1, 1, 1, 0), (4, 2, 1, 1, 0), (1, 1, 0, 1, 0), (3, 2, 2, 2, 1)],
+)
+def test_a_small_convolution_is_a_product(
+    transposed: bool, groups: int, kernel: int, stride: int, padding: int, dilation: int, spare: int
+) -> None:
+    """In float64, against the library: values and all three gradients."""
+    torch.manual_seed(0)
+    size = 2 if kernel == 1 else 4 if transposed else 6
+    x = torch.randn(30, 2 * groups, size, size, dtype=torch.float64)
+    channels = (2 * groups, 3) if transposed else (3 * groups, 2)
+    weight = torch.randn(*channels, kernel, kernel, dtype=torch.float64)
+    bias = torch.randn(3 * groups, dtype=torch.float64)
+    options = [[stride] * 2, [padding] * 2, [dilation] * 2, transposed]
+    options += [[spare if transposed else 0] * 2, groups]
+    expected = ATEN.convolution(x, weight, bias, *options)
+    found = convolution(x, weight, bias, *options)
+    if found is NotImplemented:
+        assert expected.shape[2] ** 2 > 4 * kernel**2 or size**2 > 4 * kernel**2
+        return
+    torch.testing.assert_close(found, expected)
+    gradient = torch.randn_like(expected)
+    arguments = (gradient, x, weight, [len(bias)], *options, [True, True, True])
+    for ours, theirs in zip(
+        convolution_backward(*arguments), ATEN.convolution_backward(*arguments), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_large_convolution_stays_with_the_library() -> None:
+    options = [[2, 2], [2, 2], [1, 1], False, [0, 0], 1]
+    x, weight = torch.randn(64, 3, 32, 32), torch.randn(8, 3, 5, 5)
+    assert convolution(x, weight, None, *options) is NotImplemented
+    assert convolution(x[0], weight, None, *options) is NotImplemented
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_a_convolution_by_patches(stride: int, dilation: int) -> None:
+    """As double backward has it: few large samples under a kernel nearly of their size."""
+    x = torch.randn(1, 12, 8, 8, dtype=torch.float64)
+    weight = torch.randn(6, 4, 4, 4, dtype=torch.float64)
+    options = [[stride] * 2, [2, 2], [dilation] * 2, False, [0, 0]]
+    window = _window(x, weight, *options)
+    expected = ATEN.convolution(x, weight, None, *options, 3)
+    torch.testing.assert_close(_by_patches(x, weight, 3, window), expected)
+
+
+# Libraries
+
+
+def scaled(values: dict[str, Tensor], factor: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """A function with a tree, and with a change in place."""
+    factor.add_(1)
+    return {name: value * factor for name, value in values.items()}, factor.sum()
+
+
+@needs_compiler
+def test_a_function_and_its_library_do_the_same(cache: Path) -> None:
+    compiled = Ahead(scaled, {})
+    for shape in ((3,), (2, 2)):
+        values, factor = {"a": torch.randn(shape), "b": torch.randn(shape)}, torch.tensor(2.0)
+        found = compiled(values, factor)
+        expected = scaled(values, factor - 1)
+        assert factor == 3
+        torch.testing.assert_close(found, expected)
+    # One for each layout of the arguments
+    assert len(list(cache.glob("*.so"))) == 2
+    assert not list(cache.glob("*.part"))
+    transposed = torch.randn(2, 2).t()
+    torch.testing.assert_close(
+        compiled({"a": transposed, "b": transposed}, factor)[0]["a"], transposed * 4
+    )
+    assert len(list(cache.glob("*.so"))) == 3
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a library for `scaled`."""
+    if not can_compile():
+        pytest.skip("there is no C++ compiler")
+    path = tmp_path_factory.mktemp("library") / "step.so"
+    tensors = [torch.ones(3), torch.ones(3), torch.tensor(2.0)]
+    _, tree = ahead.tree_flatten(({"a": tensors[0], "b": tensors[1]}, tensors[2]))
+    ahead.build(ahead.traced(scaled, tensors, tree)[0], tensors, path, {})
+    return path.read_bytes()
+
+
+@pytest.fixture
+def builds(library: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The libraries that were built; building one is a copy here."""
+    built: list[Path] = []
+
+    def copied(graph: object, tensors: object, path: Path, options: object) -> None:
+        built.append(path)
+        path.write_bytes(library)
+
+    monkeypatch.setattr(ahead, "build", copied)
+    return built
+
+
+def run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a new process has it."""
+    monkeypatch.setattr(ahead, "_loaded", {})
+    values = {"a": torch.ones(3), "b": torch.ones(3)}
+    assert Ahead(scaled, {})(values, torch.tensor(2.0))[1] == 3
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "changed", "renamed", "a folder's name"])
+def test_a_damaged_library_is_built_again(
+    damage: str, cache: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch)
+    run(monkeypatch)
+    assert len(builds) == 1
+    (path,) = cache.iterdir()
+    content = path.read_bytes()
+    damaged = {"truncated": content[:5000], "empty": b"", "changed": content[:-100] + b"\0" * 100}
+    if damage in damaged:
+        # Another file of that name: the former one is in use here
+        path.unlink()
+        path.write_bytes(damaged[damage])
+    elif damage == "renamed":
+        path.rename(path.with_name(f"{path.name[:16]}-{'0' * 16}.so"))
+    else:
+        path.unlink()
+        path.with_suffix(".part").write_bytes(content[:100])
+    run(monkeypatch)
+    assert len(builds) == 2
+    (found,) = cache.glob("*.so")
+    assert found.read_bytes() == content
+
+
+def test_a_cache_that_cannot_be_written_to_keeps_nothing(
+    cache: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.write_text("a file with the name of the folder")
+    run(monkeypatch)
+    run(monkeypatch)
+    assert len(builds) == 2
+
+
+def test_a_build_that_fails_leaves_nothing(
+    cache: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object) -> None:
+        raise RuntimeError("no space")
+
+    monkeypatch.setattr(ahead, "build", fails)
+    with pytest.raises(RuntimeError, match="no space"):
+        run(monkeypatch)
+    assert not cache.exists()
+
+
+def test_two_runs_may_build_the_same(
+    cache: Path, library: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+    loaded = []
+
+    def build(path: Path) -> None:
+        both.wait()
+        path.write_bytes(library)
+
+    def runs() -> None:
+        loaded.append(ahead.load("0" * 16, build))
+
+    threads = [threading.Thread(target=runs) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loaded) == 2
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_key_is_of_all_that_a_library_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(factor: float = 2.0, shape: tuple[int, ...] = (3,), options: dict | None = None) -> str:
+        constant = torch.full((3,), factor)
+        tensors = [torch.ones(shape)]
+        graph, _ = ahead.traced(
+            lambda x: x * constant + factor, tensors, ahead.tree_flatten((0,))[1]
+        )
+        return ahead.key_of(graph, tensors, options or {})
+
+    usual = key()
+    assert usual == key()
+    others = [key(2.5), key(shape=(2, 3)), key(options={"fallback_random": True})]
+    monkeypatch.setattr(ahead, "processor", lambda: "another one")
+    others.append(key())
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    others.append(key())
+    monkeypatch.undo()
+    assert len({usual, *others}) == 6
+
+
+@needs_compiler
+def test_another_process_takes_the_library_from_the_cache(cache: Path) -> None:
+    code = """
+import torch
+from benchmark.train.execution import ahead, matmul_pass
+
+def build(*args):
+    raise SystemExit("built again")
+
+if {again}:
+    ahead.build = build
+print(ahead.Ahead(lambda x: x.exp() + 1, {{}})(torch.zeros(3)).tolist())
+"""
+    for again in (False, True):
+        run = subprocess.run(
+            [sys.executable, "-c", code.format(again=again)],
+            env=os.environ | {"GANBENCH_CACHE": str(cache.parent)},
+            capture_output=True,
+            text=True,
+        )
+        assert run.stdout == "[2.0, 2.0, 2.0]\n", run.stderr
+
+
+@needs_compiler
+def test_a_library_may_have_operators_of_ours(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul_pass, "MIN_MULTIPLICATIONS", 1000)
+    x, factor = torch.randn(16, 16), torch.randn(16, 16)
+    options = {"post_grad_custom_post_pass": matmul_pass.MatmulPass(True)}
+    for _ in range(2):
+        monkeypatch.setattr(ahead, "_loaded", {})
+        compiled = Ahead(lambda x, factor: (x @ factor).relu(), options)
+        torch.testing.assert_close(compiled(x, factor), (x @ factor).relu())
+        assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".so"]
+    (operators,) = cache.glob("*.json")
+    operators.unlink()
+    monkeypatch.setattr(ahead, "_loaded", {})
+    torch.testing.assert_close(Ahead(compiled.function, options)(x, factor), (x @ factor).relu())
