@@ -160,7 +160,7 @@ CAPTURABLE_ADAM = ATEN._fused_adam_.tensor_lr
 @contextmanager
 def fake_gpu() -> Iterator[Watch]:
     """Inside, device "fakegpu" exists, and `Tensor.is_cuda` is true of its tensors."""
-    _register()
+    register()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "Generator", Generator)
         patch.setattr(torch, "tensor", _tensor)
@@ -216,8 +216,9 @@ class _Module(backend_registration._DummyBackendModule):
 
 
 @cache
-def _register() -> list[torch.library.Library]:
-    """The backend and its rules of autocast, once per process."""
+def register() -> list[torch.library.Library]:
+    """The backend and its rules of autocast, once per process: before its first backward pass,
+    which counts the devices."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
     library = torch.library.Library("aten", "IMPL", "AutocastPrivateUse1")
     fallthrough = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
