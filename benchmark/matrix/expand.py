@@ -129,7 +129,7 @@ def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
     _check_metrics(matrix.evaluation.metrics, recall.modality(dataset.name), dataset.label)
     if training.seconds and training.lr_decay != "none":
         raise UserError("training: lr_decay needs a budget in steps or samples, not in seconds")
-    norm = recall.critic_norm(objective, architecture, dataset, training.batch_size)
+    norm = recall.critic_norm(objective, architecture, dataset, training)
     evaluation = matrix.evaluation
     cell = partial(Cell, objective, architecture, dataset, training=training, norm=norm)
     return [cell(seed=seed, evaluation=evaluation) for seed in plan.seeds]

@@ -159,6 +159,9 @@ class Training(Strict):
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     """Memory format of images and convolution weights."""
 
+    recompute: bool = False
+    """Blocks keep no activations; the backward pass computes them again."""
+
     @model_validator(mode="after")
     def is_consistent(self) -> "Training":
         given = [name for name in BUDGETS if getattr(self, name) is not None]
@@ -176,7 +179,7 @@ class Training(Strict):
     def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A key is made of this: what earlier keys did not have is left out at its default."""
         options: dict[str, Any] = serialise(self)
-        for name in ("generator_latents",):
+        for name in ("generator_latents", "recompute"):
             if options[name] == Training.model_fields[name].default:
                 del options[name]
         return options
@@ -186,7 +189,6 @@ class SampleSizes(Strict):
     """Generated samples per evaluation, by modality."""
 
     points: Annotated[int, Field(ge=2)] = 2000
-
     images: Annotated[int, Field(ge=10)] = 10_000
     """At least 10, because the Inception score has ten splits."""
 
@@ -248,7 +250,6 @@ class Include(Strict):
     objective: Value
     architecture: Value
     dataset: Value
-
     seeds: Seeds | None = None
     """None: the seeds of the matrix."""
 
@@ -260,7 +261,6 @@ class Matrix(Strict):
     architectures: list[Value]
     datasets: list[Value]
     seeds: Seeds = 5
-
     reference: Annotated[str, Field(min_length=1)] | None = None
     """Objective that all others are tested against."""
 
