@@ -4,8 +4,9 @@ the processor's peak.
     python -m tests.studies.time_split BEFORE AFTER OUT
 
 BEFORE and AFTER are result sets of one matrix. Writes OUT/time_split.csv (worker-seconds by result
-set, place and part) and its figure. The seconds are those of the cells' wall clocks: run both on a
-machine that does nothing else."""
+set, place and part) and its figure. Training is what it costs by the races; other seconds are those of
+the cells' wall clocks, to which other work on the machine adds. Compiling before a race is not
+recorded."""
 
 import argparse
 import time
@@ -26,7 +27,7 @@ from benchmark.text import place_name
 from benchmark.train.build import make_dataset, make_networks
 
 PARTS = {
-    "train_seconds": "training",
+    "raced_seconds": "training",
     "compile_seconds": "compiling",
     "warmup_seconds": "warming up",
     "probe_seconds": "probes",
