@@ -87,7 +87,7 @@ def test_a_folder_of_other_files_is_refused(ganbench, tmp_path):
         (
             ["saturaton"],
             "unknown experiment 'saturaton' (did you mean 'saturation'?); "
-            "valid: saturation, disjoint",
+            "valid: saturation, dirac, disjoint",
         ),
         (["--jobs", "-1"], "Invalid value for '--jobs'"),
         (["depth", "--results", __file__], "--results: "),

@@ -4,8 +4,8 @@ the processor's peak.
     python -m tests.studies.time_split BEFORE AFTER OUT
 
 BEFORE and AFTER are result sets of one matrix. Writes OUT/time_split.csv (worker-seconds by result
-set, place and part) and its figure. Training is what it costs by the races; other seconds are those of
-the cells' wall clocks, to which other work on the machine adds. Compiling before a race is not
+set, place and part) and its figure. Training is what it costs by the races; other seconds are those
+of the cells' wall clocks, to which other work on the machine adds. Compiling before a race is not
 recorded."""
 
 import argparse

@@ -54,7 +54,8 @@ POINTS = 13  # of the field, per side
 COLUMNS = 5  # of the figure
 # the kinds of paths, and their colours
 PATHS = {"simultaneous": "#0072B2", "alternating": "#E69F00", "paper": "#009E73"}
-DECAY, ANGLE = 0.99, 0.05  # of the average, and of a step on the circle
+DECAY = 0.99  # of the average
+ANGLE = 0.05  # of a step on the circle
 ANGLES = np.linspace(0, 2.2, 111)
 
 
