@@ -1,8 +1,10 @@
 """Every objective on every architecture in every precision, on a device that computes nothing: all
 tensors lie on the device, and no step waits for it, or copies from or to the host."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,16 +192,20 @@ def test_a_weight_on_another_device_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.filterwarnings("ignore:cov")  # without values
-def test_images_are_measured_on_the_device() -> None:
+def test_images_are_measured_on_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Features, neighbours, overlap and kernels; metrics of points and text take samples that were
     copied to the host."""
+    # What the fake GPU computes must not be kept
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path))
     (cell,) = cells(Choice("lsgan"), "dcgan", "loop")
     instrument = images.Instrument(open_workbench(cell).dataset, EVALUATION, "cpu")
+    # The other tests of this process have the same extractor
+    extractor = copy.deepcopy(instrument.extractor)
     with fake_gpu():
-        instrument.extractor.network.to(NAME)
+        extractor.network.to(NAME)
         reference = replace(instrument.reference, device=NAME)
         samples = torch.zeros(100, 1, 8, 8, dtype=torch.uint8, device=NAME)
-        features = extract(instrument.extractor, samples, NAME)
+        features = extract(extractor, samples, NAME)
         assert features.features.device.type == NAME
         assert features.features.dtype == torch.float64
         assert reference.overlap(features).num_balls.device.type == NAME
