@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from variants.objectives import Base, Critic, Noise, Recipe
+from variants.objectives import Critic, Noise, Recipe
+from variants.objectives._labels import Labelled
 
 
 @dataclass(frozen=True)
-class Objective(Base):
+class Objective(Labelled):
     """Least-squares GAN (LSGAN), Mao et al. 2017 (arXiv:1611.04076), eq. 2.
 
     min over D:  ½ E(D(x) − b)² + ½ E(D(x̃) − a)²
@@ -35,7 +36,8 @@ class Objective(Base):
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        return 0.5 * (D(real) - self.b).square().mean() + 0.5 * (D(fake) - self.a).square().mean()
+        b, a = self.labels(real, noise, self.real_label * self.b, self.a)
+        return 0.5 * (D(real) - b).square().mean() + 0.5 * (D(fake) - a).square().mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return 0.5 * (D(fake) - self.c).square().mean()

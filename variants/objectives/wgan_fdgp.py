@@ -17,6 +17,7 @@ from variants.objectives import (
     interpolate,
     norms,
 )
+from variants.objectives.wgan_gp import real_term
 
 FLOOR = 1e-6  # of the distance between two points
 
@@ -63,6 +64,9 @@ class Objective(Base):
     """ε: distance of the two points of `gradient` and `local`, for data in [−1, 1] and for one-hot
     text."""
 
+    drift: float = 0.0
+    """ε: adds ε E D(x)², as in WGAN-GP."""
+
     critic_steps: int = 5
 
     recipe = Recipe("adam", lr=1e-4, betas=(0.0, 0.9))
@@ -79,6 +83,8 @@ class Objective(Base):
             raise ValueError(f"epsilon must be at least {FLOOR}, not {self.epsilon}")
         if self.penalty_weight < 0:
             raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
+        if self.drift < 0:
+            raise ValueError(f"drift must not be negative, not {self.drift}")
 
     @property
     def least_batch(self) -> int:
@@ -105,7 +111,8 @@ class Objective(Base):
             d_real = D(real)
             d_fake = D(fake)
             penalty = self.penalty(D, real, fake, noise)
-        return d_fake.mean() - d_real.mean() + self.penalty_weight * penalty
+        gap = d_fake.mean() + real_term(d_real, self.drift)
+        return gap + self.penalty_weight * penalty
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()
