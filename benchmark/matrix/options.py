@@ -78,6 +78,15 @@ class Strict(BaseModel):
         return self.model_validate(self.plain() | changes)
 
 
+def _without_defaults(
+    model: Strict, options: dict[str, Any], names: tuple[str, ...]
+) -> dict[str, Any]:
+    """The options of a model, without those of `names` that have their default."""
+    fields = type(model).model_fields
+    at_default = {name for name in names if getattr(model, name) == fields[name].default}
+    return {name: value for name, value in options.items() if name not in at_default}
+
+
 class Optimiser(Strict):
     """One optimiser for both networks of every cell."""
 
@@ -96,6 +105,15 @@ class Optimiser(Strict):
     eps: Annotated[float, Field(gt=0, le=1)] | None = None
     """None: 1e-8; 1e-10 of rmsprop_tf, which adds it under the root."""
 
+    d_lr: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Learning rate of the critic; None: lr."""
+
+    g_lr: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Learning rate of the generator; None: lr."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Added to the gradient of a parameter, times the parameter."""
+
     @model_validator(mode="before")
     @classmethod
     def with_own_alpha(cls, options: Any) -> Any:
@@ -104,12 +122,9 @@ class Optimiser(Strict):
         return options
 
     @model_serializer(mode="wrap")
-    def without_unset_eps(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A key is made of this: an eps that is not set is left out."""
-        options: dict[str, Any] = serialise(self)
-        if self.eps is None:
-            del options["eps"]
-        return options
+    def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key is made of this: what earlier keys did not have is left out at its default."""
+        return _without_defaults(self, serialise(self), ("eps", "d_lr", "g_lr", "weight_decay"))
 
 
 Recipe = Annotated[

@@ -13,7 +13,7 @@ from benchmark.train.build import Workbench, make_networks
 from benchmark.train.data import Draw, draw_index, floats_of, memory_format
 from benchmark.train.flops import count_forwards
 from benchmark.train.inputs import Inputs, Streams
-from benchmark.train.optimizers import make_optimizer
+from benchmark.train.optimizers import make_optimizers
 from benchmark.train.probes import PROBES, Probes, layer_norms, probe
 from benchmark.train.snapshot import CellState, Counters, Progress
 from benchmark.train.step import CRITIC, GENERATOR
@@ -66,7 +66,7 @@ class CellTraining:
         return count_forwards(
             objective,
             (G, D),
-            (make_optimizer(recipe, G), make_optimizer(recipe, D)),
+            make_optimizers(recipe, (G, D)),
             inputs,
             inputs._replace(z=generator_z),
             self.options.precision,

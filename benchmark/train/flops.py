@@ -15,7 +15,7 @@ from benchmark.train.step import critic_step, generator_step
 def count_forwards(
     objective: Any,
     networks: tuple[nn.Module, nn.Module],
-    optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+    optimizers: list[torch.optim.Optimizer],
     critic_inputs: Inputs,
     generator_inputs: Inputs,
     precision: str = "float32",

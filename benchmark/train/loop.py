@@ -217,7 +217,10 @@ class Training:
         """One iteration: the critic steps and the generator step."""
         progress, options = self.progress, self.options
         if options.lr_decay == "linear":
-            set_lr(self.iteration.optimizers, self.bench.recipe.lr * (1 - progress.share))
+            for optimizer, lr in zip(
+                self.iteration.optimizers, self.bench.recipe.rates, strict=True
+            ):
+                set_lr(optimizer, lr * (1 - progress.share))
         rows = self.iteration(self.inputs()).view(len(self.members), -1)
         for member, row in zip(self.members, rows, strict=True):
             member.record_step(progress.g_steps - progress.logged_at, row)
@@ -261,12 +264,11 @@ def share_spent(options: Options, g_steps: int, samples_seen: int, seconds: floa
     return seconds / options.seconds
 
 
-def set_lr(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of every parameter group."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                # A CUDA graph reads the tensor
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            # A CUDA graph reads the tensor
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr

@@ -1,6 +1,7 @@
 """The optimisers of a recipe, and how one goes on from another."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,9 +24,15 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
     square is there from the start: what undoes a step restores it to 1, not to 0."""
 
     def __init__(
-        self, params: Iterable[nn.Parameter], lr: float | Tensor, alpha: float, eps: float
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float | Tensor,
+        alpha: float,
+        eps: float,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+        options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, options)
         for group in self.param_groups:
             for parameter in group["params"]:
                 mean_square = torch.ones_like(parameter, memory_format=torch.preserve_format)
@@ -39,6 +46,8 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
             if not params:
                 continue
             gradients = [parameter.grad for parameter in params]
+            if group["weight_decay"]:
+                gradients = torch._foreach_add(gradients, params, alpha=group["weight_decay"])
             mean_squares = [self.state[parameter]["mean_square"] for parameter in params]
             torch._foreach_mul_(mean_squares, group["alpha"])
             torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - group["alpha"])
@@ -49,14 +58,25 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
             torch._foreach_sub_(params, updates)
 
 
+def make_optimizers(
+    recipe: Any, networks: Iterable[nn.Module], kind: str = "loop"
+) -> list[torch.optim.Optimizer]:
+    """The optimisers of generator and critic, each at its own rate."""
+    return [
+        make_optimizer(replace(recipe, lr=lr), network, kind)
+        for network, lr in zip(networks, recipe.rates, strict=True)
+    ]
+
+
 def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch.optim.Optimizer:
-    """The optimiser of a recipe for the parameters of a network. All kinds make the same update up
-    to rounding.
+    """The optimiser of a recipe for the parameters of a network, at the rate `lr`. All kinds make
+    the same update up to rounding.
 
     kind: "loop" goes over the parameters; "fused" is one kernel (RMSProp has none: one kernel per
     operation); "capturable" can be captured in a CUDA graph and has its rate on the device."""
     params = list(network.parameters())
     is_quick = kind != "loop" or None
+    decay = recipe.weight_decay
     lr: float | Tensor = recipe.lr
     options: dict[str, Any] = {}
     if kind == "capturable":
@@ -64,10 +84,12 @@ def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch
         options = {"capturable": True}
     if recipe.optimizer == "adam":
         betas = tuple(recipe.betas)
-        return torch.optim.Adam(params, lr, betas, recipe.eps, fused=is_quick, **options)
+        return torch.optim.Adam(params, lr, betas, recipe.eps, decay, fused=is_quick, **options)
     if recipe.optimizer == "rmsprop_tf":
-        return TensorFlowRMSProp(params, lr, recipe.alpha, recipe.eps)
-    return torch.optim.RMSprop(params, lr, recipe.alpha, recipe.eps, foreach=is_quick, **options)
+        return TensorFlowRMSProp(params, lr, recipe.alpha, recipe.eps, decay)
+    return torch.optim.RMSprop(
+        params, lr, recipe.alpha, recipe.eps, decay, foreach=is_quick, **options
+    )
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

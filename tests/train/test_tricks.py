@@ -16,7 +16,7 @@ from tests.helpers.cells import small_cell
 # Name of a trick -> objective, its parameters, training options
 TRICKS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "labels": ("nonsaturating", {"real_label": 0.9, "flip": 0.2}, {}),
-    "drift": ("wgan_gp", {"drift": 0.01}, {}),
+    "drift and rates": ("wgan_gp", {"drift": 0.01, "d_lr": 1e-3, "weight_decay": 0.01}, {}),
 }
 EXACT = 1e-3  # of losses of eight steps, in float32 by another order of sums
 every_trick = pytest.mark.parametrize("trick", TRICKS)
