@@ -137,6 +137,16 @@ Recipe = Annotated[
 ]
 
 
+CriticSteps = Annotated[
+    Annotated[Literal["paper"], Tag(TAGS[str])]
+    | Annotated[int, Field(gt=0, le=10_000), Tag(TAGS[int])],
+    _by_type("'paper' or a valid integer"),
+]
+
+# Options that earlier keys did not have
+LATER = ("ema_warmup", "critic_steps", "critic_pretrain", "instance_noise", "noise_decay")
+
+
 class Training(Strict):
     """How every cell is trained. Exactly one of steps, samples and seconds is the budget."""
 
@@ -164,6 +174,21 @@ class Training(Strict):
     ema: Share = 0.0
     """Decay per step of the generator's moving average; 0: no average."""
 
+    ema_warmup: bool = False
+    """After t steps the decay is at most (1 + t)/(10 + t)."""
+
+    critic_steps: CriticSteps = "paper"
+    """Critic steps per generator step: each objective's own, or one number for all."""
+
+    critic_pretrain: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Critic steps before the first generator step, on top of its own."""
+
+    instance_noise: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Standard deviation of Gaussian noise on all samples that the critic sees in training."""
+
+    noise_decay: Literal["linear", "none"] = "linear"
+    """linear: the noise falls to 0 at the end of the budget."""
+
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Of matrix products and convolutions; bf16 by autocast."""
 
@@ -171,12 +196,33 @@ class Training(Strict):
     """Memory format of images and convolution weights."""
 
     @model_validator(mode="after")
-    def has_one_budget(self) -> "Training":
+    def is_consistent(self) -> "Training":
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none"
             raise ValueError(f"set exactly one budget of {', '.join(BUDGETS)}, not {found}")
+        if self.ema_warmup and not self.ema:
+            raise ValueError("ema_warmup needs an ema above 0")
+        if self.noise_decay == "none" and not self.instance_noise:
+            raise ValueError("noise_decay needs an instance_noise above 0")
         return self
+
+    @model_serializer(mode="wrap")
+    def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key is made of this: what earlier keys did not have is left out at its default."""
+        return _without_defaults(self, serialise(self), LATER)
+
+    def d_steps(self, objective: Any, g_step: int) -> int:
+        """Critic steps before generator step `g_step` (0, 1, …)."""
+        is_paper = self.critic_steps == "paper"
+        steps: int = objective.d_steps(g_step) if is_paper else self.critic_steps
+        return steps + self.critic_pretrain if g_step == 0 else steps
+
+    def average_decay(self, g_step: int) -> float:
+        """The decay of the generator's moving average after generator step `g_step` (0, 1, …)."""
+        if not self.ema_warmup:
+            return self.ema
+        return min(self.ema, (1 + g_step) / (10 + g_step))
 
 
 class SampleSizes(Strict):

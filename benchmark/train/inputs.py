@@ -71,7 +71,7 @@ def draw_inputs(
     torch's default stream."""
     device = streams[0].generator.device
     seed_default(device.type, stream_seed(streams[0].base, g_step, "default"))
-    d_steps = objective.d_steps(g_step)
+    d_steps = options.d_steps(objective, g_step)
     real = torch.empty(0)
     for d_step in range(d_steps):
         for stream in streams:

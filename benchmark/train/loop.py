@@ -2,6 +2,7 @@
 clock stops while a snapshot is handed out."""
 
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from benchmark.train.data import Draw, Resident, memory_format, open_batches
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.modes import resolve
 from benchmark.train.inputs import Inputs, draw_inputs
+from benchmark.train.instance_noise import blurred
 from benchmark.train.snapshot import CellState, Progress, Snapshot
 from benchmark.train.step import set_precision
 
@@ -126,7 +128,7 @@ class Training:
         networks = [(member.G, member.D) for member in self.members]
         precision, recipe = self.options.precision, self.bench.recipe
         self.iteration = Iteration(
-            self.bench.objective, networks, recipe, precision, mode, self.device, execution
+            self.objective, networks, recipe, precision, mode, self.device, execution
         )
         if optimizers:
             self.iteration.load_states(optimizers)
@@ -151,11 +153,16 @@ class Training:
     def live(self) -> list[CellTraining]:
         return [member for member in self.members if member.is_live]
 
+    @property
+    def objective(self) -> Any:
+        """The objective, with its instance noise as it is now."""
+        return blurred(self.bench.objective, self.options, self.progress.share)
+
     def inputs(self) -> Iterator[Inputs]:
         """What the steps of the next iteration take."""
         latent_dim = self.members[0].G.latent_dim
         return draw_inputs(
-            self.bench.objective,
+            self.objective,
             self.streams,
             self.draw,
             self.progress.g_steps,
@@ -223,8 +230,8 @@ class Training:
                 set_lr(optimizer, lr * (1 - progress.share))
         rows = self.iteration(self.inputs()).view(len(self.members), -1)
         for member, row in zip(self.members, rows, strict=True):
-            member.record_step(progress.g_steps - progress.logged_at, row)
-        d_steps = self.bench.objective.d_steps(progress.g_steps)
+            member.record_step(progress, row)
+        d_steps = options.d_steps(self.bench.objective, progress.g_steps)
         progress.samples_seen += options.batch_size * d_steps
         progress.g_steps += 1
         self._update_share()

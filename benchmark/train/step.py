@@ -38,6 +38,7 @@ def critic_step(
     with autocast(real, precision):
         with torch.no_grad():
             fake = G(z).float()
+        real, fake, noise = objective.seen(real, fake, noise)
         critic, means = _with_means(D, real, fake)
         loss = objective.d_loss(critic, real, fake, noise)
     _check_scalar(loss, "d_loss")
@@ -61,7 +62,8 @@ def generator_step(
     """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns
     GENERATOR, (2,), detached and on the device."""
     with autocast(real, precision):
-        loss = objective.g_loss(lambda x: D(x).float(), real, G(z).float(), noise)
+        real, fake, noise = objective.seen(real, G(z).float(), noise)
+        loss = objective.g_loss(lambda x: D(x).float(), real, fake, noise)
     _check_scalar(loss, "g_loss")
     _update(optimizer, loss, G)
     return torch.stack([loss.detach(), grad_norm(G)])
@@ -84,6 +86,7 @@ def critic_gradients(
             found: Tensor = functional_call(D, (params, buffers), (x,))
             return found
 
+        real, fake, noise = objective.seen(real, fake, noise)
         critic, means = _with_means(scores, real, fake)
         with autocast(real, precision):
             value = objective.d_loss(critic, real, fake, noise)
@@ -114,7 +117,7 @@ def generator_gradients(
         real, z, noise = inputs
         with autocast(real, precision):
             fake = functional_call(G, (params, buffers), (z,)).float()
-            value = objective.g_loss(critic, real, fake, noise)
+            value = objective.g_loss(critic, *objective.seen(real, fake, noise))
         _check_scalar(value, "g_loss")
         return value, value.detach().unsqueeze(0)
 
