@@ -2,13 +2,14 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmark.matrix.cell import Cell
+from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.options import Training
 from benchmark.train.cell_training import move_average
 from benchmark.train.execution import ahead, eager
@@ -19,10 +20,15 @@ from benchmark.train.loop import train, train_stack
 from tests.helpers.cells import small_cell
 from variants.objectives import nonsaturating, wgan_gp
 
-# Name of a trick -> objective, its parameters, training options
-TRICKS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "labels": ("nonsaturating", {"real_label": 0.9, "flip": 0.2}, {}),
-    "drift and rates": ("wgan_gp", {"drift": 0.01, "d_lr": 1e-3, "weight_decay": 0.01}, {}),
+# Name of a trick -> objective, its parameters, training options, parameters of the architecture
+TRICKS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "labels": ("nonsaturating", {"real_label": 0.9, "flip": 0.2}, {}, {}),
+    "drift and rates": (
+        "wgan_gp",
+        {"drift": 0.01, "d_lr": 1e-3, "weight_decay": 0.01},
+        {},
+        {"generator_norm": "pixel", "down": "max", "critic_activation": "relu"},
+    ),
     "noise and steps": (
         "wgan_gp",
         {},
@@ -34,6 +40,7 @@ TRICKS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
             "ema": 0.9,
             "ema_warmup": True,
         },
+        {"generator_norm": "instance", "down": "mean"},
     ),
 }
 EXACT = 1e-3  # of losses of eight steps, in float32 by another order of sums
@@ -41,8 +48,9 @@ every_trick = pytest.mark.parametrize("trick", TRICKS)
 
 
 def cell_of(trick: str, seed: int = 0, **options: Any) -> Cell:
-    objective, params, training = TRICKS[trick]
-    return small_cell(objective, "images", seed, None, params, steps=8, **(training | options))
+    objective, params, training, layers = TRICKS[trick]
+    cell = small_cell(objective, "images", seed, None, params, steps=8, **(training | options))
+    return replace(cell, architecture=Choice("dcgan", {"width": 8, **layers}))
 
 
 def losses(snapshots: list[Any]) -> list[list[float]]:

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import UserError
+from benchmark.matrix.cell import Choice
+from benchmark.matrix.pairs import critic_norm
 from benchmark.matrix.values import choices
 from tests.helpers.critics import SmoothCritic
+from variants.architectures import PixelNorm, build, norm_layer
 from variants.objectives import lsgan, minimax, nonsaturating, wgan_fdgp, wgan_gp
 
 LABELLED = (minimax, nonsaturating, lsgan)
@@ -154,3 +157,88 @@ def test_drift_adds_the_mean_square_of_real_scores_and_nothing_else(objective):
     assert loss(1e-3, 5.0) > loss(1e-3) + 1e-3
     with pytest.raises(ValueError, match="drift"):
         objective(-1.0)
+
+
+# Norms, activations and pooling
+
+
+def test_pixel_norm_leaves_a_mean_square_of_1_over_the_channels():
+    x = torch.randn(4, 7, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    y = PixelNorm()(x)
+    ones = torch.ones(4, 3, 3, dtype=torch.float64)
+    torch.testing.assert_close(y.square().mean(dim=1), ones, rtol=1e-6, atol=0)
+    ratio = y / x
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))  # the direction stays
+    assert PixelNorm()(torch.zeros(1, 7)).tolist() == [[0.0] * 7]
+
+
+def test_instance_norm_is_that_of_every_channel():
+    x = torch.randn(4, 7, 3, 3, generator=torch.Generator().manual_seed(0))
+    norm = norm_layer("instance", 7)
+    torch.nn.init.uniform_(norm.weight)
+    torch.nn.init.uniform_(norm.bias)
+    expected = torch.nn.functional.instance_norm(x, weight=norm.weight, bias=norm.bias)
+    torch.testing.assert_close(norm(x), expected)
+
+
+def test_instance_norm_stands_under_a_penalty_and_couples_no_samples():
+    architecture = Choice("dcgan", {"width": 4, "norm": "instance"})
+    assert critic_norm(Choice("wgan_gp"), architecture, Choice("cifar10")) == "instance"
+    _, D = build(architecture, (3, 16, 16), "instance")
+    x = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(D(x)[:2], D(x[:2]))
+
+
+@pytest.mark.parametrize("key", ["norm", "generator_norm"])
+def test_instance_norm_of_vectors_is_refused(key):
+    architecture = Choice("mlp", {"width": 8, key: "instance"})
+    with pytest.raises(UserError, match=r"mlp.* x gaussians8: instance norm needs") as error:
+        critic_norm(Choice("minimax"), architecture, Choice("gaussians8"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("dcgan", {"norm": "pixel"}),
+        ("dcgan", {"generator_norm": "spectral"}),
+        ("dcgan", {"down": "median"}),
+        ("dcgan_tanh", {"critic_activation": "relu"}),
+        ("gated", {"critic_activation": "relu"}),
+        ("mlp", {"down": "max"}),
+    ],
+)
+def test_a_trick_of_an_architecture_that_means_nothing_is_refused(name, params):
+    (key,) = params
+    with pytest.raises(UserError, match=key) as error:
+        choices("architecture", {"name": name, **params})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("down", "share"), [("max", 0.75), ("mean", 0.0)])
+def test_share_of_zero_gradients_under_pooling(down, share):
+    """Of ∂(sum of pooled)/∂x: a maximum over 2×2 passes on one gradient of four."""
+    _, D = build(Choice("dcgan", {"width": 4, "down": down}), (1, 8, 8), "none")
+    x = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    (gradient,) = torch.autograd.grad(D.pool(x, 2).sum(), x)
+    assert (gradient == 0).double().mean().item() == share
+
+
+@pytest.mark.parametrize("name", ["dcgan", "dcgan_tanh", "gated", "dcgan_constant_width"])
+@pytest.mark.parametrize("down", ["mean", "max"])
+def test_a_critic_that_pools_has_the_weights_of_one_with_strides(name, down):
+    shape = (3, 16, 16)
+    _, strided = build(Choice(name, {"width": 4}), shape, "layer")
+    _, pooled = build(Choice(name, {"width": 4, "down": down}), shape, "layer")
+    sizes = [{key: value.shape for key, value in D.state_dict().items()} for D in (strided, pooled)]
+    assert sizes[0] == sizes[1]
+    x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    assert pooled(x).shape == (2,)
+
+
+def test_a_relu_critic_is_flat_where_all_units_are_off():
+    D = build(Choice("dcgan", {"width": 4, "critic_activation": "relu"}), (1, 8, 8), "none")[1]
+    x = torch.tensor([-1.0, 0.0, 2.0])
+    assert D.activation(x).tolist() == [0.0, 0.0, 2.0]
+    leaky = build(Choice("dcgan", {"width": 4}), (1, 8, 8), "none")[1]
+    assert leaky.activation(x).tolist() == pytest.approx([-0.2, 0.0, 2.0])
