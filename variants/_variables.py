@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 VARIABLES = {
-    "GANBENCH_CACHE": "folder of decoded images, classifiers and features of real images",
+    "GANBENCH_CACHE": (
+        "folder of decoded images, classifiers, features of real images and answers about variants"
+    ),
     "GANBENCH_DATA": "folder of datasets: NAME is looked for, and downloaded to, in its NAME",
     "GANBENCH_OFFLINE": "flag: nothing is downloaded",
     "GANBENCH_VARIANTS": "folders of your own variants, with : between two",
@@ -19,6 +21,7 @@ VARIABLES = {
     "GANBENCH_FULL": "flag, make speed: every objective, architecture and batch",
     "GANBENCH_THREADS": "make speed: threads",
     "GANBENCH_ROUNDS": "make speed: rounds",
+    "GANBENCH_CLOCK": "make speed: wall, or cpu for CPU time on a machine that has other work",
     "GANBENCH_SPEED": "make speed: CSV file of the results",
     "GANBENCH_PENALTY": "make speed: folder of the results of penalties",
     "GANBENCH_DEVICE": "make speed: device of penalties",

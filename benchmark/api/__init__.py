@@ -94,7 +94,7 @@ def cells(
     only: conditions such as "objective=wgan_gp seed=0". overrides: options of the matrix file that
     are changed, such as "training.steps=200". Raises UserError."""
     from benchmark.matrix.expand import expand
-    from benchmark.run.session import open_matrix
+    from benchmark.matrix.files import open_matrix
 
     return expand(open_matrix(matrix, list(overrides)).config, _text(only, "only"))
 

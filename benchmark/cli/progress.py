@@ -21,6 +21,7 @@ from benchmark.text import as_toml, duration, number, place_name, plural
 
 if TYPE_CHECKING:
     from benchmark.matrix.cell import Cell
+    from benchmark.matrix.options import Training
     from benchmark.run.events import CellNews
     from benchmark.run.session import Session
     from benchmark.store.schema import Status
@@ -123,10 +124,11 @@ def option_lines(cells: "list[Cell]") -> list[str]:
     """Every option in force, as lines of a matrix file: each training once, with the places that it
     holds for, and the evaluation, which is the same for all."""
     places: dict[str, dict[str, None]] = {}  # dataset → architectures
-    holders: dict[str, dict[str, dict[str, None]]] = {}  # training → dataset → architectures
+    # training → dataset → architectures
+    holders: dict[Training, dict[str, dict[str, None]]] = {}
     for cell in cells:
         dataset, architecture = cell.dataset.label, cell.architecture.label
-        holder = holders.setdefault(as_toml(cell.training.plain()), {})
+        holder = holders.setdefault(cell.training, {})
         for of_dataset in (places, holder):
             of_dataset.setdefault(dataset, {})[architecture] = None
     lines = []
@@ -135,7 +137,7 @@ def option_lines(cells: "list[Cell]") -> list[str]:
         for dataset, architectures in holder.items():
             is_whole = architectures.keys() == places[dataset].keys()
             names.append(dataset if is_whole else place_name(", ".join(architectures), dataset))
-        lines.append(f"training = {training}  # {'; '.join(names)}")
+        lines.append(f"training = {as_toml(training.plain())}  # {'; '.join(names)}")
     if cells:
         lines.append(f"evaluation = {as_toml(cells[0].evaluation.plain())}")
     return lines
@@ -186,7 +188,8 @@ def _cost_lines(session: "Session") -> Iterator[str]:
             where = f", with {plural(workers, 'worker')} {duration(sum(known) / workers)}"
         yield (
             f"estimated for {len(known):,} of {plural(len(session.todo), 'cell')}: "
-            f"{duration(sum(known))} of work{where} (training only for what has never run here)"
+            f"{duration(sum(known))} of work{where} (what has never run here: training alone, one "
+            "seed after the other)"
         )
     elif not cost:
         yield "the cost is not known: nothing like it has run here"

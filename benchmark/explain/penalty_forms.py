@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import variants
+from benchmark.explain.optimum import asks_for_unit_slope
 from benchmark.explain.setup import choice, fit_critic, label, make_critic, noised
 from benchmark.train.build import make_objective
 
@@ -21,12 +22,12 @@ SIDES = ("two", "one", "linear")  # of the exact penalty
 
 
 def forms() -> list[dict[str, Any]]:
-    """Every objective with a penalty on single samples, in all the forms that its parameters
-    name."""
+    """Every objective with the penalty of WGAN-GP, exact or not, in all the forms that its
+    parameters name."""
     found = []
     for name in variants.names("objectives"):
         objective = variants.load("objectives", name).Objective
-        if objective.per_sample_penalty:
+        if asks_for_unit_slope(objective()):
             for params in _named_params(objective):
                 changed = {k: v for k, v in params.items() if v != getattr(objective, k)}
                 found.append({"name": name} | changed)

@@ -31,6 +31,18 @@ def memory_limit() -> tuple[int, int] | None:
     return min(limits, default=None)
 
 
+def total_memory(device: str) -> int | None:
+    """The bytes of a device's memory; None where they are not known."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def _quotas(folder: Path) -> Iterator[float]:
     """The limit of a cgroup in cores, where there is one."""
     with suppress(OSError, ValueError):

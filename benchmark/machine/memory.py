@@ -4,7 +4,6 @@ comes from lack of memory."""
 import ctypes
 import gc
 import itertools
-import os
 import platform
 import re
 import resource
@@ -68,16 +67,6 @@ def peak_memory_mb(device: str) -> float:
         return _gib("self/status", "VmHWM") * 1024
     units_per_mib = 2**20 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mib
-
-
-def total_memory(device: str) -> int | None:
-    """The bytes of a device's memory; None where they are not known."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_properties(device).total_memory
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def out_of_memory(error: BaseException, device: str) -> str | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmark.machine.clock import synchronised_time
 from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
 
-REPEATS = 7
+REPEATS = 3
 
 
 class Work(NamedTuple):

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -33,7 +35,7 @@ class Choice:
     def __hash__(self) -> int:
         return hash((self.label, shown_value(self.where)))
 
-    @property
+    @cached_property
     def label(self) -> str:
         """`wgan_fdgp[pairs=independent]`: what identifies the choice in keys and tables. Pages show
         the display name that a matrix may give it."""
@@ -66,10 +68,11 @@ class Cell:
             "training": self.training.plain(),
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The cell's name and the name of its folder: see `key_of`."""
-        return key_of(self.spec)
+        labels = (self.objective.label, self.architecture.label, self.dataset.label)
+        return _key(labels, self.spec)
 
     @property
     def evaluation_hash(self) -> str:
@@ -111,8 +114,11 @@ def digest(value: Any, length: int = 8) -> str:
 
 def key_of(spec: dict[str, Any]) -> str:
     """A readable name and 8 hex digits of the sha256 of the canonical spec."""
-    names = [Choice(**spec[axis]).label for axis in AXES]
-    readable = "-".join(_file_name(name) for name in [*names, f"seed{spec['seed']}"])
+    return _key([Choice(**spec[axis]).label for axis in AXES], spec)
+
+
+def _key(labels: Iterable[str], spec: dict[str, Any]) -> str:
+    readable = "-".join([*map(_file_name, labels), f"seed{spec['seed']}"])
     return f"{cut(readable, LONGEST_NAME)}-{digest(spec)}"
 
 
@@ -135,6 +141,7 @@ def _named(choice: Choice) -> dict[str, Any]:
     return {"name": choice.name, "params": choice.params}
 
 
+@lru_cache(maxsize=1024)  # many cells have the same labels
 def _file_name(text: str) -> str:
     return re.sub(r"[^\w=.]", "_", text)
 

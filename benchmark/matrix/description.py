@@ -7,7 +7,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 import variants
 from benchmark.errors import UserError, nearest
-from benchmark.matrix import files
+from benchmark.matrix import files, recall
 from benchmark.matrix.catalogue import (
     KINDS,
     OPTIONS,
@@ -32,7 +32,7 @@ from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.values import classes, parameters
 from benchmark.metrics import METRICS, metric
 from benchmark.text import as_toml, plural
-from variants.objectives import RECIPE, Recipe
+from variants._recipes import RECIPE, Recipe
 
 MEASURING = Path(__file__).parent.parent / "measure"
 # `width: Units of a hidden layer.` in a docstring, to the next such line or a blank one
@@ -48,14 +48,15 @@ def find(name: str) -> list[Entry]:
     """Everything of this name: a dataset and a matrix may share it. The column of a metric finds
     the metric. Raises UserError for an unknown name, VariantError for a variant that does not
     import."""
-    known = {kind: names(kind) for kind in KINDS}
-    found = [_entry(kind, name) for kind in KINDS if name in known[kind]]
+    all_names = {kind: names(kind) for kind in KINDS}
+    found = [_entry(kind, name) for kind in KINDS if name in all_names[kind]]
+    recall.save()
     if found:
         return found
     try:
         return [_entry("metrics", metric(name).name)]
     except UserError as error:
-        every = [*KINDS, *(each for of_kind in known.values() for each in of_kind)]
+        every = [*KINDS, *(each for of_kind in all_names.values() for each in of_kind)]
         raise UserError(
             f"nothing is called {name!r}{nearest(name, every)}; valid: {', '.join(KINDS)}, and "
             "every name that `ganbench list` shows"
@@ -75,6 +76,13 @@ def _entry(kind: str, name: str) -> Entry:
 
 
 def _variant(entry: Entry) -> Entry:
+    """A variant as its classes describe it."""
+    plain = recall.answer("describe", [asdict(entry)], lambda: asdict(_by_classes(entry)))
+    listed = [Parameter(**parameter) for parameter in plain.pop("parameters")]
+    return Entry(**plain, parameters=listed)
+
+
+def _by_classes(entry: Entry) -> Entry:
     """A variant by its classes. A parameter that both networks of an architecture have is one."""
     axis = AXES[variants.AXES.index(entry.kind)]
     known = parameters(axis, entry.name)

@@ -15,32 +15,32 @@ seeds = 5                                                         # 0 to 4, or a
 """
 
 import itertools
+from functools import partial
 from typing import Any, NamedTuple
 
 from benchmark.errors import UserError, unknown
+from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell
 from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import BUDGETS, Matrix, Seeds, Training, Value, validated
-from benchmark.matrix.pairs import check_lone_sample, critic_norm
 from benchmark.matrix.select import Candidate, excluded, selected
-from benchmark.matrix.values import AxisValue, choices, classes
+from benchmark.matrix.values import AxisValue, choices
 from benchmark.metrics import METRICS
-from variants.objectives import RECIPE
+from variants._recipes import RECIPE
 
 
 class Plan(NamedTuple):
-    """A cell before its training options are merged and its pair is checked."""
+    """A group of cells before its training options are merged and its pair is checked."""
 
     objective: AxisValue
     architecture: AxisValue
     dataset: AxisValue
-    seed: int
+    seeds: list[int]
 
     @property
-    def candidate(self) -> Candidate:
-        return Candidate(
-            self.objective.choice, self.architecture.choice, self.dataset.choice, self.seed
-        )
+    def candidates(self) -> list[Candidate]:
+        choices = (self.objective.choice, self.architecture.choice, self.dataset.choice)
+        return [Candidate(*choices, seed) for seed in self.seeds]
 
 
 def expand(matrix: Matrix, only: str = "") -> list[Cell]:
@@ -50,24 +50,41 @@ def expand(matrix: Matrix, only: str = "") -> list[Cell]:
     that occurs twice, and if no cell is left."""
     matrix, display_names = unlabelled(matrix)
     plans = [*_product(matrix), *_included(matrix)]
-    cells = [_cell(matrix, plan) for plan in plans]
+    cells = []
+    for plan in plans:
+        cells += _cells(matrix, plan)
+    recall.save()
     _check_distinct(cells)
     if only:
-        chosen = selected([plan.candidate for plan in plans], only, display_names)
+        candidates = [candidate for plan in plans for candidate in plan.candidates]
+        chosen = selected(candidates, only, display_names)
         cells = list(itertools.compress(cells, chosen))
     if not cells:
         under = f" under --only {only!r}" if only else ""
         raise UserError(f"the matrix is empty{under}: no cell is left to run")
     if not only:
-        _check_names(matrix, cells)
+        _check_names(matrix, plans)
     return cells
 
 
 def _product(matrix: Matrix) -> list[Plan]:
     """The product of the axes and the seeds, without the excluded cells."""
     plans = _plans(matrix.objectives, matrix.architectures, matrix.datasets, matrix.seeds)
-    out = excluded([plan.candidate for plan in plans], matrix.exclude)
-    return [plan for plan, is_out in zip(plans, out, strict=True) if not is_out]
+    if not matrix.exclude:
+        return plans
+    if not any("seed" in rule for rule in matrix.exclude):
+        # The first seed speaks for its group
+        firsts = [plan.candidates[0] for plan in plans]
+        is_excluded = excluded(firsts, matrix.exclude)
+        return [plan for plan, is_out in zip(plans, is_excluded, strict=True) if not is_out]
+    candidates = [candidate for plan in plans for candidate in plan.candidates]
+    is_out = iter(excluded(candidates, matrix.exclude))
+    left = []
+    for plan in plans:
+        seeds = [seed for seed in plan.seeds if not next(is_out)]
+        if seeds:
+            left.append(plan._replace(seeds=seeds))
+    return left
 
 
 def _included(matrix: Matrix) -> list[Plan]:
@@ -82,14 +99,14 @@ def _included(matrix: Matrix) -> list[Plan]:
 def _plans(
     objectives: list[Value], architectures: list[Value], datasets: list[Value], seeds: Seeds
 ) -> list[Plan]:
-    """The product of values on the axes, the seeds fastest. A number of seeds counts from 0."""
+    """The product of values on the axes. A number of seeds counts from 0."""
     parts = itertools.product(
         _swept("objective", objectives),
         _swept("architecture", architectures),
         _swept("dataset", datasets),
-        range(seeds) if isinstance(seeds, int) else seeds,
     )
-    return [Plan(*part) for part in parts]
+    numbers = [*range(seeds)] if isinstance(seeds, int) else seeds
+    return [Plan(*part, numbers) for part in parts if numbers]
 
 
 def _swept(axis: str, values: list[Value]) -> list[AxisValue]:
@@ -99,9 +116,9 @@ def _swept(axis: str, values: list[Value]) -> list[AxisValue]:
     return found
 
 
-def _cell(matrix: Matrix, plan: Plan) -> Cell:
-    """One cell. Raises UserError if its options or its pair contradict each other."""
-    objective, architecture, dataset = plan.candidate[:3]
+def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
+    """The cells of a group. Raises UserError if its options or its pair contradict each other."""
+    objective, architecture, dataset = (value.choice for value in plan[:3])
     training = _training(matrix, plan)
     own_recipe = [key for key in RECIPE if key in objective.params]
     if own_recipe and training.recipe != "paper":
@@ -109,8 +126,7 @@ def _cell(matrix: Matrix, plan: Plan) -> Cell:
             f"objective {objective.label} sets {', '.join(own_recipe)}, but training.recipe gives "
             "all objectives one optimiser; set one of the two"
         )
-    modality = classes("dataset", dataset.name)[0].modality
-    _check_metrics(matrix.evaluation.metrics, modality, dataset.label)
+    _check_metrics(matrix.evaluation.metrics, recall.modality(dataset.name), dataset.label)
     if training.seconds and training.lr_decay != "none":
         raise UserError("training: lr_decay needs a budget in steps or samples, not in seconds")
     if training.seconds and training.instance_noise and training.noise_decay != "none":
@@ -121,10 +137,10 @@ def _cell(matrix: Matrix, plan: Plan) -> Cell:
             f"objective {objective.label} sets {', '.join(own_steps)}, but training.critic_steps "
             "gives all objectives one number; set one of the two"
         )
-    norm = critic_norm(objective, architecture, dataset)
-    if training.batch_size == 1:
-        check_lone_sample(objective, architecture, dataset, norm)
-    return Cell(objective, architecture, dataset, plan.seed, training, matrix.evaluation, norm)
+    norm = recall.critic_norm(objective, architecture, dataset, training.batch_size)
+    evaluation = matrix.evaluation
+    cell = partial(Cell, objective, architecture, dataset, training=training, norm=norm)
+    return [cell(seed=seed, evaluation=evaluation) for seed in plan.seeds]
 
 
 def _training(matrix: Matrix, plan: Plan) -> Training:
@@ -167,13 +183,13 @@ def _check_distinct(cells: list[Cell]) -> None:
         )
 
 
-def _check_names(matrix: Matrix, cells: list[Cell]) -> None:
+def _check_names(matrix: Matrix, plans: list[Plan]) -> None:
     """Refuse a reference or a target of what no cell has."""
-    objectives = {cell.objective.label for cell in cells}
+    objectives = {plan.objective.choice.label for plan in plans}
     if matrix.reference and matrix.reference not in objectives:
         raise unknown("reference objective", matrix.reference, sorted(objectives))
-    datasets = {cell.dataset.label for cell in cells}
-    names = {cell.dataset.name for cell in cells}
+    datasets = {plan.dataset.choice.label for plan in plans}
+    names = {plan.dataset.choice.name for plan in plans}
     for name in matrix.targets:
         if name not in datasets | names:
             raise unknown("dataset in targets", name, sorted(datasets))

@@ -75,6 +75,32 @@ def read(path: Path, overrides: list[str] | None = None) -> Loaded:
     return Loaded(validated(Matrix, raw, path.name), description_of(text))
 
 
+class OpenMatrix(NamedTuple):
+    """A matrix that was read."""
+
+    config: Matrix
+    name: str
+    description: str
+
+    file: Path | None = None
+    """The file of a matrix that does not ship with the suite."""
+
+
+def open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> OpenMatrix:
+    """A matrix by the name of a shipped one, by the path of a file, or as it is. Raises
+    UserError."""
+    if isinstance(matrix, Matrix):
+        if overrides:
+            raise UserError("overrides are for a matrix file; change the Matrix itself")
+        return OpenMatrix(matrix, "matrix", "")
+    path = find(str(matrix))
+    config, description = read(path, overrides)
+    if overrides:
+        description += f"\nOverridden: {', '.join(overrides)}."
+    file = None if is_shipped(str(matrix)) else path
+    return OpenMatrix(config, name_of(str(matrix)), description, file)
+
+
 def description_of(text: str) -> str:
     """The comment that begins the text of a matrix file."""
     comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())

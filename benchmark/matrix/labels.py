@@ -13,7 +13,7 @@ import variants
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.cell import AXES, Choice, DisplayNames, shown_value
 from benchmark.matrix.options import Matrix
-from benchmark.matrix.values import CLASSES, choices, parameters
+from benchmark.matrix.values import CLASSES, choices, defaults
 
 LONGEST = 60  # characters
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -79,8 +79,7 @@ def _filled(axis: str, choice: Choice, text: Any) -> str:
     where = f"{axis} {choice.name!r}: label"
     if not isinstance(text, str):
         raise UserError(f"{where} must be a string, not {_quoted(text)}")
-    defaults = {key: known.default for key, known in parameters(axis, choice.name).items()}
-    values = defaults | choice.params
+    values = defaults(axis, choice.name) | choice.params
     for key in PLACEHOLDER.findall(text):
         if key not in values:
             kind = f"parameter in the label of {axis} {choice.name!r}"

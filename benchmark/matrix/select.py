@@ -26,17 +26,32 @@ class Candidate(NamedTuple):
     dataset: Choice
     seed: int
 
-    def names(self, display_names: DisplayNames) -> Names:
-        """A variant is called by its label, by its display name, or by its bare name, which takes
-        all its variations; NAME[] is the variation without parameters."""
-        names: Names = {"seed": (str(self.seed),)}
-        for axis, choice in zip(AXES, self[:3], strict=True):
-            names[axis] = (choice.label, choice.name)
-            if choice.label in display_names.get(axis, {}):
-                names[axis] += (display_names[axis][choice.label],)
-            if not choice.params:
-                names[axis] += (f"{choice.name}[]",)
-        return names
+
+def _named(
+    candidates: Iterable[tuple[Choice, Choice, Choice, int]], display_names: DisplayNames
+) -> list[Names]:
+    """What conditions may call the candidates. A variant is called by its label, by its display
+    name, or by its bare name, which takes all its variations; NAME[] is the variation without
+    parameters."""
+    known: dict[tuple[str, str], tuple[str, ...]] = {}
+    named = []
+    for *choices, seed in candidates:
+        names: Names = {"seed": (str(seed),)}
+        for axis, choice in zip(AXES, choices, strict=True):
+            if (axis, choice.label) not in known:
+                known[axis, choice.label] = _names(choice, display_names.get(axis, {}))
+            names[axis] = known[axis, choice.label]
+        named.append(names)
+    return named
+
+
+def _names(choice: Choice, display_names: dict[str, str]) -> tuple[str, ...]:
+    names = [choice.label, choice.name]
+    if choice.label in display_names:
+        names.append(display_names[choice.label])
+    if not choice.params:
+        names.append(f"{choice.name}[]")
+    return tuple(names)
 
 
 def selected(
@@ -46,7 +61,7 @@ def selected(
 ) -> list[bool]:
     """Which cells `--only` takes, such as "objective=wgan|LSGAN (Pearson) seed=0". Raises UserError
     for a condition that names no cell."""
-    names = [Candidate(*candidate).names(display_names) for candidate in candidates]
+    names = _named(candidates, display_names)
     conditions: dict[str, str] = {}
     for part in CONDITION.split(only.strip()):
         key, value = name_and_value(part, "--only")
@@ -62,7 +77,7 @@ def selected(
 def excluded(candidates: Sequence[Candidate], rules: list[dict[str, str | int]]) -> list[bool]:
     """Which cells a matrix excludes: those that meet all conditions of one of the rules. Raises
     UserError for a condition that names neither a cell nor a variant."""
-    names = [candidate.names({}) for candidate in candidates]
+    names = _named(candidates, {})
     variant_names = {axis: variants.names(f"{axis}s") for axis in AXES}
     is_excluded = [False] * len(names)
     for conditions in rules:

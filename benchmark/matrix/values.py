@@ -10,10 +10,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import variants
 from benchmark.errors import UserError, unknown
+from benchmark.matrix import recall
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.mistakes import reason
 from benchmark.matrix.options import Optimiser, Value, validated
-from variants.objectives import CONSTANTS, RECIPE, Recipe
+from variants._recipes import CONSTANTS, RECIPE, Recipe
 
 # Whose parameters a value may set: of an axis, and of the halves of an architecture if the matrix
 # names both halves
@@ -70,6 +71,12 @@ def choices(axis: str, value: Value) -> list[AxisValue]:
     table = {"name": value} if isinstance(value, str) else dict(value)
     name = _take_name(axis, table)
     training = _take_training(axis, name, table)
+    found = recall.answer("choices", [axis, name, table], lambda: _choices(axis, name, table))
+    return [AxisValue(Choice(**fields), training) for fields in found]
+
+
+def _choices(axis: str, name: str, table: Params) -> list[dict[str, Any]]:
+    """The choices of a variant and a table of its parameters, as JSON has them."""
     critics: list[Choice | None] = [None]
     if axis == "architecture" and "critic" in table:
         critics = _critics(table.pop("critic"))
@@ -79,7 +86,7 @@ def choices(axis: str, value: Value) -> list[AxisValue]:
     for critic in critics:
         for params in _swept(table):
             choice = _choice(axis, name, params, known)
-            found.append(AxisValue(_with_critic(choice, critic), training))
+            found.append(asdict(_with_critic(choice, critic)))
     return found
 
 
@@ -108,6 +115,15 @@ def parameters(axis: str, name: str) -> dict[str, Parameter]:
             for field in fields(Recipe):
                 found[field.name] = Parameter(field.type, _as_list(recipe[field.name]))
     return found
+
+
+def defaults(axis: str, name: str) -> dict[str, Any]:
+    """The defaults of the parameters of a variant, by name."""
+
+    def find() -> dict[str, Any]:
+        return {key: known.default for key, known in parameters(axis, name).items()}
+
+    return recall.answer("defaults", [axis, name], find)
 
 
 def _take_name(axis: str, table: Params) -> str:

@@ -2,9 +2,10 @@
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -34,8 +35,14 @@ MARK = (
 # Among all pairs: `+3 −1`, better than three, worse than one
 COUNTS = re.compile(r"\+(\d+) −(\d+)")
 DECIMALS = re.compile(rb"([1-9]\d*\.\d\d)\d+")
+# Of an SVG file: what no browser draws
+UNDRAWN = re.compile(rb"<!--.*?-->|<metadata>.*?</metadata>|\s+(?=<)", re.DOTALL)
+# Characters of a data URI that need no escape, neither in it nor in an attribute of HTML
+PLAIN = " !$'()*+,-./:;=?@_~[]|{}"
 LARGEST_SVG = 200_000
 """Bytes of an SVG file that a page shows; of a larger one it shows the PNG file."""
+MOST_SVG = 8_000_000
+"""Bytes of all SVG files that a page shows; of the largest of more it shows the PNG files."""
 MOST_EMBEDDED = 32_000
 """Bytes of a CSV file that a page holds; of a larger one it has the path."""
 
@@ -56,17 +63,37 @@ def tags_of_figure(folder: Path, stem: str, axes: Mapping[str, list[str]]) -> Ta
     return tags
 
 
-def image(folder: Path, name: str) -> Markup:
-    """The attributes of an <img>: src, NAME.svg as a data URI, or NAME.png for a large one, and
-    width, a fifth more than the figure was drawn for."""
-    # a hundredth of a point is not seen, and scales are below 1
-    svg = DECIMALS.sub(rb"\1", (folder / f"{name}.svg").read_bytes())
-    uri = _data_uri("image/svg+xml", svg)
-    if len(svg) > LARGEST_SVG:
-        uri = _data_uri("image/png", (folder / f"{name}.png").read_bytes())
+def largest_svg(sizes: Iterable[int]) -> int:
+    """Bytes of the largest SVG file that a page with SVG files of these sizes shows."""
+    total = 0
+    for size in sorted(sizes):
+        total += size
+        if total > MOST_SVG:
+            return min(size - 1, LARGEST_SVG)
+    return LARGEST_SVG
+
+
+def image(folder: Path, name: str, largest: int = LARGEST_SVG) -> Markup:
+    """The attributes of an <img>: src, NAME.svg as a data URI, or NAME.png for one of more bytes
+    than `largest`, and width, a fifth more than the figure was drawn for."""
+    svg = (folder / f"{name}.svg").read_bytes()
     points = re.search(rb'<svg [^>]*?width="([\d.]+)pt"', svg)
     width = str(round(float(points[1]) * 1.2 * 96 / 72)) if points else ""
-    return Markup('src="{}" width="{}"').format(uri, width)
+    if len(svg) > largest:
+        uri = _data_uri("image/png", (folder / f"{name}.png").read_bytes())
+    else:
+        uri = _svg_uri(svg)
+    return Markup(f'src="{uri}" width="{width}"')
+
+
+def _svg_uri(svg: bytes) -> str:
+    """An SVG file as a data URI, as text: a quarter shorter than in base64."""
+    # a hundredth of a point is not seen, and scales are below 1
+    svg = UNDRAWN.sub(b"", DECIMALS.sub(rb"\1", svg)).replace(b"\n", b" ")
+    if b"'" not in svg:
+        # A quote is escaped, an apostrophe is not
+        svg = svg.replace(b'"', b"'")
+    return f"data:image/svg+xml,{quote(svg, safe=PLAIN)}"
 
 
 def data_link(folder: Path, name: str) -> Markup:

@@ -27,7 +27,14 @@ from benchmark.report.chapters import (
 )
 from benchmark.report.charts import charts
 from benchmark.report.page import FILTERS, Chapter, Tags
-from benchmark.report.render import attributes, data_link, image, tags_of_figure, templates
+from benchmark.report.render import (
+    attributes,
+    data_link,
+    image,
+    largest_svg,
+    tags_of_figure,
+    templates,
+)
 from benchmark.store.files import write_bytes
 from benchmark.text import escaped
 
@@ -62,6 +69,7 @@ def write(
         drawn.setdefault(figure.section, []).append((figure, tags))
     # The figures of the experiments show no objective of this matrix: no filter hides them.
     drawn["why"] = [(figure, {}) for figure in explanation.figures(folder)]
+    shown = [figure for of_section in drawn.values() for figure, _ in of_section]
     page = {
         "matrix": tables.matrix,
         "first": screen,
@@ -74,7 +82,9 @@ def write(
     environment = templates()
     environment.filters["md"] = escaped
     environment.filters["attributes"] = attributes(axes)
-    environment.filters["image"] = partial(image, folder / "figures")
+    sizes = [(folder / f"figures/{figure.stem}.svg").stat().st_size for figure in shown]
+    largest = largest_svg(sizes)
+    environment.filters["image"] = partial(image, folder / "figures", largest=largest)
     environment.filters["data_link"] = partial(data_link, folder / "figures")
     for name, template in TEMPLATES.items():
         text = environment.get_template(template).render(page)

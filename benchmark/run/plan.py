@@ -5,13 +5,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from platform import node
 from time import monotonic
 
 from benchmark.errors import UserError
-from benchmark.machine.memory import out_of_memory, total_memory
-from benchmark.matrix.cell import Cell, digest
-from benchmark.matrix.pairs import sizes
+from benchmark.machine.limits import total_memory
+from benchmark.matrix import recall
+from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.run.events import Entrant, RaceTask
 from benchmark.run.queue import learned
 from benchmark.run.stacking import Place, Stacks, num_steps, place_of
@@ -19,9 +21,6 @@ from benchmark.store.clocks import group_of
 from benchmark.store.code import training_code
 from benchmark.store.schema import FINISHED, SETTLED, Race, Status
 from benchmark.text import one_line
-from benchmark.train.build import load_dataset, open_workbench
-from benchmark.train.loop import train
-from variants.datasets import no_downloads
 
 TRIAL_STEPS = 3  # generator steps that are timed for an estimate
 TRIAL_SECONDS = 10.0  # that all of them may take; the last one ends later
@@ -84,8 +83,11 @@ def check_size(cells: Iterable[Cell], device: str) -> None:
     """Raise UserError for a cell that does not fit into the memory of a device, before anything of
     it is allocated."""
     total = total_memory(device)
+    alike: dict[object, Cell] = {}
     for cell in cells:
-        for part, needed in sizes(cell).items():
+        alike.setdefault((place_of(cell), cell.norm, cell.training, cell.evaluation.n), cell)
+    for cell in alike.values():
+        for part, needed in recall.sizes(cell).items():
             if total is not None and needed > total:
                 raise UserError(
                     f"{cell.architecture.label} x {cell.dataset.label}: {part} take "
@@ -104,18 +106,21 @@ def estimate(
     todo: Collection[str] | None = None,
 ) -> dict[str, float | None]:
     """Seconds per cell of `todo` (None: of all), by key: the median of the finished cells of the
-    group, otherwise the time of TRIAL_STEPS generator steps now, extrapolated (training only).
-    None if the data is not on this machine, for nothing is downloaded for an estimate, and once
-    the trials have taken TRIAL_SECONDS."""
+    group, otherwise the time of TRIAL_STEPS generator steps, extrapolated (training only). These
+    are trained once on a machine. None if the data is not on this machine, for nothing is
+    downloaded for an estimate, and for groups whose turn came after TRIAL_SECONDS of trials."""
     groups: dict[str, float | None] = {}
     groups.update(learned((cell.spec, known[key]) for key, cell in cells.items()))
     end = monotonic() + TRIAL_SECONDS
-    asked = {key: cell for key, cell in cells.items() if todo is None or key in todo}
-    for cell in asked.values():
-        group = group_of(cell.spec)
+    asked: dict[str, str] = {}
+    for key, cell in cells.items():
+        if todo is not None and key not in todo:
+            continue
+        group = asked[key] = group_of(cell.spec)
         if group not in groups:
-            groups[group] = _time_steps(cell, device, end) if monotonic() < end else None
-    return {key: groups[group_of(cell.spec)] for key, cell in asked.items()}
+            groups[group] = _trial(group, cell, device, end)
+    recall.save()
+    return {key: groups[group] for key, group in asked.items()}
 
 
 def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
@@ -124,18 +129,50 @@ def missing_data(cells: Iterable[Cell]) -> dict[str, str]:
     missing = {}
     for label, choice in {cell.dataset.label: cell.dataset for cell in cells}.items():
         try:
-            with no_downloads():
-                load_dataset(choice)
+            if recall.is_found_anywhere(choice.name):
+                about = [choice.name, choice.params]
+                recall.answer("is_readable", about, partial(_read, choice))
+            else:
+                _read(choice)
         except OSError as error:
             missing[label] = one_line(error)
         except ValueError as error:
             raise UserError(f"dataset {label}: {error}") from error
+    recall.save()
     return missing
+
+
+def _read(choice: Choice) -> bool:
+    """Load a dataset without a download. Raises OSError for data that is not here."""
+    from benchmark.train.build import load_dataset
+    from variants.datasets import no_downloads
+
+    with no_downloads():
+        load_dataset(choice)
+    return True
+
+
+def _trial(group: str, cell: Cell, device: str, end: float) -> float | None:
+    """Seconds of a whole cell as `_time_steps` found them on this machine; None without data, and
+    where it was too late."""
+
+    def find() -> float | None:
+        return _time_steps(cell, device, end) if monotonic() < end else None
+
+    try:
+        return recall.answer("trial", [group, device, node()], find)
+    except OSError:
+        return None
 
 
 def _time_steps(cell: Cell, device: str, end: float) -> float | None:
     """Seconds of a whole cell by a few steps of it. None where only the first step, which costs
-    more than others, was done by `end` of the monotonic clock."""
+    more than others, was done by `end` of the monotonic clock. Raises OSError without data."""
+    from benchmark.machine.memory import out_of_memory
+    from benchmark.train.build import open_workbench
+    from benchmark.train.loop import train
+    from variants.datasets import no_downloads
+
     options = cell.training
     trial = replace(
         cell,
@@ -152,7 +189,7 @@ def _time_steps(cell: Cell, device: str, end: float) -> float | None:
                 if clock[-1] > clock[0] and monotonic() > end:
                     break
     except OSError:
-        return None
+        raise
     except ValueError as error:
         raise UserError(f"{cell.key}: {error}") from error
     except Exception as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import variants
 from benchmark.errors import UserError
 from benchmark.machine.memory import out_of_memory
+from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.matrix.expand import expand
 from benchmark.matrix.labels import unlabelled
@@ -80,7 +81,7 @@ def _entry(cell: Cell) -> Entry:
         objective=cell.objective.label,
         architecture=cell.architecture.label,
         dataset=cell.dataset.label,
-        modality=variants.load("datasets", cell.dataset.name).Dataset.modality,
+        modality=recall.modality(cell.dataset.name),
         seed=cell.seed,
         evaluation_hash=cell.evaluation_hash,
         spec=Spec.model_validate(cell.spec),

@@ -5,12 +5,10 @@ from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
-from benchmark.errors import UserError
 from benchmark.machine.environment import environment
 from benchmark.matrix.expand import expand
-from benchmark.matrix.files import find, is_shipped, name_of, read
+from benchmark.matrix.files import open_matrix
 from benchmark.matrix.options import Matrix
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
@@ -18,7 +16,6 @@ from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
 from benchmark.run.ownership import restart
 from benchmark.run.plan import check_size, estimate, is_raced, missing_data, pending, races
-from benchmark.run.prepare import command_of, matrix_file, prepare, writing_results
 from benchmark.run.queue import learned
 from benchmark.run.reporter import Reporter, Silent, Summary
 from benchmark.run.stacking import Stacks
@@ -60,12 +57,19 @@ class Session:
         check_same(self.results, self.file, self.config)
         self.faults: dict[str, str] = {}
         """Key → the fault of a damaged cell, which therefore runs again."""
-        self.known = {key: self._status(key) for key in self.cells}
+        self.known = self._known()
         self.todo = pending(
             self.cells, self.known, force=options.force, retry_errors=options.retry_errors
         )
         if options.engine == "local":
             check_size(self.todo.values(), self.devices[0])
+
+    def _known(self) -> dict[str, Status]:
+        """The statuses of the cells, by key."""
+        # A cell that never began has no folder
+        folders = {folder.name for folder in self.results.cells.glob("*")}
+        missing = Status(status=RunStatus.MISSING)
+        return {key: self._status(key) if key in folders else missing for key in self.cells}
 
     def _status(self, key: str) -> Status:
         """What is known of a cell; MISSING for a finished one whose files are damaged."""
@@ -109,6 +113,8 @@ class Session:
 
     @property
     def matrix_file(self) -> MatrixFile:
+        from benchmark.run.prepare import command_of, matrix_file
+
         command = command_of(self.results, self.file, self.options)
         if not self.todo and self.results.exists:
             # The cells were made as an earlier run was asked
@@ -173,6 +179,8 @@ class Session:
         contests = races(self.all_cells, self.todo, stacks)
         if not contests:
             return
+        from benchmark.run.prepare import writing_results
+
         options = self.options
         device, threads = None, max(1, int(options.cpus_per_cell or 1))
         if options.engine == "local":
@@ -221,6 +229,8 @@ class Session:
         return local.Pool(self.devices[: len(self.todo)], worker_options)
 
     def _prepare(self, reporter: Reporter) -> None:
+        from benchmark.run.prepare import prepare
+
         with alone(self.results):
             protocols = self.results.protocols
             needed = [
@@ -271,29 +281,3 @@ class Session:
             else:
                 statuses[key] = self.known[key].status
         return statuses
-
-
-class OpenMatrix(NamedTuple):
-    """A matrix that was read."""
-
-    config: Matrix
-    name: str
-    description: str
-
-    file: Path | None = None
-    """The file of a matrix that does not ship with the suite."""
-
-
-def open_matrix(matrix: str | Path | Matrix, overrides: list[str]) -> OpenMatrix:
-    """A matrix by the name of a shipped one, by the path of a file, or as it is. Raises
-    UserError."""
-    if isinstance(matrix, Matrix):
-        if overrides:
-            raise UserError("overrides are for a matrix file; change the Matrix itself")
-        return OpenMatrix(matrix, "matrix", "")
-    path = find(str(matrix))
-    config, description = read(path, overrides)
-    if overrides:
-        description += f"\nOverridden: {', '.join(overrides)}."
-    file = None if is_shipped(str(matrix)) else path
-    return OpenMatrix(config, name_of(str(matrix)), description, file)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.matrix.cell import Cell, Choice
+from benchmark.matrix.values import made
 from benchmark.text import described
-from benchmark.train.build import make_objective
 from benchmark.train.execution.modes import can_compile, resolve
 
 TABLE = Path(__file__).parent / "stacks.csv"
@@ -186,8 +186,10 @@ def _rows_like(cell: Cell, device: str) -> Iterator[dict[str, Any]]:
 def _iterations(cell: Cell) -> float:
     """Generator steps of a cell, in iterations of WGAN-GP: five critic steps with a penalty, which
     costs as much as the step, and a generator step."""
-    objective = make_objective(cell.objective)
-    d_steps = cell.training.d_steps(objective, STEADY_STEP)
+    from benchmark.train.inputs import num_d_steps
+
+    objective = made(cell.objective)
+    d_steps = num_d_steps(objective, cell.training, STEADY_STEP)
     cost_of_step = 2 if objective.per_sample_penalty else 1
     return num_steps(cell) * (d_steps * cost_of_step + 1) / 11
 
@@ -197,7 +199,9 @@ def num_steps(cell: Cell) -> float:
     if cell.training.steps:
         return cell.training.steps
     assert cell.training.samples
-    d_steps = cell.training.d_steps(make_objective(cell.objective), STEADY_STEP)
+    from benchmark.train.inputs import num_d_steps
+
+    d_steps = num_d_steps(made(cell.objective), cell.training, STEADY_STEP)
     in_all = cell.training.samples / cell.training.batch_size
     return max(1.0, (in_all - cell.training.critic_pretrain) / d_steps)
 

@@ -94,6 +94,13 @@ def definitions(file: Path) -> list[str]:
     return [_meaning(statement) for statement in tree.body if not _is_silent(statement)]
 
 
+@cache
+def _imports(file: Path) -> list[ast.Import | ast.ImportFrom]:
+    """The imports anywhere in a module."""
+    nodes = ast.walk(ast.parse(file.read_bytes()))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def _meaning(node: object) -> str:
     """A syntax tree as text."""
     if isinstance(node, list):
@@ -147,12 +154,12 @@ def _with_imports(first: tuple[Path, ...], package: str) -> tuple[Path, ...]:
 
 def _imported(file: Path, package: str) -> Iterator[Path]:
     """The files of a package that a module imports anywhere in it."""
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    for node in _imports(file):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if _is_in(alias.name, package):
                     yield from _files(_places(alias.name), [])
-        elif isinstance(node, ast.ImportFrom):
+        else:
             names = [alias.name for alias in node.names]
             module = node.module or ""
             if node.level:

@@ -464,6 +464,9 @@ class Execution(Record):
     matmul: str = "default"
     """Library that computes float32 matrix products: default or onednn."""
 
+    backward: str = "whole"
+    """How the critic's loss is differentiated: whole, or by term."""
+
     @property
     def label(self) -> str:
         """The way in words, such as `eager` or `compiled, onednn, stack of 5`: seconds, and the
@@ -471,6 +474,8 @@ class Execution(Record):
         parts = [self.mode]
         if self.matmul != "default":
             parts.append(self.matmul)
+        if self.backward != "whole":
+            parts.append(self.backward)
         if self.stack > 1:
             parts.append(f"stack of {self.stack}")
         return ", ".join(parts)

@@ -10,8 +10,8 @@ from torch import nn
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.values import made
 from benchmark.train.data import make_dataset
+from variants._recipes import CONSTANTS, RECIPE, Recipe
 from variants.architectures import build, initialise
-from variants.objectives import CONSTANTS, RECIPE, Recipe
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.matrix.cell import Cell, stream_seed
+from benchmark.matrix.options import Training
 from benchmark.store.schema import Execution
 from benchmark.train.build import Workbench, make_networks
 from benchmark.train.data import Draw, draw_index, floats_of, memory_format
-from benchmark.train.flops import count_forwards
+from benchmark.train.flops import Costs, count_costs
 from benchmark.train.inputs import Inputs, Streams
 from benchmark.train.instance_noise import blurred
 from benchmark.train.optimizers import make_optimizers
@@ -52,9 +53,9 @@ class CellTraining:
             found["average"] = self.average
         return found
 
-    def count_forwards(self, draw: Draw) -> tuple[float, float]:
-        """Cost of a critic step and of a generator step in critic forward-equivalents. Takes both
-        steps on copies, which also warms up the allocator and lazy imports."""
+    def count_costs(self, draw: Draw) -> Costs:
+        """The costs of a critic step and of a generator step. Takes both steps on copies, which
+        also warms up the allocator and lazy imports."""
         G: Any = copy.deepcopy(self.G)
         D = copy.deepcopy(self.D)
         seed, generator = stream_seed(self.streams.base, 0, 0), self.streams.generator
@@ -64,8 +65,10 @@ class CellTraining:
         objective = blurred(self.bench.objective, self.options, share=0.0)
         recipe = self.bench.recipe
         inputs = Inputs(real, z, objective.draw(real, generator))
-        generator_z = z.repeat(self.options.generator_batch_multiple, 1)
-        return count_forwards(
+        generator_z = z
+        if self.options.generator_latents == "fresh":
+            generator_z = z.repeat(self.options.generator_batch_multiple, 1)
+        return count_costs(
             objective,
             (G, D),
             make_optimizers(recipe, (G, D)),
@@ -94,7 +97,8 @@ class CellTraining:
         """After generator step `progress.g_steps` (0, 1, …): move the average of the generator,
         keep the row (TRACE,)."""
         if self.average is not None:
-            move_average(self.average, self.G, self.options.average_decay(progress.g_steps))
+            decay = average_decay(self.options, progress.g_steps)
+            move_average(self.average, self.G, decay)
         self.trace[progress.g_steps - progress.logged_at] = row
 
     def log(
@@ -159,6 +163,13 @@ def first_not_finite(*columns: list[float]) -> int | None:
         if not all(math.isfinite(value) for value in values):
             return index
     return None
+
+
+def average_decay(options: Training, g_step: int) -> float:
+    """The decay of the generator's moving average after generator step `g_step` (0, 1, …)."""
+    if not options.ema_warmup:
+        return options.ema
+    return min(options.ema, (1 + g_step) / (10 + g_step))
 
 
 @torch.no_grad()

@@ -56,6 +56,14 @@ class Streams:
         return torch.randn(n, latent_dim, device=device, generator=self.generator)
 
 
+def num_d_steps(objective: Any, options: Training, g_step: int) -> int:
+    """Critic steps before generator step `g_step` (0, 1, …)."""
+    steps = options.critic_steps
+    if not isinstance(steps, int):
+        steps = int(objective.d_steps(g_step))
+    return steps + options.critic_pretrain if g_step == 0 else steps
+
+
 def draw_inputs(
     objective: Any,
     streams: list[Streams],
@@ -71,19 +79,24 @@ def draw_inputs(
     torch's default stream."""
     device = streams[0].generator.device
     seed_default(device.type, stream_seed(streams[0].base, g_step, "default"))
-    d_steps = options.d_steps(objective, g_step)
-    real = torch.empty(0)
+    d_steps = num_d_steps(objective, options, g_step)
+    real = z = torch.empty(0)
     for d_step in range(d_steps):
         for stream in streams:
             stream.seed(g_step, d_step)
         is_last = d_step + 1 == d_steps
         following = (g_step + 1, 0) if is_last else (g_step, d_step + 1)
         real = _draw_real(draw, streams, following)
-        yield _inputs(objective, streams, real, options.batch_size, latent_dim)
+        inputs = _inputs(objective, streams, real, options.batch_size, latent_dim)
+        z = inputs.z
+        yield inputs
     for stream in streams:
         stream.seed(g_step, "generator")
     num_latents = options.batch_size * options.generator_batch_multiple
-    yield _inputs(objective, streams, real, num_latents, latent_dim)
+    generator_inputs = _inputs(objective, streams, real, num_latents, latent_dim)
+    if options.generator_latents == "critic":
+        generator_inputs = generator_inputs._replace(z=z)
+    yield generator_inputs
 
 
 def _draw_real(draw: Draw, streams: list[Streams], following: tuple[int, int]) -> Tensor:

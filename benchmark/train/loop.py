@@ -16,7 +16,7 @@ from benchmark.train.cell_training import CellTraining
 from benchmark.train.data import Draw, Resident, memory_format, open_batches
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.modes import resolve
-from benchmark.train.inputs import Inputs, draw_inputs
+from benchmark.train.inputs import Inputs, draw_inputs, num_d_steps
 from benchmark.train.instance_noise import blurred
 from benchmark.train.snapshot import CellState, Progress, Snapshot
 from benchmark.train.step import set_precision
@@ -111,13 +111,13 @@ class Training:
 
     def start(self, states: list[CellState | None], mode: str) -> None:
         """Restore the states, choose how to execute, and warm up: outside the training clock."""
-        forwards = self.members[0].count_forwards(self.draw)
+        costs = self.members[0].count_costs(self.draw)
         former = next((state for state in states if state), None)
         execution = former.execution if former else None
         optimizers = []
         for member, state in zip(self.members, states, strict=True):
             if former is None:
-                member.counters.forwards = forwards
+                member.counters.forwards = costs.forwards
                 continue
             # A cell that is idle goes on as a copy of another one
             state = state or former.shallow_copy()
@@ -128,7 +128,14 @@ class Training:
         networks = [(member.G, member.D) for member in self.members]
         precision, recipe = self.options.precision, self.bench.recipe
         self.iteration = Iteration(
-            self.objective, networks, recipe, precision, mode, self.device, execution
+            self.objective,
+            networks,
+            recipe,
+            precision,
+            mode,
+            self.device,
+            execution,
+            by_term=costs.is_deep and self.bench.objective.has_terms,
         )
         if optimizers:
             self.iteration.load_states(optimizers)
@@ -231,7 +238,7 @@ class Training:
         rows = self.iteration(self.inputs()).view(len(self.members), -1)
         for member, row in zip(self.members, rows, strict=True):
             member.record_step(progress, row)
-        d_steps = options.d_steps(self.bench.objective, progress.g_steps)
+        d_steps = num_d_steps(self.bench.objective, options, progress.g_steps)
         progress.samples_seen += options.batch_size * d_steps
         progress.g_steps += 1
         self._update_share()

@@ -1,5 +1,6 @@
 """The optimisers of a recipe, and how one goes on from another."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -45,9 +46,7 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
             params = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not params:
                 continue
-            gradients = [parameter.grad for parameter in params]
-            if group["weight_decay"]:
-                gradients = torch._foreach_add(gradients, params, alpha=group["weight_decay"])
+            gradients = _decayed_gradients(params, group["weight_decay"])
             mean_squares = [self.state[parameter]["mean_square"] for parameter in params]
             torch._foreach_mul_(mean_squares, group["alpha"])
             torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - group["alpha"])
@@ -56,6 +55,90 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
             updates = torch._foreach_div(gradients, roots)
             torch._foreach_mul_(updates, group["lr"])
             torch._foreach_sub_(params, updates)
+
+
+class OptimisticAdam(torch.optim.Optimizer):
+    """Adam for games (Daskalakis et al. 2018, arXiv:1711.00141, algorithm 1):
+
+    u = m̂ / (√v̂ + ε),  θ ← θ − 2 lr · u + lr · u′,
+
+    m̂ and v̂ those of Adam, u′ the u of the step before, 0 in the first step.
+
+    Element-wise; a rate that is a tensor on the device can be captured in a CUDA graph. The state
+    is there from the start."""
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float | Tensor,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float = 0.0,
+    ) -> None:
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, options)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                for name in ("mean", "mean_square", "last"):
+                    state[name] = torch.zeros_like(parameter).detach()
+                # not named `step`, which torch would leave on the CPU
+                state["num_steps"] = parameter.detach().new_zeros(())
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient. There is no closure."""
+        for group in self.param_groups:
+            params = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not params:
+                continue
+            gradients = _decayed_gradients(params, group["weight_decay"])
+            updates = self._adams(params, gradients, *group["betas"], group["eps"])
+            last = [self.state[parameter]["last"] for parameter in params]
+            # 2u − u′, which leaves u in the place of u′
+            changes = torch._foreach_mul(updates, 2)
+            torch._foreach_sub_(changes, last)
+            torch._foreach_copy_(last, updates)
+            torch._foreach_mul_(changes, group["lr"])
+            torch._foreach_sub_(params, changes)
+
+    def _adams(
+        self,
+        params: list[nn.Parameter],
+        gradients: list[Tensor],
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> tuple[Tensor, ...]:
+        """u of every parameter; moves the moments."""
+        states = [self.state[parameter] for parameter in params]
+        means = [state["mean"] for state in states]
+        mean_squares = [state["mean_square"] for state in states]
+        num_steps = [state["num_steps"] for state in states]
+        torch._foreach_add_(num_steps, 1)
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_mul_(mean_squares, beta2)
+        torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - beta2)
+        roots = torch._foreach_div(mean_squares, _bias(beta2, num_steps))
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, eps)
+        updates = torch._foreach_div(means, _bias(beta1, num_steps))
+        torch._foreach_div_(updates, roots)
+        return updates
+
+
+def _bias(beta: float, num_steps: list[Tensor]) -> list[Tensor]:
+    """1 − βᵗ for every parameter, without a synchronisation."""
+    log_beta = math.log(beta) if beta else -math.inf
+    return [-torch.expm1(log_beta * count) for count in num_steps]
+
+
+def _decayed_gradients(params: list[nn.Parameter], weight_decay: float) -> list[Tensor]:
+    """The gradients of parameters, plus `weight_decay` times the parameters."""
+    gradients = [parameter.grad for parameter in params]
+    if not weight_decay:
+        return gradients
+    return torch._foreach_add(gradients, params, alpha=weight_decay)
 
 
 def make_optimizers(
@@ -85,8 +168,12 @@ def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch
     if recipe.optimizer == "adam":
         betas = tuple(recipe.betas)
         return torch.optim.Adam(params, lr, betas, recipe.eps, decay, fused=is_quick, **options)
+    if recipe.optimizer == "optimistic_adam":
+        return OptimisticAdam(params, lr, tuple(recipe.betas), recipe.eps, decay)
     if recipe.optimizer == "rmsprop_tf":
         return TensorFlowRMSProp(params, lr, recipe.alpha, recipe.eps, decay)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(params, lr, weight_decay=decay, fused=is_quick)
     return torch.optim.RMSprop(
         params, lr, recipe.alpha, recipe.eps, decay, foreach=is_quick, **options
     )

@@ -1,8 +1,10 @@
 """One adversarial step, of the critic and of the generator: pure in its tensors, without a device
 synchronisation."""
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -29,24 +31,57 @@ def critic_step(
     z: Tensor,
     noise: Noise,
     precision: str = "float32",
+    *,
+    fake: Tensor | None = None,
+    by_term: bool = False,
 ) -> Tensor:
     """One optimiser step of the critic on real samples (batch, *shape) and latents (batch,
     latent_dim). Returns CRITIC, (4,), detached and on the device.
 
     Real and fake samples pass the critic separately, as batch norm asks. A mean score is NaN if the
-    loss does not ask for the scores of these very samples."""
-    with autocast(real, precision):
-        with torch.no_grad():
+    loss does not ask for the scores of these very samples.
+
+    fake: G(z), if it is there already. by_term: every term of the loss is differentiated, and its
+    activations freed, before the next term is computed: the same loss, and the same gradients up to
+    rounding. The objective has terms."""
+    if fake is None:
+        with autocast(real, precision), torch.no_grad():
             fake = G(z).float()
-        real, fake, noise = objective.seen(real, fake, noise)
-        critic, means = _with_means(D, real, fake)
-        loss = objective.d_loss(critic, real, fake, noise)
-    _check_scalar(loss, "d_loss")
-    with full_precision(real) if objective.float32_penalty else nullcontext():
-        _update(optimizer, loss, D)
+    fake = fake.detach()
+    real, fake, noise = objective.seen(real, fake, noise)
+    critic = _Observed(D, real, fake)
+    terms = objective.d_terms if by_term else partial(_whole, objective)
+    optimizer.zero_grad(set_to_none=True)
+    loss = _add_gradients(
+        terms(critic, real, fake, noise), D, real, precision, objective.float32_penalty
+    )
+    optimizer.step()
     norm = grad_norm(D)
     objective.after_d_step(D)
-    return torch.stack([loss.detach(), *means, norm])
+    return torch.stack([loss, *critic.means, norm])
+
+
+def _whole(objective: Any, *inputs: Any) -> Iterator[Tensor]:
+    yield objective.d_loss(*inputs)
+
+
+def _add_gradients(
+    terms: Iterator[Tensor], network: nn.Module, real: Tensor, precision: str, float32: bool
+) -> Tensor:
+    """Add the gradients of a loss to those of the network's parameters, term by term. float32:
+    whether backward passes leave TF32. Returns the loss, detached."""
+    parameters = list(network.parameters())
+    values: list[Tensor] = []
+    while True:
+        # A block for each term: autocast keeps what it casts, with its graph, until the block ends
+        with autocast(real, precision):
+            term = next(terms, None)
+        if term is None:
+            return reduce(operator.add, values)
+        _check_scalar(term, "d_loss")
+        with full_precision(real) if float32 else nullcontext():
+            term.backward(inputs=parameters)
+        values.append(term.detach())
 
 
 def generator_step(
@@ -58,14 +93,21 @@ def generator_step(
     z: Tensor,
     noise: Noise,
     precision: str = "float32",
+    *,
+    fake: Tensor | None = None,
 ) -> Tensor:
     """One optimiser step of the generator; no gradient of the critic's weights is computed. Returns
-    GENERATOR, (2,), detached and on the device."""
+    GENERATOR, (2,), detached and on the device. fake: G(z) with its graph, if it is there
+    already."""
     with autocast(real, precision):
-        real, fake, noise = objective.seen(real, G(z).float(), noise)
+        if fake is None:
+            fake = G(z).float()
+        real, fake, noise = objective.seen(real, fake, noise)
         loss = objective.g_loss(lambda x: D(x).float(), real, fake, noise)
     _check_scalar(loss, "g_loss")
-    _update(optimizer, loss, G)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward(inputs=list(G.parameters()))
+    optimizer.step()
     return torch.stack([loss.detach(), grad_norm(G)])
 
 
@@ -87,11 +129,11 @@ def critic_gradients(
             return found
 
         real, fake, noise = objective.seen(real, fake, noise)
-        critic, means = _with_means(scores, real, fake)
+        critic = _Observed(scores, real, fake)
         with autocast(real, precision):
             value = objective.d_loss(critic, real, fake, noise)
         _check_scalar(value, "d_loss")
-        return value, torch.stack([value.detach(), *means])
+        return value, torch.stack([value.detach(), *critic.means])
 
     return _with_norm(torch.func.grad(loss, has_aux=True))
 
@@ -143,20 +185,25 @@ def generate(
     return fakes
 
 
-def _with_means(D: Critic, real: Tensor, fake: Tensor) -> tuple[Critic, list[Tensor]]:
-    """A critic that gives float32 scores, and the mean scores of `real` and `fake`, which are NaN
-    until the critic is called with these very tensors."""
-    means = [torch.full((), torch.nan, device=real.device)] * 2
+class _Observed:
+    """A critic that gives float32 scores."""
 
-    def critic(x: Tensor) -> Tensor:
-        scores = D(x).float()
-        if x is real:
-            means[0] = scores.detach().mean()
-        elif x is fake:
-            means[1] = scores.detach().mean()
+    def __init__(self, D: Critic, real: Tensor, fake: Tensor) -> None:
+        self.D, self.real, self.fake = D, real, fake
+        self.means = [torch.full((), torch.nan, device=real.device)] * 2
+        """The mean scores of `real` and `fake`, NaN until these very tensors are scored."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scores = self.D(x).float()
+        self.observe(x, scores)
         return scores
 
-    return critic, means
+    def observe(self, x: Tensor, scores: Tensor) -> None:
+        """Keep the mean score if x is `real` or `fake`."""
+        if x is self.real:
+            self.means[0] = scores.detach().mean()
+        elif x is self.fake:
+            self.means[1] = scores.detach().mean()
 
 
 def _with_norm(gradients: Callable[..., Gradients]) -> Callable[..., Gradients]:
@@ -190,9 +237,3 @@ def set_precision(precision: str) -> None:
     """Matrix products and convolutions in full float32, or in TF32 under precision "tf32"."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward(inputs=list(network.parameters()))
-    optimizer.step()

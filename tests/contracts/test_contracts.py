@@ -136,7 +136,8 @@ class TestObjective:
         penalty_bounds_the_slope(objective_of(name))
 
     def test_a_descent_step_of_the_critic_parts_the_scores(self, name):
-        objective, D = objective_of(name), LinearCritic([0.1] * 6)
+        # nearly flat: no penalty outweighs the scores yet
+        objective, D = objective_of(name), LinearCritic([0.01] * 6)
         real, fake, _ = batch(256)
         before = (D(real).mean() - D(fake).mean()).item()
         optimizer = torch.optim.SGD(D.parameters(), 1e-3)

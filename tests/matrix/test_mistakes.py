@@ -218,8 +218,8 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         ["objective 'wgan'", "lr", "greater than 0", "-1.0"],
     ),
     "an objective's optimiser": (
-        objectives('{ name = "wgan", optimizer = "sgd" }'),
-        ["optimizer", "'adam', 'rmsprop' or 'rmsprop_tf'", "'sgd'"],
+        objectives('{ name = "wgan", optimizer = "adamw" }'),
+        ["optimizer", "'adam', 'optimistic_adam'", "'rmsprop_tf' or 'sgd'", "'adamw'"],
     ),
     "an optimiser that is a table": (
         objectives('{ name = "wgan", optimizer = { name = "adam" } }'),
@@ -291,8 +291,8 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
     "decay over seconds": (training("seconds = 5", 'lr_decay = "linear"'), ["lr_decay", "seconds"]),
     "recipe": (training("steps = 5", 'recipe = "papr"'), ["recipe", "'paper'", "table", "'papr'"]),
     "optimiser": (
-        training("steps = 5", 'recipe = { optimizer = "sgd" }'),
-        ["recipe.optimizer", "'adam', 'rmsprop' or 'rmsprop_tf'", "'sgd'"],
+        training("steps = 5", 'recipe = { optimizer = "adamw" }'),
+        ["recipe.optimizer", "'adam', 'optimistic_adam'", "'rmsprop_tf' or 'sgd'", "'adamw'"],
     ),
     "learning rate": (training("steps = 5", "recipe = { lr = -1 }"), ["recipe.lr", "-1"]),
     "betas": (

@@ -26,10 +26,10 @@ from benchmark.cli import main as cli
 from benchmark.errors import UserError
 from benchmark.machine import devices, memory
 from benchmark.matrix import files as matrix_files
+from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, cell_from_spec
 from benchmark.matrix.expand import expand
 from benchmark.metrics import METRICS, column
-from benchmark.run import plan
 from benchmark.run import prepare as prepare_module
 from benchmark.run.cell import cell_run
 from benchmark.run.cell.cell_run import run_cell
@@ -40,6 +40,7 @@ from benchmark.store.code import ROOT
 from benchmark.store.files import check_committed, read_json, read_rows, write_bytes
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import RunStatus, Status
+from benchmark.train import build
 from benchmark.train import loop as train_module
 from benchmark.train.data import make_dataset
 from benchmark.train.loop import train
@@ -582,7 +583,8 @@ def test_an_estimate_downloads_nothing(
         raise OSError("not on this machine")
 
     monkeypatch.delenv("GANBENCH_OFFLINE", raising=False)
-    monkeypatch.setattr(plan, "open_workbench", loading)
+    monkeypatch.setattr(recall, "_kept", lambda: None)
+    monkeypatch.setattr(build, "open_workbench", loading)
     assert estimate({cell.key: cell}, {cell.key: MISSING}, "cpu") == {cell.key: None}
     assert len(refusals) == 1
     assert "GANBENCH_OFFLINE" not in os.environ
@@ -665,7 +667,8 @@ def test_a_batch_beyond_any_memory_is_out_of_memory_on_a_cpu_too(
     def refused(*arguments: Any, **options: Any) -> None:
         raise RuntimeError(error)
 
-    monkeypatch.setattr(plan, "train", refused)
+    monkeypatch.setattr(train_module, "train", refused)
+    monkeypatch.setattr(recall, "_kept", lambda: None)
     with pytest.raises(UserError, match=r"out of memory on cpu: 7,450,580\.60 GiB more asked for"):
         estimate({cell.key: cell}, {cell.key: MISSING}, "cpu")
 
@@ -700,6 +703,7 @@ def test_peak_memory_is_the_greatest_of_the_training_alone(
 def test_workers_take_the_devices_in_turn(
     device: str, jobs: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(devices, "_may_have_gpus", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert devices.devices_of(device, jobs) == expected
 

@@ -60,7 +60,7 @@ def test_a_forced_run_that_was_interrupted_is_resumed_without_force(
         finish(tmp_path / "tiny", Task(cell))
     monkeypatch.setattr(session, "Driver", FinishesOne)
     monkeypatch.setattr(local, "Pool", lambda *options: Simulated())
-    monkeypatch.setattr(session, "prepare", lambda *rest: None)
+    monkeypatch.setattr(prepare, "prepare", lambda *rest: None)
     command = ("run", "--matrix", path, "--results", tmp_path, *COMMON)
     ended = ganbench(*command, "--force")
     assert (ended.code, "3 cells, 3 to run" in ended.out) == (130, True)

@@ -4,7 +4,7 @@ and noise are drawn on the device."""
 from collections.abc import Callable, Iterator
 from itertools import count
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torchvision.transforms.v2 import functional as transforms
@@ -46,8 +46,9 @@ def iteration(
     precision: str = "float32",
     execution: str = "eager",
     layout: str = "contiguous",
+    latents: Literal["fresh", "critic"] = "fresh",
 ) -> Callable[[], Any]:
-    """The iteration of a cell."""
+    """The iteration of a cell. latents: of its generator step (training.generator_latents)."""
     set_precision(precision)
     rules = variants.load("objectives", objective).Objective()
     layouts = torch.channels_last if layout == "channels_last" else torch.contiguous_format
@@ -56,16 +57,18 @@ def iteration(
         for network in networks(architecture, objective, textbook=False)
     )
     made = Iteration(rules, [(G, D)], rules.recipe, precision, execution, device)
-    return timed(made, resident(architecture, device, batch_size, layouts))
+    return timed(made, resident(architecture, device, batch_size, layouts), latents)
 
 
-def timed(iteration: Iteration, batches: Resident) -> Callable[[], Any]:
+def timed(
+    iteration: Iteration, batches: Resident, latents: Literal["fresh", "critic"] = "fresh"
+) -> Callable[[], Any]:
     """A function of one iteration, warmed up. Every seed has its own streams; `facts` of the
     function says how it runs."""
     streams = [
         Streams(seed, torch.Generator(iteration.device)) for seed in range(len(iteration.networks))
     ]
-    options = Training(batch_size=batches.batch_size, steps=1)
+    options = Training(batch_size=batches.batch_size, steps=1, generator_latents=latents)
     latent_dim = iteration.networks[0][0].latent_dim
     numbers = count()
 

@@ -9,10 +9,10 @@ import pandas as pd
 from benchmark.machine.environment import environment
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_json
-from tests.speed.turns import THREADS, Result, ratios
+from tests.speed.turns import CLOCK, THREADS, Result, ratios
 from variants import _variables
 
-KEY = ["part", "device", "threads", "case"]
+KEY = ["part", "device", "threads", "clock", "case"]
 SHOWN = [
     "case",
     "ours_ms",
@@ -45,6 +45,7 @@ def row(
         "part": part,
         "device": device,
         "threads": THREADS,
+        "clock": CLOCK,
         "case": case,
         "ours_ms": _median(ours.ms),
         "theirs_ms": _median(theirs.ms),
@@ -68,10 +69,15 @@ def append(rows: list[dict[str, Any]], device: str) -> None:
     csv.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows)
     if csv.exists():
-        table = pd.concat([pd.read_csv(csv), table], ignore_index=True)
+        former = pd.read_csv(csv)
+        # Rows of older versions have no clock
+        former["clock"] = former.get("clock", pd.Series(index=former.index)).fillna("wall")
+        table = pd.concat([former, table], ignore_index=True)
     table = table.drop_duplicates(KEY, keep="last").sort_values(KEY[:-1], kind="stable")
     table.to_csv(csv, index=False)
-    write_json(csv.with_name("environment.json"), environment(device) | {"threads": THREADS})
+    write_json(
+        csv.with_name("environment.json"), environment(device).plain() | {"threads": THREADS}
+    )
     draw(table, csv.with_suffix(""))
 
 
@@ -95,6 +101,7 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
     names = table["case"].where(table["device"] == "cpu", table["case"] + ", " + table["device"])
     if table["threads"].nunique() > 1:
         names += ", " + table["threads"].astype(str) + " threads"
+    names = names.where(table["clock"] == "wall", names + ", CPU time")
     parts = [rows for _, rows in table.assign(name=names).groupby("part", sort=False)]
     heights = [0.6 + 0.22 * len(rows) for rows in parts]
     with plt.rc_context(LOOK), sns.axes_style("whitegrid"):

@@ -23,9 +23,11 @@ from benchmark.matrix.cell import Choice
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_json
 from benchmark.train.execution.iteration import Iteration
+from tests.speed import recorded
 from tests.speed.ours import resident, timed
 from tests.speed.turns import ROUNDS, THREADS, Contender, Result, race, ratios
 from tests.studies import penalty_page
+from tests.studies.penalty_page import EXACT
 from variants import _variables
 from variants.architectures import build
 
@@ -42,14 +44,15 @@ if DEVICE != "cpu":
 PENALTIES: dict[str, tuple[str, dict[str, Any]]] = {
     "none": ("wgan", {}),
     "clip": ("wgan", {}),
-    "exact, double backward": ("wgan_gp", {}),
+    EXACT: ("wgan_gp", {}),
     "exact, jvp": ("wgan_gp", {"method": "jvp"}),
     "difference, gradient": ("wgan_fdgp", {"pairs": "gradient"}),
     "difference, independent": ("wgan_fdgp", {"pairs": "independent"}),
     "difference, segment": ("wgan_fdgp", {"pairs": "segment"}),
     "difference, endpoint": ("wgan_fdgp", {"pairs": "endpoint"}),
 }
-FEW = ("none", "exact, double backward", "difference, gradient")  # where compiling takes minutes
+RESIDENT = {2: "mlp", 32: "dcgan", 64: "resnet101"}  # whose data is in this size
+FEW = ("none", EXACT, "difference, gradient")  # where compiling takes minutes
 
 
 class Given(nn.Module):
@@ -67,9 +70,16 @@ class Given(nn.Module):
 
 
 def critic_steps(
-    penalty: str, architecture: str, execution: str, batch_size: int, device: str
+    penalty: str,
+    architecture: str,
+    execution: str,
+    batch_size: int,
+    device: str,
+    size: int = 32,
+    by_term: bool = False,
 ) -> Callable[[], Any]:
-    """CRITIC_STEPS critic steps per call, and a generator step of next to nothing."""
+    """CRITIC_STEPS critic steps per call, and a generator step of next to nothing. size: of an
+    image's side."""
     name, params = PENALTIES[penalty]
 
     class Alone(variants.load("objectives", name).Objective):  # type: ignore[misc]
@@ -85,7 +95,7 @@ def critic_steps(
 
     rules = Alone(**params)
     recipe = variants.load("objectives", "wgan_gp").Objective.recipe
-    shape = (2,) if architecture == "mlp" else (1, 32, 32)
+    shape = (2,) if architecture == "mlp" else (1, size, size)
     torch.manual_seed(0)
     paper_norm = variants.load("architectures", architecture).Discriminator.paper_norm
     norm = "layer" if paper_norm == "batch" else "none"
@@ -94,8 +104,8 @@ def critic_steps(
     fake = torch.rand(batch_size, *shape).mul(2).sub(1).to(device)
     G = Given(fake.contiguous(memory_format=layout)).to(device)
     D = D.to(device).to(memory_format=layout)
-    iteration = Iteration(rules, [(G, D)], recipe, "float32", execution, device)
-    data = resident("mlp" if len(shape) == 1 else "dcgan", device, batch_size, layout)
+    iteration = Iteration(rules, [(G, D)], recipe, "float32", execution, device, by_term=by_term)
+    data = resident(RESIDENT[shape[-1]], device, batch_size, layout)
     return timed(iteration, data)
 
 
@@ -120,8 +130,24 @@ def test_cost(architecture: str, execution: str) -> None:
     table = table.drop_duplicates(key, keep="last").reset_index(drop=True)
     table.to_csv(csv, index=False)
     suffix = "" if DEVICE == "cpu" else f"_{DEVICE}"
-    write_json(FOLDER / f"environment{suffix}.json", environment(DEVICE))
+    write_json(FOLDER / f"environment{suffix}.json", environment(DEVICE).plain())
     penalty_page.write(table, FOLDER)
+
+
+@pytest.mark.parametrize("batch_size", [16, 64])
+def test_by_term(batch_size: int) -> None:
+    """A backward pass per term of the exact penalty's loss against one, on resnet101 at 64."""
+    case = {"penalty": EXACT, "architecture": "resnet101", "batch_size": batch_size, "size": 64}
+    options = case | {"execution": "eager"}
+    contenders = [
+        Contender("whole", critic_steps, options),
+        Contender("by term", critic_steps, options | {"by_term": True}),
+    ]
+    whole, by_term = race(contenders, DEVICE, rounds=3, seconds=30)
+    name = f"resnet101 at 64, batch {batch_size}, exact penalty: by term"
+    found = recorded.row("critic steps", DEVICE, name, by_term, whole, **options)
+    recorded.show([found])
+    recorded.append([found], DEVICE)
 
 
 def row(result: Result, none: Result, case: dict[str, Any]) -> dict[str, Any]:

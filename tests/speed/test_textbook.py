@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.speed import ours, textbook
+from tests.speed import ours, scripts, textbook
 from tests.speed.recorded import append, row, show
 from tests.speed.textbook import SHAPES
 from tests.speed.turns import Contender, race
@@ -60,14 +60,18 @@ def needs_its_device(request: Any) -> None:
 
 
 def ways(architecture: str, device: str) -> list[dict[str, str]]:
-    """Precision, execution and layout of our contenders."""
+    """Precision, execution, layout and latents of our contenders."""
     executions = ["eager", "graphed"] if device == "cuda" else ["eager"]
     if FULL or architecture in COMPILED:
         executions += ["compiled_graphed"] if device == "cuda" else ["compiled"]
     layout = "contiguous" if architecture in DENSE else "channels_last"
     found = [PLAIN | {"execution": execution, "layout": layout} for execution in executions]
     found += [way | {"precision": "bf16"} for way in found]
-    return found if architecture in DENSE else [PLAIN, *found]
+    if architecture not in DENSE:
+        found = [PLAIN, *found]
+        eager = [way for way in found if way["execution"] == "eager"]
+        found += [way | {"latents": "critic"} for way in eager]
+    return found
 
 
 def compare(
@@ -94,8 +98,24 @@ def test_iteration(
     compared = case | {"objective": "wgan_gp" if objective == "wgan_fdgp" else objective}
     contenders = [Contender("textbook", textbook.iteration, compared, worker=False)]
     for way in ways(architecture, device):
-        contenders.append(Contender(" ".join(way.values()), ours.iteration, case | way))
+        name = f"{way['precision']} {way['execution']} {way['layout']}"
+        if "latents" in way:
+            name += ", latents of the critic"
+        contenders.append(Contender(name, ours.iteration, case | way))
     compare("iteration", device, f"{architecture} {objective} {batch_size}", contenders, benchmark)
+
+
+@pytest.mark.parametrize("device", ["cpu"])
+@pytest.mark.parametrize("architecture", scripts.OBJECTIVES)
+def test_fair(architecture: str, device: str, benchmark: Any) -> None:
+    """The textbook loop against the script that it stands for."""
+    objective = scripts.OBJECTIVES[architecture]
+    case = {"architecture": architecture, "objective": objective, "batch_size": 64}
+    contenders = [
+        Contender("script", scripts.iteration, case, worker=False),
+        Contender("textbook", textbook.iteration, case, worker=False),
+    ]
+    compare("fairness", device, f"{architecture} {objective} 64", contenders, benchmark)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -16,13 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from variants import _variables
 
 THREADS = int(_variables.value("GANBENCH_THREADS") or "2")
 ROUNDS = int(_variables.value("GANBENCH_ROUNDS") or "15")
+# What a turn's time is: wall, or the CPU time of all threads of the contender's process
+CLOCK = _variables.value("GANBENCH_CLOCK") or "wall"
 TURN_SECONDS = 0.5  # length of a turn; it has at least one iteration
 MIN_ROUNDS = 3
 WARM_UP = 3  # iterations before the first turn
@@ -36,7 +38,8 @@ class Contender:
     name: str
     make: Callable[..., Callable[[], Any]]
     options: dict[str, Any] = field(default_factory=dict)
-    # whether the process is set up as the workers of `ganbench run` are
+    # whether the process is set up as the workers of `ganbench run` are; else it has their threads
+    # and their allocator setting, nothing more
     worker: bool = True
 
 
@@ -168,21 +171,25 @@ def _serve(pipe: Connection, contender: Contender, device: str, threads: int, ca
 def _made(contender: Contender, device: str, threads: int) -> Callable[[], Any]:
     import torch
 
+    from benchmark.machine.memory import keep_freed_memory
     from benchmark.run.engines import local_worker
 
     if contender.worker:
         local_worker._load("cuda:0" if device == "cuda" else device, threads)
     else:
         torch.set_num_threads(threads)
+        keep_freed_memory()
     return contender.make(device=device, **contender.options)
 
 
 def _timed(iterate: Callable[[], Any], device: str, count: int) -> float:
     from benchmark.machine.clock import synchronised_time
 
-    started = synchronised_time(device)
+    started, cpu_started = synchronised_time(device), process_time()
     for _ in range(count):
         iterate()
+    if CLOCK == "cpu":
+        return process_time() - cpu_started
     return synchronised_time(device) - started
 
 

@@ -52,7 +52,7 @@ def cell(**choices: Choice) -> Cell:
 
 def forget() -> None:
     """Read every file again."""
-    for cached in (definitions, code._hash, code.files_of, code._with_imports):
+    for cached in (definitions, code._hash, code.files_of, code._with_imports, code._imports):
         cached.cache_clear()
 
 

@@ -137,6 +137,44 @@ def test_products_of_a_compiled_function(monkeypatch):
     assert not any(node.target is torch.ops.aten.bmm.default for node in seen)
 
 
+def onednn_products(call):
+    """How many products oneDNN computes in a call."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call()
+    return sum(event.name == "mkldnn::_linear_pointwise" for event in profile.events())
+
+
+def test_onednn_gets_dense_factors_only():
+    """Of others, such as one number expanded, oneDNN would take a reference kernel."""
+    a, bias = torch.randn(32, 16), torch.randn(24)
+    dense, wide = torch.randn(16, 24), torch.randn(16, 48)
+    for b in (dense, torch.randn(24, 16).t()):
+        assert onednn_products(lambda b=b: matmul_pass.product(a, b)) == 1
+    others = (torch.ones(1, 1).expand(16, 24), torch.ones(24).expand(16, 24), wide[:, ::2])
+    for b in (*others, wide[:, :24], torch.ones(16, 1).expand(16, 24)):
+        assert onednn_products(lambda b=b: matmul_pass.product(a, b)) == 0
+        torch.testing.assert_close(matmul_pass.product(a, b), a @ b)
+        torch.testing.assert_close(matmul_pass.product(a, b, bias), a @ b + bias)
+
+
+@needs_compiler
+def test_a_zero_tangent_stays_with_torch(monkeypatch):
+    """jvp along x multiplies x by the tangent of the weight, one zero expanded."""
+    monkeypatch.setattr(matmul_pass, "MIN_MULTIPLICATIONS", 1000)
+    torch._dynamo.reset()
+    zero = torch.zeros(1, 1)
+
+    def tangent(x, u, weight):
+        tangents = (u, zero.expand(16, 24))
+        return torch.func.jvp(lambda x, weight: x @ weight, (x, weight), tangents)[1]
+
+    options = {"post_grad_custom_post_pass": matmul_pass.MatmulPass(True)}
+    compiled = torch.compile(tangent, dynamic=False, options=options)
+    given = [torch.randn(*shape) for shape in ((32, 16), (32, 16), (16, 24))]
+    torch.testing.assert_close(compiled(*given), given[1] @ given[2])
+    assert onednn_products(lambda: compiled(*given)) == 1
+
+
 def test_what_cannot_be_compiled_runs_eagerly_and_says_why(monkeypatch):
     def broken(*args):
         raise RuntimeError("no such\ncompiler")
@@ -356,7 +394,14 @@ def test_a_gradient_may_lie_in_memory_in_another_order_than_its_parameter(kind):
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe("adam", 1e-3), Recipe("rmsprop", 1e-3), Recipe("rmsprop_tf", 1e-3)]
+    "recipe",
+    [
+        Recipe("adam", 1e-3),
+        Recipe("optimistic_adam", 1e-3),
+        Recipe("rmsprop", 1e-3),
+        Recipe("rmsprop_tf", 1e-3),
+        Recipe("sgd", 1e-3),
+    ],
 )
 def test_optimisers_of_all_kinds_go_on_from_one_another(recipe):
     def step(network, optimizer, times):

@@ -97,8 +97,73 @@ def test_the_two_rmsprops_part():
         assert least < torchs[-1, 0] / tensorflows[-1, 0] < most
 
 
-def test_a_stack_is_updated_as_each_of_its_networks():
-    recipe = Recipe("rmsprop_tf", 1e-2)
+def optimistic_reference(gradients, lr, betas, eps):
+    """θ of optimistic Adam from 0 on, (steps, n), in NumPy's float64, as algorithm 1 has it."""
+    mean, square, theta, last = (np.zeros(gradients.shape[1]) for _ in range(4))
+    path = []
+    for t, g in enumerate(gradients, 1):
+        mean = betas[0] * mean + (1 - betas[0]) * g
+        square = betas[1] * square + (1 - betas[1]) * g**2
+        update = mean / (1 - betas[0] ** t) / (np.sqrt(square / (1 - betas[1] ** t)) + eps)
+        theta = theta - 2 * lr * update + lr * last
+        last = update
+        path.append(theta)
+    return np.array(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("betas", [(0.5, 0.9), (0.0, 0.999)])
+def test_optimistic_adam_follows_a_float64_reference(betas, kind):
+    gradients = np.random.default_rng(0).normal(0, [1e-6, 1e-3, 1, 30], (50, 4))
+    recipe = Recipe("optimistic_adam", 5e-5, betas)
+    expected = optimistic_reference(gradients, recipe.lr, recipe.betas, recipe.eps)
+    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
+        network = Weights([0.0] * 4, dtype)
+        path = stepped(make_optimizer(recipe, network, kind), network, gradients)
+        np.testing.assert_allclose(path.numpy(), expected, rtol=tolerance)
+
+
+def distances(recipe, steps=2000):
+    """‖(x, y)‖ after every simultaneous step of min over x, max over y of xy, from (1, 1) on."""
+    players = [Weights([1.0]), Weights([1.0])]
+    optimizers = [make_optimizer(recipe, player) for player in players]
+    found = []
+    for _ in range(steps):
+        x, y = (player.w.detach().clone() for player in players)
+        for player, gradient, optimizer in zip(players, (y, -x), optimizers, strict=True):
+            player.w.grad = gradient
+            optimizer.step()
+        found.append(torch.hypot(*(player.w.detach() for player in players)).item())
+    return np.array(found)
+
+
+def scaled(h):
+    """Optimistic Adam whose step is h times the gradient: ε outgrows √v̂."""
+    return Recipe("optimistic_adam", h * 1e12, (0.0, 0.0), eps=1e12)
+
+
+@pytest.mark.parametrize("h", [0.01, 0.1])
+def test_gradient_descent_leaves_a_bilinear_game_at_its_closed_rate(h):
+    """Each simultaneous step multiplies the distance by √(1 + h²)."""
+    expected = 2**0.5 * (1 + h**2) ** (np.arange(1, 101) / 2)
+    np.testing.assert_allclose(distances(Recipe("sgd", h), 100), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("h", [0.1, 0.3, 0.57, 0.585])
+def test_optimism_ends_a_bilinear_game_up_to_a_step_of_1_over_sqrt_3(h):
+    """Its distance changes by the larger root of μ² = μ(1 − 2ih) + ih, below 1 up to 1/√3."""
+    rate = np.abs(np.roots([1, -(1 - 2j * h), -1j * h])).max()
+    assert (rate < 1) == (h < 1 / 3**0.5)
+    path = distances(scaled(h), 600)
+    assert (path[-1] / path[299]) ** (1 / 300) == pytest.approx(rate, rel=1e-6)
+
+
+STATEFUL = pytest.mark.parametrize("name", ["rmsprop_tf", "optimistic_adam"])
+
+
+@STATEFUL
+def test_a_stack_is_updated_as_each_of_its_networks(name):
+    recipe = Recipe(name, 1e-2)
     networks = [Weights([0.1, 0.2]), Weights([0.3, -0.4])]
     alone = copy.deepcopy(networks)
     gradients = torch.randn(5, 2, 2, generator=torch.Generator().manual_seed(0)).double()
@@ -125,9 +190,10 @@ def test_an_undone_step_leaves_a_mean_square_of_one():
     assert optimizer.state[network.w]["mean_square"].tolist() == [1.0, 1.0]
 
 
-def test_it_goes_on_from_a_saved_state_bit_for_bit():
+@STATEFUL
+def test_it_goes_on_from_a_saved_state_bit_for_bit(name):
     gradients = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)).double()
-    recipe = Recipe("rmsprop_tf", 1e-2)
+    recipe = Recipe(name, 1e-2)
     whole, half = Weights([0.1, 0.2]), Weights([0.1, 0.2])
     expected = stepped(make_optimizer(recipe, whole), whole, gradients)
     first = make_optimizer(recipe, half)
@@ -137,8 +203,20 @@ def test_it_goes_on_from_a_saved_state_bit_for_bit():
     assert torch.equal(stepped(second, half, gradients[3:]), expected[3:])
 
 
-def test_training_with_it_is_the_same_alone_and_in_a_stack():
-    params = {"optimizer": "rmsprop_tf", "lr": 1e-3}
+def test_an_undone_step_leaves_no_last_step():
+    network = Weights([1.0, 2.0])
+    optimizer = make_optimizer(Recipe("optimistic_adam", 1e-3), network, "capturable")
+    with undone([network], [optimizer]):
+        stepped(optimizer, network, [[5.0, 5.0]])
+    assert network.w.tolist() == [1.0, 2.0]
+    assert all(not value.any() for value in optimizer.state[network.w].values())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr"), [("rmsprop_tf", 1e-3), ("optimistic_adam", 1e-3), ("sgd", 0.1)]
+)
+def test_training_with_it_is_the_same_alone_and_in_a_stack(optimizer, lr):
+    params = {"optimizer": optimizer, "lr": lr}
     cells = [small_cell("wgan", "images", seed, params=params, steps=6) for seed in (0, 1)]
     *_, together = train_stack(cells, "cpu")
     for cell, own in zip(cells, together, strict=True):

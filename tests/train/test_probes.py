@@ -12,7 +12,7 @@ from benchmark.run.cell.rows import layer_rows
 from benchmark.run.cell.samples import load_snapshot, save_generator
 from benchmark.store.layout import CellFolder
 from benchmark.train.build import make_networks, make_objective
-from benchmark.train.flops import count_forwards
+from benchmark.train.flops import count_costs
 from benchmark.train.inputs import Inputs
 from benchmark.train.loop import train
 from benchmark.train.optimizers import make_optimizer
@@ -126,14 +126,18 @@ def test_a_steps_cost_in_forward_passes_by_hand():
     optimizers = tuple(make_optimizer(objective.recipe, network) for network in (G, D))
     real, z = torch.randn(4, 8), torch.randn(4, 8)
     inputs = Inputs(real, z, None)
-    critic, generator = count_forwards(objective, (G, D), optimizers, inputs, inputs)
+    again = inputs._replace(z=z.clone())
+    critic, generator = count_costs(objective, (G, D), optimizers, inputs, again).forwards
     # Real and fake, forward and backward, and the generator's forward
     assert critic == 4 * (2 * (2 + 3) + 2) / 2
     # The generator's; through the critic to its input, without its weights
     assert generator == 4 * ((2 + 3) + (2 + 2)) / 2
     larger = inputs._replace(z=torch.randn(8, 8))
-    twice = count_forwards(objective, (G, D), optimizers, inputs, larger)
+    twice = count_costs(objective, (G, D), optimizers, inputs, larger).forwards
     assert twice == (critic, 2 * generator)
+    # With the latents of the critic step, its fakes are there already
+    same = count_costs(objective, (G, D), optimizers, inputs, inputs).forwards
+    assert same == (critic, generator - 4 * 2 / 2)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.options import Training
-from benchmark.train.cell_training import move_average
+from benchmark.train.cell_training import average_decay, move_average
 from benchmark.train.execution import ahead, eager
 from benchmark.train.execution.eager import iterate_eagerly
 from benchmark.train.inputs import Streams, draw_inputs
@@ -280,9 +280,9 @@ def test_mean_scores_of_blurred_samples_are_logged() -> None:
 
 def test_warm_up_of_the_moving_average() -> None:
     options = Training(steps=1, ema=0.9, ema_warmup=True)
-    decays = [options.average_decay(step) for step in (0, 1, 80, 81, 1000)]
+    decays = [average_decay(options, step) for step in (0, 1, 80, 81, 1000)]
     assert decays == pytest.approx([1 / 10, 2 / 11, 0.9, 0.9, 0.9])
-    assert Training(steps=1, ema=0.9).average_decay(0) == 0.9
+    assert average_decay(Training(steps=1, ema=0.9), 0) == 0.9
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.9])

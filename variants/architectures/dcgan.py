@@ -1,6 +1,7 @@
 """DCGAN: strided 5×5 convolutions, halved from the image to a start size of at least 4."""
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ from variants.architectures import (
 
 Activation = Literal["leaky", "relu"]
 Down = Literal["stride", "mean", "max"]
-POOLS = {"mean": avg_pool2d, "max": max_pool2d}
+Pool = Callable[[Tensor, int], Tensor]
+POOLS: dict[str, Pool] = {"mean": avg_pool2d, "max": max_pool2d}
 
 
 class Generator(nn.Module):
@@ -104,7 +106,7 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.slope = 0.2 if critic_activation == "leaky" else 0.0
-        self.pool = POOLS.get(down)
+        self.pool: Pool | None = POOLS.get(down)
         stages = halvings(shape)
         channels, size = shape[:2]
         widths = [width * 2**i for i in range(stages)]

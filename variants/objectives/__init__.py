@@ -2,80 +2,31 @@
 random, no penalty. An objective with a `__post_init__` of its own calls that of `Base`.
 
 D maps samples (batch, *shape) to one unbounded score each, (batch,). Every loss is a scalar to be
-minimised, every expectation a mean over the batch. All that is random in a loss is drawn by `draw`
-and passed in as `noise`, so that a step is a pure function; `noise=None` draws from torch's default
-generator.
+minimised, every expectation a mean over the batch. The critic's loss is `d_loss`, or the sum of the
+scalars that `d_terms` yields one by one. No term uses a score of another one, so that a term can be
+differentiated, and its activations freed, before the next one is computed.
+
+All that is random in a loss is drawn by `draw` and passed in as `noise`, so that a step is a pure
+function; `noise=None` draws from torch's default generator.
 """
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from functools import reduce
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from variants import search_path
+from variants._recipes import Recipe as Recipe
 
 # the shipped folder and the user's
 __path__[:] = search_path("objectives")
 
 Critic = Callable[[Tensor], Tensor]
 Noise = tuple[Tensor, ...] | None
-
-
-# The decay of the mean square (alpha) and ε (eps) of each optimiser's own library: PyTorch, and
-# TensorFlow 1 for rmsprop_tf. Adam has no alpha; its value is never read
-CONSTANTS = {
-    "adam": {"alpha": 0.99, "eps": 1e-8},
-    "rmsprop": {"alpha": 0.99, "eps": 1e-8},
-    "rmsprop_tf": {"alpha": 0.9, "eps": 1e-10},
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """An optimiser for both networks, as a paper prescribes it. An alpha or eps that is left out is
-    the one of CONSTANTS."""
-
-    optimizer: Literal["adam", "rmsprop", "rmsprop_tf"]
-    """Of both networks; rmsprop is PyTorch's update, rmsprop_tf TensorFlow's."""
-
-    lr: float
-    """Learning rate of both networks, but for one that has its own."""
-
-    betas: tuple[float, float] = (0.5, 0.999)
-    """β₁ and β₂ of Adam."""
-
-    alpha: float | None = None
-    """Decay of the mean square of RMSProp."""
-
-    eps: float | None = None
-    """ε in the denominator of an update; rmsprop_tf has it under the root."""
-
-    d_lr: float | None = None
-    """Learning rate of the critic (two rates: Heusel et al. 2017, arXiv:1706.08500)."""
-
-    g_lr: float | None = None
-    """Learning rate of the generator."""
-
-    weight_decay: float = 0.0
-    """Added to the gradient of a parameter, times the parameter (L2)."""
-
-    @property
-    def rates(self) -> tuple[float, float]:
-        """The learning rates of generator and critic."""
-        g_lr = self.lr if self.g_lr is None else self.g_lr
-        d_lr = self.lr if self.d_lr is None else self.d_lr
-        return g_lr, d_lr
-
-    def __post_init__(self) -> None:
-        for name, value in CONSTANTS.get(self.optimizer, {}).items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
-
-
-RECIPE = tuple(field.name for field in fields(Recipe))
 
 
 class Base:
@@ -92,6 +43,9 @@ class Base:
     # what an open norm (auto) of the critic is under this objective; None: the network's own
     critic_norm: ClassVar[str | None] = None
 
+    # whether d_loss is the sum of d_terms: a class that defines d_loss alone has none
+    has_terms: ClassVar[bool] = False
+
     # whether the loss takes scores as log-odds, which saturate
     sigmoid: ClassVar[bool] = False
 
@@ -102,6 +56,14 @@ class Base:
     # a dataclass field where a matrix may set it
     clip: float | None = None
     """c: the critic's parameters are clipped to [−c, c]."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        defined = {"d_loss", "d_terms"} & vars(cls).keys()
+        if defined:
+            cls.has_terms = "d_terms" in defined
+        if defined == {"d_terms"}:
+            cls.d_loss = _sum_of_terms  # type: ignore[attr-defined]
 
     def __post_init__(self) -> None:
         if self.critic_steps < 1:
@@ -132,6 +94,12 @@ class Base:
         return None
 
 
+def _sum_of_terms(
+    objective: Any, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+) -> Tensor:
+    return reduce(operator.add, objective.d_terms(D, real, fake, noise))
+
+
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
     """Autocast and TF32 off on the tensor's device, for results that small differences decide.
 
@@ -159,19 +127,25 @@ def _without_tf32(without_autocast: AbstractContextManager[Any]) -> Iterator[Non
 
 def differentiate(D: Critic, x: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
     """The scores D(x), (batch,), and their gradient in x, (batch, *shape). The scores, and with
-    create_graph the gradient too, are differentiable in the critic's parameters; neither is
-    differentiable in x.
+    create_graph the gradient too, are differentiable in the critic's parameters, and in what x
+    depends on. A critic with a method `observe(x, scores)` is told of the scores.
 
     The gradient is taken by torch.func under torch.compile and under vmap: neither of them follows
     torch.autograd.grad."""
     if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
-        gradient, scores = torch.func.grad(lambda x: _sum(D(x)), has_aux=True)(x.detach())
+        gradient, scores = torch.func.grad(lambda x: _sum(D(x)), has_aux=True)(x)
         if not create_graph:
             gradient = gradient.detach()
-        return scores, gradient
-    x = x.detach().requires_grad_()
-    scores = D(x)
-    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=create_graph, retain_graph=True)
+    else:
+        leaf = x if x.requires_grad else x.detach().requires_grad_()
+        scores = D(leaf)
+        (gradient,) = torch.autograd.grad(
+            scores.sum(), leaf, create_graph=create_graph, retain_graph=True
+        )
+    # D may have seen a copy of x
+    observe = getattr(D, "observe", None)
+    if observe is not None:
+        observe(x, scores)
     return scores, gradient
 
 

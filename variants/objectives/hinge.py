@@ -1,5 +1,6 @@
 """Hinge GAN with spectral norm in the critic (SNGAN): scores beyond the margin teach no more."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -32,8 +33,11 @@ class Objective(Base):
         if self.margin <= 0:
             raise ValueError(f"margin must be positive, not {self.margin}")
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        return relu(self.margin - D(real)).mean() + relu(self.margin + D(fake)).mean()
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
+        yield relu(self.margin - D(real)).mean()
+        yield relu(self.margin + D(fake)).mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()

@@ -1,5 +1,6 @@
 """Least-squares GAN (LSGAN): regression of the raw score to labels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -35,9 +36,12 @@ class Objective(Labelled):
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
         b, a = self.labels(real, noise, self.real_label * self.b, self.a)
-        return 0.5 * (D(real) - b).square().mean() + 0.5 * (D(fake) - a).square().mean()
+        yield 0.5 * (D(real) - b).square().mean()
+        yield 0.5 * (D(fake) - a).square().mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return 0.5 * (D(fake) - self.c).square().mean()

@@ -1,5 +1,6 @@
 """Minimax GAN (MM-GAN): the saturating generator loss of the original game."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -24,9 +25,12 @@ class Objective(Labelled):
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
     sigmoid = True
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
         of_real, of_fake = self.labels(real, noise, self.real_label, 0.0)
-        return cross_entropy(D(real), of_real).mean() + cross_entropy(D(fake), of_fake).mean()
+        yield cross_entropy(D(real), of_real).mean()
+        yield cross_entropy(D(fake), of_fake).mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -softplus(D(fake)).mean()

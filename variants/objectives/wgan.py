@@ -1,5 +1,6 @@
 """Wasserstein GAN (WGAN) with weight clipping."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,8 +35,11 @@ class Objective(Base):
         if self.clip <= 0:
             raise ValueError(f"clip must be positive, not {self.clip}")
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        return D(fake).mean() - D(real).mean()
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
+        yield D(fake).mean()
+        yield -D(real).mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()

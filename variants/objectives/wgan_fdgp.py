@@ -1,5 +1,6 @@
 """Wasserstein GAN with a finite-difference gradient penalty (WGAN-FDGP)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,17 +101,22 @@ class Objective(Base):
         )
         return alpha, direction / along(real, norms(direction))
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
         if self.pairs == "endpoint":
-            # the penalty uses the scores of the loss
-            with full_precision(real):
-                d_real = D(real)
-                d_fake = D(fake)
-            penalty = self._penalise(d_real - d_fake, norms(real - fake))
-        else:
+            yield self._endpoint_loss(D, real, fake)
+            return
+        yield real_term(D(real), self.drift)
+        yield D(fake).mean()
+        yield self.penalty_weight * self.penalty(D, real, fake, noise)
+
+    def _endpoint_loss(self, D: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        """The whole loss: the penalty uses the scores of the other terms."""
+        with full_precision(real):
             d_real = D(real)
             d_fake = D(fake)
-            penalty = self.penalty(D, real, fake, noise)
+        penalty = self._penalise(d_real - d_fake, norms(real - fake))
         gap = d_fake.mean() + real_term(d_real, self.drift)
         return gap + self.penalty_weight * penalty
 

@@ -1,5 +1,6 @@
 """Wasserstein GAN with gradient penalty (WGAN-GP)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,9 +66,12 @@ class Objective(Base):
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         return (torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator),)
 
-    def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        gap = D(fake).mean() + real_term(D(real), self.drift)
-        return gap + self.penalty_weight * self.penalty(D, real, fake, noise)
+    def d_terms(
+        self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
+    ) -> Iterator[Tensor]:
+        yield D(fake).mean()
+        yield real_term(D(real), self.drift)
+        yield self.penalty_weight * self.penalty(D, real, fake, noise)
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()

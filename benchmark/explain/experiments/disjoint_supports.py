@@ -26,6 +26,7 @@ from torch import Tensor
 
 from benchmark.drawing.layout import log_axis
 from benchmark.drawing.style import short, style
+from benchmark.explain.optimum import asks_for_unit_slope, separable
 from benchmark.explain.setup import (
     ORIGINAL,
     choice,
@@ -66,8 +67,9 @@ def measure(
     value: dict[str, Any], thetas: list[float], steps: int, width: int, batch_size: int = 256
 ) -> pd.DataFrame:
     """One row per θ: objective, theta; js, w1 and w1_biased, which are exact; js_estimate, of
-    losses by a sigmoid; score_gap (mean score real − generated), slope (the largest ‖∇D(x̂)‖);
-    w1_estimate, of critics whose slope is bounded: score_gap, under clipping ÷ slope; d_loss;
+    losses by a sigmoid without a penalty; score_gap (mean score real − generated), slope (the
+    largest ‖∇D(x̂)‖); w1_estimate, of clipped critics score_gap ÷ slope, of those whose penalty
+    asks for a slope of 1 score_gap; d_loss;
     gradient (norm of d generator loss / d shift)."""
     objective = make_objective(choice(value))
     rows = []
@@ -86,9 +88,10 @@ def measure(
 
 
 def w1_biased(objective: Any, theta: float) -> float:
-    """The distance that a critic under WGAN-GP's penalty estimates; NaN without a penalty."""
-    penalty_weight = getattr(objective, "penalty_weight", math.nan)
-    return abs(theta) * (1 + abs(theta) / (2 * penalty_weight))
+    """The distance that a critic under WGAN-GP's penalty estimates; NaN without this penalty."""
+    if not asks_for_unit_slope(objective):
+        return math.nan
+    return abs(theta) * (1 + abs(theta) / (2 * objective.penalty_weight))
 
 
 def estimates(objective: Any, D: Any, theta: float) -> dict[str, float]:
@@ -103,10 +106,11 @@ def estimates(objective: Any, D: Any, theta: float) -> dict[str, float]:
     w1_estimate = math.nan
     if objective.clip is not None:
         w1_estimate = gap / slope
-    elif objective.per_sample_penalty:
+    elif asks_for_unit_slope(objective):
         w1_estimate = gap
+    says_js = objective.sigmoid and separable(objective)
     return {
-        "js_estimate": LOG2 - d_loss / 2 if objective.sigmoid else math.nan,
+        "js_estimate": LOG2 - d_loss / 2 if says_js else math.nan,
         "score_gap": gap,
         "slope": slope,
         "w1_estimate": w1_estimate,

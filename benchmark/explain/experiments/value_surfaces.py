@@ -40,6 +40,7 @@ DATASETS = ("gaussians8", "gaussians25", "swissroll")
 NEARBY = 0.1  # σ of the noise that moves the data for the contrast
 SIDE = 2.0  # half the side of the square
 POINTS = 33  # of the grid, per side
+COLUMNS = 8  # of the figure
 
 
 def cases(full: bool) -> list[dict[str, Any]]:
@@ -85,17 +86,23 @@ def contrast(D: nn.Module, data: Tensor) -> float:
 def draw(frame: pd.DataFrame) -> Figure:
     names = list(frame["objective"].unique())
     datasets = list(frame["dataset"].unique())
-    size = (1.75 * len(names), 2.0 * len(datasets) + 0.3)
-    figure = plt.figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(datasets), len(names), squeeze=False)
-    for i, dataset in enumerate(datasets):
-        data = variants.load("datasets", dataset).Dataset().holdout()[:400]
-        of_dataset = frame[frame["dataset"] == dataset]
-        for j, name in enumerate(names):
-            _draw_surface(axes[i, j], of_dataset[of_dataset["objective"] == name], data)
-        axes[i, 0].set_ylabel(dataset)
-    for ax, name in zip(axes[0], names, strict=True):
-        ax.set_title(wrap(name), size=9)
+    rows = -(-len(names) // COLUMNS) * len(datasets)
+    figure = plt.figure(figsize=(1.75 * COLUMNS, 2.05 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, COLUMNS, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for index, name in enumerate(names):
+        block, column = divmod(index, COLUMNS)
+        for i, dataset in enumerate(datasets):
+            ax = axes[block * len(datasets) + i, column]
+            ax.set_axis_on()
+            is_shown = (frame["objective"] == name) & (frame["dataset"] == dataset)
+            data = variants.load("datasets", dataset).Dataset().holdout()[:400]
+            _draw_surface(ax, frame[is_shown], data)
+            if column == 0:
+                ax.set_ylabel(dataset)
+            if i == 0:
+                ax.set_title(wrap(name), size=9)
     return figure
 
 

@@ -1,10 +1,12 @@
 """The figures of a report, a file per topic; `draw_all` draws them in reading order."""
 
+from functools import partial
 from pathlib import Path
 
 from benchmark.analysis.evidence import Evidence, gather
 from benchmark.analysis.published import labelled
 from benchmark.analysis.tables import Tables
+from benchmark.drawing.parallel import Draw, in_parallel
 from benchmark.drawing.save import Figure
 from benchmark.drawing.style import drawing
 from benchmark.report.figures import (
@@ -27,21 +29,22 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
     tables = labelled(tables)
     if evidence is None:
         evidence = gather(tables)
+    of_tables = (
+        samples.draw,
+        robustness.draw,
+        overview.heatmap,
+        learning.learning_curves,
+        speed.time_to_target,
+        speed.profiles,
+        stability.verdicts,
+        traces.gradient_norms,
+        traces.layers,
+        traces.scores,
+        stability.critic_loss,
+        speed.cost,
+    )
+    of_evidence = (certainty.differences, certainty.ranks, certainty.power)
+    draws: list[Draw] = [partial(draw, tables, folder) for draw in of_tables]
+    draws += [partial(draw, evidence, folder) for draw in of_evidence]
     with drawing(tables.matrix.objective_labels):
-        return [
-            *samples.draw(tables, folder),
-            *robustness.draw(tables, folder),
-            *overview.heatmap(tables, folder),
-            *learning.learning_curves(tables, folder),
-            *speed.time_to_target(tables, folder),
-            *speed.profiles(tables, folder),
-            *stability.verdicts(tables, folder),
-            *traces.gradient_norms(tables, folder),
-            *traces.layers(tables, folder),
-            *traces.scores(tables, folder),
-            *stability.critic_loss(tables, folder),
-            *speed.cost(tables, folder),
-            *certainty.differences(evidence, folder),
-            *certainty.ranks(evidence, folder),
-            *certainty.power(evidence, folder),
-        ]
+        return in_parallel(draws)

@@ -95,11 +95,7 @@ class Pool:
     one that is started here."""
 
     def __init__(
-        self,
-        folder: Path,
-        address: str | None,
-        resources: Resources,
-        checkpoint_every: float,
+        self, folder: Path, address: str | None, resources: Resources, checkpoint_every: float
     ) -> None:
         self.code = tempfile.TemporaryDirectory(prefix="ganbench-")
         address = address or os.environ.get("RAY_ADDRESS", "").strip() or "local"
@@ -187,14 +183,8 @@ class Pool:
             contents = {name: (files.path / name).read_bytes() for name in signatures(files)}
         protocol, measuring = self._measuring(task.cell)
         avoid = self.unfit.get(measured_like(task.cell), ())
-        return self.send(
-            avoid,
-            cell=task.cell,
-            contents=contents,
-            measuring=measuring,
-            protocol=protocol,
-            execution=task.execution,
-        )
+        told = {"measuring": measuring, "protocol": protocol, "execution": task.execution}
+        return self.send(avoid, cell=task.cell, contents=contents, **told)
 
     def wait(self, seconds: float) -> list[Event]:
         """What happened, after at most `seconds`."""

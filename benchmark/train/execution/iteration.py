@@ -65,12 +65,13 @@ class Iteration:
         mode: str = "eager",
         device: str = "cpu",
         former: Execution | None = None,
+        by_term: bool = False,
     ) -> None:
         """networks: generator and critic of every seed; those of several seeds become views of a
         stack. precision: what `set_precision` was given. former: how the iterations before a resume
-        were executed. Raises StackRefused."""
+        were executed. by_term: see `iterate_eagerly`. Raises StackRefused."""
         self.objective, self.networks, self.recipe = objective, networks, recipe
-        self.precision, self.device = precision, torch.device(device)
+        self.precision, self.device, self.by_term = precision, torch.device(device), by_term
         self.is_stacked = len(networks) > 1
         if self.is_stacked and precision == "tf32" and objective.float32_penalty:
             raise StackRefused("a stacked step cannot leave TF32 for the penalty")
@@ -124,6 +125,8 @@ class Iteration:
         if self.is_compiled or self.is_stacked:
             self.functions = self._functions(fakes_at_once)
             self.execution.fakes_at_once = fakes_at_once
+        elif self.by_term:
+            self.execution.backward = "by term"
 
     def _optimizer_kind(self) -> str:
         if self.is_graphed:
@@ -189,7 +192,7 @@ class Iteration:
         """An iteration without a graph."""
         if self.functions is None:
             return iterate_eagerly(
-                self.objective, self.trained, self.optimizers, draws, self.precision
+                self.objective, self.trained, self.optimizers, draws, self.precision, self.by_term
             )
         return iterate_by_functions(
             self.objective, self.trained, self.optimizers, self.functions, draws
@@ -239,28 +242,21 @@ class Iteration:
         """The outcome of an eager iteration of one of the seeds."""
         if self.is_stacked:
             draws = [inputs.of_seed(index) for inputs in draws]
-        return eager_outcome(
-            self.objective,
-            self.networks[index],
-            self.recipe,
-            self.states()[index],
-            draws,
-            self.precision,
-        )
+        networks, states = self.networks[index], self.states()[index]
+        return eager_outcome(self.objective, networks, self.recipe, states, draws, self.precision)
 
     def _try(self, draws: Callable[[], list[Inputs]], expected: Outcome | None) -> str:
         """Take an iteration and undo it. Returns why it cannot be executed this way, or how it
         differs from what is expected, if anything is; empty if it agrees."""
         if self.execution.mode == "eager" and not self.is_stacked:
             return ""
-        num_seeds = len(self.networks)
         try:
             with undone(self.trained, self.optimizers), rate_zero(self.optimizers):
                 if self.is_graphed:
                     # Compile before the capture
                     self._iterate(draws())
                 row = self(draws()).clone()
-            outcome = outcome_of(row, self.trained, num_seeds)
+            outcome = outcome_of(row, self.trained, len(self.networks))
         except Exception as error:
             return described(error, MAX_REASON)
         if expected is None:

@@ -23,7 +23,13 @@ ATEN = torch.ops.aten
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """a @ b + bias in float32 on a CPU, by oneDNN. a: (m, n), b: (n, p), bias: (p,)."""
+    """a @ b + bias in float32 on a CPU, by oneDNN. a: (m, n), b: (n, p), bias: (p,).
+
+    torch computes the product if b is not dense, such as the zero tangent of a weight, which is one
+    number expanded: oneDNN then takes a reference kernel, a thousand times as slow. Strides are
+    known for certain only here: a traced graph may say others. Any strides of a are well."""
+    if not (b.is_contiguous() or b.t().is_contiguous()):
+        return a @ b if bias is None else torch.addmm(bias, a, b)
     result: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], "")
     return result
 

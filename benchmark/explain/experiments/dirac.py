@@ -1,0 +1,202 @@
+"""What does the smallest game do?
+
+Mescheder et al. 2018 (arXiv:1801.04406) reduce the game to three numbers. The data is the point 0,
+the generator the point θ, the critic the line D(x) = ψx + φ; both players are right at θ = 0, ψ =
+0. The eigenvalues of the field that they follow say what happens near it: a negative real part
+draws them in, a positive one drives them away, and without a real part they turn in circles, which
+every discrete step of simultaneous gradient descent widens.
+
+Nothing is trained on data. The field is that of each objective's own losses, its Jacobian is taken
+by automatic differentiation in float64 at the equilibrium. Paths begin at θ = ψ = 1 and are made by
+the suite's own training steps: gradient descent with a step of 0.1, both players at once or in
+turn, and the objective's own paper's optimiser and critic steps at a rate of 0.02. Below, for a
+rotation without a real part: the factor by which five update rules change the distance per step
+(optimistic: Daskalakis et al. 2018, arXiv:1711.00141), and where a moving average of the generator
+goes.
+
+A line cannot have the shape that a bound on the slope asks for, |x − 0| at the data; that
+a two-sided penalty fails here is the line's failure too, and value surfaces show the other side."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+import variants
+from benchmark.drawing.style import wrap
+from benchmark.explain.dirac_game import averaged_radius, equilibrium, field, flow, moduli, path
+from benchmark.explain.setup import choice, label
+from benchmark.train.build import make_objective
+from variants.objectives import Recipe
+
+ANSWER = (
+    "Without a penalty both players circle; a zero-centred penalty (R1, R2) brings them to the "
+    "data, and a two-sided one with a target of 1 takes a generator with a straight critic away."
+)
+CAPTION = (
+    "Each panel: the field of θ (right) and ψ (up), at the equilibrium's φ, with its eigenvalues; "
+    "blue: gradient descent at once, orange: in turn, green: the paper's optimiser, all from the "
+    "black dot; the star is the solution. Where the equilibrium is elsewhere, its θ is named. "
+    "Below: the factor per step by which update rules change the distance on a rotation, over the "
+    "angle of a step (above 1 they leave); and a moving average of a generator that circles."
+)
+PEARSON = {"name": "lsgan", "a": -1.0, "b": 1.0, "c": 0.0}
+ONE_SIDED = {"name": "wgan_gp", "sided": "one"}
+START = (1.0, 1.0)
+STEP = 0.1  # of gradient descent
+RATE = 0.02  # of the papers' optimisers
+LONG = 150.0  # time of the flow
+SIDE = 2.4  # half the side of a panel
+POINTS = 13  # of the field, per side
+COLUMNS = 5  # of the figure
+# the kinds of paths, and their colours
+PATHS = {"simultaneous": "#0072B2", "alternating": "#E69F00", "paper": "#009E73"}
+DECAY, ANGLE = 0.99, 0.05  # of the average, and of a step on the circle
+ANGLES = np.linspace(0, 2.2, 111)
+
+
+def cases(full: bool) -> list[dict[str, Any]]:
+    values: list[dict[str, Any]] = [{"name": name} for name in variants.names("objectives")]
+    steps = 2000 if full else 300
+    return [{"value": value, "steps": steps} for value in [*values, PEARSON, ONE_SIDED]]
+
+
+def measure(value: dict[str, Any], steps: int) -> pd.DataFrame:
+    """objective, part, kind, x, y, dx, dy, real, imaginary. part eigenvalue: kind (pair, of the
+    field in θ, ψ, or phi), real and imaginary, x the equilibrium's θ, y its φ. field: (dx, dy) at
+    (x, y). path: θ and ψ, kind of PATHS. end: of the flow from (1, 1) and (1, −1), x θ, y ψ, kind
+    the first ψ."""
+    objective = make_objective(choice(value))
+    resting = equilibrium(objective)
+    rows: list[dict[str, Any]] = []
+    at = {"x": resting.theta, "y": resting.phi}
+    for found in resting.eigenvalues:
+        numbers = {"real": found.real, "imaginary": found.imag}
+        rows.append({"part": "eigenvalue", "kind": "pair", **at, **numbers})
+    rows.append({"part": "eigenvalue", "kind": "phi", **at, "real": resting.of_phi})
+    for x in np.linspace(-SIDE, SIDE, POINTS):
+        # no line of the grid lies on ψ = 0, where a field may jump
+        for y in np.linspace(-SIDE, SIDE, POINTS + 1):
+            state = torch.tensor([x, y, resting.phi], dtype=torch.float64)
+            dx, dy, _ = field(objective, state).tolist()
+            rows.append({"part": "field", "x": x, "y": y, "dx": dx, "dy": dy})
+    for kind in PATHS:
+        for x, y in _path(objective, resting.phi, kind, steps):
+            rows.append({"part": "path", "kind": kind, "x": x, "y": y})
+    for psi in (1.0, -1.0):
+        end = flow(objective, (1.0, psi, resting.phi), np.array([0.0, LONG]))[-1]
+        rows.append({"part": "end", "kind": f"{psi:g}", "x": end[0], "y": end[1]})
+    frame = pd.DataFrame(rows).round(6)
+    frame.insert(0, "objective", label(value))
+    return frame
+
+
+def _path(objective: Any, phi: float, kind: str, steps: int) -> np.ndarray:
+    """Every fifth point (θ, ψ) of a path."""
+    start = (*START, phi)
+    if kind != "paper":
+        recipe = Recipe("sgd", STEP)
+        found = path(objective, start, recipe, steps, simultaneous=kind == "simultaneous")
+        return found[::5]
+    given = objective.recipe
+    recipe = Recipe(given.optimizer, RATE, given.betas, given.alpha, given.eps)
+    return path(objective, start, recipe, steps, d_steps=objective.d_steps(1))[::5]
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    names = list(frame["objective"].unique())
+    lines = -(-len(names) // COLUMNS)
+    figure = plt.figure(figsize=(2.6 * COLUMNS, 2.9 * lines + 3.4), layout="constrained")
+    portraits, below = figure.subfigures(2, 1, height_ratios=[2.9 * lines, 3.4])
+    axes = list(portraits.subplots(lines, COLUMNS, squeeze=False).flat)
+    for ax in axes[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes, names, strict=False):
+        _draw_portrait(ax, str(name), frame[frame["objective"] == name])
+    rules, average = below.subplots(1, 2, width_ratios=[2, 1])
+    _draw_rules(rules)
+    _draw_average(average)
+    return figure
+
+
+def _draw_portrait(ax: Any, name: str, rows: pd.DataFrame) -> None:
+    points = rows[rows["part"] == "field"]
+    dx, dy = (points.pivot(index="y", columns="x", values=part) for part in ("dx", "dy"))
+    look = {"color": "0.75", "density": 0.7, "linewidth": 0.6, "arrowsize": 0.6}
+    ax.streamplot(dx.columns, dx.index, dx.to_numpy(), dy.to_numpy(), **look)
+    paths = rows[rows["part"] == "path"]
+    for kind, colour in PATHS.items():
+        steps = paths[paths["kind"] == kind]
+        ax.plot(steps["x"], steps["y"], color=colour, linewidth=1)
+    ax.plot(*START, "ko", markersize=4)
+    ax.plot(0, 0, "k*", markersize=8)
+    ax.set(xlim=(-SIDE, SIDE), ylim=(-SIDE, SIDE), xticks=[], yticks=[], aspect="equal")
+    ax.set_title(f"{wrap(name)}\n{_in_words(rows)}", size=8)
+
+
+def _in_words(rows: pd.DataFrame) -> str:
+    """The eigenvalues of an objective, and where they are taken if not at θ = 0."""
+    found = _eigenvalues(rows)
+    first = found.iloc[0]
+    text = ", ".join(f"{real:.3g}" for real in found["real"])
+    if first["imaginary"] > 0:
+        sign = f"{first['real']:.3g} " if first["real"] else ""
+        text = f"{sign}± {first['imaginary']:.3g} i"
+    return text if first["x"] == 0 else f"{text} at θ = {first['x']:.3g}"
+
+
+def _eigenvalues(rows: pd.DataFrame) -> pd.DataFrame:
+    """The eigenvalues of the field in (θ, ψ), without rounding errors."""
+    found = rows[(rows["part"] == "eigenvalue") & (rows["kind"] == "pair")].copy()
+    small = found[["real", "imaginary"]].abs() < 1e-5
+    found[["real", "imaginary"]] = found[["real", "imaginary"]].mask(small, 0.0)
+    return found
+
+
+def _draw_rules(ax: Any) -> None:
+    for name, factor in moduli(ANGLES).items():
+        ax.plot(ANGLES, factor, label=name)
+    ax.axhline(1, color="0.4", linewidth=1, linestyle=":")
+    ax.set(xlabel="angle of a step (step length × ω)", ylabel="factor per step", ylim=(0, 2.2))
+    ax.legend(loc="upper left", ncols=2)
+
+
+def _draw_average(ax: Any) -> None:
+    turns = np.exp(1j * ANGLE * np.arange(400))
+    average = turns[0]
+    followed = [average]
+    for turn in turns[1:]:
+        average = DECAY * average + (1 - DECAY) * turn
+        followed.append(average)
+    for values, text in ((turns, "players"), (np.array(followed), f"average, decay {DECAY}")):
+        ax.plot(values.real, values.imag, label=text)
+    ax.set(aspect="equal", xticks=[], yticks=[], ylim=(-1.1, 1.6))
+    ax.legend(loc="upper center", ncols=2)
+
+
+def finding(frame: pd.DataFrame) -> str:
+    pairs = {str(name): _eigenvalues(rows) for name, rows in frame.groupby("objective")}
+    circling = [name for name, found in pairs.items() if (found["real"] == 0).all()]
+    drawn = [name for name, found in pairs.items() if _rests_at_data(found)]
+    ends = frame[frame["part"] == "end"].set_index(["objective", "kind"])["x"]
+    away = [name for name in pairs if abs(ends[name, "1"]) > 2]
+    named = [f"{name} to {ends[name, '1']:.1f} and {ends[name, '-1']:.1f}" for name in away]
+    r1 = pairs["r1"]["real"].max()
+    paired = pairs["rpgan_r1r2"]["real"].max()
+    return (
+        f"No real part, and so no pull, at the solution: {', '.join(circling)}. Drawn to it: "
+        f"{', '.join(drawn)} (slowest eigenvalue {r1:.3f} under r1 at its γ = 10, {paired:.3f} "
+        f"under rpgan_r1r2 at γ = 1; the best γ are 1 and ½). The flow from θ = 1, ψ = ±1 takes "
+        f"the generator away from the data under {', '.join(named)}: where a penalty pulls the "
+        "slope to 1 from below, ψ has no rest at 0, and θ goes on until both forces agree, 2λ from "
+        "the data for a Wasserstein loss. A one-sided penalty does not do that. On a circle the "
+        f"average of decay {DECAY} has {averaged_radius(DECAY, ANGLE):.3f} of the players' radius "
+        f"at {ANGLE} a step: averaging hides the rotation, it does not end it."
+    )
+
+
+def _rests_at_data(found: pd.DataFrame) -> bool:
+    return bool((found["x"] == 0).all() and (found["real"] < 0).all())
