@@ -143,10 +143,9 @@ def test_critic_steps_and_pretraining_are_counted(
     for role, name in (("D", "critic_step"), ("G", "generator_step")):
         step = getattr(eager, name)
 
-        def recording(*args: Any, role: str = role, step: Any = step) -> torch.Tensor:
+        def recording(*args: Any, role: str = role, step: Any = step, **options: Any) -> Any:
             order.append(role)
-            row: torch.Tensor = step(*args)
-            return row
+            return step(*args, **options)
 
         monkeypatch.setattr(eager, name, recording)
     cell = small_cell(objective, critic_steps=3, critic_pretrain=4, steps=2)
