@@ -27,8 +27,8 @@ OUTER_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 def number(value: float) -> str:
-    """`0.123`, `1,235`, `−2.5`, `2.5e+12`: three digits, or a whole number between a thousand and a
-    billion. `–` for NaN."""
+    """`0.123`, `1,235`, `−2.5`, `2.5e+12`, `1e−06`: three digits, or a whole number between a
+    thousand and a billion. `–` for NaN."""
     if np.isnan(value):
         return "–"
     sign = "−" if value < 0 else ""
@@ -37,7 +37,8 @@ def number(value: float) -> str:
         return f"{sign}∞"
     if 999.5 <= size < 1e9:
         return f"{sign}{size:,.0f}"
-    return f"{sign}{size:.3g}"
+    # a line breaks after a hyphen
+    return f"{sign}{size:.3g}".replace("e-", "e−")
 
 
 def interval(row: Record, value: str = "median", low: str = "ci_low", high: str = "ci_high") -> str:

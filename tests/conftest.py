@@ -44,6 +44,14 @@ def one_thread() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def fake_device_is_known() -> None:
+    """Before any backward pass: torch counts the devices once."""
+    from tests.cuda.fake_device import register
+
+    register()
+
+
+@pytest.fixture(autouse=True, scope="session")
 def signals_as_in_a_terminal() -> Iterator[None]:
     """Tests send signals that the process that started pytest may ignore, as nohup and the
     background of a script do."""

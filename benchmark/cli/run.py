@@ -49,6 +49,9 @@ def run(
         bool,
         _which("--dry-run", help="Print cells, options, missing data and cost; run nothing."),
     ] = False,
+    memory: Annotated[
+        bool, _which("--memory", help="Also print the memory of a training step; run nothing.")
+    ] = False,
     force: Annotated[
         bool,
         _again(
@@ -149,6 +152,11 @@ def run(
     print_lines(option_lines([*session.cells.values()]))
     if dry_run:
         print_lines(plan_lines(session))
+    if memory:
+        from benchmark.train.step_memory import memory_lines
+
+        print_lines(memory_lines(session.cells.values()))
+    if dry_run or memory:
         return
     summary = session.run(Display())
     if summary.interrupted:

@@ -92,7 +92,7 @@ def flow(objective: Any, start: tuple[float, float, float], times: np.ndarray) -
         return field(objective, torch.from_numpy(state)).numpy()
 
     span = (0.0, times[-1])
-    solved = solve_ivp(right_side, span, start, "LSODA", times, rtol=1e-6, atol=1e-8)
+    solved = solve_ivp(right_side, span, start, "LSODA", times, rtol=1e-5, atol=1e-7)
     return np.asarray(solved.y.T)
 
 

@@ -12,6 +12,7 @@ from benchmark.store.files import read_json, write_json
 # the order in which a reader meets the experiments; others follow
 ORDER = (
     "saturation",
+    "dirac",
     "disjoint_supports",
     "optimal_critic",
     "value_surfaces",

@@ -32,15 +32,17 @@ def memory_limit() -> tuple[int, int] | None:
 
 
 def total_memory(device: str) -> int | None:
-    """The bytes of a device's memory; None where they are not known."""
+    """The bytes of a device's memory, of a CPU at most as many as its cgroups allow; None where
+    they are not known."""
     if device.startswith("cuda"):
         import torch
 
         return torch.cuda.get_device_properties(device).total_memory
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+    limit = memory_limit()
+    allowed = [] if limit is None else [limit[0]]
+    with suppress(AttributeError, ValueError, OSError):
+        allowed.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(allowed, default=None)
 
 
 def _quotas(folder: Path) -> Iterator[float]:

@@ -137,7 +137,7 @@ def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
             f"objective {objective.label} sets {', '.join(own_steps)}, but training.critic_steps "
             "gives all objectives one number; set one of the two"
         )
-    norm = recall.critic_norm(objective, architecture, dataset, training.batch_size)
+    norm = recall.critic_norm(objective, architecture, dataset, training)
     evaluation = matrix.evaluation
     cell = partial(Cell, objective, architecture, dataset, training=training, norm=norm)
     return [cell(seed=seed, evaluation=evaluation) for seed in plan.seeds]

@@ -105,6 +105,21 @@ def check_lone_sample(objective: Choice, architecture: Choice, dataset: Choice, 
         ) from error
 
 
+@cache
+def check_recompute(objective: Choice, architecture: Choice, dataset: Choice, norm: str) -> None:
+    """Raise UserError for what cannot train under training.recompute: networks without blocks, and
+    a penalty in forward mode, which is no backward pass."""
+    pair = networks(architecture, dataset, norm)
+    for network in (pair.generator, pair.critic):
+        if not isinstance(getattr(network, "blocks", None), nn.Sequential):
+            raise UserError(
+                f"{architecture.label}: training.recompute needs a generator and a critic made of "
+                "blocks, such as those of resnet, resnet101 or text_resnet"
+            )
+    if objective.params.get("method") == "jvp":
+        raise UserError(f"{objective.label}: training.recompute needs method = 'double_backward'")
+
+
 def sizes(cell: Cell) -> dict[str, int]:
     """The least bytes that the parts of a cell take: both networks with their gradients and
     moments, the samples of a step, those of an evaluation."""

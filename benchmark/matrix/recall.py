@@ -17,6 +17,7 @@ from typing import Any
 
 import variants
 from benchmark.matrix.cell import Cell, Choice, digest
+from benchmark.matrix.options import Training
 from variants import _variables
 from variants._files import whole_file
 
@@ -92,10 +93,13 @@ def is_found_anywhere(dataset: str) -> bool:
     return answer("is_found_anywhere", [dataset], find)
 
 
-def critic_norm(objective: Choice, architecture: Choice, dataset: Choice, batch_size: int) -> str:
+def critic_norm(
+    objective: Choice, architecture: Choice, dataset: Choice, training: Training
+) -> str:
     """The normalisation of the critic, as pairs.critic_norm has it. Raises UserError for a pair
-    that cannot train, and for a batch of one sample where the pair needs more."""
-    is_lone = batch_size == 1
+    that cannot train, for a batch of one sample where the pair needs more, and for blocks to be
+    computed again where there are none."""
+    is_lone = training.batch_size == 1
 
     def find() -> str:
         from benchmark.matrix import pairs
@@ -103,9 +107,11 @@ def critic_norm(objective: Choice, architecture: Choice, dataset: Choice, batch_
         norm = pairs.critic_norm(objective, architecture, dataset)
         if is_lone:
             pairs.check_lone_sample(objective, architecture, dataset, norm)
+        if training.recompute:
+            pairs.check_recompute(objective, architecture, dataset, norm)
         return norm
 
-    about = [*map(_identity, (objective, architecture, dataset)), is_lone]
+    about = [*map(_identity, (objective, architecture, dataset)), is_lone, training.recompute]
     return answer("critic_norm", about, find)
 
 

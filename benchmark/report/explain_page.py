@@ -49,6 +49,7 @@ GLOSSARY = {
     "spectral norm": (
         "every layer of the critic is divided by its largest singular value (hinge uses it)"
     ),
+    "γ": "weight of a penalty on the squared slope, which pulls it towards 0",
     "a, b, c, m": (
         "of least squares: the labels that the critic gives generated samples and data, and the "
         "one that the generator wants; of hinge: the margin beyond which a score no longer counts"

@@ -2,7 +2,7 @@
 cost."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from benchmark.machine.limits import total_memory
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.run.events import Entrant, RaceTask
+from benchmark.run.options import RunOptions
 from benchmark.run.queue import learned
 from benchmark.run.stacking import Place, Stacks, num_steps, place_of
 from benchmark.store.clocks import group_of
@@ -93,6 +94,30 @@ def check_size(cells: Iterable[Cell], device: str) -> None:
                     f"{cell.architecture.label} x {cell.dataset.label}: {part} take "
                     f"{_gib(needed)} of memory or more, and {device} has {_gib(total)}"
                 )
+
+
+def checked(
+    options: RunOptions, devices: list[str], cells: list[Cell], note: Callable[[str], None]
+) -> RunOptions:
+    """The options of a run on its devices, of which a CUDA device is checked first: a line says
+    what was found, and what does not work there is not used. Raises UserError for a cell that does
+    not fit, and for a device that gives wrong numbers."""
+    from benchmark.train.execution.modes import resolve
+    from benchmark.train.execution.self_check import self_check
+    from benchmark.train.step_memory import check_fit
+
+    if options.engine != "local" or not cells:
+        return options
+    check_fit(cells, devices[0])
+    if not devices[0].startswith("cuda"):
+        return options
+    precisions = {cell.training.precision for cell in cells}
+    asked = resolve(options.execution, devices[0])
+    findings = self_check(devices[0], asked, precisions)
+    note(findings.line)
+    if findings.execution == asked:
+        return options
+    return replace(options, execution=findings.execution)
 
 
 def _gib(num_bytes: int) -> str:

@@ -10,6 +10,7 @@ from benchmark.machine.environment import environment
 from benchmark.matrix.expand import expand
 from benchmark.matrix.files import open_matrix
 from benchmark.matrix.options import Matrix
+from benchmark.run import plan
 from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
 from benchmark.run.events import CellNews, Ended, Limits, Task
@@ -134,11 +135,12 @@ class Session:
 
     def run(self, reporter: Reporter) -> Summary:
         """Prepare, and run what is to run."""
+        todo = [*self.todo.values()]
+        self.options = plan.checked(self.options, self.devices, todo, reporter.note)
         if self.faults:
             first = next(iter(self.faults.values()))
             reporter.note(f"damaged cells that run again: {len(self.faults)}: {first}")
-        stale = self.num_stale()
-        if stale:
+        if stale := self.num_stale():
             reporter.note(
                 f"{stale} finished cells are stale (different code or evaluation options): kept; "
                 "--force runs them again"

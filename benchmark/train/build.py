@@ -10,6 +10,7 @@ from torch import nn
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.values import made
 from benchmark.train.data import make_dataset
+from benchmark.train.recompute import recompute_blocks
 from variants._recipes import CONSTANTS, RECIPE, Recipe
 from variants.architectures import build, initialise
 
@@ -54,6 +55,8 @@ def make_networks(cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[nn.
         networks = build(cell.architecture, shape, cell.norm)
     for role, network in zip(("generator", "critic"), networks, strict=True):
         initialise(network, partial(cell.stream, role))
+        if cell.training.recompute:
+            recompute_blocks(network)
     return networks
 
 

@@ -93,7 +93,7 @@ class OptimisticAdam(torch.optim.Optimizer):
             if not params:
                 continue
             gradients = _decayed_gradients(params, group["weight_decay"])
-            updates = self._adams(params, gradients, *group["betas"], group["eps"])
+            updates = self._adams(params, gradients, group["betas"], group["eps"])
             last = [self.state[parameter]["last"] for parameter in params]
             # 2u − u′, which leaves u in the place of u′
             changes = torch._foreach_mul(updates, 2)
@@ -105,12 +105,12 @@ class OptimisticAdam(torch.optim.Optimizer):
     def _adams(
         self,
         params: list[nn.Parameter],
-        gradients: list[Tensor],
-        beta1: float,
-        beta2: float,
+        gradients: list[Any],
+        betas: tuple[float, float],
         eps: float,
     ) -> tuple[Tensor, ...]:
         """u of every parameter; moves the moments."""
+        beta1, beta2 = betas
         states = [self.state[parameter] for parameter in params]
         means = [state["mean"] for state in states]
         mean_squares = [state["mean_square"] for state in states]
@@ -133,12 +133,12 @@ def _bias(beta: float, num_steps: list[Tensor]) -> list[Tensor]:
     return [-torch.expm1(log_beta * count) for count in num_steps]
 
 
-def _decayed_gradients(params: list[nn.Parameter], weight_decay: float) -> list[Tensor]:
+def _decayed_gradients(params: list[nn.Parameter], weight_decay: float) -> list[Any]:
     """The gradients of parameters, plus `weight_decay` times the parameters."""
-    gradients = [parameter.grad for parameter in params]
+    gradients: list[Any] = [parameter.grad for parameter in params]
     if not weight_decay:
         return gradients
-    return torch._foreach_add(gradients, params, alpha=weight_decay)
+    return [*torch._foreach_add(gradients, params, alpha=weight_decay)]
 
 
 def make_optimizers(

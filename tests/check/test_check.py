@@ -771,6 +771,20 @@ def test_what_is_fine_is_hidden_and_what_cannot_be_compared_is_joined(ganbench, 
     ]
 
 
+def test_all_of_stale_results_repeats_no_row(ganbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "results/runs/quick")
+    assert ganbench("accept").code == 0
+    monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "edited")
+    ended = ganbench("check", "--all")
+    assert ended.code == 2
+    table = [line.split("│") for line in ended.out.splitlines() if "│" in line]
+    rows = [row for row in table if "stale: run with --force" in row[-2]]
+    groups = {row[2] for row in rows}
+    assert len(groups) == len(rows) > 0
+    assert all("metrics" in row[3] for row in rows)
+
+
 def test_check_prints_its_verdict_first_and_what_is_fine_on_request(
     ganbench, tmp_path, monkeypatch
 ):

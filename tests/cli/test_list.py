@@ -93,7 +93,7 @@ def test_a_metric_is_called_by_its_protocol_and_a_variant_by_its_label(
     )
     assert not re.search(r"\bFID\b", ganbench("list", "metrics").out.replace("EXTRACTOR-FID", ""))
     facts = find("text")[1].facts
-    assert "wgan, shared; wgan_gp, shared; wgan_fdgp gradient, shared; " in facts["objectives"]
+    assert "; wgan (shared); wgan_gp (shared); wgan_fdgp gradient (shared); " in facts["objectives"]
     assert "[" not in facts["objectives"]
 
 

@@ -61,6 +61,19 @@ def optimal_critic_holds(frame: pd.DataFrame) -> None:
         assert of["error"][name] < 0.05, name
         assert of["value"][name] == pytest.approx(of["exact_value"][name], rel=0.05), name
     assert of["exact_value"]["wgan_gp"] > 1.05 * of["w1"]["wgan_gp"], "the penalty's own bias"
+    linear = of.loc[choice(optimal_critic.LINEAR).label]
+    assert linear["value"] == pytest.approx(linear["w1"], rel=0.01), "the linear form has none"
+
+
+def dirac_holds(frame: pd.DataFrame) -> None:
+    pairs = frame[(frame["part"] == "eigenvalue") & (frame["kind"] == "pair")]
+    slowest = pairs.groupby("objective")["real"].max()
+    assert slowest[["r1", "rpgan_r1r2"]].max() < -0.02
+    assert slowest[["minimax", "nonsaturating", "lsgan", "hinge", "wgan"]].abs().max() < 1e-5
+    ends = frame[frame["part"] == "end"].groupby("objective")["x"].agg(["min", "max"])
+    assert set(ends.index) == {"dragan", "wgan_fdgp", "wgan_gp"}
+    assert ends.loc[["wgan_fdgp", "wgan_gp"], "min"].tolist() == pytest.approx([-20] * 2, abs=0.2)
+    assert ends.loc[["wgan_fdgp", "wgan_gp"], "max"].tolist() == pytest.approx([20] * 2, abs=0.2)
 
 
 def value_surfaces_holds(frame: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ from benchmark.matrix.cell import Cell, Choice, cell_from_spec
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Matrix, Training
 from benchmark.store.code import ROOT
+from tests.helpers.cells import small_cell
 
 STEPS = Training(steps=1)
 REFERENCE = ROOT / "results" / "reference"
@@ -35,6 +36,14 @@ def test_values_that_read_alike_have_different_keys() -> None:
         example(a=0.1),
     ]
     assert len({c.key for c in lists}) == len({c.objective.label for c in lists}) == len(lists)
+
+
+def test_a_later_option_is_in_a_key_only_if_it_is_set() -> None:
+    assert small_cell(generator_latents="fresh").key == small_cell().key
+    changed = small_cell(generator_latents="critic")
+    assert changed.key != small_cell().key
+    assert Training.model_validate(changed.spec["training"]) == changed.training
+    assert "generator_latents" not in small_cell().spec["training"]
 
 
 def test_keys_and_streams_are_the_same_in_every_process() -> None:

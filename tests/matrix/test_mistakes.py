@@ -184,6 +184,10 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         | training("steps = 5", "batch_size = 1", "generator_batch_multiple = 4"),
         ["mlp[norm=batch,width=8]", "training.batch_size = 1", "at least 2"],
     ),
+    "latents of the critic for two batches": (
+        training("steps = 5", 'generator_latents = "critic"', "generator_batch_multiple = 2"),
+        ["generator_latents = critic needs generator_batch_multiple = 1, not 2"],
+    ),
     "a lone sample and points of two pairs": (
         objectives('{ name = "wgan_fdgp", pairs = "independent" }')
         | training("steps = 5", "batch_size = 1"),

@@ -294,6 +294,84 @@ def test_charts_obey_the_keyboard_and_one_of_many_places_is_shown(tmp_path, brow
     assert browser.faults() == []
 
 
+SECOND = """(async () => {
+  for (const closed of document.querySelectorAll("details")) closed.open = true
+  const pause = () => new Promise(done => setTimeout(done, 50))
+  while (!document.querySelector("figure#STEM.live")) await pause()
+  const drawing = document.querySelector("figure#STEM .place:nth-child(2) .drawing")
+  drawing.scrollIntoView({ block: "center" })
+  const drawn = () => Bokeh.index.roots.find(view => drawing.contains(view.el))
+  while (!window.Bokeh || !drawn() || !drawn().frame.bbox.width) await pause()
+  await new Promise(done => setTimeout(done, 300))
+  const view = drawn(), corner = view.el.getBoundingClientRect()
+  const scatter = view.model.renderers.find(one => one.glyph.type === "Scatter")
+  const { x, y } = scatter.data_source.data, { x_scale, y_scale } = view.frame
+  return [corner.left + x_scale.compute(x[1]), corner.top + y_scale.compute(y[1])]
+})()"""
+TOOLTIP = """(() => {
+  const found = []
+  const walk = node => {
+    if (node.className === "bk-tooltip-content") found.push(node.innerText)
+    for (const inner of [...(node.shadowRoot?.children ?? []), ...node.children]) walk(inner)
+  }
+  walk(document.body)
+  return found.join().trim().split(/\\s+/).join(" ")
+})()"""
+
+
+@pytest.mark.slow
+def test_the_mouse_shows_the_numbers_of_a_point(page, data, browser):
+    """Of the second point of the first series, in the second place of both charts."""
+    browser.open(page / "report/index.html")
+    shown = {}
+    for stem in ("learning_curves", "differences"):
+        x, y = browser.run(SECOND.replace("STEM", stem))
+        for left in (x - 9, x):
+            browser("Input.dispatchMouseEvent", type="mouseMoved", x=left, y=y)
+        shown[stem] = browser.run(
+            f"""(async () => {{
+              for (let i = 0; i < 100 && !{TOOLTIP}; i++) await new Promise(f => setTimeout(f, 50))
+              return {TOOLTIP}
+            }})()"""
+        )
+        browser("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    place = data["figures"]["learning_curves"]["places"][1]
+    curve = place["metrics"][place["primary"]]["series"]["0"]
+    # points that lie below it follow
+    assert shown["learning_curves"].startswith(
+        f"nonsaturating generator steps: 100 median: {curve['median'][1]:.3g} "
+        f"lowest to highest seed: {curve['low'][1]:.3g} to {curve['high'][1]:.3g} seeds: 5"
+    )
+    budgets = data["figures"]["differences"]["places"][1]["budgets"]
+    row = next(iter(budgets.values()))["rows"][1]
+    assert f"{row['name']} difference: " in shown["differences"]
+    assert f"verdict: {row['verdict']} " in shown["differences"]
+    assert browser.faults() == []
+
+
+@pytest.mark.slow
+def test_the_mouse_moves_a_slider(page, browser):
+    """A click at its left end shows the first samples."""
+    browser.open(page / "report/index.html")
+    left, middle = browser.run(
+        """(async () => {
+          while (!document.querySelector("figure.live.samples")) {
+            await new Promise(done => setTimeout(done, 50))
+          }
+          const range = document.querySelector(".samples input[type=range]")
+          range.scrollIntoView({ block: "center" })
+          const box = range.getBoundingClientRect()
+          return [box.left + 2, (box.top + box.bottom) / 2]
+        })()"""
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        mouse = {"x": left, "y": middle, "button": "left", "clickCount": 1}
+        browser("Input.dispatchMouseEvent", type=kind, **mouse)
+    assert browser.run("document.querySelector('.samples output').textContent") == "0"
+    assert "at-samples_" in browser.run("location.hash")
+    assert browser.faults() == []
+
+
 def test_images_of_noise_keep_to_their_share():
     """Noise is the most that an image can take."""
     rng = np.random.default_rng(0)

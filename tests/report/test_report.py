@@ -549,6 +549,17 @@ def test_how_fast_names_the_target_and_where_it_is_from(tmp_path):
     assert rows["wgan"]["generator steps"] == "> 600"
 
 
+@pytest.mark.parametrize(("objectives", "status"), [(1, "done"), (3, "diverged")])
+def test_how_fast_names_nobody_where_nothing_compares(tmp_path, objectives, status):
+    """An objective alone; a place where every run diverged."""
+    names = ["lsgan", "nonsaturating", "wgan"][:objectives]
+    ends = {(name, "gaussians8", seed): status for name in names for seed in range(8)}
+    far_apart(tmp_path, objectives=names, status=ends, targets={"gaussians8": 30.6})
+    chapter = write(tmp_path)["speed"]
+    assert chapter.items == []
+    assert [row.cells[0] for row in chapter.tables[0].rows] == names
+
+
 def test_failures_say_why_with_a_trace(folder):
     chapter = {c.name: c for c in report.chapters(gather(tables.load(folder)), folder)}["failures"]
     assert chapter.answers == ["2 cells: 1 error, 1 diverged."]
@@ -583,7 +594,7 @@ def test_the_loss_says_which_seed_is_better_only_at_equal_steps_and_beyond_chanc
     far_apart(tmp_path, seeds=7, probes=probes)
     chapter = write(tmp_path)["stability"]
     regret, agreement = chapter.items[0].lines
-    assert regret.endswith("less for none; the same for nonsaturating, lsgan and wgan.")
+    assert "instead of never, ends the same for nonsaturating, lsgan and wgan (value" in regret
     assert agreement.startswith("At equal steps the better seed has the higher loss for wgan (p = ")
     assert "; the better seed has the lower loss for lsgan (p = " in agreement
     assert agreement.endswith("for 1 objective the agreement of loss and quality is within chance.")

@@ -100,7 +100,7 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
         return
     names = table["case"].where(table["device"] == "cpu", table["case"] + ", " + table["device"])
     if table["threads"].nunique() > 1:
-        names += ", " + table["threads"].astype(str) + " threads"
+        names += ", threads: " + table["threads"].astype(str)
     names = names.where(table["clock"] == "wall", names + ", CPU time")
     parts = [rows for _, rows in table.assign(name=names).groupby("part", sort=False)]
     heights = [0.6 + 0.22 * len(rows) for rows in parts]
@@ -114,7 +114,7 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
         )
         for ax, rows in zip(axes[:, 0], parts, strict=True):
             _panel(ax, rows)
-        axes[-1, 0].set_xlabel("times as fast (median and quartiles of the rounds)")
+        axes[-1, 0].set_xlabel("times as fast: median, quartiles")
         for suffix, options in ((".png", {"dpi": 120}), (".svg", {"metadata": {"Date": None}})):
             figure.savefig(stem.with_suffix(suffix), **options)
         plt.close(figure)

@@ -175,7 +175,7 @@ def _made(contender: Contender, device: str, threads: int) -> Callable[[], Any]:
     from benchmark.run.engines import local_worker
 
     if contender.worker:
-        local_worker._load("cuda:0" if device == "cuda" else device, threads)
+        local_worker.load("cuda:0" if device == "cuda" else device, threads)
     else:
         torch.set_num_threads(threads)
         keep_freed_memory()

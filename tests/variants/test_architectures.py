@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import batch_norm
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 import variants
 from benchmark.matrix.cell import Choice, stream_seed
@@ -17,6 +18,7 @@ from benchmark.train.optimizers import make_optimizer
 from benchmark.train.step import critic_step, generator_step
 from variants.architectures import (
     BatchNorm,
+    SpectralNorm,
     build,
     conv,
     critic_of,
@@ -241,6 +243,19 @@ class TestSpectralNorm:
             assert torch.linalg.svdvals(layer.weight.flatten(1))[0].item() == pytest.approx(
                 1, abs=0.02
             )
+
+    @pytest.mark.parametrize("shape", [(64, 1, 5, 5), (3, 7), (1, 100)], ids=str)
+    def test_numbers_are_torchs(self, shape):
+        weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        norms = []
+        for norm in (SpectralNorm, _SpectralNorm):
+            torch.manual_seed(1)
+            norms.append(norm(weight))
+        ours, theirs = norms
+        for _ in range(3):
+            assert torch.equal(ours(weight), theirs(weight))
+        assert torch.equal(ours._u, theirs._u)
+        assert torch.equal(ours._v, theirs._v)
 
     def test_weights_are_those_of_a_critic_without_norm(self):
         D, plain = self.critic(), self.critic(norm="none")

@@ -26,6 +26,8 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.nn.functional import normalize
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
@@ -142,11 +144,22 @@ class PixelNorm(nn.Module):
 
 class SpectralNorm(_SpectralNorm):
     """torch's parametrization of spectral norm, with the largest singular value in float32 whatever
-    the precision of the training."""
+    the precision of the training, and with a power iteration that torch.func.vmap follows."""
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
             return super().forward(weight)
+
+    @torch.no_grad()
+    def _power_method(self, weight_mat: Tensor, n_power_iterations: int) -> None:
+        # torch.compile follows torch's own method, whose divisions write into the vectors
+        # (`out=`). vmap does not; there the vectors are no constants, and can be copied to
+        if torch.compiler.is_compiling() or not is_functorch_wrapped_tensor(self._u):
+            super()._power_method(weight_mat, n_power_iterations)
+            return
+        for _ in range(n_power_iterations):
+            self._u.copy_(normalize(weight_mat @ self._v, dim=0, eps=self.eps))
+            self._v.copy_(normalize(weight_mat.mT @ self._u, dim=0, eps=self.eps))
 
 
 def halvings(shape: Shape, least: int = 4) -> int:

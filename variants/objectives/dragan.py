@@ -43,9 +43,8 @@ class Objective(Base):
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
 
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
-        like = {"device": real.device, "dtype": real.dtype, "generator": generator}
-        alpha = torch.rand(len(real), **like)
-        u = torch.rand(real.shape, **like)
+        alpha = torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator)
+        u = torch.rand(real.shape, device=real.device, dtype=real.dtype, generator=generator)
         return (along(real, alpha) * self.radius * real.std(correction=0) * u,)
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:

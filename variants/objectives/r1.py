@@ -22,7 +22,7 @@ class Objective(ZeroCentred):
     `ema = 0.999`."""
 
     gamma: float = 10.0
-    penalised: Literal["real", "fake", "both"] = "real"  # type: ignore[assignment]
+    penalised: Literal["real", "fake", "both"] = "real"
 
     recipe = Recipe("rmsprop", lr=1e-4)
     sigmoid = True

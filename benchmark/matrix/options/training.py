@@ -87,6 +87,7 @@ LATER = (
     "critic_pretrain",
     "instance_noise",
     "noise_decay",
+    "recompute",
 )
 
 
@@ -115,8 +116,8 @@ class Training(Strict):
     """Batch size of a generator step, in batches."""
 
     generator_latents: Literal["fresh", "critic"] = "fresh"
-    """Of a generator step: latents of its own, or those of the last critic step, as well-known
-    scripts have it; eager steps then make the fakes of both once. All objectives stay paired."""
+    """Of a generator step: latents of its own, or those of the last critic step, whose fakes eager
+    steps then make once. Under critic, objectives of unequal critic_steps are not paired."""
 
     ema: Share = 0.0
     """Decay per step of the generator's moving average; 0: no average."""
@@ -141,6 +142,9 @@ class Training(Strict):
 
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     """Memory format of images and convolution weights."""
+
+    recompute: bool = False
+    """Blocks keep no activations; the backward pass computes them again."""
 
     @model_validator(mode="after")
     def is_consistent(self) -> "Training":

@@ -120,7 +120,9 @@ def other_metrics(tables: Tables) -> list[Table]:
             values = [number(marks[name].get(mark, math.nan)) for name in columns]
             table.rows.append(TableRow([mark, *values], is_mark=True))
         for objective, group in here.groupby("objective", sort=False):
-            by_metric = {row["metric"]: interval(row) for row in records(group)}
+            by_metric = {}
+            for row in records(group):
+                by_metric[row["metric"]] = interval(row).replace(" [", "\n[")
             texts = [by_metric.get(name, "–") for name in columns]
             table.add([str(objective), *texts], {**tags_of(at), "objective": [str(objective)]})
         made.append(table)

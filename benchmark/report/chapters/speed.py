@@ -38,7 +38,8 @@ PROFILE = (
 
 
 def chapter(evidence: Evidence) -> Chapter:
-    """The cost of the targets on every clock that is known, a table per place."""
+    """The cost of the targets on every clock that is known, a table per place. Who is first there
+    is said where objectives compare: of two or more, unless no run was done."""
     tables = evidence.tables
     result = Chapter("speed", "How fast?")
     for at in places(tables.cells):
@@ -46,21 +47,33 @@ def chapter(evidence: Evidence) -> Chapter:
         if why:
             result.items.append(Item(place(at), [f"No target: {why}."], tags_of(at)))
     for at, here in each_place(tables.convergence):
+        cells = at_place(tables.cells, at)
         lines = []
-        for level, per_level in here.groupby("level", sort=False):
-            target = _target(tables, per_level, str(level), at["dataset"])
-            lines.append(f"{target}. {_fastest(per_level)}")
-            if lines[-1].endswith(NOT_REACHED):  # and no harder one either
-                break
-        fault = clock_fault(at_place(tables.cells, at))
+        if cells["objective"].nunique() > 1 and (cells["status"] == "done").any():
+            lines = _firsts(tables, here, at["dataset"])
+        fault = clock_fault(cells)
         if fault:
             lines.append(f"Seconds do not compare: {fault}.")
-        result.items.append(Item(place(at), lines, tags_of(at)))
-        result.tables.append(_costs(at, here))
+        if lines:
+            result.items.append(Item(place(at), lines, tags_of(at)))
+        costs = _costs(at, here)
+        if costs.rows:
+            result.tables.append(costs)
     scores = profile(tables)
     if scores.rows and len(places(tables.convergence)) >= LEAST_PLACES:
         result.tables.append(scores)
     return result
+
+
+def _firsts(tables: Tables, rows: pd.DataFrame, dataset: str) -> list[str]:
+    """A sentence for each target of a place, up to the first that no objective reaches."""
+    lines = []
+    for level, per_level in rows.groupby("level", sort=False):
+        fastest = _fastest(per_level)
+        lines.append(f"{_target(tables, per_level, str(level), dataset)}. {fastest}")
+        if fastest == NOT_REACHED:  # and no harder one either
+            break
+    return lines
 
 
 def _costs(at: Record, rows: pd.DataFrame) -> Table:
