@@ -13,8 +13,7 @@ from benchmark.store.schema import Execution
 from benchmark.train.build import Workbench, make_networks
 from benchmark.train.data import Draw, draw_index, floats_of, memory_format
 from benchmark.train.flops import Costs, count_costs
-from benchmark.train.inputs import Inputs, Streams
-from benchmark.train.instance_noise import blurred
+from benchmark.train.inputs import Inputs, Streams, blurred
 from benchmark.train.optimizers import make_optimizers
 from benchmark.train.probes import PROBES, Probes, layer_norms, probe
 from benchmark.train.snapshot import CellState, Counters, Progress

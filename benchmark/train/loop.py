@@ -16,8 +16,7 @@ from benchmark.train.cell_training import CellTraining
 from benchmark.train.data import Draw, Resident, memory_format, open_batches
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.modes import resolve
-from benchmark.train.inputs import Inputs, draw_inputs, num_d_steps
-from benchmark.train.instance_noise import blurred
+from benchmark.train.inputs import Inputs, blurred, draw_inputs, num_d_steps
 from benchmark.train.snapshot import CellState, Progress, Snapshot
 from benchmark.train.step import set_precision
 

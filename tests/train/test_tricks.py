@@ -14,8 +14,7 @@ from benchmark.matrix.options import Training
 from benchmark.train.cell_training import average_decay, move_average
 from benchmark.train.execution import ahead, eager
 from benchmark.train.execution.eager import iterate_eagerly
-from benchmark.train.inputs import Streams, draw_inputs
-from benchmark.train.instance_noise import Blurred, blurred
+from benchmark.train.inputs import Blurred, Streams, blurred, draw_inputs
 from benchmark.train.loop import train, train_stack
 from tests.helpers.cells import small_cell
 from variants.objectives import nonsaturating, wgan_gp
