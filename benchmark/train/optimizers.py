@@ -133,7 +133,7 @@ def _bias(beta: float, num_steps: list[Tensor]) -> list[Tensor]:
     return [-torch.expm1(log_beta * count) for count in num_steps]
 
 
-def _decayed_gradients(params: list[nn.Parameter], weight_decay: float) -> list[Any]:
+def _decayed_gradients(params: list[Any], weight_decay: float) -> list[Any]:
     """The gradients of parameters, plus `weight_decay` times the parameters."""
     gradients: list[Any] = [parameter.grad for parameter in params]
     if not weight_decay:
