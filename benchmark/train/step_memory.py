@@ -34,6 +34,7 @@ def step_memory(cell: Cell) -> int:
     objective = make_objective(cell.objective)
     shape = networks(cell.architecture, cell.dataset, cell.norm).shape
     with FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as live:
+        G: Any
         G, D = make_networks(cell, shape)
         optimizers = make_optimizers(recipe, (G, D))
         for network, optimizer in zip((G, D), optimizers, strict=True):

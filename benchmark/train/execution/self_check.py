@@ -4,6 +4,8 @@ import copy
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -106,19 +108,20 @@ def check_memory(device: str) -> str:
     return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
 
 
-def _small(device: str) -> tuple[object, Networks, list[Inputs]]:
+def _small(device: str) -> tuple[Any, Networks, list[Inputs]]:
     """An objective with a penalty, convolutional networks, and the inputs of an iteration: the same
     on every device."""
     objective = load("objectives", "wgan_gp").Objective(critic_steps=2)
     networks = build(Choice("dcgan", {"width": 8}), SHAPE, "layer")
+    latent_dim: Any = networks[0].latent_dim
     for role, network in zip("GD", networks, strict=True):
-        initialise(network, lambda name, role=role: stream_seed(role, name))
+        initialise(network, partial(stream_seed, role))
         network.to(device)
     generator = torch.Generator().manual_seed(0)
     draws = []
     for _ in range(3):
         real = torch.rand(BATCH_SIZE, *SHAPE, generator=generator) * 2 - 1
-        z = torch.randn(BATCH_SIZE, networks[0].latent_dim, generator=generator)
+        z = torch.randn(BATCH_SIZE, latent_dim, generator=generator)
         noise = objective.draw(real, generator)
         draws.append(Inputs(real.to(device), z.to(device), tuple(x.to(device) for x in noise)))
     return objective, networks, draws
@@ -128,6 +131,6 @@ def _outcome(device: str, precision: str = "float32") -> Outcome:
     """Of an eager iteration, on the CPU."""
     set_precision(precision)
     objective, networks, draws = _small(device)
-    states = [{"state": {}}] * 2
+    states: list[dict[str, Any]] = [{"state": {}}] * 2
     outcome = eager_outcome(objective, networks, objective.recipe, states, draws, precision)
     return Outcome(*(part.cpu() for part in outcome))
