@@ -21,7 +21,7 @@ class SmoothCritic(nn.Module):
 
     def __init__(self, dim, width=32, activation=torch.tanh, seed=0, scale=1.0):
         super().__init__()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.first = nn.Linear(dim, width)
             self.second = nn.Linear(width, width)

@@ -21,10 +21,10 @@ def recorded(cell, monkeypatch, count=12, device="cpu"):
     seen = []
     step = eager.critic_step
 
-    def recording(objective, G, D, optimizer, real, z, *rest):
+    def recording(objective, G, D, optimizer, real, z, *rest, **options):
         weights = [parameter.detach().clone() for parameter in D.parameters()]
         seen.append(Seen(real.clone(), z.clone(), weights))
-        return step(objective, G, D, optimizer, real, z, *rest)
+        return step(objective, G, D, optimizer, real, z, *rest, **options)
 
     monkeypatch.setattr(eager, "critic_step", recording)
     for _ in train(cell, device):
