@@ -87,7 +87,7 @@ def test_verbs_matrices_and_names_are_completed(
     assert completed("ganbench run --matrix qu") == ["quick", "quiet.toml", "quiz/"]
     assert completed("ganbench run --matrix quiz/") == []
     assert set(completed("ganbench run --matrix ")) >= set(files.names())
-    assert completed("ganbench list wgan_") == ["wgan_fdgp", "wgan_gp"]
+    assert completed("ganbench list wgan_") == ["wgan_div", "wgan_fdgp", "wgan_gp"]
     assert completed("ganbench list obj") == ["objectives"]
     assert completed("ganbench help ch") == ["check"]
     assert completed("ganbench export ml") == ["mlflow"]

@@ -96,7 +96,10 @@ LOSSES = {
         "loss",
         "critic's sign in WGAN",
         "wgan",
-        {"return D(fake).mean() - D(real).mean()": "return D(real).mean() - D(fake).mean()"},
+        {
+            "yield D(fake).mean()": "yield -D(fake).mean()",
+            "yield -D(real).mean()": "yield D(real).mean()",
+        },
     ),
 }
 PENALTIES = {
@@ -154,7 +157,10 @@ PENALTIES = {
         "gradients are not reset between steps",
         ADAM,
         f"{TRAIN}/step.py",
-        {"    optimizer.zero_grad(set_to_none=True)\n": ""},
+        {
+            f"    optimizer.zero_grad(set_to_none=True)\n    {following}": f"    {following}"
+            for following in ("loss = _add_gradients(", "loss.backward(")
+        },
     ),
     "epsilon": of_objective(
         "penalty",

@@ -156,11 +156,11 @@ def test_score_means_and_gradient_norms_are_those_of_the_steps(monkeypatch):
     """WGAN's critic loss is the difference of the two mean scores; the norms are those of p.grad
     after the backward."""
     norms = []
-    grad_norm = step_module.grad_norm
+    norm_of = step_module.grad_norm
 
     def recording(network):
         norms.append(sum(p.grad.square().sum().item() for p in network.parameters()) ** 0.5)
-        return grad_norm(network)
+        return norm_of(network)
 
     monkeypatch.setattr(step_module, "grad_norm", recording)
     rows = rows_of(small_cell("wgan", steps=3))

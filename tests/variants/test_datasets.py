@@ -20,7 +20,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from benchmark.measure.features import extractors
+from benchmark.measure.features import classifier, extractors
 from tests.conftest import Ended
 from variants import load
 from variants.datasets import Split, _decoded, download, no_downloads
@@ -981,7 +981,7 @@ def test_the_digits_classifier_tells_the_modes_of_stacks(
 ) -> None:
     """Applied to each channel: features side by side, log probabilities of all 1,000
     combinations."""
-    monkeypatch.setattr(extractors, "EPOCHS", 2)
+    monkeypatch.setattr(classifier, "EPOCHS", 2)
     write_idx(tmp_path, counts=(400, 100))
     data = dataset("stacked_mnist", root=str(tmp_path))
     stacked = extractors.open_extractor("classifier", None, data, "cpu")

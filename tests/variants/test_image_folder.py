@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmark.analysis.tables import load as load_tables
 from benchmark.measure.dataset_facts import dataset_facts
-from benchmark.measure.features import extractors
+from benchmark.measure.features import classifier
 from benchmark.report.chapters import completeness
 from benchmark.store import data_lines
 from benchmark.store.layout import ResultSet
@@ -237,7 +237,7 @@ class TestClasses:
         matrix_file: Callable[..., Path],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(extractors, "EPOCHS", 1)
+        monkeypatch.setattr(classifier, "EPOCHS", 1)
         root = write(tmp_path / "data", pictures("cats/2019", "cats/2020", "dogs/2019", n=20))
         write(root, {"notes.heic": b"-"})
         dataset = f'{{ name = "image_folder", size = 8, n_holdout = 20, root = "{root}" }}'
