@@ -37,6 +37,7 @@ PAGES = """
 :hidden:
 docs/report
 docs/matrices
+docs/tricks
 docs/data
 docs/commands
 docs/metrics

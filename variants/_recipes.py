@@ -24,7 +24,7 @@ class Recipe:
     optimistic_adam takes twice Adam's step and the last one back."""
 
     lr: float
-    """Learning rate of both networks."""
+    """Learning rate of both networks, but for one that has its own."""
 
     betas: tuple[float, float] = (0.5, 0.999)
     """β₁ and β₂ of Adam."""
@@ -34,6 +34,22 @@ class Recipe:
 
     eps: float | None = None
     """ε in the denominator of an update; rmsprop_tf has it under the root."""
+
+    d_lr: float | None = None
+    """Learning rate of the critic (two rates: Heusel et al. 2017, arXiv:1706.08500)."""
+
+    g_lr: float | None = None
+    """Learning rate of the generator."""
+
+    weight_decay: float = 0.0
+    """Added to the gradient of a parameter, times the parameter (L2)."""
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The learning rates of generator and critic."""
+        g_lr = self.lr if self.g_lr is None else self.g_lr
+        d_lr = self.lr if self.d_lr is None else self.d_lr
+        return g_lr, d_lr
 
     def __post_init__(self) -> None:
         for name, value in CONSTANTS.get(self.optimizer, {}).items():

@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 
-from benchmark.train.optimizers import make_optimizer
+from benchmark.train.optimizers import make_optimizers
 from benchmark.train.step import critic_step, generator_step
 from variants.objectives import Recipe
 
@@ -131,7 +131,7 @@ def path(
     """(θ, ψ) before the first and after every generator step, (steps + 1, 2), by the suite's own
     steps. simultaneous: the generator sees the critic of before its step."""
     G, D = Point(start[0]), Line(*start[1:])
-    G_optimizer, D_optimizer = (make_optimizer(recipe, network) for network in (G, D))
+    G_optimizer, D_optimizer = make_optimizers(recipe, (G, D))
     real, z = torch.zeros(2, 1), torch.zeros(2, 1)
     noise = objective.draw(real, torch.Generator().manual_seed(0))
     found = [(G.theta.item(), D.psi.item())]

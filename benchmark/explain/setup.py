@@ -4,6 +4,7 @@ A value names a variant as in a matrix file: {"name": …, parameters}. Every tr
 that a matrix takes."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -84,7 +85,8 @@ def train_critic(
     """Train a critic alone on batches of `draw`. Yields the number of steps taken, from 0 on.
     With `decay` the learning rate falls to 0 along a cosine."""
     generator = torch.Generator().manual_seed(stream_seed(seed, "batches"))
-    optimizer = make_optimizer(recipe, D)
+    _, lr = recipe.rates
+    optimizer = make_optimizer(replace(recipe, lr=lr), D)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
         yield step

@@ -129,6 +129,14 @@ def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
     _check_metrics(matrix.evaluation.metrics, recall.modality(dataset.name), dataset.label)
     if training.seconds and training.lr_decay != "none":
         raise UserError("training: lr_decay needs a budget in steps or samples, not in seconds")
+    if training.seconds and training.instance_noise and training.noise_decay != "none":
+        raise UserError("training: noise_decay needs a budget in steps or samples, not in seconds")
+    own_steps = [key for key in ("critic_steps", "long_critic_phases") if key in objective.params]
+    if own_steps and training.critic_steps != "paper":
+        raise UserError(
+            f"objective {objective.label} sets {', '.join(own_steps)}, but training.critic_steps "
+            "gives all objectives one number; set one of the two"
+        )
     norm = recall.critic_norm(objective, architecture, dataset, training)
     evaluation = matrix.evaluation
     cell = partial(Cell, objective, architecture, dataset, training=training, norm=norm)

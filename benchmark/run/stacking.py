@@ -186,9 +186,12 @@ def _rows_like(cell: Cell, device: str) -> Iterator[dict[str, Any]]:
 def _iterations(cell: Cell) -> float:
     """Generator steps of a cell, in iterations of WGAN-GP: five critic steps with a penalty, which
     costs as much as the step, and a generator step."""
+    from benchmark.train.inputs import num_d_steps
+
     objective = made(cell.objective)
+    d_steps = num_d_steps(objective, cell.training, STEADY_STEP)
     cost_of_step = 2 if objective.per_sample_penalty else 1
-    return num_steps(cell) * (objective.d_steps(STEADY_STEP) * cost_of_step + 1) / 11
+    return num_steps(cell) * (d_steps * cost_of_step + 1) / 11
 
 
 def num_steps(cell: Cell) -> float:
@@ -196,8 +199,11 @@ def num_steps(cell: Cell) -> float:
     if cell.training.steps:
         return cell.training.steps
     assert cell.training.samples
-    d_steps = made(cell.objective).d_steps(STEADY_STEP)
-    return cell.training.samples / (cell.training.batch_size * d_steps)
+    from benchmark.train.inputs import num_d_steps
+
+    d_steps = num_d_steps(made(cell.objective), cell.training, STEADY_STEP)
+    in_all = cell.training.samples / cell.training.batch_size
+    return max(1.0, (in_all - cell.training.critic_pretrain) / d_steps)
 
 
 def refusal(stack: tuple[Cell, ...], device: str) -> str:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.matrix.cell import Cell, stream_seed
+from benchmark.matrix.options import Training
 from benchmark.store.schema import Execution
 from benchmark.train.build import Workbench, make_networks
 from benchmark.train.data import Draw, draw_index, floats_of, memory_format
 from benchmark.train.flops import Costs, count_costs
-from benchmark.train.inputs import Inputs, Streams
-from benchmark.train.optimizers import make_optimizer
+from benchmark.train.inputs import Inputs, Streams, blurred
+from benchmark.train.optimizers import make_optimizers
 from benchmark.train.probes import PROBES, Probes, layer_norms, probe
 from benchmark.train.snapshot import CellState, Counters, Progress
 from benchmark.train.step import CRITIC, GENERATOR
@@ -60,7 +61,8 @@ class CellTraining:
         real = draw(generator.manual_seed(seed), seed)
         batch_size = self.options.batch_size
         z = torch.randn(batch_size, G.latent_dim, device=real.device, generator=generator)
-        objective, recipe = self.bench.objective, self.bench.recipe
+        objective = blurred(self.bench.objective, self.options, share=0.0)
+        recipe = self.bench.recipe
         inputs = Inputs(real, z, objective.draw(real, generator))
         generator_z = z
         if self.options.generator_latents == "fresh":
@@ -68,7 +70,7 @@ class CellTraining:
         return count_costs(
             objective,
             (G, D),
-            (make_optimizer(recipe, G), make_optimizer(recipe, D)),
+            make_optimizers(recipe, (G, D)),
             inputs,
             inputs._replace(z=generator_z),
             self.options.precision,
@@ -90,11 +92,13 @@ class CellTraining:
         state = CellState(progress, self.counters, trace, execution, networks, optimizers)
         return state.shallow_copy()
 
-    def record_step(self, index: int, row: Tensor) -> None:
-        """After a generator step: move the average of the generator, keep the row (TRACE,)."""
+    def record_step(self, progress: Progress, row: Tensor) -> None:
+        """After generator step `progress.g_steps` (0, 1, …): move the average of the generator,
+        keep the row (TRACE,)."""
         if self.average is not None:
-            move_average(self.average, self.G, self.options.ema)
-        self.trace[index] = row
+            decay = average_decay(self.options, progress.g_steps)
+            move_average(self.average, self.G, decay)
+        self.trace[progress.g_steps - progress.logged_at] = row
 
     def log(
         self, progress: Progress, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
@@ -103,7 +107,7 @@ class CellTraining:
         copy from the device. real (batch, *shape) is the batch of the last critic step, z (batch,
         latent_dim) latents; the probes also see fresh batches of both splits."""
         num_steps = progress.g_steps - progress.logged_at
-        probes = self._probe(progress.g_steps, real, z, splits)
+        probes = self._probe(progress, real, z, splits)
         norms = {"G": layer_norms(self.G), "D": layer_norms(self.D)}
         parts = [self.trace[:num_steps].flatten(), torch.stack(probes)]
         for by_layer in norms.values():
@@ -123,18 +127,21 @@ class CellTraining:
         means = {name: sum(column) / num_steps for name, column in columns.items()}
         self.counters.row = row | means | dict(zip(PROBES, probed, strict=True))
 
-    def _probe(self, g_step: int, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]) -> Probes:
+    def _probe(
+        self, progress: Progress, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
+    ) -> Probes:
         to_floats = floats_of(self.bench.dataset, memory_format(self.options))
         base, generator = self.streams.base, self.streams.generator
         # A stream of its own, on the CPU: the splits may lie there
-        split_stream = torch.Generator().manual_seed(stream_seed(base, g_step, "splits"))
+        split_stream = torch.Generator().manual_seed(stream_seed(base, progress.g_steps, "splits"))
         batches = []
         for split in splits:
             index = draw_index(len(split), self.options.batch_size, split_stream)
             batches.append(to_floats(split[index].to(self.trace.device)))
-        generator.manual_seed(stream_seed(base, g_step, "probe"))
+        generator.manual_seed(stream_seed(base, progress.g_steps, "probe"))
         fresh, held = batches
-        return probe(self.bench.objective, self.G, self.D, real, (fresh, held), z, generator)
+        objective = blurred(self.bench.objective, self.options, progress.share)
+        return probe(objective, self.G, self.D, real, (fresh, held), z, generator)
 
 
 def first_steps(columns: dict[str, list[float]], logged_at: int) -> list[dict[str, float]]:
@@ -155,6 +162,13 @@ def first_not_finite(*columns: list[float]) -> int | None:
         if not all(math.isfinite(value) for value in values):
             return index
     return None
+
+
+def average_decay(options: Training, g_step: int) -> float:
+    """The decay of the generator's moving average after generator step `g_step` (0, 1, …)."""
+    if not options.ema_warmup:
+        return options.ema
+    return min(options.ema, (1 + g_step) / (10 + g_step))
 
 
 @torch.no_grad()

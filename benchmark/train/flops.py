@@ -32,7 +32,7 @@ class Costs(NamedTuple):
 def count_costs(
     objective: Any,
     networks: tuple[nn.Module, nn.Module],
-    optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+    optimizers: list[torch.optim.Optimizer],
     critic_inputs: Inputs,
     generator_inputs: Inputs,
     precision: str = "float32",

@@ -1,5 +1,5 @@
-"""What the steps of an iteration take: batches, latents and the objective's noise, from the random
-streams of every cell."""
+"""What the steps of an iteration take: batches, latents, the objective's noise and instance noise,
+from the random streams of every cell."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +56,59 @@ class Streams:
         return torch.randn(n, latent_dim, device=device, generator=self.generator)
 
 
+@dataclass(frozen=True)
+class Blurred:
+    """An objective whose critic sees x + σξ and x̃ + σξ′, with ξ and ξ′ from N(0, 1), for every
+    sample of every step (Sønderby et al. 2017, arXiv:1610.04490; Arjovsky and Bottou 2017,
+    arXiv:1701.04862). Under a penalty the blurred samples are the ends of x̂."""
+
+    objective: Any
+
+    sigma: float
+    """σ: standard deviation of the noise."""
+
+    multiple: int = 1
+    """Batches of generated samples in the largest step."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.objective, name)
+
+    def draw(self, real: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+        """What the objective draws, then the noise on real and on generated samples."""
+        drawn = self.objective.draw(real, generator) or ()
+        on_real = self._noise(real, 1, generator)
+        return *drawn, on_real, self._noise(real, self.multiple, generator)
+
+    def _noise(self, real: Tensor, multiple: int, generator: torch.Generator | None) -> Tensor:
+        shape = (multiple * len(real), *real.shape[1:])
+        noise = torch.randn(shape, dtype=real.dtype, device=real.device, generator=generator)
+        return self.sigma * noise
+
+    def seen(
+        self, real: Tensor, fake: Tensor, noise: tuple[Tensor, ...] | None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        *drawn, on_real, on_fake = noise or self.draw(real)
+        return real + on_real, fake + on_fake[: len(fake)], tuple(drawn)
+
+
+def blurred(objective: Any, options: Training, share: float) -> Any:
+    """The objective with the instance noise that the options ask for after a share of the
+    budget."""
+    if not options.instance_noise:
+        return objective
+    left = 1 - share if options.noise_decay == "linear" else 1.0
+    multiple = options.generator_batch_multiple
+    return Blurred(objective, options.instance_noise * left, multiple)
+
+
+def num_d_steps(objective: Any, options: Training, g_step: int) -> int:
+    """Critic steps before generator step `g_step` (0, 1, …)."""
+    steps = options.critic_steps
+    if not isinstance(steps, int):
+        steps = int(objective.d_steps(g_step))
+    return steps + options.critic_pretrain if g_step == 0 else steps
+
+
 def draw_inputs(
     objective: Any,
     streams: list[Streams],
@@ -71,7 +124,7 @@ def draw_inputs(
     torch's default stream."""
     device = streams[0].generator.device
     seed_default(device.type, stream_seed(streams[0].base, g_step, "default"))
-    d_steps = objective.d_steps(g_step)
+    d_steps = num_d_steps(objective, options, g_step)
     real = z = torch.empty(0)
     for d_step in range(d_steps):
         for stream in streams:

@@ -2,6 +2,7 @@
 clock stops while a snapshot is handed out."""
 
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from benchmark.train.cell_training import CellTraining
 from benchmark.train.data import Draw, Resident, memory_format, open_batches
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.modes import resolve
-from benchmark.train.inputs import Inputs, draw_inputs
+from benchmark.train.inputs import Inputs, blurred, draw_inputs, num_d_steps
 from benchmark.train.snapshot import CellState, Progress, Snapshot
 from benchmark.train.step import set_precision
 
@@ -126,7 +127,7 @@ class Training:
         networks = [(member.G, member.D) for member in self.members]
         precision, recipe = self.options.precision, self.bench.recipe
         self.iteration = Iteration(
-            self.bench.objective,
+            self.objective,
             networks,
             recipe,
             precision,
@@ -158,11 +159,16 @@ class Training:
     def live(self) -> list[CellTraining]:
         return [member for member in self.members if member.is_live]
 
+    @property
+    def objective(self) -> Any:
+        """The objective, with its instance noise as it is now."""
+        return blurred(self.bench.objective, self.options, self.progress.share)
+
     def inputs(self) -> Iterator[Inputs]:
         """What the steps of the next iteration take."""
         latent_dim = self.members[0].G.latent_dim
         return draw_inputs(
-            self.bench.objective,
+            self.objective,
             self.streams,
             self.draw,
             self.progress.g_steps,
@@ -224,11 +230,14 @@ class Training:
         """One iteration: the critic steps and the generator step."""
         progress, options = self.progress, self.options
         if options.lr_decay == "linear":
-            set_lr(self.iteration.optimizers, self.bench.recipe.lr * (1 - progress.share))
+            for optimizer, lr in zip(
+                self.iteration.optimizers, self.bench.recipe.rates, strict=True
+            ):
+                set_lr(optimizer, lr * (1 - progress.share))
         rows = self.iteration(self.inputs()).view(len(self.members), -1)
         for member, row in zip(self.members, rows, strict=True):
-            member.record_step(progress.g_steps - progress.logged_at, row)
-        d_steps = self.bench.objective.d_steps(progress.g_steps)
+            member.record_step(progress, row)
+        d_steps = num_d_steps(self.bench.objective, options, progress.g_steps)
         progress.samples_seen += options.batch_size * d_steps
         progress.g_steps += 1
         self._update_share()
@@ -268,12 +277,11 @@ def share_spent(options: Options, g_steps: int, samples_seen: int, seconds: floa
     return seconds / options.seconds
 
 
-def set_lr(optimizers: list[torch.optim.Optimizer], lr: float) -> None:
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Set the learning rate of every parameter group."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                # A CUDA graph reads the tensor
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            # A CUDA graph reads the tensor
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr

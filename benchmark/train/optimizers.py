@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,9 +25,15 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
     square is there from the start: what undoes a step restores it to 1, not to 0."""
 
     def __init__(
-        self, params: Iterable[nn.Parameter], lr: float | Tensor, alpha: float, eps: float
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float | Tensor,
+        alpha: float,
+        eps: float,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+        options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, options)
         for group in self.param_groups:
             for parameter in group["params"]:
                 mean_square = torch.ones_like(parameter, memory_format=torch.preserve_format)
@@ -39,7 +46,7 @@ class TensorFlowRMSProp(torch.optim.Optimizer):
             params = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not params:
                 continue
-            gradients = [parameter.grad for parameter in params]
+            gradients = _decayed_gradients(params, group["weight_decay"])
             mean_squares = [self.state[parameter]["mean_square"] for parameter in params]
             torch._foreach_mul_(mean_squares, group["alpha"])
             torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - group["alpha"])
@@ -66,8 +73,10 @@ class OptimisticAdam(torch.optim.Optimizer):
         lr: float | Tensor,
         betas: tuple[float, float],
         eps: float,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, options)
         for group in self.param_groups:
             for parameter in group["params"]:
                 state = self.state[parameter]
@@ -83,7 +92,8 @@ class OptimisticAdam(torch.optim.Optimizer):
             params = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not params:
                 continue
-            updates = self._adams(params, group["betas"], group["eps"])
+            gradients = _decayed_gradients(params, group["weight_decay"])
+            updates = self._adams(params, gradients, group["betas"], group["eps"])
             last = [self.state[parameter]["last"] for parameter in params]
             # 2u − u′, which leaves u in the place of u′
             changes = torch._foreach_mul(updates, 2)
@@ -93,11 +103,14 @@ class OptimisticAdam(torch.optim.Optimizer):
             torch._foreach_sub_(params, changes)
 
     def _adams(
-        self, params: list[nn.Parameter], betas: tuple[float, float], eps: float
+        self,
+        params: list[nn.Parameter],
+        gradients: list[Any],
+        betas: tuple[float, float],
+        eps: float,
     ) -> tuple[Tensor, ...]:
         """u of every parameter; moves the moments."""
         beta1, beta2 = betas
-        gradients: list[Any] = [parameter.grad for parameter in params]
         states = [self.state[parameter] for parameter in params]
         means = [state["mean"] for state in states]
         mean_squares = [state["mean_square"] for state in states]
@@ -120,14 +133,33 @@ def _bias(beta: float, num_steps: list[Tensor]) -> list[Tensor]:
     return [-torch.expm1(log_beta * count) for count in num_steps]
 
 
+def _decayed_gradients(params: list[Any], weight_decay: float) -> list[Any]:
+    """The gradients of parameters, plus `weight_decay` times the parameters."""
+    gradients: list[Any] = [parameter.grad for parameter in params]
+    if not weight_decay:
+        return gradients
+    return [*torch._foreach_add(gradients, params, alpha=weight_decay)]
+
+
+def make_optimizers(
+    recipe: Any, networks: Iterable[nn.Module], kind: str = "loop"
+) -> list[torch.optim.Optimizer]:
+    """The optimisers of generator and critic, each at its own rate."""
+    return [
+        make_optimizer(replace(recipe, lr=lr), network, kind)
+        for network, lr in zip(networks, recipe.rates, strict=True)
+    ]
+
+
 def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch.optim.Optimizer:
-    """The optimiser of a recipe for the parameters of a network. All kinds make the same update up
-    to rounding.
+    """The optimiser of a recipe for the parameters of a network, at the rate `lr`. All kinds make
+    the same update up to rounding.
 
     kind: "loop" goes over the parameters; "fused" is one kernel (RMSProp has none: one kernel per
     operation); "capturable" can be captured in a CUDA graph and has its rate on the device."""
     params = list(network.parameters())
     is_quick = kind != "loop" or None
+    decay = recipe.weight_decay
     lr: float | Tensor = recipe.lr
     options: dict[str, Any] = {}
     if kind == "capturable":
@@ -135,14 +167,16 @@ def make_optimizer(recipe: Any, network: nn.Module, kind: str = "loop") -> torch
         options = {"capturable": True}
     if recipe.optimizer == "adam":
         betas = tuple(recipe.betas)
-        return torch.optim.Adam(params, lr, betas, recipe.eps, fused=is_quick, **options)
+        return torch.optim.Adam(params, lr, betas, recipe.eps, decay, fused=is_quick, **options)
     if recipe.optimizer == "optimistic_adam":
-        return OptimisticAdam(params, lr, tuple(recipe.betas), recipe.eps)
+        return OptimisticAdam(params, lr, tuple(recipe.betas), recipe.eps, decay)
     if recipe.optimizer == "rmsprop_tf":
-        return TensorFlowRMSProp(params, lr, recipe.alpha, recipe.eps)
+        return TensorFlowRMSProp(params, lr, recipe.alpha, recipe.eps, decay)
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(params, lr, fused=is_quick)
-    return torch.optim.RMSprop(params, lr, recipe.alpha, recipe.eps, foreach=is_quick, **options)
+        return torch.optim.SGD(params, lr, weight_decay=decay, fused=is_quick)
+    return torch.optim.RMSprop(
+        params, lr, recipe.alpha, recipe.eps, decay, foreach=is_quick, **options
+    )
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -68,8 +68,11 @@ def probe(
             fake = G(z)
         slopes = _slopes(D, real, fake, generator)
         noise = objective.draw(real, generator)
-        penalty = objective.penalty(D, real, fake, noise)
-        losses = [objective.d_loss(D, batch, fake, noise).detach() for batch in splits]
+        penalty = objective.penalty(D, *objective.seen(real, fake, noise))
+        losses = []
+        for batch in splits:
+            seen = objective.seen(batch, fake, noise)
+            losses.append(objective.d_loss(D, *seen).detach())
         with torch.no_grad():
             real_scores, fake_scores = D(real), D(fake)
     nan = torch.full_like(losses[0], torch.nan)

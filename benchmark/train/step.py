@@ -48,6 +48,7 @@ def critic_step(
         with autocast(real, precision), torch.no_grad():
             fake = G(z).float()
     fake = fake.detach()
+    real, fake, noise = objective.seen(real, fake, noise)
     critic = _Observed(D, real, fake)
     terms = objective.d_terms if by_term else partial(_whole, objective)
     optimizer.zero_grad(set_to_none=True)
@@ -101,6 +102,7 @@ def generator_step(
     with autocast(real, precision):
         if fake is None:
             fake = G(z).float()
+        real, fake, noise = objective.seen(real, fake, noise)
         loss = objective.g_loss(lambda x: D(x).float(), real, fake, noise)
     _check_scalar(loss, "g_loss")
     optimizer.zero_grad(set_to_none=True)
@@ -126,6 +128,7 @@ def critic_gradients(
             found: Tensor = functional_call(D, (params, buffers), (x,))
             return found
 
+        real, fake, noise = objective.seen(real, fake, noise)
         critic = _Observed(scores, real, fake)
         with autocast(real, precision):
             value = objective.d_loss(critic, real, fake, noise)
@@ -156,7 +159,7 @@ def generator_gradients(
         real, z, noise = inputs
         with autocast(real, precision):
             fake = functional_call(G, (params, buffers), (z,)).float()
-            value = objective.g_loss(critic, real, fake, noise)
+            value = objective.g_loss(critic, *objective.seen(real, fake, noise))
         _check_scalar(value, "g_loss")
         return value, value.detach().unsqueeze(0)
 

@@ -17,7 +17,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.matrix.pairs import networks
 from benchmark.store.clocks import group_of
 from benchmark.train.build import make_networks, make_objective, make_recipe
-from benchmark.train.optimizers import make_optimizer
+from benchmark.train.optimizers import make_optimizers
 from benchmark.train.step import critic_step, generator_step
 
 # A training step holds at once at most so many times what one pass through both networks makes
@@ -36,7 +36,7 @@ def step_memory(cell: Cell) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as live:
         G: Any
         G, D = make_networks(cell, shape)
-        optimizers = [make_optimizer(recipe, network) for network in (G, D)]
+        optimizers = make_optimizers(recipe, (G, D))
         for network, optimizer in zip((G, D), optimizers, strict=True):
             _make_moments(network, optimizer)
         real = torch.empty(options.batch_size, *shape)

@@ -116,7 +116,8 @@ def test_json_holds_the_same(ganbench: Callable[..., Ended]) -> None:
         (kind, name) for kind in KINDS for name in names(kind)
     }
     (entry,) = json.loads(ganbench("list", "lsgan", "--json").out)
-    assert entry["parameters"][0] == {
+    by_name = {parameter["name"]: parameter for parameter in entry["parameters"]}
+    assert by_name["a"] == {
         "name": "a",
         "default": 0.0,
         "values": "number",

@@ -1,16 +1,19 @@
 """Keys and random streams of cells."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 
 from benchmark.matrix.cell import Cell, Choice, cell_from_spec
-from benchmark.matrix.options import Training
+from benchmark.matrix.expand import expand
+from benchmark.matrix.options import Matrix, Training
 from benchmark.store.code import ROOT
 from tests.helpers.cells import small_cell
 
 STEPS = Training(steps=1)
+REFERENCE = ROOT / "results" / "reference"
 PRINT_KEY = """
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.options import Training
@@ -114,3 +117,15 @@ def test_zero_has_one_sign(cells: Callable[..., list[Cell]]) -> None:
     (zero,) = cells(objectives='objectives = [{ name = "wgan_gp", target = -0.0 }]')
     (same,) = cells(objectives='objectives = [{ name = "wgan_gp", target = 0.0 }]')
     assert (zero.key, zero.objective.label) == (same.key, "wgan_gp[target=0.0]")
+
+
+def test_committed_keys_stay() -> None:
+    """An option that is newer than a key is no part of it while it has its default."""
+    for name in ("quick", "text", "robustness32_cpu"):
+        stored = json.loads((REFERENCE / name / "matrix.json").read_text())
+        for entry in stored["cells"]:
+            training = Training.model_validate(entry["spec"]["training"])
+            assert training.plain() == entry["spec"]["training"]
+    stored = json.loads((REFERENCE / "quick" / "matrix.json").read_text())
+    found = [cell.key for cell in expand(Matrix(**stored["config"]))]
+    assert found == [entry["key"] for entry in stored["cells"]]

@@ -268,6 +268,30 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         training("steps = 5", 'precision = "fp16"'),
         ["float32", "tf32", "bf16", "'fp16'"],
     ),
+    "noise that falls over seconds": (
+        training("seconds = 5", "instance_noise = 0.1"),
+        ["noise_decay", "seconds"],
+    ),
+    "decay of no noise": (training("steps = 5", 'noise_decay = "none"'), ["instance_noise"]),
+    "warm-up of no average": (training("steps = 5", "ema_warmup = true"), ["ema_warmup", "ema"]),
+    "critic steps twice": (
+        objectives('{ name = "wgan", long_critic_phases = true }')
+        | training("steps = 5", "critic_steps = 3"),
+        ["wgan[long_critic_phases=true]", "long_critic_phases", "training.critic_steps"],
+    ),
+    "critic steps of another type": (
+        training("steps = 5", 'critic_steps = "papers"'),
+        ["critic_steps", "'paper'", "'papers'"],
+    ),
+    "no critic steps": (training("steps = 5", "critic_steps = 0"), ["critic_steps", "0"]),
+    "rate of one network": (
+        objectives('{ name = "wgan", d_lr = 0.0 }'),
+        ["objective 'wgan'", "d_lr", "greater than 0"],
+    ),
+    "weights that grow": (
+        objectives('{ name = "wgan", weight_decay = -0.1 }'),
+        ["objective 'wgan'", "weight_decay", "-0.1"],
+    ),
     "decay over seconds": (training("seconds = 5", 'lr_decay = "linear"'), ["lr_decay", "seconds"]),
     "recipe": (training("steps = 5", 'recipe = "papr"'), ["recipe", "'paper'", "table", "'papr'"]),
     "optimiser": (

@@ -14,7 +14,7 @@ RMSPROP = "dataset=gaussians8 objective=minimax|nonsaturating|lsgan"
 GP = "objective=wgan_gp"
 GP_DIGITS = "objective=wgan_gp dataset=digits"
 
-D_STEPS = "d_steps = objective.d_steps(g_step)"
+D_STEPS = "d_steps = num_d_steps(objective, options, g_step)"
 RECIPE = "return Workbench(dataset, make_objective(cell.objective), make_recipe(cell))"
 WEIGHT = "penalty_weight: float = 10.0"
 ALPHA = "(torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator),)"
@@ -229,7 +229,7 @@ STEPS = {
         "the learning rate does not decay",
         RMSPROP,
         f"{TRAIN}/loop.py",
-        {"self.bench.recipe.lr * (1 - progress.share)": "self.bench.recipe.lr"},
+        {"lr * (1 - progress.share)": "lr"},
     ),
     "average": Plant(
         "average",
@@ -238,7 +238,7 @@ STEPS = {
         f"{TRAIN}/cell_training.py",
         {
             "if self.options.ema:": "if True:",
-            "move_average(self.average, self.G, self.options.ema)": (
+            "move_average(self.average, self.G, decay)": (
                 "move_average(self.average, self.G, 0.999)"
             ),
         },

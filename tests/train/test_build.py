@@ -43,13 +43,13 @@ def test_the_optimiser_of_an_objective_is_the_one_that_trains():
 
 def test_one_shared_recipe_for_all(monkeypatch):
     used = []
-    make = iteration_module.make_optimizer
+    make = iteration_module.make_optimizers
 
     def recording(recipe, *rest):
         used.append(recipe)
         return make(recipe, *rest)
 
-    monkeypatch.setattr(iteration_module, "make_optimizer", recording)
+    monkeypatch.setattr(iteration_module, "make_optimizers", recording)
     recipe = {"optimizer": "rmsprop", "lr": 0.01, "betas": [0.5, 0.999], "alpha": 0.9}
     for name in ("wgan_gp", "minimax"):
         for _ in train(small_cell(name, steps=1, recipe=recipe), "cpu"):

@@ -1,6 +1,7 @@
 """The optimisers of a recipe, against updates worked out by hand and in NumPy."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,3 +225,48 @@ def test_training_with_it_is_the_same_alone_and_in_a_stack(optimizer, lr):
             torch.testing.assert_close(own.G.state_dict()[name], weights, rtol=1e-3, atol=1e-5)
     *_, torchs = train(small_cell("wgan", "images", params={"lr": 1e-3}, steps=6), "cpu")
     assert (torchs.D.linear.weight - together[0].D.linear.weight).abs().max() > 1e-4
+
+
+# Two rates and weight decay
+
+
+@pytest.mark.parametrize("lr_decay", ["none", "linear"])
+def test_each_network_has_its_own_rate(lr_decay):
+    """A step of Adam is as long as its rate in the first step, whatever the gradient."""
+    params = {"d_lr": 1e-3, "g_lr": 1e-5}
+    cell = small_cell("nonsaturating", params=params, steps=1, lr_decay=lr_decay)
+    start, end = (
+        [[p.detach().clone() for p in network.parameters()] for network in (snapshot.G, snapshot.D)]
+        for snapshot in train(cell, "cpu")
+    )
+    longest = []
+    for before, after in zip(start, end, strict=True):
+        moves = [(b - a).abs().max().item() for b, a in zip(before, after, strict=True)]
+        longest.append(max(moves))
+    assert longest == pytest.approx([1e-5, 1e-3], rel=1e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "rmsprop_tf"])
+def test_weight_decay_adds_the_weight_to_the_gradient(name, kind):
+    recipe = Recipe(name, 0.01, weight_decay=0.3)
+    decayed = Weights([2.0, -1.0])
+    optimizer = make_optimizer(recipe, decayed, kind)
+    plain = Weights([2.0, -1.0])
+    plain_optimizer = make_optimizer(replace(recipe, weight_decay=0.0), plain, kind)
+    for gradient in ([0.1, 0.2], [-0.3, 0.1]):
+        (found,) = stepped(optimizer, decayed, [gradient])
+        with_weight = torch.tensor(gradient) + 0.3 * plain.w.detach()
+        (expected,) = stepped(plain_optimizer, plain, [with_weight])
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(("product", "stable"), [(3.9, True), (4.1, False)])
+def test_only_the_product_of_two_rates_counts(product, stable):
+    """Alternating descent on ψθ: |μ| = 1 if h_d h_g < 4, whatever the ratio of the rates."""
+    for ratio in (1.0, 10.0):
+        h_d, h_g = (product * ratio) ** 0.5, (product / ratio) ** 0.5
+        after_d = torch.tensor([[1.0, 0.0], [h_d, 1.0]], dtype=torch.float64)  # of (θ, ψ)
+        after_g = torch.tensor([[1.0, -h_g], [0.0, 1.0]], dtype=torch.float64)
+        largest = torch.linalg.eigvals(after_g @ after_d).abs().max().item()
+        assert (largest == pytest.approx(1)) == stable

@@ -36,8 +36,8 @@ from variants import load, search_path
 # the shipped folder and the user's
 __path__[:] = search_path("architectures")
 
-Norm = Literal["auto", "batch", "layer", "none", "spectral"]  # of a critic
-NormLayer = Literal["batch", "layer", "none"]  # of a generator
+Norm = Literal["auto", "batch", "instance", "layer", "none", "spectral"]  # of a critic
+NormLayer = Literal["batch", "instance", "layer", "none", "pixel"]  # of a generator
 Init = float | Literal["he", "glorot"]  # a weight's standard deviation, or the rule for it
 Shape = tuple[int, ...]
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -71,17 +71,21 @@ def deconv(n_in: int, n_out: int, kernel: int, init: Init) -> nn.ConvTranspose2d
 
 
 def norm_layer(kind: Norm | NormLayer, channels: int) -> nn.Module:
-    """Batch norm, layer norm (per sample over C, H, W; affine per channel) or none. Raises
-    ValueError for others."""
+    """Batch norm; layer norm (per sample over C, H, W) and instance norm (per sample and channel
+    over H, W), both affine per channel; pixel norm; or none. Raises ValueError for others."""
     if kind == "batch":
         return BatchNorm(channels)
     if kind == "layer":
         return nn.GroupNorm(1, channels)
+    if kind == "instance":
+        return InstanceNorm(channels)
+    if kind == "pixel":
+        return PixelNorm()
     if kind == "none":
         return nn.Identity()
     raise ValueError(
         f"no normalisation layer is called {kind!r}; "
-        "valid: batch, layer, none (spectral: critics only)"
+        "valid: batch, instance, layer, none (spectral: critics only, pixel: generators only)"
     )
 
 
@@ -115,6 +119,27 @@ class BatchNorm(nn.Module):
             momentum=0.1,
             eps=1e-5,
         )
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Instance norm (Ulyanov et al. 2016, arXiv:1607.08022). Raises ValueError for vectors, whose
+    channels have one value each."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() < 3:
+            raise ValueError("instance norm needs several positions per channel, a vector has one")
+        return super().forward(x)
+
+
+class PixelNorm(nn.Module):
+    """x / √(mean of x² over the channels + 1e-8) at every position (Karras et al. 2018,
+    arXiv:1710.10196). It has no parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 class SpectralNorm(_SpectralNorm):

@@ -1,9 +1,11 @@
 """DCGAN: strided 5×5 convolutions, halved from the image to a start size of at least 4."""
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import avg_pool2d, leaky_relu, max_pool2d
 
 from variants.architectures import (
     Init,
@@ -16,6 +18,11 @@ from variants.architectures import (
     linear,
     norm_layer,
 )
+
+Activation = Literal["leaky", "relu"]
+Down = Literal["stride", "mean", "max"]
+Pool = Callable[[Tensor, int], Tensor]
+POOLS: dict[str, Pool] = {"mean": avg_pool2d, "max": max_pool2d}
 
 
 class Generator(nn.Module):
@@ -79,21 +86,34 @@ class Discriminator(nn.Module):
 
     At 64×64 and width 64: 3-64-128-256-512 channels, 4,316,545 parameters. At 8×8: one convolution,
     1-64 channels, and the linear layer, 2,689 parameters; no norm whatever `norm` says, since only
-    later convolutions have one."""
+    later convolutions have one.
+
+    critic_activation: leaky is LeakyReLU(0.2).
+    down: How the critic halves the size: by the stride of its convolutions, or by a mean or a
+    maximum over 2×2 after the activation."""
 
     paper_norm: Norm = "batch"
     inits: tuple[Init, Init] = (0.02, 0.02)  # of the linear layer, of the convolutions
     emitted = 1  # channels a layer emits per channel that the activation leaves
 
-    def __init__(self, shape: Shape, norm: Norm = "auto", width: int = 64) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        norm: Norm = "auto",
+        width: int = 64,
+        critic_activation: Activation = "leaky",
+        down: Down = "stride",
+    ) -> None:
         super().__init__()
+        self.slope = 0.2 if critic_activation == "leaky" else 0.0
+        self.pool: Pool | None = POOLS.get(down)
         stages = halvings(shape)
         channels, size = shape[:2]
         widths = [width * 2**i for i in range(stages)]
         emitted = [n * self.emitted for n in widths]
         norm = self.paper_norm if norm == "auto" else norm
         self.convs = nn.ModuleList(
-            conv(n_in, n_out, 5, self.inits[1], stride=2)
+            conv(n_in, n_out, 5, self.inits[1], stride=1 if self.pool else 2)
             for n_in, n_out in zip([channels, *widths], emitted, strict=False)
         )
         self.norms = nn.ModuleList(
@@ -102,9 +122,11 @@ class Discriminator(nn.Module):
         self.linear = linear(widths[-1] * (size // 2**stages) ** 2, 1, self.inits[0])
 
     def activation(self, x: Tensor) -> Tensor:
-        return leaky_relu(x, 0.2)
+        return leaky_relu(x, self.slope)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv_i, norm_i in zip(self.convs, self.norms, strict=True):
             x = self.activation(norm_i(conv_i(x)))
+            if self.pool is not None:
+                x = self.pool(x, 2)
         return self.linear(x.flatten(1)).squeeze(1)

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from variants.architectures import dcgan
+from variants.architectures import Norm, Shape, dcgan
+from variants.architectures.dcgan import Down
 
 
 class Generator(dcgan.Generator):
@@ -15,6 +16,11 @@ class Generator(dcgan.Generator):
 
 class Discriminator(dcgan.Discriminator):
     """DCGAN's critic with tanh after every layer but the last; 4,316,545 parameters at 64×64."""
+
+    def __init__(
+        self, shape: Shape, norm: Norm = "auto", width: int = 64, down: Down = "stride"
+    ) -> None:
+        super().__init__(shape, norm, width, down=down)
 
     def activation(self, x: Tensor) -> Tensor:
         return x.tanh()

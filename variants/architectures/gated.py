@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from variants.architectures import Init, dcgan
+from variants.architectures import Init, Norm, Shape, dcgan
+from variants.architectures.dcgan import Down
 
 
 class Generator(dcgan.Generator):
@@ -26,6 +27,11 @@ class Discriminator(dcgan.Discriminator):
 
     inits: tuple[Init, Init] = ("glorot", "he")
     emitted = 2
+
+    def __init__(
+        self, shape: Shape, norm: Norm = "auto", width: int = 64, down: Down = "stride"
+    ) -> None:
+        super().__init__(shape, norm, width, down=down)
 
     def activation(self, x: Tensor) -> Tensor:
         return gate(x)

@@ -78,6 +78,10 @@ class Base:
         """Everything random in d_loss and g_loss for a batch like `real` (batch, *shape)."""
         return None
 
+    def seen(self, real: Tensor, fake: Tensor, noise: Noise) -> tuple[Tensor, Tensor, Noise]:
+        """What the losses of a step are given, of its samples and of what `draw` gave."""
+        return real, fake, noise
+
     def d_steps(self, g_step: int) -> int:
         """Critic steps before generator step `g_step` (0, 1, …)."""
         return self.critic_steps

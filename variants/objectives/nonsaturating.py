@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from variants.objectives import Base, Critic, Noise, Recipe
+from variants.objectives import Critic, Noise, Recipe
+from variants.objectives._labels import Labelled, cross_entropy
 
 
 @dataclass(frozen=True)
-class Objective(Base):
+class Objective(Labelled):
     """Non-saturating GAN (NS-GAN), Goodfellow et al. 2014 (arXiv:1406.2661), section 3.
 
     min over D:  E softplus(−D(x)) + E softplus(D(x̃))
@@ -26,8 +27,9 @@ class Objective(Base):
     def d_terms(
         self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
     ) -> Iterator[Tensor]:
-        yield softplus(-D(real)).mean()
-        yield softplus(D(fake)).mean()
+        of_real, of_fake = self.labels(real, noise, self.real_label, 0.0)
+        yield cross_entropy(D(real), of_real).mean()
+        yield cross_entropy(D(fake), of_fake).mean()
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return softplus(-D(fake)).mean()

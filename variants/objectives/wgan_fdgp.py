@@ -18,6 +18,7 @@ from variants.objectives import (
     interpolate,
     norms,
 )
+from variants.objectives.wgan_gp import real_term
 
 FLOOR = 1e-6  # of the distance between two points
 
@@ -64,6 +65,9 @@ class Objective(Base):
     """ε: distance of the two points of `gradient` and `local`, for data in [−1, 1] and for one-hot
     text."""
 
+    drift: float = 0.0
+    """ε: adds ε E D(x)², as in WGAN-GP."""
+
     critic_steps: int = 5
 
     recipe = Recipe("adam", lr=1e-4, betas=(0.0, 0.9))
@@ -80,6 +84,8 @@ class Objective(Base):
             raise ValueError(f"epsilon must be at least {FLOOR}, not {self.epsilon}")
         if self.penalty_weight < 0:
             raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
+        if self.drift < 0:
+            raise ValueError(f"drift must not be negative, not {self.drift}")
 
     @property
     def least_batch(self) -> int:
@@ -101,7 +107,7 @@ class Objective(Base):
         if self.pairs == "endpoint":
             yield self._endpoint_loss(D, real, fake)
             return
-        yield -D(real).mean()
+        yield real_term(D(real), self.drift)
         yield D(fake).mean()
         yield self.penalty_weight * self.penalty(D, real, fake, noise)
 
@@ -111,7 +117,8 @@ class Objective(Base):
             d_real = D(real)
             d_fake = D(fake)
         penalty = self._penalise(d_real - d_fake, norms(real - fake))
-        return d_fake.mean() - d_real.mean() + self.penalty_weight * penalty
+        gap = d_fake.mean() + real_term(d_real, self.drift)
+        return gap + self.penalty_weight * penalty
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
         return -D(fake).mean()

@@ -47,6 +47,10 @@ class Objective(Base):
     method: Literal["double_backward", "jvp"] = "double_backward"
     """How the gradient of the penalty is computed."""
 
+    drift: float = 0.0
+    """ε: adds ε E D(x)², which fixes the constant of the scores; Karras et al. 2018
+    (arXiv:1710.10196) have 0.001."""
+
     critic_steps: int = 5
 
     recipe = Recipe("adam", lr=1e-4, betas=(0.0, 0.9))
@@ -56,6 +60,8 @@ class Objective(Base):
         super().__post_init__()
         if self.penalty_weight < 0:
             raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
+        if self.drift < 0:
+            raise ValueError(f"drift must not be negative, not {self.drift}")
 
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         return (torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator),)
@@ -64,7 +70,7 @@ class Objective(Base):
         self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
     ) -> Iterator[Tensor]:
         yield D(fake).mean()
-        yield -D(real).mean()
+        yield real_term(D(real), self.drift)
         yield self.penalty_weight * self.penalty(D, real, fake, noise)
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
@@ -86,3 +92,10 @@ class Objective(Base):
             return norms(gradient)
         u = gradient / along(x, norms(gradient).clamp_min(1e-12))
         return torch.func.jvp(D, (x.detach(),), (u,))[1]
+
+
+def real_term(scores: Tensor, drift: float) -> Tensor:
+    """−E s + ε E s² of the scores of real samples, (batch,)."""
+    if not drift:
+        return -scores.mean()
+    return drift * scores.square().mean() - scores.mean()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.train.execution.eager import iterate_eagerly
 from benchmark.train.inputs import Inputs
-from benchmark.train.optimizers import load_optimizer, make_optimizer
+from benchmark.train.optimizers import load_optimizer, make_optimizers
 
 # Largest relative difference between two modes, by precision
 TOLERANCE = {"float32": 1e-2, "tf32": 5e-2, "bf16": 0.2}
@@ -52,8 +52,8 @@ def eager_outcome(
     """The outcome of an eager iteration of one seed, on copies of its networks. states: of its
     optimisers."""
     copies = copy.deepcopy(networks)
-    at_rate_zero = replace(recipe, lr=0.0)
-    optimizers = [make_optimizer(at_rate_zero, network) for network in copies]
+    at_rate_zero = replace(recipe, lr=0.0, d_lr=None, g_lr=None)
+    optimizers = make_optimizers(at_rate_zero, copies)
     for optimizer, state in zip(optimizers, states, strict=True):
         load_optimizer(optimizer, copy.deepcopy(state))
     row = iterate_eagerly(objective, copies, optimizers, draws, precision)

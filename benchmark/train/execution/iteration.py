@@ -30,7 +30,7 @@ from benchmark.train.execution.functions import (
 )
 from benchmark.train.execution.stack import Stack, join_states, split_state
 from benchmark.train.inputs import Inputs
-from benchmark.train.optimizers import load_optimizer, make_optimizer
+from benchmark.train.optimizers import load_optimizer, make_optimizers
 
 MAX_REASON = 300  # characters of an error in the reason of a fallback
 
@@ -120,7 +120,7 @@ class Iteration:
             matmul="default",
         )
         kind = self.execution.optimizer
-        self.optimizers = [make_optimizer(self.recipe, network, kind) for network in self.trained]
+        self.optimizers = make_optimizers(self.recipe, self.trained, kind)
         self.functions: Functions | None = None
         if self.is_compiled or self.is_stacked:
             self.functions = self._functions(fakes_at_once)

@@ -1,0 +1,169 @@
+"""The options of training: the table [training] and its optimiser."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+
+from benchmark.matrix.mistakes import TAGS
+from benchmark.matrix.options.strict import Positive, Share, Steps, Strict, by_type
+
+BUDGETS = ("steps", "samples", "seconds")
+
+
+def _recipe_tag(recipe: object) -> str | None:
+    if recipe == "paper":
+        return TAGS[str]
+    return TAGS[dict] if isinstance(recipe, dict | Optimiser) else None
+
+
+class Optimiser(Strict):
+    """One optimiser for both networks of every cell."""
+
+    optimizer: Literal["adam", "optimistic_adam", "rmsprop", "rmsprop_tf", "sgd"] = "adam"
+    """rmsprop is PyTorch's update, rmsprop_tf is TensorFlow's; sgd has no momentum."""
+
+    lr: Annotated[float, Field(gt=0, le=1e6)] = 2e-4
+    """Learning rate."""
+
+    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.5, 0.999)
+    """Of Adam."""
+
+    alpha: Share = 0.99
+    """Of RMSProp: the decay of the mean square; 0.9 of rmsprop_tf."""
+
+    eps: Annotated[float, Field(gt=0, le=1)] | None = None
+    """None: 1e-8; 1e-10 of rmsprop_tf, which adds it under the root."""
+
+    d_lr: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Learning rate of the critic; None: lr."""
+
+    g_lr: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Learning rate of the generator; None: lr."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Added to the gradient of a parameter, times the parameter."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def with_own_alpha(cls, options: Any) -> Any:
+        if isinstance(options, dict) and options.get("optimizer") == "rmsprop_tf":
+            return {"alpha": 0.9, **options}
+        return options
+
+    @model_serializer(mode="wrap")
+    def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key is made of this: what earlier keys did not have is left out at its default."""
+        return self.without_defaults(serialise(self), ("eps", "d_lr", "g_lr", "weight_decay"))
+
+
+Recipe = Annotated[
+    Annotated[Literal["paper"], Tag(TAGS[str])] | Annotated[Optimiser, Tag(TAGS[dict])],
+    Discriminator(
+        _recipe_tag,
+        custom_error_type="type",
+        custom_error_message="Input should be 'paper' or a valid table",
+    ),
+]
+
+
+CriticSteps = Annotated[
+    Annotated[Literal["paper"], Tag(TAGS[str])]
+    | Annotated[int, Field(gt=0, le=10_000), Tag(TAGS[int])],
+    by_type("'paper' or a valid integer"),
+]
+
+# Options that earlier keys did not have
+LATER = (
+    "generator_latents",
+    "ema_warmup",
+    "critic_steps",
+    "critic_pretrain",
+    "instance_noise",
+    "noise_decay",
+    "recompute",
+)
+
+
+class Training(Strict):
+    """How every cell is trained. Exactly one of steps, samples and seconds is the budget."""
+
+    batch_size: Steps = 64
+    """Samples of a batch."""
+
+    steps: Steps | None = None
+    """Generator steps."""
+
+    samples: Steps | None = None
+    """Real samples passed through the critic."""
+
+    seconds: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Seconds of training."""
+
+    recipe: Recipe = "paper"
+    """Each objective's own optimiser, or one optimiser for all objectives."""
+
+    lr_decay: Literal["none", "linear"] = "none"
+    """linear: the learning rate falls to 0 at the end of the budget."""
+
+    generator_batch_multiple: Positive = 1
+    """Batch size of a generator step, in batches."""
+
+    generator_latents: Literal["fresh", "critic"] = "fresh"
+    """Of a generator step: latents of its own, or those of the last critic step, whose fakes eager
+    steps then make once. Under critic, objectives of unequal critic_steps are not paired."""
+
+    ema: Share = 0.0
+    """Decay per step of the generator's moving average; 0: no average."""
+
+    ema_warmup: bool = False
+    """After t steps the decay is at most (1 + t)/(10 + t)."""
+
+    critic_steps: CriticSteps = "paper"
+    """Critic steps per generator step: each objective's own, or one number for all."""
+
+    critic_pretrain: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Critic steps before the first generator step, on top of its own."""
+
+    instance_noise: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Standard deviation of Gaussian noise on all samples that the critic sees in training."""
+
+    noise_decay: Literal["linear", "none"] = "linear"
+    """linear: the noise falls to 0 at the end of the budget."""
+
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Of matrix products and convolutions; bf16 by autocast."""
+
+    layout: Literal["contiguous", "channels_last"] = "contiguous"
+    """Memory format of images and convolution weights."""
+
+    recompute: bool = False
+    """Blocks keep no activations; the backward pass computes them again."""
+
+    @model_validator(mode="after")
+    def is_consistent(self) -> "Training":
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise ValueError(f"set exactly one budget of {', '.join(BUDGETS)}, not {found}")
+        if self.ema_warmup and not self.ema:
+            raise ValueError("ema_warmup needs an ema above 0")
+        if self.noise_decay == "none" and not self.instance_noise:
+            raise ValueError("noise_decay needs an instance_noise above 0")
+        multiple = self.generator_batch_multiple
+        if self.generator_latents == "critic" and multiple != 1:
+            raise ValueError(
+                f"generator_latents = critic needs generator_batch_multiple = 1, not {multiple}"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A key is made of this: what earlier keys did not have is left out at its default."""
+        return self.without_defaults(serialise(self), LATER)
