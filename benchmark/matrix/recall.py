@@ -52,14 +52,18 @@ class Answers:
 
 
 def answer(question: str, about: list[Any], find: Callable[[], Any]) -> Any:
-    """What `find` returned for this question, a JSON value. What it raises is raised again each
-    time. about: JSON values that tell the question from others of its name."""
+    """What `find` returned for this question, a JSON value. It is asked again each time it raises,
+    and while it finds nothing, None. about: JSON values that tell the question from others of its
+    name."""
     kept = _kept()
     if kept is None:
         return find()
     asked = json.dumps([question, *about], default=repr)
     if asked not in kept.answers:
-        kept.answers[asked] = kept.new[asked] = json.dumps(find())
+        found = find()
+        if found is None:
+            return None
+        kept.answers[asked] = kept.new[asked] = json.dumps(found)
     return json.loads(kept.answers[asked])
 
 

@@ -19,6 +19,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.matrix.expand import expand
 from benchmark.run import plan
 from benchmark.store.code import ROOT
+from benchmark.store.schema import RunStatus, Status
 from tests.conftest import Ended
 from tests.helpers import result_sets
 
@@ -214,7 +215,7 @@ def test_planning_listing_and_reading_need_no_torch(
     others = [["list"], ["list", "quick"], ["status", *there]]
     others.append(["compare", "wgan_gp", "wgan", *there])
     nothing = ["check", *there, "--baselines", str(tmp_path)]
-    monkeypatch.setattr(plan, "TRIAL_SECONDS", 0)
+    monkeypatch.setattr(plan, "_time_steps", lambda *arguments: 1.0)
     expected = [ganbench(*call) for call in first]
     calls = [(call, 0) for call in [*first, *others]]
     ended = subprocess.run(
@@ -246,3 +247,20 @@ def test_an_answer_is_json_from_the_first_time_on(cache: Path) -> None:
     recall.save()
     (file,) = cache.iterdir()
     assert json.loads(file.read_bytes())["answers"] == {'["a pair", 1]': "[1, 2.0]"}
+
+
+def test_a_trial_that_came_too_late_is_made_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = shipped("quick")[0]
+    known = {cell.key: Status(status=RunStatus.MISSING)}
+    monkeypatch.setattr(plan, "_time_steps", lambda *arguments: 7.0)
+    monkeypatch.setattr(plan, "TRIAL_SECONDS", -1.0)
+    assert plan.estimate({cell.key: cell}, known, "cpu") == {cell.key: None}
+    monkeypatch.setattr(plan, "TRIAL_SECONDS", 1000.0)
+    recall._open.cache_clear()
+    assert plan.estimate({cell.key: cell}, known, "cpu") == {cell.key: 7.0}
+    # what was found is kept
+    monkeypatch.setattr(plan, "_time_steps", refuse)
+    recall._open.cache_clear()
+    assert plan.estimate({cell.key: cell}, known, "cpu") == {cell.key: 7.0}
