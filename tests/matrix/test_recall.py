@@ -137,14 +137,15 @@ def test_edited_sources_have_other_answers(cache: Path, monkeypatch: pytest.Monk
 
 def test_every_source_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall, "ROOT", tmp_path)
-    (tmp_path / "train" / "execution").mkdir(parents=True)
+    names = ["errors.py", "train/loop.py", "train/execution/stack.py", "measure/points.py"]
     seen = {recall.sources()}
-    for name in ("errors.py", "train/loop.py", "train/execution/stack.py"):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
         seen.add(recall.sources())
         (tmp_path / name).write_text("x = 1")
         seen.add(recall.sources())
-    assert len(seen) == 7
+    assert len(seen) == 1 + 2 * len(names)
 
 
 def test_a_mistake_is_refused_each_time(cells: Callable[..., list[Cell]], cache: Path) -> None:
