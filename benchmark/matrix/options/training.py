@@ -1,5 +1,6 @@
 """The options of training: the table [training] and its optimiser."""
 
+from collections.abc import Container
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -90,6 +91,9 @@ LATER = (
     "recompute",
 )
 
+# Options that an objective may set for its own cells: they stand in its label
+OF_OBJECTIVE = ("critic_pretrain", "ema", "ema_warmup", "instance_noise", "noise_decay")
+
 
 class Training(Strict):
     """How every cell is trained. Exactly one of steps, samples and seconds is the budget."""
@@ -162,6 +166,11 @@ class Training(Strict):
                 f"generator_latents = critic needs generator_batch_multiple = 1, not {multiple}"
             )
         return self
+
+    def without(self, names: Container[str]) -> "Training":
+        """These options, those of `names` that an objective may set at their defaults."""
+        fields = type(self).model_fields
+        return self.replaced(**{key: fields[key].default for key in OF_OBJECTIVE if key in names})
 
     @model_serializer(mode="wrap")
     def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
