@@ -101,8 +101,8 @@ class Resident:
 
 
 def shown_by(critic: Any, draw: Draw) -> Draw:
-    """The batches of `draw` as a critic sees them that changes while it trains: by `critic.shown`,
-    which is asked anew for every batch."""
+    """The batches of `draw` as `critic.shown` shows them to a critic that changes while it trains;
+    the batches themselves for other critics."""
     shown = getattr(critic, "shown", None)
     if shown is None:
         return draw
