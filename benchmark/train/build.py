@@ -53,7 +53,8 @@ def make_networks(cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[nn.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.stream("weights"))
         growth = cell.training.growth
-        networks = build(cell.architecture, shape, cell.norm, growth=growth)
+        images = cell.dataset.params.get("range", "signed")
+        networks = build(cell.architecture, shape, cell.norm, growth=growth, images=images)
     for role, network in zip(("generator", "critic"), networks, strict=True):
         initialise(network, partial(cell.stream, role))
         if cell.training.recompute:

@@ -7,7 +7,17 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
-from variants.architectures import Norm, NormLayer, Shape, conv, halvings, linear, norm_layer
+from variants.architectures import (
+    Ending,
+    Norm,
+    NormLayer,
+    Output,
+    Shape,
+    conv,
+    halvings,
+    linear,
+    norm_layer,
+)
 
 SLOPE = 0.2  # of LeakyReLU
 
@@ -80,6 +90,7 @@ class Generator(Growing):
         latent_dim: int = 128,
         width: int = 32,
         generator_norm: NormLayer = "pixel",
+        output: Ending = "auto",
     ) -> None:
         super().__init__(shape, width)
         self.latent_dim = latent_dim
@@ -92,6 +103,7 @@ class Generator(Growing):
             pair = Layer(n_in, n_out, generator_norm), Layer(n_out, n_out, generator_norm)
             self.pairs.append(nn.Sequential(*pair))
         self.images = nn.ModuleDict({str(shape[1]): self.image_layer(width)})
+        self.output = Output(output)
 
     def image_layer(self, width: int) -> nn.Module:
         return conv(width, self.channels, 1, "glorot")
@@ -103,9 +115,9 @@ class Generator(Growing):
         for pair in self.pairs[: self.level]:
             smaller = x
             x = pair(up(x))
-        image = self.of_image(self.level, x).tanh()
+        image = self.output(self.of_image(self.level, x))
         if self.alpha < 1:
-            former = self.of_image(self.level - 1, smaller).tanh()
+            former = self.output(self.of_image(self.level - 1, smaller))
             image = blend(up(former), image, self.alpha)
         return image
 
