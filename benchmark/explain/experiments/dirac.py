@@ -28,7 +28,9 @@ from matplotlib.figure import Figure
 import variants
 from benchmark.drawing.style import wrap
 from benchmark.explain.dirac_game import averaged_radius, equilibrium, field, flow, moduli, path
-from benchmark.explain.setup import choice, label
+from benchmark.explain.setup import cells, choice, label
+from benchmark.explain.trained_game import runs
+from benchmark.explain.vector_field import linear_quadratic
 from benchmark.train.build import make_objective
 from variants.objectives import Recipe
 
@@ -57,20 +59,39 @@ PATHS = {"simultaneous": "#0072B2", "alternating": "#E69F00", "paper": "#009E73"
 DECAY = 0.99  # of the average
 ANGLE = 0.05  # of a step on the circle
 ANGLES = np.linspace(0, 2.2, 111)
+# of trained networks
+DATASET = "gaussians8"
+MLP = {"name": "mlp", "width": 64}
+RECIPE = {"optimizer": "rmsprop", "lr": 5e-3}
+TRAINING = {"steps": 500, "batch_size": 64, "recipe": RECIPE}
+SCHEDULE = [0, 0.1, 0.25, 0.5, 0.75, 1]
+MIDDLE = 0.5
+MEASURED = ["swd", "modes_covered", "high_quality"]
+BLOCKS = [[*range(0, 13)], [*range(13, 25)]]  # seeds that train as a stack
 
 
 def cases(full: bool) -> list[dict[str, Any]]:
     values: list[dict[str, Any]] = [{"name": name} for name in variants.names("objectives")]
     steps = 2000 if full else 200
-    return [{"value": value, "steps": steps} for value in [*values, PEARSON, ONE_SIDED]]
+    found: list[dict[str, Any]] = []
+    for value in [*values, PEARSON, ONE_SIDED]:
+        found.append({"value": value, "steps": steps})
+    # all objectives with some seeds first: a run that ends early can be read
+    for seeds in BLOCKS if full else ():
+        found += [{"value": value, "seeds": seeds} for value in values]
+    return found
 
 
-def measure(value: dict[str, Any], steps: int) -> pd.DataFrame:
-    """objective, part, kind, x, y, dx, dy, real, imaginary. part eigenvalue: kind (pair, of the
+def measure(
+    value: dict[str, Any], steps: int = 0, seeds: list[int] | None = None
+) -> pd.DataFrame:
+    """The smallest game under an objective, or with seeds trained networks: objective, part, kind, x, y, dx, dy, real, imaginary. part eigenvalue: kind (pair, of the
     field in θ, ψ, or phi), real and imaginary, x the equilibrium's θ, y its φ. field: (dx, dy) at
     (x, y). path: θ and ψ, kind of PATHS. end, where the equilibrium is not at θ = 0: of the flow
     from (1, 1), kind above, and (1, −1), kind below; x θ, y ψ."""
     objective = make_objective(choice(value))
+    if seeds:
+        return _trained(value, objective, seeds)
     resting = equilibrium(objective)
     rows: list[dict[str, Any]] = []
     at = {"x": resting.theta, "y": resting.phi}
@@ -91,9 +112,25 @@ def measure(value: dict[str, Any], steps: int) -> pd.DataFrame:
     for kind, psi in starts.items():
         end = flow(objective, (1.0, psi, resting.phi), np.array([0.0, LONG]))[-1]
         rows.append({"part": "end", "kind": kind, "x": end[0], "y": end[1]})
+    found = linear_quadratic(objective, resting.phi)
+    for eigenvalue in [] if found is None else found:
+        numbers = {"real": eigenvalue.real, "imaginary": eigenvalue.imag}
+        rows.append({"part": "normal", **numbers})
     frame = pd.DataFrame(rows).round(6)
     frame.insert(0, "objective", label(value))
     return frame
+
+
+def _trained(value: dict[str, Any], objective: Any, seeds: list[int]) -> pd.DataFrame:
+    """A row per seed of trained networks."""
+    evaluation = {"schedule": SCHEDULE, "log_every": 25, "metrics": MEASURED}
+    of_seeds = cells(value, MLP, {"name": DATASET}, seeds, evaluation, **TRAINING)
+    rows = runs(of_seeds, objective, MIDDLE).rename(
+        columns={"seed": "x", "verdict_onset": "y", "verdict": "kind"}
+    )
+    rows.insert(0, "part", "trained")
+    rows.insert(0, "objective", label(value))
+    return rows
 
 
 def _path(objective: Any, phi: float, kind: str, steps: int) -> np.ndarray:
