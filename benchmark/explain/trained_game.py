@@ -88,6 +88,5 @@ def _evaluated(snapshot: Snapshot, instrument: Any) -> list[dict[str, Any]]:
     about = {"cell": snapshot.cell.key, "g_steps": snapshot.g_steps}
     readings = instrument.measure(instrument.generated(snapshot))
     return [
-        {**about, "metric": column, "value": reading.value}
-        for column, reading in readings.items()
+        {**about, "metric": column, "value": reading.value} for column, reading in readings.items()
     ]

@@ -82,9 +82,7 @@ def cases(full: bool) -> list[dict[str, Any]]:
     return found
 
 
-def measure(
-    value: dict[str, Any], steps: int = 0, seeds: list[int] | None = None
-) -> pd.DataFrame:
+def measure(value: dict[str, Any], steps: int = 0, seeds: list[int] | None = None) -> pd.DataFrame:
     """The smallest game under an objective, or with seeds trained networks: objective, part, kind, x, y, dx, dy, real, imaginary. part eigenvalue: kind (pair, of the
     field in θ, ψ, or phi), real and imaginary, x the equilibrium's θ, y its φ. field: (dx, dy) at
     (x, y). path: θ and ψ, kind of PATHS. end, where the equilibrium is not at θ = 0: of the flow
