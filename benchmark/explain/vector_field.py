@@ -136,10 +136,10 @@ class Quadratic(nn.Module):
         return (self.w2 * x.square() + self.w1 * x + self.constant)[:, 0]
 
 
-def linear_quadratic(objective: Any, constant: float) -> np.ndarray | None:
-    """The eigenvalues, (4,), of the game of an affine generator of a standard normal law and a
+def linear_quadratic(objective: Any, constant: float) -> list[complex]:
+    """The four eigenvalues of the game of an affine generator of a standard normal law and a
     quadratic critic on a normal law, where the generator is right and the critic is the constant;
-    None where the field does not rest there, which is where a penalty has a target."""
+    none where the field does not rest there, as under a penalty with a target."""
     quantiles = (torch.arange(POINTS, dtype=torch.float64) + 0.5) / POINTS
     z = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)[:, None]
     # the quantiles of a law have a little less than its variance
@@ -149,6 +149,6 @@ def linear_quadratic(objective: Any, constant: float) -> np.ndarray | None:
     slope = SIDE if objective.per_sample_penalty else 0.0
     game = Game(objective, Affine(), Quadratic(constant, slope), real, z, noise)
     if game.field(*game.weights).norm() > REST:
-        return None
+        return []
     columns = [game.product(direction) for direction in torch.eye(4, dtype=torch.float64)]
-    return np.linalg.eigvals(torch.stack(columns, dim=1).numpy())
+    return [*map(complex, np.linalg.eigvals(torch.stack(columns, dim=1).numpy()))]

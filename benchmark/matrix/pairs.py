@@ -66,7 +66,7 @@ def critic_norm(objective: Choice, architecture: Choice, dataset: Choice) -> str
             f"{objective.label} x {architecture.label}: the loss differentiates the slope of the "
             "critic, and this critic can be differentiated only once (its kernel has neither a "
             "double backward nor a forward mode); use wgan_fdgp, whose penalty is a difference of "
-            "scores, or another architecture"
+            "scores, or a critic without such a kernel (attention: kernel = 'math')"
         )
     return norm if norm == "spectral" or _has_layer(critic, NORMS) else "none"
 

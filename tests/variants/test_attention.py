@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import UserError
-from benchmark.matrix.cell import Choice
+from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.pairs import critic_norm, differentiates_twice
 from benchmark.train.execution.modes import can_compile
 from benchmark.train.loop import train, train_stack
@@ -16,6 +16,7 @@ from tests.helpers.cells import EVALUATION, TRAINING
 from tests.variants.test_architectures import count, filled, images
 from variants.architectures import build
 from variants.architectures.attention import Block
+from variants.objectives import wgan_gp
 
 SMALL = {"width": 16, "blocks": 1}
 DIGITS = Choice("digits")
@@ -34,8 +35,9 @@ def test_counts(params, shape, of_g, of_d):
     assert (count(G), count(D)) == (of_g, of_d)
 
 
-def test_attention_is_the_softmax_of_scaled_products():
-    block = Block(16, 4, "layer")
+@pytest.mark.parametrize("kernel", ["fused", "math"])
+def test_attention_is_the_softmax_of_scaled_products(kernel):
+    block = Block(16, 4, "layer", kernel)
     mixed = torch.randn(3, 5, 48, dtype=torch.float64)
     found = block.attend(mixed)
     for head in range(4):
@@ -102,9 +104,26 @@ def test_what_it_refuses(params, shape, norm, message):
     ids=lambda choice: choice.label,
 )
 def test_a_loss_that_differentiates_the_slope_is_refused(objective, architecture):
-    with pytest.raises(UserError, match="differentiated only once.* use wgan_fdgp") as refused:
+    with pytest.raises(UserError, match=r"differentiated only once.* use wgan_fdgp") as refused:
         critic_norm(objective, architecture, DIGITS)
     assert f"{objective.label} x {architecture.label}" in str(refused.value)
+
+
+def test_single_products_bear_it():
+    """The slope's derivative by both kinds of WGAN-GP's penalty, in float64."""
+    objective, math_critic = Choice("wgan_gp"), Choice("attention", SMALL | {"kernel": "math"})
+    assert critic_norm(objective, math_critic, DIGITS) == "layer"
+    _, D = filled(math_critic, (1, 8, 8), "layer")
+    D.double()
+    real, fake, alpha = images(4, (1, 8, 8)).double(), torch.zeros(4, 1, 8, 8), torch.rand(4)
+    found = []
+    for method in ("double_backward", "jvp"):
+        penalty = wgan_gp.Objective(method=method).penalty(
+            D, real, fake.double(), (alpha.double(),)
+        )
+        found.append(torch.autograd.grad(penalty, [D.position, D.blocks[0].mix.weight]))
+    torch.testing.assert_close(*found)
+    assert found[0][1].abs().max() > 0
 
 
 @pytest.mark.parametrize(
@@ -123,8 +142,6 @@ def test_a_loss_that_does_not_is_taken(objective, norm):
 
 
 def cell(objective, seed=0, **training):
-    from benchmark.matrix.cell import Cell
-
     architecture = Choice("attention", SMALL)
     norm = critic_norm(objective, architecture, DIGITS)
     options = TRAINING.replaced(steps=3, **training)

@@ -2,6 +2,7 @@
 twice."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,12 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, scaled_dot_produ
 
 from variants.architectures import Norm, Shape, linear
 
-# Without the third one, which is made of single products, no machine computes attention otherwise
-FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+Kernel = Literal["fused", "math"]
+# Named, so that no machine chooses another one
+KERNELS = {
+    "fused": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
+    "math": [SDPBackend.MATH],
+}
 
 
 class Generator(nn.Module):
@@ -54,10 +59,12 @@ class Discriminator(nn.Module):
     """Vision transformer, Dosovitskiy et al. 2021 (arXiv:2010.11929), as a critic, far smaller:
     linear from a patch to a token, to which a learned position is added, blocks, linear over all
     tokens. Layer norm in front of attention and linear layers normalises every token by itself. At
-    8×8 and one channel: 69,313 parameters."""
+    8×8 and one channel: 69,313 parameters.
+
+    kernel: Of the critic's attention. fused: one kernel, which keeps no attention weights, and has
+    neither a double backward nor a forward mode; math: single products, which have both."""
 
     paper_norm: Norm = "layer"
-    once_differentiable = True
 
     def __init__(
         self,
@@ -67,14 +74,16 @@ class Discriminator(nn.Module):
         blocks: int = 2,
         heads: int = 4,
         patch: int = 2,
+        kernel: Kernel = "fused",
     ) -> None:
         super().__init__()
         side, pixels = _grid(shape, patch, width, heads)
+        self.once_differentiable = kernel == "fused"
         norm = self.paper_norm if norm == "auto" else norm
         self.patch = patch
         self.linear = linear(pixels, width, "glorot")
         self.position = nn.Parameter(torch.zeros(side**2, width))
-        self.blocks = nn.Sequential(*(Block(width, heads, norm) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(Block(width, heads, norm, kernel) for _ in range(blocks)))
         self.out = linear(side**2 * width, 1, "glorot")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,9 +96,9 @@ class Block(nn.Module):
     """Attention, then two linear layers with GELU between them, the hidden one twice as wide; each
     behind a norm and added to its input. Tokens (batch, tokens, width) -> the same."""
 
-    def __init__(self, width: int, heads: int, norm: Norm) -> None:
+    def __init__(self, width: int, heads: int, norm: Norm, kernel: Kernel = "fused") -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.kernel = heads, kernel
         self.norm1 = _norm(norm, width)
         self.mix = linear(width, 3 * width, "glorot")
         self.joined = linear(width, width, "glorot")
@@ -106,7 +115,7 @@ class Block(nn.Module):
         """softmax(q kᵀ/√d) v by head, (batch, tokens, width), from q, k and v in one tensor (batch,
         tokens, 3 · width)."""
         q, k, v = mixed.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        with sdpa_kernel(FUSED):
+        with sdpa_kernel(KERNELS[self.kernel]):
             seen = scaled_dot_product_attention(q, k, v)
         return seen.transpose(1, 2).flatten(2)
 
