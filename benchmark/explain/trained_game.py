@@ -29,7 +29,8 @@ TRAINING = {"steps": 500, "batch_size": 64, "recipe": RECIPE}
 SCHEDULE = [0, 0.1, 0.25, 0.5, 0.75, 1]
 MIDDLE = 0.5
 MEASURED = ["swd", "modes_covered", "high_quality"]
-BLOCKS = [[*range(0, 13)], [*range(13, 25)]]  # seeds that train as a stack
+# seeds that train as a stack
+BLOCKS = [[*range(first, first + 5)] for first in range(0, 25, 5)]
 BATCH = 2048  # samples on which the field is taken
 PARTS = ["real", "imaginary"]
 UNKNOWN = dict.fromkeys(["middle", *PARTS], math.nan)
@@ -158,6 +159,6 @@ def in_words(rows: pd.DataFrame) -> str:
         parts.append(text)
     return (
         f" Of {len(rows)} trained runs of {rows['objective'].nunique()} objectives, "
-        f"{(rows['kind'] != 'ok').sum()} fail. What the leading eigenvalue half-way says of the other "
-        f"half, within an objective (½ is chance): {'; '.join(parts)}."
+        f"{(rows['kind'] != 'ok').sum()} fail. What the leading eigenvalue half-way says of the "
+        f"other half, within an objective (½ is chance): {'; '.join(parts)}."
     )
