@@ -160,6 +160,16 @@ def check_recompute(objective: Choice, architecture: Choice, dataset: Choice, no
         raise UserError(f"{objective.label}: training.recompute needs method = 'double_backward'")
 
 
+@cache
+def check_growth(architecture: Choice, dataset: Choice, norm: str, stages: tuple[Any, ...]) -> None:
+    """Raise UserError for networks that do not grow, and for sizes that they do not have."""
+    shape = networks(architecture, dataset, norm).shape
+    try:
+        build(architecture, shape, norm, "meta", stages)
+    except ValueError as error:
+        raise UserError(f"{architecture.label} x {dataset.label}: {error}") from error
+
+
 def sizes(cell: Cell) -> dict[str, int]:
     """The least bytes that the parts of a cell take: both networks with their gradients and
     moments, the samples of a step, those of an evaluation."""

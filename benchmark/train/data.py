@@ -4,7 +4,7 @@ from host memory."""
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -98,6 +98,18 @@ class Resident:
         """Several batches (n, batch, *shape) by their samples, in one pass."""
         batch = self.to_floats(self.data.index_select(0, torch.cat(indices)))
         return batch.unflatten(0, (len(indices), self.batch_size))
+
+
+def shown_by(critic: Any, draw: Draw) -> Draw:
+    """The batches of `draw` as a critic sees them that changes while it trains: by `critic.shown`,
+    which is asked anew for every batch."""
+    shown = getattr(critic, "shown", None)
+    if shown is None:
+        return draw
+    if isinstance(draw, Resident):
+        to_floats = draw.to_floats
+        return replace(draw, to_floats=lambda samples: shown(to_floats(samples)))
+    return lambda generator, following: shown(draw(generator, following))
 
 
 def draw_index(n: int, batch_size: int, generator: torch.Generator) -> Tensor:

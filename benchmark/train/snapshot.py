@@ -214,10 +214,12 @@ class Snapshot:
             device=device,
             generator=generator,
         )
+        # Of a generator that grows
+        whole = getattr(self.G, "whole", _unchanged)
         self.G.train(self.cell.evaluation.sampling_statistics == "batch")
         try:
             with full_precision(z):
-                batches = [finish(_finite(self.G(latents))) for latents in z]
+                batches = [finish(whole(_finite(self.G(latents)))) for latents in z]
             return torch.cat(batches)[:n].contiguous()
         finally:
             self.G.train()

@@ -283,6 +283,27 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         training("steps = 5", 'critic_steps = "papers"'),
         ["critic_steps", "'paper'", "'papers'"],
     ),
+    "an objective's noise and one for all": (
+        objectives('{ name = "wgan", instance_noise = 0.1 }')
+        | training("steps = 5", "instance_noise = 0.2"),
+        ["wgan[instance_noise=0.1]", "training.instance_noise = 0.2", "one of the two"],
+    ),
+    "an objective's average out of range": (
+        objectives('{ name = "wgan", ema = 1.5 }'),
+        ["wgan[ema=1.5]", "ema", "less than 1", "1.5"],
+    ),
+    "an objective's warm-up of no average": (
+        objectives('{ name = "wgan", ema_warmup = true }'),
+        ["wgan[ema_warmup=true]", "ema_warmup needs an ema above 0"],
+    ),
+    "an objective's warm-up of another type": (
+        objectives('{ name = "wgan", ema = 0.9, ema_warmup = 1 }'),
+        ["'wgan'", "ema_warmup", "1"],
+    ),
+    "an objective's misspelt option": (
+        objectives('{ name = "wgan", critic_pretraining = 10 }'),
+        ["'critic_pretraining'", MATCH("critic_pretrain"), "instance_noise"],
+    ),
     "no critic steps": (training("steps = 5", "critic_steps = 0"), ["critic_steps", "0"]),
     "rate of one network": (
         objectives('{ name = "wgan", d_lr = 0.0 }'),

@@ -10,6 +10,11 @@ norm="auto" means the `paper_norm` of a Discriminator, with two exceptions: an o
 another norm (`critic_norm`), and under a per-sample penalty batch norm becomes layer norm. Spectral
 norm is no layer: `build` puts it on a critic made without normalisation.
 
+A network may change while it trains: it defines `at(share of the budget)`, which is called before
+each iteration and before samples are drawn. The critic of such networks defines `shown(images)`,
+what it sees of real images then, the generator `whole(images)`, its images at the size of the data.
+Networks that define `grow(stages)` follow training.growth.
+
 latent_dim: Numbers of a latent.
 norm: Normalisation of the critic's layers; auto: the network's own, or the objective's.
 generator_norm: Normalisation of the generator's layers.
@@ -21,7 +26,7 @@ with that standard deviation.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -188,10 +193,12 @@ def critic_of(choice: Any) -> tuple[str, dict[str, Any]]:
     return table.pop("name"), table
 
 
-def build(choice: Any, shape: Shape, norm: str, device: str = "cpu") -> tuple[nn.Module, nn.Module]:
+def build(
+    choice: Any, shape: Shape, norm: str, device: str = "cpu", growth: Sequence[Any] = ()
+) -> tuple[nn.Module, nn.Module]:
     """Generator and critic of a choice (name, params) for samples of a shape. Each network takes
     the parameters that it names; a critic from another architecture takes only its own. Raises
-    ValueError for a shape that they refuse.
+    ValueError for a shape, and for stages of growth, that they refuse.
 
     norm="spectral" is spectral norm, Miyato et al. 2018 (arXiv:1802.05957), on every linear layer
     and convolution of a critic without other normalisation, the output layer included. It is left
@@ -201,9 +208,19 @@ def build(choice: Any, shape: Shape, norm: str, device: str = "cpu") -> tuple[nn
     with torch.device(device):
         G = _make(load("architectures", choice.name).Generator, shape, choice.params)
         D = _make(load("architectures", critic).Discriminator, shape, params)
+        if growth:
+            _grow(choice.name, G, growth)
+            _grow(critic, D, growth)
         if norm == "spectral" and device != "meta":
             _add_spectral_norm(D)
     return G, D
+
+
+def _grow(name: str, network: Any, stages: Sequence[Any]) -> None:
+    """Let a network of an architecture grow. Raises ValueError for one that does not."""
+    if not hasattr(network, "grow"):
+        raise ValueError(f"{name} does not grow, as training.growth asks; progressive does")
+    network.grow(stages)
 
 
 def _make(network: Any, shape: Shape, params: dict[str, Any]) -> nn.Module:

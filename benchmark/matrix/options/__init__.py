@@ -10,6 +10,7 @@ from benchmark.errors import unknown
 from benchmark.matrix.mistakes import TAGS, one_line
 from benchmark.matrix.options.strict import Positive, Strict, by_type
 from benchmark.matrix.options.training import BUDGETS as BUDGETS
+from benchmark.matrix.options.training import OF_OBJECTIVE as OF_OBJECTIVE
 from benchmark.matrix.options.training import Optimiser as Optimiser
 from benchmark.matrix.options.training import Training as Training
 from benchmark.metrics import METRICS
