@@ -48,7 +48,10 @@ def test_attention_is_the_softmax_of_scaled_products(kernel):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_the_kernel_has_neither_a_double_backward_nor_a_forward_mode(dtype):
-    block, mixed = Block(16, 4, "layer"), torch.randn(3, 5, 48, dtype=dtype, requires_grad=True)
+    block, mixed = (
+        Block(16, 4, "layer", "fused"),
+        torch.randn(3, 5, 48, dtype=dtype, requires_grad=True),
+    )
     (slope,) = torch.autograd.grad(block.attend(mixed).square().sum(), mixed, create_graph=True)
     with pytest.raises(RuntimeError, match=r"derivative for aten::\w+_backward is not implemented"):
         slope.square().sum().backward()

@@ -12,11 +12,8 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, scaled_dot_produ
 from variants.architectures import Norm, Shape, linear
 
 Kernel = Literal["fused", "math"]
-# Named, so that no machine chooses another one
-KERNELS = {
-    "fused": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION],
-    "math": [SDPBackend.MATH],
-}
+# Named, so that no device chooses attention of single products by itself
+FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
 
 
 class Generator(nn.Module):
@@ -28,7 +25,9 @@ class Generator(nn.Module):
     width: Numbers of a token.
     blocks: Blocks of attention and two linear layers.
     heads: Heads of an attention; they share the width.
-    patch: Side of a patch in pixels; it divides the side of the image."""
+    patch: Side of a patch in pixels; it divides the side of the image.
+    kernel: Of attention in both networks. fused: one kernel, which keeps no attention weights, and
+    has neither a double backward nor a forward mode; math: single products, which have both."""
 
     def __init__(
         self,
@@ -38,6 +37,7 @@ class Generator(nn.Module):
         blocks: int = 2,
         heads: int = 4,
         patch: int = 2,
+        kernel: Kernel = "fused",
     ) -> None:
         super().__init__()
         side, pixels = _grid(shape, patch, width, heads)
@@ -45,7 +45,7 @@ class Generator(nn.Module):
         self.side, self.patch = side, patch
         self.start = (side**2, width)
         self.linear = linear(latent_dim, math.prod(self.start), "glorot")
-        self.blocks = nn.Sequential(*(Block(width, heads, "layer") for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(Block(width, heads, "layer", kernel) for _ in range(blocks)))
         self.norm = nn.LayerNorm(width)
         self.out = linear(width, pixels, "glorot")
 
@@ -59,10 +59,7 @@ class Discriminator(nn.Module):
     """Vision transformer, Dosovitskiy et al. 2021 (arXiv:2010.11929), as a critic, far smaller:
     linear from a patch to a token, to which a learned position is added, blocks, linear over all
     tokens. Layer norm in front of attention and linear layers normalises every token by itself. At
-    8×8 and one channel: 69,313 parameters.
-
-    kernel: Of the critic's attention. fused: one kernel, which keeps no attention weights, and has
-    neither a double backward nor a forward mode; math: single products, which have both."""
+    8×8 and one channel: 69,313 parameters."""
 
     paper_norm: Norm = "layer"
 
@@ -96,7 +93,7 @@ class Block(nn.Module):
     """Attention, then two linear layers with GELU between them, the hidden one twice as wide; each
     behind a norm and added to its input. Tokens (batch, tokens, width) -> the same."""
 
-    def __init__(self, width: int, heads: int, norm: Norm, kernel: Kernel = "fused") -> None:
+    def __init__(self, width: int, heads: int, norm: Norm, kernel: Kernel) -> None:
         super().__init__()
         self.heads, self.kernel = heads, kernel
         self.norm1 = _norm(norm, width)
@@ -115,8 +112,11 @@ class Block(nn.Module):
         """softmax(q kᵀ/√d) v by head, (batch, tokens, width), from q, k and v in one tensor (batch,
         tokens, 3 · width)."""
         q, k, v = mixed.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        with sdpa_kernel(KERNELS[self.kernel]):
-            seen = scaled_dot_product_attention(q, k, v)
+        if self.kernel == "math":
+            seen = (q @ k.mT / math.sqrt(q.shape[3])).softmax(3) @ v
+        else:
+            with sdpa_kernel(FUSED):
+                seen = scaled_dot_product_attention(q, k, v)
         return seen.transpose(1, 2).flatten(2)
 
 
