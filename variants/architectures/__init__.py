@@ -15,6 +15,10 @@ each iteration and before samples are drawn. The critic of such networks defines
 what it sees of real images then, the generator `whole(images)`, its images at the size of the data.
 Networks that define `grow(stages)` follow training.growth.
 
+A Discriminator that cannot be differentiated twice, by a double backward or in forward mode, such
+as one of fused attention, says `once_differentiable = True`, as a class or in its constructor: a
+loss that differentiates the slope is refused there.
+
 latent_dim: Numbers of a latent.
 norm: Normalisation of the critic's layers; auto: the network's own, or the objective's.
 generator_norm: Normalisation of the generator's layers.
