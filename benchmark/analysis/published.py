@@ -132,9 +132,7 @@ def labelled(tables: "Tables") -> "Tables":
 
     return replace(
         tables,
-        cells=shown(tables.cells),
-        summary=shown(tables.summary),
-        convergence=shown(tables.convergence),
+        runs=shown(tables.runs),
         protocols={dataset(name): protocol for name, protocol in tables.protocols.items()},
         equal_cost={of: at_places(budgets) for of, budgets in tables.equal_cost.items()},
         untrained=at_places(tables.untrained),
