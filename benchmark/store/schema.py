@@ -134,6 +134,28 @@ def _moment(text: str) -> str:
 Moment = Annotated[str, AfterValidator(_moment)]
 
 
+class Configured(Record):
+    """The part of a cell in the search of its objective."""
+
+    objective: str
+    """Label of the objective without the searched values."""
+
+    architecture: str
+    """Label of the architecture without a searched norm of the critic."""
+
+    configuration: int
+    """Number of the configuration; 0: the published default."""
+
+    of: int
+    """Configurations of the search."""
+
+    phase: str
+    """pool: one of all configurations; final: the default or the pick, on seeds of its own."""
+
+    values: Table
+    """Searched parameter → value."""
+
+
 class Entry(Record):
     """A cell in matrix.json."""
 
@@ -160,6 +182,9 @@ class Entry(Record):
 
     spec: Spec
     """Spec of the cell."""
+
+    search: Configured | None = None
+    """Part of the cell in a search; none for a cell of no search."""
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:
