@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from benchmark.matrix.cell import AXES, Cell, Choice, DisplayNames, cell_from_spec, digest
+from benchmark.matrix.search.part import Part
 from benchmark.matrix.select import selected
 from benchmark.text import file_name, with_spread
 
@@ -134,28 +135,6 @@ def _moment(text: str) -> str:
 Moment = Annotated[str, AfterValidator(_moment)]
 
 
-class Configured(Record):
-    """The part of a cell in the search of its objective."""
-
-    objective: str
-    """Label of the objective without the searched values."""
-
-    architecture: str
-    """Label of the architecture without a searched norm of the critic."""
-
-    configuration: int
-    """Number of the configuration; 0: the published default."""
-
-    of: int
-    """Configurations of the search."""
-
-    phase: str
-    """pool: one of all configurations; final: the default or the pick, on seeds of its own."""
-
-    values: Table
-    """Searched parameter → value."""
-
-
 class Entry(Record):
     """A cell in matrix.json."""
 
@@ -183,7 +162,7 @@ class Entry(Record):
     spec: Spec
     """Spec of the cell."""
 
-    search: Configured | None = None
+    search: Part | None = None
     """Part of the cell in a search; none for a cell of no search."""
 
 

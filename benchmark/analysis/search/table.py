@@ -8,10 +8,11 @@ import pandas as pd
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import GIVEN
-from benchmark.matrix.search.pick import POOL, pick
+from benchmark.matrix.search.part import POOL, Part
+from benchmark.matrix.search.pick import pick
 from benchmark.metrics import metric
 from benchmark.store.frames import is_wanted, of_cell
-from benchmark.store.schema import FINISHED, Configured, Entry, RunStatus
+from benchmark.store.schema import FINISHED, Entry, RunStatus
 
 GROUP = [*PLACE, "objective"]
 """What one pick is made for: a searched objective in a place."""
@@ -80,7 +81,7 @@ def metric_columns(tables: Tables) -> dict[str, str]:
     return found
 
 
-def _row(entry: Entry, part: Configured) -> dict[str, object]:
+def _row(entry: Entry, part: Part) -> dict[str, object]:
     return {
         "key": entry.key,
         "dataset": entry.dataset,

@@ -3,11 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 
-POOL = "pool"
-"""The phase of the K configurations, on the seeds of the matrix."""
-FINAL = "final"
-"""The phase of the default and of the pick, on seeds that no pool cell has."""
-
 
 def pick(values: Mapping[int, Sequence[float]]) -> int:
     """The configuration with the least mean over its seeds; of equal ones the smallest. values: by
