@@ -109,7 +109,7 @@ def _declared(name: str) -> dict[str, Searched]:
 
 def _plain(found: Range | None) -> list[Any] | None:
     """A range as JSON has it."""
-    return found and [type(found).__name__, *asdict(found).values()]
+    return None if found is None else [type(found).__name__, *asdict(found).values()]
 
 
 def _range(plain: list[Any] | None) -> Any:
