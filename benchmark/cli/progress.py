@@ -203,10 +203,8 @@ def _cost_lines(session: "Session") -> Iterator[str]:
     if following:
         num_cells += len(following)
         known += [seconds for seconds in following if seconds is not None]
-        yield (
-            f"{plural(len(following), 'further cell')} that follow from the results of searches, "
-            "priced as the mean of the configurations"
-        )
+        cells = plural(len(following), "cell")
+        yield f"and {cells} that follow from results: the picks, priced as a mean configuration"
     if known:
         where = ""
         if session.options.engine == "local":
