@@ -78,6 +78,13 @@ class Tables:
     """By (dataset, architecture)."""
     damaged: list[str]
     """What is damaged of cells that count as missing."""
+    with_pools: "Tables | None" = None
+    """The tables of all cells, of tables that leave out what a search tried."""
+
+    @property
+    def everything(self) -> "Tables":
+        """The tables of all cells."""
+        return self.with_pools or self
 
     @cached_property
     def primary(self) -> dict[str, str]:
@@ -111,7 +118,15 @@ def load(folder: Path) -> Tables:
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
     rows = read(results) or _rows(results, matrix)
-    cells = scores.with_race(rows.cells, results.races)
+    raced = rows._replace(cells=scores.with_race(rows.cells, results.races))
+    return derived(folder, matrix, protocols, raced)
+
+
+def derived(
+    folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows
+) -> Tables:
+    """The tables of a result set from its rows, whose cells are `with_race`."""
+    cells = rows.cells.copy()
     cells["forwards"] = scores.forwards(cells, cells)
     evals = scores.with_costs(_of_current_protocol(cells, rows.evals), cells)
     primary = ranking_columns(evals, cells)

@@ -4,7 +4,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmark.analysis.evidence import Evidence, gather
-from benchmark.analysis.published import labelled
+from benchmark.analysis.search.finals import shown
+from benchmark.analysis.search.tuning import Tuning
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.parallel import Draw, in_parallel
 from benchmark.drawing.save import Figure
@@ -18,15 +19,21 @@ from benchmark.report.figures import (
     speed,
     stability,
     traces,
+    tuning,
 )
 
 
-def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> list[Figure]:
+def draw_all(
+    tables: Tables, folder: Path, evidence: Evidence | None = None, search: Tuning | None = None
+) -> list[Figure]:
     """Draw every figure that the results so far allow, and write it to `folder`/figures.
 
-    evidence: as gathered from `tables`; gathered here where it is not given."""
+    evidence: as gathered from `tables`; gathered here where it is not given. search: what a search
+    of `tables` says, where it has one."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    tables = labelled(tables)
+    if search is None:
+        search = tables.search
+    tables = shown(tables)
     if evidence is None:
         evidence = gather(tables)
     of_tables = (
