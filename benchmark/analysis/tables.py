@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,9 @@ from benchmark.store.schema import (
     executed_on,
     on_threads,
 )
+
+if TYPE_CHECKING:
+    from benchmark.analysis.search.tuning import Tuning
 
 # every row of a file that has these columns has them
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")
@@ -85,6 +88,13 @@ class Tables:
     def everything(self) -> "Tables":
         """The tables of all cells."""
         return self.with_pools or self
+
+    @cached_property
+    def tuning(self) -> "Tuning | None":
+        """What a search says, by names as pages show them; None for a matrix without a search."""
+        from benchmark.analysis.search.tuning import gather
+
+        return gather(self.everything, with_names=True)
 
     @cached_property
     def primary(self) -> dict[str, str]:

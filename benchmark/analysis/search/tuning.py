@@ -79,24 +79,20 @@ class Tuning:
         }
 
 
-def has_search(tables: Tables) -> bool:
-    """Whether a matrix has a search."""
-    return any(entry.search for entry in tables.matrix.cells)
-
-
-def gather(tables: Tables) -> Tuning:
-    """All that a search says. tables: of a result set, with its pools."""
-    runs = with_display_names(search_table(tables), tables.matrix)
+def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
+    """All that a search says; None for a matrix without one. tables: with the pools of the search.
+    with_names: whether objectives, architectures and datasets have display names."""
+    if not any(entry.search for entry in tables.matrix.cells):
+        return None
+    matrix = tables.matrix if with_names else tables.matrix.model_copy(update={"display_names": {}})
+    runs = with_display_names(search_table(tables), matrix)
     sampler = (tables.matrix.config.get("search") or {}).get("sampler", "random")
     rungs = [name for name in runs if str(name).startswith(RUNG.partition("{")[0])]
     parameters = [str(name) for name in runs if name not in {*NO_PARAMETERS, *rungs}]
-    columns = {
-        tables.matrix.shown("dataset", name): column
-        for name, column in metric_columns(tables).items()
-    }
+    measured = metric_columns(tables).items()
+    columns = {matrix.shown("dataset", name): column for name, column in measured}
     pool = configurations(runs, [*parameters, *rungs])
-    reference = tables.matrix.reference
-    reference = reference and tables.matrix.shown("objective", reference)
+    reference = matrix.reference and matrix.shown("objective", matrix.reference)
     return Tuning(
         runs=runs,
         configurations=pool,

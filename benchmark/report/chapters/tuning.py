@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from benchmark.analysis.search.tuning import ALPHA, DEFAULT, TUNED, Tuning
+from benchmark.analysis.tables import Tables
 from benchmark.metrics import full_name, short_name
 from benchmark.report.chapters.certainty import COMPARED, COMPARED_HEADS
 from benchmark.report.page import (
@@ -62,10 +63,15 @@ CURVES_NOTE = (
 )
 
 
+def chapters(tables: Tables) -> list[Chapter]:
+    """The chapter of a matrix with a search; none of a matrix without one."""
+    return [] if tables.tuning is None else [chapter(tables.tuning)]
+
+
 def chapter(tuning: Tuning) -> Chapter:
     """The answers of a search, place by place, and its tables."""
     result = Chapter("tuned", "Tuned against tuned: who wins with the same search?")
-    if tuning.runs.empty:
+    if tuning.configurations.empty:
         result.answers.append("Not known yet: no configuration of a search has finished.")
         return result
     result.answers.append(_how(tuning))

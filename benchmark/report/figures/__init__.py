@@ -5,7 +5,6 @@ from pathlib import Path
 
 from benchmark.analysis.evidence import Evidence, gather
 from benchmark.analysis.search.finals import shown
-from benchmark.analysis.search.tuning import Tuning
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.parallel import Draw, in_parallel
 from benchmark.drawing.save import Figure
@@ -23,19 +22,14 @@ from benchmark.report.figures import (
 )
 
 
-def draw_all(
-    tables: Tables, folder: Path, evidence: Evidence | None = None, search: Tuning | None = None
-) -> list[Figure]:
+def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> list[Figure]:
     """Draw every figure that the results so far allow, and write it to `folder`/figures.
 
-    evidence: as gathered from `tables`; gathered here where it is not given. search: what a search
-    of `tables` says, where it has one."""
+    evidence: as gathered from `tables`; gathered here where it is not given."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    if search is None:
-        search = tables.search
-    tables = shown(tables)
     if evidence is None:
-        evidence = gather(tables)
+        evidence = gather(shown(tables))
+    tables = evidence.tables
     of_tables = (
         samples.draw,
         robustness.draw,
@@ -49,6 +43,8 @@ def draw_all(
         traces.scores,
         stability.critic_loss,
         speed.cost,
+        tuning.curves,
+        tuning.sensitivity,
     )
     of_evidence = (certainty.differences, certainty.ranks, certainty.power)
     draws: list[Draw] = [partial(draw, tables, folder) for draw in of_tables]

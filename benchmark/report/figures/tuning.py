@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmark.analysis.search.tuning import Tuning
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.axes import named_lines, view_of
 from benchmark.drawing.layout import counted_axis, headline, log_axis, pages, panels
@@ -32,9 +31,10 @@ MOST_CHOICES = 4  # values of a parameter that are places on an axis, not number
 WIDE = 30  # the ratio of values from which an axis is logarithmic
 
 
-def curves(tables: Tables, tuning: Tuning, folder: Path) -> list[Figure]:
-    """The tuning curves of every place, against ABSCISSAS."""
-    if tuning.curves.empty:
+def curves(tables: Tables, folder: Path) -> list[Figure]:
+    """The tuning curves of every place of a search, against ABSCISSAS."""
+    tuning = tables.tuning
+    if tuning is None or tuning.curves.empty:
         return []
     saved = Figure("tuning_curves", "Tuning curves", CURVES, "tuned")
     figures = []
@@ -79,9 +79,13 @@ def _curves(ax: Axes, rows: pd.DataFrame, pools: pd.DataFrame, abscissa: str) ->
         counted_axis(ax.xaxis)
 
 
-def sensitivity(tables: Tables, tuning: Tuning, folder: Path) -> list[Figure]:
-    """Each searched parameter of each objective against the metric, a figure per place."""
-    figures = []
+def sensitivity(tables: Tables, folder: Path) -> list[Figure]:
+    """Each searched parameter of each objective against the metric, a figure per place of a
+    search."""
+    tuning = tables.tuning
+    figures: list[Figure] = []
+    if tuning is None:
+        return figures
     for at, rows in each_place(tuning.configurations):
         searched = {}
         for name, of_objective in rows.groupby("objective", sort=False):
