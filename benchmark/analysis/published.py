@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from benchmark.analysis.scores import AXES, scores
+from benchmark.analysis.scores import AXES, PLACE, scores
 from benchmark.store.files import whole_file
 from benchmark.store.frames import without_formulas
 from benchmark.store.layout import ResultSet
@@ -170,6 +170,14 @@ def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
             values = values.astype("category")
         columns[axis] = values.take(codes).array
     return rows.assign(**columns)
+
+
+def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Rows of evals, steps or layers with the axes, modality and status of their cells.
+
+    In the order of the matrix."""
+    columns = ["key", "objective", *PLACE, "seed", "modality", "status"]
+    return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
 def with_parameters(cells: pd.DataFrame, specs: Iterable[Spec]) -> pd.DataFrame:

@@ -71,7 +71,7 @@ def write(
         drawn.setdefault(figure.section, []).append((figure, tags))
     # The figures of the experiments show no objective of this matrix: no filter hides them.
     drawn["why"] = [(figure, {}) for figure in explanation.figures(folder)]
-    shown = [figure for of_section in drawn.values() for figure, _ in of_section]
+    shown_figures = [figure for of_section in drawn.values() for figure, _ in of_section]
     page = {
         "matrix": tables.matrix,
         "first": screen,
@@ -79,12 +79,12 @@ def write(
         "figures": drawn,
         "axes": axes,
         "charts": charts(tables, evidence, folder),
-        "tables": [*tables.everything.published],
+        "tables": [*(tables.with_pools or tables).published],
     }
     environment = templates()
     environment.filters["md"] = escaped
     environment.filters["attributes"] = attributes(axes)
-    sizes = [(folder / f"figures/{figure.stem}.svg").stat().st_size for figure in shown]
+    sizes = [(folder / f"figures/{figure.stem}.svg").stat().st_size for figure in shown_figures]
     largest = largest_svg(sizes)
     environment.filters["image"] = partial(image, folder / "figures", largest=largest)
     environment.filters["data_link"] = partial(data_link, folder / "figures")
