@@ -101,8 +101,7 @@ def _group(matrix: Matrix, plan: Plan) -> Group:
     """A searched objective in a place."""
 
     def cells_of(objective: AxisValue, architecture: AxisValue, seeds: list[int]) -> list[Cell]:
-        changes = {"objective": objective, "architecture": architecture, "seeds": seeds}
-        return _cells(matrix, plan._replace(**changes))
+        return _cells(matrix, Plan(objective, architecture, plan.dataset, seeds))
 
     return Group(plan.objective, plan.architecture, plan.seeds, matrix.search, cells_of)
 
