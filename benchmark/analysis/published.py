@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from benchmark.analysis.scores import AXES, scores
+from benchmark.analysis.scores import AXES, PLACE, scores
 from benchmark.store.files import whole_file
 from benchmark.store.frames import without_formulas
 from benchmark.store.layout import ResultSet
@@ -62,7 +62,10 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
 
 
 def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
-    """The frames of tables by name, with axes, parameters and whole numbers."""
+    """The frames of tables by name, with axes, parameters and whole numbers. Of a search also
+    those of `Tuning`."""
+    from benchmark.analysis.search.tuning import gather
+
     cells = tables.cells
     specs = [entry.spec for entry in tables.matrix.cells]
     by_name = {
@@ -75,6 +78,9 @@ def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
         "costs": with_axes(tables.costs.rename(columns={"key": "cell"}), cells),
         "scores": scores(cells),
     }
+    search = gather(tables)
+    if search is not None:
+        by_name |= search.frames
     return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
 
 
@@ -162,6 +168,14 @@ def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
             values = values.astype("category")
         columns[axis] = values.take(codes).array
     return rows.assign(**columns)
+
+
+def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Rows of evals, steps or layers with the axes, modality and status of their cells.
+
+    In the order of the matrix."""
+    columns = ["key", "objective", *PLACE, "seed", "modality", "status"]
+    return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
 def with_parameters(cells: pd.DataFrame, specs: Iterable[Spec]) -> pd.DataFrame:

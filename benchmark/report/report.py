@@ -8,21 +8,23 @@ from pathlib import Path
 from benchmark.analysis import published
 from benchmark.analysis import tables as tables_module
 from benchmark.analysis.evidence import Evidence, gather
-from benchmark.analysis.tables import TABLES, Tables
+from benchmark.analysis.search.finals import shown
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.save import Figure
 from benchmark.drawing.style import distinct
 from benchmark.report import figures as all_figures
+from benchmark.report import first
 from benchmark.report.chapters import (
     certainty,
     completeness,
     cost,
     explanation,
     failures,
-    first,
     measures,
     reproduce,
     speed,
     stability,
+    tuning,
     winners,
 )
 from benchmark.report.charts import charts
@@ -56,7 +58,7 @@ def write(
         tables = tables_module.load(folder)
         published.write(tables.published, folder)
     if evidence is None:
-        evidence = gather(published.labelled(tables))
+        evidence = gather(shown(tables))
     tables = evidence.tables
     if figures is None:
         figures = all_figures.draw_all(tables, folder, evidence)
@@ -69,7 +71,7 @@ def write(
         drawn.setdefault(figure.section, []).append((figure, tags))
     # The figures of the experiments show no objective of this matrix: no filter hides them.
     drawn["why"] = [(figure, {}) for figure in explanation.figures(folder)]
-    shown = [figure for of_section in drawn.values() for figure, _ in of_section]
+    shown_figures = [figure for of_section in drawn.values() for figure, _ in of_section]
     page = {
         "matrix": tables.matrix,
         "first": screen,
@@ -77,12 +79,12 @@ def write(
         "figures": drawn,
         "axes": axes,
         "charts": charts(tables, evidence, folder),
-        "tables": TABLES,
+        "tables": [*(tables.with_pools or tables).published],
     }
     environment = templates()
     environment.filters["md"] = escaped
     environment.filters["attributes"] = attributes(axes)
-    sizes = [(folder / f"figures/{figure.stem}.svg").stat().st_size for figure in shown]
+    sizes = [(folder / f"figures/{figure.stem}.svg").stat().st_size for figure in shown_figures]
     largest = largest_svg(sizes)
     environment.filters["image"] = partial(image, folder / "figures", largest=largest)
     environment.filters["data_link"] = partial(data_link, folder / "figures")
@@ -96,6 +98,7 @@ def chapters(evidence: Evidence, folder: Path) -> list[Chapter]:
     """The chapters of a report in reading order."""
     return [
         winners.chapter(evidence),
+        *tuning.chapters(evidence.tables),
         speed.chapter(evidence),
         stability.chapter(evidence),
         cost.chapter(evidence, folder),
