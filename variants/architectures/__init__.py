@@ -8,7 +8,9 @@ networks have means the same in both.
 
 norm="auto" means the `paper_norm` of a Discriminator, with two exceptions: an objective may ask for
 another norm (`critic_norm`), and under a per-sample penalty batch norm becomes layer norm. Spectral
-norm is no layer: `build` puts it on a critic made without normalisation.
+norm is no layer: `build` puts it on a critic made without normalisation. A Discriminator with
+`weight_decay_with_norm` adds that decay to its objective's own optimiser, for both networks, where
+the critic has a layer of norm.
 
 latent_dim: Numbers of a latent.
 norm: Normalisation of the critic's layers; auto: the network's own, or the objective's.
