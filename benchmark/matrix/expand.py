@@ -7,7 +7,7 @@ objectives = ["nonsaturating",
 architectures = [{name = "dcgan", width = 32},
                  {name = "dcgan", critic = ["resnet20", "mlp"]}]  # the critics of others
 datasets = ["digits", {name = "gaussians8", training = {steps = 500}}]  # own training options
-seeds = 5                                                         # 0 to 4, or a list
+seeds = 5        # 0 to 4, or a list; {weights = 5, batches = 5} crosses the random streams
 [training]
 [evaluation]
 [[include]]                                                       # cells beyond the product
@@ -22,7 +22,16 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell
 from benchmark.matrix.labels import unlabelled
-from benchmark.matrix.options import BUDGETS, Matrix, Seeds, Training, Value, validated
+from benchmark.matrix.options import (
+    BUDGETS,
+    CrossedSeeds,
+    Matrix,
+    Seeds,
+    Training,
+    Value,
+    validated,
+)
+from benchmark.matrix.options.seeds import numbers
 from benchmark.matrix.select import Candidate, excluded, selected
 from benchmark.matrix.values import AxisValue, choices
 from benchmark.metrics import METRICS
@@ -36,6 +45,7 @@ class Plan(NamedTuple):
     architecture: AxisValue
     dataset: AxisValue
     seeds: list[int]
+    is_crossed: bool = False
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -99,14 +109,15 @@ def _included(matrix: Matrix) -> list[Plan]:
 def _plans(
     objectives: list[Value], architectures: list[Value], datasets: list[Value], seeds: Seeds
 ) -> list[Plan]:
-    """The product of values on the axes. A number of seeds counts from 0."""
+    """The product of values on the axes."""
     parts = itertools.product(
         _swept("objective", objectives),
         _swept("architecture", architectures),
         _swept("dataset", datasets),
     )
-    numbers = [*range(seeds)] if isinstance(seeds, int) else seeds
-    return [Plan(*part, numbers) for part in parts if numbers]
+    of_part = numbers(seeds)
+    is_crossed = isinstance(seeds, CrossedSeeds)
+    return [Plan(*part, of_part, is_crossed) for part in parts if of_part]
 
 
 def _swept(axis: str, values: list[Value]) -> list[AxisValue]:
@@ -138,9 +149,9 @@ def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
             "gives all objectives one number; set one of the two"
         )
     norm = recall.critic_norm(objective, architecture, dataset, training)
-    evaluation = matrix.evaluation
     cell = partial(Cell, objective, architecture, dataset, training=training, norm=norm)
-    return [cell(seed=seed, evaluation=evaluation) for seed in plan.seeds]
+    cell = partial(cell, evaluation=matrix.evaluation, is_crossed=plan.is_crossed)
+    return [cell(seed=seed) for seed in plan.seeds]
 
 
 def _training(matrix: Matrix, plan: Plan) -> Training:

@@ -6,7 +6,16 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
 
-from variants.architectures import Init, Norm, NormLayer, Shape, conv, dcgan, norm_layer
+from variants.architectures import (
+    Init,
+    Norm,
+    NormLayer,
+    Shape,
+    conv,
+    dcgan,
+    halvings,
+    norm_layer,
+)
 
 Nonlinearity = Literal["relu", "leaky", "softplus", "tanh"]
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -43,11 +52,15 @@ class Generator(dcgan.Generator):
         nonlinearity: Nonlinearity = "relu",
     ) -> None:
         super().__init__(shape, latent_dim, width, generator_norm)
-        self.activation = NONLINEARITIES[nonlinearity]  # type: ignore[method-assign]
+        self.nonlinearity = NONLINEARITIES[nonlinearity]
+        numbers = dealt(depth, halvings(shape))
         self.further = nn.ModuleList(
-            Further(layer.in_channels, number, generator_norm, self.activation)
-            for layer, number in zip(self.deconvs, dealt(depth, len(self.deconvs)), strict=True)
+            Further(width * 2**i, number, generator_norm, self.nonlinearity)
+            for i, number in zip(reversed(range(len(numbers))), numbers, strict=True)
         )
+
+    def activation(self, x: Tensor) -> Tensor:
+        return self.nonlinearity(x)
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.further[0](self.activation(self.first(z)))
@@ -78,12 +91,15 @@ class Discriminator(dcgan.Discriminator):
     ) -> None:
         super().__init__(shape, norm, critic_width)
         norm = self.paper_norm if norm == "auto" else norm
-        self.activation = NONLINEARITIES[critic_nonlinearity]  # type: ignore[method-assign]
-        numbers = reversed(dealt(critic_depth, len(self.convs), "critic_depth"))
+        self.nonlinearity = NONLINEARITIES[critic_nonlinearity]
+        numbers = reversed(dealt(critic_depth, halvings(shape), "critic_depth"))
         self.further = nn.ModuleList(
-            Further(layer.out_channels, number, norm, self.activation)
-            for layer, number in zip(self.convs, numbers, strict=True)
+            Further(critic_width * 2**i, number, norm, self.nonlinearity)
+            for i, number in enumerate(numbers)
         )
+
+    def activation(self, x: Tensor) -> Tensor:
+        return self.nonlinearity(x)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv_i, norm_i, further in zip(self.convs, self.norms, self.further, strict=True):
