@@ -45,10 +45,8 @@ def test_objectives_stay_paired(monkeypatch):
 
 
 def test_the_same_number_twice_is_the_training_of_that_seed():
-    crossed, plain = (
-        run_whole(run)[1] for run in (cell(3003), small_cell("wgan_gp", "images", 3, steps=4))
-    )
-    assert same(crossed.networks, plain.networks)
+    plain = run_whole(small_cell("wgan_gp", seed=3, steps=4))[1]
+    assert same(run_whole(cell(3003))[1].networks, plain.networks)
 
 
 def test_a_training_cut_off_goes_on_bit_for_bit():
@@ -58,13 +56,17 @@ def test_a_training_cut_off_goes_on_bit_for_bit():
     assert same(state.networks, end.networks)
 
 
-def test_a_stack_has_the_numbers_of_its_cells_alone(tmp_path, monkeypatch):
-    """Its seeds and the further ones that fill it are crossed too."""
-    monkeypatch.setattr(record, "reference_workload", lambda device: (1.0, None))
+def test_stacks_and_what_fills_them_are_crossed_too():
     cells = [cell(seed) for seed in (2001, 2002, 3001)]
     stack = Stacks(cells, "cpu", "auto", "2", note=print).stack_of(cells[2])
     assert [each.seed for each in stack] == [3001, 3002]
     assert all(each.is_crossed for each in stack)
+
+
+@pytest.mark.slow
+def test_a_stack_has_the_numbers_of_its_cells_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "reference_workload", lambda device: (1.0, None))
+    cells = [cell(seed) for seed in (2001, 2002, 3001)]
     folders = [tmp_path / name for name in ("alone", "stacked")]
     for each in cells:
         for _ in run_cell(each, folders[0], "cpu"):
