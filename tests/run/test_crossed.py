@@ -3,6 +3,7 @@
 import functools
 from dataclasses import replace
 
+import pytest
 import torch
 
 from benchmark.run.cell import record, stack_run
