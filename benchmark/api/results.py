@@ -67,6 +67,14 @@ class Results:
         return self.tables.published["convergence"]
 
     @property
+    def search(self) -> pd.DataFrame:
+        """One row per finished cell of a search, as `search_table` has it; no row without a
+        search."""
+        from benchmark.analysis.search.table import search_table
+
+        return search_table(self.tables)
+
+    @property
     def labels(self) -> dict[str, dict[str, str]]:
         """objective, architecture or dataset → a variant in the tables → the label that the matrix
         gives it, of those that have one."""

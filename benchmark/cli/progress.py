@@ -59,6 +59,10 @@ class Display:
         self.overall = self.progress.add_task(f"0/{num_cells} cells", total=num_cells, left="")
         self.progress.start()
 
+    def add(self, num_cells: int) -> None:
+        self.num_cells += num_cells
+        self.progress.update(self.overall, total=self.num_cells)
+
     def end(self) -> None:
         self.progress.stop()
 

@@ -4,10 +4,18 @@ them into one line."""
 from contextvars import ContextVar
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, Tag, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from benchmark.errors import unknown
 from benchmark.matrix.mistakes import TAGS, one_line
+from benchmark.matrix.options.search import Search as Search
 from benchmark.matrix.options.seeds import CrossedSeeds as CrossedSeeds
 from benchmark.matrix.options.seeds import Seeds as Seeds
 from benchmark.matrix.options.strict import Positive, Strict, by_type
@@ -120,6 +128,10 @@ class Matrix(Strict):
     """Validated as `Training` for every cell: a dataset or an architecture may change options."""
 
     evaluation: Evaluation = Evaluation()
+
+    search: Search = Search()
+    """Of the objectives that are searched."""
+
     include: list[Include] = []
     exclude: list[dict[str, Named]] = []
 
@@ -128,6 +140,22 @@ class Matrix(Strict):
             super().__init__(**options)
         except ValidationError as error:
             raise one_line(type(self), error, _where.get()) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def with_seeds_of_a_search(cls, options: Any) -> Any:
+        """Configurations of a search have one seed unless the matrix says otherwise."""
+        if not isinstance(options, dict) or "seeds" in options:
+            return options
+        values = options.get("objectives")
+        if any(isinstance(value, dict) and "search" in value for value in values or ()):
+            return {**options, "seeds": 1}
+        return options
+
+    @model_serializer(mode="wrap")
+    def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The hash of a matrix is made of this: what earlier ones did not have is left out."""
+        return self.without_defaults(serialise(self), ("search",))
 
 
 # What the message of a mistake calls a matrix: its file has a name
