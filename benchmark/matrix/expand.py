@@ -122,6 +122,8 @@ def _check_search(matrix: Matrix, plans: list[Plan]) -> None:
     """Refuse a table [search] without an objective that is searched, and a range of what none
     has."""
     searched = [plan.objective.choice.name for plan in plans if plan.objective.search]
+    if any(plan.objective.search and plan.is_crossed for plan in plans):
+        raise UserError("a search takes a number or a list of seeds, and none that are crossed")
     if matrix.search != Search() and not searched:
         raise UserError("the table [search] needs an objective with search, as in {search = 32}")
     check_names(searched, matrix.search)
