@@ -62,7 +62,10 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
 
 
 def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
-    """The frames of tables by name, with axes, parameters and whole numbers."""
+    """The frames of tables by name, with axes, parameters and whole numbers. Of a search also
+    those of `Tuning`."""
+    from benchmark.analysis.search.tuning import gather
+
     cells = tables.cells
     specs = [entry.spec for entry in tables.matrix.cells]
     by_name = {
@@ -75,6 +78,9 @@ def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
         "costs": with_axes(tables.costs.rename(columns={"key": "cell"}), cells),
         "scores": scores(cells),
     }
+    search = gather(tables)
+    if search is not None:
+        by_name |= search.frames
     return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,9 @@ from benchmark.store.schema import (
     executed_on,
     on_threads,
 )
+
+if TYPE_CHECKING:
+    from benchmark.analysis.search.tuning import Tuning
 
 # every row of a file that has these columns has them
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")
@@ -78,6 +81,20 @@ class Tables:
     """By (dataset, architecture)."""
     damaged: list[str]
     """What is damaged of cells that count as missing."""
+    with_pools: "Tables | None" = None
+    """The tables of all cells, of tables that leave out what a search tried."""
+
+    @property
+    def everything(self) -> "Tables":
+        """The tables of all cells."""
+        return self.with_pools or self
+
+    @cached_property
+    def tuning(self) -> "Tuning | None":
+        """What a search says, by names as pages show them; None for a matrix without a search."""
+        from benchmark.analysis.search.tuning import gather
+
+        return gather(self.everything, with_names=True)
 
     @cached_property
     def primary(self) -> dict[str, str]:
@@ -111,7 +128,15 @@ def load(folder: Path) -> Tables:
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
     rows = read(results) or _rows(results, matrix)
-    cells = scores.with_race(rows.cells, results.races)
+    raced = rows._replace(cells=scores.with_race(rows.cells, results.races))
+    return derived(folder, matrix, protocols, raced)
+
+
+def derived(
+    folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows
+) -> Tables:
+    """The tables of a result set from its rows, whose cells are `with_race`."""
+    cells = rows.cells.copy()
     cells["forwards"] = scores.forwards(cells, cells)
     evals = scores.with_costs(_of_current_protocol(cells, rows.evals), cells)
     primary = ranking_columns(evals, cells)

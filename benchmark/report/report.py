@@ -8,21 +8,23 @@ from pathlib import Path
 from benchmark.analysis import published
 from benchmark.analysis import tables as tables_module
 from benchmark.analysis.evidence import Evidence, gather
-from benchmark.analysis.tables import TABLES, Tables
+from benchmark.analysis.search.finals import shown
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.save import Figure
 from benchmark.drawing.style import distinct
 from benchmark.report import figures as all_figures
+from benchmark.report import first
 from benchmark.report.chapters import (
     certainty,
     completeness,
     cost,
     explanation,
     failures,
-    first,
     measures,
     reproduce,
     speed,
     stability,
+    tuning,
     winners,
 )
 from benchmark.report.charts import charts
@@ -56,7 +58,7 @@ def write(
         tables = tables_module.load(folder)
         published.write(tables.published, folder)
     if evidence is None:
-        evidence = gather(published.labelled(tables))
+        evidence = gather(shown(tables))
     tables = evidence.tables
     if figures is None:
         figures = all_figures.draw_all(tables, folder, evidence)
@@ -77,7 +79,7 @@ def write(
         "figures": drawn,
         "axes": axes,
         "charts": charts(tables, evidence, folder),
-        "tables": TABLES,
+        "tables": [*tables.everything.published],
     }
     environment = templates()
     environment.filters["md"] = escaped
@@ -96,6 +98,7 @@ def chapters(evidence: Evidence, folder: Path) -> list[Chapter]:
     """The chapters of a report in reading order."""
     return [
         winners.chapter(evidence),
+        *tuning.chapters(evidence.tables),
         speed.chapter(evidence),
         stability.chapter(evidence),
         cost.chapter(evidence, folder),

@@ -12,7 +12,7 @@ from benchmark.check import baseline, output
 from benchmark.errors import UserError
 from benchmark.metrics import METRICS, full_name
 from benchmark.report import compare_page, report
-from benchmark.report.chapters import first
+from benchmark.report import first
 from tests.helpers import synthetic
 
 NAMES = ["nonsaturating", "lsgan", "wgan"]

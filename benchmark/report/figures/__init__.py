@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmark.analysis.evidence import Evidence, gather
-from benchmark.analysis.published import labelled
+from benchmark.analysis.search.finals import shown
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.parallel import Draw, in_parallel
 from benchmark.drawing.save import Figure
@@ -18,6 +18,7 @@ from benchmark.report.figures import (
     speed,
     stability,
     traces,
+    tuning,
 )
 
 
@@ -26,9 +27,9 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
 
     evidence: as gathered from `tables`; gathered here where it is not given."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    tables = labelled(tables)
     if evidence is None:
-        evidence = gather(tables)
+        evidence = gather(shown(tables))
+    tables = evidence.tables
     of_tables = (
         samples.draw,
         robustness.draw,
@@ -42,6 +43,8 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
         traces.scores,
         stability.critic_loss,
         speed.cost,
+        tuning.curves,
+        tuning.sensitivity,
     )
     of_evidence = (certainty.differences, certainty.ranks, certainty.power)
     draws: list[Draw] = [partial(draw, tables, folder) for draw in of_tables]
