@@ -132,9 +132,7 @@ def load(folder: Path) -> Tables:
     return derived(folder, matrix, protocols, raced)
 
 
-def derived(
-    folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows
-) -> Tables:
+def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows) -> Tables:
     """The tables of a result set from its rows, whose cells are `with_race`."""
     cells = rows.cells.copy()
     cells["forwards"] = scores.forwards(cells, cells)

@@ -167,7 +167,9 @@ def _standing(rivals: pd.DataFrame, name: str) -> str:
         )
     beaten = separated[(separated["first"] == name) & (separated["verdict"] == "better")]
     losers = [*beaten["second"]]
-    losers += [*separated[(separated["second"] == name) & (separated["verdict"] == "worse")]["first"]]
+    losers += [
+        *separated[(separated["second"] == name) & (separated["verdict"] == "worse")]["first"]
+    ]
     text = f"{len(separated)} of {pairs} of tuned objectives are separated"
     return f"{text}; {name} is better than {listed(losers)}." if losers else f"{text}."
 
@@ -262,7 +264,9 @@ def _widest(tuning: Tuning) -> str:
     rows = tuning.curves
     if rows["low"].isna().all():
         return "Configurations that are not independent have no band."
-    last = rows[rows["k"] == rows.groupby(["dataset", "architecture", "objective"])["k"].transform("max")]
+    last = rows[
+        rows["k"] == rows.groupby(["dataset", "architecture", "objective"])["k"].transform("max")
+    ]
     row = records(last)[0]
     return (
         f"Few configurations make wide bands: of the best of {row['k']} that of {row['objective']} "
