@@ -81,6 +81,8 @@ def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
     search = gather(tables)
     if search is not None:
         by_name |= search.frames
+    if tables.drawn is not None:
+        by_name |= tables.drawn.frames
     return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
 
 

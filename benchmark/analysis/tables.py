@@ -39,6 +39,7 @@ from benchmark.store.schema import (
 )
 
 if TYPE_CHECKING:
+    from benchmark.analysis.designs.drawn import Drawn
     from benchmark.analysis.search.tuning import Tuning
 
 # every row of a file that has these columns has them
@@ -82,7 +83,8 @@ class Tables:
     damaged: list[str]
     """What is damaged of cells that count as missing."""
     with_pools: "Tables | None" = None
-    """The tables of all cells, of tables that leave out what a search tried."""
+    """The tables of all cells, of tables that leave out what a search tried, or drawn
+    architectures."""
 
     @property
     def everything(self) -> "Tables":
@@ -95,6 +97,13 @@ class Tables:
         from benchmark.analysis.search.tuning import gather
 
         return gather(self.everything, with_names=True)
+
+    @cached_property
+    def drawn(self) -> "Drawn | None":
+        """What drawn architectures say; None for a matrix without any."""
+        from benchmark.analysis.designs.drawn import gather
+
+        return gather(self.everything)
 
     @cached_property
     def primary(self) -> dict[str, str]:
