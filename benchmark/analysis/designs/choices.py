@@ -23,7 +23,7 @@ def choices(
     rows = []
     for choice, of_architecture in parameters(matrix, dataset, [*values.columns]).items():
         for value in sorted(set(of_architecture.values()), key=_in_order):
-            chosen = [name for name in values if of_architecture[name] == value]
+            chosen = [name for name, drawn in of_architecture.items() if drawn == value]
             for objective, row in values[chosen].iterrows():
                 known = row.dropna().to_frame().T
                 n, successes = known.shape[1], int(criterion.holds(known).to_numpy().sum())
