@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import EQUAL_COST, PLACE
+from benchmark.analysis.scores import EQUAL_COST, PLACE, without_crossed_intervals
 from benchmark.metrics import metric, rank, sign
 from benchmark.stats.intervals import median, median_interval
 from benchmark.stats.profile import performance_profile
@@ -228,7 +228,7 @@ def over_seeds(cells: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
                     "spent": group[f"{clock} spent"][is_missed].min(),
                 }
             )
-    return pd.DataFrame(rows, columns=CONVERGENCE)
+    return without_crossed_intervals(pd.DataFrame(rows, columns=CONVERGENCE), cells)
 
 
 def _median(costs: pd.Series) -> dict[str, float]:

@@ -143,7 +143,7 @@ def load(folder: Path) -> Tables:
 
 def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows) -> Tables:
     """The tables of a result set from its rows, whose cells are `with_race`."""
-    cells = rows.cells.copy()
+    cells = scores.with_crossed(rows.cells.copy(), matrix.cells)
     cells["forwards"] = scores.forwards(cells, cells)
     evals = scores.with_costs(_of_current_protocol(cells, rows.evals), cells)
     primary = ranking_columns(evals, cells)

@@ -80,8 +80,7 @@ def without_drawn(tables: Tables) -> Tables:
         left_out |= {(dataset, name) for name in (names if has_others else names[1:])}
     if not left_out:
         return tables
-    places = zip(tables.cells["dataset"], tables.cells["architecture"], strict=True)
-    cells = tables.cells[[place not in left_out for place in places]]
+    cells = _not_at(tables.cells, left_out)
     keys = set(cells["key"])
     raw = {name: getattr(tables, name) for name in ("evals", "steps", "layers")}
     changes: dict[str, Any] = {}
@@ -90,13 +89,16 @@ def without_drawn(tables: Tables) -> Tables:
         changes[name] = rows.assign(cell=rows["cell"].cat.remove_unused_categories())
     changes["costs"] = tables.costs[tables.costs["key"].isin(keys)].reset_index(drop=True)
     for name in ("summary", "convergence"):
-        frame = getattr(tables, name)
-        is_kept = [place not in left_out for place in frame[PLACE].itertuples(False, None)]
-        changes[name] = frame[is_kept].reset_index(drop=True)
+        changes[name] = _not_at(getattr(tables, name), left_out)
     entries = [entry for entry in tables.matrix.cells if entry.key in keys]
     changes["matrix"] = tables.matrix.model_copy(update={"cells": entries})
-    changes["cells"] = cells.reset_index(drop=True)
-    return replace(tables, **changes, with_pools=tables.everything)
+    return replace(tables, cells=cells, **changes, with_pools=tables.everything)
+
+
+def _not_at(frame: pd.DataFrame, places: set[tuple[str, str]]) -> pd.DataFrame:
+    """The rows of a frame at other places than these, (dataset, architecture)."""
+    is_kept = [place not in places for place in frame[PLACE].itertuples(False, None)]
+    return frame[np.array(is_kept, dtype=bool)].reset_index(drop=True)
 
 
 def gather(tables: Tables) -> Drawn | None:
