@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from benchmark.analysis.scores import AXES, scores
+from benchmark.analysis.scores import AXES, PLACE, scores
 from benchmark.store.files import whole_file
 from benchmark.store.frames import without_formulas
 from benchmark.store.layout import ResultSet
@@ -63,8 +63,9 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
 
 def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
     """The frames of tables by name, with axes, parameters and whole numbers. Of a search also
-    those of `Tuning`."""
-    from benchmark.analysis.search.tuning import gather
+    those of `Tuning`, of drawn architectures of `Drawn`, of crossed seeds of `Spread`."""
+    from benchmark.analysis.designs import drawn, spread
+    from benchmark.analysis.search import tuning
 
     cells = tables.cells
     specs = [entry.spec for entry in tables.matrix.cells]
@@ -78,11 +79,10 @@ def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
         "costs": with_axes(tables.costs.rename(columns={"key": "cell"}), cells),
         "scores": scores(cells),
     }
-    search = gather(tables)
-    if search is not None:
-        by_name |= search.frames
-    if tables.drawn is not None:
-        by_name |= tables.drawn.frames
+    for design in (tuning, drawn, spread):
+        found = design.gather(tables)
+        if found is not None:
+            by_name |= found.frames
     return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
 
 
@@ -172,6 +172,14 @@ def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
             values = values.astype("category")
         columns[axis] = values.take(codes).array
     return rows.assign(**columns)
+
+
+def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Rows of evals, steps or layers with the axes, modality and status of their cells.
+
+    In the order of the matrix."""
+    columns = ["key", "objective", *PLACE, "seed", "modality", "status"]
+    return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
 def with_parameters(cells: pd.DataFrame, specs: Iterable[Spec]) -> pd.DataFrame:

@@ -64,9 +64,9 @@ def without_crossed_intervals(frame: pd.DataFrame, cells: pd.DataFrame) -> pd.Da
     crossed."""
     by = [*PLACE, "objective"]
     crossed = set(cells.loc[is_crossed(cells), by].itertuples(False, None))
-    is_here = [group in crossed for group in frame[by].itertuples(False, None)]
-    ends = frame[["ci_low", "ci_high"]].mask(np.array(is_here, dtype=bool))
-    return frame.assign(ci_low=ends["ci_low"], ci_high=ends["ci_high"])
+    groups = frame[by].itertuples(False, None)
+    is_here = pd.Series([group in crossed for group in groups], frame.index, dtype=bool)
+    return frame.assign(**{end: frame[end].mask(is_here) for end in ("ci_low", "ci_high")})
 
 
 def with_race(cells: pd.DataFrame, races: Sequence[Race]) -> pd.DataFrame:

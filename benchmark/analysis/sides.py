@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from benchmark.analysis import convergence
-from benchmark.analysis.published import labelled, with_display_names
+from benchmark.analysis.published import joined, labelled, with_display_names
 from benchmark.analysis.scores import PLACE, clock_fault, statuses
 from benchmark.analysis.search.finals import compared, shown
-from benchmark.analysis.tables import Tables, joined
+from benchmark.analysis.tables import Tables
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
 from benchmark.metrics import short_name

@@ -39,7 +39,6 @@ from benchmark.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from benchmark.analysis.designs.drawn import Drawn
     from benchmark.analysis.search.tuning import Tuning
 
 # every row of a file that has these columns has them
@@ -83,27 +82,15 @@ class Tables:
     damaged: list[str]
     """What is damaged of cells that count as missing."""
     with_pools: "Tables | None" = None
-    """The tables of all cells, of tables that leave out what a search tried, or drawn
-    architectures."""
-
-    @property
-    def everything(self) -> "Tables":
-        """The tables of all cells."""
-        return self.with_pools or self
+    """The tables of all cells, of tables without the pools of searches (`finals.compared`) or
+    without drawn architectures (`drawn.without_drawn`)."""
 
     @cached_property
     def tuning(self) -> "Tuning | None":
         """What a search says, by names as pages show them; None for a matrix without a search."""
         from benchmark.analysis.search.tuning import gather
 
-        return gather(self.everything, with_names=True)
-
-    @cached_property
-    def drawn(self) -> "Drawn | None":
-        """What drawn architectures say; None for a matrix without any."""
-        from benchmark.analysis.designs.drawn import gather
-
-        return gather(self.everything)
+        return gather(self.with_pools or self, with_names=True)
 
     @cached_property
     def primary(self) -> dict[str, str]:
@@ -137,8 +124,8 @@ def load(folder: Path) -> Tables:
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
     rows = read(results) or _rows(results, matrix)
-    raced = rows._replace(cells=scores.with_race(rows.cells, results.races))
-    return derived(folder, matrix, protocols, raced)
+    rows = rows._replace(cells=scores.with_race(rows.cells, results.races))
+    return derived(folder, matrix, protocols, rows)
 
 
 def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows) -> Tables:
@@ -195,14 +182,6 @@ def _rows(results: ResultSet, matrix: MatrixFile) -> Rows:
         _long(results, statuses, "layers"),
         damaged,
     )
-
-
-def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Rows of evals, steps or layers with the axes, modality and status of their cells.
-
-    In the order of the matrix."""
-    columns = ["key", "objective", *scores.PLACE, "seed", "modality", "status"]
-    return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
 def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def first_screen(evidence: Evidence) -> FirstScreen:
     summary = summary_by_key(tables)
     cards = [_card(evidence, at, cells, summary) for at, cells in each_place(tables.cells)]
     return FirstScreen(
-        headline(tables.everything),
+        headline(tables.with_pools or tables),
         [*drawn.cards(tables), *cards],
         error_rate(evidence),
         _verdicts(evidence),

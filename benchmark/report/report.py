@@ -29,7 +29,7 @@ from benchmark.report.chapters import (
     winners,
 )
 from benchmark.report.charts import charts
-from benchmark.report.designs import drawn
+from benchmark.report.designs import drawn, spread
 from benchmark.report.page import FILTERS, Chapter, Tags
 from benchmark.report.render import (
     attributes,
@@ -81,7 +81,7 @@ def write(
         "figures": by_section,
         "axes": axes,
         "charts": charts(tables, evidence, folder),
-        "tables": [*tables.everything.published],
+        "tables": [*(tables.with_pools or tables).published],
     }
     environment = templates()
     environment.filters["md"] = escaped
@@ -100,6 +100,7 @@ def chapters(evidence: Evidence, folder: Path) -> list[Chapter]:
     """The chapters of a report in reading order."""
     return [
         *drawn.chapters(evidence.tables),
+        *spread.chapters(evidence.tables),
         winners.chapter(evidence),
         *tuning.chapters(evidence.tables),
         speed.chapter(evidence),

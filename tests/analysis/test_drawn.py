@@ -35,14 +35,14 @@ def test_architectures_of_one_name_are_drawn_where_there_are_many(found: tables.
 
 def test_thresholds_are_multiples_of_what_the_others_reach(found: tables.Tables) -> None:
     """dcgan ends at 10 and at 8: 9 at the median."""
-    fids = found.drawn.shares[found.drawn.shares["metric"] == "fid_classifier_750"]
+    fids = gather(found).shares[gather(found).shares["metric"] == "fid_classifier_750"]
     assert fids["threshold"].unique().tolist() == [9, 13.5, 18, 27, 45]
-    scores = found.drawn.shares[found.drawn.shares["metric"] == "is_mean_classifier_750"]
+    scores = gather(found).shares[gather(found).shares["metric"] == "is_mean_classifier_750"]
     assert scores["threshold"].tolist()[::2] == [1 + i / 2 for i in range(17)]
 
 
 def test_shares_by_hand(found: tables.Tables) -> None:
-    drawn = found.drawn
+    drawn = gather(found)
     criterion = drawn.main("digits")
     assert (criterion.column, criterion.threshold) == ("fid_classifier_750", 18)
     at = {"metric": criterion.column, "threshold": 18}
@@ -57,7 +57,7 @@ def test_shares_by_hand(found: tables.Tables) -> None:
 
 
 def test_pairs_by_hand(found: tables.Tables) -> None:
-    pairs = found.drawn.pairs
+    pairs = gather(found).pairs
     assert (pairs[["only_first", "only_second", "both", "neither"]].sum(axis=1) == 12).all()
     assert set(zip(pairs["first"], pairs["second"], strict=True)) == {("wgan_gp", "nonsaturating")}
     main = row(pairs, metric="fid_classifier_750", threshold=18)
@@ -74,7 +74,7 @@ def test_pairs_by_hand(found: tables.Tables) -> None:
 
 def test_choices_by_hand(found: tables.Tables) -> None:
     """Of depth 2 are the first six, on all of which the non-saturating loss diverged."""
-    choices = found.drawn.choices
+    choices = gather(found).choices
     assert choices["choice"].unique().tolist() == ["depth", "width"]
     for depth, ns, gp in (("2", 0, 6), ("10", 2, 4)):
         at = {"choice": "depth", "value": depth}
@@ -104,17 +104,17 @@ def test_a_value_that_labels_leave_out_is_read_from_the_matrix_file(found: table
 def test_a_second_seed_is_compared_with_the_first_and_counts_nowhere_else(
     found: tables.Tables, tmp_path: Path
 ) -> None:
-    assert found.drawn.retest.empty
+    assert gather(found).retest.empty
     two = tables.load(write(tmp_path / "two", seeds=range(2)))
-    assert two.drawn.shares.equals(found.drawn.shares)
-    gp = row(two.drawn.retest, objective="wgan_gp")
+    assert gather(two).shares.equals(gather(found).shares)
+    gp = row(gather(two).retest, objective="wgan_gp")
     assert (gp["n"], gp["same_outcome"]) == (12, 1)
     assert gp["correlation"] == pytest.approx(1)
 
 
 def test_a_run_that_is_missing_is_a_hole(tmp_path: Path) -> None:
     status = {("wgan_gp", DRAWN[11], 0): "missing", ("wgan_gp", DRAWN[0], 0): "error"}
-    drawn = tables.load(write(tmp_path / "holes", status=status)).drawn
+    drawn = gather(tables.load(write(tmp_path / "holes", status=status)))
     at = {"metric": "fid_classifier_750", "threshold": 18}
     assert row(drawn.shares, objective="wgan_gp", **at)["n"] == 10
     assert row(drawn.pairs, **at)[["n", "only_first", "neither"]].tolist() == [10, 7, 1]
@@ -124,8 +124,8 @@ def test_pages_show_the_places_that_are_not_drawn(found: tables.Tables) -> None:
     shown = without_drawn(found)
     assert shown.cells["architecture"].unique().tolist() == ["dcgan"]
     assert len(shown.matrix.cells) == len(shown.cells) == 2
-    assert shown.everything is found
-    assert gather(shown.everything).shares.equals(found.drawn.shares)
+    assert shown.with_pools is found
+    assert gather(shown).shares.equals(gather(found).shares)
     assert set(shown.evals["cell"]) == set(shown.cells["key"])
     evidence = evidence_of(shown)
     assert set(evidence.compared["architecture"]) == {"dcgan"}
@@ -135,11 +135,11 @@ def test_without_others_the_first_stands_for_all(tmp_path: Path) -> None:
     alone = tables.load(write(tmp_path / "alone", others=()))
     assert without_drawn(alone).cells["architecture"].unique().tolist() == DRAWN[:1]
     # of 24 values, six of them infinite, the 12th is 16 and the 13th 20
-    assert alone.drawn.main("digits").threshold == pytest.approx(2 * 18)
+    assert gather(alone).main("digits").threshold == pytest.approx(2 * 18)
 
 
 def test_a_matrix_of_few_architectures_is_as_it_was(tmp_path: Path) -> None:
     few = tables.load(synthetic.write(tmp_path / "few", seeds=range(1), samples=False))
-    assert few.drawn is None
+    assert gather(few) is None
     assert without_drawn(few) is few
     assert "success" not in few.published

@@ -31,6 +31,8 @@ PAIRS += ["only_second", "both", "neither", "log10_p", "p_holm", "verdict"]
 class Drawn:
     """What a matrix with drawn architectures says."""
 
+    tables: Tables
+    """Of all cells."""
     architectures: dict[str, list[str]]
     """By dataset."""
     criteria: dict[str, list[Criterion]]
@@ -71,7 +73,7 @@ def drawn_architectures(tables: Tables) -> dict[str, list[str]]:
 
 def without_drawn(tables: Tables) -> Tables:
     """The tables of the architectures that are not drawn, for pages that show every place; of a
-    dataset without others, of the first. `everything` has all. The tables themselves where none is
+    dataset without others, of the first. `with_pools` has all. The tables themselves where none is
     drawn."""
     left_out = set()
     all_names = tables.cells.groupby("dataset", sort=False)["architecture"].unique()
@@ -92,7 +94,7 @@ def without_drawn(tables: Tables) -> Tables:
         changes[name] = _not_at(getattr(tables, name), left_out)
     entries = [entry for entry in tables.matrix.cells if entry.key in keys]
     changes["matrix"] = tables.matrix.model_copy(update={"cells": entries})
-    return replace(tables, cells=cells, **changes, with_pools=tables.everything)
+    return replace(tables, cells=cells, **changes, with_pools=tables.with_pools or tables)
 
 
 def _not_at(frame: pd.DataFrame, places: set[tuple[str, str]]) -> pd.DataFrame:
@@ -102,7 +104,9 @@ def _not_at(frame: pd.DataFrame, places: set[tuple[str, str]]) -> pd.DataFrame:
 
 
 def gather(tables: Tables) -> Drawn | None:
-    """What the drawn architectures of a matrix say; None for a matrix without any."""
+    """What the drawn architectures of a matrix say; None for a matrix without any. tables: of all
+    cells, or `without_drawn`."""
+    tables = tables.with_pools or tables
     architectures = drawn_architectures(tables)
     if not architectures:
         return None
@@ -122,6 +126,7 @@ def gather(tables: Tables) -> Drawn | None:
         tested += retest(dataset, finals[place], again[place], main)
     parts = [(dataset, item) for dataset, items in criteria.items() for item in items]
     return Drawn(
+        tables,
         architectures,
         criteria,
         finals,

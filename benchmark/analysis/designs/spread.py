@@ -31,7 +31,12 @@ class Spread:
     weights, batches: the numbers of seeds; sd: the standard deviation, on the scale log as a share
     (0.1: ± 10 %); why: why there are no components."""
     values: pd.DataFrame
-    """The final values behind them: PLACE, objective, weights, batches, value."""
+    """The final values behind them: PLACE, objective, WEIGHTS, BATCHES, value."""
+
+    @property
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The frames that are written, by name."""
+        return {"spread": self.components}
 
 
 def gather(tables: Tables) -> Spread | None:
@@ -60,8 +65,14 @@ def _components(table: pd.DataFrame, column: str) -> list[dict[str, Any]]:
     """The rows of one objective in a place, from its final values, weights x batches."""
     values = table.to_numpy(dtype=float)
     is_log = metric(column).primary
-    row = {"metric": column, "scale": "log" if is_log else "plain", "n": int(np.isfinite(values).sum())}
-    row |= {"weights": values.shape[0], "batches": values.shape[1], "why": _why_not(values, is_log)}
+    row = {
+        "metric": column,
+        "scale": "log" if is_log else "plain",
+        "n": int(np.isfinite(values).sum()),
+        "weights": values.shape[0],
+        "batches": values.shape[1],
+        "why": _why_not(values, is_log),
+    }
     if row["why"]:
         return [row | {"source": source} for source in SOURCES]
     found = components(np.log(values) if is_log else values)

@@ -24,7 +24,7 @@ def shown(tables: Tables) -> Tables:
 
 def compared(tables: Tables) -> Tables:
     """The tables without the pools of searches, so that a search adds two variants of an objective
-    at most: its default and its pick. `everything` has the pools; its cells are named by what was
+    at most: its default and its pick. `with_pools` has all cells, which are named by what was
     searched. The tables themselves for a matrix without a search."""
     if not any(entry.search for entry in tables.matrix.cells):
         return tables

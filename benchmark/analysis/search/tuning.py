@@ -87,8 +87,9 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
     matrix = tables.matrix if with_names else tables.matrix.model_copy(update={"display_names": {}})
     runs = with_display_names(search_table(tables), matrix)
     sampler = (tables.matrix.config.get("search") or {}).get("sampler", "random")
-    rungs = [name for name in runs if str(name).startswith(RUNG.partition("{")[0])]
-    parameters = [str(name) for name in runs if name not in {*NO_PARAMETERS, *rungs}]
+    names = list(map(str, runs))
+    rungs = [name for name in names if name.startswith(RUNG.partition("{")[0])]
+    parameters = [name for name in names if name not in {*NO_PARAMETERS, *rungs}]
     measured = metric_columns(tables).items()
     columns = {matrix.shown("dataset", name): column for name, column in measured}
     pool = configurations(runs, [*parameters, *rungs])
@@ -200,7 +201,7 @@ def tuned(runs: pd.DataFrame) -> pd.DataFrame:
         values = {DEFAULT: _seeds(final[final["is_default"]])}
         picks = here.loc[here["is_pick"], "configuration"]
         why = NO_PICK if picks.empty else IS_DEFAULT if picks.iloc[0] == 0 else ""
-        row |= {"pick": picks.min(), "why": why}
+        row |= {"pick": picks.min(), "verdict": "", "why": why}
         if not why:
             values[TUNED] = _seeds(final[final["is_pick"]])
             tested += compare(values, minimise=True, reference=DEFAULT)

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 
 from benchmark.analysis.designs.criteria import Criterion
-from benchmark.analysis.designs.drawn import ALPHA, Drawn, num_finished
+from benchmark.analysis.designs.drawn import ALPHA, Drawn, gather, num_finished
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import full_name, metric, short_name
 from benchmark.report.page import Card, Chapter, Claim, Item, Table, records
@@ -47,12 +47,13 @@ PAIR_HEADS = [
 
 def chapters(tables: Tables) -> list[Chapter]:
     """The chapter of a matrix with drawn architectures; none of a matrix without."""
-    return [] if tables.drawn is None else [_chapter(tables, tables.drawn)]
+    drawn = gather(tables)
+    return [] if drawn is None else [_chapter(drawn.tables, drawn)]
 
 
 def cards(tables: Tables) -> list[Card]:
     """What the first screen says of drawn architectures, a card per dataset."""
-    drawn = tables.drawn
+    drawn = gather(tables)
     if drawn is None:
         return []
     found = []
@@ -77,7 +78,7 @@ def _chapter(tables: Tables, drawn: Drawn) -> Chapter:
     against = f"with {reference}" if reference else "with every other one"
     result.notes = [TESTED.format(against, len(drawn.pairs))]
     for dataset, names in drawn.architectures.items():
-        finished, runs = num_finished(tables.everything, dataset, names)
+        finished, runs = num_finished(tables, dataset, names)
         count = f"{finished} of {plural(runs, 'run')} have finished"
         lines = [f"{len(names)} architectures were drawn; {count}."]
         if drawn.criteria[dataset]:
@@ -238,7 +239,7 @@ def _bracket(row: Record) -> str:
 def _unit(tables: Tables, drawn: Drawn, dataset: str) -> str:
     """What the multiples are of."""
     drawn_names = set(drawn.architectures[dataset])
-    cells = tables.everything.cells
+    cells = tables.cells
     here = cells.loc[cells["dataset"] == dataset, "architecture"].unique()
     others = [name for name in here if name not in drawn_names]
     whose = listed(others) if others else "the drawn architectures"

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from benchmark.analysis.designs.drawn import gather
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import headline, log_axis
 from benchmark.drawing.save import Figure, save, stem
@@ -25,7 +26,7 @@ CAPTION = (
 
 def curves(tables: Tables, folder: Path) -> list[Figure]:
     """The success curves of every dataset with drawn architectures, an axes per metric."""
-    drawn = tables.drawn
+    drawn = gather(tables)
     figures: list[Figure] = []
     if drawn is None:
         return figures

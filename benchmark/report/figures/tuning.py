@@ -89,7 +89,7 @@ def sensitivity(tables: Tables, folder: Path) -> list[Figure]:
     for at, rows in each_place(tuning.configurations):
         searched = {}
         for name, of_objective in rows.groupby("objective", sort=False):
-            known = with_values({name: name for name in tuning.parameters}, of_objective)
+            known = with_values(dict.fromkeys(tuning.parameters, ""), of_objective)
             searched[str(name)] = list(known)
         width = max(map(len, searched.values()))
         if not width or not np.isfinite(rows["value"]).any():
@@ -99,16 +99,16 @@ def sensitivity(tables: Tables, folder: Path) -> list[Figure]:
         figure, axes = plt.subplots(len(searched), width, **options)
         column = tuning.columns[at["dataset"]]
         _heights(axes[0, 0], rows["value"], column)
-        for line, (name, known) in zip(axes, searched.items(), strict=True):
-            for ax in line[len(known) :]:
+        for line, (objective, parameters) in zip(axes, searched.items(), strict=True):
+            for ax in line[len(parameters) :]:
                 ax.set_axis_off()
-            for ax, parameter in zip(line, known, strict=False):
-                _sensitivity(ax, rows[rows["objective"] == name], parameter)
-            line[0].set_ylabel(wrap(name), rotation=0, ha="right", va="center")
+            for ax, parameter in zip(line, parameters, strict=False):
+                _sensitivity(ax, rows[rows["objective"] == objective], parameter)
+            line[0].set_ylabel(wrap(objective), rotation=0, ha="right", va="center")
         title = f"What each parameter does, {place(at)}: {described(column)}"
         headline(figure, title)
-        name = stem("sensitivity", at["dataset"], at["architecture"])
-        saved = Figure(name, title, SENSITIVITY, "tuned")
+        name_of_file = stem("sensitivity", at["dataset"], at["architecture"])
+        saved = Figure(name_of_file, title, SENSITIVITY, "tuned")
         figures.append(save(figure, rows, folder, saved))
     return figures
 
