@@ -1,6 +1,7 @@
 """Crossed seeds: components of planted tables, holes, and what a report may not claim."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_components_are_those_of_the_logarithms(found: tables.Tables) -> None:
             math.expm1(math.sqrt(rows.loc[most, "variance"]))
         )
         assert rows.loc[most, "low"] < rows.loc[most, "variance"] < rows.loc[most, "high"]
-    assert found.published["spread"].equals(frame)
+    assert found.published["spread"]["variance"].equals(frame["variance"])
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,4 @@ def test_the_report_says_where_the_spread_comes_from(folder: Path) -> None:
     assert "Where does the spread over seeds come from?" in text
     assert "nonsaturating, 4 × 3 seeds: of the variance" in text
     assert "crossed seeds share weights or batches" in text
-    assert "better" not in text.split("## Where does the spread")[0]
+    assert not re.search("is (better|worse)|leads", text)

@@ -16,7 +16,6 @@ from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.stats.comparisons import holm
 from benchmark.stats.success import discordance, wilson
-from benchmark.store.schema import FINISHED
 
 MANY = 10
 """Architectures of one name on a dataset from which on they are taken as drawn."""
@@ -209,10 +208,3 @@ def _paired(names: list[str], reference: str | None) -> Iterator[tuple[str, str]
 
 def _named(dataset: str, criterion: Criterion) -> tuple[str, str, float, float]:
     return dataset, criterion.column, criterion.multiple, criterion.threshold
-
-
-def num_finished(tables: Tables, dataset: str, names: list[str]) -> tuple[int, int]:
-    """Finished runs of the drawn architectures, and all."""
-    cells = tables.cells
-    here = cells[(cells["dataset"] == dataset) & cells["architecture"].isin(names)]
-    return int(here["status"].isin(FINISHED).sum()), len(here)

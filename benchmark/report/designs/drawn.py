@@ -6,13 +6,19 @@ import math
 import pandas as pd
 
 from benchmark.analysis.designs.criteria import Criterion
-from benchmark.analysis.designs.drawn import ALPHA, Drawn, gather, num_finished
+from benchmark.analysis.designs.drawn import ALPHA, Drawn, gather
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import full_name, metric, short_name
+from benchmark.report.chapters.completeness import losses
 from benchmark.report.page import Card, Chapter, Claim, Item, Table, records
 from benchmark.text import Record, listed, number, plural
 
 QUESTION = "Which objective trains any architecture?"
+AFTER = {"better": " than {}", "worse": " than {}", "not separated": " from {}"}
+FALSE = (
+    "Brackets: Wilson's 95 % intervals over architectures. The probability that any better or "
+    f"worse among the drawn architectures is false is {ALPHA:.0%} at most."
+)
 TESTED = (
     "McNemar's exact test of every objective {} on the same architectures, at every threshold of "
     "this chapter: {} tests under Holm's correction, so that the probability that any better or "
@@ -26,7 +32,7 @@ SHARES = (
 SCORES = (
     "Architectures above an Inception score. The WGAN-GP paper (200 architectures, ImageNet at "
     "32×32): above 5 the standard GAN on 42, WGAN-GP on 189; above 3 on 111 and 198; its DCGAN "
-    "reached 7.24. Scores of another extractor have another scale."
+    "reached 7.24. Scores of another extractor have another scale. Thresholds beyond all are left out."
 )
 CHOICES = (
     "Architectures with a value of one parameter, all others as drawn, on which an objective "
@@ -56,6 +62,7 @@ def cards(tables: Tables) -> list[Card]:
     drawn = gather(tables)
     if drawn is None:
         return []
+    reference = drawn.tables.matrix.reference
     found = []
     for dataset, names in drawn.architectures.items():
         title = f"{len(names)} drawn architectures on {dataset}"
@@ -66,9 +73,11 @@ def cards(tables: Tables) -> list[Card]:
         criterion = drawn.main(dataset)
         claims = []
         for row in records(_best_first(_at(drawn.shares, dataset, criterion))):
-            claims.append(Claim(_count(row), row["objective"], _bracket(row), _verdict(drawn, row)))
+            verdict = _verdict(drawn, row)
+            than = AFTER.get(verdict, "").format(reference)
+            claims.append(Claim(_count(row), row["objective"], _bracket(row), verdict, than))
         scale = f"Success: {_threshold(drawn, criterion, dataset)}"
-        found.append(Card(title, scale, claims, [], tags))
+        found.append(Card(title, scale, claims, [FALSE], tags))
     return found
 
 
@@ -78,13 +87,14 @@ def _chapter(tables: Tables, drawn: Drawn) -> Chapter:
     against = f"with {reference}" if reference else "with every other one"
     result.notes = [TESTED.format(against, len(drawn.pairs))]
     for dataset, names in drawn.architectures.items():
-        finished, runs = num_finished(tables, dataset, names)
-        count = f"{finished} of {plural(runs, 'run')} have finished"
-        lines = [f"{len(names)} architectures were drawn; {count}."]
+        lines = [f"{plural(len(names), 'architecture')} were drawn."]
         if drawn.criteria[dataset]:
             criterion = drawn.main(dataset)
             lines.append(f"Success: {_threshold(drawn, criterion, dataset)}.")
             lines += _claims(drawn, dataset, criterion)
+        cells = tables.cells
+        is_drawn = (cells["dataset"] == dataset) & cells["architecture"].isin(names)
+        lines.append(losses(cells[is_drawn]))
         result.items.append(Item(dataset, lines, {"dataset": [dataset]}))
         result.tables += _tables(tables, drawn, dataset)
     return result
@@ -136,8 +146,10 @@ def _successes(
         table = Table(title, ["above", *objectives], note=SCORES, tags=tags)
         table.column_tags = [{}, *({"objective": [name]} for name in objectives)]
         for threshold in thresholds:
-            counts = [str(by[name, threshold]["successes"]) for name in objectives]
-            table.add([number(threshold), *counts], {})
+            counts = [by[name, threshold]["successes"] for name in objectives]
+            table.add([number(threshold), *map(str, counts)], {})
+            if not any(counts):
+                break
         return table
     note = SHARES.format(_unit(tables, drawn, dataset))
     multiples = dict(zip(rows["threshold"], rows["multiple"], strict=True))

@@ -58,8 +58,10 @@ def _draw(ax: Axes, column: str, finals: pd.DataFrame) -> list[dict[str, object]
     """The curves of one metric. Returns the numbers that they show."""
     finite = finals.to_numpy()[np.isfinite(finals.to_numpy())]
     is_log = metric(column).primary and finite.min() > 0
-    ends = (finite.min(), finite.max())
-    thresholds = np.geomspace(*ends, 200) if is_log else np.linspace(*ends, 200)
+    scaled = np.log(finite) if is_log else finite
+    margin = 0.05 * (np.ptp(scaled) or 1.0)
+    thresholds = np.linspace(scaled.min() - margin, scaled.max() + margin, 200)
+    thresholds = np.exp(thresholds) if is_log else thresholds
     rows: list[dict[str, object]] = []
     for name, values in finals.iterrows():
         known = values.dropna().to_numpy()
