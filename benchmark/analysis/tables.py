@@ -78,7 +78,8 @@ class Tables:
     damaged: list[str]
     """What is damaged of cells that count as missing."""
     with_pools: "Tables | None" = None
-    """The tables of all cells, of tables without the pools of searches (`finals.compared`)."""
+    """The tables of all cells, of tables without the pools of searches (`finals.compared`) or
+    without drawn architectures (`drawn.without_drawn`)."""
 
     @cached_property
     def tuning(self) -> "Tuning | None":
@@ -147,7 +148,7 @@ def load(folder: Path) -> Tables:
 
 def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows) -> Tables:
     """The tables of a result set from its rows, whose cells are `with_race`."""
-    cells = rows.cells.copy()
+    cells = scores.with_crossed(rows.cells.copy(), matrix.cells)
     cells["forwards"] = scores.forwards(cells, cells)
     evals = scores.with_costs(_of_current_protocol(cells, rows.evals), cells)
     primary = ranking_columns(evals, cells)

@@ -89,6 +89,9 @@ class Spec(Record):
     seed: int
     """Seed of all random streams."""
 
+    crossed: bool = False
+    """Whether the seed is 1000 x the seed of the initial weights + the seed of the batches."""
+
     training: Annotated[Table, AfterValidator(_used_options)]
     """Training options."""
 

@@ -8,7 +8,9 @@ name that both networks have means the same in both.
 
 norm="auto" means the `paper_norm` of a Discriminator, with two exceptions: an objective may ask for
 another norm (`critic_norm`), and under a per-sample penalty batch norm becomes layer norm. Spectral
-norm is no layer: `build` puts it on a critic made without normalisation.
+norm is no layer: `build` puts it on a critic made without normalisation. A Discriminator with
+`weight_decay_with_norm` adds that decay to its objective's own optimiser, for both networks, where
+the critic has a layer of norm.
 
 A network may change while it trains: it defines `at(share of the budget)`, which is called before
 each iteration and before samples are drawn. The critic of such networks defines `shown(images)`,
