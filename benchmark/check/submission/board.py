@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmark.check.baseline import find
 from benchmark.check.rows import DIVERGED
@@ -122,7 +123,7 @@ def _row(texts: tuple[str, ...], final: Array, place: PlaceRules) -> BoardRow:
     return BoardRow(texts[0], texts[1], final, (*texts, ", ".join(reached) or "–"))
 
 
-def _values(values: pd.Series, diverged: Array, place: PlaceRules) -> Array:
+def _values(values: pd.Series, diverged: NDArray[np.bool_], place: PlaceRules) -> Array:
     """Values by seed, low is good; inf for a run that diverged."""
     found = sign(place.metric) * values.to_numpy(float)
     return np.where(diverged, np.inf, found)

@@ -102,7 +102,8 @@ def frozen(tables: Tables) -> MatrixRules:
         raise UserError(f"no cell of matrix {matrix.name} is done")
     options = {entry.key: digest(entry.spec.training) for entry in matrix.cells}
     places = []
-    for (architecture, dataset), here in cells.groupby(["architecture", "dataset"], sort=False):
+    for name, here in cells.groupby(["architecture", "dataset"], sort=False):
+        architecture, dataset = map(str, name)
         done = here[here["status"] == "done"]
         evals = tables.evals[tables.evals["cell"].isin(done["key"])]
         by_cell = evals.groupby("cell", observed=True)["g_steps"]
