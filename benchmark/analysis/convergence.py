@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import EQUAL_COST, PLACE
+from benchmark.analysis.scores import EQUAL_COST, PLACE, without_crossed_intervals
 from benchmark.metrics import metric, rank, sign
 from benchmark.stats.intervals import median_by_group
 from benchmark.stats.profile import performance_profile
@@ -223,7 +223,8 @@ def over_seeds(cells: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
         frame[["median", "ci_low", "ci_high"]] = median_by_group(cost, group, len(groups))
         frames.append(frame)
     # group by group
-    return pd.concat(frames).sort_index(kind="stable", ignore_index=True)[CONVERGENCE]
+    table = pd.concat(frames).sort_index(kind="stable", ignore_index=True)[CONVERGENCE]
+    return without_crossed_intervals(table, cells)
 
 
 def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.DataFrame]:

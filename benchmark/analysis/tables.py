@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,9 @@ from benchmark.store.schema import (
     executed_on,
     on_threads,
 )
+
+if TYPE_CHECKING:
+    from benchmark.analysis.search.tuning import Tuning
 
 # every row of a file that has these columns has them
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")
@@ -74,6 +77,16 @@ class Tables:
     """By (dataset, architecture)."""
     damaged: list[str]
     """What is damaged of cells that count as missing."""
+    with_pools: "Tables | None" = None
+    """The tables of all cells, of tables without the pools of searches (`finals.compared`) or
+    without drawn architectures (`drawn.without_drawn`)."""
+
+    @cached_property
+    def tuning(self) -> "Tuning | None":
+        """What a search says, by names as pages show them; None for a matrix without a search."""
+        from benchmark.analysis.search.tuning import gather
+
+        return gather(self.with_pools or self, with_names=True)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -129,7 +142,13 @@ def load(folder: Path) -> Tables:
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
     rows = read(results) or _rows(results, matrix)
-    cells = scores.with_race(rows.cells, results.races)
+    rows = rows._replace(cells=scores.with_race(rows.cells, results.races))
+    return derived(folder, matrix, protocols, rows)
+
+
+def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows) -> Tables:
+    """The tables of a result set from its rows, whose cells are `with_race`."""
+    cells = scores.with_crossed(rows.cells.copy(), matrix.cells)
     cells["forwards"] = scores.forwards(cells, cells)
     evals = scores.with_costs(_of_current_protocol(cells, rows.evals), cells)
     primary = ranking_columns(evals, cells)
@@ -176,14 +195,6 @@ def _rows(results: ResultSet, matrix: MatrixFile) -> Rows:
         _long(results, statuses, "layers"),
         damaged,
     )
-
-
-def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Rows of evals, steps or layers with the axes, modality and status of their cells.
-
-    In the order of the matrix."""
-    columns = ["key", "objective", *scores.PLACE, "seed", "modality", "status"]
-    return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
 def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def critic_norm(
     objective: Choice, architecture: Choice, dataset: Choice, training: Training
 ) -> str:
     """The normalisation of the critic, as pairs.critic_norm has it. Raises UserError for a pair
-    that cannot train, for a batch of one sample where the pair needs more, and for blocks to be
-    computed again where there are none."""
+    that cannot train, for a batch of one sample where the pair needs more, for blocks to be
+    computed again where there are none, and for networks that do not grow as they are to."""
     is_lone = training.batch_size == 1
 
     def find() -> str:
@@ -113,9 +113,12 @@ def critic_norm(
             pairs.check_lone_sample(objective, architecture, dataset, norm)
         if training.recompute:
             pairs.check_recompute(objective, architecture, dataset, norm)
+        if training.growth:
+            pairs.check_growth(architecture, dataset, norm, training.growth)
         return norm
 
     about = [*map(_identity, (objective, architecture, dataset)), is_lone, training.recompute]
+    about.append([stage.plain() for stage in training.growth])
     return answer("critic_norm", about, find)
 
 

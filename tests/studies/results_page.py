@@ -21,6 +21,7 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.S)
 RECORDS = (
     "MatrixFile",
     "Entry",
+    "Part",
     "Protocol",
     "DatasetFacts",
     "ExtractorFacts",
