@@ -373,6 +373,18 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         ["duplicate cell nonsaturating-mlp"],
     ),
     "empty": (objectives(), ["the matrix is empty"]),
+    "crossed seeds without batches": (
+        {"seeds": "seeds = { weights = 3 }"},
+        ["seeds.batches", "required"],
+    ),
+    "crossed seeds of something else": (
+        {"seeds": "seeds = { weights = 3, batches = 2, batch = 2 }"},
+        ["'seeds.batch'", MATCH("seeds.batches"), "seeds.weights"],
+    ),
+    "a crossed seed of four digits": (
+        {"seeds": "seeds = { weights = [1000], batches = 2 }"},
+        ["seeds.weights.0", "less than 1000", "1000"],
+    ),
     "no seed": ({"seeds": "seeds = []"}, ["the matrix is empty"]),
     "all excluded": (exclude('dataset = "gaussians8"'), ["the matrix is empty"]),
     "rule without a condition": (exclude(), ["exclude", "without a condition"]),

@@ -8,12 +8,18 @@ name that both networks have means the same in both.
 
 norm="auto" means the `paper_norm` of a Discriminator, with two exceptions: an objective may ask for
 another norm (`critic_norm`), and under a per-sample penalty batch norm becomes layer norm. Spectral
-norm is no layer: `build` puts it on a critic made without normalisation.
+norm is no layer: `build` puts it on a critic made without normalisation. A Discriminator with
+`weight_decay_with_norm` adds that decay to its objective's own optimiser, for both networks, where
+the critic has a layer of norm.
 
 A network may change while it trains: it defines `at(share of the budget)`, which is called before
 each iteration and before samples are drawn. The critic of such networks defines `shown(images)`,
 what it sees of real images then, the generator `whole(images)`, its images at the size of the data.
 Networks that define `grow(stages)` follow training.growth.
+
+A Discriminator that cannot be differentiated twice, by a double backward or in forward mode, such
+as one of fused attention, says `once_differentiable = True`, as a class or in its constructor: a
+loss that differentiates the slope is refused there.
 
 latent_dim: Numbers of a latent.
 norm: Normalisation of the critic's layers; auto: the network's own, or the objective's.
