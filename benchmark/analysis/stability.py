@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmark.analysis.scores import without_crossed_intervals
 from benchmark.analysis.thresholds import value
 from benchmark.analysis.verdicts import GRADIENT_NORMS, LOGGED, ROLES, RULES, Trace
 from benchmark.metrics import metric, sign
@@ -261,7 +262,7 @@ def stopping(cells: pd.DataFrame) -> pd.DataFrame:
         frame[["median", "ci_low", "ci_high"]] = estimates
         frames.append(frame[frame["n"] > 0].reset_index().assign(quantity=name))
     columns = [*BY, "quantity", "n", "n_expected", "median", "ci_low", "ci_high"]
-    return pd.concat(frames, ignore_index=True)[columns]
+    return without_crossed_intervals(pd.concat(frames, ignore_index=True)[columns], cells)
 
 
 def agreement(

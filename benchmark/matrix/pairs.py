@@ -85,7 +85,8 @@ def networks(architecture: Choice, dataset: Choice, norm: str) -> Networks:
     try:
         shape = classes("dataset", dataset.name)[0](**dataset.params).shape
         with _few_tensors():
-            generator, critic = build(architecture, shape, norm, "meta")
+            images = dataset.params.get("range", "signed")
+            generator, critic = build(architecture, shape, norm, "meta", images=images)
         pair_of_networks = Networks(generator, critic, shape)
         scores = _scores(pair_of_networks, batch_size=2)
     except (ValueError, RuntimeError, ArithmeticError) as error:

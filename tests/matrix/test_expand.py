@@ -454,3 +454,16 @@ def test_the_comment_that_begins_a_file_is_its_description(tmp_path: Path) -> No
     path = tmp_path / "described.toml"
     path.write_text("# Two lines\n# of words.\n\n# not this\n" + matrix_text())
     assert files.read(path).description == "Two lines\nof words."
+
+
+def test_seeds_of_weights_and_of_batches_are_crossed(cells: Callable[..., list[Cell]]) -> None:
+    found = cells(seeds="seeds = { weights = 3, batches = [0, 7] }")
+    assert [cell.seed for cell in found] == [0, 7, 1000, 1007, 2000, 2007]
+    assert all(cell.is_crossed for cell in found)
+    grown = cells(seeds="seeds = { weights = 4, batches = [0, 7, 8] }")
+    assert {cell.key for cell in found} < {cell.key for cell in grown}
+    fewer = cells(overrides=("seeds.weights=1",), seeds="seeds = { weights = 3, batches = 2 }")
+    assert [cell.seed for cell in fewer] == [0, 1]
+    chosen = cells("seed=2007", seeds="seeds = { weights = 3, batches = [0, 7] }")
+    assert [cell.seed for cell in chosen] == [2007]
+    assert not any(cell.is_crossed for cell in cells(seeds="seeds = 2"))
