@@ -65,6 +65,8 @@ class Tuning:
     columns: dict[str, str]
     """Dataset -> the metric column of the search."""
     sampler: str
+    ranges: str
+    """wide or narrow."""
 
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
@@ -86,7 +88,8 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
         return None
     matrix = tables.matrix if with_names else tables.matrix.model_copy(update={"display_names": {}})
     runs = with_display_names(search_table(tables), matrix)
-    sampler = (tables.matrix.config.get("search") or {}).get("sampler", "random")
+    options = tables.matrix.config.get("search") or {}
+    sampler = options.get("sampler", "random")
     names = list(map(str, runs))
     rungs = [name for name in names if name.startswith(RUNG.partition("{")[0])]
     parameters = [name for name in names if name not in {*NO_PARAMETERS, *rungs}]
@@ -105,6 +108,7 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
         parameters=parameters,
         columns=columns,
         sampler=sampler,
+        ranges=options.get("ranges", "wide"),
     )
 
 
