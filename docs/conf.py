@@ -38,6 +38,7 @@ PAGES = """
 docs/report
 docs/matrices
 docs/tricks
+docs/search
 docs/data
 docs/commands
 docs/metrics

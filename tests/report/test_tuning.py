@@ -37,9 +37,9 @@ def test_sentences_of_the_final_runs(tables):
     (chapter,) = tuning.chapters(shown(tables))
     assert chapter.answers[0] == (
         "Every objective has 8 configurations on 1 seed: its published default, and others drawn "
-        "independently from its wide ranges, with equal values of what all share. The best of each "
-        f"pool and the default ran again on {NUM} seeds that no pool had: every claim here is of "
-        "these final runs."
+        "independently from its wide ranges; all have the same values of what they share. The best "
+        f"of each pool and the default ran again on {NUM} seeds that no pool had: every claim here "
+        "is of these final runs."
     )
     assert lines(tables) == [
         "Tuning helps nonsaturating (31.4 → 23.4).",

@@ -19,6 +19,7 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.S)
 RECORDS = (
     "MatrixFile",
     "Entry",
+    "Part",
     "Protocol",
     "DatasetFacts",
     "ExtractorFacts",

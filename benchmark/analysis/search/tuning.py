@@ -5,7 +5,7 @@ Curves and AlgoPerf's score are of the configurations that were drawn: the publi
 one of them. What is claimed comes from the final phase alone, from seeds that chose nothing."""
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ class Tuning:
     """Dataset -> the metric column of the search."""
     sampler: str
     ranges: str
-    """wide or narrow."""
+    """What configurations come from: `wide ranges`."""
 
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
@@ -108,8 +108,14 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
         parameters=parameters,
         columns=columns,
         sampler=sampler,
-        ranges=options.get("ranges", "wide"),
+        ranges=_ranges(options),
     )
+
+
+def _ranges(options: Mapping[str, Any]) -> str:
+    """`wide ranges`, and whether the matrix changes some. options: of the table [search]."""
+    changed = ", some of which the matrix sets" if options.get("space") else ""
+    return f"{options.get('ranges', 'wide')} ranges{changed}"
 
 
 def configurations(runs: pd.DataFrame, facts: Iterable[str]) -> pd.DataFrame:

@@ -22,9 +22,9 @@ from benchmark.report.page import (
 from benchmark.text import Record, interval, listed, number, plural, span, spanned, wins
 
 SAMPLERS = {
-    "random": "drawn independently from its {} ranges, with equal values of what all share",
-    "sobol": "spread evenly over its {} ranges (Sobol), with equal values of what all share",
-    "tpe": "each chosen by the results of those before it (TPE) from its {} ranges",
+    "random": "drawn independently from its {}; all have the same values of what they share",
+    "sobol": "spread evenly over its {} (Sobol); all have the same values of what they share",
+    "tpe": "each chosen by the results of those before it (TPE) from its {}",
 }
 FAMILY = (
     "The tests of this chapter are two families beside that of the rest of the report, each under "
