@@ -45,6 +45,7 @@ docs/metrics
 docs/statistics
 docs/clocks
 docs/gate
+docs/leaderboard
 docs/runs
 docs/clusters
 docs/speed

@@ -33,7 +33,7 @@ COLUMNS = {
     "steps": [
         "g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm",
         "g_grad_norm", "penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation",
-        "clipped", "d_loss_train", "d_loss_holdout",
+        "clipped", "sparse", "d_loss_train", "d_loss_holdout",
     ],
     "layers": ["g_step", "network", "layer", "depth", "grad_norm"],
 }  # fmt: skip
@@ -63,8 +63,9 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
 
 def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
     """The frames of tables by name, with axes, parameters and whole numbers. Of a search also
-    those of `Tuning`."""
-    from benchmark.analysis.search.tuning import gather
+    those of `Tuning`, of drawn architectures of `Drawn`, of crossed seeds of `Spread`."""
+    from benchmark.analysis.designs import drawn, spread
+    from benchmark.analysis.search import tuning
 
     cells = tables.cells
     specs = [entry.spec for entry in tables.matrix.cells]
@@ -78,9 +79,10 @@ def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
         "costs": with_axes(tables.costs.rename(columns={"key": "cell"}), cells),
         "scores": scores(cells),
     }
-    search = gather(tables)
-    if search is not None:
-        by_name |= search.frames
+    for design in (tuning, drawn, spread):
+        found = design.gather(tables)
+        if found is not None:
+            by_name |= found.frames
     return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
 
 
@@ -138,9 +140,7 @@ def labelled(tables: "Tables") -> "Tables":
 
     return replace(
         tables,
-        cells=shown(tables.cells),
-        summary=shown(tables.summary),
-        convergence=shown(tables.convergence),
+        runs=shown(tables.runs),
         protocols={dataset(name): protocol for name, protocol in tables.protocols.items()},
         equal_cost={of: at_places(budgets) for of, budgets in tables.equal_cost.items()},
         untrained=at_places(tables.untrained),

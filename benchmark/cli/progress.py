@@ -126,13 +126,14 @@ class TimeLeft(TimeRemainingColumn):
 
 def option_lines(cells: "list[Cell]") -> list[str]:
     """Every option in force, as lines of a matrix file: each training once, with the places that it
-    holds for, and the evaluation, which is the same for all."""
+    holds for, and the evaluation, which is the same for all. What an objective sets for its own
+    cells stands in its label."""
     places: dict[str, dict[str, None]] = {}  # dataset → architectures
     # training → dataset → architectures
     holders: dict[Training, dict[str, dict[str, None]]] = {}
     for cell in cells:
         dataset, architecture = cell.dataset.label, cell.architecture.label
-        holder = holders.setdefault(cell.training, {})
+        holder = holders.setdefault(cell.training.without(cell.objective.params), {})
         for of_dataset in (places, holder):
             of_dataset.setdefault(dataset, {})[architecture] = None
     lines = []

@@ -3,12 +3,13 @@
 objectives = ["nonsaturating",
               {name = "wgan_gp", penalty_weight = [1, 10]},       # a list of values is swept
               {name = "lsgan", optimizer = "rmsprop_tf", lr = 1e-4}, # not its paper's
+              {name = "hinge", instance_noise = 0.1},       # a training option of its own
               {name = "lsgan", a = -1, c = 0, label = "LSGAN (Pearson)"},  # a display name
               {name = "wgan", search = 32}]                       # 32 configurations
 architectures = [{name = "dcgan", width = [16, 32, 64], sample = 2},  # two of the three
                  {name = "dcgan", critic = ["resnet20", "mlp"]}]  # the critics of others
 datasets = ["digits", {name = "gaussians8", training = {steps = 500}}]  # own training options
-seeds = 5                                                         # 0 to 4, or a list
+seeds = 5        # 0 to 4, or a list; {weights = 5, batches = 5} crosses the random streams
 [training]
 [evaluation]
 [[include]]                                                       # cells beyond the product
@@ -23,7 +24,18 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, DisplayNames
 from benchmark.matrix.labels import unlabelled
-from benchmark.matrix.options import BUDGETS, Matrix, Search, Seeds, Training, Value, validated
+from benchmark.matrix.options import (
+    BUDGETS,
+    OF_OBJECTIVE,
+    CrossedSeeds,
+    Matrix,
+    Search,
+    Seeds,
+    Training,
+    Value,
+    validated,
+)
+from benchmark.matrix.options.seeds import numbers
 from benchmark.matrix.search.part import Part, with_configurations
 from benchmark.matrix.search.phases import Group, Outcomes
 from benchmark.matrix.search.space import check_names
@@ -40,6 +52,7 @@ class Plan(NamedTuple):
     architecture: AxisValue
     dataset: AxisValue
     seeds: list[int]
+    is_crossed: bool = False
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -110,6 +123,8 @@ def _check_search(matrix: Matrix, plans: list[Plan]) -> None:
     """Refuse a table [search] without an objective that is searched, and a range of what none
     has."""
     searched = [plan.objective.choice.name for plan in plans if plan.objective.search]
+    if any(plan.objective.search and plan.is_crossed for plan in plans):
+        raise UserError("a search takes a number or a list of seeds, and none that are crossed")
     if matrix.search != Search() and not searched:
         raise UserError("the table [search] needs an objective with search, as in {search = 32}")
     check_names(searched, matrix.search)
@@ -147,14 +162,15 @@ def _included(matrix: Matrix) -> list[Plan]:
 def _plans(
     objectives: list[Value], architectures: list[Value], datasets: list[Value], seeds: Seeds
 ) -> list[Plan]:
-    """The product of values on the axes. A number of seeds counts from 0."""
+    """The product of values on the axes."""
     parts = itertools.product(
         _swept("objective", objectives),
         _swept("architecture", architectures),
         _swept("dataset", datasets),
     )
-    numbers = [*range(seeds)] if isinstance(seeds, int) else seeds
-    return [Plan(*part, numbers) for part in parts if numbers]
+    of_part = numbers(seeds)
+    is_crossed = isinstance(seeds, CrossedSeeds)
+    return [Plan(*part, of_part, is_crossed) for part in parts if of_part]
 
 
 def _swept(axis: str, values: list[Value]) -> list[AxisValue]:
@@ -186,21 +202,34 @@ def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
             "gives all objectives one number; set one of the two"
         )
     norm = recall.critic_norm(objective, architecture, dataset, training)
-    evaluation = matrix.evaluation
     cell = partial(Cell, objective, architecture, dataset, training=training, norm=norm)
-    return [cell(seed=seed, evaluation=evaluation) for seed in plan.seeds]
+    cell = partial(cell, evaluation=matrix.evaluation, is_crossed=plan.is_crossed)
+    return [cell(seed=seed) for seed in plan.seeds]
 
 
 def _training(matrix: Matrix, plan: Plan) -> Training:
     """The training options of the matrix, changed by those of the dataset, then by those of the
-    architecture. A later budget replaces an earlier one."""
+    architecture, and those that the objective sets for its own cells. A later budget replaces an
+    earlier one. Raises UserError for an option that the objective and [training] both set."""
     merged: dict[str, Any] = {}
     for layer in (matrix.training, plan.dataset.training, plan.architecture.training):
         if not layer.keys().isdisjoint(BUDGETS):
             for budget in BUDGETS:
                 merged.pop(budget, None)
         merged |= layer
-    return validated(Training, merged, "training")
+    shared = validated(Training, merged, "training")
+    objective = plan.objective.choice
+    own = {key: objective.params[key] for key in OF_OBJECTIVE if key in objective.params}
+    if not own:
+        return shared
+    for key in own:
+        value = getattr(shared, key)
+        if value != Training.model_fields[key].default:
+            raise UserError(
+                f"objective {objective.label} sets {key}, but training.{key} = {value} holds for "
+                "all objectives; set one of the two"
+            )
+    return validated(Training, merged | own, f"objective {objective.label}")
 
 
 def _check_metrics(wanted: list[str], modality: str, dataset: str) -> None:

@@ -18,6 +18,7 @@ from benchmark.report.chapters.leaderboards import (
     summary_key,
     verdict_of,
 )
+from benchmark.report.designs import drawn
 from benchmark.report.page import (
     TRAINING_BUDGETS,
     Card,
@@ -59,9 +60,10 @@ def first_screen(evidence: Evidence) -> FirstScreen:
     tables = evidence.tables
     reference = tables.matrix.reference
     summary = summary_by_key(tables)
+    cards = [_card(evidence, at, cells, summary) for at, cells in each_place(tables.cells)]
     return FirstScreen(
-        headline(tables),
-        [_card(evidence, at, cells, summary) for at, cells in each_place(tables.cells)],
+        headline(tables.with_pools or tables),
+        [*drawn.cards(tables), *cards],
         error_rate(evidence),
         _verdicts(evidence),
         LEGEND if reference else LEGEND_OF_PAIRS,

@@ -47,7 +47,7 @@ SETTLED = (*FINISHED, RunStatus.ERROR, RunStatus.TIMEOUT)
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, extra="allow")
 
     def plain(self) -> Table:
         """The fields that were set, as they are written."""
@@ -88,6 +88,9 @@ class Spec(Record):
 
     seed: int
     """Seed of all random streams."""
+
+    crossed: bool = False
+    """Whether the seed is 1000 x the seed of the initial weights + the seed of the batches."""
 
     training: Annotated[Table, AfterValidator(_used_options)]
     """Training options."""

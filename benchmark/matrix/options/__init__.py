@@ -16,18 +16,14 @@ from pydantic import (
 from benchmark.errors import unknown
 from benchmark.matrix.mistakes import TAGS, one_line
 from benchmark.matrix.options.search import Search as Search
+from benchmark.matrix.options.seeds import CrossedSeeds as CrossedSeeds
+from benchmark.matrix.options.seeds import Seeds as Seeds
 from benchmark.matrix.options.strict import Positive, Strict, by_type
 from benchmark.matrix.options.training import BUDGETS as BUDGETS
+from benchmark.matrix.options.training import OF_OBJECTIVE as OF_OBJECTIVE
 from benchmark.matrix.options.training import Optimiser as Optimiser
 from benchmark.matrix.options.training import Training as Training
 from benchmark.metrics import METRICS
-
-Seeds = Annotated[
-    Annotated[int, Field(gt=0, le=100_000), Tag(TAGS[int])]
-    | Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Tag(TAGS[list])],
-    by_type("a valid integer or a valid list"),
-]
-"""A number of seeds, or a list of them."""
 
 Value = Annotated[
     Annotated[str, Tag(TAGS[str])] | Annotated[dict[str, Any], Tag(TAGS[dict])],

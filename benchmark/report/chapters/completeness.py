@@ -61,7 +61,7 @@ def chapter(evidence: Evidence) -> Chapter:
     return Chapter(
         "ran",
         "Did everything run?",
-        [_answer(tables), _size(tables)],
+        [_answer(tables.with_pools or tables), _size(tables)],
         [*held_equal(tables), *data(tables)],
         [_statuses(tables)],
     )

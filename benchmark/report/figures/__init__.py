@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from benchmark.analysis.designs.drawn import without_drawn
 from benchmark.analysis.evidence import Evidence, gather
 from benchmark.analysis.search.finals import shown
 from benchmark.analysis.tables import Tables
@@ -11,6 +12,7 @@ from benchmark.drawing.save import Figure
 from benchmark.drawing.style import drawing
 from benchmark.report.figures import (
     certainty,
+    drawn,
     learning,
     overview,
     robustness,
@@ -28,9 +30,10 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
     evidence: as gathered from `tables`; gathered here where it is not given."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     if evidence is None:
-        evidence = gather(shown(tables))
+        evidence = gather(without_drawn(shown(tables)))
     tables = evidence.tables
     of_tables = (
+        drawn.curves,
         samples.draw,
         robustness.draw,
         overview.heatmap,
