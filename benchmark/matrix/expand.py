@@ -112,8 +112,8 @@ def _group(matrix: Matrix, plan: Plan) -> Group:
     """A searched objective in a place."""
 
     def cells_of(objective: AxisValue, architecture: AxisValue, seeds: list[int]) -> list[Cell]:
-        changes = {"objective": objective, "architecture": architecture, "seeds": seeds}
-        return _cells(matrix, plan._replace(**changes))
+        other = plan._replace(objective=objective, architecture=architecture, seeds=seeds)
+        return _cells(matrix, other)
 
     return Group(plan.objective, plan.architecture, plan.seeds, matrix.search, cells_of)
 
