@@ -38,12 +38,14 @@ PAGES = """
 docs/report
 docs/matrices
 docs/tricks
+docs/search
 docs/data
 docs/commands
 docs/metrics
 docs/statistics
 docs/clocks
 docs/gate
+docs/leaderboard
 docs/runs
 docs/clusters
 docs/speed

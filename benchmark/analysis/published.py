@@ -33,7 +33,7 @@ COLUMNS = {
     "steps": [
         "g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm",
         "g_grad_norm", "penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation",
-        "clipped", "d_loss_train", "d_loss_holdout",
+        "clipped", "sparse", "d_loss_train", "d_loss_holdout",
     ],
     "layers": ["g_step", "network", "layer", "depth", "grad_norm"],
 }  # fmt: skip
@@ -140,9 +140,7 @@ def labelled(tables: "Tables") -> "Tables":
 
     return replace(
         tables,
-        cells=shown(tables.cells),
-        summary=shown(tables.summary),
-        convergence=shown(tables.convergence),
+        runs=shown(tables.runs),
         protocols={dataset(name): protocol for name, protocol in tables.protocols.items()},
         equal_cost={of: at_places(budgets) for of, budgets in tables.equal_cost.items()},
         untrained=at_places(tables.untrained),

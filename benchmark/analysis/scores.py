@@ -162,8 +162,8 @@ def raced_costs(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"ms": ms, "workloads": workloads, "forwards": per_step})
 
 
-def run_values(cells: pd.DataFrame) -> pd.DataFrame:
-    """What counts, long: key, AXES, status, metric, of (one of RUN_VALUES), value.
+def run_values(cells: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
+    """What counts, long: key, AXES, status, `names`, metric, of (one of RUN_VALUES), value.
 
     A diverged run has the worst value, a run that is not done has NaN. A dataset's metrics are
     those that any of its cells has."""
@@ -172,7 +172,7 @@ def run_values(cells: pd.DataFrame) -> pd.DataFrame:
     for _, rows in cells.groupby("dataset", sort=False):
         measured = [metric for metric in columns if _is_measured(rows, columns[metric])]
         kept = [name for name in cells.columns if metric_of(name) in measured]
-        parts.append(rows.melt(["key", *AXES, "status"], kept, "column", "value"))
+        parts.append(rows.melt(["key", *AXES, "status", *names], kept, "column", "value"))
     long = pd.concat(parts, ignore_index=True)
     names = long["column"].unique()
     long["metric"] = long["column"].map({name: metric_of(name) for name in names})

@@ -38,6 +38,7 @@ INDICES = {
     "slope": "‖∇D(x̂)‖ between real and fake samples, mean over the last quarter",
     "slope_std": "standard deviation of ‖∇D(x̂)‖ over samples, mean over the last quarter",
     "clipped": "share of the critic's weights at ±c, mean over the last quarter",
+    "sparse": "share of exactly zero entries of ∂D/∂x̃, mean over the last quarter",
     "modes_lost": "modes: the most covered at any evaluation − those covered at the end",
     "overfit_gap": (
         "critic loss on held-out − on training samples, in the loss's unit, mean over the last "
@@ -50,6 +51,8 @@ INDICES = {
 }
 # indices that `stopping` summarises
 QUANTITIES = ("loss_regret", "regret", "overfit_gap")
+# indices that are the mean of a column of `steps`
+AS_LOGGED = ["saturation", "slope", "slope_std", "clipped", "sparse"]
 BY = ["objective", "architecture", "dataset"]
 # evaluations among which the loss chooses, at least
 MIN_CHOICES = 3
@@ -203,10 +206,7 @@ def _indices(trace: Trace) -> pd.DataFrame:
             "oscillation": _oscillation(trace.ranked),
             "g_grad_decay": change["g_grad_norm"],
             "d_grad_growth": change["d_grad_norm"],
-            "saturation": trace.mean["saturation"],
-            "slope": trace.mean["slope"],
-            "slope_std": trace.mean["slope_std"],
-            "clipped": trace.mean["clipped"],
+            **trace.mean[AS_LOGGED],
             "modes_lost": modes.max() - modes.last(),
             "overfit_gap": trace.mean["d_loss_holdout"] - trace.mean["d_loss_train"],
             "loss_regret": _loss_regret(trace),

@@ -22,6 +22,7 @@ from benchmark.analysis.targets import (
     untrained_values,
 )
 from benchmark.errors import UserError
+from benchmark.matrix import recall
 from benchmark.metrics import rank
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
@@ -54,21 +55,16 @@ TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence", "costs"
 
 @dataclass
 class Tables:
-    """The tables of a matrix, its expanded list and its protocols. Numbers are float64."""
+    """The tables of a matrix, its expanded list and its protocols. Numbers are float64. What is
+    derived from the values of whole runs is computed when it is first used."""
 
     folder: Path
     """Of the result set."""
-    cells: pd.DataFrame
+    runs: pd.DataFrame
     """One row per cell of the list, in its order."""
     evals: pd.DataFrame
     steps: pd.DataFrame
     layers: pd.DataFrame
-    summary: pd.DataFrame
-    """objective x architecture x dataset x metric x of (RUN_VALUES)."""
-    convergence: pd.DataFrame
-    """objective x architecture x dataset x level x clock."""
-    costs: pd.DataFrame
-    """cell x level of its place's targets."""
     matrix: MatrixFile
     protocols: dict[str, Protocol]
     """By dataset."""
@@ -93,9 +89,31 @@ class Tables:
         return gather(self.with_pools or self, with_names=True)
 
     @cached_property
+    def cells(self) -> pd.DataFrame:
+        """`runs` with a verdict and the indices of stability."""
+        judged = stability.judge(self.runs, self.evals, self.steps, self.protocols, self.primary)
+        return self.runs.join(judged, on="key")
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """objective x architecture x dataset x metric x of (RUN_VALUES)."""
+        return scores.summarise(self.runs)
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """cell x level of its place's targets."""
+        targets = {place: found.values for place, found in self.targets.items()}
+        return convergence.to_targets(self.runs, self.evals, self.primary, targets)
+
+    @cached_property
+    def convergence(self) -> pd.DataFrame:
+        """objective x architecture x dataset x level x clock."""
+        return convergence.over_seeds(self.runs, self.costs)
+
+    @cached_property
     def primary(self) -> dict[str, str]:
         """The column each dataset is ranked by, as `ranking` chooses among the measured ones."""
-        return ranking_columns(self.evals, self.cells)
+        return ranking_columns(self.evals, self.runs)
 
     @cached_property
     def published(self) -> dict[str, pd.DataFrame]:
@@ -143,18 +161,12 @@ def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], ro
     untrained = untrained_values(cells, evals, primary)
     floors = {dataset: _floor(protocols, dataset, column) for dataset, column in primary.items()}
     targets = find_targets(untrained, floors, primary, matrix.targets)
-    by_level = {place: found.values for place, found in targets.items()}
-    costs = convergence.to_targets(cells, evals, primary, by_level)
-    cells = cells.join(stability.judge(cells, evals, rows.steps, protocols, primary), on="key")
     return Tables(
         folder=folder,
-        cells=cells,
+        runs=cells,
         evals=evals,
         steps=rows.steps,
         layers=rows.layers,
-        summary=scores.summarise(cells),
-        convergence=convergence.over_seeds(cells, costs),
-        costs=costs,
         matrix=matrix,
         protocols=protocols,
         equal_cost={of: convergence.equal_cost(cells, of) for of in scores.EQUAL_COST},
@@ -175,6 +187,7 @@ def _rows(results: ResultSet, matrix: MatrixFile) -> Rows:
         statuses[entry.key], fault = files.read_status()
         cells.append(_cell(files, statuses[entry.key], entry, hashes))
         damaged += [fault] if fault else []
+    recall.save()
     return Rows(
         pd.DataFrame(cells),
         _long(results, statuses, "evals"),

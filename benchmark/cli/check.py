@@ -1,4 +1,4 @@
-"""The verbs of the gate: check and accept."""
+"""The verbs of the gate: check, accept and verify."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,18 +32,19 @@ BaselinesOption = Annotated[
         metavar="PATH",
     ),
 ]
+MarkdownOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Append the table as Markdown to this file.", parser=named_path, metavar="PATH"
+    ),
+]
 WIDTH = 200  # columns of the table if it is not printed on a terminal
 
 
 def check(
     matrix: MatrixOption = "quick",
     results: ResultsOption = RESULTS,
-    markdown: Annotated[
-        Path | None,
-        typer.Option(
-            help="Append the table as Markdown to this file.", parser=named_path, metavar="PATH"
-        ),
-    ] = None,
+    markdown: MarkdownOption = None,
     junit: Annotated[
         Path | None,
         typer.Option(
@@ -104,9 +105,7 @@ def check(
     if num_fine and not show_all:
         print(f"{plural(num_fine, 'comparison')} + (not worse): --all shows every comparison")
     if markdown:
-        markdown.parent.mkdir(parents=True, exist_ok=True)
-        with markdown.open("a", encoding="utf-8") as summary_file:
-            summary_file.write(to_markdown(verdicts, remarks, strict))
+        _append(markdown, to_markdown(verdicts, remarks, strict))
     if junit:
         write_junit(verdicts, junit, strict)
     raise typer.Exit(exit_code(verdicts, strict))
@@ -117,8 +116,18 @@ def _print(verdicts: "list[Verdict]") -> None:
     for verdict in verdicts:
         numbers = [_number(x) for x in (verdict.baseline, verdict.current, verdict.band)]
         table.add_row(verdict.mark, verdict.group, verdict.metric, *numbers, verdict.note)
+    _to_console(table)
+
+
+def _to_console(table: Table) -> None:
     width = None if out.is_terminal else WIDTH
     Console(highlight=False, markup=False, width=width).print(table)
+
+
+def _append(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(text)
 
 
 def _named(folder: Path | None) -> Path | None:
@@ -149,3 +158,45 @@ def accept(
     for text in notes:
         note.print(text)
     out.print(f"{file}")
+
+
+def verify(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Result sets that are submitted; default: all submissions of this version.",
+            parser=named_path,
+            metavar="PATH",
+        ),
+    ] = None,
+    markdown: MarkdownOption = None,
+    baselines: BaselinesOption = None,
+) -> None:
+    """Check submissions to the leaderboard, and print it. Exit code 0: accepted, 1: refused, 2: bad
+    input."""
+    from benchmark.check.submission.board import HEAD, boards, headline, to_markdown
+    from benchmark.check.submission.rules import read_rules, rules_file
+    from benchmark.check.submission.verify import verify as verify_folder
+
+    file = rules_file()
+    rules = read_rules(file)
+    submitted = folders or sorted(path for path in file.parent.iterdir() if path.is_dir())
+    place = _named(baselines)
+    found = [verify_folder(folder, rules, place) for folder in submitted]
+    for verified in found:
+        print(headline(verified))
+        for refusal in verified.refusals:
+            print(f"  {refusal.rule}: {refusal.reason}")
+        for text in verified.notes:
+            print(f"  note: {text}")
+    if not found:
+        print(f"no submissions in {file.parent}")
+    leaderboards = [*boards([v for v in found if not v.refusals], rules, place)]
+    for title, rows in leaderboards:
+        table = Table(*HEAD, title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*row.texts)
+        _to_console(table)
+    if markdown:
+        _append(markdown, to_markdown(found, leaderboards))
+    raise typer.Exit(1 if any(verified.refusals for verified in found) else 0)

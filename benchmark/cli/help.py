@@ -51,6 +51,7 @@ EXAMPLES = {
         "ganbench accept --matrix quick",
         "ganbench accept --matrix quick --baselines my_baselines",
     ),
+    "verify": ("ganbench verify results/submissions/0.1/mine", "ganbench verify"),
     "merge": ("ganbench merge a/quick b/quick --into results/runs/quick",),
     "measure": (
         "ganbench measure --matrix quick",

@@ -3,6 +3,7 @@
 objectives = ["nonsaturating",
               {name = "wgan_gp", penalty_weight = [1, 10]},       # a list of values is swept
               {name = "lsgan", optimizer = "rmsprop_tf", lr = 1e-4}, # not its paper's
+              {name = "hinge", instance_noise = 0.1},       # a training option of its own
               {name = "lsgan", a = -1, c = 0, label = "LSGAN (Pearson)"},  # a display name
               {name = "wgan", search = 32}]                       # 32 configurations
 architectures = [{name = "dcgan", width = [16, 32, 64], sample = 2},  # two of the three
@@ -25,6 +26,7 @@ from benchmark.matrix.cell import Cell, DisplayNames
 from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import (
     BUDGETS,
+    OF_OBJECTIVE,
     CrossedSeeds,
     Matrix,
     Search,
@@ -112,8 +114,7 @@ def _group(matrix: Matrix, plan: Plan) -> Group:
     """A searched objective in a place."""
 
     def cells_of(objective: AxisValue, architecture: AxisValue, seeds: list[int]) -> list[Cell]:
-        other = plan._replace(objective=objective, architecture=architecture, seeds=seeds)
-        return _cells(matrix, other)
+        return _cells(matrix, Plan(objective, architecture, plan.dataset, seeds))
 
     return Group(plan.objective, plan.architecture, plan.seeds, matrix.search, cells_of)
 
@@ -208,14 +209,27 @@ def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
 
 def _training(matrix: Matrix, plan: Plan) -> Training:
     """The training options of the matrix, changed by those of the dataset, then by those of the
-    architecture. A later budget replaces an earlier one."""
+    architecture, and those that the objective sets for its own cells. A later budget replaces an
+    earlier one. Raises UserError for an option that the objective and [training] both set."""
     merged: dict[str, Any] = {}
     for layer in (matrix.training, plan.dataset.training, plan.architecture.training):
         if not layer.keys().isdisjoint(BUDGETS):
             for budget in BUDGETS:
                 merged.pop(budget, None)
         merged |= layer
-    return validated(Training, merged, "training")
+    shared = validated(Training, merged, "training")
+    objective = plan.objective.choice
+    own = {key: objective.params[key] for key in OF_OBJECTIVE if key in objective.params}
+    if not own:
+        return shared
+    for key in own:
+        value = getattr(shared, key)
+        if value != Training.model_fields[key].default:
+            raise UserError(
+                f"objective {objective.label} sets {key}, but training.{key} = {value} holds for "
+                "all objectives; set one of the two"
+            )
+    return validated(Training, merged | own, f"objective {objective.label}")
 
 
 def _check_metrics(wanted: list[str], modality: str, dataset: str) -> None:

@@ -55,8 +55,8 @@ def combinations(
     larger sample begins with the smaller one, and what is drawn of a list does not depend on the
     others. Raises UserError for more than there are."""
     if sample is None:
-        for values in itertools.product(*lists.values()):
-            yield dict(zip(lists, values, strict=True))
+        for combination in itertools.product(*lists.values()):
+            yield dict(zip(lists, combination, strict=True))
         return
     num, seed = sample
     total = math.prod(map(len, lists.values()))

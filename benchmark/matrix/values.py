@@ -11,7 +11,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.mistakes import reason
-from benchmark.matrix.options import Optimiser, Value, validated
+from benchmark.matrix.options import OF_OBJECTIVE, Optimiser, Training, Value, validated
 from benchmark.matrix.sweep import combinations, take_sample, take_search
 from variants._recipes import CONSTANTS, RECIPE, Recipe
 
@@ -24,6 +24,8 @@ CLASSES = {
     "critic": ("architectures", ("Discriminator",)),
     "dataset": ("datasets", ("Dataset",)),
 }
+# What a value of an objective may set beside the fields of its class
+OPTIONS = (*RECIPE, *OF_OBJECTIVE)
 # Keys of a value that are no parameters of its variant
 OTHER_KEYS = {
     "objective": ("search", "sample", "label"),
@@ -108,7 +110,7 @@ def classes(axis: str, name: str) -> list[Any]:
 
 
 def parameters(axis: str, name: str) -> dict[str, Parameter]:
-    """The parameters of a variant by name. Those of an objective include those of its optimiser."""
+    """The parameters of a variant by name. Those of an objective include OPTIONS."""
     found: dict[str, Parameter] = {}
     for variant in classes(axis, name):
         locations: set[str] = set()
@@ -121,9 +123,14 @@ def parameters(axis: str, name: str) -> dict[str, Parameter]:
                 kinds = key in locations, key in in_label
                 found[key] = Parameter(given.annotation, given.default, *kinds)
         if axis == "objective":
+            if taken := sorted(found.keys() & {*OPTIONS}):
+                raise UserError(f"objective {name!r}: its field {taken[0]} has an option's name")
             recipe = asdict(variant.recipe)
             for field in fields(Recipe):
                 found[field.name] = Parameter(field.type, _as_list(recipe[field.name]))
+            for option in OF_OBJECTIVE:
+                known = Training.model_fields[option]
+                found[option] = Parameter(known.annotation, known.default)
     return found
 
 
@@ -200,9 +207,9 @@ def _constants(name: str, optimizer: Any, known: dict[str, Parameter]) -> dict[s
 
 
 def made(objective: Choice) -> Any:
-    """An objective with its parameters; those of its optimiser are left out. Raises ValueError for
-    parameters that the objective refuses."""
-    params = {key: value for key, value in objective.params.items() if key not in RECIPE}
+    """An objective with its parameters; OPTIONS are left out. Raises ValueError for parameters that
+    the objective refuses."""
+    params = {key: value for key, value in objective.params.items() if key not in OPTIONS}
     return classes("objective", objective.name)[0](**params)
 
 

@@ -44,6 +44,7 @@ BUDGETS = {"final": "end", "equal_compute": "compute", "equal_time": "seconds"}
 """The budgets of COMPARED_AT, as heads of narrow columns."""
 
 BRACKETS = "Brackets: exact 95 % intervals over seeds, 93.75 % at five seeds, none below."
+OUTSIDE = "on this page, outside the chapter on tuning,"
 LEGEND = (
     "+ better, − worse, · not separated, of all seeds that there could be, by whatever little. "
     "– not known. End: equal generator steps; compute, seconds: equal cost."
@@ -79,8 +80,9 @@ def error_rate(evidence: Evidence) -> str:
         count = plural(len(evidence.compared), "comparison")
         told = f"No difference can be told from chance here: {count} need {needed} seeds."
         return f"{BRACKETS} {told}"
+    where = "on this page" if evidence.tables.tuning is None else OUTSIDE
     return (
-        f"{BRACKETS} The probability that any “better” or “worse” on this page is false is "
+        f"{BRACKETS} The probability that any “better” or “worse” {where} is false is "
         f"{ALPHA:.0%} at most."
     )
 

@@ -16,7 +16,7 @@ from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
 from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
-from benchmark.run.ownership import restart
+from benchmark.run.ownership import restart_all
 from benchmark.run.plan import (
     check_size,
     estimate,
@@ -154,7 +154,9 @@ class Session:
             stacks = self.stacks(reporter)
             tasks = self.tasks(stacks, self.todo)
             self.race(stacks, pool, reporter)
-            return self._drive(self._restarted(tasks), pool, reporter, stacks)
+            if self.options.force:
+                restart_all(self.results.path, tasks)
+            return self._drive(tasks, pool, reporter, stacks)
 
     def stacks(self, reporter: Reporter) -> Stacks:
         """Which cells train as one model, and how their steps are executed."""
@@ -199,14 +201,8 @@ class Session:
         tasks = self.tasks(stacks, todo)
         if tasks:
             reporter.add(len(todo))
-        return self._restarted(tasks)
-
-    def _restarted(self, tasks: list[Task]) -> list[Task]:
-        """Tasks, of which none goes on from an earlier run under --force."""
         if self.options.force:
-            for task in tasks:
-                for member in task.members:
-                    restart(self.results.path, member)
+            restart_all(self.results.path, tasks)
         return tasks
 
     @contextmanager

@@ -249,7 +249,8 @@ class Facts(NamedTuple):
     """What a way to train networks is chosen by."""
 
     kind: str
-    """conv, where there is a convolution of images, conv1d, where there is another one, or mlp."""
+    """conv, where there is a convolution of images, conv1d, where there is another one, tokens,
+    where a layer normalises each of several positions, or mlp."""
 
     weights: int
     """Weights that generator and critic train together."""
@@ -275,4 +276,7 @@ def facts_of(architecture: Choice, dataset: Choice, norm: str) -> Facts:
             kind = "conv"
         elif isinstance(layer, nn.modules.conv._ConvNd):
             kind = "conv1d"
+        elif isinstance(layer, nn.LayerNorm):
+            # Fused attention takes the seeds of a stack one after the other
+            kind = "tokens"
     return Facts(kind, trained, 0 if kind == "mlp" else math.prod(pair.shape[1:]))

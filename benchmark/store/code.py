@@ -3,10 +3,11 @@
 import ast
 import hashlib
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import variants
+from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell
 from benchmark.store.schema import Spec, Status
 
@@ -69,7 +70,8 @@ class CodeHashes:
     def is_measured_by_other_code(self, status: Status, modality: str) -> bool:
         """Whether other code measured a cell than the present one."""
         if modality not in self._measuring:
-            self._measuring[modality] = measuring_code(modality)
+            find = partial(measuring_code, modality)
+            self._measuring[modality] = recall.answer("measuring_code", [modality], find)
         return status.measuring_code != self._measuring[modality]
 
     def training(self, cell: Cell | Spec) -> str | None:
@@ -80,7 +82,8 @@ class CodeHashes:
         chosen = variants_of(cell)
         if chosen not in self._training:
             try:
-                self._training[chosen] = training_code(cell)
+                find = partial(training_code, cell)
+                self._training[chosen] = recall.answer("training_code", [chosen], find)
             except (OSError, ValueError):
                 self._training[chosen] = None
         return self._training[chosen]

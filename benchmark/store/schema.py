@@ -47,7 +47,7 @@ SETTLED = (*FINISHED, RunStatus.ERROR, RunStatus.TIMEOUT)
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, extra="allow")
 
     def plain(self) -> Table:
         """The fields that were set, as they are written."""

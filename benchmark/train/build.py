@@ -52,7 +52,9 @@ def make_networks(cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[nn.
     # torch's own initialisation stays for layers without an initial standard deviation of ours
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.stream("weights"))
-        networks = build(cell.architecture, shape, cell.norm)
+        growth = cell.training.growth
+        images = cell.dataset.params.get("range", "signed")
+        networks = build(cell.architecture, shape, cell.norm, growth=growth, images=images)
     for role, network in zip(("generator", "critic"), networks, strict=True):
         initialise(network, partial(cell.stream, role))
         if cell.training.recompute:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,15 @@ def write(
     finals: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     sampler: str = "random",
+    errors: Container[tuple[str, int]] = (),
     seconds: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Path:
     """Write results/runs/MATRIX into `folder`: digits, one pool seed, and 30 as the target.
 
     pools: objective -> the FID at the end of configurations 0, 1, …; inf: diverged, NaN: missing.
-    finals: objective -> the FIDs of the default and of the pick on FINAL_SEEDS."""
+    finals: objective -> the FIDs of the default and of the pick on FINAL_SEEDS. errors: labels and
+    seeds of cells that ended in an error."""
     values: dict[tuple[str, int], float] = {}
     parts: dict[tuple[str, int], dict[str, Any]] = {}
     for name, pool in pools.items():
@@ -49,6 +51,8 @@ def write(
         status[name, "digits", seed] = "done" if math.isfinite(value) else "diverged"
         if math.isnan(value):
             status[name, "digits", seed] = "missing"
+        if (name, seed) in errors:
+            status[name, "digits", seed] = "error"
 
     def curve(objective: str, metric: str, seed: int, i: int) -> float:
         end = values.get((objective, seed), 1.0)

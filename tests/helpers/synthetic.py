@@ -53,6 +53,7 @@ NEW_PROBES = (
     "d_fake_std",
     "saturation",
     "clipped",
+    "sparse",
     "d_loss_train",
     "d_loss_holdout",
 )
@@ -413,6 +414,7 @@ def _step(objective: str, seed: int, g_step: int, how: str, last: bool) -> dict[
         "d_fake_std": 0.3 * wave,
         "saturation": 0.05 if objective in ("minimax", "nonsaturating") else float("nan"),
         "clipped": 0.6 if objective == "wgan" else float("nan"),
+        "sparse": 0.0,
         "d_loss_train": -wave,
         "d_loss_holdout": 0.05 - wave,
     }

@@ -283,6 +283,52 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         training("steps = 5", 'critic_steps = "papers"'),
         ["critic_steps", "'paper'", "'papers'"],
     ),
+    "an objective's noise and one for all": (
+        objectives('{ name = "wgan", instance_noise = 0.1 }')
+        | training("steps = 5", "instance_noise = 0.2"),
+        ["wgan[instance_noise=0.1]", "training.instance_noise = 0.2", "one of the two"],
+    ),
+    "an objective's average out of range": (
+        objectives('{ name = "wgan", ema = 1.5 }'),
+        ["wgan[ema=1.5]", "ema", "less than 1", "1.5"],
+    ),
+    "an objective's warm-up of no average": (
+        objectives('{ name = "wgan", ema_warmup = true }'),
+        ["wgan[ema_warmup=true]", "ema_warmup needs an ema above 0"],
+    ),
+    "an objective's warm-up of another type": (
+        objectives('{ name = "wgan", ema = 0.9, ema_warmup = 1 }'),
+        ["'wgan'", "ema_warmup", "1"],
+    ),
+    "an objective's misspelt option": (
+        objectives('{ name = "wgan", critic_pretraining = 10 }'),
+        ["'critic_pretraining'", MATCH("critic_pretrain"), "instance_noise"],
+    ),
+    "growth of a network that does not grow": (
+        training("steps = 5", "growth = [{ share = 0, size = 1 }]"),
+        ["x gaussians8", "mlp does not grow", "training.growth", "progressive"],
+    ),
+    "growth that begins late": (
+        training("steps = 5", "growth = [{ share = 0.1, size = 8 }]"),
+        ["growth must begin with share = 0", "[0.1]"],
+    ),
+    "a fade beyond the next stage": (
+        training(
+            "steps = 5",
+            "growth = [{ share = 0, size = 4 }, { share = 0.2, size = 8, fade = 0.5 }, "
+            "{ share = 0.6, size = 16 }]",
+        ),
+        ["the fade of size 8 ends at 0.7", "0.6"],
+    ),
+    "a stage's key": (
+        training("steps = 5", "growth = [{ share = 0, sizes = 4 }]"),
+        ["sizes", MATCH("growth.0.size")],
+    ),
+    "a stage that is no table": (training("steps = 5", "growth = [8]"), ["growth", "8"]),
+    "a range of images that there is not": (
+        datasets('{ name = "digits", range = "bytes" }'),
+        ["'digits'", "range", "'signed'", "'unit'", "'bytes'"],
+    ),
     "no critic steps": (training("steps = 5", "critic_steps = 0"), ["critic_steps", "0"]),
     "rate of one network": (
         objectives('{ name = "wgan", d_lr = 0.0 }'),

@@ -45,6 +45,13 @@ CELLS = {
         architecture=Choice("dcgan", {"width": 8, "norm": "spectral"}),
     ),
 }
+FURTHER = {
+    name: small_cell(name, steps=4, evaluation={"log_every": 3})
+    for name in ("r1", "rpgan_r1r2", "fgan", "dragan", "relativistic_average", "wgan_div")
+}
+for optimizer in ("sgd", "optimistic_adam"):
+    params = {"optimizer": optimizer, "lr": 1e-3}
+    FURTHER[optimizer] = small_cell("r1", "images", params=params, steps=4)
 
 needs_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
 
@@ -130,6 +137,14 @@ def test_a_training_cut_off_at_every_step_goes_on_bit_for_bit(name: str, executi
     some, state_some = run_whole(cell, lambda step: step % 4 == 2, execution=execution)
     assert same(rows, some)
     assert same(parts(state), parts(state_some))
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_every_objective_and_optimiser_goes_on_bit_for_bit(name: str) -> None:
+    rows, state = run_whole(FURTHER[name], execution="eager")
+    again, state_again = run_whole(FURTHER[name], lambda step: True, execution="eager")
+    assert same(rows, again)
+    assert same(parts(state), parts(state_again))
 
 
 @pytest.mark.gpu

@@ -13,12 +13,7 @@ from torch import Tensor
 from benchmark.train.execution import ahead, matmul_pass
 from benchmark.train.execution.ahead import Ahead
 from benchmark.train.execution.modes import can_compile
-from benchmark.train.execution.small_convolutions import (
-    _by_patches,
-    _window,
-    convolution,
-    convolution_backward,
-)
+from benchmark.train.execution.small_convolutions import convolution, convolution_backward
 
 needs_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
 ATEN = torch.ops.aten
@@ -47,8 +42,8 @@ def test_a_small_convolution_is_a_product(
     """In float64, against the library: values and all three gradients."""
     torch.manual_seed(0)
     size = 2 if kernel == 1 else 4 if transposed else 6
-    x = torch.randn(30, 2 * groups, size, size, dtype=torch.float64)
-    channels = (2 * groups, 3) if transposed else (3 * groups, 2)
+    x = torch.randn(30, groups, size, size, dtype=torch.float64)
+    channels = (groups, 3) if transposed else (3 * groups, 1)
     weight = torch.randn(*channels, kernel, kernel, dtype=torch.float64)
     bias = torch.randn(3 * groups, dtype=torch.float64)
     options = [[stride] * 2, [padding] * 2, [dilation] * 2, transposed]
@@ -67,22 +62,18 @@ def test_a_small_convolution_is_a_product(
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_large_convolution_stays_with_the_library() -> None:
+@pytest.mark.parametrize(
+    ("size", "channels", "is_product"),
+    [(32, 3, False), (32, 1, False), (8, 3, False), (8, 1, True), (4, 3, True)],
+)
+def test_which_convolutions_stay_with_the_library(
+    size: int, channels: int, is_product: bool
+) -> None:
     options = [[2, 2], [2, 2], [1, 1], False, [0, 0], 1]
-    x, weight = torch.randn(64, 3, 32, 32), torch.randn(8, 3, 5, 5)
-    assert convolution(x, weight, None, *options) is NotImplemented
+    x, weight = torch.randn(64, channels, size, size), torch.randn(8, channels, 5, 5)
+    found = convolution(x, weight, None, *options)
+    assert (found is not NotImplemented) == is_product
     assert convolution(x[0], weight, None, *options) is NotImplemented
-
-
-@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (2, 2)])
-def test_a_convolution_by_patches(stride: int, dilation: int) -> None:
-    """As double backward has it: few large samples under a kernel nearly of their size."""
-    x = torch.randn(1, 12, 8, 8, dtype=torch.float64)
-    weight = torch.randn(6, 4, 4, 4, dtype=torch.float64)
-    options = [[stride] * 2, [2, 2], [dilation] * 2, False, [0, 0]]
-    window = _window(x, weight, *options)
-    expected = ATEN.convolution(x, weight, None, *options, 3)
-    torch.testing.assert_close(_by_patches(x, weight, 3, window), expected)
 
 
 # Libraries

@@ -42,6 +42,8 @@ TRICKS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
         {"generator_norm": "instance", "down": "mean"},
     ),
 }
+TRICKS["range"] = ("wgan_gp", {}, {}, {"output": "linear"})
+DATA = {"range": {"range": "unit"}}
 EXACT = 1e-3  # of losses of eight steps, in float32 by another order of sums
 every_trick = pytest.mark.parametrize("trick", TRICKS)
 
@@ -49,7 +51,8 @@ every_trick = pytest.mark.parametrize("trick", TRICKS)
 def cell_of(trick: str, seed: int = 0, **options: Any) -> Cell:
     objective, params, training, layers = TRICKS[trick]
     cell = small_cell(objective, "images", seed, None, params, steps=8, **(training | options))
-    return replace(cell, architecture=Choice("dcgan", {"width": 8, **layers}))
+    architecture = Choice("dcgan", {"width": 8, **layers})
+    return replace(cell, architecture=architecture, dataset=Choice("digits", DATA.get(trick, {})))
 
 
 def losses(snapshots: list[Any]) -> list[list[float]]:

@@ -47,6 +47,12 @@ def compared(tables: Tables) -> Tables:
     return replace(finals, with_pools=replace(tables, cells=cells))
 
 
+def pool_cells(tables: Tables) -> pd.DataFrame:
+    """The cells of the pools that these tables leave out."""
+    everything = (tables.with_pools or tables).cells
+    return everything[~everything["key"].isin(tables.cells["key"])]
+
+
 def _renamed(entry: Entry, matrix: MatrixFile) -> Entry:
     """A cell of a search, named by what was searched."""
     part = entry.search

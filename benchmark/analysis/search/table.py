@@ -59,7 +59,7 @@ def search_table(tables: Tables) -> pd.DataFrame:
     table = table.merge(values, on="key", how="left")
     diverged = table["status"] == RunStatus.DIVERGED
     table.loc[diverged, "value"] = np.inf
-    rungs = [name for name in values if name.startswith("at_")]
+    rungs = [RUNG.format(share) for share in _rungs(tables)]
     table.loc[diverged, rungs] = table.loc[diverged, rungs].fillna(np.inf)
     table["is_pick"] = _is_pick(table, entries)
     finished = table[table["status"].isin(FINISHED)].reset_index(drop=True)
@@ -134,8 +134,8 @@ def _shares(tables: Tables, evals: pd.DataFrame) -> np.ndarray:
 
 def _seconds_to_target(tables: Tables, evals: pd.DataFrame) -> pd.Series:
     """By key, of `seconds_to_target`."""
-    costs = tables.costs
-    costs = costs[costs["level"].isin([GIVEN, LEVEL])].set_index("key")["samples"]
+    of_level = tables.costs[tables.costs["level"].isin([GIVEN, LEVEL])]
+    costs: pd.Series = of_level.set_index("key")["samples"]
     reached = evals[evals["samples_seen"].to_numpy() == evals["cell"].map(costs).to_numpy()]
     seconds = reached.groupby("cell")["train_seconds"].first()
     return seconds.reindex(costs.index).where(costs != np.inf, np.inf)

@@ -18,10 +18,11 @@ from benchmark.matrix.search.space import (
     configured,
     is_whole,
     published,
+    replaced,
     space_of,
 )
 from benchmark.matrix.search.tpe import FIRST, ask
-from benchmark.matrix.values import AxisValue, choices, defaults
+from benchmark.matrix.values import AxisValue, defaults
 
 Outcomes = Mapping[str, float]
 """Key → what a settled cell of a pool reached at the end, of which less is better; inf where it
@@ -139,9 +140,7 @@ def _with_norm(architecture: AxisValue, values: Values) -> AxisValue:
     """An architecture whose critic has a searched norm."""
     if values.get(NORM, "auto") == "auto":
         return architecture
-    choice = architecture.choice
-    table = {"name": choice.name, **choice.params, NORM: values[NORM]}
-    return AxisValue(choices("architecture", table)[0].choice, architecture.training)
+    return replaced("architecture", architecture, {NORM: values[NORM]})
 
 
 def _may_lose_norm(cell: Cell) -> bool:

@@ -68,15 +68,20 @@ def check_names(objectives: list[str], options: Search) -> None:
 def configured(objective: AxisValue, values: Values) -> AxisValue:
     """An objective with the searched values that are its own. Raises UserError for values that it
     refuses."""
-    name, params = objective.choice.name, dict(objective.choice.params)
-    table: Values = {"name": name, **params}
-    for key, value in values.items():
-        if key == BETA1:
-            betas = params.get("betas", defaults("objective", name)["betas"])
-            value, key = [[value, betas[1]]], "betas"
-        if key != NORM:
-            table[key] = value
-    return choices("objective", table)[0]
+    changes = {key: value for key, value in values.items() if key != NORM}
+    if BETA1 in changes:
+        known = defaults("objective", objective.choice.name) | objective.choice.params
+        changes["betas"] = [changes.pop(BETA1), known["betas"][1]]
+    return replaced("objective", objective, changes)
+
+
+def replaced(axis: str, value: AxisValue, changes: Values) -> AxisValue:
+    """A value on an axis with some of its parameters changed, checked as those of a matrix are."""
+    table: Values = {"name": value.choice.name}
+    for key, param in (value.choice.params | changes).items():
+        # A list is swept: a list that is one value stands in a list
+        table[key] = [param] if isinstance(param, list) else param
+    return AxisValue(choices(axis, table)[0].choice, value.training)
 
 
 def published(objective: AxisValue, space: Space) -> Values:
@@ -109,7 +114,7 @@ def _declared(name: str) -> dict[str, Searched]:
 
 def _plain(found: Range | None) -> list[Any] | None:
     """A range as JSON has it."""
-    return found and [type(found).__name__, *asdict(found).values()]
+    return None if found is None else [type(found).__name__, *asdict(found).values()]
 
 
 def _range(plain: list[Any] | None) -> Any:
@@ -124,9 +129,7 @@ def _check(objective: AxisValue, space: Space) -> None:
     configurations would be the same."""
     label = objective.choice.label
     for key, found in space.items():
-        for value in _ends(found):
-            if is_whole(objective, key):
-                value = round(value)
+        for value in _ends(found, is_whole(objective, key)):
             if key != NORM:
                 configured(objective, {key: value})
     numbers = [key for key in space if not isinstance(space[key], OneOf)]
@@ -137,8 +140,10 @@ def _check(objective: AxisValue, space: Space) -> None:
         )
 
 
-def _ends(found: Range) -> Iterator[Any]:
+def _ends(found: Range, is_whole: bool) -> Iterator[Any]:
+    """The values between which all others lie."""
     if isinstance(found, OneOf):
         yield from found.values
-    else:
-        yield from (found.low, found.high)
+        return
+    for end in (found.low, found.high):
+        yield round(end) if is_whole else end

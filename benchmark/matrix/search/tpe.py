@@ -5,6 +5,7 @@ depends on them and on the seed alone."""
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from benchmark.errors import UserError
@@ -20,6 +21,18 @@ def ask(space: Space, whole: Sequence[str], known: list[tuple[Values, float]], s
     """The values of the next configuration. known: the values of each configuration and what it
     reached, of which less is better; inf where it diverged. whole: parameters that are whole
     numbers. Raises UserError where Optuna is missing."""
+    told = [(tuple(values[key] for key in space), value) for values, value in known]
+    asked = _ask(tuple(space.items()), tuple(whole), tuple(told), seed)
+    return dict(zip(space, asked, strict=True))
+
+
+@cache  # every expansion of a matrix asks again for what it knows
+def _ask(
+    space: tuple[tuple[str, Range], ...],
+    whole: tuple[str, ...],
+    known: tuple[tuple[tuple[Any, ...], float], ...],
+    seed: int,
+) -> tuple[Any, ...]:
     try:
         import optuna
     except ImportError as error:
@@ -27,18 +40,20 @@ def ask(space: Space, whole: Sequence[str], known: list[tuple[Values, float]], s
             "search: sampler = 'tpe' needs Optuna: `pip install 'ganbench[search]'`"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    distributions = {key: _distribution(space[key], key in whole) for key in space}
+    distributions = {key: _distribution(found, key in whole) for key, found in space}
     number = stream_seed("tpe", seed, len(known)) % 2**32
     sampler = optuna.samplers.TPESampler(seed=number, n_startup_trials=1)
     study = optuna.create_study(sampler=sampler)
-    for params, value in known:
+    for values, value in known:
+        params = dict(zip(distributions, values, strict=True))
         # A published default outside the ranges is not told
         with suppress(ValueError):
             trial = optuna.trial.create_trial(
                 params=params, distributions=distributions, value=value
             )
             study.add_trial(trial)
-    return dict(study.ask(distributions).params)
+    asked = study.ask(distributions).params
+    return tuple(asked[key] for key in distributions)
 
 
 def _distribution(found: Range, is_whole: bool) -> Any:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE, statuses
+from benchmark.analysis.search.finals import pool_cells
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.report.page import (
@@ -48,6 +49,9 @@ def headline(tables: Tables) -> str:
     stale = int(cells["stale"].sum())
     if stale:
         parts.append(f"{stale} stale (made by other code or options than the present ones)")
+    pool = pool_cells(tables)
+    if len(pool):
+        parts.append(f"beside {plural(len(pool), 'cell')} of pools ({statuses(pool)})")
     return ", ".join(parts)
 
 
@@ -64,8 +68,9 @@ def chapter(evidence: Evidence) -> Chapter:
 
 
 def _answer(tables: Tables) -> str:
-    answer = COMPLETE if tables.cells["status"].isin(FINISHED).all() else INCOMPLETE
-    stale = int(tables.cells["stale"].sum())
+    cells = (tables.with_pools or tables).cells
+    answer = COMPLETE if cells["status"].isin(FINISHED).all() else INCOMPLETE
+    stale = int(cells["stale"].sum())
     if stale:
         count = plural(stale, "cell")
         answer += (
@@ -83,7 +88,7 @@ def _size(tables: Tables) -> str:
 
 
 def _statuses(tables: Tables) -> Table:
-    cells = tables.cells
+    cells = (tables.with_pools or tables).cells
     by_status = list(cells["status"].value_counts().index)
     table = Table("Cells by status", ["where", "cells", *by_status, "stale"])
     for row in places(cells):

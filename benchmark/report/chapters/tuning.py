@@ -27,9 +27,9 @@ SAMPLERS = {
     "tpe": "each asked for by the results of those before it (TPE), from the same ranges for all",
 }
 FAMILY = (
-    "The tests of this chapter are two families of their own, each under Holm's correction: the "
-    "tuned runs against the default ones, and the tuned objectives against each other. In each, "
-    f"the probability that any claim is false is {ALPHA:.0%} at most."
+    "The tests of this chapter are two families beside that of the rest of the report, each under "
+    "Holm's correction: tuned against default runs, and tuned objectives against each other. In "
+    f"each, the probability that any claim is false is {ALPHA:.0%} at most."
 )
 LIMITS = (
     "What is claimed holds for these ranges, this number of configurations and this training "
@@ -54,7 +54,7 @@ POOLS_NOTE = (
 RUNGS_NOTE = (
     "Spearman's rank correlation over the configurations of a pool between the metric after a "
     "share of the training budget and at the end [95 % interval, Bonett and Wright's]; diverged "
-    "ones share the last rank. Stopping the worst configurations early is safe at 0.8 or more."
+    "ones share the last rank. Where it is low, a search that stops early loses its best."
 )
 CURVES_NOTE = (
     "Tuning curves: the median of the best of k configurations says what a search of k would have "
@@ -74,7 +74,7 @@ def chapter(tuning: Tuning) -> Chapter:
     if tuning.configurations.empty:
         result.answers.append("Not known yet: no configuration of a search has finished.")
         return result
-    result.answers.append(_how(tuning))
+    result.answers += [_how(tuning), FAMILY]
     for at, rows in each_place(tuning.tuned):
         lines = [*_gains(rows), *_leaders(tuning, at, rows)]
         result.items.append(Item(place(at), lines, tags_of(at)))
@@ -83,7 +83,7 @@ def chapter(tuning: Tuning) -> Chapter:
         result.tables.append(_pools(at, rows))
     result.tables += [_rungs(at, rows) for at, rows in each_place(tuning.rungs)]
     result.tables += [_rivals(at, rows) for at, rows in each_place(tuning.rivals)]
-    result.notes = [LIMITS, FAMILY, CURVES_NOTE.format(_widest(tuning))]
+    result.notes = [LIMITS, CURVES_NOTE.format(_widest(tuning))]
     return result
 
 
@@ -113,7 +113,8 @@ def _gains(rows: pd.DataFrame) -> list[str]:
         gain = row["objective"]
         if row["verdict"] in ("better", "worse"):
             gain += f" ({_change(row)})"
-        verdicts.setdefault(row["verdict"] or row["why"], []).append(gain)
+        is_told = row["verdict"] and row["n"] > 0
+        verdicts.setdefault(row["verdict"] if is_told else row["why"], []).append(gain)
     leads = {
         "better": "Tuning helps {}.",
         "worse": "Tuning harms {}: the pick was lucky in the pool.",
@@ -166,10 +167,8 @@ def _standing(rivals: pd.DataFrame, name: str) -> str:
             "between them is seen, which does not say that there is none."
         )
     beaten = separated[(separated["first"] == name) & (separated["verdict"] == "better")]
-    losers = [*beaten["second"]]
-    losers += [
-        *separated[(separated["second"] == name) & (separated["verdict"] == "worse")]["first"]
-    ]
+    lost = separated[(separated["second"] == name) & (separated["verdict"] == "worse")]
+    losers = [*beaten["second"], *lost["first"]]
     text = f"{len(separated)} of {pairs} of tuned objectives are separated"
     return f"{text}; {name} is better than {listed(losers)}." if losers else f"{text}."
 
@@ -182,7 +181,7 @@ def _tuned(tuning: Tuning, at: Record, rows: pd.DataFrame) -> Table:
     table = Table(title, heads, note=TUNED_NOTE, tags=tags_of(at))
     for row in records(rows):
         cells = [row["objective"], interval(row, *_columns(DEFAULT))]
-        if row["verdict"] in ("better", "worse", "not separated"):
+        if row["verdict"] and row["n"] > 0:
             cells += [interval(row, *_columns(TUNED)), interval(row, "difference"), wins(row)]
             cells += [number(row["p_holm"]), row["verdict"]]
         else:
@@ -264,10 +263,7 @@ def _widest(tuning: Tuning) -> str:
     rows = tuning.curves
     if rows["low"].isna().all():
         return "Configurations that are not independent have no band."
-    last = rows[
-        rows["k"] == rows.groupby(["dataset", "architecture", "objective"])["k"].transform("max")
-    ]
-    row = records(last)[0]
+    row = records(rows[rows["k"] == rows["k"].max()])[0]
     return (
         f"Few configurations make wide bands: of the best of {row['k']} that of {row['objective']} "
         f"is {number(row['median'])} [{number(row['low'])}, {number(row['high'])}]."

@@ -17,10 +17,10 @@ from benchmark.report.page import at_place, each_place, place, with_values
 
 ABSCISSAS = {"k": "configurations tried", "seconds": "recorded training seconds"}
 CURVES = (
-    "Median of the best of k configurations drawn from the pool; the band covers the curves at "
-    "every k together with a probability of 95 %, and one that reaches the edge has no end there. "
-    "On the right the same after the training seconds that k configurations take. Hollow: the "
-    "published default, which is not among the drawn ones. Dashed: the noise floor."
+    "Median of the best of k configurations drawn from the pool. Thin lines bound the band that "
+    "covers the curve at every k together with a probability of 95 %; it has no end where it "
+    "reaches the edge. On the right the same after the training seconds that k configurations "
+    "take. Hollow: the published default, which is not among the drawn ones."
 )
 SENSITIVITY = (
     "Every configuration of the pools, a panel per objective and searched parameter: the metric at "
@@ -58,12 +58,14 @@ def _curves(ax: Axes, rows: pd.DataFrame, pools: pd.DataFrame, abscissa: str) ->
     """The curves of a place against one abscissa, with bands and defaults."""
     for name, curve in rows.groupby("objective", sort=False):
         look = style(str(name))
-        x, low, high = curve[abscissa], curve["low"], curve["high"]
-        # no end below and above: the edge of the axes, which are set later
-        high = high.where(np.isfinite(high), 1e300).where(high.notna())
-        low = low.where(low > 0, 1e-300).where(low.notna())
-        ax.fill_between(x, low, high, color=look["color"], alpha=0.07, lw=0)
-        finite = curve["median"].where(np.isfinite(curve["median"]))
+        x = curve[abscissa]
+        # an end that is not there lies far beyond the edge of the axes, which are set later
+        low = curve["low"].replace([0, -np.inf], 1e-300)
+        high = curve["high"].replace(np.inf, 1e300)
+        ax.fill_between(x, low, high, color=look["color"], alpha=0.06, lw=0)
+        for end in (low, high):
+            ax.plot(x, end, color=look["color"], linewidth=0.7, alpha=0.7)
+        finite = curve["median"].replace(np.inf, np.nan)
         ax.plot(x, finite, **look | {"marker": ""}, linewidth=1.6)
         default = pools.loc[pools["objective"] == name, "default"]
         hollow = look | {"linestyle": "", "markersize": 6, "markerfacecolor": "white"}
@@ -71,7 +73,9 @@ def _curves(ax: Axes, rows: pd.DataFrame, pools: pd.DataFrame, abscissa: str) ->
     ax.set_xscale("log")
     ax.set_xlabel(ABSCISSAS[abscissa])
     if abscissa == "k":
-        ticks = 2 ** np.arange(int(np.log2(rows["k"].max())) + 1)
+        most = rows["k"].max()
+        # the powers of two that leave room for the last
+        ticks = [*2 ** np.arange(np.log2(most / 1.2) // 1 + 1, dtype=int), most]
         ax.set_xticks(ticks, map(str, ticks))
         ax.set_xticks([], minor=True)
     else:
@@ -132,7 +136,8 @@ def _sensitivity(ax: Axes, rows: pd.DataFrame, parameter: str) -> None:
     has_diverged = np.isinf(rows["value"])
     ax.plot(x, rows["value"].where(~has_diverged), "o", **look, markersize=4, alpha=0.7, mew=0)
     on_top: Look = {"transform": ax.get_xaxis_transform(), "clip_on": False}
-    ax.plot(x[has_diverged], has_diverged.sum() * [1.0], "x", **look, **on_top, markersize=5)
+    for at in x[has_diverged]:
+        ax.plot(at, 1.0, "x", **look, **on_top, markersize=5)
     for mark, size in (("is_default", 9), ("is_pick", 10)):
         at = rows[mark] & ~has_diverged
         shape = "o" if mark == "is_default" else "*"

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmark.matrix.cell import Cell, Choice, stream_seed
 from benchmark.matrix.expand import Expanded, expanded
 from benchmark.matrix.options import Matrix
-from benchmark.matrix.search.part import POOL, Part
+from benchmark.matrix.search.part import FINAL, POOL, Part
 from benchmark.run.options import RunOptions
 from benchmark.run.search.outcomes import outcomes
 from benchmark.store.layout import ResultSet
@@ -42,15 +42,36 @@ class Growing:
         part = self.now.parts.get(key)
         if part is None or part.phase != POOL:
             return []
-        pools: dict[Group, list[str]] = defaultdict(list)
-        for cell in self.now.cells:
-            other = self.now.parts.get(cell.key)
-            if other and other.phase == POOL:
-                pools[other.objective, other.architecture, cell.dataset.label].append(cell.key)
         before = self.chosen
-        self._look(next(pool for pool in pools.values() if key in pool))
+        self._look(next(keys for keys in self._groups(POOL).values() if key in keys))
         self.chosen = self._choose()
         return [cell for other, cell in self.chosen.items() if other not in before]
+
+    def following(self, seconds: Mapping[str, float | None]) -> list[float | None]:
+        """What the cells cost that will follow from results, as far as the run takes them: each as
+        much as the mean of its pool. seconds: of the cells to run, by key."""
+        costs: list[float | None] = []
+        finals = self._groups(FINAL)
+        for group, pool in self._groups(POOL).items():
+            part = self.now.parts[pool[0]]
+            known = len({self.now.parts[key].configuration for key in pool})
+            num_seeds = len(pool) // known
+            num = num_seeds * (part.of - known) if pool[0] in self.chosen else 0
+            if not self.outcomes.keys() >= {*pool} or known < part.of:
+                # The pick has the seeds of the default
+                num += sum(key in self.chosen for key in finals[group])
+            values = [value for value in map(seconds.get, pool) if value is not None]
+            costs += [sum(values) / len(values) if values else None] * num
+        return costs
+
+    def _groups(self, phase: str) -> dict[Group, list[str]]:
+        """The keys of the cells of a phase, by searched objective and place."""
+        groups: dict[Group, list[str]] = defaultdict(list)
+        for cell in self.now.cells:
+            part = self.now.parts.get(cell.key)
+            if part and part.phase == phase:
+                groups[part.objective, part.architecture, cell.dataset.label].append(cell.key)
+        return groups
 
     @property
     def unsearched(self) -> list[Cell]:

@@ -76,6 +76,9 @@ def traced(
     for node in graph.graph.nodes:
         # The values that were traced: Inductor makes its own
         node.meta.clear()
+        if node.target is torch.ops.aten.view.default:
+            # Inductor may lay out a tensor so that it has no such view
+            node.target = torch.ops.aten.reshape.default
     graph.recompile()
     return graph, trees[0]
 

@@ -1,7 +1,7 @@
 """Convolutions of small images as matrix products: a decomposition for tracing a training step.
 
-The convolutions of a stack have a group per seed, and those of a gradient penalty are of unusual
-shapes: a library is slow at both. The products are the same sums in another order."""
+A library is slow at the gradients of convolutions that have one channel on one side, and at those
+of images of a few pixels. The products are the same sums in another order."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -13,8 +13,8 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
 ATEN = torch.ops.aten
-# An image is small if it has at most so many pixels per weight of a kernel: its convolution as a
-# dense product then takes so many times the multiplications
+# A dense product is quick if its matrix has at most so many entries, one for every pixel and
+# position, per weight of a kernel; between one channel and several, so many pixels. (Measured.)
 SMALL = 4
 
 Pair = tuple[int, int]
@@ -35,13 +35,12 @@ class Window(NamedTuple):
     def num_weights(self) -> int:
         return self.kernel[0] * self.kernel[1]
 
-    @property
-    def is_small(self) -> bool:
-        return self.image[0] * self.image[1] <= SMALL * self.num_weights
-
-    def suits(self, batch_size: int) -> bool:
-        """Whether dense products are quick: their weights are made once for a batch."""
-        return self.is_small and batch_size >= self.num_weights
+    def suits(self, batch_size: int, weight: Tensor, groups: int) -> bool:
+        """Whether dense products are quick: their matrix is made once for a batch."""
+        num_pixels, num_positions = _sizes(self)
+        is_thin = 1 in (weight.shape[0] // groups, weight.shape[1])
+        largest = num_pixels if is_thin else num_pixels * num_positions
+        return largest <= SMALL * self.num_weights and batch_size >= self.num_weights
 
 
 def convolution(
@@ -59,15 +58,12 @@ def convolution(
     if x.dim() != 4:
         return NotImplemented
     window = _window(x, weight, stride, padding, dilation, transposed, output_padding)
-    if window.suits(len(x)):
-        dense = _dense(weight, groups, window)
-        if transposed:
-            dense = dense.transpose(1, 2)
-        result = _images(torch.bmm(_rows(x, groups), dense), _output(window, transposed))
-    elif window.is_small and not transposed:
-        result = _by_patches(x, weight, groups, window)
-    else:
+    if not window.suits(len(x), weight, groups):
         return NotImplemented
+    dense = _dense(weight, groups, window)
+    if transposed:
+        dense = dense.transpose(1, 2)
+    result = _images(torch.bmm(_rows(x, groups), dense), _output(window, transposed))
     return result if bias is None else result + bias.view(1, -1, 1, 1)
 
 
@@ -88,7 +84,7 @@ def convolution_backward(
     if x.dim() != 4:
         return NotImplemented
     window = _window(x, weight, stride, padding, dilation, transposed, output_padding)
-    if not window.suits(len(x)):
+    if not window.suits(len(x), weight, groups):
         return NotImplemented
     of_input = of_weight = of_bias = None
     if output_mask[0]:
@@ -195,25 +191,3 @@ def _rows(x: Tensor, groups: int) -> Tensor:
 def _images(rows: Tensor, size: Pair) -> Tensor:
     """(g, N, C·H·W) -> (N, g·C, H, W)."""
     return rows.transpose(0, 1).reshape(rows.shape[1], -1, *size)
-
-
-def _by_patches(x: Tensor, weight: Tensor, groups: int, window: Window) -> Tensor:
-    """A convolution as a product of the patches under the kernel, (g, N·h·w, Ci·k·l), with the
-    weights: for a batch that is too small for a dense product."""
-    margins = []
-    reaches = []
-    for axis in (1, 0):
-        reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1
-        needed = (window.positions[axis] - 1) * window.stride[axis] + reach
-        before = window.padding[axis]
-        margins += [before, needed - before - window.image[axis]]
-        reaches.append(reach)
-    patches = ATEN.constant_pad_nd(x, margins)
-    patches = patches.unfold(2, reaches[1], window.stride[0])
-    patches = patches.unfold(3, reaches[0], window.stride[1])
-    patches = patches[..., :: window.dilation[0], :: window.dilation[1]].unflatten(1, (groups, -1))
-    num_patches = len(x) * window.positions[0] * window.positions[1]
-    patches = patches.permute(1, 0, 3, 4, 2, 5, 6).reshape(groups, num_patches, -1)
-    product = torch.bmm(patches, weight.reshape(groups, len(weight) // groups, -1).transpose(1, 2))
-    product = product.view(groups, len(x), *window.positions, -1)
-    return product.permute(1, 0, 4, 2, 3).reshape(len(x), -1, *window.positions)

@@ -1,0 +1,116 @@
+"""What a submission is refused for: every reason by the name of its rule."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import variants
+from benchmark.analysis.tables import Tables, load
+from benchmark.check.submission.cells import (
+    other_folders,
+    read_cells,
+    unsealed,
+)
+from benchmark.check.submission.checks import (
+    CHECKS,
+    VARIANTS,
+    named,
+    of_other_versions,
+    of_patches,
+)
+from benchmark.check.submission.gate import disagreements, other_starts
+from benchmark.check.submission.rules import MatrixRules, Rules
+from benchmark.errors import DamagedError, UserError, nearest
+from benchmark.store.layout import ResultSet
+from benchmark.store.schema import Protocol
+
+
+class Refusal(NamedTuple):
+    """A reason why a submission is refused."""
+
+    rule: str
+    """files, version, code, options, protocol, seeds, runs or gate."""
+    reason: str
+
+
+@dataclass
+class Verified:
+    """What was found of a submission."""
+
+    folder: Path
+    matrix: str = ""
+    refusals: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tables: Tables | None = None
+    """None for a submission that is refused for something else than its values."""
+
+    def refuse(self, rule: str, reasons: Iterable[str]) -> None:
+        self.refusals += [Refusal(rule, reason) for reason in reasons]
+
+
+def verify(folder: Path, rules: Rules, baselines: Path | None = None) -> Verified:
+    """Check a submission against the rules of its version and against the baseline of its matrix.
+
+    Values are compared only where nothing else is wrong. baselines: a folder of baselines; None for
+    that of the working directory, or the shipped ones. Raises UserError for a folder without
+    results, and where there is no baseline."""
+    results = ResultSet(folder)
+    found = Verified(folder)
+    try:
+        matrix, protocols = results.matrix, results.protocols
+    except DamagedError as error:
+        found.refuse("files", [str(error)])
+        return found
+    found.matrix = matrix.name
+    asked = rules.matrices.get(matrix.name)
+    if asked is None:
+        hint = nearest(matrix.name, rules.matrices)
+        reason = f"matrix {matrix.name!r}{hint} is not on the leaderboard of {rules.version}"
+        found.refuse("options", [f"{reason}; it has {', '.join(rules.matrices)}"])
+        return found
+    _add_variants(found)
+    cells = read_cells(results, matrix)
+    found.refuse("files", _without_seal(results, protocols))
+    left_out = other_folders(results, matrix)
+    if left_out:
+        reason = f"{named(left_out)} in cells/ and not in matrix.json: runs that were left out"
+        found.refuse("seeds", [reason])
+    found.refuse("version", of_other_versions(cells, rules.version))
+    for rule, check in CHECKS.items():
+        found.refuse(rule, check(cells, asked))
+    found.notes += of_patches(cells)
+    if not found.refusals:
+        _compare_values(found, asked, baselines)
+    return found
+
+
+def _compare_values(found: Verified, asked: MatrixRules, baselines: Path | None) -> None:
+    try:
+        found.tables = load(found.folder)
+    except UserError as error:
+        found.refuse("files", [str(error)])
+        return
+    found.refuse("seeds", other_starts(found.tables, asked, baselines))
+    if not found.refusals:
+        found.refuse("gate", disagreements(found.tables, asked.control, baselines))
+
+
+def _add_variants(found: Verified) -> None:
+    """Add the submission's own variants, whose files are hashed and not run."""
+    folder = found.folder / VARIANTS
+    if not folder.is_dir():
+        return
+    try:
+        variants.add_folder(folder)
+    except variants.VariantError as error:
+        found.refuse("code", [str(error)])
+
+
+def _without_seal(results: ResultSet, protocols: dict[str, Protocol]) -> list[str]:
+    """The files of the whole set that hold no hash of their fields."""
+    reasons = [unsealed(results.matrix_file)]
+    for dataset, protocol in protocols.items():
+        if protocol.sha256 is None:
+            reasons.append(f"{results.protocols_file}: {dataset} has no hash of its fields")
+    return [reason for reason in reasons if reason]

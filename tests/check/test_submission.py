@@ -1,0 +1,342 @@
+"""Submissions: an honest one is accepted, a planted wrong one is refused by the name of a rule."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmark.analysis.tables import load
+from benchmark.check import baseline as check
+from benchmark.check.stored import read_baseline
+from benchmark.check.submission import rules as frozen_rules
+from benchmark.check.submission.rules import Rules, frozen, read_rules, rules_file
+from benchmark.check.submission.verify import Verified, verify
+from benchmark.errors import UserError
+from benchmark.store.files import read_json, write_json, write_record
+from tests.conftest import Ended
+from tests.helpers.submissions import CONTROL, SEEDS, Rows, cell_of, change_rows, seal, write
+
+Plant = Callable[[Path], object]
+
+
+@pytest.fixture(autouse=True)
+def current_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What synthetic cells were made with
+    patched(monkeypatch)
+
+
+def patched(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
+    patch.setattr("benchmark.store.code.measuring_code", lambda modality: None)
+    # Nothing here has to outlast a power failure
+    patch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a baseline of 11 seeds in baselines/, rules.json, and an honest submission."""
+    folder = tmp_path_factory.mktemp("leaderboard")
+    with pytest.MonkeyPatch.context() as patch:
+        patched(patch)
+        reference = load(write(folder / "runs/mine", seeds=range(11)))
+        check.accept(reference, "mine", folder / "baselines")
+        rules = frozen(load(write(folder / "frozen/mine")))
+        write_record(folder / "rules.json", Rules(version="0.1", matrices={"mine": rules}))
+        write(folder / "honest/mine")
+        diverged = {("my_loss", "digits", 1): "diverged"}
+        write(folder / "own/mine", objectives=(CONTROL, "my_loss"), status=diverged)
+        yield folder
+
+
+@pytest.fixture
+def submitted(place: Path, tmp_path: Path) -> Path:
+    """A copy of the honest submission, to plant a fault in."""
+    return Path(shutil.copytree(place / "honest/mine", tmp_path / "mine"))
+
+
+@pytest.fixture
+def own(place: Path, tmp_path: Path) -> Path:
+    """A copy of a submission of an objective that the baseline does not have."""
+    return Path(shutil.copytree(place / "own/mine", tmp_path / "submissions/0.1/team"))
+
+
+def verified(folder: Path, place: Path) -> Verified:
+    return verify(folder, read_rules(place / "rules.json"), place / "baselines")
+
+
+def test_an_honest_submission_is_accepted_with_an_objective_of_its_own(
+    place: Path, own: Path
+) -> None:
+    """A run that diverged is a result, and a generator that stands still copies no checkpoint."""
+    for cell in own.glob("cells/my_loss-*-seed2-*"):
+        change_rows(cell, lambda rows: [row | still(rows, row) for row in rows])
+        seal(cell)
+    found = verified(own, place)
+    assert (found.refusals, found.notes) == ([], [])
+    assert found.tables is not None
+
+
+def still(rows: Rows, row: dict[str, object]) -> dict[str, object]:
+    """The value from the third evaluation on."""
+    third = [r for r in rows if r["metric"] == row["metric"]][2]
+    return {"value": third["value"]} if row["g_steps"] >= third["g_steps"] else {}  # type: ignore[operator]
+
+
+def scaled(times: float) -> Callable[[Rows], Rows]:
+    """Every final value of the metric that ranks times a factor."""
+
+    def change(rows: Rows) -> Rows:
+        last = rows[-1]["g_steps"]
+        for row in rows:
+            if row["g_steps"] == last and row["metric"] == "fid_classifier_750":
+                row["value"] *= times
+        return rows
+
+    return change
+
+
+def edited(folder: Path) -> None:
+    change_rows(cell_of(folder, 1), scaled(0.5))
+
+
+def edited_and_sealed(folder: Path) -> None:
+    change_rows(cell_of(folder, 1), scaled(0.9))
+    seal(cell_of(folder, 1))
+
+
+def edited_elsewhere(folder: Path) -> None:
+    """Better on every seed, on another machine: numbers need not be equal there."""
+    for seed in range(SEEDS):
+        cell = cell_of(folder, seed)
+        change_rows(cell, scaled(0.5))
+        seal(cell, read_json(cell / "environment.json") | {"processor_version": "another"})
+
+
+def edited_status(folder: Path) -> None:
+    file = cell_of(folder, 0) / "status.json"
+    content = read_json(file) | {"g_steps": 600}
+    del content["schema"]
+    write_json(file, content)
+
+
+def without_a_seed(folder: Path) -> None:
+    shutil.rmtree(cell_of(folder, 3))
+
+
+def with_a_seed_that_failed(folder: Path) -> None:
+    seal(cell_of(folder, 3), status="error")
+
+
+def with_another_name_of_a_seed(folder: Path) -> None:
+    """Seed 9, which did better, stands for seed 2, with its spec and every hash."""
+    other = write(folder.parent / "more/mine", seeds=[9])
+    for name in ("evals.jsonl", "steps.jsonl"):
+        shutil.copy(cell_of(other, 9) / name, cell_of(folder, 2) / name)
+    seal(cell_of(folder, 2))
+
+
+def with_a_run_beside_the_list(folder: Path) -> None:
+    shutil.copytree(cell_of(folder, 2), folder / "cells/wgan-dcgan-digits-seed2-retried")
+
+
+def with_hidden_options(folder: Path) -> None:
+    """The list of cells has the options of the rules, and the cell was trained with others."""
+    cell = cell_of(folder, 3)
+    spec = read_json(cell / "spec.json")
+    write_json(cell / "spec.json", spec | {"training": spec["training"] | {"steps": 1200}})
+    seal(cell)
+
+
+def of_version(version: str) -> Plant:
+    def plant(folder: Path) -> None:
+        cell = cell_of(folder, 4)
+        versions = {"versions": {"ganbench": version, "torch": "2.14.1"}}
+        seal(cell, read_json(cell / "environment.json") | versions)
+
+    return plant
+
+
+def of_changed_code(folder: Path) -> None:
+    cell = cell_of(folder, 4)
+    git = {"git": {"commit": "0123", "dirty": "abcd"}}
+    seal(cell, read_json(cell / "environment.json") | git)
+
+
+def resealed(seed: int, **status: object) -> Plant:
+    return lambda folder: seal(cell_of(folder, seed), **status)
+
+
+def stopped_at_the_best(folder: Path) -> None:
+    """The run ends where it was best, and is said to have ended there."""
+    cell = cell_of(folder, 0)
+    for name, step in (("evals.jsonl", "g_steps"), ("steps.jsonl", "g_step")):
+        change_rows(cell, lambda rows, step=step: [r for r in rows if r[step] <= 400], name)  # type: ignore[misc]
+    seal(cell, g_steps=400, samples_seen=25600)
+
+
+def stopped_and_renamed(folder: Path) -> None:
+    """The rows behind the best are left out, and the best is said to be the final one."""
+
+    def change(rows: Rows) -> Rows:
+        kept = [row for row in rows if row["g_steps"] <= 400]
+        end = {"g_steps": 600, "samples_seen": rows[-1]["samples_seen"]}
+        return [row | end if row["g_steps"] == 400 else row for row in kept]
+
+    change_rows(cell_of(folder, 0), change)
+    seal(cell_of(folder, 0))
+
+
+def the_best_as_the_final_one(folder: Path) -> None:
+    def change(rows: Rows) -> Rows:
+        best = {row["metric"]: row["value"] for row in rows if row["g_steps"] == 400}
+        last = rows[-1]["g_steps"]
+        finals = [row | {"value": best[row["metric"]]} for row in rows if row["g_steps"] == last]
+        return [row for row in rows if row["g_steps"] < last] + finals
+
+    change_rows(cell_of(folder, 0), change)
+    seal(cell_of(folder, 0))
+
+
+@pytest.mark.parametrize(
+    ("plant", "rule", "reason"),
+    [
+        (edited, "files", "not as it was when the cell finished"),
+        (edited_status, "files", "holds no sha256 of its fields: it was edited"),
+        (with_hidden_options, "files", "is the spec of"),
+        (edited_and_sealed, "gate", "numbers differ in the final metrics alone"),
+        (edited_elsewhere, "gate", "better than the same objective in the baseline"),
+        (without_a_seed, "seeds", "dcgan on digits: seeds without a finished run: 3"),
+        (with_a_seed_that_failed, "seeds", "seeds without a finished run: 3"),
+        (with_another_name_of_a_seed, "seeds", "seed 2 does not begin as in the baseline"),
+        (with_a_run_beside_the_list, "seeds", "runs that were left out"),
+        (of_version("0.2.0"), "version", "the leaderboard is of 0.1, and ganbench 0.2.0 made"),
+        (of_changed_code, "code", "changes that are not committed"),
+        (resealed(0, code="beef"), "code", "not this code of"),
+        (resealed(0, evaluation_hash="e1"), "options", "other evaluation options"),
+        (resealed(0, protocol="bbbbbbbb"), "protocol", "measured under protocol bbbbbbbb"),
+        (stopped_at_the_best, "runs", "trained 400 generator steps instead of 600"),
+        (stopped_and_renamed, "runs", "is evaluated at steps"),
+        (the_best_as_the_final_one, "runs", "an earlier checkpoint reported as the final one"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_wrong_submission_is_refused_by_name(
+    plant: Plant, rule: str, reason: str, place: Path, submitted: Path
+) -> None:
+    plant(submitted)
+    found = verified(submitted, place)
+    assert {refusal.rule for refusal in found.refusals} == {rule}
+    assert any(reason in refusal.reason for refusal in found.refusals), found.refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "rule", "reason"),
+    [
+        ({"objectives": ["wgan"]}, "seeds", "the control nonsaturating is missing"),
+        ({"seeds": range(SEEDS + 2)}, "seeds", "seeds that the rules do not have: 5 and 6"),
+        ({"groups": [("digits", "dcgan")]}, "seeds", "mlp on gaussians8: seeds without"),
+        ({"every": {"wgan": 50}}, "runs", "trained 300 generator steps instead of 600"),
+    ],
+)
+def test_a_submission_of_another_plan_is_refused_by_name(
+    options: dict[str, object], rule: str, reason: str, place: Path, tmp_path: Path
+) -> None:
+    found = verified(write(tmp_path / "mine", **options), place)
+    assert {refusal.rule for refusal in found.refusals} == {rule}
+    assert any(reason in refusal.reason for refusal in found.refusals)
+
+
+def test_other_training_options_and_places_are_refused_by_name(
+    place: Path, submitted: Path
+) -> None:
+    rules = read_rules(place / "rules.json")
+    first, second = rules.matrices["mine"].places
+    changed = [
+        first.model_copy(update={"training": "0"}),
+        second.model_copy(update={"dataset": "x"}),
+    ]
+    rules.matrices["mine"].places[:] = changed
+    found = verify(submitted, rules, place / "baselines")
+    reasons = " ".join(refusal.reason for refusal in found.refusals if refusal.rule == "options")
+    assert "other training options than those of mlp on gaussians8" in reasons
+    assert "dcgan on digits (did you mean 'dcgan on x'?) is no place of the leaderboard" in reasons
+
+
+def test_another_patch_release_is_accepted_with_a_note(place: Path, submitted: Path) -> None:
+    of_version("0.1.99")(submitted)
+    found = verified(submitted, place)
+    assert found.refusals == []
+    assert found.notes[0].startswith("code of ganbench 0.1.99 was not compared: nonsaturating-")
+
+
+def test_a_matrix_that_the_rules_do_not_have_is_refused(place: Path, tmp_path: Path) -> None:
+    found = verified(write(tmp_path / "mien"), place)
+    ((rule, reason),) = found.refusals
+    assert rule == "options"
+    assert "matrix 'mien' (did you mean 'mine'?) is not on the leaderboard of 0.1" in reason
+
+
+def test_rows_that_are_none_are_refused_and_no_traceback(place: Path, submitted: Path) -> None:
+    change_rows(cell_of(submitted, 0), lambda rows: [{"x": 1}, *rows])
+    seal(cell_of(submitted, 0))
+    found = verified(submitted, place)
+    assert {refusal.rule for refusal in found.refusals} == {"files"}
+
+
+def test_rules_need_a_reference_and_the_same_options_for_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no reference"):
+        frozen(load(write(tmp_path / "a", reference=None)))
+    with pytest.raises(UserError, match="evaluations depend on the objective"):
+        frozen(load(write(tmp_path / "b", every={"wgan": 50})))
+
+
+def test_the_verb_prints_the_leaderboard_and_says_why_not(
+    place: Path,
+    submitted: Path,
+    own: Path,
+    tmp_path: Path,
+    ganbench: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copy(place / "rules.json", own.parent)
+    monkeypatch.setattr(frozen_rules, "SUBMISSIONS", tmp_path / "submissions")
+    summary = tmp_path / "summary.md"
+    options = ("--baselines", str(place / "baselines"), "--markdown", str(summary))
+    ended = ganbench("verify", *options)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"ACCEPTED: {own}\n")
+    page = summary.read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| my_loss | team | 5 |")]
+    assert len(rows) == 2
+    # By the frozen targets
+    assert "1/4: " in rows[0]
+    assert page.count("| nonsaturating | baseline | 5 | 0 |") == 2
+
+    edited(submitted)
+    ended = ganbench("verify", str(submitted), *options[:2])
+    assert ended.code == 1
+    assert ended.out.startswith(f"REFUSED: {submitted}: 1 reason\n  files: ")
+
+
+def test_bad_input_is_one_line(ganbench: Callable[..., Ended], tmp_path: Path, place: Path) -> None:
+    ended = ganbench("verify", str(tmp_path / "nothing"))
+    assert (ended.code, ended.out) == (2, "")
+    assert "no matrix.json in" in ended.err
+    with pytest.raises(UserError, match="there are no rules of a leaderboard"):
+        read_rules(tmp_path / "rules.json")
+
+
+def test_the_frozen_rules_are_those_of_the_committed_baseline() -> None:
+    rules = read_rules(rules_file())
+    for name, asked in rules.matrices.items():
+        rows = read_baseline(check.IN_CHECKOUT / f"{name}.json", name).rows
+        for place in asked.places:
+            here = [row for row in rows if (row.architecture, row.dataset) == place.name]
+            assert {(row.training, row.protocol) for row in here} == {
+                (place.training, place.protocol)
+            }
+            of_control = [row for row in here if row.objective == asked.control]
+            ranked = next(row for row in of_control if row.metric == place.metric)
+            assert {*map(str, asked.seeds)} <= ranked.values.keys()
+            assert sorted(place.targets.values(), reverse=True) == [*place.targets.values()]
