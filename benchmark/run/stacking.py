@@ -250,7 +250,7 @@ class Facts(NamedTuple):
 
     kind: str
     """conv, where there is a convolution of images, conv1d, where there is another one, tokens,
-    where a layer normalises each of several positions, or mlp."""
+    where tokens are normalised, or mlp."""
 
     weights: int
     """Weights that generator and critic train together."""
@@ -265,6 +265,7 @@ def facts_of(architecture: Choice, dataset: Choice, norm: str) -> Facts:
     from torch import nn
 
     from benchmark.matrix.pairs import networks
+    from variants.architectures import TokenNorm
 
     pair = networks(architecture, dataset, norm)
     layers = [*pair.generator.modules(), *pair.critic.modules()]
@@ -276,7 +277,7 @@ def facts_of(architecture: Choice, dataset: Choice, norm: str) -> Facts:
             kind = "conv"
         elif isinstance(layer, nn.modules.conv._ConvNd):
             kind = "conv1d"
-        elif isinstance(layer, nn.LayerNorm):
+        elif isinstance(layer, TokenNorm):
             # Fused attention takes the seeds of a stack one after the other
             kind = "tokens"
     return Facts(kind, trained, 0 if kind == "mlp" else math.prod(pair.shape[1:]))

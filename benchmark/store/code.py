@@ -3,7 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import variants
@@ -27,8 +27,13 @@ def training_code(cell: Cell | Spec) -> str:
 
     The hash stands beside the key and is no part of it: results of other code are marked as stale
     and never thrown away. Raises VariantError for a variant whose file is gone."""
-    files = {variants.origin(axis, name) for axis, name in variants_of(cell)}
-    return _hash((*files_of(TRAINING), *_with_imports(tuple(sorted(files)), "variants")))
+    chosen = variants_of(cell)
+
+    def find() -> str:
+        files = {variants.origin(axis, name) for axis, name in chosen}
+        return _hash((*files_of(TRAINING), *_with_imports(tuple(sorted(files)), "variants")))
+
+    return recall.answer("training_code", [chosen], find)
 
 
 def variants_of(cell: Cell | Spec) -> tuple[tuple[str, str], ...]:
@@ -50,8 +55,12 @@ def measuring_code(modality: str) -> str:
     """12 hex digits of the sha256 of the code that measures a modality: its file in measure/, the
     files of measure/ that this imports, and instrument.py, which imports all modalities."""
     folder = ROOT / MEASURING[0]
-    files = _with_imports((folder / f"{modality}.py",), "benchmark.measure")
-    return _hash((*files, folder / "instrument.py"))
+
+    def find() -> str:
+        files = _with_imports((folder / f"{modality}.py",), "benchmark.measure")
+        return _hash((*files, folder / "instrument.py"))
+
+    return recall.answer("measuring_code", [modality], find)
 
 
 class CodeHashes:
@@ -70,8 +79,7 @@ class CodeHashes:
     def is_measured_by_other_code(self, status: Status, modality: str) -> bool:
         """Whether other code measured a cell than the present one."""
         if modality not in self._measuring:
-            find = partial(measuring_code, modality)
-            self._measuring[modality] = recall.answer("measuring_code", [modality], find)
+            self._measuring[modality] = measuring_code(modality)
         return status.measuring_code != self._measuring[modality]
 
     def training(self, cell: Cell | Spec) -> str | None:
@@ -82,8 +90,7 @@ class CodeHashes:
         chosen = variants_of(cell)
         if chosen not in self._training:
             try:
-                find = partial(training_code, cell)
-                self._training[chosen] = recall.answer("training_code", [chosen], find)
+                self._training[chosen] = training_code(cell)
             except (OSError, ValueError):
                 self._training[chosen] = None
         return self._training[chosen]

@@ -54,9 +54,9 @@ def _meanings(record: type) -> dict[str, str]:
     (definition,) = ast.parse(inspect.getsource(record)).body
     assert isinstance(definition, ast.ClassDef)
     meanings = {}
-    for field, text in pairwise(definition.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-            meanings[ast.unparse(field.target)] = ast.literal_eval(text.value)
+    for field, meaning in pairwise(definition.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(meaning, ast.Expr):
+            meanings[ast.unparse(field.target)] = ast.literal_eval(meaning.value)
     return meanings
 
 

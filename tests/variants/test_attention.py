@@ -14,7 +14,7 @@ from benchmark.train.execution.modes import can_compile
 from benchmark.train.loop import train, train_stack
 from tests.helpers.cells import EVALUATION, TRAINING
 from tests.variants.test_architectures import count, filled, images
-from variants.architectures import build
+from variants.architectures import TokenNorm, build
 from variants.architectures.attention import Block
 from variants.objectives import wgan_gp
 
@@ -57,6 +57,11 @@ def test_the_kernel_has_neither_a_double_backward_nor_a_forward_mode(dtype):
         slope.square().sum().backward()
     with pytest.raises(NotImplementedError, match="forward AD"):
         torch.func.jvp(block.attend, (mixed.detach(),), (mixed.detach(),))
+
+
+def test_a_token_is_normalised_by_itself():
+    norm, x = TokenNorm(8), torch.randn(3, 5, 8)
+    torch.testing.assert_close(norm(x), nn.functional.layer_norm(x, (8,)))
 
 
 def test_a_token_is_a_patch_at_its_position():

@@ -149,6 +149,19 @@ class InstanceNorm(nn.GroupNorm):
         return super().forward(x)
 
 
+class TokenNorm(nn.GroupNorm):
+    """Layer norm of every token by itself: (batch, tokens, width) -> the same.
+
+    The numbers are those of torch's LayerNorm, whose derivative in forward mode gives a wrong
+    gradient (https://github.com/pytorch/pytorch/issues/196700): a penalty by jvp needs that."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(1, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).view_as(x)
+
+
 class PixelNorm(nn.Module):
     """x / √(mean of x² over the channels + 1e-8) at every position (Karras et al. 2018,
     arXiv:1710.10196). It has no parameters."""

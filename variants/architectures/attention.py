@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, scaled_dot_product_attention
 
-from variants.architectures import Norm, Shape, linear
+from variants.architectures import Norm, Shape, TokenNorm, linear
 
 Kernel = Literal["fused", "math"]
 # Named, so that no device chooses attention of single products by itself
@@ -46,7 +46,7 @@ class Generator(nn.Module):
         self.start = (side**2, width)
         self.linear = linear(latent_dim, math.prod(self.start), "glorot")
         self.blocks = nn.Sequential(*(Block(width, heads, "layer", kernel) for _ in range(blocks)))
-        self.norm = nn.LayerNorm(width)
+        self.norm = TokenNorm(width)
         self.out = linear(width, pixels, "glorot")
 
     def forward(self, z: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Block(nn.Module):
 
 def _norm(kind: Norm, width: int) -> nn.Module:
     """The norm of every token. Raises ValueError for one that ties tokens or samples together."""
-    layers = {"layer": nn.LayerNorm, "none": nn.Identity}
+    layers = {"layer": TokenNorm, "none": nn.Identity}
     if kind not in layers:
         raise ValueError(f"attention has no layer of norm {kind!r}; valid: layer, none, spectral")
     return layers[kind](width)
