@@ -39,6 +39,7 @@ docs/report
 docs/matrices
 docs/tricks
 docs/search
+docs/designs
 docs/data
 docs/commands
 docs/metrics

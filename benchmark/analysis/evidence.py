@@ -120,7 +120,7 @@ def comparisons(tables: Tables) -> pd.DataFrame:
 
 def _independent(tables: Tables) -> dict[Contest, pd.DataFrame]:
     """`values` without the places whose seeds are crossed: their runs are no independent pairs."""
-    crossed = tables.cells[is_crossed(tables.cells)]
+    crossed = tables.runs[is_crossed(tables.runs)]
     places = set(crossed[PLACE].itertuples(False, None))
     found = values(tables).items()
     return {contest: wide for contest, wide in found if contest[:2] not in places}

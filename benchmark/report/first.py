@@ -197,6 +197,9 @@ def _led(evidence: Evidence, leader: Record, result: Claim) -> Claim:
     """The claim with what the tests say of the leader."""
     compared = at_place(evidence.compared, leader)
     compared = compared[compared["of"] == leader["of"]]
+    if compared.empty:
+        result.text += " untested: crossed seeds are no independent pairs"
+        return result
     name, reference = leader["first"], leader["reference"]
     if not reference:
         result.verdict, result.after = leader["verdict"], _than(leader["verdict"], leader["second"])

@@ -75,25 +75,22 @@ def without_drawn(tables: Tables) -> Tables:
     dataset without others, of the first. `with_pools` has all. The tables themselves where none is
     drawn."""
     left_out = set()
-    all_names = tables.cells.groupby("dataset", sort=False)["architecture"].unique()
+    all_names = tables.runs.groupby("dataset", sort=False)["architecture"].unique()
     for dataset, names in drawn_architectures(tables).items():
         has_others = set(names) < set(all_names[dataset])
         left_out |= {(dataset, name) for name in (names if has_others else names[1:])}
     if not left_out:
         return tables
-    cells = _not_at(tables.cells, left_out)
-    keys = set(cells["key"])
-    raw = {name: getattr(tables, name) for name in ("evals", "steps", "layers")}
+    runs = _not_at(tables.runs, left_out)
+    keys = set(runs["key"])
     changes: dict[str, Any] = {}
-    for name, frame in raw.items():
+    for name in ("evals", "steps", "layers"):
+        frame = getattr(tables, name)
         rows = frame[frame["cell"].isin(keys)].reset_index(drop=True)
         changes[name] = rows.assign(cell=rows["cell"].cat.remove_unused_categories())
-    changes["costs"] = tables.costs[tables.costs["key"].isin(keys)].reset_index(drop=True)
-    for name in ("summary", "convergence"):
-        changes[name] = _not_at(getattr(tables, name), left_out)
     entries = [entry for entry in tables.matrix.cells if entry.key in keys]
     changes["matrix"] = tables.matrix.model_copy(update={"cells": entries})
-    return replace(tables, cells=cells, **changes, with_pools=tables.with_pools or tables)
+    return replace(tables, runs=runs, **changes, with_pools=tables.with_pools or tables)
 
 
 def _not_at(frame: pd.DataFrame, places: set[tuple[str, str]]) -> pd.DataFrame:
@@ -138,7 +135,7 @@ def gather(tables: Tables) -> Drawn | None:
 
 def _columns(tables: Tables, dataset: str) -> list[str]:
     """The metric that ranks, and the Inception score where it is measured."""
-    here = tables.cells[tables.cells["dataset"] == dataset]
+    here = tables.runs[tables.runs["dataset"] == dataset]
     columns = [tables.primary[dataset]] if dataset in tables.primary else []
     for name in here.columns:
         column, _, of = name.rpartition(":")
@@ -152,7 +149,7 @@ def _finals(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
     """Final values of the drawn architectures, objective x architecture, with their first and with
     their second seed; and those of all other runs."""
-    cells = tables.cells[tables.cells["dataset"] == dataset]
+    cells = tables.runs[tables.runs["dataset"] == dataset]
     known = ["key", "objective", "architecture", "dataset", "seed", "status"]
     rows = run_values(cells[[*known, f"{column}:final"]])
     is_drawn = rows["architecture"].isin(names)

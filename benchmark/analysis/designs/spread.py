@@ -42,7 +42,7 @@ class Spread:
 def gather(tables: Tables) -> Spread | None:
     """The components of variance of every objective with crossed seeds; None for a matrix without
     any."""
-    cells = tables.cells[is_crossed(tables.cells)]
+    cells = tables.runs[is_crossed(tables.runs)]
     if cells.empty:
         return None
     long = run_values(cells).merge(cells[["key", WEIGHTS, BATCHES]], on="key")
