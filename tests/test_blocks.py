@@ -30,7 +30,11 @@ from tests.helpers.trained import trained_set
 
 BLOCK = re.compile(r"^(?:<!-- (file|insert): (\S+).*? -->\n)?```(\w+)\n(.*?)^```$", re.M | re.S)
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-ELSEWHERE = ("docs/clusters.md", "/opt/conda", "submit/quick")  # a page, or a word of a block, of other machines
+ELSEWHERE = (
+    "docs/clusters.md",
+    "/opt/conda",
+    "submit/quick",
+)  # a page, or a word of a block, of other machines
 PARSED = ("audit", "explain", "report", "plots", "verify")
 OBJECTIVES = ["nonsaturating", "wgan_gp", "wgan_fdgp"]
 QUICK = {
