@@ -1,5 +1,6 @@
 """The commits of a history: accepted baselines from git or from files, and result sets."""
 
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,22 +43,30 @@ def from_git(file: Path, note: Note) -> list[Commit]:
     folder = file.absolute().parent
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    log = _git(folder, "log", "--reverse", "--format=%H %cI", "--", file.name)
+    log = _git(folder, "log", "--reverse", "--format=%H %cI %s", "--", file.name)
     lines = log.decode().splitlines()
     if not lines:
         raise UserError(f"no commit of the repository has {file}")
     commits = []
     with TemporaryDirectory() as copies:
         for line in lines:
-            name, time = line.split()
+            commit, time, *subject = line.split(" ", 2)
             copy = Path(copies) / file.name
             try:
-                copy.write_bytes(_git(folder, "show", f"{name}:./{file.name}"))
-                commits.append(_of_baseline(copy, name[:SHOWN], datetime.fromisoformat(time)))
+                copy.write_bytes(_git(folder, "show", f"{commit}:./{file.name}"))
+                name = _name(commit, "".join(subject))
+                commits.append(_of_baseline(copy, name, datetime.fromisoformat(time)))
             except UserError as error:
                 reason = str(error).replace(str(copy), file.name)
-                note(f"{name[:SHOWN]} is left out: {reason}")
+                note(f"{commit[:SHOWN]} is left out: {reason}")
     return commits
+
+
+def _name(commit: str, subject: str) -> str:
+    """How a commit is called: by its hash, or by its subject where that is the hash of the commit
+    whose values it keeps."""
+    is_hash = re.fullmatch("[0-9a-f]{40}", subject) is not None
+    return (subject if is_hash else commit)[:SHOWN]
 
 
 def from_files(places: Sequence[Path]) -> list[Commit]:
