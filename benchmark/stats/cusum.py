@@ -70,7 +70,8 @@ def standardised(series: Sequence[Values]) -> Array:
     Where all observations share LEAST_SEEDS seeds, only these count, and each is compared with
     itself: the spread is that of their differences, pooled over the observations so far and with
     the spread to expect. Else the means are compared, and the spread is that of the seeds."""
-    shared = set.intersection(*(set(values) for values in series)) if series else set()
+    enough = [set(values) for values in series if len(values) >= LEAST_SEEDS]
+    shared = set.intersection(*enough) if enough else set()
     is_paired = len(shared) >= LEAST_SEEDS
     scores = np.full(len(series), np.nan)
     before: list[Array] = []
@@ -78,7 +79,7 @@ def standardised(series: Sequence[Values]) -> Array:
     previous: Values = {}
     for i, values in enumerate(series):
         seeds = sorted(shared if is_paired else values)
-        if len(seeds) < LEAST_SEEDS or _is_same(values, previous):
+        if len(values) < LEAST_SEEDS or _is_same(values, previous):
             continue
         previous = values
         now = np.array([values[seed] for seed in seeds])

@@ -54,8 +54,11 @@ def test_a_commit_that_repeats_the_numbers_is_no_evidence() -> None:
 def test_few_seeds_or_none_are_not_judged() -> None:
     assert standardised([]).size == 0
     assert np.isnan(standardised([{"0": 1.0}, {"0": 2.0}])).all()
-    gap = standardised([*by_seed(np.ones((1, 4))), {}, *by_seed(np.full((1, 4), 2.0))])
-    assert np.isnan(gap[:2]).all()
+    whole = by_seed(np.random.default_rng(0).normal(size=(3, 4)))
+    # A commit without values is passed over, and the others are paired as before
+    gap = standardised([whole[0], {}, {"0": 1.0}, *whole[1:]])
+    assert np.array_equal(gap[[0, 3, 4]], standardised(whole), equal_nan=True)
+    assert np.isnan(gap[1:3]).all()
 
 
 def test_the_limits_are_siegmunds_and_the_normal_tail() -> None:
