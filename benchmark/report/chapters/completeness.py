@@ -4,6 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
+from benchmark.analysis.designs.drawn import drawn_architectures
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE, statuses
 from benchmark.analysis.search.finals import pool_cells
@@ -30,6 +31,8 @@ OWN_RECIPES = (
     "compared, not losses alone"
 )
 ONE_RECIPE = "one optimiser for all objectives ({}): losses are compared, at no paper's settings"
+MOST_PLACES = 12
+"""Places of a table that is shown at once."""
 MOST_NAMED = 3
 """Objectives that a card names of those with failed runs; one more rather than counting one."""
 
@@ -49,9 +52,12 @@ def headline(tables: Tables) -> str:
     stale = int(cells["stale"].sum())
     if stale:
         parts.append(f"{stale} stale (made by other code or options than the present ones)")
-    pool = pool_cells(tables)
-    if len(pool):
-        parts.append(f"beside {plural(len(pool), 'cell')} of pools ({statuses(pool)})")
+    others = pool_cells(tables)
+    if len(others):
+        what = (
+            "drawn architectures" if drawn_architectures(tables.with_pools or tables) else "pools"
+        )
+        parts.append(f"beside {plural(len(others), 'cell')} of {what} ({statuses(others)})")
     return ", ".join(parts)
 
 
@@ -61,7 +67,7 @@ def chapter(evidence: Evidence) -> Chapter:
     return Chapter(
         "ran",
         "Did everything run?",
-        [_answer(tables.with_pools or tables), _size(tables)],
+        [_answer(tables), _size(tables)],
         [*held_equal(tables), *data(tables)],
         [_statuses(tables)],
     )
@@ -90,11 +96,14 @@ def _size(tables: Tables) -> str:
 def _statuses(tables: Tables) -> Table:
     cells = (tables.with_pools or tables).cells
     by_status = list(cells["status"].value_counts().index)
-    table = Table("Cells by status", ["where", "cells", *by_status, "stale"])
-    for row in places(cells):
-        here = at_place(cells, row)
-        counts = [(here["status"] == status).sum() for status in by_status]
-        numbers = [len(here), *counts, here["stale"].sum()]
+    title = "Cells by status"
+    table = Table(title, ["where", "cells", *by_status, "stale"])
+    here = places(cells)
+    table.fold = title if len(here) > MOST_PLACES else ""
+    for row in here:
+        rows = at_place(cells, row)
+        counts = [(rows["status"] == status).sum() for status in by_status]
+        numbers = [len(rows), *counts, rows["stale"].sum()]
         table.add([place(row), *map(str, numbers)], tags_of(row))
     return table
 
