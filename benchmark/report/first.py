@@ -62,7 +62,7 @@ def first_screen(evidence: Evidence) -> FirstScreen:
     summary = summary_by_key(tables)
     cards = [_card(evidence, at, cells, summary) for at, cells in each_place(tables.cells)]
     return FirstScreen(
-        headline(tables.with_pools or tables),
+        headline(tables),
         [*drawn.cards(tables), *cards],
         error_rate(evidence),
         _verdicts(evidence),
