@@ -19,6 +19,7 @@ from benchmark.run.reporter import Silent
 from benchmark.run.session import Session
 from benchmark.store.files import append_rows, write_json, write_record
 from benchmark.store.layout import ResultSet
+from benchmark.store.merge import merge
 from benchmark.store.schema import RunStatus, Status
 from tests.helpers.pool import Simulated
 
@@ -220,6 +221,30 @@ def test_shards_run_every_cell_once(run, tmp_path):
             started += [task.key for task in run("shards", shard=shard)]
     assert sorted(started) == sorted(whole)
     pd.testing.assert_frame_equal(table(tmp_path / "shards"), table(tmp_path / "whole"))
+
+
+def test_searches_of_several_machines_are_merged(run, tmp_path):
+    run("whole")
+    run("one", only="objective=nonsaturating|wgan")
+    run("two", only="objective=wgan_gp")
+    halves = [ResultSet(tmp_path / name / "tiny") for name in ("one", "two")]
+    keys = [{entry.key for entry in half.matrix.cells} for half in halves]
+    assert keys[0] - keys[1]
+    assert keys[1] - keys[0]
+    merge([half.path for half in halves], tmp_path / "both" / "tiny")
+    whole = ResultSet(tmp_path / "whole" / "tiny").matrix
+    assert ResultSet(tmp_path / "both" / "tiny").matrix.cells == whole.cells
+    pd.testing.assert_frame_equal(table(tmp_path / "both"), table(tmp_path / "whole"))
+    assert run("both") == []
+
+
+def test_pools_of_several_machines_are_merged_before_they_are_picked(run, tmp_path):
+    run("whole")
+    for name, shard in (("one", "1/2"), ("two", "2/2")):
+        run(name, shard=shard)
+    merge([tmp_path / "one/tiny", tmp_path / "two/tiny"], tmp_path / "both/tiny")
+    assert {task.cell.seed for task in run("both")} == {1000, 1001}
+    pd.testing.assert_frame_equal(table(tmp_path / "both"), table(tmp_path / "whole"))
 
 
 def test_only_takes_the_picks_of_what_it_names(run, tmp_path):
