@@ -6,6 +6,7 @@ import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE, statuses
+from benchmark.analysis.search.finals import pool_cells
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.report.page import (
@@ -50,6 +51,9 @@ def headline(tables: Tables) -> str:
     stale = int(cells["stale"].sum())
     if stale:
         parts.append(f"{stale} stale (made by other code or options than the present ones)")
+    if tables.tuning is not None:
+        pool = pool_cells(tables)
+        parts.append(f"beside {plural(len(pool), 'cell')} of pools ({statuses(pool)})")
     return ", ".join(parts)
 
 
