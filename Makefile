@@ -23,12 +23,12 @@ GANBENCH := PYTHONPATH=".$${PYTHONPATH:+:$$PYTHONPATH}" $(PY) -m benchmark
 OF_MATRIX = --matrix $(call quoted,$(value MATRIX)) --results $(call quoted,$(value RESULTS))
 VERBS := run status tables plots report check accept measure audit
 
-.PHONY: help install bench $(VERBS) list new compare sample export merge explain verify test lint type speed docs ci clean
+.PHONY: help install bench $(VERBS) list new compare sample export merge explain verify history test lint type speed docs ci clean
 
 help:
 	@echo "make bench    run the matrix, build tables, figures and report   (MATRIX=quick)"
 	@echo "make test     run the tests"
-	@echo "also: install list new run status measure audit tables plots report compare check accept verify merge sample"
+	@echo "also: install list new run status measure audit tables plots report compare check accept history verify merge sample"
 	@echo "      export explain lint type speed docs ci clean"
 
 install: $(READY)
@@ -56,7 +56,7 @@ merge: $(READY)
 	$(GANBENCH) merge $(value ARGS)
 
 # ARGS="objective my_loss"
-list new explain verify: $(READY)
+list new explain verify history: $(READY)
 	$(GANBENCH) $@ $(value ARGS)
 
 # one process per core, one thread each; the tests of a module share a process and its fixtures

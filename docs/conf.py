@@ -46,6 +46,7 @@ docs/metrics
 docs/statistics
 docs/clocks
 docs/gate
+docs/history
 docs/leaderboard
 docs/runs
 docs/clusters

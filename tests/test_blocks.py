@@ -35,7 +35,7 @@ ELSEWHERE = (
     "/opt/conda",
     "submit/quick",
 )  # a page, or a word of a block, of other machines
-PARSED = ("audit", "explain", "report", "plots", "verify")
+PARSED = ("audit", "explain", "report", "plots", "verify", "history")
 OBJECTIVES = ["nonsaturating", "wgan_gp", "wgan_fdgp"]
 QUICK = {
     "objectives": OBJECTIVES,

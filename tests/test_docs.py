@@ -28,6 +28,7 @@ HEADING = re.compile(r"^#+ (.*)$", re.M)
 # Files of a user, and files that an example adds
 EXAMPLES = (
     "NAME",
+    "VERSION",
     "MATRIX",
     "my_variants",
     "relativistic",

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.errors import UserError
 from benchmark.matrix.options.seeds import weights_and_batches
 from benchmark.metrics import rank, short_name, sign
 from benchmark.stats.intervals import median_by_group
 from benchmark.stats.race import raced
-from benchmark.store.frames import of_cell
+from benchmark.store.frames import is_wanted, of_cell
 from benchmark.store.schema import FINISHED, Entry, Race
 from benchmark.text import counted, plural
 
@@ -141,6 +142,30 @@ def forwards(rows: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:
     return d_steps * rates["forwards_per_d_step"] + rows["g_steps"] * rates["forwards_per_g_step"]
 
 
+def of_current_protocol(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one protocol per dataset: the one of the cells that are not stale.
+
+    Of all cells where all are stale. Raises UserError for two protocols."""
+    measured = evals[["cell", "protocol"]].drop_duplicates().astype(str)
+    measured = measured.merge(cells[["key", "dataset", "stale"]], left_on="cell", right_on="key")
+    has_fresh_cells = measured["dataset"].isin(measured[~measured["stale"]]["dataset"])
+    fresh = measured[~measured["stale"] | ~has_fresh_cells]
+    counts = fresh.groupby(["dataset", "protocol"], sort=False)["cell"].nunique().reset_index()
+    for name, rows in counts.groupby("dataset", sort=False):
+        if len(rows) > 1:
+            pairs = zip(rows["protocol"], rows["cell"], strict=True)
+            protocols = " and ".join(f"{protocol} ({n} cells)" for protocol, n in pairs)
+            raise UserError(
+                f"{name} is measured under {len(rows)} protocols, {protocols}: "
+                "rows of different protocols are never compared; measure all of it again with "
+                "`ganbench run --force`, or run into another --results folder"
+            )
+    by_dataset = dict(zip(counts["dataset"], counts["protocol"], strict=True))
+    protocol = cells.set_index("key")["dataset"].map(by_dataset)
+    is_current = is_wanted(evals, "protocol", protocol)
+    return evals if is_current.all() else evals[is_current].reset_index(drop=True)
+
+
 def with_costs(evals: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """`evals` with what the run of each row had spent: forwards, critic forward-equivalents, and
     raced_seconds; NaN where that is not known, and for seconds where those of the place do not
@@ -174,9 +199,9 @@ def run_values(cells: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
         kept = [name for name in cells.columns if metric_of(name) in measured]
         parts.append(rows.melt(["key", *AXES, "status", *names], kept, "column", "value"))
     long = pd.concat(parts, ignore_index=True)
-    names = long["column"].unique()
-    long["metric"] = long["column"].map({name: metric_of(name) for name in names})
-    long["of"] = long["column"].map({name: name.rpartition(":")[2] for name in names})
+    values = long["column"].unique()
+    long["metric"] = long["column"].map({column: metric_of(column) for column in values})
+    long["of"] = long["column"].map({column: column.rpartition(":")[2] for column in values})
     worst = {metric: np.inf * sign(metric) for metric in long["metric"].unique()}
     value = long["value"].astype(float).where(long["status"] == "done")
     value = value.where(long["status"] != "diverged", long["metric"].map(worst))

@@ -26,7 +26,7 @@ from benchmark.matrix import recall
 from benchmark.metrics import rank
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
-from benchmark.store.frames import RowFile, check_order, is_wanted, read_frame
+from benchmark.store.frames import RowFile, check_order, read_frame
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import (
     Entry,
@@ -150,7 +150,7 @@ def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], ro
     """The tables of a result set from its rows, whose cells are `with_race`."""
     cells = scores.with_crossed(rows.cells.copy(), matrix.cells)
     cells["forwards"] = scores.forwards(cells, cells)
-    evals = scores.with_costs(_of_current_protocol(cells, rows.evals), cells)
+    evals = scores.with_costs(scores.of_current_protocol(cells, rows.evals), cells)
     primary = ranking_columns(evals, cells)
 
     at_cost = [convergence.at_equal_cost(cells, evals, of) for of in scores.EQUAL_COST]
@@ -279,30 +279,6 @@ def _long(results: ResultSet, statuses: dict[str, Status], file: str) -> pd.Data
     step = "g_steps" if "g_steps" in columns else "g_step"
     check_order(rows, files, step, texts)
     return rows[["cell", *columns]]
-
-
-def _of_current_protocol(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one protocol per dataset: the one of the cells that are not stale.
-
-    Of all cells where all are stale. Raises UserError for two protocols."""
-    measured = evals[["cell", "protocol"]].drop_duplicates().astype(str)
-    measured = measured.merge(cells[["key", "dataset", "stale"]], left_on="cell", right_on="key")
-    has_fresh_cells = measured["dataset"].isin(measured[~measured["stale"]]["dataset"])
-    fresh = measured[~measured["stale"] | ~has_fresh_cells]
-    counts = fresh.groupby(["dataset", "protocol"], sort=False)["cell"].nunique().reset_index()
-    for name, rows in counts.groupby("dataset", sort=False):
-        if len(rows) > 1:
-            pairs = zip(rows["protocol"], rows["cell"], strict=True)
-            protocols = " and ".join(f"{protocol} ({n} cells)" for protocol, n in pairs)
-            raise UserError(
-                f"{name} is measured under {len(rows)} protocols, {protocols}: "
-                "rows of different protocols are never compared; measure all of it again with "
-                "`ganbench run --force`, or run into another --results folder"
-            )
-    by_dataset = dict(zip(counts["dataset"], counts["protocol"], strict=True))
-    protocol = cells.set_index("key")["dataset"].map(by_dataset)
-    is_current = is_wanted(evals, "protocol", protocol)
-    return evals if is_current.all() else evals[is_current].reset_index(drop=True)
 
 
 def _floor(protocols: Mapping[str, Protocol], dataset: str, column: str) -> float:

@@ -7,7 +7,7 @@ one is named."""
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -183,7 +183,7 @@ def _values(runs: pd.DataFrame, columns: Iterable[str]) -> dict[str, Array]:
     return arrays | {DIVERGED: (runs["status"] == "diverged").to_numpy(float)}
 
 
-def _untrained(tables: Tables, number: NDArray[np.int64]) -> list[dict[str, float]]:
+def _untrained(tables: Tables, number: NDArray[np.integer[Any]]) -> list[dict[Any, float]]:
     """By group, every metric before the first step, by column: the median over runs. number: the
     group of every run."""
     start = tables.evals[tables.evals["g_steps"] == 0]

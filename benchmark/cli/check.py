@@ -1,5 +1,6 @@
-"""The verbs of the gate: check, accept and verify."""
+"""The verbs of the gate: check, accept, history and verify."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from benchmark.cli.options import (
     result_set,
     tables_of,
 )
+from benchmark.errors import unknown
 from benchmark.text import plural
 
 if TYPE_CHECKING:
@@ -193,10 +195,78 @@ def verify(
         print(f"no submissions in {file.parent}")
     leaderboards = [*boards([v for v in found if not v.refusals], rules, place)]
     for title, rows in leaderboards:
-        table = Table(*HEAD, title=title, title_justify="left")
-        for row in rows:
-            table.add_row(*row.texts)
-        _to_console(table)
+        print(f"\n{title}")
+        _print_rows(HEAD, [row.texts for row in rows])
     if markdown:
         _append(markdown, to_markdown(found, leaderboards))
     raise typer.Exit(1 if any(verified.refusals for verified in found) else 0)
+
+
+def history(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Baselines or result sets, the oldest first; default: the baseline of the matrix "
+            "at every commit that changed it.",
+            parser=named_path,
+            metavar="PATH",
+        ),
+    ] = None,
+    matrix: MatrixOption = "quick",
+    baselines: BaselinesOption = None,
+    since: Annotated[
+        str, typer.Option(help="Only changes that are found at this commit or later count.")
+    ] = "",
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            help="Write the means as CSV for Apache Otava to this file.",
+            parser=named_path,
+            metavar="PATH",
+        ),
+    ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Show every group, metric and commit.")
+    ] = False,
+) -> None:
+    """Look for changes of quality over commits, slow ones too. Exit code 0: none, 1: a change, 2:
+    bad input."""
+    from benchmark.check.baseline import BASELINES
+    from benchmark.check.history import output, read
+    from benchmark.check.history.series import look_through, series_of
+    from benchmark.matrix.files import name_of
+    from benchmark.store.files import check_writable
+
+    if csv:
+        check_writable(csv.parent, "--csv")
+    if places:
+        commits = read.from_files(places)
+    else:
+        folder = _named(baselines) or BASELINES
+        commits = read.from_git(folder / f"{name_of(matrix)}.json", note.print)
+    series = series_of(commits)
+    found, limit = look_through(series)
+    names = [commit.name for commit in commits]
+    if since and since not in names:
+        raise unknown("commit", since, names)
+    if since:
+        found = [change for change in found if change.end.number >= names.index(since)]
+    if csv:
+        csv.parent.mkdir(parents=True, exist_ok=True)
+        output.write_otava(commits, series, csv)
+    print(output.headline(commits, series, found, limit))
+    if found:
+        _print_rows(output.CHANGES, output.change_rows(commits, found))
+    if show_all:
+        _print_rows(output.PER_PLACE, output.place_rows(commits, series))
+    else:
+        _print_rows(output.COLUMNS, output.series_rows(series))
+    raise typer.Exit(1 if found else 0)
+
+
+def _print_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*row)
+    _to_console(table)

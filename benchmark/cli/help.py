@@ -51,6 +51,11 @@ EXAMPLES = {
         "ganbench accept --matrix quick",
         "ganbench accept --matrix quick --baselines my_baselines",
     ),
+    "history": (
+        "ganbench history",
+        "ganbench history old/quick new/quick --csv history.csv",
+        "ganbench history --since 0123456789 --all",
+    ),
     "verify": ("ganbench verify results/submissions/0.1/mine", "ganbench verify"),
     "merge": ("ganbench merge a/quick b/quick --into results/runs/quick",),
     "measure": (
@@ -66,6 +71,7 @@ EXAMPLES = {
         "ganbench export tensorboard --matrix quick",
         "ganbench export mlflow --to http://127.0.0.1:5000",
         "ganbench export wandb --only seed=0 --follow",
+        "ganbench export bencher --to bencher.json",
     ),
     "explain": ("ganbench explain", "ganbench explain penalty", "ganbench explain penalty --full"),
     "new": (

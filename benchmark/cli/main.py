@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from benchmark import __version__
-from benchmark.cli.check import accept, check, verify
+from benchmark.cli.check import accept, check, history, verify
 from benchmark.cli.help import epilog, help_of
 from benchmark.cli.listing import list_names
 from benchmark.cli.options import (
@@ -112,7 +112,7 @@ VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "What there is": {"list": list_names, "new": new, "help": help_of},
     "Train and measure": {"run": run, "status": status, "measure": measure, "merge": merge},
     "Results": {"report": report, "tables": tables, "plots": plots, "compare": compare},
-    "Regressions": {"check": check, "accept": accept, "verify": verify},
+    "Regressions": {"check": check, "accept": accept, "history": history, "verify": verify},
     "Other tools": {"sample": sample, "export": export},
     "Understand": {"explain": explain, "audit": audit},
 }

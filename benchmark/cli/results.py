@@ -250,8 +250,8 @@ def export(
     tracker: Annotated[
         str,
         typer.Argument(
-            help="tensorboard, mlflow or wandb.",
-            autocompletion=among(lambda: ("tensorboard", "mlflow", "wandb")),
+            help="tensorboard, mlflow or wandb; or bencher, a file of final values.",
+            autocompletion=among(lambda: ("tensorboard", "mlflow", "wandb", "bencher")),
         ),
     ],
     matrix: MatrixOption = "quick",
@@ -270,12 +270,17 @@ def export(
     variants: VariantsOption = None,
 ) -> None:
     """Write results to an experiment tracker, one run per cell; once more: only what is new."""
-    from benchmark.export import news
+    from benchmark.export import bencher, news
     from benchmark.export.base import open_tracker, place_of
     from benchmark.store.files import check_writable
     from benchmark.text import plural
 
     folder = result_set(results, matrix)
+    if tracker == "bencher":
+        if only or follow:
+            raise UserError("bencher takes a whole result set: leave out --only and --follow")
+        out.print(f"{bencher.export(tables_of(folder), to)}")
+        return
     place = place_of(tracker, to, folder)
     if isinstance(place, Path):
         check_writable(place, "--to")

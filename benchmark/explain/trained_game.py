@@ -16,7 +16,7 @@ from benchmark.explain.vector_field import Game, leading
 from benchmark.matrix.cell import Cell, stream_seed
 from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.metrics import ranking
-from benchmark.stats.prediction import Prediction, prediction
+from benchmark.stats.agreement import Prediction, prediction
 from benchmark.store.code import measuring_code
 from benchmark.store.schema import Protocol
 from benchmark.train.loop import train_stack
@@ -25,7 +25,7 @@ from benchmark.train.snapshot import Snapshot
 DATASET = "gaussians8"
 MLP = {"name": "mlp", "width": 64}
 RECIPE = {"optimizer": "rmsprop", "lr": 5e-3}
-TRAINING = {"steps": 500, "batch_size": 64, "recipe": RECIPE}
+TRAINING = {"steps": 1000, "batch_size": 64, "recipe": RECIPE}
 SCHEDULE = [0, 0.1, 0.25, 0.5, 0.75, 1]
 MIDDLE = 0.5
 MEASURED = ["swd", "modes_covered", "high_quality"]
@@ -122,16 +122,18 @@ def draw_trained(ax: Any, rows: pd.DataFrame) -> None:
     """Draw leading eigenvalues, a column per objective and a point per run."""
     names = list(rows["objective"].unique())
     for verdict, look in VERDICT_LOOKS.items():
-        runs_of_verdict = rows[rows["kind"] == verdict]
-        column = runs_of_verdict["objective"].map(names.index)
+        runs_of_verdict = rows[(rows["kind"] == verdict) & rows["real"].notna()]
+        if runs_of_verdict.empty:
+            continue
+        column = runs_of_verdict["objective"].map(names.index).astype(float)
         # side by side, by seed
         at = column + (runs_of_verdict["x"].astype(float) % 25 - 12) / 40
         colour = {"color": look[0], "edgecolors": "k", "linewidths": 0.4}
         ax.scatter(at, runs_of_verdict["real"], s=18, label=verdict, **colour)
     ax.set_yscale("symlog", linthresh=1)
     ax.set_xticks(range(len(names)), [wrap(name) for name in names], size=7)
-    ax.set_ylabel("largest real part half-way")
-    ax.legend(ncols=4, size=7)
+    ax.set(ylabel="largest real part half-way", title="trained networks")
+    ax.legend(ncols=4, fontsize=7)
 
 
 def predictions(rows: pd.DataFrame) -> dict[str, Prediction]:

@@ -172,7 +172,7 @@ def place_of(name: str, to: str, default: Path) -> Path | str:
     The first that is given: `to`, MLFLOW_TRACKING_URI (for mlflow), exports/TRACKER in the result
     set `default`. Raises UserError for an unknown tracker."""
     if name not in TRACKERS:
-        raise unknown("tracker", name, TRACKERS)
+        raise unknown("tracker", name, [*TRACKERS, "bencher"])
     if name == "mlflow" and ":" in to:
         return to
     if to:

@@ -214,7 +214,7 @@ def _in_words(annotation: Any) -> str:
     if origin is Literal:
         return " | ".join(map(str, inner))
     if origin is tuple:
-        return f"{len(inner)} numbers"
+        return "list" if inner[-1] is Ellipsis else f"{len(inner)} numbers"
     if hasattr(annotation, "__metadata__"):
         return _in_words(inner[0])
     if origin is list:

@@ -136,5 +136,6 @@ def robust_spread(values: ArrayLike) -> float:
     """1.4826 · median |x − median(x)|: (n,) -> float.
 
     The standard deviation for a normal sample, insensitive to outliers."""
-    deviations = np.abs(np.asarray(values, dtype=float) - np.median(values))
+    values = np.asarray(values, dtype=float)
+    deviations = np.abs(values - np.median(values))
     return float(np.median(deviations) / NORMAL_QUARTILE)

@@ -33,7 +33,8 @@ def training_code(cell: Cell | Spec) -> str:
         files = {variants.origin(axis, name) for axis, name in chosen}
         return _hash((*files_of(TRAINING), *_with_imports(tuple(sorted(files)), "variants")))
 
-    return recall.answer("training_code", [chosen], find)
+    known: str = recall.answer("training_code", [chosen], find)
+    return known
 
 
 def variants_of(cell: Cell | Spec) -> tuple[tuple[str, str], ...]:
@@ -60,7 +61,8 @@ def measuring_code(modality: str) -> str:
         files = _with_imports((folder / f"{modality}.py",), "benchmark.measure")
         return _hash((*files, folder / "instrument.py"))
 
-    return recall.answer("measuring_code", [modality], find)
+    known: str = recall.answer("measuring_code", [modality], find)
+    return known
 
 
 class CodeHashes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import variants
 from benchmark.analysis.tables import load
 from benchmark.check import baseline as check
 from benchmark.check.stored import read_baseline
@@ -77,6 +78,22 @@ def test_an_honest_submission_is_accepted_with_an_objective_of_its_own(
     assert found.tables is not None
 
 
+def test_two_submissions_may_have_files_of_one_name(
+    place: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variants.VARIABLE, "")
+    file = own / "variants/objectives/my_loss.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("raise SystemExit('no file of a submission is run')\n", encoding="utf-8")
+    other = Path(shutil.copytree(own, own.parent / "others"))
+    for folder in (own, other):
+        assert verified(folder, place).refusals == []
+    file.rename(file.with_name("wgan.py"))
+    ((rule, reason), *_) = verified(own, place).refusals
+    assert rule == "code"
+    assert "the name is taken by the shipped file" in reason
+
+
 def still(rows: Rows, row: dict[str, object]) -> dict[str, object]:
     """The value from the third evaluation on."""
     third = [r for r in rows if r["metric"] == row["metric"]][2]
@@ -118,6 +135,25 @@ def edited_status(folder: Path) -> None:
     content = read_json(file) | {"g_steps": 600}
     del content["schema"]
     write_json(file, content)
+
+
+def without_the_last_value(folder: Path) -> None:
+    """Rows of another protocol are not the run's."""
+    cell = cell_of(folder, 1)
+    last = {"g_steps": 600, "metric": "fid_classifier_750"}
+    change_rows(
+        cell,
+        lambda rows: [
+            row | {"protocol": "b"} if last.items() <= row.items() else row for row in rows
+        ],
+    )
+    seal(cell)
+
+
+def measured_otherwise(folder: Path) -> None:
+    cell = cell_of(folder, 0)
+    change_rows(cell, lambda rows: [row | {"protocol": "bbbbbbbb"} for row in rows])
+    seal(cell, protocol="bbbbbbbb")
 
 
 def without_a_seed(folder: Path) -> None:
@@ -202,6 +238,7 @@ def the_best_as_the_final_one(folder: Path) -> None:
     ("plant", "rule", "reason"),
     [
         (edited, "files", "not as it was when the cell finished"),
+        (without_the_last_value, "runs", "has no fid_classifier_750 at steps [600]"),
         (edited_status, "files", "holds no sha256 of its fields: it was edited"),
         (with_hidden_options, "files", "is the spec of"),
         (edited_and_sealed, "gate", "numbers differ in the final metrics alone"),
@@ -214,7 +251,7 @@ def the_best_as_the_final_one(folder: Path) -> None:
         (of_changed_code, "code", "changes that are not committed"),
         (resealed(0, code="beef"), "code", "not this code of"),
         (resealed(0, evaluation_hash="e1"), "options", "other evaluation options"),
-        (resealed(0, protocol="bbbbbbbb"), "protocol", "measured under protocol bbbbbbbb"),
+        (measured_otherwise, "protocol", "measured under protocol bbbbbbbb"),
         (stopped_at_the_best, "runs", "trained 400 generator steps instead of 600"),
         (stopped_and_renamed, "runs", "is evaluated at steps"),
         (the_best_as_the_final_one, "runs", "an earlier checkpoint reported as the final one"),

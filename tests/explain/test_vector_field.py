@@ -6,12 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from benchmark.explain import trained_game
 from benchmark.explain.dirac_game import Line, Point, equilibrium
 from benchmark.explain.setup import choice, make_critic
-from benchmark.explain.trained_game import in_words, measure_trained, predictions
+from benchmark.explain.trained_game import (
+    draw_trained,
+    in_words,
+    measure_trained,
+    predictions,
+)
 from benchmark.explain.vector_field import Game, leading, linear_quadratic
 from benchmark.train.build import make_objective
 from variants.architectures import build
@@ -110,7 +116,11 @@ def test_trained_runs_have_an_eigenvalue_half_way_and_a_verdict(monkeypatch):
     assert (rows["middle"] == 10).all()
     assert rows["real"].notna().all()
     assert rows["kind"].notna().all()
-    assert "2 trained runs of 1 objectives" in in_words(rows.assign(objective="lsgan"))
+    rows = rows.assign(objective="lsgan")
+    assert "2 trained runs of 1 objectives" in in_words(rows)
+    ax = Figure().subplots()
+    draw_trained(ax, rows)
+    assert sum(len(drawn.get_offsets()) for drawn in ax.collections) == 2
 
 
 def test_only_later_failures_are_predicted():

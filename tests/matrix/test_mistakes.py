@@ -310,7 +310,11 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
     ),
     "growth that begins late": (
         training("steps = 5", "growth = [{ share = 0.1, size = 8 }]"),
-        ["growth must begin with share = 0", "[0.1]"],
+        ["growth: the shares must begin with 0 and rise", "[0.1]"],
+    ),
+    "a fade from nothing": (
+        training("steps = 5", "growth = [{ share = 0, size = 8, fade = 0.1 }]"),
+        ["growth: the first stage", "fade = 0.1"],
     ),
     "a fade beyond the next stage": (
         training(
@@ -321,10 +325,11 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         ["the fade of size 8 ends at 0.7", "0.6"],
     ),
     "a stage's key": (
-        training("steps = 5", "growth = [{ share = 0, sizes = 4 }]"),
-        ["sizes", MATCH("growth.0.size")],
+        training("steps = 5", "growth = [{ share = 0, size = 4, fades = 0.2 }]"),
+        ["fades", MATCH("growth.0.fade")],
     ),
-    "a stage that is no table": (training("steps = 5", "growth = [8]"), ["growth", "8"]),
+    "a stage that is no table": (training("steps = 5", "growth = [8]"), ["growth", "table", "8"]),
+    "stages that are no list": (training("steps = 5", "growth = 8"), ["growth", "list", "8"]),
     "a range of images that there is not": (
         datasets('{ name = "digits", range = "bytes" }'),
         ["'digits'", "range", "'signed'", "'unit'", "'bytes'"],

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import variants
 from benchmark.errors import UserError
 from benchmark.matrix import files
 from benchmark.matrix.cell import stream_seed
@@ -17,6 +18,7 @@ from benchmark.matrix.search import tpe
 from benchmark.matrix.search.draws import drawn, random_point, value_of
 from benchmark.matrix.search.pick import pick
 from benchmark.matrix.search.space import SHARED
+from benchmark.matrix.values import classes
 from variants._ranges import Log, OneOf, Uniform
 
 NAMES = ("minimax", "wgan", "wgan_gp", "r1")
@@ -293,6 +295,16 @@ def test_a_range_of_the_matrix_replaces_the_declared_one(searched):
     assert values[0].keys() == {"lr", "critic_steps", "penalty_weight", "drift"}
     assert all(0.02 < each["lr"] < 0.05 for number, each in values.items() if number)
     assert [each["drift"] for each in values.values()] == [0.0] + [0.5] * 8
+
+
+@pytest.mark.parametrize("ranges", ["wide", "narrow"])
+def test_every_objective_can_be_searched(ranges, searched):
+    names = variants.names("objectives")
+    found = expanded(searched(3, *names, search=f'ranges = "{ranges}"'))
+    assert {part.objective for part in found.parts.values()} == set(names)
+    for name in names:
+        (objective,) = classes("objective", name)
+        assert objective.search.keys() <= values_of(found, name)[1].keys()
 
 
 def test_whole_numbers_stay_whole(searched):

@@ -19,12 +19,15 @@ from benchmark.run.reporter import Silent
 from benchmark.run.session import Session
 from benchmark.store.files import append_rows, write_json, write_record
 from benchmark.store.layout import ResultSet
+from benchmark.store.merge import merge
 from benchmark.store.schema import RunStatus, Status
 from tests.helpers.pool import Simulated
 
 OBJECTIVES = """objectives = [
     { name = "nonsaturating", search = 4 }, { name = "wgan_gp", search = 4 }, "wgan",
 ]"""
+EVALUATION = "[evaluation]\nschedule = [0, 0.5, 1]\nn = { points = 200 }"
+TARGET = "targets = { gaussians8 = 4.0 }"
 SEARCH = "[search]\nfinal_seeds = 2"
 COLUMN = "swd_200"
 
@@ -56,7 +59,7 @@ class Instant(Simulated):
         files = ResultSet(self.folder).cell(task.key)
         end = self.ends.get(task.key, RunStatus.DONE)
         rows = []
-        for samples in (0, 8, 160):
+        for samples in (0, 80, 160):
             value = end_of(task.key, samples)
             row = {"samples_seen": samples, "g_steps": samples // 8, "train_seconds": samples / 8}
             rows.append(row | {"metric": COLUMN, "value": value, "protocol": "p"})
@@ -104,7 +107,7 @@ def run(
         objectives: str = OBJECTIVES,
         **options: Any,
     ) -> list[Task]:
-        path = matrix_file(objectives=objectives, rules=search)
+        path = matrix_file(objectives=objectives, evaluation=EVALUATION, rules=search)
         session = Session(path, RunOptions(device="cpu", jobs=1, **options), tmp_path / folder)
         pool = Instant(tmp_path / folder / "tiny", ends or {})
         monkeypatch.setattr(session, "_pool", lambda: pool)
@@ -143,13 +146,28 @@ def test_a_run_goes_from_pool_to_pick_to_final(run, tmp_path):
     assert (found["is_default"] == (found["configuration"] == 0)).all()
     assert found["value"].to_list() == [end_of(key) for key in found["key"]]
     assert found["train_seconds"].eq(20).all()
+    assert found["at_0.5"].to_list() == [end_of(key, 80) for key in found["key"]]
     assert run() == []
+
+
+def test_seconds_to_a_target_are_those_of_the_first_evaluation_that_reaches_it(run, tmp_path):
+    run(objectives=f"{OBJECTIVES}\n{TARGET}")
+    found = table(tmp_path / "r")
+    for key, seconds in zip(found["key"], found["seconds_to_target"], strict=True):
+        reached = [samples / 8 for samples in (0, 80, 160) if end_of(key, samples) <= 4.0]
+        assert seconds == min(reached, default=math.inf)
+    assert found["seconds_to_target"].nunique() > 2
+
+
+def test_a_run_without_a_search_has_no_rows(run, tmp_path):
+    run(objectives='objectives = ["wgan"]', search="")
+    assert table(tmp_path / "r").empty
 
 
 def test_a_search_that_is_killed_ends_with_the_same_table(run, tmp_path):
     whole = len(run("whole"))
     expected = table(tmp_path / "whole")
-    for lives in range(1, whole, 2):
+    for lives in range(1, whole, 3):
         assert len(run(f"killed {lives}", lives)) == lives + 1
         rest = run(f"killed {lives}")
         pd.testing.assert_frame_equal(table(tmp_path / f"killed {lives}"), expected)
@@ -179,6 +197,7 @@ def test_a_configuration_that_diverged_or_took_too_long_is_the_last(end, run, tm
     diverged = second[second["key"].isin(ends)]
     assert len(diverged) == (len(ends) if end == RunStatus.DIVERGED else 0)
     assert all(math.isinf(value) for value in diverged["value"])
+    assert all(math.isfinite(value) for value in diverged["at_0.5"])
 
 
 def test_an_error_in_the_pool_leaves_the_pick_open_until_it_is_run_again(run, tmp_path):
@@ -202,6 +221,30 @@ def test_shards_run_every_cell_once(run, tmp_path):
             started += [task.key for task in run("shards", shard=shard)]
     assert sorted(started) == sorted(whole)
     pd.testing.assert_frame_equal(table(tmp_path / "shards"), table(tmp_path / "whole"))
+
+
+def test_searches_of_several_machines_are_merged(run, tmp_path):
+    run("whole")
+    run("one", only="objective=nonsaturating|wgan")
+    run("two", only="objective=wgan_gp")
+    halves = [ResultSet(tmp_path / name / "tiny") for name in ("one", "two")]
+    keys = [{entry.key for entry in half.matrix.cells} for half in halves]
+    assert keys[0] - keys[1]
+    assert keys[1] - keys[0]
+    merge([half.path for half in halves], tmp_path / "both" / "tiny")
+    whole = ResultSet(tmp_path / "whole" / "tiny").matrix
+    assert ResultSet(tmp_path / "both" / "tiny").matrix.cells == whole.cells
+    pd.testing.assert_frame_equal(table(tmp_path / "both"), table(tmp_path / "whole"))
+    assert run("both") == []
+
+
+def test_pools_of_several_machines_are_merged_before_they_are_picked(run, tmp_path):
+    run("whole")
+    for name, shard in (("one", "1/2"), ("two", "2/2")):
+        run(name, shard=shard)
+    merge([tmp_path / "one/tiny", tmp_path / "two/tiny"], tmp_path / "both/tiny")
+    assert {task.cell.seed for task in run("both")} == {1000, 1001}
+    pd.testing.assert_frame_equal(table(tmp_path / "both"), table(tmp_path / "whole"))
 
 
 def test_only_takes_the_picks_of_what_it_names(run, tmp_path):
@@ -242,7 +285,7 @@ def test_tpe_runs_one_configuration_of_an_objective_after_the_other(run, tmp_pat
         numbers = [order[task.key] for task in whole if task.key in order]
         assert numbers == sorted(numbers)
         assert len(labels) == 12 + 4
-    for lives in (3, 14, 25):
+    for lives in (3, 25):
         run("killed", lives, search=search, objectives=objectives)
     run("killed", search=search, objectives=objectives)
     pd.testing.assert_frame_equal(table(tmp_path / "killed"), found)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, scaled_dot_product_attention
 
-from variants.architectures import Norm, Shape, TokenNorm, linear
+from variants.architectures import Norm, Output, Shape, TokenNorm, linear
 
 Kernel = Literal["fused", "math"]
 # Named, so that no device chooses attention of single products by itself
@@ -48,11 +48,13 @@ class Generator(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, heads, "layer", kernel) for _ in range(blocks)))
         self.norm = TokenNorm(width)
         self.out = linear(width, pixels, "glorot")
+        self.output = Output()
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.blocks(self.linear(z).view(-1, *self.start))
         patches = self.out(self.norm(x)).transpose(1, 2)
-        return pixel_shuffle(patches.unflatten(2, (self.side, self.side)), self.patch).tanh()
+        image = pixel_shuffle(patches.unflatten(2, (self.side, self.side)), self.patch)
+        return self.output(image)
 
 
 class Discriminator(nn.Module):

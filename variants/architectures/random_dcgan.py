@@ -66,7 +66,7 @@ class Generator(dcgan.Generator):
         x = self.further[0](self.activation(self.first(z)))
         for deconv, norm, further in zip(self.deconvs, self.norms, self.further[1:], strict=False):
             x = further(self.activation(norm(deconv(x))))
-        return self.deconvs[-1](x).tanh()
+        return self.output(self.deconvs[-1](x))
 
 
 class Discriminator(dcgan.Discriminator):

@@ -18,8 +18,8 @@ def shown(tables: Tables) -> Tables:
     tables = labelled(compared(tables))
     if tables.with_pools is None:
         return tables
-    cells = with_display_names(tables.with_pools.cells, tables.matrix)
-    return replace(tables, with_pools=replace(tables.with_pools, cells=cells))
+    runs = with_display_names(tables.with_pools.runs, tables.matrix)
+    return replace(tables, with_pools=replace(tables.with_pools, runs=runs))
 
 
 def compared(tables: Tables) -> Tables:
@@ -31,26 +31,26 @@ def compared(tables: Tables) -> Tables:
     renamed = {entry.key: _renamed(entry, tables.matrix) for entry in tables.matrix.cells}
     kept = [entry for entry in renamed.values() if not entry.search or entry.search.phase != POOL]
     keys = {entry.key for entry in kept}
-    named = [renamed[key] for key in tables.cells["key"]]
-    cells = tables.cells.assign(
+    named = [renamed[key] for key in tables.runs["key"]]
+    runs = tables.runs.assign(
         objective=[entry.objective for entry in named],
         architecture=[entry.architecture for entry in named],
     )
     rows = Rows(
-        cells.loc[cells["key"].isin(keys), : RACED[-1]].reset_index(drop=True),
+        runs.loc[runs["key"].isin(keys), : RACED[-1]].reset_index(drop=True),
         _of_cells(tables.evals, "evals", keys),
         _of_cells(tables.steps, "steps", keys),
         _of_cells(tables.layers, "layers", keys),
         tables.damaged,
     )
     finals = derived(tables.folder, _matrix(tables.matrix, kept), tables.protocols, rows)
-    return replace(finals, with_pools=replace(tables, cells=cells))
+    return replace(finals, with_pools=replace(tables, runs=runs))
 
 
 def pool_cells(tables: Tables) -> pd.DataFrame:
     """The cells of the pools that these tables leave out."""
     everything = (tables.with_pools or tables).cells
-    return everything[~everything["key"].isin(tables.cells["key"])]
+    return everything[~everything["key"].isin(tables.runs["key"])]
 
 
 def _renamed(entry: Entry, matrix: MatrixFile) -> Entry:

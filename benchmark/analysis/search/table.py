@@ -52,7 +52,7 @@ def search_table(tables: Tables) -> pd.DataFrame:
     rows = [_row(entry, entry.search) for entry in entries if entry.search]
     parameters = [*dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)]
     table = pd.DataFrame(rows, columns=["key", *GROUP, *COLUMNS[4:7], "seed", *parameters])
-    cells = tables.cells[["key", "status", "train_seconds"]]
+    cells = tables.runs[["key", "status", "train_seconds"]]
     table = table.merge(cells, on="key", how="left")
     wanted = table["dataset"].map(metric_columns(tables))
     values = _values(tables, pd.Series(wanted.to_numpy(), table["key"]))
@@ -74,7 +74,7 @@ def metric_columns(tables: Tables) -> dict[str, str]:
         return tables.primary
     found = {}
     measured = tables.evals[["cell", "metric"]].drop_duplicates().astype(str)
-    dataset = measured["cell"].map(tables.cells.set_index("key")["dataset"])
+    dataset = measured["cell"].map(tables.runs.set_index("key")["dataset"])
     for label, column in zip(dataset, measured["metric"], strict=True):
         if metric(column).name == wanted:
             found[label] = column

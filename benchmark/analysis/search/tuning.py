@@ -5,7 +5,7 @@ Curves and AlgoPerf's score are of the configurations that were drawn: the publi
 one of them. What is claimed comes from the final phase alone, from seeds that chose nothing."""
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,6 +65,8 @@ class Tuning:
     columns: dict[str, str]
     """Dataset -> the metric column of the search."""
     sampler: str
+    ranges: str
+    """What configurations come from: `wide ranges`."""
 
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
@@ -86,7 +88,8 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
         return None
     matrix = tables.matrix if with_names else tables.matrix.model_copy(update={"display_names": {}})
     runs = with_display_names(search_table(tables), matrix)
-    sampler = (tables.matrix.config.get("search") or {}).get("sampler", "random")
+    options = tables.matrix.config.get("search") or {}
+    sampler = options.get("sampler", "random")
     names = list(map(str, runs))
     rungs = [name for name in names if name.startswith(RUNG.partition("{")[0])]
     parameters = [name for name in names if name not in {*NO_PARAMETERS, *rungs}]
@@ -105,7 +108,14 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
         parameters=parameters,
         columns=columns,
         sampler=sampler,
+        ranges=_ranges(options),
     )
+
+
+def _ranges(options: Mapping[str, Any]) -> str:
+    """`wide ranges`, and whether the matrix changes some. options: of the table [search]."""
+    changed = ", some of which the matrix sets" if options.get("space") else ""
+    return f"{options.get('ranges', 'wide')} ranges{changed}"
 
 
 def configurations(runs: pd.DataFrame, facts: Iterable[str]) -> pd.DataFrame:

@@ -45,10 +45,12 @@ class SubmittedCell:
 
     @cached_property
     def evaluations(self) -> dict[int, dict[str, float]]:
-        """Generator step → metric column → value, in the order of the file."""
+        """Generator step → metric column → value, in the order of the file; of the protocol that
+        the status names."""
         found: dict[int, dict[str, float]] = {}
         for row in rows_of(self.files.evals, read_bytes(self.files.evals) or b""):
-            found.setdefault(int(row["g_steps"]), {})[row["metric"]] = row["value"]
+            if row["protocol"] == self.status.protocol:
+                found.setdefault(int(row["g_steps"]), {})[row["metric"]] = float(row["value"])
         return found
 
     @cached_property

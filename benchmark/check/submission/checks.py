@@ -1,5 +1,6 @@
 """What every cell of a submission must be: one function per rule, which yields what is wrong."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
@@ -131,12 +132,19 @@ def _runs(cells: list[SubmittedCell], asked: MatrixRules) -> Iterator[str]:
         if steps != expected:
             yield f"{cell.entry.key} is evaluated at steps {steps} instead of {expected}"
             continue
+        unknown = [step for step in steps if not _is_known(cell.evaluations[step], place.metric)]
+        if unknown and cell.status.status == RunStatus.DONE:
+            yield f"{cell.entry.key} has no {place.metric} at steps {unknown}"
         copied = _copied_from(cell)
         if copied is not None:
             yield (
                 f"{cell.entry.key}: the final values are those of step {copied}, though the run "
                 "went on: an earlier checkpoint reported as the final one"
             )
+
+
+def _is_known(values: dict[str, float], metric: str) -> bool:
+    return math.isfinite(values.get(metric, math.nan))
 
 
 def _copied_from(cell: SubmittedCell) -> int | None:

@@ -1,6 +1,8 @@
 """What a submission is refused for: every reason by the name of its rule."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +25,7 @@ from benchmark.check.submission.gate import disagreements, other_starts
 from benchmark.check.submission.rules import MatrixRules, Rules
 from benchmark.errors import DamagedError, UserError, nearest
 from benchmark.store.layout import ResultSet
-from benchmark.store.schema import Protocol
+from benchmark.store.schema import MatrixFile
 
 
 class Refusal(NamedTuple):
@@ -58,7 +60,8 @@ def verify(folder: Path, rules: Rules, baselines: Path | None = None) -> Verifie
     results = ResultSet(folder)
     found = Verified(folder)
     try:
-        matrix, protocols = results.matrix, results.protocols
+        matrix = results.matrix
+        found.refuse("files", _without_seal(results))
     except DamagedError as error:
         found.refuse("files", [str(error)])
         return found
@@ -69,19 +72,15 @@ def verify(folder: Path, rules: Rules, baselines: Path | None = None) -> Verifie
         reason = f"matrix {matrix.name!r}{hint} is not on the leaderboard of {rules.version}"
         found.refuse("options", [f"{reason}; it has {', '.join(rules.matrices)}"])
         return found
-    _add_variants(found)
-    cells = read_cells(results, matrix)
-    found.refuse("files", _without_seal(results, protocols))
-    left_out = other_folders(results, matrix)
-    if left_out:
-        reason = f"{named(left_out)} in cells/ and not in matrix.json: runs that were left out"
-        found.refuse("seeds", [reason])
-    found.refuse("version", of_other_versions(cells, rules.version))
-    for rule, check in CHECKS.items():
-        found.refuse(rule, check(cells, asked))
-    found.notes += of_patches(cells)
-    if not found.refusals:
-        _compare_values(found, asked, baselines)
+    with _own_variants(found):
+        cells = read_cells(results, matrix)
+        found.refuse("seeds", _left_out(results, matrix))
+        found.refuse("version", of_other_versions(cells, rules.version))
+        for rule, check in CHECKS.items():
+            found.refuse(rule, check(cells, asked))
+        found.notes += of_patches(cells)
+        if not found.refusals:
+            _compare_values(found, asked, baselines)
     return found
 
 
@@ -96,21 +95,33 @@ def _compare_values(found: Verified, asked: MatrixRules, baselines: Path | None)
         found.refuse("gate", disagreements(found.tables, asked.control, baselines))
 
 
-def _add_variants(found: Verified) -> None:
-    """Add the submission's own variants, whose files are hashed and not run."""
-    folder = found.folder / VARIANTS
-    if not folder.is_dir():
-        return
+@contextmanager
+def _own_variants(found: Verified) -> Iterator[None]:
+    """Adds the submission's own variants, whose files are hashed and not run. They are removed at
+    the end: another submission may have files of the same names."""
+    folder, before = found.folder / VARIANTS, os.environ.get(variants.VARIABLE, "")
     try:
-        variants.add_folder(folder)
+        if folder.is_dir():
+            variants.add_folder(folder)
     except variants.VariantError as error:
         found.refuse("code", [str(error)])
+    try:
+        yield
+    finally:
+        os.environ[variants.VARIABLE] = before
 
 
-def _without_seal(results: ResultSet, protocols: dict[str, Protocol]) -> list[str]:
+def _without_seal(results: ResultSet) -> Iterator[str]:
     """The files of the whole set that hold no hash of their fields."""
-    reasons = [unsealed(results.matrix_file)]
-    for dataset, protocol in protocols.items():
+    reason = unsealed(results.matrix_file)
+    if reason:
+        yield reason
+    for dataset, protocol in results.protocols.items():
         if protocol.sha256 is None:
-            reasons.append(f"{results.protocols_file}: {dataset} has no hash of its fields")
-    return [reason for reason in reasons if reason]
+            yield f"{results.protocols_file}: {dataset} has no hash of its fields: it was edited"
+
+
+def _left_out(results: ResultSet, matrix: MatrixFile) -> Iterator[str]:
+    others = other_folders(results, matrix)
+    if others:
+        yield f"{named(others)} in cells/ and not in matrix.json: runs that were left out"

@@ -16,7 +16,7 @@ goes.
 
 The same game between an affine generator and a quadratic critic, where the data is N(1, ½²), has
 four numbers, and four eigenvalues at the solution. In full, networks are trained too (gaussians8,
-MLPs of 64 units, 500 steps of RMSProp at 0.005, a rate at which runs fail). Half-way, the
+MLPs of 64 units, 1,000 steps of RMSProp at 0.005, a rate at which runs fail). Half-way, the
 eigenvalue with the largest real part of their field on 2,048 samples is found by Arnoldi's
 iteration, matrix-free: does it say which runs fail in the other half? Runs are compared with those
 of the same objective alone; a run that had failed before, or had diverged, is left out.
@@ -218,10 +218,12 @@ def _draw_average(ax: Any) -> None:
 def _draw_normal(ax: Any, rows: pd.DataFrame) -> None:
     for name, found in rows.groupby("objective", sort=False):
         look = style(str(name))
-        ax.plot(found["real"], found["imaginary"], look["marker"], color=look["color"], alpha=0.7)
+        points = {"linestyle": "", "color": look["color"], "alpha": 0.7, "label": str(name)}
+        ax.plot(found["real"], found["imaginary"], marker=look["marker"], **points)
     ax.axvline(0, color="0.4", linewidth=1, linestyle=":")
     ax.set_xscale("symlog", linthresh=0.1)
-    ax.set(xlabel="real part", ylabel="imaginary part", title="data of a width")
+    ax.set(xlabel="real part", ylabel="imaginary part", title="data of a width", ylim=(-3, 7))
+    ax.legend(loc="upper left", ncols=2, fontsize=6)
 
 
 def finding(frame: pd.DataFrame) -> str:

@@ -189,11 +189,11 @@ class Training(Strict):
     def _check_growth(self) -> None:
         """The first stage begins with the training, and a fade ends before the next stage."""
         shares = [stage.share for stage in self.growth]
-        if shares and (shares[0] or self.growth[0].fade or sorted({*shares}) != shares):
-            raise ValueError(
-                "growth must begin with share = 0 and no fade, and its shares must rise, not "
-                f"{shares}"
-            )
+        if shares and (shares[0] or sorted({*shares}) != shares):
+            raise ValueError(f"growth: the shares must begin with 0 and rise, not {shares}")
+        if self.growth and self.growth[0].fade:
+            fade = self.growth[0].fade
+            raise ValueError(f"growth: the first stage has nothing to fade from, not fade = {fade}")
         for stage, end in zip(self.growth, [*shares[1:], 1.0], strict=False):
             if stage.share + stage.fade > end + ROUNDING:
                 raise ValueError(

@@ -4,10 +4,8 @@ from collections import Counter
 
 import pandas as pd
 
-from benchmark.analysis.designs.drawn import drawn_architectures
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE, statuses
-from benchmark.analysis.search.finals import pool_cells
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.verdicts import VERDICTS
 from benchmark.report.page import (
@@ -52,12 +50,6 @@ def headline(tables: Tables) -> str:
     stale = int(cells["stale"].sum())
     if stale:
         parts.append(f"{stale} stale (made by other code or options than the present ones)")
-    others = pool_cells(tables)
-    if len(others):
-        what = (
-            "drawn architectures" if drawn_architectures(tables.with_pools or tables) else "pools"
-        )
-        parts.append(f"beside {plural(len(others), 'cell')} of {what} ({statuses(others)})")
     return ", ".join(parts)
 
 

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from benchmark.analysis.search.tuning import ALPHA, DEFAULT, TUNED, Tuning
+from benchmark.analysis.search.tuning import ALPHA, DEFAULT, IS_DEFAULT, TUNED, Tuning
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import full_name, short_name
 from benchmark.report.chapters.certainty import COMPARED, COMPARED_HEADS
@@ -22,9 +22,9 @@ from benchmark.report.page import (
 from benchmark.text import Record, interval, listed, number, plural, span, spanned, wins
 
 SAMPLERS = {
-    "random": "drawn independently from the same ranges for all",
-    "sobol": "spread evenly over the same ranges for all (Sobol)",
-    "tpe": "each asked for by the results of those before it (TPE), from the same ranges for all",
+    "random": "drawn independently from its {}; all have the same values of what they share",
+    "sobol": "spread evenly over its {} (Sobol); all have the same values of what they share",
+    "tpe": "each chosen by the results of those before it (TPE) from its {}",
 }
 FAMILY = (
     "The tests of this chapter are two families beside that of the rest of the report, each under "
@@ -95,7 +95,7 @@ def _how(tuning: Tuning) -> str:
     seeds = spanned(tuning.configurations["num_seeds"], "seed")
     text = (
         f"Every objective has {configurations} on {seeds}: its published default, and others "
-        f"{SAMPLERS[tuning.sampler]}. "
+        f"{SAMPLERS[tuning.sampler].format(tuning.ranges)}. "
     )
     if final.empty:
         return text + "The final runs, on which claims rest, are not finished yet."
@@ -135,7 +135,7 @@ def _change(row: Record) -> str:
 
 def _final(row: Record) -> str:
     """The column of an objective's tuned value: that of its default where nothing beat it."""
-    return DEFAULT if math.isnan(row[TUNED]) else TUNED
+    return DEFAULT if row["why"] == IS_DEFAULT else TUNED
 
 
 def _leaders(tuning: Tuning, at: Record, rows: pd.DataFrame) -> list[str]:

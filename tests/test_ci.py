@@ -1,0 +1,76 @@
+"""The stages of .ci/run that keep something in git, with a stand-in for the suite."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmark.store.code import ROOT
+
+# Writes the file that `accept` writes, and remembers how `history` was called
+STAND_IN = """#!/bin/bash
+case $3 in
+  accept) echo "$RANDOM" > "${@: -1}/quick.json" ;;
+  history) printf '%s\\n' "$@" > called ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A clone with .ci/run, whose origin is a bare repository."""
+    git(tmp_path, "init", "-q", "--bare", "origin")
+    git(tmp_path, "clone", "-q", "origin", "checkout")
+    folder = tmp_path / "checkout"
+    (folder / ".ci").mkdir()
+    (folder / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    python = folder / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(STAND_IN, encoding="utf-8")
+    python.chmod(0o755)
+    return folder
+
+
+def git(folder: Path, *words: str) -> str:
+    author = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *author, *words]
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+
+
+def test_the_values_of_every_commit_are_kept_on_a_branch(checkout: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "CDPATH"}
+    hashes = []
+    for i in range(2):
+        if i:
+            git(checkout, "worktree", "remove", "--force", "results/runs/history")
+            git(checkout, "commit", "-q", "--allow-empty", "-m", "second")
+        hashes.append(git(checkout, "rev-parse", "HEAD").strip())
+        command = ["bash", ".ci/run", "history"]
+        ended = subprocess.run(
+            command, cwd=checkout, env=environment, capture_output=True, encoding="utf-8"
+        )
+        assert ended.returncode == 0, ended.stderr
+        called = (checkout / "called").read_text(encoding="utf-8").split()
+        assert called[called.index("--since") + 1] == hashes[-1][:10]
+    origin = checkout.parent / "origin"
+    subjects = git(origin, "log", "--reverse", "--format=%s", "history", "--", "quick.json")
+    assert subjects.split() == hashes
+
+
+def test_the_workflow_calls_stages_that_there_are() -> None:
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    called = set()
+    for job in workflow["jobs"].values():
+        for step in job["steps"]:
+            words = step.get("run", "").split()
+            if words[:2] == ["bash", ".ci/run"]:
+                called |= set(words[2:])
+    assert {"install", "check", "submissions", "history", "slow"} <= called
+    stages = script.partition("run_stage() {")[2].partition("\n}")[0]
+    for stage in called:
+        assert f" {stage})" in stages or f" {stage} |" in stages or f"| {stage}" in stages
