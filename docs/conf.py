@@ -38,6 +38,8 @@ PAGES = """
 docs/report
 docs/matrices
 docs/tricks
+docs/search
+docs/designs
 docs/data
 docs/commands
 docs/metrics

@@ -35,7 +35,8 @@ def checkout(tmp_path: Path) -> Path:
 def called(checkout: Path, *words: str, **variables: str) -> tuple[str, list[str]]:
     """What the last program that make calls gets: PYTHONPATH and its arguments."""
     environment = {key: text for key, text in os.environ.items() if not key.startswith("MAKE")}
-    environment.pop("PYTHONPATH", None)
+    for name in ("PYTHONPATH", "ARGS", "MATRIX", "PYTHON"):
+        environment.pop(name, None)
     ended = subprocess.run(
         ["make", "-s", *words],
         cwd=checkout,

@@ -6,7 +6,8 @@ named count too: naming the two of seven that look furthest apart does not make 
 of six. The other metrics are shown with their intervals and are not tested."""
 
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from benchmark.store.schema import FINISHED
 from benchmark.text import plural
 
 ALPHA = 0.05
+TESTED = [*PLACE, "metric", "of"]
 COSTS = ["ms_per_g_step", "forwards_per_step", "workloads_per_g_step"]
 COSTS += ["peak_memory_mb", "workloads_memory"]
 Values = dict[str, dict[Hashable, float]]  # side -> seed -> value
@@ -61,12 +63,10 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
                 "--of final"
             )
         of = [name for name in of if name not in EQUAL_COST]
-    by_side = sides.family.groupby("side", sort=False)
-    long = pd.concat([run_values(cells).assign(side=name) for name, cells in by_side])
+    long = run_values(sides.family, ["side"])
     ordered_metrics = [name for name in long["metric"].unique() if metric(name).ideal is None]
     long = long[long["of"].isin(of) & long["metric"].isin(ordered_metrics)]
-    groups: Any = long.groupby([*PLACE, "metric", "of"], sort=False)
-    compared = [pair for _, rows in groups for pair in _compared(sides, rows)]
+    compared = list(_compared(sides, long))
     shown = [_row(pair) for pair in _judged(sides, compared) if pair.is_shown(sides.names)]
     if not shown:
         raise UserError(_why_nothing_compares(sides, long, of))
@@ -157,29 +157,27 @@ def ordered(sides: Sides, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[sorted(range(len(positions)), key=positions.__getitem__)]
 
 
-def _compared(sides: Sides, rows: pd.DataFrame) -> list[Compared]:
-    """The comparisons of one place, metric and `of`, not judged yet."""
-    first = rows.iloc[0]
-    # objectives without a value count in the correction
-    unfinished: Values = {}
-    if "objective" not in sides.by:
-        is_place = (sides.family[PLACE] == first[PLACE]).all(axis=1)
-        unfinished = {name: {} for name in sides.family.loc[is_place, "side"].unique()}
-    members = []
-    for _, match in rows.groupby(sides.by, sort=False):
-        values = _values_by_side(match)
+def _compared(sides: Sides, long: pd.DataFrame) -> Iterator[Compared]:
+    """The comparisons of every match, metric and `of`, not judged yet. long: values by side."""
+    at_place: dict[Hashable, Values] = {}
+    for *place, side in sides.family[[*PLACE, "side"]].drop_duplicates().to_numpy().tolist():
+        at_place.setdefault(tuple(place), {})[side] = {}
+    by = [*TESTED, *sides.by[len(PLACE) :]]
+    for match, sides_values in _values_by_match(long, by).items():
+        values = {side: seeds for side, seeds in sides_values.items() if _has_value(seeds)}
         others = [name for name in sides.names[1:] if name in values]
         if sides.reference not in values or not others:
             continue
-        first_row = match.iloc[0]
-        names = {name: first_row[name] for name in (*sides.by, "metric", "of")}
+        names = dict(zip(by, match, strict=True))
+        # objectives without a value count in the correction
+        unfinished = {} if "objective" in sides.by else at_place[match[: len(PLACE)]]
         comparisons = paired(
             unfinished | values,
-            minimise=sign(first["metric"]) == 1,
+            minimise=sign(names["metric"]) == 1,
             reference=sides.reference,
         )
-        members += [Compared(names, values, comparison) for comparison in comparisons]
-    return members
+        shown = {name: names[name] for name in (*sides.by, "metric", "of")}
+        yield from (Compared(shown, values, comparison) for comparison in comparisons)
 
 
 def _judged(sides: Sides, compared: Sequence[Compared]) -> list[Compared]:
@@ -198,13 +196,23 @@ def _judged(sides: Sides, compared: Sequence[Compared]) -> list[Compared]:
     return judgements
 
 
-def _values_by_side(match: pd.DataFrame) -> Values:
-    """The values by side and seed, of the sides that have any."""
-    values = {}
-    for name, rows in match.groupby("side", sort=False):
-        if rows["value"].notna().any():
-            values[str(name)] = dict(zip(rows["seed"], rows["value"], strict=True))
-    return values
+def _values_by_match(long: pd.DataFrame, by: list[str]) -> dict[tuple[Any, ...], Values]:
+    """The values by side and seed, by the columns `by`, of which TESTED come first: their matches
+    are next to one another."""
+    found: dict[Any, dict[Any, Values]] = {}
+    columns = [long[name] for name in (*by, "side", "seed", "value")]
+    for *names, side, seed, value in zip(*columns, strict=True):
+        tested, match = tuple(names[: len(TESTED)]), tuple(names[len(TESTED) :])
+        found.setdefault(tested, {}).setdefault(match, {}).setdefault(side, {})[seed] = value
+    return {
+        tested + match: values
+        for tested, matches in found.items()
+        for match, values in matches.items()
+    }
+
+
+def _has_value(seeds: Mapping[Hashable, float]) -> bool:
+    return not all(map(math.isnan, seeds.values()))
 
 
 def _row(compared: Compared) -> dict[str, Any]:
@@ -237,7 +245,8 @@ def _paired(
 ) -> tuple[dict[Hashable, float], dict[Hashable, float]]:
     """The values of two sides on the seeds on which both have one; all values where there is no
     such seed."""
-    seeds = [seed for seed in side if not np.isnan([side[seed], reference.get(seed, np.nan)]).any()]
+    known = {seed for seed, value in reference.items() if not math.isnan(value)}
+    seeds = [seed for seed, value in side.items() if seed in known and not math.isnan(value)]
     if not seeds:
         return side, reference
     return {seed: side[seed] for seed in seeds}, {seed: reference[seed] for seed in seeds}
@@ -248,14 +257,14 @@ def _why_equal(side: Mapping[Hashable, float], reference: Mapping[Hashable, floa
     common = side.keys() & reference.keys()
     if not common or any(side[seed] != reference[seed] for seed in common):
         return ""
-    if all(np.isinf(side[seed]) for seed in common):
+    if all(math.isinf(side[seed]) for seed in common):
         return "every seed of both diverged"
     return "equal seed by seed"
 
 
 def _median(seeds: Mapping[Hashable, float]) -> float:
-    return float(median([value for value in seeds.values() if not np.isnan(value)]))
+    return float(median([value for value in seeds.values() if not math.isnan(value)]))
 
 
 def _num_diverged(seeds: Mapping[Hashable, float]) -> int:
-    return int(np.isinf(list(seeds.values())).sum())
+    return sum(map(math.isinf, seeds.values()))

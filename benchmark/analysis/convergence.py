@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import EQUAL_COST, PLACE
+from benchmark.analysis.scores import EQUAL_COST, PLACE, without_crossed_intervals
 from benchmark.metrics import metric, rank, sign
-from benchmark.stats.intervals import median, median_interval
+from benchmark.stats.intervals import median_by_group
 from benchmark.stats.profile import performance_profile
 from benchmark.store.frames import is_wanted, of_cell
 
@@ -207,34 +207,24 @@ def over_seeds(cells: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     spent = {f"{clock} spent": cells[column] for clock, column in TARGET_CLOCKS.items()}
     ends = cells[["key", "objective", *PLACE, "status"]].assign(**spent)
     runs = costs.join(ends.set_index("key"), on="key")
-    rows = []
-    for (*names, level), group in runs.groupby([*PLACE, "objective", "level"], sort=False):
-        dataset, architecture, objective = names
-        for clock in TARGET_CLOCKS:
-            cost = group[clock]
-            known = cost.notna()
-            is_missed = np.isinf(cost) & (group["status"] == "done")
-            rows.append(
-                {
-                    "objective": objective,
-                    "architecture": architecture,
-                    "dataset": dataset,
-                    "level": level,
-                    "clock": clock,
-                    "n": int(known.sum()),
-                    "reached": int(np.isfinite(cost).sum()),
-                    "target": group["target"].iloc[0],
-                    **_median(cost[known]),
-                    "spent": group[f"{clock} spent"][is_missed].min(),
-                }
-            )
-    return pd.DataFrame(rows, columns=CONVERGENCE)
-
-
-def _median(costs: pd.Series) -> dict[str, float]:
-    """median, ci_low, ci_high of the costs of runs."""
-    low, high = median_interval(costs)
-    return {"median": float(median(costs)), "ci_low": float(low), "ci_high": float(high)}
+    names = ["objective", "architecture", "dataset", "level"]
+    group = runs.groupby(names, sort=False).ngroup()
+    groups = runs[[*names, "target"]].drop_duplicates(names).reset_index(drop=True)
+    frames = []
+    for clock in TARGET_CLOCKS:
+        cost = runs[clock].astype(float)
+        is_missed = np.isinf(cost) & (runs["status"] == "done")
+        frame = groups.assign(
+            clock=clock,
+            n=np.bincount(group[cost.notna()], minlength=len(groups)),
+            reached=np.bincount(group[np.isfinite(cost)], minlength=len(groups)),
+            spent=runs[f"{clock} spent"].where(is_missed).groupby(group).min(),
+        )
+        frame[["median", "ci_low", "ci_high"]] = median_by_group(cost, group, len(groups))
+        frames.append(frame)
+    # group by group
+    table = pd.concat(frames).sort_index(kind="stable", ignore_index=True)[CONVERGENCE]
+    return without_crossed_intervals(table, cells)
 
 
 def profile(convergence: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, pd.DataFrame]:

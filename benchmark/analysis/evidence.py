@@ -5,14 +5,14 @@ reference where it names one that runs there, else all pairs. All comparisons of
 places and budgets, are one family: its false claims have a probability of ALPHA together."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmark.analysis.robustness import nothing_learnt
-from benchmark.analysis.scores import PLACE, metric_of, run_values
+from benchmark.analysis.scores import PLACE, is_crossed, metric_of, run_values
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.metrics import sign
@@ -104,7 +104,7 @@ def comparisons(tables: Tables) -> pd.DataFrame:
     correction."""
     names: list[dict[str, Any]] = []
     compared: list[Comparison] = []
-    for contest, wide in values(tables).items():
+    for contest, wide in _independent(tables).items():
         column = tables.primary[contest.dataset]
         of_contest = compare(
             {str(name): row.dropna().to_dict() for name, row in wide.iterrows()},
@@ -116,6 +116,14 @@ def comparisons(tables: Tables) -> pd.DataFrame:
     verdicts = judged(compared, alpha=ALPHA)
     rows = [name | asdict(verdict) for name, verdict in zip(names, verdicts, strict=True)]
     return pd.DataFrame(rows, columns=[*CONTEST, *COMPARISON])
+
+
+def _independent(tables: Tables) -> dict[Contest, pd.DataFrame]:
+    """`values` without the places whose seeds are crossed: their runs are no independent pairs."""
+    crossed = tables.runs[is_crossed(tables.runs)]
+    places = set(crossed[PLACE].itertuples(False, None))
+    found = values(tables).items()
+    return {contest: wide for contest, wide in found if contest[:2] not in places}
 
 
 def leaders(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +188,7 @@ def ranks(tables: Tables) -> pd.DataFrame:
     n: the seeds that all objectives of the place have finished, among those with a finished one;
     ties share their ranks."""
     rows = []
-    for contest, ranked in _final_rankings(tables):
+    for contest, ranked in _final_rankings(values(tables)):
         counts = ranks_by_seed(
             ranked.to_numpy(), minimise=sign(tables.primary[contest.dataset]) == 1
         )
@@ -204,7 +212,7 @@ def power(tables: Tables, compared: pd.DataFrame) -> pd.DataFrame:
     comparisons = max(1, len(compared))
     level = ALPHA / comparisons
     rows = []
-    for contest, wide in _final_rankings(tables):
+    for contest, wide in _final_rankings(_independent(tables)):
         n = int(wide.notna().sum(axis=1).min())
         told = told_share(n, level)
         leader = str(wide.index[0])
@@ -278,9 +286,11 @@ def _wins_over(name: str, reference: str, places: list[pd.DataFrame]) -> dict[st
     return {"wins": wins, "pairs": pairs}
 
 
-def _final_rankings(tables: Tables) -> Iterator[tuple[Contest, pd.DataFrame]]:
+def _final_rankings(
+    contests: Mapping[Contest, pd.DataFrame],
+) -> Iterator[tuple[Contest, pd.DataFrame]]:
     """The finished objectives of every place at the end of training: objective x seed."""
-    for contest, wide in values(tables).items():
+    for contest, wide in contests.items():
         ranked = wide.dropna(how="all")
         if contest.of == "final" and len(ranked):
             yield contest, ranked

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from benchmark.analysis.scores import AXES, scores
+from benchmark.analysis.scores import AXES, PLACE, scores
 from benchmark.store.files import whole_file
 from benchmark.store.frames import without_formulas
 from benchmark.store.layout import ResultSet
@@ -33,7 +33,7 @@ COLUMNS = {
     "steps": [
         "g_step", "samples_seen", "d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm",
         "g_grad_norm", "penalty", "slope", "slope_std", "d_real_std", "d_fake_std", "saturation",
-        "clipped", "d_loss_train", "d_loss_holdout",
+        "clipped", "sparse", "d_loss_train", "d_loss_holdout",
     ],
     "layers": ["g_step", "network", "layer", "depth", "grad_norm"],
 }  # fmt: skip
@@ -62,7 +62,11 @@ def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
 
 
 def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
-    """The frames of tables by name, with axes, parameters and whole numbers."""
+    """The frames of tables by name, with axes, parameters and whole numbers. Of a search also
+    those of `Tuning`, of drawn architectures of `Drawn`, of crossed seeds of `Spread`."""
+    from benchmark.analysis.designs import drawn, spread
+    from benchmark.analysis.search import tuning
+
     cells = tables.cells
     specs = [entry.spec for entry in tables.matrix.cells]
     by_name = {
@@ -75,6 +79,10 @@ def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
         "costs": with_axes(tables.costs.rename(columns={"key": "cell"}), cells),
         "scores": scores(cells),
     }
+    for design in (tuning, drawn, spread):
+        found = design.gather(tables)
+        if found is not None:
+            by_name |= found.frames
     return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
 
 
@@ -132,9 +140,7 @@ def labelled(tables: "Tables") -> "Tables":
 
     return replace(
         tables,
-        cells=shown(tables.cells),
-        summary=shown(tables.summary),
-        convergence=shown(tables.convergence),
+        runs=shown(tables.runs),
         protocols={dataset(name): protocol for name, protocol in tables.protocols.items()},
         equal_cost={of: at_places(budgets) for of, budgets in tables.equal_cost.items()},
         untrained=at_places(tables.untrained),
@@ -164,6 +170,14 @@ def with_axes(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
             values = values.astype("category")
         columns[axis] = values.take(codes).array
     return rows.assign(**columns)
+
+
+def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Rows of evals, steps or layers with the axes, modality and status of their cells.
+
+    In the order of the matrix."""
+    columns = ["key", "objective", *PLACE, "seed", "modality", "status"]
+    return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
 def with_parameters(cells: pd.DataFrame, specs: Iterable[Spec]) -> pd.DataFrame:

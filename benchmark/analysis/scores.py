@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.errors import UserError
+from benchmark.matrix.options.seeds import weights_and_batches
 from benchmark.metrics import rank, short_name, sign
 from benchmark.stats.intervals import median_by_group
 from benchmark.stats.race import raced
-from benchmark.store.frames import of_cell
-from benchmark.store.schema import FINISHED, Race
+from benchmark.store.frames import is_wanted, of_cell
+from benchmark.store.schema import FINISHED, Entry, Race
 from benchmark.text import counted, plural
 
 AXES = ["objective", "architecture", "dataset", "seed"]
@@ -24,6 +26,8 @@ AXES = ["objective", "architecture", "dataset", "seed"]
 PLACE = ["dataset", "architecture"]
 # what a run has of every metric, as columns METRIC:VALUE of `cells`
 RUN_VALUES = ["final", "best", "area", "equal_compute", "equal_time"]
+# of crossed seeds: the two seeds that each stands for
+WEIGHTS, BATCHES = "seed.weights", "seed.batches"
 SUMMARY_BY = ["dataset", "architecture", "objective", "metric", "of"]
 
 
@@ -36,6 +40,34 @@ PACE = 0.10
 Measured on two cores: 0.005 to 0.02 on a quiet machine, up to 0.05 beside two busy processes. At
 0.10 the median of 30 rounds has a standard error of 3 %."""
 RACED = ["raced_ms", "raced_spread", "raced_workload_ms", "raced_seconds", "raced_on", "race_fault"]
+
+
+def with_crossed(cells: pd.DataFrame, entries: Sequence[Entry]) -> pd.DataFrame:
+    """`cells` with WEIGHTS and BATCHES, where a seed is crossed; unchanged where none is. entries:
+    of the cells, in their order."""
+    pairs = [weights_and_batches(entry.seed) if entry.spec.crossed else None for entry in entries]
+    if not any(pairs):
+        return cells
+    weights, batches = zip(*(pair or (np.nan, np.nan) for pair in pairs), strict=True)
+    return cells.assign(**{WEIGHTS: weights, BATCHES: batches})
+
+
+def is_crossed(cells: pd.DataFrame) -> pd.Series:
+    """Which cells have crossed seeds. They share weights or batches with others of their group: no
+    interval and no test takes them for independent."""
+    if WEIGHTS in cells:
+        return cells[WEIGHTS].notna()
+    return pd.Series(False, cells.index)
+
+
+def without_crossed_intervals(frame: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """A frame of objectives at places with NaN for the intervals of those whose seeds are
+    crossed."""
+    by = [*PLACE, "objective"]
+    crossed = set(cells.loc[is_crossed(cells), by].itertuples(False, None))
+    groups = frame[by].itertuples(False, None)
+    is_here = pd.Series([group in crossed for group in groups], frame.index, dtype=bool)
+    return frame.assign(**{end: frame[end].mask(is_here) for end in ("ci_low", "ci_high")})
 
 
 def with_race(cells: pd.DataFrame, races: Sequence[Race]) -> pd.DataFrame:
@@ -110,6 +142,30 @@ def forwards(rows: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:
     return d_steps * rates["forwards_per_d_step"] + rows["g_steps"] * rates["forwards_per_g_step"]
 
 
+def of_current_protocol(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one protocol per dataset: the one of the cells that are not stale.
+
+    Of all cells where all are stale. Raises UserError for two protocols."""
+    measured = evals[["cell", "protocol"]].drop_duplicates().astype(str)
+    measured = measured.merge(cells[["key", "dataset", "stale"]], left_on="cell", right_on="key")
+    has_fresh_cells = measured["dataset"].isin(measured[~measured["stale"]]["dataset"])
+    fresh = measured[~measured["stale"] | ~has_fresh_cells]
+    counts = fresh.groupby(["dataset", "protocol"], sort=False)["cell"].nunique().reset_index()
+    for name, rows in counts.groupby("dataset", sort=False):
+        if len(rows) > 1:
+            pairs = zip(rows["protocol"], rows["cell"], strict=True)
+            protocols = " and ".join(f"{protocol} ({n} cells)" for protocol, n in pairs)
+            raise UserError(
+                f"{name} is measured under {len(rows)} protocols, {protocols}: "
+                "rows of different protocols are never compared; measure all of it again with "
+                "`ganbench run --force`, or run into another --results folder"
+            )
+    by_dataset = dict(zip(counts["dataset"], counts["protocol"], strict=True))
+    protocol = cells.set_index("key")["dataset"].map(by_dataset)
+    is_current = is_wanted(evals, "protocol", protocol)
+    return evals if is_current.all() else evals[is_current].reset_index(drop=True)
+
+
 def with_costs(evals: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """`evals` with what the run of each row had spent: forwards, critic forward-equivalents, and
     raced_seconds; NaN where that is not known, and for seconds where those of the place do not
@@ -131,8 +187,8 @@ def raced_costs(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"ms": ms, "workloads": workloads, "forwards": per_step})
 
 
-def run_values(cells: pd.DataFrame) -> pd.DataFrame:
-    """What counts, long: key, AXES, status, metric, of (one of RUN_VALUES), value.
+def run_values(cells: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
+    """What counts, long: key, AXES, status, `names`, metric, of (one of RUN_VALUES), value.
 
     A diverged run has the worst value, a run that is not done has NaN. A dataset's metrics are
     those that any of its cells has."""
@@ -141,7 +197,7 @@ def run_values(cells: pd.DataFrame) -> pd.DataFrame:
     for _, rows in cells.groupby("dataset", sort=False):
         measured = [metric for metric in columns if _is_measured(rows, columns[metric])]
         kept = [name for name in cells.columns if metric_of(name) in measured]
-        parts.append(rows.melt(["key", *AXES, "status"], kept, "column", "value"))
+        parts.append(rows.melt(["key", *AXES, "status", *names], kept, "column", "value"))
     long = pd.concat(parts, ignore_index=True)
     names = long["column"].unique()
     long["metric"] = long["column"].map({name: metric_of(name) for name in names})
@@ -172,7 +228,7 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
 
     n, n_expected and diverged are counts of seeds; n have a finite value. median and its exact
     interval ci_low, ci_high at 95 % are over these and the diverged ones, which have the worst
-    value. Fewer than five seeds have no interval."""
+    value. Fewer than five seeds have no interval, nor have crossed ones."""
     long = run_values(cells)
     # a stable order: the matrix's, METRICS', RUN_VALUES
     orders: dict[str, Any] = {
@@ -190,6 +246,7 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     estimates = median_by_group(long["value"], group.ngroup(), len(frame))
     frame[["median", "ci_low", "ci_high"]] = estimates
     frame = frame.reset_index().astype(dict.fromkeys(SUMMARY_BY, str))
+    frame = without_crossed_intervals(frame, cells)
     return frame[["objective", "architecture", "dataset", *frame.columns[3:]]]
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 
 from benchmark.analysis import convergence
-from benchmark.analysis.published import labelled, with_display_names
+from benchmark.analysis.published import joined, labelled, with_display_names
 from benchmark.analysis.scores import PLACE, clock_fault, statuses
-from benchmark.analysis.tables import Tables, joined
+from benchmark.analysis.search.finals import compared, shown
+from benchmark.analysis.tables import Tables
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
 from benchmark.metrics import short_name
@@ -59,7 +60,7 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
         raise UserError(
             f"nothing is measured ({statuses(tables.cells)}): run the matrix first (ganbench run)"
         )
-    tables = labelled(tables)
+    tables = shown(tables)
     labels = [tables.matrix.shown("objective", label) for label in labels]
     known = list(tables.cells["objective"].unique())
     for label in labels:
@@ -94,6 +95,7 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
 
     Raises UserError for one set, for a dataset measured under different protocols, for an objective
     trained with other options in the same place, and for sets that have nothing in common."""
+    sets = {name: compared(tables) for name, tables in sets.items()}
     names = list(sets)
     _require_several(names, "result sets")
     first = sets[names[0]]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmark.analysis.scores import without_crossed_intervals
 from benchmark.analysis.thresholds import value
 from benchmark.analysis.verdicts import GRADIENT_NORMS, LOGGED, ROLES, RULES, Trace
 from benchmark.metrics import metric, sign
@@ -37,6 +38,7 @@ INDICES = {
     "slope": "‖∇D(x̂)‖ between real and fake samples, mean over the last quarter",
     "slope_std": "standard deviation of ‖∇D(x̂)‖ over samples, mean over the last quarter",
     "clipped": "share of the critic's weights at ±c, mean over the last quarter",
+    "sparse": "share of exactly zero entries of ∂D/∂x̃, mean over the last quarter",
     "modes_lost": "modes: the most covered at any evaluation − those covered at the end",
     "overfit_gap": (
         "critic loss on held-out − on training samples, in the loss's unit, mean over the last "
@@ -49,6 +51,8 @@ INDICES = {
 }
 # indices that `stopping` summarises
 QUANTITIES = ("loss_regret", "regret", "overfit_gap")
+# indices that are the mean of a column of `steps`
+AS_LOGGED = ["saturation", "slope", "slope_std", "clipped", "sparse"]
 BY = ["objective", "architecture", "dataset"]
 # evaluations among which the loss chooses, at least
 MIN_CHOICES = 3
@@ -202,10 +206,7 @@ def _indices(trace: Trace) -> pd.DataFrame:
             "oscillation": _oscillation(trace.ranked),
             "g_grad_decay": change["g_grad_norm"],
             "d_grad_growth": change["d_grad_norm"],
-            "saturation": trace.mean["saturation"],
-            "slope": trace.mean["slope"],
-            "slope_std": trace.mean["slope_std"],
-            "clipped": trace.mean["clipped"],
+            **trace.mean[AS_LOGGED],
             "modes_lost": modes.max() - modes.last(),
             "overfit_gap": trace.mean["d_loss_holdout"] - trace.mean["d_loss_train"],
             "loss_regret": _loss_regret(trace),
@@ -261,7 +262,7 @@ def stopping(cells: pd.DataFrame) -> pd.DataFrame:
         frame[["median", "ci_low", "ci_high"]] = estimates
         frames.append(frame[frame["n"] > 0].reset_index().assign(quantity=name))
     columns = [*BY, "quantity", "n", "n_expected", "median", "ci_low", "ci_high"]
-    return pd.concat(frames, ignore_index=True)[columns]
+    return without_crossed_intervals(pd.concat(frames, ignore_index=True)[columns], cells)
 
 
 def agreement(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,11 @@ from benchmark.analysis.targets import (
     untrained_values,
 )
 from benchmark.errors import UserError
+from benchmark.matrix import recall
 from benchmark.metrics import rank
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
-from benchmark.store.frames import RowFile, check_order, is_wanted, read_frame
+from benchmark.store.frames import RowFile, check_order, read_frame
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import (
     Entry,
@@ -37,6 +38,9 @@ from benchmark.store.schema import (
     executed_on,
     on_threads,
 )
+
+if TYPE_CHECKING:
+    from benchmark.analysis.search.tuning import Tuning
 
 # every row of a file that has these columns has them
 REQUIRED = ("samples_seen", "metric", "protocol", "g_step", "network", "layer")
@@ -51,21 +55,16 @@ TABLES = ["cells", "evals", "steps", "layers", "summary", "convergence", "costs"
 
 @dataclass
 class Tables:
-    """The tables of a matrix, its expanded list and its protocols. Numbers are float64."""
+    """The tables of a matrix, its expanded list and its protocols. Numbers are float64. What is
+    derived from the values of whole runs is computed when it is first used."""
 
     folder: Path
     """Of the result set."""
-    cells: pd.DataFrame
+    runs: pd.DataFrame
     """One row per cell of the list, in its order."""
     evals: pd.DataFrame
     steps: pd.DataFrame
     layers: pd.DataFrame
-    summary: pd.DataFrame
-    """objective x architecture x dataset x metric x of (RUN_VALUES)."""
-    convergence: pd.DataFrame
-    """objective x architecture x dataset x level x clock."""
-    costs: pd.DataFrame
-    """cell x level of its place's targets."""
     matrix: MatrixFile
     protocols: dict[str, Protocol]
     """By dataset."""
@@ -78,11 +77,43 @@ class Tables:
     """By (dataset, architecture)."""
     damaged: list[str]
     """What is damaged of cells that count as missing."""
+    with_pools: "Tables | None" = None
+    """The tables of all cells, of tables without the pools of searches (`finals.compared`) or
+    without drawn architectures (`drawn.without_drawn`)."""
+
+    @cached_property
+    def tuning(self) -> "Tuning | None":
+        """What a search says, by names as pages show them; None for a matrix without a search."""
+        from benchmark.analysis.search.tuning import gather
+
+        return gather(self.with_pools or self, with_names=True)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """`runs` with a verdict and the indices of stability."""
+        judged = stability.judge(self.runs, self.evals, self.steps, self.protocols, self.primary)
+        return self.runs.join(judged, on="key")
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """objective x architecture x dataset x metric x of (RUN_VALUES)."""
+        return scores.summarise(self.runs)
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """cell x level of its place's targets."""
+        targets = {place: found.values for place, found in self.targets.items()}
+        return convergence.to_targets(self.runs, self.evals, self.primary, targets)
+
+    @cached_property
+    def convergence(self) -> pd.DataFrame:
+        """objective x architecture x dataset x level x clock."""
+        return convergence.over_seeds(self.runs, self.costs)
 
     @cached_property
     def primary(self) -> dict[str, str]:
         """The column each dataset is ranked by, as `ranking` chooses among the measured ones."""
-        return ranking_columns(self.evals, self.cells)
+        return ranking_columns(self.evals, self.runs)
 
     @cached_property
     def published(self) -> dict[str, pd.DataFrame]:
@@ -111,9 +142,15 @@ def load(folder: Path) -> Tables:
     if not matrix.cells:
         raise UserError(f"{results.matrix_file} lists no cells")
     rows = read(results) or _rows(results, matrix)
-    cells = scores.with_race(rows.cells, results.races)
+    rows = rows._replace(cells=scores.with_race(rows.cells, results.races))
+    return derived(folder, matrix, protocols, rows)
+
+
+def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], rows: Rows) -> Tables:
+    """The tables of a result set from its rows, whose cells are `with_race`."""
+    cells = scores.with_crossed(rows.cells.copy(), matrix.cells)
     cells["forwards"] = scores.forwards(cells, cells)
-    evals = scores.with_costs(_of_current_protocol(cells, rows.evals), cells)
+    evals = scores.with_costs(scores.of_current_protocol(cells, rows.evals), cells)
     primary = ranking_columns(evals, cells)
 
     at_cost = [convergence.at_equal_cost(cells, evals, of) for of in scores.EQUAL_COST]
@@ -124,18 +161,12 @@ def load(folder: Path) -> Tables:
     untrained = untrained_values(cells, evals, primary)
     floors = {dataset: _floor(protocols, dataset, column) for dataset, column in primary.items()}
     targets = find_targets(untrained, floors, primary, matrix.targets)
-    by_level = {place: found.values for place, found in targets.items()}
-    costs = convergence.to_targets(cells, evals, primary, by_level)
-    cells = cells.join(stability.judge(cells, evals, rows.steps, protocols, primary), on="key")
     return Tables(
         folder=folder,
-        cells=cells,
+        runs=cells,
         evals=evals,
         steps=rows.steps,
         layers=rows.layers,
-        summary=scores.summarise(cells),
-        convergence=convergence.over_seeds(cells, costs),
-        costs=costs,
         matrix=matrix,
         protocols=protocols,
         equal_cost={of: convergence.equal_cost(cells, of) for of in scores.EQUAL_COST},
@@ -156,6 +187,7 @@ def _rows(results: ResultSet, matrix: MatrixFile) -> Rows:
         statuses[entry.key], fault = files.read_status()
         cells.append(_cell(files, statuses[entry.key], entry, hashes))
         damaged += [fault] if fault else []
+    recall.save()
     return Rows(
         pd.DataFrame(cells),
         _long(results, statuses, "evals"),
@@ -163,14 +195,6 @@ def _rows(results: ResultSet, matrix: MatrixFile) -> Rows:
         _long(results, statuses, "layers"),
         damaged,
     )
-
-
-def joined(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """Rows of evals, steps or layers with the axes, modality and status of their cells.
-
-    In the order of the matrix."""
-    columns = ["key", "objective", *scores.PLACE, "seed", "modality", "status"]
-    return cells[columns].rename(columns={"key": "cell"}).merge(rows, on="cell")
 
 
 def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -> dict[str, Any]:
@@ -255,30 +279,6 @@ def _long(results: ResultSet, statuses: dict[str, Status], file: str) -> pd.Data
     step = "g_steps" if "g_steps" in columns else "g_step"
     check_order(rows, files, step, texts)
     return rows[["cell", *columns]]
-
-
-def _of_current_protocol(cells: pd.DataFrame, evals: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one protocol per dataset: the one of the cells that are not stale.
-
-    Of all cells where all are stale. Raises UserError for two protocols."""
-    measured = evals[["cell", "protocol"]].drop_duplicates().astype(str)
-    measured = measured.merge(cells[["key", "dataset", "stale"]], left_on="cell", right_on="key")
-    has_fresh_cells = measured["dataset"].isin(measured[~measured["stale"]]["dataset"])
-    fresh = measured[~measured["stale"] | ~has_fresh_cells]
-    counts = fresh.groupby(["dataset", "protocol"], sort=False)["cell"].nunique().reset_index()
-    for name, rows in counts.groupby("dataset", sort=False):
-        if len(rows) > 1:
-            pairs = zip(rows["protocol"], rows["cell"], strict=True)
-            protocols = " and ".join(f"{protocol} ({n} cells)" for protocol, n in pairs)
-            raise UserError(
-                f"{name} is measured under {len(rows)} protocols, {protocols}: "
-                "rows of different protocols are never compared; measure all of it again with "
-                "`ganbench run --force`, or run into another --results folder"
-            )
-    by_dataset = dict(zip(counts["dataset"], counts["protocol"], strict=True))
-    protocol = cells.set_index("key")["dataset"].map(by_dataset)
-    is_current = is_wanted(evals, "protocol", protocol)
-    return evals if is_current.all() else evals[is_current].reset_index(drop=True)
 
 
 def _floor(protocols: Mapping[str, Protocol], dataset: str, column: str) -> float:

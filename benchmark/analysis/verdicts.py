@@ -32,6 +32,7 @@ LOGGED = [
     "slope",
     "slope_std",
     "clipped",
+    "sparse",
     "d_loss_train",
     "d_loss_holdout",
 ]

@@ -11,6 +11,7 @@ from benchmark.analysis.tables import Tables, load
 
 if TYPE_CHECKING:
     from benchmark.analysis.evidence import Evidence
+    from benchmark.analysis.search.tuning import Tuning
     from benchmark.check.verdict import Verdict
 
 
@@ -65,6 +66,20 @@ class Results:
     def convergence(self) -> pd.DataFrame:
         """One row per objective, architecture, dataset and target clock."""
         return self.tables.published["convergence"]
+
+    @property
+    def search(self) -> pd.DataFrame:
+        """One row per finished cell of a search, as `search_table` has it; no row without a
+        search."""
+        from benchmark.analysis.search.table import search_table
+
+        return search_table(self.tables)
+
+    @property
+    def tuning(self) -> "Tuning | None":
+        """What a search says, as data frames: pools, curves, tuned and others. None without a
+        search."""
+        return self.tables.tuning
 
     @property
     def labels(self) -> dict[str, dict[str, str]]:

@@ -4,13 +4,14 @@ A baseline is MATRIX.json in a folder of baselines: the rows of rows.py, the tra
 the rate of false alarms. The folder is results/baselines in the working directory, unless another
 one is named."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmark.analysis.scores import raced_costs
 from benchmark.analysis.tables import Tables
@@ -31,6 +32,7 @@ from benchmark.check.verdict import Verdict
 from benchmark.errors import UserError
 from benchmark.matrix.cell import AXES, digest
 from benchmark.metrics import metric
+from benchmark.stats.intervals import Array
 from benchmark.store.files import write_json
 from benchmark.store.schema import FINISHED, MatrixFile
 from benchmark.text import plural
@@ -44,22 +46,26 @@ def measured(tables: Tables) -> list[RerunRow]:
     `diverged` is 0 or 1. The two of COST are milliseconds of a generator step by the race of the
     place, the same for all seeds, and peak memory, both ÷ those of the reference workload in the
     same race or process; memory has no value on a CPU."""
-    start = tables.evals[tables.evals["g_steps"] == 0]
-    untrained = start.pivot_table(index="cell", columns="metric", values="value")
+    runs = tables.runs
     training = {entry.key: entry.spec.training for entry in tables.matrix.cells}
     gated = _gated_columns(tables)
+    values = _values(runs, {column for columns in gated.values() for column in columns})
+    groups = runs.groupby(GROUP, sort=False)
+    number = groups.ngroup().to_numpy()
+    untrained = _untrained(tables, number)
     rows = []
-    for _, group in tables.cells.groupby(GROUP, sort=False):
+    for i in range(groups.ngroups):
+        members = np.flatnonzero(number == i)
+        group = runs.iloc[members]
         first = group.iloc[0]
-        done = group["status"] == "done"
+        done = (group["status"] == "done").to_numpy()
         protocol = next(iter(group["protocol"].dropna()), None)
         executed = _executed(group)
-        columns = gated.get(first["dataset"], [])
-        for column, values in _values(group, columns):
-            before = untrained.reindex(index=group["key"], columns=[column])[column].median()
+        for column in [*gated.get(first["dataset"], []), DIVERGED, *COST]:
+            of_group = values[column][members]
             unmeasured = 0
             if column not in COST:
-                unmeasured = int((done & ~np.isfinite(values)).sum())
+                unmeasured = int((done & ~np.isfinite(of_group)).sum())
             row = RerunRow(
                 objective=first["objective"],
                 architecture=first["architecture"],
@@ -67,8 +73,8 @@ def measured(tables: Tables) -> list[RerunRow]:
                 metric=column,
                 protocol=protocol,
                 training=digest(training[first["key"]]),
-                values=_by_seed(group["seed"], values),
-                untrained=_finite_or_none(before),
+                values=_by_seed(group["seed"], of_group),
+                untrained=_finite_or_none(untrained[i].get(column, np.nan)),
                 executed="" if column == DIVERGED else executed,
                 unfinished=int((~group["status"].isin(FINISHED)).sum()),
                 unmeasured=unmeasured,
@@ -159,7 +165,7 @@ def find(name: str, folder: Path | None = None) -> Path:
 
 def _gated_columns(tables: Tables) -> dict[str, list[str]]:
     """The metric columns that are gated, by dataset, sorted by name."""
-    dataset = tables.evals["cell"].map(tables.cells.set_index("key")["dataset"])
+    dataset = tables.evals["cell"].map(tables.runs.set_index("key")["dataset"])
     columns = tables.evals["metric"].groupby(dataset).unique().to_dict()
     gated = {}
     for name, measured_columns in columns.items():
@@ -167,14 +173,23 @@ def _gated_columns(tables: Tables) -> dict[str, list[str]]:
     return gated
 
 
-def _values(group: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[str, pd.Series]]:
-    """The values of a group's cells by column: gated metrics, divergence, speed, memory."""
-    done = group["status"] == "done"
-    for column in columns:
-        yield column, group[f"{column}:final"].where(done)
-    yield DIVERGED, (group["status"] == "diverged").astype(float)
-    yield "relative speed", raced_costs(group)["workloads"].where(done)
-    yield "relative memory", (group["peak_memory_mb"] / group["reference_mb"]).where(done)
+def _values(runs: pd.DataFrame, columns: Iterable[str]) -> dict[str, Array]:
+    """The values of all runs by column: gated metrics, divergence, speed, memory."""
+    values = {column: runs[f"{column}:final"] for column in columns}
+    values["relative speed"] = raced_costs(runs)["workloads"]
+    values["relative memory"] = runs["peak_memory_mb"] / runs["reference_mb"]
+    done = runs["status"] == "done"
+    arrays = {column: of_all.where(done).to_numpy() for column, of_all in values.items()}
+    return arrays | {DIVERGED: (runs["status"] == "diverged").to_numpy(float)}
+
+
+def _untrained(tables: Tables, number: NDArray[np.integer[Any]]) -> list[dict[Any, float]]:
+    """By group, every metric before the first step, by column: the median over runs. number: the
+    group of every run."""
+    start = tables.evals[tables.evals["g_steps"] == 0]
+    by_cell = start.pivot_table(index="cell", columns="metric", values="value", observed=True)
+    medians = by_cell.reindex(tables.runs["key"]).groupby(number).median()
+    return medians.to_dict("records")
 
 
 def _executed(group: pd.DataFrame) -> str:
@@ -183,7 +198,7 @@ def _executed(group: pd.DataFrame) -> str:
     return "; ".join(sorted(known.unique())) or UNKNOWN
 
 
-def _by_seed(seeds: pd.Series, values: pd.Series) -> dict[str, float | None]:
+def _by_seed(seeds: pd.Series, values: Array) -> dict[str, float | None]:
     pairs = zip(seeds, values, strict=True)
     return {str(seed): _finite_or_none(value) for seed, value in pairs}
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.check.rows import EQUAL, NUMBERS, BaselineRow, RerunRow, Row
+from benchmark.check.rows import EQUAL, NUMBERS, BaselineRow, RerunRow, Row, are_equal
 from benchmark.check.traces import SCORES, Point, Trace
 from benchmark.check.verdict import Verdict
 from benchmark.stats.intervals import Array
@@ -212,8 +212,7 @@ def _final_differences(
         for seed in seeds:
             before, after = old[metric].values.get(seed), new[metric].values.get(seed)
             x, y = _number(before), _number(after)
-            is_equal = bool(np.isclose(y, x, rtol=EQUAL, atol=0, equal_nan=True))
-            if not is_equal:
+            if not are_equal(y, x):
                 yield Difference(END, metric, seed, y, x)
 
 

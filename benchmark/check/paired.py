@@ -9,8 +9,8 @@ and empirical Bayes methods for assessing differential expression, section 4).""
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 # The spread to expect, as a share of the spread of seeds, and how many differences it is worth.
 # 30 reruns of the quick matrix that differ by rounding alone vary by .01 to .3 of the seeds' spread
@@ -38,4 +38,4 @@ def p_paired(differences: ArrayLike, spread_of_seeds: float) -> float:
     if not values.any() or not squares:
         return 1.0
     variance = squares / degrees
-    return float(stats.t.sf(values.mean() / math.sqrt(variance / n), degrees))
+    return float(scipy.special.stdtr(degrees, -values.mean() / math.sqrt(variance / n)))

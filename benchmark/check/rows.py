@@ -1,5 +1,6 @@
 """What the gate compares: one row for each group and metric, of a rerun or of a baseline."""
 
+import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
@@ -18,6 +19,11 @@ EQUAL = 1e-6
 # process takes on a CPU belongs to its libraries and to earlier cells, so no reference is measured
 # there.
 COST = {"relative speed": 1.0, "relative memory": 0.25}
+
+
+def are_equal(x: float, y: float) -> bool:
+    """Whether two numbers count as equal; NaN and NaN do."""
+    return x == y or abs(x - y) <= EQUAL * abs(y) < math.inf or (math.isnan(x) and math.isnan(y))
 
 
 class RowKey(NamedTuple):
@@ -71,7 +77,7 @@ class Row:
     def known(self) -> dict[str, float]:
         """The finite values by seed."""
         pairs = self.values.items()
-        return {seed: x for seed, x in pairs if x is not None and np.isfinite(x)}
+        return {seed: x for seed, x in pairs if x is not None and math.isfinite(x)}
 
     @property
     def finite_values(self) -> list[float]:

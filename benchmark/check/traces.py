@@ -88,7 +88,7 @@ def traces(tables: Tables) -> list[Trace]:
     """The traces of the finished cells. A group without a number has none.
 
     Raises UserError for files that are damaged."""
-    finished = tables.cells[tables.cells["status"].isin(FINISHED)]
+    finished = tables.runs[tables.runs["status"].isin(FINISHED)]
     numbers = pd.concat([_untrained(tables), _steps(tables), _intervals(tables)])
     by_cell = numbers.pivot(index="cell", columns=["step", "name"], values="value")
     options = {entry.key: entry.spec.training for entry in tables.matrix.cells}
@@ -187,7 +187,7 @@ def _steps(tables: Tables) -> pd.DataFrame:
     """The first steps, one by one: cell, step, name, value."""
     results = ResultSet(tables.folder)
     files = {}
-    for key in tables.cells["key"][tables.cells["status"].isin(FINISHED)]:
+    for key in tables.runs["key"][tables.runs["status"].isin(FINISHED)]:
         folder = results.cell(key)
         committed = folder.committed_file(folder.first_steps, folder.status)
         files[key] = RowFile(folder.first_steps, committed)

@@ -13,7 +13,15 @@ from math import comb
 import numpy as np
 
 from benchmark.check.paired import p_paired
-from benchmark.check.rows import COST, EQUAL, UNKNOWN, BaselineRow, RerunRow, least_loss, useless
+from benchmark.check.rows import (
+    COST,
+    UNKNOWN,
+    BaselineRow,
+    RerunRow,
+    are_equal,
+    least_loss,
+    useless,
+)
 from benchmark.check.verdict import Verdict
 from benchmark.stats.intervals import Array
 from benchmark.stats.mann_whitney import p_larger, shift_bound
@@ -126,14 +134,14 @@ def _pairs(old: BaselineRow, new: RerunRow) -> dict[str, tuple[float, float]]:
     is_same_way = old.executed == new.executed and old.executed not in ("", UNKNOWN)
     if old.family != "quality" or not is_same_way or len(old.known) < 2:
         return {}
-    shared = old.known.keys() & new.known.keys()
-    return {seed: (old.known[seed], new.known[seed]) for seed in sorted(shared)}
+    before, after = old.known, new.known
+    shared = sorted(before.keys() & after.keys())
+    return {seed: (before[seed], after[seed]) for seed in shared}
 
 
 def _difference(before: float, after: float) -> float:
     """after − before; 0 for numbers that count as equal."""
-    is_equal = np.isclose(after, before, rtol=EQUAL, atol=0)
-    return 0.0 if is_equal else after - before
+    return 0.0 if are_equal(after, before) else after - before
 
 
 def _note_no_value(verdict: Verdict, old: BaselineRow, new: RerunRow) -> None:

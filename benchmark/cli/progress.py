@@ -59,6 +59,10 @@ class Display:
         self.overall = self.progress.add_task(f"0/{num_cells} cells", total=num_cells, left="")
         self.progress.start()
 
+    def add(self, num_cells: int) -> None:
+        self.num_cells += num_cells
+        self.progress.update(self.overall, total=self.num_cells)
+
     def end(self) -> None:
         self.progress.stop()
 
@@ -122,13 +126,14 @@ class TimeLeft(TimeRemainingColumn):
 
 def option_lines(cells: "list[Cell]") -> list[str]:
     """Every option in force, as lines of a matrix file: each training once, with the places that it
-    holds for, and the evaluation, which is the same for all."""
+    holds for, and the evaluation, which is the same for all. What an objective sets for its own
+    cells stands in its label."""
     places: dict[str, dict[str, None]] = {}  # dataset → architectures
     # training → dataset → architectures
     holders: dict[Training, dict[str, dict[str, None]]] = {}
     for cell in cells:
         dataset, architecture = cell.dataset.label, cell.architecture.label
-        holder = holders.setdefault(cell.training, {})
+        holder = holders.setdefault(cell.training.without(cell.objective.params), {})
         for of_dataset in (places, holder):
             of_dataset.setdefault(dataset, {})[architecture] = None
     lines = []
@@ -145,24 +150,19 @@ def option_lines(cells: "list[Cell]") -> list[str]:
 
 def plan_lines(session: "Session") -> Iterator[str]:
     """What is to run, by place and objective; the data that is missing; the cost."""
-    from benchmark.matrix.labels import unlabelled
-
-    names = unlabelled(session.config)[1].get("objective", {})
     places: dict[str, dict[str, list[Cell]]] = {}
     for cell in session.todo.values():
         place = place_name(cell.architecture.label, cell.dataset.label)
-        label = cell.objective.label
-        objective = f"{label} ({names[label]})" if label in names else label
-        places.setdefault(place, {}).setdefault(objective, []).append(cell)
+        places.setdefault(place, {}).setdefault(_group_name(session, cell), []).append(cell)
     missing = session.missing_data
     for place, groups in places.items():
         num_cells = sum(map(len, groups.values()))
         yield f"{place}: {plural(num_cells, 'cell')} to run"
         width = max(map(len, groups))
         for objective, cells in groups.items():
-            seconds = session.estimates[cells[0].key]
+            seconds = _mean([session.estimates[cell.key] for cell in cells])
             cost = "" if seconds is None else f"  {_spent(seconds)} each"
-            seeds = ranges([cell.seed for cell in cells])
+            seeds = ranges([*{cell.seed for cell in cells}])
             yield f"  {objective:{width}}  seed {seeds}{cost}"
     for dataset, reason in missing.items():
         advice = f"data of {dataset} is missing: {reason}"
@@ -173,6 +173,24 @@ def plan_lines(session: "Session") -> Iterator[str]:
         yield "nothing is left to run"
 
 
+def _group_name(session: "Session", cell: "Cell") -> str:
+    """What a plan calls the group of a cell; configurations of a search are one group."""
+    names = session.growing.now.display_names.get("objective", {})
+    part = session.growing.now.parts.get(cell.key)
+    label = cell.objective.label
+    if part is None:
+        return f"{label} ({names[label]})" if label in names else label
+    if part.phase == "pool":
+        return f"{part.objective}: {part.of} configurations"
+    return f"{names.get(label, label)}: final runs"
+
+
+def _mean(seconds: list[float | None]) -> float | None:
+    """The mean of the seconds that are known; None where none is."""
+    known = [value for value in seconds if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def _cost_lines(session: "Session") -> Iterator[str]:
     """The cost of the matrix by its head, and the cost of what is to run as far as it is known."""
     from benchmark.matrix.files import cost_of
@@ -181,13 +199,20 @@ def _cost_lines(session: "Session") -> Iterator[str]:
     if cost:
         yield f"cost of the whole matrix, by its head: {cost}"
     known = [seconds for seconds in session.estimates.values() if seconds is not None]
+    num_cells = len(session.todo)
+    following = session.growing.following(session.estimates)
+    if following:
+        num_cells += len(following)
+        known += [seconds for seconds in following if seconds is not None]
+        cells = plural(len(following), "cell")
+        yield f"and {cells} that follow from results: the picks, priced as a mean configuration"
     if known:
         where = ""
         if session.options.engine == "local":
-            workers = max(1, min(len(session.devices), len(session.todo)))
+            workers = max(1, min(len(session.devices), num_cells))
             where = f", with {plural(workers, 'worker')} {duration(sum(known) / workers)}"
         yield (
-            f"estimated for {len(known):,} of {plural(len(session.todo), 'cell')}: "
+            f"estimated for {len(known):,} of {plural(num_cells, 'cell')}: "
             f"{duration(sum(known))} of work{where} (what has never run here: training alone, one "
             "seed after the other)"
         )

@@ -66,9 +66,10 @@ def report(
 ) -> None:
     """Write tables, figures, report.md and one self-contained index.html. Prints a short
     leaderboard and the page's path."""
+    from benchmark.analysis.designs.drawn import without_drawn
     from benchmark.analysis.evidence import gather
-    from benchmark.analysis.published import labelled
     from benchmark.analysis.published import write as write_tables
+    from benchmark.analysis.search.finals import shown
     from benchmark.report import leaderboard
     from benchmark.report.report import write
     from benchmark.store.files import check_writable
@@ -76,7 +77,7 @@ def report(
     folder = check_writable(result_set(results, matrix), "--results")
     found = tables_of(folder)
     write_tables(found.published, folder)
-    evidence = gather(labelled(found))
+    evidence = gather(without_drawn(shown(found)))
     page = write(folder, found, evidence=evidence)
     for line in leaderboard.lines(evidence):
         out.print(line)

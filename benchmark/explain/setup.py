@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import variants
 from benchmark.drawing.style import style, wrap_long
-from benchmark.matrix.cell import Choice, stream_seed
+from benchmark.matrix.cell import Cell, Choice, stream_seed
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Matrix, validated
 from benchmark.matrix.values import choices
@@ -124,6 +124,27 @@ def slopes_between(D: Any, real: Tensor, fake: Tensor, generator: torch.Generato
     return norms(torch.autograd.grad(D(x).sum(), x)[0])
 
 
+def cells(
+    value: Value,
+    architecture: Value,
+    dataset: Value,
+    seeds: list[int],
+    evaluation: dict[str, Any],
+    **training: Any,
+) -> list[Cell]:
+    """The cells of a matrix of one objective and place, measured on few samples."""
+    few = {"n": {"images": 750, "points": 2000}, "log_every": 10**9, "extractor": "classifier"}
+    matrix = {
+        "objectives": [value],
+        "architectures": [architecture],
+        "datasets": [dataset],
+        "seeds": seeds,
+        "training": training,
+        "evaluation": few | evaluation,
+    }
+    return expand(validated(Matrix, matrix, "explain"))
+
+
 def run(
     value: Value,
     architecture: Value,
@@ -134,21 +155,8 @@ def run(
 ) -> Iterator[Snapshot]:
     """Train one cell of a matrix, without its other stages. Yields its snapshots at the shares of
     the training budget that `schedule` names."""
-    evaluation = {
-        "schedule": schedule,
-        "n": {"images": 750, "points": 2000},
-        "log_every": 10**9,
-        "extractor": "classifier",
-    }
-    matrix = {
-        "objectives": [value],
-        "architectures": [architecture],
-        "datasets": [dataset],
-        "seeds": [seed],
-        "training": training,
-        "evaluation": evaluation,
-    }
-    (cell,) = expand(validated(Matrix, matrix, "explain"))
+    evaluation = {"schedule": schedule}
+    (cell,) = cells(value, architecture, dataset, [seed], evaluation, **training)
     snapshots = train(cell, "cpu", execution="eager")
     return (snapshot for snapshot in snapshots if snapshot.evaluation_due)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 import variants
 from benchmark.matrix import files
-from benchmark.matrix.options import Evaluation, Optimiser, Training
+from benchmark.matrix.options import Evaluation, Optimiser, Search, Training
 from benchmark.metrics import METRICS, Metric, short_name
 from benchmark.text import described
 
@@ -19,6 +19,7 @@ OPTIONS: dict[str, type[BaseModel]] = {
     "training": Training,
     "training.recipe": Optimiser,
     "evaluation": Evaluation,
+    "search": Search,
 }
 KINDS = (*variants.AXES, "options", "metrics", "matrices")
 

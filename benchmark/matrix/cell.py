@@ -10,9 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmark.matrix.options import Evaluation, Training
+from benchmark.matrix.options.seeds import weights_and_batches
 from benchmark.text import LONGEST_NAME, cut
 
 AXES = ("objective", "architecture", "dataset")
+# Random streams, by the first of their names, that a crossed seed does not name alone
+OF_WEIGHTS = ("weights", "generator", "critic")
+OF_BATCHES = ("steps",)
 
 DisplayNames = dict[str, dict[str, str]]
 """Axis -> label of a variant -> its display name, of the variants that have one."""
@@ -57,16 +61,20 @@ class Cell:
     norm: str = "auto"
     """Normalisation of the critic, once `auto` is resolved against the objective."""
 
+    is_crossed: bool = False
+    """Whether the seed stands for two, of the initial weights and of the batches."""
+
     @property
     def spec(self) -> dict[str, Any]:
         """What the key is made of: all that changes the training. Device and evaluation do not."""
-        return {
+        spec = {
             "objective": _named(self.objective),
             "architecture": _named(self.architecture),
             "dataset": _named(self.dataset),
             "seed": self.seed,
             "training": self.training.plain(),
         }
+        return spec | {"crossed": True} if self.is_crossed else spec
 
     @cached_property
     def key(self) -> str:
@@ -84,10 +92,17 @@ class Cell:
 
         Neither the objective nor the choice of another architecture's critic changes a stream.
         So all objectives, and all critics of one generator, start from the same weights and see
-        the same batches and latents."""
+        the same batches and latents. Of a crossed seed the streams of the initial weights have one
+        part, those of the steps the other; an evaluation has a stream of its own."""
         params = {key: v for key, v in self.architecture.params.items() if key != "critic"}
         architecture = Choice(self.architecture.name, params)
-        return stream_seed(self.seed, self.dataset.label, architecture.label, *names)
+        return stream_seed(self._seed_of(names[0]), self.dataset.label, architecture.label, *names)
+
+    def _seed_of(self, stream: object) -> int:
+        if self.is_crossed and stream in (*OF_WEIGHTS, *OF_BATCHES):
+            weights, batches = weights_and_batches(self.seed)
+            return weights if stream in OF_WEIGHTS else batches
+        return self.seed
 
 
 def shown_value(value: Any) -> str:
@@ -134,6 +149,7 @@ def cell_from_spec(spec: dict[str, Any]) -> Cell:
         Training.model_validate(spec["training"]),
         Evaluation.model_validate(spec.get("evaluation", {})),
         spec["norm"],
+        spec.get("crossed", False),
     )
 
 

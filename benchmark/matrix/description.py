@@ -29,10 +29,12 @@ from benchmark.matrix.catalogue import (
 from benchmark.matrix.cell import AXES
 from benchmark.matrix.expand import expand
 from benchmark.matrix.labels import unlabelled
+from benchmark.matrix.options import Training
+from benchmark.matrix.values import OPTIONS as OF_OBJECTIVES
 from benchmark.matrix.values import classes, parameters
 from benchmark.metrics import METRICS, metric
 from benchmark.text import as_toml, plural
-from variants._recipes import RECIPE, Recipe
+from variants._recipes import Recipe
 
 MEASURING = Path(__file__).parent.parent / "measure"
 # `width: Units of a hidden layer.` in a docstring, to the next such line or a blank one
@@ -86,7 +88,7 @@ def _by_classes(entry: Entry) -> Entry:
     """A variant by its classes. A parameter that both networks of an architecture have is one."""
     axis = AXES[variants.AXES.index(entry.kind)]
     known = parameters(axis, entry.name)
-    said = meanings(Recipe) if axis == "objective" else {}
+    said = meanings(Training) | meanings(Recipe) if axis == "objective" else {}
     docs: list[str] = []
     for variant in reversed(classes(axis, entry.name)):
         said = said | meanings(variant)
@@ -96,7 +98,7 @@ def _by_classes(entry: Entry) -> Entry:
         words = _in_words(parameter.annotation)
         listed.append(Parameter(key, _plain(parameter.default), words, said.get(key, "")))
         differs_by_machine = parameter.is_location or parameter.is_in_label
-        if key not in RECIPE and not differs_by_machine:
+        if key not in OF_OBJECTIVES and not differs_by_machine:
             pasted[key] = parameter.default
     toml = f"{entry.kind} = [{_pasted(entry.name, pasted)}]"
     return replace(entry, description="\n\n".join(docs), parameters=listed, toml=toml)
@@ -212,7 +214,7 @@ def _in_words(annotation: Any) -> str:
     if origin is Literal:
         return " | ".join(map(str, inner))
     if origin is tuple:
-        return f"{len(inner)} numbers"
+        return "list" if inner[-1] is Ellipsis else f"{len(inner)} numbers"
     if hasattr(annotation, "__metadata__"):
         return _in_words(inner[0])
     if origin is list:

@@ -3,11 +3,13 @@
 objectives = ["nonsaturating",
               {name = "wgan_gp", penalty_weight = [1, 10]},       # a list of values is swept
               {name = "lsgan", optimizer = "rmsprop_tf", lr = 1e-4}, # not its paper's
-              {name = "lsgan", a = -1, c = 0, label = "LSGAN (Pearson)"}]  # a display name
-architectures = [{name = "dcgan", width = 32},
+              {name = "hinge", instance_noise = 0.1},       # a training option of its own
+              {name = "lsgan", a = -1, c = 0, label = "LSGAN (Pearson)"},  # a display name
+              {name = "wgan", search = 32}]                       # 32 configurations
+architectures = [{name = "dcgan", width = [16, 32, 64], sample = 2},  # two of the three
                  {name = "dcgan", critic = ["resnet20", "mlp"]}]  # the critics of others
 datasets = ["digits", {name = "gaussians8", training = {steps = 500}}]  # own training options
-seeds = 5                                                         # 0 to 4, or a list
+seeds = 5        # 0 to 4, or a list; {weights = 5, batches = 5} crosses the random streams
 [training]
 [evaluation]
 [[include]]                                                       # cells beyond the product
@@ -20,9 +22,23 @@ from typing import Any, NamedTuple
 
 from benchmark.errors import UserError, unknown
 from benchmark.matrix import recall
-from benchmark.matrix.cell import Cell
+from benchmark.matrix.cell import Cell, DisplayNames
 from benchmark.matrix.labels import unlabelled
-from benchmark.matrix.options import BUDGETS, Matrix, Seeds, Training, Value, validated
+from benchmark.matrix.options import (
+    BUDGETS,
+    OF_OBJECTIVE,
+    CrossedSeeds,
+    Matrix,
+    Search,
+    Seeds,
+    Training,
+    Value,
+    validated,
+)
+from benchmark.matrix.options.seeds import numbers
+from benchmark.matrix.search.part import Part, with_configurations
+from benchmark.matrix.search.phases import Group, Outcomes
+from benchmark.matrix.search.space import check_names
 from benchmark.matrix.select import Candidate, excluded, selected
 from benchmark.matrix.values import AxisValue, choices
 from benchmark.metrics import METRICS
@@ -36,6 +52,7 @@ class Plan(NamedTuple):
     architecture: AxisValue
     dataset: AxisValue
     seeds: list[int]
+    is_crossed: bool = False
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -43,28 +60,74 @@ class Plan(NamedTuple):
         return [Candidate(*choices, seed) for seed in self.seeds]
 
 
+class Expanded(NamedTuple):
+    """A matrix as cells."""
+
+    cells: list[Cell]
+    """In the order of the matrix."""
+
+    parts: dict[str, Part]
+    """The parts of cells in a search, by key."""
+
+    display_names: DisplayNames
+
+
 def expand(matrix: Matrix, only: str = "") -> list[Cell]:
-    """The cells of a matrix in its order. only: a selection such as "objective=wgan_gp seed=0".
+    """The cells of a matrix in its order; of a search those that need no results. only: a selection
+    such as "objective=wgan_gp seed=0".
 
     Raises UserError for unknown variants and parameters, for a pair that cannot train, for a cell
     that occurs twice, and if no cell is left."""
+    return expanded(matrix, only).cells
+
+
+def expanded(matrix: Matrix, only: str = "", outcomes: Outcomes | None = None) -> Expanded:
+    """`expand` with all that follows from what the pools of searches reached, by key."""
     matrix, display_names = unlabelled(matrix)
     plans = [*_product(matrix), *_included(matrix)]
-    cells = []
+    _check_search(matrix, plans)
+    cells: list[Cell] = []
+    parts: dict[str, Part] = {}
     for plan in plans:
-        cells += _cells(matrix, plan)
+        if not plan.objective.search:
+            cells += _cells(matrix, plan)
+            continue
+        for cell, part in _group(matrix, plan).cells(outcomes or {}):
+            cells.append(cell)
+            parts[cell.key] = part
     recall.save()
     _check_distinct(cells)
+    display_names = with_configurations(display_names, cells, parts)
     if only:
-        candidates = [candidate for plan in plans for candidate in plan.candidates]
-        chosen = selected(candidates, only, display_names)
+        axes = [(cell.objective, cell.architecture, cell.dataset, cell.seed) for cell in cells]
+        chosen = selected(axes, only, display_names)
         cells = list(itertools.compress(cells, chosen))
     if not cells:
         under = f" under --only {only!r}" if only else ""
         raise UserError(f"the matrix is empty{under}: no cell is left to run")
     if not only:
         _check_names(matrix, plans)
-    return cells
+    return Expanded(cells, parts, display_names)
+
+
+def _group(matrix: Matrix, plan: Plan) -> Group:
+    """A searched objective in a place."""
+
+    def cells_of(objective: AxisValue, architecture: AxisValue, seeds: list[int]) -> list[Cell]:
+        return _cells(matrix, Plan(objective, architecture, plan.dataset, seeds))
+
+    return Group(plan.objective, plan.architecture, plan.seeds, matrix.search, cells_of)
+
+
+def _check_search(matrix: Matrix, plans: list[Plan]) -> None:
+    """Refuse a table [search] without an objective that is searched, and a range of what none
+    has."""
+    searched = [plan.objective.choice.name for plan in plans if plan.objective.search]
+    if any(plan.objective.search and plan.is_crossed for plan in plans):
+        raise UserError("a search takes a number or a list of seeds, and none that are crossed")
+    if matrix.search != Search() and not searched:
+        raise UserError("the table [search] needs an objective with search, as in {search = 32}")
+    check_names(searched, matrix.search)
 
 
 def _product(matrix: Matrix) -> list[Plan]:
@@ -99,14 +162,15 @@ def _included(matrix: Matrix) -> list[Plan]:
 def _plans(
     objectives: list[Value], architectures: list[Value], datasets: list[Value], seeds: Seeds
 ) -> list[Plan]:
-    """The product of values on the axes. A number of seeds counts from 0."""
+    """The product of values on the axes."""
     parts = itertools.product(
         _swept("objective", objectives),
         _swept("architecture", architectures),
         _swept("dataset", datasets),
     )
-    numbers = [*range(seeds)] if isinstance(seeds, int) else seeds
-    return [Plan(*part, numbers) for part in parts if numbers]
+    of_part = numbers(seeds)
+    is_crossed = isinstance(seeds, CrossedSeeds)
+    return [Plan(*part, of_part, is_crossed) for part in parts if of_part]
 
 
 def _swept(axis: str, values: list[Value]) -> list[AxisValue]:
@@ -138,21 +202,34 @@ def _cells(matrix: Matrix, plan: Plan) -> list[Cell]:
             "gives all objectives one number; set one of the two"
         )
     norm = recall.critic_norm(objective, architecture, dataset, training)
-    evaluation = matrix.evaluation
     cell = partial(Cell, objective, architecture, dataset, training=training, norm=norm)
-    return [cell(seed=seed, evaluation=evaluation) for seed in plan.seeds]
+    cell = partial(cell, evaluation=matrix.evaluation, is_crossed=plan.is_crossed)
+    return [cell(seed=seed) for seed in plan.seeds]
 
 
 def _training(matrix: Matrix, plan: Plan) -> Training:
     """The training options of the matrix, changed by those of the dataset, then by those of the
-    architecture. A later budget replaces an earlier one."""
+    architecture, and those that the objective sets for its own cells. A later budget replaces an
+    earlier one. Raises UserError for an option that the objective and [training] both set."""
     merged: dict[str, Any] = {}
     for layer in (matrix.training, plan.dataset.training, plan.architecture.training):
         if not layer.keys().isdisjoint(BUDGETS):
             for budget in BUDGETS:
                 merged.pop(budget, None)
         merged |= layer
-    return validated(Training, merged, "training")
+    shared = validated(Training, merged, "training")
+    objective = plan.objective.choice
+    own = {key: objective.params[key] for key in OF_OBJECTIVE if key in objective.params}
+    if not own:
+        return shared
+    for key in own:
+        value = getattr(shared, key)
+        if value != Training.model_fields[key].default:
+            raise UserError(
+                f"objective {objective.label} sets {key}, but training.{key} = {value} holds for "
+                "all objectives; set one of the two"
+            )
+    return validated(Training, merged | own, f"objective {objective.label}")
 
 
 def _check_metrics(wanted: list[str], modality: str, dataset: str) -> None:

@@ -68,9 +68,9 @@ def _named(axis: str, value: Any) -> tuple[Any, list[tuple[str, str]]]:
         value = dict(value)
         text = value.pop("label", None)
     named = []
-    for choice, _ in choices(axis, value):
-        name = "" if text is None else _filled(axis, choice, text)
-        named.append((choice.label, name))
+    for found in choices(axis, value):
+        name = "" if text is None else _filled(axis, found.choice, text)
+        named.append((found.choice.label, name))
     return value, named
 
 

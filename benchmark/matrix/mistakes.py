@@ -32,6 +32,8 @@ def reason(mistake: ErrorDetails) -> str:
         return message
     if mistake["type"] in ("dict_type", "model_type"):
         message = "Input should be a valid table"
+    if mistake["type"] == "tuple_type":
+        message = "Input should be a valid list"
     text = f"{message}, not {mistake['input']!r}"
     if mistake["type"] == "literal_error":
         text += nearest(mistake["input"], re.findall("'(.+?)'", mistake["ctx"]["expected"]))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from benchmark.errors import UserError
@@ -45,8 +46,9 @@ def critic_norm(objective: Choice, architecture: Choice, dataset: Choice) -> str
     the paper; under a per-sample penalty layer norm replaces batch norm; "none" for a critic
     without a layer to normalise.
 
-    Raises UserError for a pair that cannot train: networks that refuse the shape, or a critic that
-    couples the samples of a batch under a per-sample penalty."""
+    Raises UserError for a pair that cannot train: networks that refuse the shape, a critic that
+    couples the samples of a batch under a per-sample penalty, or one that is once differentiable
+    under an objective that differentiates its slope."""
     loss = classes("objective", objective.name)[0]
     name, params = critic_of(architecture)
     norm: str = params.get("norm", "auto")
@@ -58,6 +60,13 @@ def critic_norm(objective: Choice, architecture: Choice, dataset: Choice) -> str
             f"{objective.label} x {architecture.label}: a per-sample penalty and batch norm in the "
             "critic contradict each other (batch norm ties the samples of a batch together); use "
             "norm = 'layer', 'none' or 'auto'"
+        )
+    if getattr(critic, "once_differentiable", False) and differentiates_twice(objective):
+        raise UserError(
+            f"{objective.label} x {architecture.label}: the loss differentiates the slope of the "
+            "critic, and this critic can be differentiated only once (its kernel has neither a "
+            "double backward nor a forward mode); use wgan_fdgp, whose penalty is a difference of "
+            "scores, or a critic without such a kernel (attention: kernel = 'math')"
         )
     return norm if norm == "spectral" or _has_layer(critic, NORMS) else "none"
 
@@ -76,7 +85,8 @@ def networks(architecture: Choice, dataset: Choice, norm: str) -> Networks:
     try:
         shape = classes("dataset", dataset.name)[0](**dataset.params).shape
         with _few_tensors():
-            generator, critic = build(architecture, shape, norm, "meta")
+            images = dataset.params.get("range", "signed")
+            generator, critic = build(architecture, shape, norm, "meta", images=images)
         pair_of_networks = Networks(generator, critic, shape)
         scores = _scores(pair_of_networks, batch_size=2)
     except (ValueError, RuntimeError, ArithmeticError) as error:
@@ -87,6 +97,37 @@ def networks(architecture: Choice, dataset: Choice, norm: str) -> Networks:
     if scores != (2,):
         raise UserError(f"{pair}: a critic gives one score per sample, not {tuple(scores)}")
     return pair_of_networks
+
+
+class _Once(torch.autograd.Function):
+    """The identity, which can be differentiated once, and not in forward mode."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(*_: Any) -> None:
+        pass
+
+    @staticmethod
+    @once_differentiable
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+@cache
+def differentiates_twice(objective: Choice) -> bool:
+    """Whether the critic's loss needs a derivative of the critic's slope, by a double backward or
+    in forward mode: tried on a critic that has none."""
+    loss = made(objective)
+    real, fake, weight = torch.randn(3, loss.least_batch + 1, 2)
+    weight.requires_grad_()
+    try:
+        loss.d_loss(lambda x: (_Once.apply(x) * weight).sum(1), real, fake).backward()
+    except RuntimeError:
+        return True
+    return False
 
 
 @cache
@@ -118,6 +159,16 @@ def check_recompute(objective: Choice, architecture: Choice, dataset: Choice, no
             )
     if objective.params.get("method") == "jvp":
         raise UserError(f"{objective.label}: training.recompute needs method = 'double_backward'")
+
+
+@cache
+def check_growth(architecture: Choice, dataset: Choice, norm: str, stages: tuple[Any, ...]) -> None:
+    """Raise UserError for networks that do not grow, and for sizes that they do not have."""
+    shape = networks(architecture, dataset, norm).shape
+    try:
+        build(architecture, shape, norm, "meta", stages)
+    except ValueError as error:
+        raise UserError(f"{architecture.label} x {dataset.label}: {error}") from error
 
 
 def sizes(cell: Cell) -> dict[str, int]:

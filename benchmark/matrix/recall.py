@@ -1,9 +1,9 @@
-"""What is known of the shipped variants without importing them, for that takes torch and seconds.
+"""What is known of the shipped variants without importing or parsing them, for that takes seconds.
 
 An answer is kept in a file of the user's cache, under the hash of all that the answers depend on:
-the sources of matrix/, train/ and variants/, Python, and the packages beside torch. The file may be
-deleted at any time. The variants of the user may depend on anything, so with a folder of them
-nothing is kept."""
+the sources of FOLDERS and variants/, Python, and the packages beside torch. The file may be deleted
+at any time. The variants of the user may depend on anything, so with a folder of them nothing is
+kept."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from variants import _variables
 from variants._files import whole_file
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("matrix", "train")
+FOLDERS = ("matrix", "store", "train", "measure")
 MOST_ANSWERS = 20_000  # of a file
 MOST_FILES = 4  # of earlier sources and of other checkouts
 
@@ -52,14 +52,18 @@ class Answers:
 
 
 def answer(question: str, about: list[Any], find: Callable[[], Any]) -> Any:
-    """What `find` returned for this question, a JSON value. What it raises is raised again each
-    time. about: JSON values that tell the question from others of its name."""
+    """What `find` returned for this question, a JSON value. It is asked again each time it raises,
+    and while it finds nothing, None. about: JSON values that tell the question from others of its
+    name."""
     kept = _kept()
     if kept is None:
         return find()
     asked = json.dumps([question, *about], default=repr)
     if asked not in kept.answers:
-        kept.answers[asked] = kept.new[asked] = json.dumps(find())
+        found = find()
+        if found is None:
+            return None
+        kept.answers[asked] = kept.new[asked] = json.dumps(found)
     return json.loads(kept.answers[asked])
 
 
@@ -97,8 +101,8 @@ def critic_norm(
     objective: Choice, architecture: Choice, dataset: Choice, training: Training
 ) -> str:
     """The normalisation of the critic, as pairs.critic_norm has it. Raises UserError for a pair
-    that cannot train, for a batch of one sample where the pair needs more, and for blocks to be
-    computed again where there are none."""
+    that cannot train, for a batch of one sample where the pair needs more, for blocks to be
+    computed again where there are none, and for networks that do not grow as they are to."""
     is_lone = training.batch_size == 1
 
     def find() -> str:
@@ -109,9 +113,12 @@ def critic_norm(
             pairs.check_lone_sample(objective, architecture, dataset, norm)
         if training.recompute:
             pairs.check_recompute(objective, architecture, dataset, norm)
+        if training.growth:
+            pairs.check_growth(architecture, dataset, norm, training.growth)
         return norm
 
     about = [*map(_identity, (objective, architecture, dataset)), is_lone, training.recompute]
+    about.append([stage.plain() for stage in training.growth])
     return answer("critic_norm", about, find)
 
 

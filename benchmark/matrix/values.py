@@ -1,8 +1,6 @@
 """A value on an axis of a matrix becomes choices: variants with typed and checked parameters."""
 
 import inspect
-import itertools
-from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +11,8 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.mistakes import reason
-from benchmark.matrix.options import Optimiser, Value, validated
+from benchmark.matrix.options import OF_OBJECTIVE, Optimiser, Training, Value, validated
+from benchmark.matrix.sweep import combinations, take_sample, take_search
 from variants._recipes import CONSTANTS, RECIPE, Recipe
 
 # Whose parameters a value may set: of an axis, and of the halves of an architecture if the matrix
@@ -25,11 +24,13 @@ CLASSES = {
     "critic": ("architectures", ("Discriminator",)),
     "dataset": ("datasets", ("Dataset",)),
 }
+# What a value of an objective may set beside the fields of its class
+OPTIONS = (*RECIPE, *OF_OBJECTIVE)
 # Keys of a value that are no parameters of its variant
 OTHER_KEYS = {
-    "objective": ("label",),
-    "dataset": ("training", "label"),
-    "architecture": ("critic", "training", "label"),
+    "objective": ("search", "sample", "label"),
+    "dataset": ("training", "sample", "label"),
+    "architecture": ("critic", "training", "sample", "label"),
 }
 
 # The largest whole numbers, beyond which a network fits into no memory and a step does not end; and
@@ -49,6 +50,12 @@ class AxisValue(NamedTuple):
 
     training: dict[str, Any]
     """Training options of the cells that have this value."""
+
+    search: int = 0
+    """Configurations that are searched; 0: there is no search."""
+
+    given: frozenset[str] = frozenset()
+    """Parameters that a searched value sets."""
 
 
 class Parameter(NamedTuple):
@@ -71,22 +78,27 @@ def choices(axis: str, value: Value) -> list[AxisValue]:
     table = {"name": value} if isinstance(value, str) else dict(value)
     name = _take_name(axis, table)
     training = _take_training(axis, name, table)
+    search = take_search(axis, name, table)
+    given = frozenset(table) if search else frozenset()
     found = recall.answer("choices", [axis, name, table], lambda: _choices(axis, name, table))
-    return [AxisValue(Choice(**fields), training) for fields in found]
+    return [AxisValue(Choice(**fields), training, search, given) for fields in found]
 
 
 def _choices(axis: str, name: str, table: Params) -> list[dict[str, Any]]:
     """The choices of a variant and a table of its parameters, as JSON has them."""
-    critics: list[Choice | None] = [None]
+    lists: dict[str, list[Any]] = {}
+    sample = take_sample(f"{axis} {name!r}", table)
     if axis == "architecture" and "critic" in table:
-        critics = _critics(table.pop("critic"))
-    known = parameters("generator" if critics[0] else axis, name)
+        lists["critic"] = _critics(table.pop("critic"))
+    known = parameters("generator" if lists else axis, name)
     _check_keys(axis, name, table, known)
+    for key, value in table.items():
+        lists[key] = value if isinstance(value, list) else [value]
     found = []
-    for critic in critics:
-        for params in _swept(table):
-            choice = _choice(axis, name, params, known)
-            found.append(asdict(_with_critic(choice, critic)))
+    for params in combinations(f"{axis} {name!r}", lists, sample):
+        critic = params.pop("critic") if "critic" in lists and axis == "architecture" else None
+        choice = _choice(axis, name, params, known)
+        found.append(asdict(_with_critic(choice, critic)))
     return found
 
 
@@ -98,7 +110,7 @@ def classes(axis: str, name: str) -> list[Any]:
 
 
 def parameters(axis: str, name: str) -> dict[str, Parameter]:
-    """The parameters of a variant by name. Those of an objective include those of its optimiser."""
+    """The parameters of a variant by name. Those of an objective include OPTIONS."""
     found: dict[str, Parameter] = {}
     for variant in classes(axis, name):
         locations: set[str] = set()
@@ -111,9 +123,14 @@ def parameters(axis: str, name: str) -> dict[str, Parameter]:
                 kinds = key in locations, key in in_label
                 found[key] = Parameter(given.annotation, given.default, *kinds)
         if axis == "objective":
+            if taken := sorted(found.keys() & {*OPTIONS}):
+                raise UserError(f"objective {name!r}: its field {taken[0]} has an option's name")
             recipe = asdict(variant.recipe)
             for field in fields(Recipe):
                 found[field.name] = Parameter(field.type, _as_list(recipe[field.name]))
+            for option in OF_OBJECTIVE:
+                known = Training.model_fields[option]
+                found[option] = Parameter(known.annotation, known.default)
     return found
 
 
@@ -159,15 +176,6 @@ def _check_keys(axis: str, name: str, table: Params, known: dict[str, Parameter]
             raise UserError(f"{axis} {name!r}: {key} = [] sweeps no value")
 
 
-def _swept(table: Params) -> Iterator[Params]:
-    """Every combination of the values in the lists of a table."""
-    lists = []
-    for value in table.values():
-        lists.append(value if isinstance(value, list) else [value])
-    for values in itertools.product(*lists):
-        yield dict(zip(table, values, strict=True))
-
-
 def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -> Choice:
     """A variant with typed parameters. Raises UserError if the variant refuses them."""
     differing = {key: known[key].default for key in known if known[key].is_in_label}
@@ -199,9 +207,9 @@ def _constants(name: str, optimizer: Any, known: dict[str, Parameter]) -> dict[s
 
 
 def made(objective: Choice) -> Any:
-    """An objective with its parameters; those of its optimiser are left out. Raises ValueError for
-    parameters that the objective refuses."""
-    params = {key: value for key, value in objective.params.items() if key not in RECIPE}
+    """An objective with its parameters; OPTIONS are left out. Raises ValueError for parameters that
+    the objective refuses."""
+    params = {key: value for key, value in objective.params.items() if key not in OPTIONS}
     return classes("objective", objective.name)[0](**params)
 
 
@@ -261,7 +269,7 @@ def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _critics(value: Any) -> list[Choice | None]:
+def _critics(value: Any) -> list[Choice]:
     """The critics that the `critic` of an architecture stands for: a name, a table with a name and
     parameters, or a list of these."""
     values = value if isinstance(value, list) else [value]
@@ -270,7 +278,7 @@ def _critics(value: Any) -> list[Choice | None]:
             "critic must be an architecture's name, a table with a name, or a list of them, "
             f"not {value!r}"
         )
-    found: list[Choice | None] = []
+    found: list[Choice] = []
     for entry in values:
         found += [critic.choice for critic in choices("critic", entry)]
     return found

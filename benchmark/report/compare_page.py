@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.colors import to_hex
 
 from benchmark.analysis.compare import cost, ordered, reliability
 from benchmark.analysis.sides import Sides
-from benchmark.drawing.style import distinct, style
 from benchmark.metrics import full_name, metric, short_name
 from benchmark.report.compare_text import ComparisonPage, to_markdown
 from benchmark.report.forest import Dot, axis_of
@@ -73,7 +71,7 @@ Line = dict[str, str]
 def page(sides: Sides, frame: pd.DataFrame) -> ComparisonPage:
     """How good, how fast, at what cost, how reliable, and what was compared. frame: `differences`,
     with a row or more."""
-    is_primary = frame["metric"] == frame["dataset"].map(sides.primary)
+    is_primary = _is_primary(sides, frame)
     sections = [
         *_primary(sides, frame[is_primary]),
         _quality("How good: the other metrics", sides, frame[~is_primary]),
@@ -88,12 +86,17 @@ def page(sides: Sides, frame: pd.DataFrame) -> ComparisonPage:
     return ComparisonPage(title, claims, [table for table in sections if table.rows], remarks)
 
 
+def _is_primary(sides: Sides, frame: pd.DataFrame) -> pd.Series:
+    return frame["metric"] == frame["dataset"].map(sides.primary)
+
+
 def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
     """Write compare.md, compare.csv (`frame`), figures/curves where a metric ranks, and a
     self-contained compare.html; return the path of compare.html."""
     from benchmark.report.figures.comparison import draw
 
     figure, comparison = draw(sides, folder), page(sides, frame)
+    _draw_dots(sides, frame[_is_primary(sides, frame)], comparison.sections)
     environment = templates()
     environment.filters["image"] = partial(image, folder / "figures")
     environment.filters["data_link"] = partial(data_link, folder / "figures")
@@ -115,22 +118,34 @@ def _claim(sides: Sides, row: Record) -> Claim:
 
 
 def _primary(sides: Sides, frame: pd.DataFrame) -> list[Table]:
-    """The differences in the metrics that rank, a table for each dataset, with a forest plot."""
+    """The differences in the metrics that rank, a table for each dataset, with an axis."""
     tables = []
     for dataset, rows in frame.groupby("dataset", sort=False):
         title = f"How good: {full_name(rows['metric'].iloc[0], str(dataset))}"
         table = _quality(title, sides, rows)
         values = rows[["difference", "ci_low", "ci_high"]].to_numpy(dtype=float)
         table.axis = axis_of(values.ravel(), 0.0, is_log=False)
-        with distinct(sides.labels):
-            for row, line in zip(records(rows), table.rows, strict=True):
-                line.dot = _dot(sides, row)
         tables.append(table)
     return tables
 
 
+def _draw_dots(sides: Sides, frame: pd.DataFrame, tables: list[Table]) -> None:
+    """Draw the differences of `_primary` on the axes of its tables, the first ones."""
+    # Seconds to import, and text has no dots
+    from benchmark.drawing.style import distinct
+
+    with distinct(sides.labels):
+        for (_, rows), table in zip(frame.groupby("dataset", sort=False), tables, strict=False):
+            for row, line in zip(records(rows), table.rows, strict=True):
+                line.dot = _dot(sides, row)
+
+
 def _dot(sides: Sides, row: Record) -> Dot:
     """A difference on the axis: filled where it is separated."""
+    from matplotlib.colors import to_hex
+
+    from benchmark.drawing.style import style
+
     colour = HOLLOW
     if row["verdict"] in ("better", "worse"):
         objective = row["objective"] if "objective" in sides.by else row["side"]

@@ -4,14 +4,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from benchmark.drawing.save import Figure
 from benchmark.report.page import Claim, Table, TableRow
 from benchmark.text import escaped
+
+if TYPE_CHECKING:
+    from benchmark.drawing.save import Figure
 
 INTERVAL = re.compile(r" (\[[^\]]*\])")
 COLOURS = {"better": "green", "worse": "red"}
@@ -29,7 +32,7 @@ class ComparisonPage:
     """Why nothing is tested."""
 
 
-def to_markdown(comparison: ComparisonPage, figure: Figure | None = None) -> str:
+def to_markdown(comparison: ComparisonPage, figure: "Figure | None" = None) -> str:
     """The page as Markdown; names are escaped. figure: the learning curves, where they are
     drawn."""
     parts = [f"# {escaped(comparison.title)}"]

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from markupsafe import Markup
-from matplotlib.ticker import LogLocator, MaxNLocator
 
 from benchmark.text import number
 
@@ -63,6 +62,9 @@ class Axis(NamedTuple):
 
     def ticks(self) -> list[float]:
         """A few round values on the axis."""
+        # Seconds to import
+        from matplotlib.ticker import LogLocator, MaxNLocator
+
         if not self.is_log:
             ticks = MaxNLocator(MOST_TICKS).tick_values(self.low, self.high)
             return self._inside(ticks)

@@ -176,8 +176,9 @@ def attributes(axes: Mapping[str, list[str]]) -> Callable[[Tags], Markup]:
     def write(tags: Tags) -> Markup:
         written = Markup("")
         for axis in FILTERS:
-            if axis in tags:
-                numbers = " ".join(str(axes[axis].index(label)) for label in tags[axis])
+            known = [axes[axis].index(label) for label in tags.get(axis, []) if label in axes[axis]]
+            if known:
+                numbers = " ".join(map(str, known))
                 written += Markup(' data-{}="{}"').format(axis, numbers)
         return written
 

@@ -40,7 +40,8 @@ FAILURES = (RunStatus.ERROR, RunStatus.TIMEOUT)
 class Driver:
     """Runs tasks on a pool, and closes the pool.
 
-    on_news: called for every event. known: seconds by group, as `learned` gives them."""
+    on_news: called for every event. known: seconds by group, as `learned` gives them. grow: the
+    tasks that follow from the end of a cell, by key."""
 
     def __init__(
         self,
@@ -51,8 +52,10 @@ class Driver:
         *,
         limits: Limits | None = None,
         known: dict[str, float] | None = None,
+        grow: Callable[[str], list[Task]] = lambda key: [],
     ) -> None:
         self.pool, self.results, self.on_news = pool, ResultSet(folder), on_news
+        self.grow = grow
         self.limits = limits or Limits()
         self.queue = Queue(tasks, known or {})
         self.in_flight: dict[str, InFlight] = {}  # by key
@@ -155,6 +158,8 @@ class Driver:
             self.queue.learn(cell.group, seconds_spent(event.status))
         elif self.limits.fail_fast and event.status.status in FAILURES:
             self.accepts = False
+        for task in self.grow(event.key):
+            self.queue.push(task)
         self.on_news(CellNews(event, self.seconds_left()))
 
     def _handle_loss(self, cell: InFlight, event: Lost) -> None:

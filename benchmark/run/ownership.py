@@ -1,5 +1,6 @@
 """Who may write a cell: what other runs have settled, and the end of cells whose process died."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmark.run.events import Task
@@ -53,6 +54,13 @@ def restart(folder: Path, task: Task) -> None:
             status.status, status.progress = RunStatus.INTERRUPTED, 0.0
             status.reason = "to be run from the start (--force)"
             _write(files, status)
+
+
+def restart_all(folder: Path, tasks: Iterable[Task]) -> None:
+    """Reset the cells of tasks so that none goes on from an earlier run."""
+    for task in tasks:
+        for member in task.members:
+            restart(folder, member)
 
 
 def _write(files: CellFolder, status: Status) -> None:

@@ -14,17 +14,41 @@ from benchmark.errors import UserError
 from benchmark.machine.limits import total_memory
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, Choice, digest
+from benchmark.run.engines.base import Pool
 from benchmark.run.events import Entrant, RaceTask
 from benchmark.run.options import RunOptions
 from benchmark.run.queue import learned
 from benchmark.run.stacking import Place, Stacks, num_steps, place_of
 from benchmark.store.clocks import group_of
 from benchmark.store.code import training_code
-from benchmark.store.schema import FINISHED, SETTLED, Race, Status
-from benchmark.text import one_line
+from benchmark.store.layout import ResultSet
+from benchmark.store.schema import FINISHED, SETTLED, Race, RunStatus, Status
+from benchmark.text import one_line, place_name, plural
 
 TRIAL_STEPS = 3  # generator steps that are timed for an estimate
 TRIAL_SECONDS = 10.0  # that all of them may take; the last one ends later
+
+
+def statuses(results: ResultSet, keys: Iterable[str]) -> tuple[dict[str, Status], dict[str, str]]:
+    """Key → what is known of a cell, and the fault of each that is damaged; a finished one with
+    damaged files is MISSING."""
+    # A cell that never began has no folder
+    folders = {folder.name for folder in results.cells.glob("*")}
+    known, faults = {}, {}
+    for key in keys:
+        known[key] = Status(status=RunStatus.MISSING)
+        if key not in folders:
+            continue
+        files = results.cell(key)
+        status, fault = files.read_status()
+        if status.status.is_finished:
+            fault = files.fault(status)
+        if fault is None:
+            known[key] = status
+        else:
+            faults[key] = fault
+            known[key] = Status(status=RunStatus.MISSING, attempt=status.attempt)
+    return known, faults
 
 
 def pending(
@@ -80,6 +104,30 @@ def is_raced(task: RaceTask, made: Iterable[Race], device: str | None, threads: 
     return False
 
 
+def hold_races(
+    contests: list[RaceTask],
+    results: ResultSet,
+    pool: Pool,
+    machine: tuple[str | None, int],
+    note: Callable[[str], None],
+) -> None:
+    """Hold the races that have no result on such a machine (device, threads) yet. A race without a
+    result is noted: the place has no raced seconds."""
+    made = results.races
+    for contest in contests:
+        if is_raced(contest, made, *machine):
+            continue
+        where = place_name(contest.architecture, contest.dataset)
+        what = f"racing {plural(len(contest.entrants), 'objective')} of {where}"
+        if "compiled" in contest.execution:
+            what = f"compiling (once, minutes) and {what}"
+        note(f"{what}: what a generator step costs …")
+        race = pool.race(contest)
+        results.write_race(race)
+        if race.fault:
+            note(f"{where} has no raced seconds: {race.fault}")
+
+
 def check_size(cells: Iterable[Cell], device: str) -> None:
     """Raise UserError for a cell that does not fit into the memory of a device, before anything of
     it is allocated."""
@@ -129,19 +177,21 @@ def estimate(
     known: dict[str, Status],
     device: str,
     todo: Collection[str] | None = None,
+    alike: Callable[[Cell], Cell] = lambda cell: cell,
 ) -> dict[str, float | None]:
     """Seconds per cell of `todo` (None: of all), by key: the median of the finished cells of the
     group, otherwise the time of TRIAL_STEPS generator steps, extrapolated (training only). These
     are trained once on a machine. None if the data is not on this machine, for nothing is
-    downloaded for an estimate, and for groups whose turn came after TRIAL_SECONDS of trials."""
+    downloaded for an estimate, and for groups whose turn came after TRIAL_SECONDS of trials. alike:
+    a cell that stands for all that cost the same."""
     groups: dict[str, float | None] = {}
-    groups.update(learned((cell.spec, known[key]) for key, cell in cells.items()))
+    groups.update(learned((alike(cell).spec, known[key]) for key, cell in cells.items()))
     end = monotonic() + TRIAL_SECONDS
     asked: dict[str, str] = {}
     for key, cell in cells.items():
         if todo is not None and key not in todo:
             continue
-        group = asked[key] = group_of(cell.spec)
+        group = asked[key] = group_of(alike(cell).spec)
         if group not in groups:
             groups[group] = _trial(group, cell, device, end)
     recall.save()

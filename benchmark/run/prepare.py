@@ -1,9 +1,10 @@
 """What a run needs before its first cell: data, instruments, noise floors, real samples for
 pictures, matrix.json, protocols.json."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import variants
 from benchmark.errors import UserError
@@ -13,6 +14,7 @@ from benchmark.matrix.cell import Cell, Choice, digest
 from benchmark.matrix.expand import expand
 from benchmark.matrix.labels import unlabelled
 from benchmark.matrix.options import Matrix, validated
+from benchmark.matrix.search.part import Part, with_configurations
 from benchmark.measure.dataset_facts import dataset_facts
 from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.measure.protocol import Instrument, content_hash, protocol_id
@@ -46,9 +48,11 @@ def matrix_file(
     matrix: Matrix,
     cells: Sequence[Cell],
     command: Command | None = None,
+    parts: Mapping[str, Part] | None = None,
 ) -> MatrixFile:
-    """The record of a matrix with all its cells."""
+    """The record of a matrix with all its cells. parts: in a search, by key."""
     matrix, display_names = unlabelled(matrix)
+    parts = parts or {}
     config = matrix.plain()
     return MatrixFile(
         name=name,
@@ -58,8 +62,8 @@ def matrix_file(
         reference=matrix.reference,
         targets=matrix.targets,
         command=command,
-        display_names=display_names,
-        cells=[_entry(cell) for cell in cells],
+        display_names=with_configurations(display_names, cells, parts),
+        cells=[_entry(cell, parts.get(cell.key)) for cell in cells],
     )
 
 
@@ -75,7 +79,9 @@ def command_of(results: ResultSet, file: Path | None, options: RunOptions) -> Co
     )
 
 
-def _entry(cell: Cell) -> Entry:
+def _entry(cell: Cell, part: Part | None) -> Entry:
+    # What is not set is not written
+    search: dict[str, Any] = {"search": part} if part else {}
     return Entry(
         key=cell.key,
         objective=cell.objective.label,
@@ -85,6 +91,7 @@ def _entry(cell: Cell) -> Entry:
         seed=cell.seed,
         evaluation_hash=cell.evaluation_hash,
         spec=Spec.model_validate(cell.spec),
+        **search,
     )
 
 

@@ -19,6 +19,9 @@ class Reporter(Protocol):
     def begin(self, num_cells: int, num_workers: int) -> None:
         """The first cell is about to start."""
 
+    def add(self, num_cells: int) -> None:
+        """So many further cells follow from the results of others."""
+
     def news(self, news: CellNews) -> None:
         """Something happened to a cell."""
 
@@ -32,6 +35,8 @@ class Silent:
     def note(self, text: str) -> None: ...
 
     def begin(self, num_cells: int, num_workers: int) -> None: ...
+
+    def add(self, num_cells: int) -> None: ...
 
     def news(self, news: CellNews) -> None: ...
 

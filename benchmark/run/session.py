@@ -1,13 +1,14 @@
 """One run of a matrix: plan, prepare, drive, and what came of it."""
 
 from collections import defaultdict
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from benchmark.machine.environment import environment
-from benchmark.matrix.expand import expand
+from benchmark.matrix.cell import Cell
 from benchmark.matrix.files import open_matrix
 from benchmark.matrix.options import Matrix
 from benchmark.run import plan
@@ -15,18 +16,27 @@ from benchmark.run.driver import Driver
 from benchmark.run.engines.base import Pool
 from benchmark.run.events import CellNews, Ended, Limits, Task
 from benchmark.run.options import RunOptions
-from benchmark.run.ownership import restart
-from benchmark.run.plan import check_size, estimate, is_raced, missing_data, pending, races
+from benchmark.run.ownership import restart_all
+from benchmark.run.plan import (
+    check_size,
+    estimate,
+    hold_races,
+    missing_data,
+    pending,
+    races,
+    statuses,
+)
 from benchmark.run.queue import learned
 from benchmark.run.reporter import Reporter, Silent, Summary
+from benchmark.run.search.growing import Growing, alike
 from benchmark.run.stacking import Stacks
 from benchmark.store.code import CodeHashes
-from benchmark.store.files import check_writable
+from benchmark.store.files import check_writable, write_record
 from benchmark.store.layout import RESULTS, ResultSet
 from benchmark.store.locks import alone
 from benchmark.store.origin import check_same
 from benchmark.store.schema import MatrixFile, RunStatus, Status
-from benchmark.text import place_name, plural
+from benchmark.text import plural
 
 
 def run_matrix(
@@ -48,40 +58,31 @@ class Session:
         self.options = options
         opened = open_matrix(matrix, options.all_overrides)
         self.config, self.name, self.description, self.file = opened
-        # The tables know the whole matrix, whatever part of it runs here
-        self.all_cells = expand(self.config)
-        chosen = expand(self.config, options.only) if options.only else self.all_cells
-        self.cells = {cell.key: cell for cell in chosen[options.part]}
         self.devices = self._devices()
         self.results = ResultSet(check_writable(results / self.name, "--results"))
         self.results.refuse_links()
         check_same(self.results, self.file, self.config)
+        # The tables know the whole matrix, whatever part of it runs here
+        self.growing = Growing(self.config, options, self.results.path)
+        self.cells: dict[str, Cell] = {}
         self.faults: dict[str, str] = {}
         """Key → the fault of a damaged cell, which therefore runs again."""
-        self.known = self._known()
-        self.todo = pending(
-            self.cells, self.known, force=options.force, retry_errors=options.retry_errors
-        )
+        self.known: dict[str, Status] = {}
+        self.todo: dict[str, Cell] = {}
+        self._take(self.growing.chosen)
         if options.engine == "local":
             check_size(self.todo.values(), self.devices[0])
 
-    def _known(self) -> dict[str, Status]:
-        """The statuses of the cells, by key."""
-        # A cell that never began has no folder
-        folders = {folder.name for folder in self.results.cells.glob("*")}
-        missing = Status(status=RunStatus.MISSING)
-        return {key: self._status(key) if key in folders else missing for key in self.cells}
-
-    def _status(self, key: str) -> Status:
-        """What is known of a cell; MISSING for a finished one whose files are damaged."""
-        files = self.results.cell(key)
-        status, fault = files.read_status()
-        if status.status.is_finished:
-            fault = files.fault(status)
-        if fault is None:
-            return status
-        self.faults[key] = fault
-        return Status(status=RunStatus.MISSING, attempt=status.attempt)
+    def _take(self, cells: dict[str, Cell]) -> dict[str, Cell]:
+        """Add cells to those of the run. Returns those that are to run."""
+        known, faults = statuses(self.results, cells)
+        options = self.options
+        todo = pending(cells, known, force=options.force, retry_errors=options.retry_errors)
+        self.cells |= cells
+        self.known |= known
+        self.faults |= faults
+        self.todo |= todo
+        return todo
 
     def _devices(self) -> list[str]:
         """One device per worker; on Ray the device of this process."""
@@ -105,7 +106,8 @@ class Session:
     @cached_property
     def estimates(self) -> dict[str, float | None]:
         """Seconds per cell to run, by key; None if unknown."""
-        return estimate(self.cells, self.known, self.devices[0], self.todo)
+        stands_for = partial(alike, self.growing.now.parts)
+        return estimate(self.cells, self.known, self.devices[0], self.todo, stands_for)
 
     @cached_property
     def missing_data(self) -> dict[str, str]:
@@ -121,7 +123,8 @@ class Session:
             # The cells were made as an earlier run was asked
             known = self.results.matrix.command
             command.options = known.options if known else {}
-        return matrix_file(self.name, self.description, self.config, self.all_cells, command)
+        cells, parts, _ = self.growing.now
+        return matrix_file(self.name, self.description, self.config, cells, command, parts)
 
     def num_stale(self) -> int:
         """Finished cells that are kept although other code or evaluation options made them."""
@@ -149,25 +152,25 @@ class Session:
             reporter.note("preparing datasets, extractors and noise floors …")
             self._prepare(reporter)
             stacks = self.stacks(reporter)
-            tasks = self.tasks(stacks)
+            tasks = self.tasks(stacks, self.todo)
             self.race(stacks, pool, reporter)
             if self.options.force:
-                for task in tasks:
-                    for member in task.members:
-                        restart(self.results.path, member)
-            return self._drive(tasks, pool, reporter)
+                restart_all(self.results.path, tasks)
+            return self._drive(tasks, pool, reporter, stacks)
 
     def stacks(self, reporter: Reporter) -> Stacks:
         """Which cells train as one model, and how their steps are executed."""
         options = self.options
         # On Ray every seed trains by itself
         asked = "1" if options.engine == "ray" else options.stack
-        return Stacks(self.all_cells, self.devices[0], options.execution, asked, reporter.note)
+        final = self.config.search.seeds if self.growing.first.parts else ()
+        cells, device = self.growing.first.cells, self.devices[0]
+        return Stacks(cells, device, options.execution, asked, reporter.note, final)
 
-    def tasks(self, stacks: Stacks) -> list[Task]:
+    def tasks(self, stacks: Stacks, todo: dict[str, Cell]) -> list[Task]:
         """What is to run, cells of a stack together."""
         together: dict[str, list[Task]] = defaultdict(list)
-        for key, cell in self.todo.items():
+        for key, cell in todo.items():
             stack = stacks.stack_of(cell)
             first = stack[0].key if stack else key
             execution = stacks.execution_of(cell)
@@ -176,31 +179,39 @@ class Session:
         return [replace(task, stacked_with=tuple(others)) for task, *others in together.values()]
 
     def race(self, stacks: Stacks, pool: Pool, reporter: Reporter) -> None:
-        """Race the places that have cells to run and no result of a race on such a device. A race
-        without a result is noted: the place has no raced seconds."""
-        contests = races(self.all_cells, self.todo, stacks)
+        """Race the places that have cells to run and no search."""
+        contests = races(self.growing.unsearched, self.todo, stacks)
         if not contests:
             return
-        from benchmark.run.prepare import writing_results
-
         options = self.options
         device, threads = None, max(1, int(options.cpus_per_cell or 1))
         if options.engine == "local":
             device, threads = environment(self.devices[0]).device, options.threads
+        with self._alone():
+            hold_races(contests, self.results, pool, (device, threads), reporter.note)
+
+    def grow(self, key: str, stacks: Stacks, reporter: Reporter) -> list[Task]:
+        """What is to run in addition once a cell has ended."""
+        before = self.growing.now
+        new = {cell.key: cell for cell in self.growing.grow(key)}
+        if self.growing.now is not before:
+            with self._alone():
+                write_record(self.results.matrix_file, self.matrix_file)
+        todo = self._take(new)
+        tasks = self.tasks(stacks, todo)
+        if tasks:
+            reporter.add(len(todo))
+        if self.options.force:
+            restart_all(self.results.path, tasks)
+        return tasks
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While what the whole result set has is written."""
+        from benchmark.run.prepare import writing_results
+
         with alone(self.results), writing_results(self.results):
-            made = self.results.races
-            for contest in contests:
-                if is_raced(contest, made, device, threads):
-                    continue
-                where = place_name(contest.architecture, contest.dataset)
-                what = f"racing {plural(len(contest.entrants), 'objective')} of {where}"
-                if "compiled" in contest.execution:
-                    what = f"compiling (once, minutes) and {what}"
-                reporter.note(f"{what}: what a generator step costs …")
-                race = pool.race(contest)
-                self.results.write_race(race)
-                if race.fault:
-                    reporter.note(f"{where} has no raced seconds: {race.fault}")
+            yield
 
     def _settled_attempt(self, key: str) -> str | None:
         """The attempt that has ended a cell. One that is still at work may end it from now on: the
@@ -228,7 +239,9 @@ class Session:
         worker_options = local.WorkerOptions(
             self.results.path, options.threads, options.checkpoint_every
         )
-        return local.Pool(self.devices[: len(self.todo)], worker_options)
+        is_fixed = not (self.growing.first.parts and self.todo)
+        num_workers = len(self.todo) if is_fixed else len(self.devices)
+        return local.Pool(self.devices[:num_workers], worker_options)
 
     def _prepare(self, reporter: Reporter) -> None:
         from benchmark.run.prepare import prepare
@@ -244,7 +257,7 @@ class Session:
                 self.results, self.matrix_file, needed, self.devices[0], self.todo, reporter.note
             )
 
-    def _drive(self, tasks: list[Task], pool: Pool, reporter: Reporter) -> Summary:
+    def _drive(self, tasks: list[Task], pool: Pool, reporter: Reporter, stacks: Stacks) -> Summary:
         ended: dict[str, RunStatus] = {}
 
         def on_news(news: CellNews) -> None:
@@ -260,6 +273,7 @@ class Session:
             on_news,
             limits=Limits(options.timeout, options.fail_fast, options.wait),
             known=learned((cell.spec, self.known[key]) for key, cell in self.cells.items()),
+            grow=lambda key: self.grow(key, stacks, reporter),
         )
         interrupted = False
         reporter.begin(len(self.todo), pool.capacity())

@@ -28,6 +28,7 @@ STEADY_STEP = 1000  # far from the first steps, where an objective may take more
 MAX_REASON = 200  # characters of the reason why a place is not stacked
 
 Place = tuple[str, str]
+Phase = tuple[str, str, bool]  # a place, and whether its seeds are those of a final phase
 Blocks = dict[int, list[int]]  # seed -> the seeds of its stack
 
 
@@ -44,9 +45,10 @@ class Way(NamedTuple):
 class Stacks:
     """The stacks of a matrix.
 
-    cells: all cells of the matrix, whichever run. execution: auto, or one of modes.MODES. asked:
-    auto, or a number of seeds. note: receives a line for every place whose seeds were to be stacked
-    and cannot be."""
+    cells: all cells of the matrix that need no results, whichever run. execution: auto, or one of
+    modes.MODES. asked: auto, or a number of seeds. note: receives a line for every place whose
+    seeds were to be stacked and cannot be. final: seeds of the final phase of a search, which share
+    no stack with those of its pool."""
 
     def __init__(
         self,
@@ -55,16 +57,18 @@ class Stacks:
         execution: str,
         asked: str,
         note: Callable[[str], None],
+        final: Iterable[int] = (),
     ) -> None:
+        self.final = frozenset(final)
         self.device, self.execution, self.asked, self.note = device, execution, asked, note
         # The seeds of a place in the order of the matrix, and the cells of each of its objectives
-        self.seeds: dict[Place, dict[int, None]] = defaultdict(dict)
-        self.groups: dict[Place, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+        self.seeds: dict[Phase, dict[int, None]] = defaultdict(dict)
+        self.groups: dict[Phase, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
         for cell in cells:
-            place = place_of(cell)
+            place = self._phase(cell)
             self.seeds[place].setdefault(cell.seed)
             self.groups[place][cell.objective.label].append(cell)
-        self.chosen: dict[Place, tuple[str, Blocks]] = {}
+        self.chosen: dict[Phase, tuple[str, Blocks]] = {}
 
     def stack_of(self, cell: Cell) -> tuple[Cell, ...]:
         """The cells of the stack of a cell, in their order; empty if the cell trains alone. A seed
@@ -76,15 +80,20 @@ class Stacks:
         return self._choice(cell)[0]
 
     def _choice(self, cell: Cell) -> tuple[str, Blocks]:
-        place = place_of(cell)
+        place = self._phase(cell)
         if place not in self.chosen:
             self.chosen[place] = self._choose(place)
         return self.chosen[place]
 
-    def _choose(self, place: Place) -> tuple[str, Blocks]:
+    def _phase(self, cell: Cell) -> Phase:
+        return *place_of(cell), cell.seed in self.final
+
+    def _choose(self, place: Phase) -> tuple[str, Blocks]:
         """How the steps of a place are executed, and its blocks; none where one of its objectives
-        cannot be stacked."""
+        cannot be stacked, and for a place that follows from results."""
         groups = [*self.groups[place].values()]
+        if not groups:
+            return self.execution, {}
         num_seeds = len(self.seeds[place])
         first = groups[0][0]
         way = Way(self.execution, 1)
@@ -98,7 +107,7 @@ class Stacks:
         for cells in groups:
             reason = refusal(stack_of(cells[0], blocks), self.device)
             if reason:
-                architecture, dataset = place
+                architecture, dataset, _ = place
                 self.note(
                     f"{architecture} on {dataset}: seeds are not stacked, because "
                     f"{cells[0].objective.label} cannot be: {reason}"
@@ -240,7 +249,8 @@ class Facts(NamedTuple):
     """What a way to train networks is chosen by."""
 
     kind: str
-    """conv, where there is a convolution of images, conv1d, where there is another one, or mlp."""
+    """conv, where there is a convolution of images, conv1d, where there is another one, tokens,
+    where tokens are normalised, or mlp."""
 
     weights: int
     """Weights that generator and critic train together."""
@@ -255,6 +265,7 @@ def facts_of(architecture: Choice, dataset: Choice, norm: str) -> Facts:
     from torch import nn
 
     from benchmark.matrix.pairs import networks
+    from variants.architectures import TokenNorm
 
     pair = networks(architecture, dataset, norm)
     layers = [*pair.generator.modules(), *pair.critic.modules()]
@@ -266,4 +277,7 @@ def facts_of(architecture: Choice, dataset: Choice, norm: str) -> Facts:
             kind = "conv"
         elif isinstance(layer, nn.modules.conv._ConvNd):
             kind = "conv1d"
+        elif isinstance(layer, TokenNorm):
+            # Fused attention takes the seeds of a stack one after the other
+            kind = "tokens"
     return Facts(kind, trained, 0 if kind == "mlp" else math.prod(pair.shape[1:]))

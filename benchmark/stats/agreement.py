@@ -5,8 +5,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 LEAST_SEEDS = 3
 MOST_PERMUTATIONS = 5040
@@ -52,7 +52,7 @@ def rank_agreement(x: ArrayLike, y: ArrayLike) -> Agreement:
 
 def _centred_ranks(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, dtype=float)
-    ranks = rankdata(values, axis=1)
+    ranks = scipy.stats.rankdata(values, axis=1)
     return ranks - ranks.mean(axis=1, keepdims=True)
 
 

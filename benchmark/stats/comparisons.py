@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from benchmark.stats.intervals import Array, median, median_interval, share_interval
+from benchmark.stats.intervals import Array, at_most, median, median_interval, share_interval
 from benchmark.text import plural
 
 Seeds = Mapping[Hashable, float]  # the value of each seed
@@ -59,7 +58,7 @@ class Comparison:
 def sign_p(wins: int, losses: int) -> float:
     """The two-sided p of the exact sign test; ties are left out. 1 for no seeds."""
     n = wins + losses
-    return min(1.0, 2 * float(stats.binom.cdf(min(wins, losses), n, 0.5)))
+    return min(1.0, 2 * at_most(min(wins, losses), n))
 
 
 def lowest_p(n: int) -> float:

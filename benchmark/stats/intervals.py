@@ -10,16 +10,19 @@ Sources: Conover 1999, Practical nonparametric statistics, §3.1 and §3.2, for 
 share (Clopper & Pearson 1934) and of a median (Thompson 1936)."""
 
 import functools
+import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 MIN_SEEDS = 5
+NORMAL_QUARTILE = 0.6744897501960817  # of the standard normal law, the upper one
 
 
 class Share(NamedTuple):
@@ -62,14 +65,19 @@ def median_interval(values: ArrayLike, level: float = 0.95) -> Array:
 
 def coverage(n: int, level: float = 0.95) -> float:
     """The least probability with which `median_interval` of n seeds covers the median."""
-    return float(1 - 2 * stats.binom.cdf(_rank(n, level) - 1, n, 0.5))
+    return 1 - 2 * at_most(_rank(n, level) - 1, n)
 
 
 @functools.cache
 def _rank(n: int, level: float) -> int:
     """The rank of the lower end, 1 being the least value."""
-    outside = 2 * stats.binom.cdf(np.arange(n // 2), n, 0.5)
-    return max(1, int((outside <= 1 - level).sum()))
+    ways = itertools.accumulate(math.comb(n, i) for i in range(n // 2))
+    return max(1, sum(2 * outside / 2**n <= 1 - level for outside in ways))
+
+
+def at_most(successes: int, n: int) -> float:
+    """The probability of so many successes or fewer in n fair trials, exact."""
+    return sum(math.comb(n, i) for i in range(successes + 1)) / 2**n
 
 
 def median_by_group(values: ArrayLike, group: ArrayLike, groups: int) -> Array:
@@ -103,10 +111,13 @@ def share_interval(successes: int, n: int, ties: int = 0, level: float = 0.95) -
     if n < MIN_SEEDS:
         return Share(share, np.nan, np.nan)
     tail = (1 - level) / 2
-    at_most = successes + ties
-    low = stats.beta.ppf(tail, successes, n - successes + 1) if successes else 0.0
-    high = stats.beta.isf(tail, at_most + 1, n - at_most) if at_most < n else 1.0
-    return Share(share, float(low), float(high))
+    most = successes + ties
+    low, high = 0.0, 1.0
+    if successes:
+        low = float(scipy.special.betaincinv(successes, n - successes + 1, tail))
+    if most < n:
+        high = float(scipy.special.betainccinv(most + 1, n - most, tail))
+    return Share(share, low, high)
 
 
 def best_first(values: Array) -> Index:
@@ -125,4 +136,6 @@ def robust_spread(values: ArrayLike) -> float:
     """1.4826 · median |x − median(x)|: (n,) -> float.
 
     The standard deviation for a normal sample, insensitive to outliers."""
-    return float(stats.median_abs_deviation(np.asarray(values, dtype=float), scale="normal"))
+    values = np.asarray(values, dtype=float)
+    deviations = np.abs(values - np.median(values))
+    return float(np.median(deviations) / NORMAL_QUARTILE)

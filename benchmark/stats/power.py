@@ -3,7 +3,7 @@
 import functools
 import math
 
-from scipy import optimize, special, stats
+import scipy
 
 from benchmark.stats.comparisons import sign_p
 
@@ -27,12 +27,12 @@ def told_share(n: int, level: float, power: float = 0.8) -> float:
         return math.nan
 
     def excess(share: float) -> float:
-        return float(stats.binom.sf(asked - 1, n, share)) - power
+        return float(scipy.stats.binom.sf(asked - 1, n, share)) - power
 
-    return float(optimize.brentq(excess, 0.5, 1.0))
+    return float(scipy.optimize.brentq(excess, 0.5, 1.0))
 
 
 def shift_of(share: float) -> float:
     """The mean of a normal paired difference that is above 0 on this share of the seeds, in
     standard deviations of that difference: Φ⁻¹(share)."""
-    return float(special.ndtri(share))
+    return float(scipy.special.ndtri(share))

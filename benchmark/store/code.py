@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import variants
+from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell
 from benchmark.store.schema import Spec, Status
 
@@ -26,8 +27,14 @@ def training_code(cell: Cell | Spec) -> str:
 
     The hash stands beside the key and is no part of it: results of other code are marked as stale
     and never thrown away. Raises VariantError for a variant whose file is gone."""
-    files = {variants.origin(axis, name) for axis, name in variants_of(cell)}
-    return _hash((*files_of(TRAINING), *_with_imports(tuple(sorted(files)), "variants")))
+    chosen = variants_of(cell)
+
+    def find() -> str:
+        files = {variants.origin(axis, name) for axis, name in chosen}
+        return _hash((*files_of(TRAINING), *_with_imports(tuple(sorted(files)), "variants")))
+
+    known: str = recall.answer("training_code", [chosen], find)
+    return known
 
 
 def variants_of(cell: Cell | Spec) -> tuple[tuple[str, str], ...]:
@@ -49,8 +56,13 @@ def measuring_code(modality: str) -> str:
     """12 hex digits of the sha256 of the code that measures a modality: its file in measure/, the
     files of measure/ that this imports, and instrument.py, which imports all modalities."""
     folder = ROOT / MEASURING[0]
-    files = _with_imports((folder / f"{modality}.py",), "benchmark.measure")
-    return _hash((*files, folder / "instrument.py"))
+
+    def find() -> str:
+        files = _with_imports((folder / f"{modality}.py",), "benchmark.measure")
+        return _hash((*files, folder / "instrument.py"))
+
+    known: str = recall.answer("measuring_code", [modality], find)
+    return known
 
 
 class CodeHashes:

@@ -137,7 +137,9 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} is damaged: a value is not the one that was written (if it was changed on "
             f'purpose, remove the line "{SEAL}")'
         )
-    return printable(value)
+    # What can be printed as it stands has no text that cannot
+    lines = content.decode(errors="replace").replace("\n", "")
+    return value if lines.isprintable() and "\\" not in lines else printable(value)
 
 
 def _parsed(content: bytes, where: str) -> Any:

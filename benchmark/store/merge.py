@@ -16,7 +16,7 @@ from benchmark.errors import DamagedError, UserError
 from benchmark.store.files import empty, read_bytes, rows_of, write_bytes, write_record
 from benchmark.store.layout import REAL, CellFolder, ResultSet
 from benchmark.store.locks import take
-from benchmark.store.origin import differing, moved
+from benchmark.store.origin import differing, moved, with_cells_of
 from benchmark.store.schema import MatrixFile, Protocol, Race, RunStatus
 
 UNDER_WAY = (RunStatus.RUNNING, RunStatus.INTERRUPTED)
@@ -46,18 +46,18 @@ def merge(sources: Sequence[Path], into: Path, prefer_first: bool = False) -> Me
     folders = [ResultSet(source) for source in sources]
     if started:
         folders.insert(0, target)
-    matrices = [folder.matrix for folder in folders]
-    for folder, matrix in zip(folders[1:], matrices[1:], strict=True):
-        _check_same_matrix(folders[0], matrices[0], folder, matrix)
+    first = whole = folders[0].matrix
+    for folder in folders[1:]:
+        whole = _joined_matrix(folders[0], whole, folder, folder.matrix)
     protocols = _joined_protocols(folders)
     # All refusals come before the first write
-    origins = {entry.key: _chosen(entry.key, folders, prefer_first) for entry in matrices[0].cells}
-    _check_one_protocol(matrices[0], origins)
+    origins = {entry.key: _chosen(entry.key, folders, prefer_first) for entry in whole.cells}
+    _check_one_protocol(whole, origins)
     notes = _keep_under_way(target, origins) if started else []
     content = read_bytes(folders[0].matrix_file)
-    matrix = moved(matrices[0], folders[0].path, target.path)
+    matrix = moved(whole, folders[0].path, target.path)
     try:
-        if matrix != matrices[0]:
+        if matrix != first:
             write_record(target.matrix_file, matrix)
         elif content is not None:
             write_bytes(target.matrix_file, content)
@@ -92,24 +92,23 @@ def _check_target(target: ResultSet, sources: Sequence[Path]) -> None:
         raise UserError(f"--into {into} is neither empty nor the results of a matrix")
 
 
-def _check_same_matrix(
+def _joined_matrix(
     first: ResultSet, ours: MatrixFile, second: ResultSet, theirs: MatrixFile
-) -> None:
+) -> MatrixFile:
     if ours.hash != theirs.hash:
         options = "; ".join(differing(ours.config, theirs.config))
         if not options:
-            options = (
-                f"hash is {ours.hash} against {theirs.hash}, though no option differs: one was "
-                "written by another version, or edited"
-            )
+            options = f"hash is {ours.hash} against {theirs.hash}, though no option differs: one "
+            options += "was written by another version, or edited"
         raise UserError(
             f"{first.path} and {second.path} are results of different matrices: {options}"
         )
-    if [entry.key for entry in ours.cells] != [entry.key for entry in theirs.cells]:
-        raise UserError(
-            f"{first.path} and {second.path} list different cells for one matrix: other versions "
-            "wrote them"
-        )
+    if joined := with_cells_of(ours, theirs):
+        return joined
+    raise UserError(
+        f"{first.path} and {second.path} list different cells for one matrix: other versions wrote "
+        "them"
+    )
 
 
 def _joined_protocols(folders: Sequence[ResultSet]) -> dict[str, Protocol]:

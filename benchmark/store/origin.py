@@ -11,7 +11,7 @@ from benchmark.matrix.cell import digest
 from benchmark.matrix.files import find, is_shipped, read
 from benchmark.matrix.options import Matrix
 from benchmark.store.layout import ResultSet
-from benchmark.store.schema import Command, MatrixFile
+from benchmark.store.schema import Command, Entry, MatrixFile
 
 NAMED_OPTIONS = 3  # options that a refusal names
 
@@ -38,6 +38,37 @@ def moved(matrix: MatrixFile, source: Path, target: Path) -> MatrixFile:
         paths = [path_of(stored, source) for stored in command.variants]
         changes["variants"] = [stored_path(path, target) for path in paths]
     return matrix.model_copy(update={"command": command.model_copy(update=changes)})
+
+
+def with_cells_of(ours: MatrixFile, theirs: MatrixFile) -> MatrixFile | None:
+    """A record of a matrix with the cells that another record of it has in addition because they
+    follow from the results of a search; None where other cells differ."""
+    mine = {entry.key: entry for entry in ours.cells}
+    others = {entry.key: entry for entry in theirs.cells}
+    apart = mine.keys() ^ others.keys()
+    if any((mine | others)[key].search is None for key in apart):
+        return None
+    if [key for key in mine if key not in apart] != [key for key in others if key not in apart]:
+        return None
+    # The cells of the other record behind those that they follow there
+    following: dict[str | None, list[Entry]] = {None: []}
+    last: str | None = None
+    for entry in theirs.cells:
+        if entry.key in mine:
+            last = entry.key
+        else:
+            following.setdefault(last, []).append(entry)
+    cells = following[None]
+    for entry in ours.cells:
+        cells += [entry, *following.get(entry.key, [])]
+    if len(cells) == len(mine):
+        return ours
+    names = {axis: dict(shown) for axis, shown in ours.display_names.items()}
+    for axis, shown in theirs.display_names.items():
+        known = names.setdefault(axis, {})
+        taken = {*known.values()}
+        known |= {label: name for label, name in shown.items() if name not in taken}
+    return ours.model_copy(update={"cells": cells, "display_names": names})
 
 
 def check_named(results: ResultSet, name: str) -> None:

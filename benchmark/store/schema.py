@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from benchmark.matrix.cell import AXES, Cell, Choice, DisplayNames, cell_from_spec, digest
+from benchmark.matrix.search.part import Part
 from benchmark.matrix.select import selected
 from benchmark.text import file_name, with_spread
 
@@ -46,7 +47,7 @@ SETTLED = (*FINISHED, RunStatus.ERROR, RunStatus.TIMEOUT)
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, extra="allow")
 
     def plain(self) -> Table:
         """The fields that were set, as they are written."""
@@ -87,6 +88,9 @@ class Spec(Record):
 
     seed: int
     """Seed of all random streams."""
+
+    crossed: bool = False
+    """Whether the seed is 1000 x the seed of the initial weights + the seed of the batches."""
 
     training: Annotated[Table, AfterValidator(_used_options)]
     """Training options."""
@@ -160,6 +164,9 @@ class Entry(Record):
 
     spec: Spec
     """Spec of the cell."""
+
+    search: Part | None = None
+    """Part of the cell in a search; none for a cell of no search."""
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from benchmark.matrix.cell import Cell, Choice
-from benchmark.matrix.values import made
+from benchmark.matrix.values import classes, made
 from benchmark.train.data import make_dataset
 from benchmark.train.recompute import recompute_blocks
 from variants._recipes import CONSTANTS, RECIPE, Recipe
-from variants.architectures import build, initialise
+from variants.architectures import build, critic_of, initialise
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def make_networks(cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[nn.
     # torch's own initialisation stays for layers without an initial standard deviation of ours
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.stream("weights"))
-        networks = build(cell.architecture, shape, cell.norm)
+        growth = cell.training.growth
+        images = cell.dataset.params.get("range", "signed")
+        networks = build(cell.architecture, shape, cell.norm, growth=growth, images=images)
     for role, network in zip(("generator", "critic"), networks, strict=True):
         initialise(network, partial(cell.stream, role))
         if cell.training.recompute:
@@ -62,7 +64,8 @@ def make_networks(cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[nn.
 
 def make_recipe(cell: Cell) -> Recipe:
     """The optimiser of a cell. Under recipe="paper": the objective's own, with the values that the
-    matrix sets for this objective. Otherwise: the one that the matrix gives to all objectives."""
+    matrix sets for this objective, and with the weight decay that the architecture's paper has for
+    critics with a norm. Otherwise: the one that the matrix gives to all objectives."""
     shared = cell.training.recipe
     if shared != "paper":
         return Recipe(**shared.plain())
@@ -70,4 +73,8 @@ def make_recipe(cell: Cell) -> Recipe:
     if "optimizer" in changed:
         # Another optimiser brings its own alpha and eps
         changed = CONSTANTS[changed["optimizer"]] | changed
+    if cell.norm not in ("none", "spectral"):
+        critic, _ = critic_of(cell.architecture)
+        decay = getattr(classes("critic", critic)[0], "weight_decay_with_norm", None)
+        changed = changed if decay is None else {"weight_decay": decay} | changed
     return replace(make_objective(cell.objective).recipe, **changed)

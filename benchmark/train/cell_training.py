@@ -52,6 +52,13 @@ class CellTraining:
             found["average"] = self.average
         return found
 
+    def at(self, share: float) -> None:
+        """Networks that change with the share of the budget, as they are now."""
+        for network in self.networks.values():
+            change = getattr(network, "at", None)
+            if change is not None:
+                change(share)
+
     def count_costs(self, draw: Draw) -> Costs:
         """The costs of a critic step and of a generator step. Takes both steps on copies, which
         also warms up the allocator and lazy imports."""
@@ -131,13 +138,14 @@ class CellTraining:
         self, progress: Progress, real: Tensor, z: Tensor, splits: tuple[Tensor, Tensor]
     ) -> Probes:
         to_floats = floats_of(self.bench.dataset, memory_format(self.options))
+        shown = getattr(self.D, "shown", Tensor.float)
         base, generator = self.streams.base, self.streams.generator
         # A stream of its own, on the CPU: the splits may lie there
         split_stream = torch.Generator().manual_seed(stream_seed(base, progress.g_steps, "splits"))
         batches = []
         for split in splits:
             index = draw_index(len(split), self.options.batch_size, split_stream)
-            batches.append(to_floats(split[index].to(self.trace.device)))
+            batches.append(shown(to_floats(split[index].to(self.trace.device))))
         generator.manual_seed(stream_seed(base, progress.g_steps, "probe"))
         fresh, held = batches
         objective = blurred(self.bench.objective, self.options, progress.share)

@@ -4,7 +4,7 @@ from host memory."""
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -100,6 +100,18 @@ class Resident:
         return batch.unflatten(0, (len(indices), self.batch_size))
 
 
+def shown_by(critic: Any, draw: Draw) -> Draw:
+    """The batches of `draw` as `critic.shown` shows them to a critic that changes while it trains;
+    the batches themselves for other critics."""
+    shown = getattr(critic, "shown", None)
+    if shown is None:
+        return draw
+    if isinstance(draw, Resident):
+        to_floats = draw.to_floats
+        return replace(draw, to_floats=lambda samples: shown(to_floats(samples)))
+    return lambda generator, following: shown(draw(generator, following))
+
+
 def draw_index(n: int, batch_size: int, generator: torch.Generator) -> Tensor:
     """The samples of a batch, (batch,), on the generator's device."""
     return torch.randint(n, (batch_size,), device=generator.device, generator=generator)
@@ -107,17 +119,19 @@ def draw_index(n: int, batch_size: int, generator: torch.Generator) -> Tensor:
 
 def floats_of(dataset: Any, layout: torch.memory_format = torch.contiguous_format) -> ToFloats:
     """The function that makes a float32 batch (batch, *shape) of stored samples: images in the
-    layout, in [−1, 1]; codes of text one-hot; points as they are."""
+    layout, in the range of the dataset; codes of text one-hot; points as they are."""
     if dataset.modality == "images":
-        return partial(_scaled, layout=layout)
+        images = getattr(dataset, "range", "signed")
+        return partial(_scaled, layout=layout, images=images)
     if dataset.modality == "text":
         return partial(one_hot, num_characters=dataset.shape[1])
     return Tensor.float
 
 
-def _scaled(images: Tensor, layout: torch.memory_format) -> Tensor:
-    """uint8 images (batch, C, H, W) as float32 in [−1, 1]."""
-    return images.to(torch.float32, memory_format=layout).div_(127.5).sub_(1)
+def _scaled(samples: Tensor, layout: torch.memory_format, images: str) -> Tensor:
+    """uint8 images (batch, C, H, W) as float32 in [−1, 1] (signed) or in [0, 1] (unit)."""
+    floats = samples.to(torch.float32, memory_format=layout)
+    return floats.div_(255) if images == "unit" else floats.div_(127.5).sub_(1)
 
 
 def one_hot(codes: Tensor, num_characters: int) -> Tensor:

@@ -13,7 +13,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.matrix.options import Training as Options
 from benchmark.train.build import Workbench, open_workbench
 from benchmark.train.cell_training import CellTraining
-from benchmark.train.data import Draw, Resident, memory_format, open_batches
+from benchmark.train.data import Draw, Resident, memory_format, open_batches, shown_by
 from benchmark.train.execution.iteration import Iteration, StackRefused
 from benchmark.train.execution.modes import resolve
 from benchmark.train.inputs import Inputs, blurred, draw_inputs, num_d_steps
@@ -98,12 +98,13 @@ class Training:
         idle: Container[str] = (),
     ) -> None:
         self._entered = synchronised_time(device)
-        self.bench, self.device, self.draw, self.pause = bench, device, draw, pause
+        self.bench, self.device, self.pause = bench, device, pause
         self.options, self.evaluation = cells[0].training, cells[0].evaluation
         self.members = [
             CellTraining(cell, bench, device, is_live=cell.key not in idle) for cell in cells
         ]
         self.streams = [member.streams for member in self.members]
+        self.draw = shown_by(self.members[0].D, draw)
         # Of these stay where they are: a batch of each is probed per log interval
         self.splits = bench.dataset.train(), bench.dataset.holdout()
         self.progress = Progress(evaluation_due=self.evaluation.schedule[0] == 0)
@@ -164,6 +165,11 @@ class Training:
         """The objective, with its instance noise as it is now."""
         return blurred(self.bench.objective, self.options, self.progress.share)
 
+    def change_networks(self) -> None:
+        """Networks that change with the progress, as they are now."""
+        for member in self.members:
+            member.at(self.progress.share)
+
     def inputs(self) -> Iterator[Inputs]:
         """What the steps of the next iteration take."""
         latent_dim = self.members[0].G.latent_dim
@@ -178,6 +184,7 @@ class Training:
 
     def hand_out(self) -> list[Snapshot | None]:
         """A snapshot of every cell that is live. A cell with an onset is live no longer."""
+        self.change_networks()
         compile_seconds = self.iteration.compile_seconds - self._compile_seconds_counted
         self._compile_seconds_counted = self.iteration.compile_seconds
         snapshots: list[Snapshot | None] = []
@@ -229,6 +236,7 @@ class Training:
     def step(self) -> None:
         """One iteration: the critic steps and the generator step."""
         progress, options = self.progress, self.options
+        self.change_networks()
         if options.lr_decay == "linear":
             for optimizer, lr in zip(
                 self.iteration.optimizers, self.bench.recipe.rates, strict=True

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from variants.objectives import full_precision
+from variants.objectives import differentiate, full_precision
 
 SATURATED = 1e-3  # distance to 0 or 1 at which a probability counts as saturated
 
@@ -37,6 +37,9 @@ class Probes(NamedTuple):
 
     clipped: Tensor
     """Share of the critic's weights at the bound that they are clipped to."""
+
+    sparse: Tensor
+    """Share of exactly zero entries of ∂D/∂x̃, the gradient that the generator gets."""
 
     d_loss_train: Tensor
     """Loss of the critic on a fresh batch of the training split."""
@@ -74,11 +77,12 @@ def probe(
             seen = objective.seen(batch, fake, noise)
             losses.append(objective.d_loss(D, *seen).detach())
         with torch.no_grad():
-            real_scores, fake_scores = D(real), D(fake)
+            real_scores = D(real)
+        fake_scores, fake_gradient = differentiate(D, fake)
     nan = torch.full_like(losses[0], torch.nan)
     saturation = clipped = nan
     if objective.sigmoid:
-        saturation = _share_saturated(torch.cat([real_scores, fake_scores]))
+        saturation = _share_saturated(torch.cat([real_scores, fake_scores.detach()]))
     if objective.clip is not None:
         clipped = _share_clipped(D, objective.clip)
     return Probes(
@@ -86,9 +90,10 @@ def probe(
         slope=slopes.mean(),
         slope_std=_spread(slopes),
         d_real_std=_spread(real_scores),
-        d_fake_std=_spread(fake_scores),
+        d_fake_std=_spread(fake_scores.detach()),
         saturation=saturation,
         clipped=clipped,
+        sparse=(fake_gradient == 0).float().mean(),
         d_loss_train=losses[0],
         d_loss_holdout=losses[1],
     )

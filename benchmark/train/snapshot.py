@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -193,7 +194,8 @@ class Snapshot:
         batch, or with its moving averages under sampling_statistics = "ema". Computed in float32,
         whatever the precision of the training. Raises FloatingPointError where the samples are not
         finite."""
-        return self._draw(n, stream, _finished)
+        images = self.cell.dataset.params.get("range", "signed")
+        return self._draw(n, stream, partial(_finished, images=images))
 
     def outputs(self, n: int, stream: int | None = None) -> Tensor:
         """What the generator gives for the n samples of `sample`, (n, *shape) float32: of text the
@@ -214,10 +216,12 @@ class Snapshot:
             device=device,
             generator=generator,
         )
+        # Of a generator that grows
+        whole = getattr(self.G, "whole", _unchanged)
         self.G.train(self.cell.evaluation.sampling_statistics == "batch")
         try:
             with full_precision(z):
-                batches = [finish(_finite(self.G(latents))) for latents in z]
+                batches = [finish(whole(_finite(self.G(latents)))) for latents in z]
             return torch.cat(batches)[:n].contiguous()
         finally:
             self.G.train()
@@ -242,15 +246,17 @@ def _unchanged(samples: Tensor) -> Tensor:
     return samples
 
 
-def _finished(samples: Tensor) -> Tensor:
-    """Outputs of a generator as samples."""
+def _finished(samples: Tensor, images: str) -> Tensor:
+    """Outputs of a generator as samples. images: their range."""
     if samples.dim() == 4:
-        return quantise(samples)
+        return quantise(samples, images)
     if samples.dim() == 3:
         return samples.argmax(dim=2).to(torch.uint8)
     return samples
 
 
-def quantise(images: Tensor) -> Tensor:
-    """Images in [−1, 1] as uint8, rounded to the nearest of 256 levels."""
-    return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+def quantise(samples: Tensor, images: str = "signed") -> Tensor:
+    """Images in [−1, 1] (signed) or in [0, 1] (unit) as uint8, rounded to the nearest of 256
+    levels."""
+    levels = samples.mul(255) if images == "unit" else samples.add(1).mul(127.5)
+    return levels.round().clamp(0, 255).to(torch.uint8)

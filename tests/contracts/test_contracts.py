@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import variants
+from benchmark.errors import UserError
 from benchmark.matrix.cell import Choice
-from benchmark.matrix.pairs import COUPLING, critic_norm
+from benchmark.matrix.pairs import COUPLING, critic_norm, differentiates_twice
 from benchmark.train.optimizers import make_optimizer
 from benchmark.train.step import critic_step, generator_step
 from tests.helpers.critics import LinearCritic, SmoothCritic
@@ -230,12 +231,27 @@ class TestDataset:
 @pytest.mark.parametrize("objective_name", OBJECTIVES)
 def test_every_pair_takes_a_step(objective_name, architecture):
     """Every objective x architecture trains or is refused; under a penalty an open norm is no batch
-    norm."""
+    norm. What is refused does not train: a critic is once differentiable where it says so."""
     shape = next(shape for shape in SHAPES if accepts(architecture, shape))
     dataset = next(
         name for name in DATASETS if variants.load("datasets", name).Dataset().shape == shape
     )
-    norm = critic_norm(Choice(objective_name), Choice(architecture), Choice(dataset))
+    pair = Choice(objective_name), Choice(architecture), Choice(dataset)
+    _, D = build(Choice(architecture), shape, "auto", "meta")
+    if getattr(D, "once_differentiable", False) and differentiates_twice(pair[0]):
+        with pytest.raises(UserError, match="can be differentiated only once"):
+            critic_norm(*pair)
+        with pytest.raises(RuntimeError):
+            take_a_step(objective_name, architecture, shape, resolved_under_penalty(architecture))
+        return
+    norm = critic_norm(*pair)
+    before, after = take_a_step(objective_name, architecture, shape, norm)
+    assert all(p.isfinite().all() for p in after)
+    assert sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) > len(after) // 2
+
+
+def take_a_step(objective_name, architecture, shape, norm):
+    """The parameters of both networks before and after a step of each."""
     torch.manual_seed(0)
     G, D = build(Choice(architecture), shape, norm)
     objective = objective_of(objective_name)
@@ -244,6 +260,4 @@ def test_every_pair_takes_a_step(objective_name, architecture):
     before = [p.clone() for network in (G, D) for p in network.parameters()]
     critic_step(objective, G, D, make_optimizer(objective.recipe, D), real, z, noise)
     generator_step(objective, G, D, make_optimizer(objective.recipe, G), real, z, noise)
-    after = [p for network in (G, D) for p in network.parameters()]
-    assert all(p.isfinite().all() for p in after)
-    assert sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) > len(after) // 2
+    return before, [p for network in (G, D) for p in network.parameters()]

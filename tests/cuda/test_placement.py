@@ -44,6 +44,8 @@ FORMS = [
 ]
 PLACES = {
     "mlp": (Choice("mlp", {"width": 16, "depth": 1}), Choice("gaussians8")),
+    # Fused kernels are chosen by the kind of device, and this one is no CUDA
+    "attention": (Choice("attention", {"width": 8, "kernel": "math"}), Choice("digits")),
     "text_resnet": (Choice("text_resnet", {"width": 8, "blocks": 1}), Choice("python_topics")),
 }
 for name in variants.names("architectures"):

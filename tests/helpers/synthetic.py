@@ -53,6 +53,7 @@ NEW_PROBES = (
     "d_fake_std",
     "saturation",
     "clipped",
+    "sparse",
     "d_loss_train",
     "d_loss_holdout",
 )
@@ -73,6 +74,10 @@ def gradients(objective: str, network: str, depth: int, seed: int, i: int) -> fl
     """Gradient norm of a layer: half as large per layer away from the output, the same at every
     evaluation."""
     return float(0.5 ** (len(LAYERS[network]) - 1 - depth) * (1 + 0.1 * seed))
+
+
+def everywhere(architecture: str, metric: str) -> float:
+    return 1.0
 
 
 def no_probes(objective: str, seed: int, i: int) -> Mapping[str, Any]:
@@ -121,6 +126,10 @@ class Plan:
     samples: bool = True
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: METRICS)
     """dataset -> the floor of each column that is measured."""
+    factor: Callable[[str, str], float] = everywhere
+    """architecture, metric -> what the values of the curve are multiplied by."""
+    crossed: bool = False
+    """Whether the seeds are crossed."""
     untrained: bool = False
     """Whether the first evaluation is before the first step."""
 
@@ -171,7 +180,8 @@ class Run:
         is_collapsed = (self.objective, self.architecture, self.seed) in self.plan.collapsed
         if is_collapsed and metric == "duplicates_classifier_750" and i == self.done - 1:
             return 0.9
-        return self.plan.curve(self.objective, metric, self.seed, i)
+        value = self.plan.curve(self.objective, metric, self.seed, i)
+        return value * self.plan.factor(self.architecture, metric)
 
     def evals(self) -> list[dict[str, Any]]:
         return [
@@ -238,7 +248,7 @@ def write(folder: Path, **options: Any) -> Path:
         for objective in plan.objectives:
             for seed in plan.seeds:
                 run = Run(plan, objective, architecture, dataset, seed)
-                entry = _entry(objective, architecture, dataset, seed)
+                entry = _entry(objective, architecture, dataset, seed, plan.crossed)
                 cells.append(entry)
                 if run.status != "missing":
                     run.write(folder / "cells" / entry["key"], entry)
@@ -306,7 +316,9 @@ def _choice(label: str) -> Choice:
     return Choice(name, dict(item.split("=", 1) for item in inside.rstrip("]").split(",") if item))
 
 
-def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[str, Any]:
+def _entry(
+    objective: str, architecture: str, dataset: str, seed: int, crossed: bool = False
+) -> dict[str, Any]:
     training = {
         "batch_size": 64,
         "steps": 600,
@@ -318,6 +330,8 @@ def _entry(objective: str, architecture: str, dataset: str, seed: int) -> dict[s
         for axis, choice in ((axis, _choice(label)) for axis, label in chosen.items())
     }
     spec |= {"seed": seed, "training": training}
+    if crossed:
+        spec["crossed"] = True
     return {
         "key": key_of(spec),
         "objective": objective,
@@ -400,6 +414,7 @@ def _step(objective: str, seed: int, g_step: int, how: str, last: bool) -> dict[
         "d_fake_std": 0.3 * wave,
         "saturation": 0.05 if objective in ("minimax", "nonsaturating") else float("nan"),
         "clipped": 0.6 if objective == "wgan" else float("nan"),
+        "sparse": 0.0,
         "d_loss_train": -wave,
         "d_loss_holdout": 0.05 - wave,
     }

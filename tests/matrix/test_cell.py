@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from benchmark.matrix.cell import Cell, Choice, cell_from_spec
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Matrix, Training
 from benchmark.store.code import ROOT
+from benchmark.store.schema import Spec
 from tests.helpers.cells import small_cell
 
 STEPS = Training(steps=1)
@@ -129,3 +131,33 @@ def test_committed_keys_stay() -> None:
     stored = json.loads((REFERENCE / "quick" / "matrix.json").read_text())
     found = [cell.key for cell in expand(Matrix(**stored["config"]))]
     assert found == [entry["key"] for entry in stored["cells"]]
+
+
+# Crossed seeds
+
+
+def crossed(seed: int) -> Cell:
+    return replace(small_cell("wgan_gp"), seed=seed, is_crossed=True)
+
+
+def test_a_crossed_seed_names_the_streams_of_weights_and_of_steps() -> None:
+    """A stream is that of the plain seed that the cell shares it with, for every objective."""
+    cell = crossed(3001)
+    for names in (("weights",), ("generator", "body.weight"), ("critic", "out.weight")):
+        for objective in ("wgan_gp", "minimax"):
+            assert cell.stream(*names) == small_cell(objective, seed=3).stream(*names)
+    assert cell.stream("steps") == small_cell(seed=1).stream("steps")
+    evaluations = {crossed(seed).stream("evaluation") for seed in (3001, 3002, 2001)}
+    assert len(evaluations) == 3
+
+
+def test_a_crossed_cell_has_a_key_of_its_own_and_a_spec_that_says_so() -> None:
+    plain = replace(crossed(3), is_crossed=False)
+    assert "crossed" not in plain.spec
+    assert plain.key == small_cell("wgan_gp", seed=3).key
+    assert crossed(3).spec == plain.spec | {"crossed": True}
+    assert crossed(3).key != plain.key
+    spec = Spec.model_validate({**crossed(3).spec, "norm": "none"})
+    assert spec.cell().is_crossed
+    assert spec.cell().key == crossed(3).key
+    assert Spec.model_validate(plain.spec).plain() == plain.spec

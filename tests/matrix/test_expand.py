@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from benchmark.cli.progress import option_lines
 from benchmark.errors import UserError
 from benchmark.matrix import files
 from benchmark.matrix.cell import Cell, cell_from_spec
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import BUDGETS
+from benchmark.matrix.values import made, parameters
 from benchmark.train.build import make_recipe
 from tests.conftest import matrix_text
 from variants.architectures import build, dcgan, mlp
-from variants.objectives import Recipe, wgan
+from variants.objectives import Recipe, lsgan, wgan
 
 
 def labels(found: list[Cell]) -> list[tuple[str, str, str, int]]:
@@ -323,6 +326,55 @@ def test_an_objective_may_take_another_optimiser_than_its_papers(
     assert make_recipe(found[-1]) == Recipe("adam", lr=1e-4, betas=[0.5, 0.9])
 
 
+def test_an_objective_may_set_training_options_of_its_own(
+    cells: Callable[..., list[Cell]],
+) -> None:
+    """They stand in its label and its key; they leave the cells of others, and all streams, as they
+    are. The printed options are those of the matrix."""
+    noise = '{ name = "lsgan", instance_noise = [0.0, 0.1], noise_decay = "linear" }'
+    average = '{ name = "lsgan", ema = 0.9, ema_warmup = [false, true], critic_pretrain = 3 }'
+    (plain,) = cells(objectives='objectives = ["lsgan"]')
+    found = cells(objectives=f"objectives = [{noise}, {average}]")
+    assert [c.objective.label for c in found] == [
+        "lsgan",
+        "lsgan[instance_noise=0.1]",
+        "lsgan[critic_pretrain=3,ema=0.9]",
+        "lsgan[critic_pretrain=3,ema=0.9,ema_warmup=true]",
+    ]
+    assert found[0] == plain
+    assert found[1].training == plain.training.replaced(instance_noise=0.1)
+    own = {"ema": 0.9, "ema_warmup": True, "critic_pretrain": 3}
+    assert found[3].training == plain.training.replaced(**own)
+    for cell in found:
+        spec = cell.spec | {"evaluation": cell.evaluation.plain(), "norm": cell.norm}
+        assert cell_from_spec(spec) == cell
+        assert cell.stream("weights") == plain.stream("weights")
+        assert made(cell.objective) == lsgan.Objective()
+    assert option_lines(found) == option_lines([plain])
+
+
+def test_an_objective_and_the_matrix_may_set_two_halves_of_a_trick(
+    cells: Callable[..., list[Cell]],
+) -> None:
+    (found,) = cells(
+        objectives='objectives = [{ name = "lsgan", noise_decay = "none" }]',
+        overrides=("training.instance_noise=0.1",),
+    )
+    assert (found.training.instance_noise, found.training.noise_decay) == (0.1, "none")
+
+
+def test_a_field_with_the_name_of_an_option_is_refused(
+    cells: Callable[..., list[Cell]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Own(wgan.Objective):
+        instance_noise: float = 0.5
+
+    monkeypatch.setattr(wgan, "Objective", Own)
+    with pytest.raises(UserError, match="'wgan': its field instance_noise has an option's name"):
+        parameters("objective", "wgan")
+
+
 def test_an_optimiser_has_its_own_constants(cells: Callable[..., list[Cell]]) -> None:
     """What is left out is TensorFlow's for rmsprop_tf and PyTorch's for rmsprop; what is said
     although it is the default changes no label."""
@@ -402,3 +454,16 @@ def test_the_comment_that_begins_a_file_is_its_description(tmp_path: Path) -> No
     path = tmp_path / "described.toml"
     path.write_text("# Two lines\n# of words.\n\n# not this\n" + matrix_text())
     assert files.read(path).description == "Two lines\nof words."
+
+
+def test_seeds_of_weights_and_of_batches_are_crossed(cells: Callable[..., list[Cell]]) -> None:
+    found = cells(seeds="seeds = { weights = 3, batches = [0, 7] }")
+    assert [cell.seed for cell in found] == [0, 7, 1000, 1007, 2000, 2007]
+    assert all(cell.is_crossed for cell in found)
+    grown = cells(seeds="seeds = { weights = 4, batches = [0, 7, 8] }")
+    assert {cell.key for cell in found} < {cell.key for cell in grown}
+    fewer = cells(overrides=("seeds.weights=1",), seeds="seeds = { weights = 3, batches = 2 }")
+    assert [cell.seed for cell in fewer] == [0, 1]
+    chosen = cells("seed=2007", seeds="seeds = { weights = 3, batches = [0, 7] }")
+    assert [cell.seed for cell in chosen] == [2007]
+    assert not any(cell.is_crossed for cell in cells(seeds="seeds = 2"))

@@ -283,6 +283,57 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         training("steps = 5", 'critic_steps = "papers"'),
         ["critic_steps", "'paper'", "'papers'"],
     ),
+    "an objective's noise and one for all": (
+        objectives('{ name = "wgan", instance_noise = 0.1 }')
+        | training("steps = 5", "instance_noise = 0.2"),
+        ["wgan[instance_noise=0.1]", "training.instance_noise = 0.2", "one of the two"],
+    ),
+    "an objective's average out of range": (
+        objectives('{ name = "wgan", ema = 1.5 }'),
+        ["wgan[ema=1.5]", "ema", "less than 1", "1.5"],
+    ),
+    "an objective's warm-up of no average": (
+        objectives('{ name = "wgan", ema_warmup = true }'),
+        ["wgan[ema_warmup=true]", "ema_warmup needs an ema above 0"],
+    ),
+    "an objective's warm-up of another type": (
+        objectives('{ name = "wgan", ema = 0.9, ema_warmup = 1 }'),
+        ["'wgan'", "ema_warmup", "1"],
+    ),
+    "an objective's misspelt option": (
+        objectives('{ name = "wgan", critic_pretraining = 10 }'),
+        ["'critic_pretraining'", MATCH("critic_pretrain"), "instance_noise"],
+    ),
+    "growth of a network that does not grow": (
+        training("steps = 5", "growth = [{ share = 0, size = 1 }]"),
+        ["x gaussians8", "mlp does not grow", "training.growth", "progressive"],
+    ),
+    "growth that begins late": (
+        training("steps = 5", "growth = [{ share = 0.1, size = 8 }]"),
+        ["growth: the shares must begin with 0 and rise", "[0.1]"],
+    ),
+    "a fade from nothing": (
+        training("steps = 5", "growth = [{ share = 0, size = 8, fade = 0.1 }]"),
+        ["growth: the first stage", "fade = 0.1"],
+    ),
+    "a fade beyond the next stage": (
+        training(
+            "steps = 5",
+            "growth = [{ share = 0, size = 4 }, { share = 0.2, size = 8, fade = 0.5 }, "
+            "{ share = 0.6, size = 16 }]",
+        ),
+        ["the fade of size 8 ends at 0.7", "0.6"],
+    ),
+    "a stage's key": (
+        training("steps = 5", "growth = [{ share = 0, size = 4, fades = 0.2 }]"),
+        ["fades", MATCH("growth.0.fade")],
+    ),
+    "a stage that is no table": (training("steps = 5", "growth = [8]"), ["growth", "table", "8"]),
+    "stages that are no list": (training("steps = 5", "growth = 8"), ["growth", "list", "8"]),
+    "a range of images that there is not": (
+        datasets('{ name = "digits", range = "bytes" }'),
+        ["'digits'", "range", "'signed'", "'unit'", "'bytes'"],
+    ),
     "no critic steps": (training("steps = 5", "critic_steps = 0"), ["critic_steps", "0"]),
     "rate of one network": (
         objectives('{ name = "wgan", d_lr = 0.0 }'),
@@ -322,6 +373,18 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         ["duplicate cell nonsaturating-mlp"],
     ),
     "empty": (objectives(), ["the matrix is empty"]),
+    "crossed seeds without batches": (
+        {"seeds": "seeds = { weights = 3 }"},
+        ["seeds.batches", "required"],
+    ),
+    "crossed seeds of something else": (
+        {"seeds": "seeds = { weights = 3, batches = 2, batch = 2 }"},
+        ["'seeds.batch'", MATCH("seeds.batches"), "seeds.weights"],
+    ),
+    "a crossed seed of four digits": (
+        {"seeds": "seeds = { weights = [1000], batches = 2 }"},
+        ["seeds.weights.0", "less than 1000", "1000"],
+    ),
     "no seed": ({"seeds": "seeds = []"}, ["the matrix is empty"]),
     "all excluded": (exclude('dataset = "gaussians8"'), ["the matrix is empty"]),
     "rule without a condition": (exclude(), ["exclude", "without a condition"]),

@@ -19,6 +19,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.matrix.expand import expand
 from benchmark.run import plan
 from benchmark.store.code import ROOT
+from benchmark.store.schema import RunStatus, Status
 from tests.conftest import Ended
 from tests.helpers import result_sets
 
@@ -136,14 +137,15 @@ def test_edited_sources_have_other_answers(cache: Path, monkeypatch: pytest.Monk
 
 def test_every_source_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall, "ROOT", tmp_path)
-    (tmp_path / "train" / "execution").mkdir(parents=True)
+    names = ["errors.py", "train/loop.py", "train/execution/stack.py", "measure/points.py"]
     seen = {recall.sources()}
-    for name in ("errors.py", "train/loop.py", "train/execution/stack.py"):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
         seen.add(recall.sources())
         (tmp_path / name).write_text("x = 1")
         seen.add(recall.sources())
-    assert len(seen) == 7
+    assert len(seen) == 1 + 2 * len(names)
 
 
 def test_a_mistake_is_refused_each_time(cells: Callable[..., list[Cell]], cache: Path) -> None:
@@ -214,7 +216,7 @@ def test_planning_listing_and_reading_need_no_torch(
     others = [["list"], ["list", "quick"], ["status", *there]]
     others.append(["compare", "wgan_gp", "wgan", *there])
     nothing = ["check", *there, "--baselines", str(tmp_path)]
-    monkeypatch.setattr(plan, "TRIAL_SECONDS", 0)
+    monkeypatch.setattr(plan, "_time_steps", lambda *arguments: 1.0)
     expected = [ganbench(*call) for call in first]
     calls = [(call, 0) for call in [*first, *others]]
     ended = subprocess.run(
@@ -246,3 +248,20 @@ def test_an_answer_is_json_from_the_first_time_on(cache: Path) -> None:
     recall.save()
     (file,) = cache.iterdir()
     assert json.loads(file.read_bytes())["answers"] == {'["a pair", 1]': "[1, 2.0]"}
+
+
+def test_a_trial_that_came_too_late_is_made_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = shipped("quick")[0]
+    known = {cell.key: Status(status=RunStatus.MISSING)}
+    monkeypatch.setattr(plan, "_time_steps", lambda *arguments: 7.0)
+    monkeypatch.setattr(plan, "TRIAL_SECONDS", -1.0)
+    assert plan.estimate({cell.key: cell}, known, "cpu") == {cell.key: None}
+    monkeypatch.setattr(plan, "TRIAL_SECONDS", 1000.0)
+    recall._open.cache_clear()
+    assert plan.estimate({cell.key: cell}, known, "cpu") == {cell.key: 7.0}
+    # what was found is kept
+    monkeypatch.setattr(plan, "_time_steps", refuse)
+    recall._open.cache_clear()
+    assert plan.estimate({cell.key: cell}, known, "cpu") == {cell.key: 7.0}

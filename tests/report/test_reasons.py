@@ -11,8 +11,7 @@ from benchmark.analysis.evidence import gather
 from benchmark.check import baseline, output
 from benchmark.errors import UserError
 from benchmark.metrics import METRICS, full_name
-from benchmark.report import compare_page, report
-from benchmark.report.chapters import first
+from benchmark.report import compare_page, first, report
 from tests.helpers import synthetic
 
 NAMES = ["nonsaturating", "lsgan", "wgan"]

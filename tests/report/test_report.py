@@ -22,8 +22,8 @@ from benchmark.analysis.evidence import (
 )
 from benchmark.drawing.save import Figure
 from benchmark.explain.entries import names
-from benchmark.report import audit_page, report
-from benchmark.report.chapters import first, winners
+from benchmark.report import audit_page, first, report
+from benchmark.report.chapters import winners
 from benchmark.report.chapters.completeness import losses
 from benchmark.report.chapters.stability import regret_sentence
 from benchmark.report.page import Card, Chapter

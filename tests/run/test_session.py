@@ -235,7 +235,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_its_size(
 def stacks_of(session: Session) -> dict[int, list[int]]:
     """Seed → the seeds of its stack, of the cells that are to run."""
     found = {}
-    for task in session.tasks(session.stacks(Silent())):
+    for task in session.tasks(session.stacks(Silent()), session.todo):
         for member in task.members:
             found[member.cell.seed] = [cell.seed for cell in member.stack]
     return found
@@ -268,7 +268,7 @@ def test_a_cell_that_another_run_finishes_after_the_plan_is_not_run_again(
     file.parent.mkdir(parents=True)
     write_json(file, {"status": planned, "attempt": "other"})
     session = Session(path, RunOptions(device="cpu"), tmp_path)
-    tasks = session.tasks(session.stacks(Silent()))
+    tasks = session.tasks(session.stacks(Silent()), session.todo)
     (task,) = [task for task in tasks if task.key == cell.key]
     assert superseded(tmp_path / "tiny", task) is None
     write_json(file, {"status": "diverged", "attempt": "other"})

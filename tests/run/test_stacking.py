@@ -182,3 +182,4 @@ def test_weights_are_counted_as_they_are_trained() -> None:
         weights = sum(p.numel() for network in make_networks(cell) for p in network.parameters())
         facts = stacking.facts_of(cell.architecture, cell.dataset, cell.norm)
         assert facts == (kind, weights, pixels)
+    assert stacking.facts_of(Choice("attention"), Choice("digits"), "layer").kind == "tokens"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import variants
+from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.options import Training
 from benchmark.store import code
@@ -64,6 +65,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(code.ROOT / folder, root / folder, ignore=shutil.ignore_patterns("*.pyc"))
     monkeypatch.setattr(code, "ROOT", root)
     monkeypatch.setattr(variants, "SHIPPED", root / "variants")
+    # Kept are the hashes of the code that runs
+    monkeypatch.setattr(recall, "_kept", lambda: None)
     return root
 
 

@@ -4,9 +4,11 @@
 records in benchmark/store/schema.py, the rows of METRICS, and the docstrings of the metrics.
 """
 
+import ast
 import inspect
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from benchmark.measure import images, points, text  # noqa: F401  they register their metrics
 from benchmark.measure.protocol import FUNCTIONS
@@ -19,6 +21,7 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.S)
 RECORDS = (
     "MatrixFile",
     "Entry",
+    "Part",
     "Protocol",
     "DatasetFacts",
     "ExtractorFacts",
@@ -37,8 +40,24 @@ def record_lines(name: str) -> Iterator[str]:
     """One row per field of a record."""
     yield "| field | |"
     yield "|---|---|"
-    for field, info in getattr(schema, name).model_fields.items():
-        yield f"| `{field}` | {_cell(info.description)} |"
+    record = getattr(schema, name)
+    meanings = {}
+    for part in record.__mro__:
+        if issubclass(part, schema.Record):
+            meanings |= _meanings(part)
+    for field in record.model_fields:
+        yield f"| `{field}` | {_cell(meanings.get(field))} |"
+
+
+def _meanings(record: type) -> dict[str, str]:
+    """The text under each field that a class adds."""
+    (definition,) = ast.parse(inspect.getsource(record)).body
+    assert isinstance(definition, ast.ClassDef)
+    meanings = {}
+    for field, meaning in pairwise(definition.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(meaning, ast.Expr):
+            meanings[ast.unparse(field.target)] = ast.literal_eval(meaning.value)
+    return meanings
 
 
 def metric_lines() -> Iterator[str]:

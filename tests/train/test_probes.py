@@ -85,6 +85,37 @@ def test_saturation_counts_probabilities_within_a_thousandth_of_0_and_1(weight, 
     assert probed("nonsaturating", Linear(weight, 0.0), REAL, HELD, FAKE)["saturation"] == share
 
 
+@pytest.mark.parametrize(
+    ("layer", "share"),
+    [
+        (nn.MaxPool2d(2), 0.75),
+        (nn.AvgPool2d(2), 0.0),
+        (nn.ReLU(), 0.5),
+        (nn.LeakyReLU(0.2), 0.0),
+        (nn.Sequential(nn.MaxPool2d(2), nn.AvgPool2d(2)), 0.75),
+        (nn.Sequential(nn.MaxPool2d(2), nn.MaxPool2d(2)), 0.9375),
+    ],
+)
+def test_a_maximum_passes_on_a_quarter_of_the_gradient(layer, share):
+    """Of values that are all different, half of them negative; the gradient that comes from behind
+    is nowhere 0."""
+
+    class Critic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.full((4, 3, 1, 1), 0.7))
+
+        def forward(self, x):
+            return (self.weight * layer(x)).sum((1, 2, 3))
+
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(4 * 3 * 64, generator=generator).float()
+    images = (order - order.mean()).view(4, 3, 8, 8)
+    found = probed("nonsaturating", Critic(), images, images, images)
+    assert found["sparse"] == share
+    assert probed("wgan", Linear(3.0, 0.0), REAL, HELD, FAKE)["sparse"] == 0.5
+
+
 def test_clipped_is_the_share_of_weights_at_the_bound():
     clipped = Linear(0.01, -0.01, 0.0099, 0.0)
     x = torch.zeros(2, 4)

@@ -12,11 +12,12 @@ import torch
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.options import Training
 from benchmark.train.cell_training import average_decay, move_average
-from benchmark.train.execution import ahead, eager
+from benchmark.train.execution import eager
 from benchmark.train.execution.eager import iterate_eagerly
 from benchmark.train.inputs import Blurred, Streams, blurred, draw_inputs
 from benchmark.train.loop import train, train_stack
 from tests.helpers.cells import small_cell
+from tests.helpers.traced import without_compiler
 from variants.objectives import nonsaturating, wgan_gp
 
 # Name of a trick -> objective, its parameters, training options, parameters of the architecture
@@ -42,6 +43,8 @@ TRICKS: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
         {"generator_norm": "instance", "down": "mean"},
     ),
 }
+TRICKS["range"] = ("wgan_gp", {}, {}, {"output": "linear"})
+DATA = {"range": {"range": "unit"}}
 EXACT = 1e-3  # of losses of eight steps, in float32 by another order of sums
 every_trick = pytest.mark.parametrize("trick", TRICKS)
 
@@ -49,7 +52,8 @@ every_trick = pytest.mark.parametrize("trick", TRICKS)
 def cell_of(trick: str, seed: int = 0, **options: Any) -> Cell:
     objective, params, training, layers = TRICKS[trick]
     cell = small_cell(objective, "images", seed, None, params, steps=8, **(training | options))
-    return replace(cell, architecture=Choice("dcgan", {"width": 8, **layers}))
+    architecture = Choice("dcgan", {"width": 8, **layers})
+    return replace(cell, architecture=architecture, dataset=Choice("digits", DATA.get(trick, {})))
 
 
 def losses(snapshots: list[Any]) -> list[list[float]]:
@@ -97,20 +101,7 @@ def test_a_traced_step_with_a_trick_is_the_eager_one(
     trick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is compiled, without the compiler: the graph of operators of a stack's step."""
-
-    class Traced:
-        def __init__(self, graph: Any) -> None:
-            self.graph = graph
-
-        def run(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-            with torch.no_grad():
-                return [*self.graph(*tensors)]
-
-    def library(self: Any, tensors: Any, tree: Any) -> Any:
-        graph, result_tree = ahead.traced(self.function, tensors, tree)
-        return Traced(graph), result_tree
-
-    monkeypatch.setattr(ahead.Ahead, "_library", library)
+    without_compiler(monkeypatch)
     cells = [cell_of(trick, seed) for seed in range(2)]
     found = [*train_stack(cells, "cpu", execution="compiled")]
     execution = found[-1][0].execution

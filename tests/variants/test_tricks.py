@@ -4,14 +4,19 @@ import itertools
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import variants
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.pairs import critic_norm
 from benchmark.matrix.values import choices
+from benchmark.train.data import floats_of
+from benchmark.train.snapshot import quantise
 from tests.helpers.critics import SmoothCritic
-from variants.architectures import PixelNorm, build, norm_layer
+from variants.architectures import Output, PixelNorm, build, norm_layer
+from variants.architectures._output import set_range
+from variants.datasets import digits
 from variants.objectives import lsgan, minimax, nonsaturating, wgan_fdgp, wgan_gp
 
 LABELLED = (minimax, nonsaturating, lsgan)
@@ -242,3 +247,92 @@ def test_a_relu_critic_is_flat_where_all_units_are_off():
     assert D.activation(x).tolist() == [0.0, 0.0, 2.0]
     leaky = build(Choice("dcgan", {"width": 4}), (1, 8, 8), "none")[1]
     assert leaky.activation(x).tolist() == pytest.approx([-0.2, 0.0, 2.0])
+
+
+# The range of images
+
+
+@pytest.mark.parametrize("images", ["signed", "unit"])
+def test_every_level_of_a_pixel_comes_back(images):
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    dataset = digits.Dataset(range=images)
+    floats = floats_of(dataset)(levels)
+    low, high = (-1, 1) if images == "signed" else (0, 1)
+    assert (floats.min(), floats.max()) == (low, high)
+    assert torch.equal(quantise(floats, images), levels)
+
+
+def test_both_ranges_give_the_same_pixels_from_one_generator():
+    """2σ(x) − 1 = tanh(x / 2): the other range of half the last layer."""
+    x = torch.linspace(-8, 8, 10_001)
+    signed, unit = Output(), Output()
+    unit.range = "unit"
+    expected = quantise(signed(x / 2).double())
+    found = quantise(unit(x).double(), "unit")
+    # Of two roundings at a boundary
+    assert (found.int() - expected.int()).abs().max() <= 1
+    assert (found != expected).float().mean() < 1e-2
+    assert torch.equal(Output("linear")(x), x)
+
+
+def test_a_critic_of_the_other_range_is_twice_as_steep_and_its_penalty_another():
+    """D(x) = D′((x + 1)/2): ∇D = ½ ∇D′. WGAN-GP with λ and K on `unit` is that with 4λ and K/2 on
+    `signed`."""
+    critic = SmoothCritic(6, scale=3)
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(2, 8, 6, generator=generator, dtype=torch.float64).tanh()
+    unit_real, unit_fake = (real + 1) / 2, (fake + 1) / 2
+    noise = wgan_gp.Objective().draw(real, generator)
+
+    def signed(x):
+        return critic((x + 1) / 2)
+
+    slopes = wgan_gp.Objective().slopes
+    torch.testing.assert_close(slopes(critic, unit_real), 2 * slopes(signed, real))
+    for weight, target in ((10.0, 1.0), (3.0, 0.5)):
+        on_unit = wgan_gp.Objective(penalty_weight=weight, target=target)
+        on_signed = wgan_gp.Objective(penalty_weight=4 * weight, target=target / 2)
+        found = on_unit.d_loss(critic, unit_real, unit_fake, noise)
+        expected = on_signed.d_loss(signed, real, fake, noise)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+        other = wgan_gp.Objective(penalty_weight=weight, target=target)
+        assert abs(other.d_loss(signed, real, fake, noise) - found) > 1e-3
+
+
+@pytest.mark.parametrize("name", sorted({*variants.names("architectures")} - {"text_resnet"}))
+def test_a_generator_ends_as_the_range_asks(name):
+    found = {}
+    for images in ("signed", "unit"):
+        torch.manual_seed(0)
+        G, _ = build(Choice(name), (1, 8, 8), "none", images=images)
+        z = torch.randn(16, G.latent_dim, generator=torch.Generator().manual_seed(1))
+        found[images] = G(z)
+    assert found["unit"].min() >= 0
+    assert found["signed"].min() < 0
+    last_layer = torch.atanh(found["signed"].double())
+    torch.testing.assert_close(found["unit"].double(), last_layer.sigmoid(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_linear_end_leaves_the_last_layer_as_it_is():
+    z = torch.randn(16, 128)
+    for name in ("dcgan", "dcgan_constant_width", "resnet", "resnet20", "progressive"):
+        ends = []
+        for output in ("linear", "auto"):
+            torch.manual_seed(0)
+            ends.append(build(Choice(name, {"output": output}), (1, 8, 8), "none")[0](z))
+        torch.testing.assert_close(ends[0].tanh(), ends[1])
+
+
+def test_the_range_is_refused_where_it_means_nothing():
+    with pytest.raises(UserError, match="parameter of dataset 'gaussians8' 'range'"):
+        choices("dataset", {"name": "gaussians8", "range": "unit"})
+    with pytest.raises(UserError, match=r"range.+'signed'.+'unit'"):
+        choices("dataset", {"name": "digits", "range": "bytes"})
+    with pytest.raises(UserError, match="parameter of architecture 'mlp' 'output'"):
+        choices("architecture", {"name": "mlp", "output": "linear"})
+
+    class Own(nn.Module):
+        """A network with an activation of its own."""
+
+    with pytest.raises(ValueError, match="the generator of own makes no images in range = unit"):
+        set_range("own", Own(), "unit")

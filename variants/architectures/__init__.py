@@ -1,18 +1,30 @@
 """The contract of an architecture, and the layers its files are made of.
 
 A file defines `Generator(shape, latent_dim, …)`: latents (batch, latent_dim) -> samples (batch,
-*shape), images in [−1, 1], text as the probabilities of the characters at every position; and
-`Discriminator(shape, norm="auto", …)`: samples -> one unbounded score each, (batch,). A matrix may
-set the parameters that have defaults. Each network takes those that it names, so a name that both
-networks have means the same in both.
+*shape), images in the range of the dataset, text as the probabilities of the characters at every
+position; and `Discriminator(shape, norm="auto", …)`: samples -> one unbounded score each, (batch,).
+A matrix may set the parameters that have defaults. Each network takes those that it names, so a
+name that both networks have means the same in both.
 
 norm="auto" means the `paper_norm` of a Discriminator, with two exceptions: an objective may ask for
 another norm (`critic_norm`), and under a per-sample penalty batch norm becomes layer norm. Spectral
-norm is no layer: `build` puts it on a critic made without normalisation.
+norm is no layer: `build` puts it on a critic made without normalisation. A Discriminator with
+`weight_decay_with_norm` adds that decay to its objective's own optimiser, for both networks, where
+the critic has a layer of norm.
+
+A network may change while it trains: it defines `at(share of the budget)`, which is called before
+each iteration and before samples are drawn. The critic of such networks defines `shown(images)`,
+what it sees of real images then, the generator `whole(images)`, its images at the size of the data.
+Networks that define `grow(stages)` follow training.growth.
+
+A Discriminator that cannot be differentiated twice, by a double backward or in forward mode, such
+as one of fused attention, says `once_differentiable = True`, as a class or in its constructor: a
+loss that differentiates the slope is refused there.
 
 latent_dim: Numbers of a latent.
 norm: Normalisation of the critic's layers; auto: the network's own, or the objective's.
 generator_norm: Normalisation of the generator's layers.
+output: What ends the generator; auto: tanh, or sigmoid for images in [0, 1].
 
 Modules are named, not numbered, so that networks which differ in one layer share the initial
 weights of the rest. A layer made here carries `init_std`: `initialise` fills its weight uniformly
@@ -21,7 +33,7 @@ with that standard deviation.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -32,6 +44,12 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
 from variants import load, search_path
+from variants.architectures._norms import InstanceNorm as InstanceNorm
+from variants.architectures._norms import PixelNorm as PixelNorm
+from variants.architectures._norms import TokenNorm as TokenNorm
+from variants.architectures._output import Ending as Ending
+from variants.architectures._output import Output as Output
+from variants.architectures._output import Range, set_range
 
 # the shipped folder and the user's
 __path__[:] = search_path("architectures")
@@ -121,27 +139,6 @@ class BatchNorm(nn.Module):
         )
 
 
-class InstanceNorm(nn.GroupNorm):
-    """Instance norm (Ulyanov et al. 2016, arXiv:1607.08022). Raises ValueError for vectors, whose
-    channels have one value each."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dim() < 3:
-            raise ValueError("instance norm needs several positions per channel, a vector has one")
-        return super().forward(x)
-
-
-class PixelNorm(nn.Module):
-    """x / √(mean of x² over the channels + 1e-8) at every position (Karras et al. 2018,
-    arXiv:1710.10196). It has no parameters."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-
-
 class SpectralNorm(_SpectralNorm):
     """torch's parametrization of spectral norm, with the largest singular value in float32 whatever
     the precision of the training, and with a power iteration that torch.func.vmap follows."""
@@ -188,10 +185,17 @@ def critic_of(choice: Any) -> tuple[str, dict[str, Any]]:
     return table.pop("name"), table
 
 
-def build(choice: Any, shape: Shape, norm: str, device: str = "cpu") -> tuple[nn.Module, nn.Module]:
+def build(
+    choice: Any,
+    shape: Shape,
+    norm: str,
+    device: str = "cpu",
+    growth: Sequence[Any] = (),
+    images: Range = "signed",
+) -> tuple[nn.Module, nn.Module]:
     """Generator and critic of a choice (name, params) for samples of a shape. Each network takes
     the parameters that it names; a critic from another architecture takes only its own. Raises
-    ValueError for a shape that they refuse.
+    ValueError for a shape, stages of growth and a range of images that they refuse.
 
     norm="spectral" is spectral norm, Miyato et al. 2018 (arXiv:1802.05957), on every linear layer
     and convolution of a critic without other normalisation, the output layer included. It is left
@@ -200,10 +204,21 @@ def build(choice: Any, shape: Shape, norm: str, device: str = "cpu") -> tuple[nn
     params["norm"] = "none" if norm == "spectral" else norm
     with torch.device(device):
         G = _make(load("architectures", choice.name).Generator, shape, choice.params)
+        set_range(choice.name, G, images)
         D = _make(load("architectures", critic).Discriminator, shape, params)
+        if growth:
+            _grow(choice.name, G, growth)
+            _grow(critic, D, growth)
         if norm == "spectral" and device != "meta":
             _add_spectral_norm(D)
     return G, D
+
+
+def _grow(name: str, network: Any, stages: Sequence[Any]) -> None:
+    """Let a network of an architecture grow. Raises ValueError for one that does not."""
+    if not hasattr(network, "grow"):
+        raise ValueError(f"{name} does not grow, as training.growth asks; progressive does")
+    network.grow(stages)
 
 
 def _make(network: Any, shape: Shape, params: dict[str, Any]) -> nn.Module:

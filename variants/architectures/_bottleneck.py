@@ -5,8 +5,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from variants.architectures import (
+    Ending,
     Norm,
     NormLayer,
+    Output,
     Shape,
     conv,
     deconv,
@@ -33,6 +35,7 @@ class Generator(nn.Module):
         latent_dim: int = 128,
         width: int = 32,
         generator_norm: NormLayer = "batch",
+        output: Ending = "auto",
     ) -> None:
         super().__init__()
         plain = plain_blocks(self.layers, shape)
@@ -49,9 +52,10 @@ class Generator(nn.Module):
             if stage > 0:
                 self.blocks.append(Block(n, n // 2, generator_norm, "up"))
         self.conv = conv(width, shape[0], 1, "glorot")
+        self.output = Output(output)
 
     def forward(self, z: Tensor) -> Tensor:
-        return (self.conv(self.blocks(self.linear(z).view(-1, *self.start))) / 5).tanh()
+        return self.output(self.conv(self.blocks(self.linear(z).view(-1, *self.start))) / 5)
 
 
 class Discriminator(nn.Module):

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, leaky_relu, max_pool2d
 
 from variants.architectures import (
+    Ending,
     Init,
     Norm,
     NormLayer,
+    Output,
     Shape,
     conv,
     deconv,
@@ -49,6 +51,7 @@ class Generator(nn.Module):
         latent_dim: int = 128,
         width: int = 64,
         generator_norm: NormLayer = "batch",
+        output: Ending = "auto",
     ) -> None:
         super().__init__()
         stages = halvings(shape)
@@ -64,6 +67,7 @@ class Generator(nn.Module):
             for n_in, n_out in zip(widths, [*emitted[1:], channels], strict=True)
         )
         self.norms = nn.ModuleList(norm_layer(generator_norm, n) for n in emitted[1:])
+        self.output = Output(output)
 
     def activation(self, x: Tensor) -> Tensor:
         return x.relu()
@@ -77,7 +81,7 @@ class Generator(nn.Module):
         x = self.activation(self.first(z))
         for deconv_i, norm_i in zip(self.deconvs, self.norms, strict=False):
             x = self.activation(norm_i(deconv_i(x)))
-        return self.deconvs[-1](x).tanh()
+        return self.output(self.deconvs[-1](x))
 
 
 class Discriminator(nn.Module):

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from variants.architectures import Init, Norm, NormLayer, Shape, dcgan, norm_layer
+from variants.architectures import Ending, Init, Norm, NormLayer, Shape, dcgan, norm_layer
 
 
 class Generator(dcgan.Generator):
@@ -23,8 +23,9 @@ class Generator(dcgan.Generator):
         latent_dim: int = 128,
         width: int = 128,
         generator_norm: NormLayer = "batch",
+        output: Ending = "auto",
     ) -> None:
-        super().__init__(shape, latent_dim, width, generator_norm)
+        super().__init__(shape, latent_dim, width, generator_norm, output)
         self.norm0 = norm_layer(generator_norm, math.prod(self.start))
 
     def first(self, z: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """DCGAN without batch norm and of constant width in the generator: a row of WGAN-GP's figure 2."""
 
-from variants.architectures import Init, NormLayer, Shape, dcgan
+from variants.architectures import Ending, Init, NormLayer, Shape, dcgan
 from variants.architectures.dcgan import Discriminator as Discriminator
 
 
@@ -22,5 +22,6 @@ class Generator(dcgan.Generator):
         latent_dim: int = 128,
         width: int = 64,
         generator_norm: NormLayer = "none",
+        output: Ending = "auto",
     ) -> None:
-        super().__init__(shape, latent_dim, width, generator_norm)
+        super().__init__(shape, latent_dim, width, generator_norm, output)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from variants.architectures import Norm, NormLayer, Shape, linear, norm_layer
+from variants.architectures import Norm, NormLayer, Output, Shape, linear, norm_layer
 
 Activation = Literal["relu", "tanh"]
 
@@ -38,11 +38,12 @@ class Generator(nn.Module):
         self.shape = shape
         self.body = Body(self.latent_dim, width, depth, generator_norm, activation)
         self.out = linear(width, math.prod(shape), "glorot")
+        self.output = Output()
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.out(self.body(z)).view(-1, *self.shape)
         if len(self.shape) == 3:
-            return x.tanh()
+            return self.output(x)
         if len(self.shape) == 2:
             return x.softmax(dim=2)
         return x

@@ -5,7 +5,17 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from variants.architectures import Norm, NormLayer, Shape, conv, halvings, linear, norm_layer
+from variants.architectures import (
+    Ending,
+    Norm,
+    NormLayer,
+    Output,
+    Shape,
+    conv,
+    halvings,
+    linear,
+    norm_layer,
+)
 
 
 class Generator(nn.Module):
@@ -25,6 +35,7 @@ class Generator(nn.Module):
         width: int = 128,
         generator_norm: NormLayer = "batch",
         upsample_before: Literal["first", "second"] = "second",
+        output: Ending = "auto",
     ) -> None:
         super().__init__()
         stages = halvings(shape)
@@ -39,10 +50,11 @@ class Generator(nn.Module):
             self.blocks.append(Block(width, generator_norm, doubling, place))
         self.norm = norm_layer(generator_norm, width)
         self.conv = conv(width, shape[0], 3, "glorot")
+        self.output = Output(output)
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.blocks(self.linear(z).view(-1, *self.start))
-        return self.conv(self.norm(x).relu()).tanh()
+        return self.output(self.conv(self.norm(x).relu()))
 
 
 class Discriminator(nn.Module):

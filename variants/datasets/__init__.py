@@ -1,11 +1,11 @@
 """The contract of a dataset, its provenance, and where data and caches are.
 
-A file defines a dataclass `Dataset(Base)`. Images are uint8 tensors (n, C, H, W) and stand for
-[−1, 1]; points are float32 tensors (n, 2); text is uint8 codes (n, length), and networks see it
-one-hot. Fields with `compare=False` (such as `root`) say where the data is and are no part of the
-dataset's identity; a field with the metadata `in_label` is always a part of it, because its default
-is not the same everywhere. Loaders raise ValueError for bad content and OSError for data that
-cannot be had.
+A file defines a dataclass `Dataset(Base)`, of images `Dataset(ImageDataset)`. Images are uint8
+tensors (n, C, H, W) and stand for [−1, 1], or for [0, 1] under `range = "unit"`; points are float32
+tensors (n, 2); text is uint8 codes (n, length), and networks see it one-hot. Fields with
+`compare=False` (such as `root`) say where the data is and are no part of the dataset's identity; a
+field with the metadata `in_label` is always a part of it, because its default is not the same
+everywhere. Loaders raise ValueError for bad content and OSError for data that cannot be had.
 """
 
 import errno
@@ -107,6 +107,16 @@ class Base:
     def modes(self) -> Modes | None:
         """The modes, where they are known."""
         return None
+
+
+@dataclass(frozen=True)
+class ImageDataset(Base):
+    """A dataset of images, which networks see in a range."""
+
+    range: Literal["signed", "unit"] = field(default="signed", kw_only=True)
+    """What black and white are to the networks: −1 and 1 (signed) or 0 and 1 (unit)."""
+
+    modality = "images"
 
 
 def running_text(samples: Tensor) -> Tensor | None:

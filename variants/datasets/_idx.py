@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variants.datasets import Base, Split, data_folder, download
+from variants.datasets import ImageDataset, Split, data_folder, download
 
 CLASSES = 10
 MAX_BYTES = 2**30  # of one file, unpacked: MNIST has 47 million
 
 
 @dataclass(frozen=True)
-class MnistLike(Base):
+class MnistLike(ImageDataset):
     """60,000 and 10,000 grey images, 28×28, of ten classes, in MNIST's four IDX files."""
 
     n_train: int = 0
@@ -30,7 +30,6 @@ class MnistLike(Base):
     """Folder of the four files."""
 
     shape = (1, 28, 28)
-    modality = "images"
     name: ClassVar[str]
     torchvision_class: ClassVar[str]
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 
-from variants.datasets import Base, Split, data_folder, download
+from variants.datasets import ImageDataset, Split, data_folder, download
 from variants.datasets._images import comes_split, read_layout
 
 HELD = ("test",)
 
 
 @dataclass(frozen=True)
-class Dataset(Base):
+class Dataset(ImageDataset):
     """CIFAR-10 (Krizhevsky 2009): 50,000 and 10,000 colour images.
 
     `root` (else $GANBENCH_DATA/cifar10, else the user's cache) may hold torchvision's
@@ -23,7 +23,6 @@ class Dataset(Base):
     """Folder of the images."""
 
     shape = (3, 32, 32)
-    modality = "images"
     source = "CIFAR-10 (Krizhevsky 2009)"
     licence = "none stated by its authors; cite Krizhevsky 2009"
     split = "the published one: 50,000 for training, 10,000 held out"

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 from variants._files import whole_file
-from variants.datasets import Base, Split, cache_folder
+from variants.datasets import ImageDataset, Split, cache_folder
 
 
 @dataclass(frozen=True)
-class Dataset(Base):
+class Dataset(ImageDataset):
     """Optical recognition of handwritten digits (Alpaydin and Kaynak 1998): 1,797 grey 8×8 images
     of 17 levels, from scikit-learn; no download."""
 
     shape = (1, 8, 8)
-    modality = "images"
     source = (
         "scikit-learn's load_digits, a copy of the test set of UCI's Optical Recognition of "
         "Handwritten Digits"

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from variants.datasets import Base, Split, data_folder
+from variants.datasets import ImageDataset, Split, data_folder
 from variants.datasets._images import Images, read_layout
 from variants.datasets._listing import check_collection
 
 
 @dataclass(frozen=True)
-class Dataset(Base):
+class Dataset(ImageDataset):
     """Colour images of any size, resized and centre-cropped to `size`: LSUN, CelebA, ImageNet and
     the like.
 
@@ -39,7 +39,6 @@ class Dataset(Base):
     corrupt_tolerance: float = field(default=0.001, compare=False)
     """The share of unreadable images that may be left out."""
 
-    modality = "images"
     licence = "that of the images"
     note = (
         "resized and cropped by this suite: distances compare with each other and not with "

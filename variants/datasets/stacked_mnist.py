@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from variants.datasets import Base, Split, fashion_mnist, mnist
+from variants.datasets import ImageDataset, Split, fashion_mnist, mnist
 
 DIGITS: Any = {"mnist": mnist.Dataset, "fashion_mnist": fashion_mnist.Dataset}
 
@@ -16,7 +16,7 @@ N_HOLDOUT = 26_000
 
 
 @dataclass(frozen=True)
-class Dataset(Base):
+class Dataset(ImageDataset):
     """Three random digits stacked as the channels of an image: 10³ equally likely modes (Metz et
     al. 2017, arXiv:1611.02163; Srivastava et al. 2017, VEEGAN, arXiv:1705.07761; Lin et al. 2018,
     PacGAN, arXiv:1712.04086).
@@ -32,7 +32,6 @@ class Dataset(Base):
     """Folder of these images."""
 
     shape = (3, 28, 28)
-    modality = "images"
     licence = "that of the digits: MNIST CC BY-SA 3.0, Fashion-MNIST MIT"
     split = (
         "drawn from the published one: 128,000 stacks of training digits, 26,000 of test digits "

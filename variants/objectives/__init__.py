@@ -11,15 +11,20 @@ function; `noise=None` draws from torch's default generator.
 """
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import reduce
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from variants import search_path
+from variants._ranges import Log as Log
+from variants._ranges import OneOf as OneOf
+from variants._ranges import Searched as Searched
+from variants._ranges import Uniform as Uniform
 from variants._recipes import Recipe as Recipe
 
 # the shipped folder and the user's
@@ -48,6 +53,9 @@ class Base:
 
     # whether the loss takes scores as log-odds, which saturate
     sigmoid: ClassVar[bool] = False
+
+    # own parameters that a search draws, beside those of the optimiser
+    search: ClassVar[Mapping[str, Searched]] = MappingProxyType({})
 
     # a dataclass field where a matrix may set it
     critic_steps: int = 1

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from variants.objectives import Base, Critic, Noise, differentiate
+from variants.objectives import Base, Critic, Log, Noise, Searched, differentiate
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class ZeroCentred(Base):
     """The samples at which the slope costs something: real (R1), fake (R2)."""
 
     per_sample_penalty = True
+    search = {"gamma": Searched(Log(0.01, 100.0), Log(0.1, 10.0))}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from variants.objectives import Base, Critic, Noise, Recipe, along, differentiate, norms
+from variants.objectives import (
+    Base,
+    Critic,
+    Log,
+    Noise,
+    Recipe,
+    Searched,
+    along,
+    differentiate,
+    norms,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Objective(Base):
 
     recipe = Recipe("adam", lr=1e-4, betas=(0.5, 0.9))
     per_sample_penalty = True
+    search = {"penalty_weight": Searched(Log(0.1, 100.0), Log(0.1, 10.0))}
     sigmoid = True
 
     def __post_init__(self) -> None:

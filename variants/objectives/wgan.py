@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from variants.objectives import Base, Critic, Noise, Recipe
+from variants.objectives import Base, Critic, Log, Noise, Recipe, Searched
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Objective(Base):
     """100 critic steps before each of the first 25 generator steps and before every 500th."""
 
     recipe = Recipe("rmsprop", lr=5e-5)
+    search = {"clip": Searched(Log(1e-3, 1.0), Log(0.01, 1.0))}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from variants.objectives import Base, Critic, Noise, Recipe, differentiate, interpolate, norms
+from variants.objectives import (
+    Base,
+    Critic,
+    Log,
+    Noise,
+    Recipe,
+    Searched,
+    differentiate,
+    interpolate,
+    norms,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class Objective(Base):
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.0, 0.9))
     per_sample_penalty = True
+    search = {"penalty_weight": Searched(Log(0.1, 100.0), Log(0.1, 10.0))}
 
     def __post_init__(self) -> None:
         super().__post_init__()

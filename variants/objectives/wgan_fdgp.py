@@ -10,8 +10,10 @@ from torch import Tensor
 from variants.objectives import (
     Base,
     Critic,
+    Log,
     Noise,
     Recipe,
+    Searched,
     along,
     differentiate,
     full_precision,
@@ -73,6 +75,7 @@ class Objective(Base):
     recipe = Recipe("adam", lr=1e-4, betas=(0.0, 0.9))
     per_sample_penalty = True
     float32_penalty = True
+    search = {"penalty_weight": Searched(Log(0.1, 100.0), Log(0.1, 10.0))}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,9 +14,17 @@ rotation without a real part: the factor by which five update rules change the d
 (optimistic: Daskalakis et al. 2018, arXiv:1711.00141), and where a moving average of the generator
 goes.
 
+The same game between an affine generator and a quadratic critic, where the data is N(1, ½²), has
+four numbers, and four eigenvalues at the solution. In full, networks are trained too (gaussians8,
+MLPs of 64 units, 1,000 steps of RMSProp at 0.005, a rate at which runs fail). Half-way, the
+eigenvalue with the largest real part of their field on 2,048 samples is found by Arnoldi's
+iteration, matrix-free: does it say which runs fail in the other half? Runs are compared with those
+of the same objective alone; a run that had failed before, or had diverged, is left out.
+
 A line cannot have the shape that a bound on the slope asks for, |x − 0| at the data; that
 a two-sided penalty fails here is the line's failure too, and value surfaces show the other side."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -26,9 +34,11 @@ import torch
 from matplotlib.figure import Figure
 
 import variants
-from benchmark.drawing.style import wrap
+from benchmark.drawing.style import style, wrap
 from benchmark.explain.dirac_game import averaged_radius, equilibrium, field, flow, moduli, path
 from benchmark.explain.setup import choice, label
+from benchmark.explain.trained_game import BLOCKS, draw_trained, in_words, measure_trained
+from benchmark.explain.vector_field import linear_quadratic
 from benchmark.train.build import make_objective
 from variants.objectives import Recipe
 
@@ -41,7 +51,9 @@ CAPTION = (
     "blue: gradient descent at once, orange: in turn, green: the paper's optimiser, all from the "
     "black dot; the star is the solution. Where the equilibrium is elsewhere, its θ is named. "
     "Below: the factor per step by which update rules change the distance on a rotation, over the "
-    "angle of a step (above 1 they leave); and a moving average of a generator that circles."
+    "angle of a step (above 1 they leave); a moving average of a generator that circles; and the "
+    "eigenvalues where data has a width. In full: the leading eigenvalue half-way, by what became "
+    "of the run."
 )
 PEARSON = {"name": "lsgan", "a": -1.0, "b": 1.0, "c": 0.0}
 ONE_SIDED = {"name": "wgan_gp", "sided": "one"}
@@ -62,38 +74,56 @@ ANGLES = np.linspace(0, 2.2, 111)
 def cases(full: bool) -> list[dict[str, Any]]:
     values: list[dict[str, Any]] = [{"name": name} for name in variants.names("objectives")]
     steps = 2000 if full else 200
-    return [{"value": value, "steps": steps} for value in [*values, PEARSON, ONE_SIDED]]
+    found: list[dict[str, Any]] = []
+    for value in [*values, PEARSON, ONE_SIDED]:
+        found.append({"value": value, "steps": steps})
+    # all objectives with some seeds first: a run that ends early can be read
+    for seeds in BLOCKS if full else ():
+        found += [{"value": value, "seeds": seeds} for value in values]
+    return found
 
 
-def measure(value: dict[str, Any], steps: int) -> pd.DataFrame:
-    """objective, part, kind, x, y, dx, dy, real, imaginary. part eigenvalue: kind (pair, of the
-    field in θ, ψ, or phi), real and imaginary, x the equilibrium's θ, y its φ. field: (dx, dy) at
-    (x, y). path: θ and ψ, kind of PATHS. end, where the equilibrium is not at θ = 0: of the flow
-    from (1, 1), kind above, and (1, −1), kind below; x θ, y ψ."""
+def measure(value: dict[str, Any], steps: int = 0, seeds: list[int] | None = None) -> pd.DataFrame:
+    """objective, part, kind, x, y, dx, dy, real, imaginary: of the smallest game, or with seeds the
+    rows of `measure_trained`. part eigenvalue: kind (pair, of the field in θ, ψ, or phi), real and
+    imaginary, x the equilibrium's θ, y its φ. normal: the eigenvalues of the game on N(1, ½²), none
+    where the field does not rest at the solution. field: (dx, dy) at (x, y). path: θ and ψ, kind of
+    PATHS. end, where the equilibrium is not at θ = 0: of the flow from (1, 1), kind above, and (1,
+    −1), kind below; x θ, y ψ."""
     objective = make_objective(choice(value))
+    if seeds:
+        frame = measure_trained(value, objective, seeds)
+    else:
+        frame = pd.DataFrame(_rows(objective, steps)).round(6)
+    frame.insert(0, "objective", label(value))
+    return frame
+
+
+def _rows(objective: Any, steps: int) -> Iterator[dict[str, Any]]:
     resting = equilibrium(objective)
-    rows: list[dict[str, Any]] = []
     at = {"x": resting.theta, "y": resting.phi}
     for found in resting.eigenvalues:
-        numbers = {"real": found.real, "imaginary": found.imag}
-        rows.append({"part": "eigenvalue", "kind": "pair", **at, **numbers})
-    rows.append({"part": "eigenvalue", "kind": "phi", **at, "real": resting.of_phi})
+        yield {"part": "eigenvalue", "kind": "pair", **at, **_parts(found)}
+    yield {"part": "eigenvalue", "kind": "phi", **at, "real": resting.of_phi}
+    for found in linear_quadratic(objective, resting.phi):
+        yield {"part": "normal", **_parts(found)}
     for x in np.linspace(-SIDE, SIDE, POINTS):
         # no line of the grid lies on ψ = 0, where a field may jump
         for y in np.linspace(-SIDE, SIDE, POINTS + 1):
             state = torch.tensor([x, y, resting.phi], dtype=torch.float64)
             dx, dy, _ = field(objective, state).tolist()
-            rows.append({"part": "field", "x": x, "y": y, "dx": dx, "dy": dy})
+            yield {"part": "field", "x": x, "y": y, "dx": dx, "dy": dy}
     for kind in PATHS:
         for x, y in _path(objective, resting.phi, kind, steps):
-            rows.append({"part": "path", "kind": kind, "x": x, "y": y})
+            yield {"part": "path", "kind": kind, "x": x, "y": y}
     starts = {"above": 1.0, "below": -1.0} if resting.theta else {}
     for kind, psi in starts.items():
         end = flow(objective, (1.0, psi, resting.phi), np.array([0.0, LONG]))[-1]
-        rows.append({"part": "end", "kind": kind, "x": end[0], "y": end[1]})
-    frame = pd.DataFrame(rows).round(6)
-    frame.insert(0, "objective", label(value))
-    return frame
+        yield {"part": "end", "kind": kind, "x": end[0], "y": end[1]}
+
+
+def _parts(eigenvalue: complex) -> dict[str, float]:
+    return {"real": eigenvalue.real, "imaginary": eigenvalue.imag}
 
 
 def _path(objective: Any, phi: float, kind: str, steps: int) -> np.ndarray:
@@ -111,17 +141,22 @@ def _path(objective: Any, phi: float, kind: str, steps: int) -> np.ndarray:
 def draw(frame: pd.DataFrame) -> Figure:
     names = list(frame["objective"].unique())
     lines = -(-len(names) // COLUMNS)
-    figure = plt.figure(figsize=(2.6 * COLUMNS, 2.9 * lines + 3.4), layout="constrained")
-    halves: Any = figure.subfigures(2, 1, height_ratios=[2.9 * lines, 3.4])
-    portraits, below = halves
+    trained = frame[frame["part"] == "trained"]
+    heights = [2.9 * lines, 3.4] if trained.empty else [2.9 * lines, 3.4, 3.4]
+    figure = plt.figure(figsize=(2.6 * COLUMNS, sum(heights)), layout="constrained")
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    portraits, below = parts[:2]
     axes = list(portraits.subplots(lines, COLUMNS, squeeze=False).flat)
     for ax in axes[len(names) :]:
         ax.set_axis_off()
     for ax, name in zip(axes, names, strict=False):
         _draw_portrait(ax, str(name), frame[frame["objective"] == name])
-    rules, average = below.subplots(1, 2, width_ratios=[2, 1])
+    rules, average, normal = below.subplots(1, 3, width_ratios=[2, 1, 2])
     _draw_rules(rules)
     _draw_average(average)
+    _draw_normal(normal, frame[frame["part"] == "normal"])
+    if not trained.empty:
+        draw_trained(parts[2].subplots(), trained)
     return figure
 
 
@@ -180,6 +215,17 @@ def _draw_average(ax: Any) -> None:
     ax.legend(loc="upper center", ncols=2)
 
 
+def _draw_normal(ax: Any, rows: pd.DataFrame) -> None:
+    for name, found in rows.groupby("objective", sort=False):
+        look = style(str(name))
+        points = {"linestyle": "", "color": look["color"], "alpha": 0.7, "label": str(name)}
+        ax.plot(found["real"], found["imaginary"], marker=look["marker"], **points)
+    ax.axvline(0, color="0.4", linewidth=1, linestyle=":")
+    ax.set_xscale("symlog", linthresh=0.1)
+    ax.set(xlabel="real part", ylabel="imaginary part", title="data of a width", ylim=(-3, 7))
+    ax.legend(loc="upper left", ncols=2, fontsize=6)
+
+
 def finding(frame: pd.DataFrame) -> str:
     pairs = {str(name): _eigenvalues(rows) for name, rows in frame.groupby("objective")}
     circling = [name for name, found in pairs.items() if (found["real"] == 0).all()]
@@ -198,7 +244,20 @@ def finding(frame: pd.DataFrame) -> str:
         f"the data for a Wasserstein loss. (Time {LONG:g}; where forces are weak they have not "
         "agreed yet.) A one-sided penalty does not do that. On a circle the "
         f"average of decay {DECAY} has {averaged_radius(DECAY, ANGLE):.3f} of the players' radius "
-        f"at {ANGLE} a step: averaging hides the rotation, it does not end it."
+        f"at {ANGLE} a step: averaging hides the rotation, it does not end it. {_of_width(frame)}"
+        f"{in_words(frame[frame['part'] == 'trained'])}"
+    )
+
+
+def _of_width(frame: pd.DataFrame) -> str:
+    slowest = frame[frame["part"] == "normal"].groupby("objective")["real"].max()
+    drawn = slowest[slowest < -1e-5]
+    circling = slowest[slowest.abs() <= 1e-5]
+    named = [f"{name} {real:.3f}" for name, real in drawn.items()]
+    return (
+        "Where data has a width, the critic's own curvature damps the game (largest real part of "
+        f"four: {', '.join(named)}), but not that of a critic without one: "
+        f"{', '.join(circling.index)}."
     )
 
 

@@ -4,22 +4,26 @@ them into one line."""
 from contextvars import ContextVar
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, Tag, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from benchmark.errors import unknown
 from benchmark.matrix.mistakes import TAGS, one_line
+from benchmark.matrix.options.search import Search as Search
+from benchmark.matrix.options.seeds import CrossedSeeds as CrossedSeeds
+from benchmark.matrix.options.seeds import Seeds as Seeds
 from benchmark.matrix.options.strict import Positive, Strict, by_type
 from benchmark.matrix.options.training import BUDGETS as BUDGETS
+from benchmark.matrix.options.training import OF_OBJECTIVE as OF_OBJECTIVE
 from benchmark.matrix.options.training import Optimiser as Optimiser
 from benchmark.matrix.options.training import Training as Training
 from benchmark.metrics import METRICS
-
-Seeds = Annotated[
-    Annotated[int, Field(gt=0, le=100_000), Tag(TAGS[int])]
-    | Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Tag(TAGS[list])],
-    by_type("a valid integer or a valid list"),
-]
-"""A number of seeds, or a list of them."""
 
 Value = Annotated[
     Annotated[str, Tag(TAGS[str])] | Annotated[dict[str, Any], Tag(TAGS[dict])],
@@ -125,6 +129,10 @@ class Matrix(Strict):
     """Validated as `Training` for every cell: a dataset or an architecture may change options."""
 
     evaluation: Evaluation = Evaluation()
+
+    search: Search = Search()
+    """Of the objectives that are searched."""
+
     include: list[Include] = []
     exclude: list[dict[str, Named]] = []
 
@@ -133,6 +141,22 @@ class Matrix(Strict):
             super().__init__(**options)
         except ValidationError as error:
             raise one_line(type(self), error, _where.get()) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def with_seeds_of_a_search(cls, options: Any) -> Any:
+        """Configurations of a search have one seed unless the matrix says otherwise."""
+        if not isinstance(options, dict) or "seeds" in options:
+            return options
+        values = options.get("objectives")
+        if any(isinstance(value, dict) and "search" in value for value in values or ()):
+            return {**options, "seeds": 1}
+        return options
+
+    @model_serializer(mode="wrap")
+    def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The hash of a matrix is made of this: what earlier ones did not have is left out."""
+        return self.without_defaults(serialise(self), ("search",))
 
 
 # What the message of a mistake calls a matrix: its file has a name

@@ -1,5 +1,6 @@
 """The options of training: the table [training] and its optimiser."""
 
+from collections.abc import Container
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,6 +15,7 @@ from pydantic import (
 from benchmark.matrix.mistakes import TAGS
 from benchmark.matrix.options.strict import Positive, Share, Steps, Strict, by_type
 
+ROUNDING = 1e-9  # of sums of shares
 BUDGETS = ("steps", "samples", "seconds")
 
 
@@ -87,8 +89,25 @@ LATER = (
     "critic_pretrain",
     "instance_noise",
     "noise_decay",
+    "growth",
     "recompute",
 )
+
+# Options that an objective may set for its own cells: they stand in its label
+OF_OBJECTIVE = ("critic_pretrain", "ema", "ema_warmup", "instance_noise", "noise_decay")
+
+
+class Stage(Strict):
+    """A stage of growing networks."""
+
+    share: Share
+    """Share of the budget at which the stage begins."""
+
+    size: Positive
+    """Side of the images in pixels."""
+
+    fade: Share = 0.0
+    """Share of the budget over which the size fades in."""
 
 
 class Training(Strict):
@@ -137,6 +156,9 @@ class Training(Strict):
     noise_decay: Literal["linear", "none"] = "linear"
     """linear: the noise falls to 0 at the end of the budget."""
 
+    growth: Annotated[tuple[Stage, ...], Field(strict=False)] = ()
+    """Stages of networks that grow (progressive); none: they have the image's size."""
+
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Of matrix products and convolutions; bf16 by autocast."""
 
@@ -156,12 +178,33 @@ class Training(Strict):
             raise ValueError("ema_warmup needs an ema above 0")
         if self.noise_decay == "none" and not self.instance_noise:
             raise ValueError("noise_decay needs an instance_noise above 0")
+        self._check_growth()
         multiple = self.generator_batch_multiple
         if self.generator_latents == "critic" and multiple != 1:
             raise ValueError(
                 f"generator_latents = critic needs generator_batch_multiple = 1, not {multiple}"
             )
         return self
+
+    def _check_growth(self) -> None:
+        """The first stage begins with the training, and a fade ends before the next stage."""
+        shares = [stage.share for stage in self.growth]
+        if shares and (shares[0] or sorted({*shares}) != shares):
+            raise ValueError(f"growth: the shares must begin with 0 and rise, not {shares}")
+        if self.growth and self.growth[0].fade:
+            fade = self.growth[0].fade
+            raise ValueError(f"growth: the first stage has nothing to fade from, not fade = {fade}")
+        for stage, end in zip(self.growth, [*shares[1:], 1.0], strict=False):
+            if stage.share + stage.fade > end + ROUNDING:
+                raise ValueError(
+                    f"growth: the fade of size {stage.size} ends at {stage.share + stage.fade:g}, "
+                    f"after {end:g}, where the next stage begins or the budget ends"
+                )
+
+    def without(self, names: Container[str]) -> "Training":
+        """These options, those of `names` that an objective may set at their defaults."""
+        fields = type(self).model_fields
+        return self.replaced(**{key: fields[key].default for key in OF_OBJECTIVE if key in names})
 
     @model_serializer(mode="wrap")
     def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 
 from benchmark.analysis.evidence import ALPHA, Evidence
 from benchmark.analysis.robustness import why_no_ranking
+from benchmark.analysis.scores import is_crossed
 from benchmark.report.chapters.leaderboards import HEADS
 from benchmark.report.page import (
     Chapter,
@@ -49,6 +50,7 @@ POWER = (
 )
 
 NOT_COMPARED = "Nothing is compared: no place has two objectives with finished runs."
+CROSSED = "Nothing is compared: crossed seeds share weights or batches, and are no pairs."
 ALL = "All comparisons"
 COMPARED = (
     "Difference: first − second, the median over the shared seeds, on which a run that diverged is "
@@ -66,12 +68,13 @@ def chapter(evidence: Evidence) -> Chapter:
     """What the seeds can tell, and on how many of them the leader leads."""
     result = Chapter("certainty", "How sure is that?")
     ranked = [place(row) for row in records(evidence.power)]
-    for at in places(evidence.tables.cells):
+    for at in places(evidence.tables.cells[~is_crossed(evidence.tables.cells)]):
         if place(at) not in ranked:
             reason = why_no_ranking(evidence.tables, at["dataset"], at["architecture"])
             result.items.append(Item(place(at), [f"{reason}."], tags_of(at)))
     if evidence.compared.empty:
-        result.answers.append(NOT_COMPARED)
+        is_all_crossed = is_crossed(evidence.tables.cells).all()
+        result.answers.append(CROSSED if is_all_crossed else NOT_COMPARED)
     elif ranked:
         result.answers += [_how_tested(evidence), _what_is_told(records(evidence.power))]
         result.notes = [CLAIMS, INTERVALS.format(f"{coverage(5):.1%}")]

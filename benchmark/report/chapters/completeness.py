@@ -29,6 +29,8 @@ OWN_RECIPES = (
     "compared, not losses alone"
 )
 ONE_RECIPE = "one optimiser for all objectives ({}): losses are compared, at no paper's settings"
+MOST_PLACES = 12
+"""Places of a table that is shown at once."""
 MOST_NAMED = 3
 """Objectives that a card names of those with failed runs; one more rather than counting one."""
 
@@ -64,8 +66,9 @@ def chapter(evidence: Evidence) -> Chapter:
 
 
 def _answer(tables: Tables) -> str:
-    answer = COMPLETE if tables.cells["status"].isin(FINISHED).all() else INCOMPLETE
-    stale = int(tables.cells["stale"].sum())
+    cells = (tables.with_pools or tables).cells
+    answer = COMPLETE if cells["status"].isin(FINISHED).all() else INCOMPLETE
+    stale = int(cells["stale"].sum())
     if stale:
         count = plural(stale, "cell")
         answer += (
@@ -83,13 +86,16 @@ def _size(tables: Tables) -> str:
 
 
 def _statuses(tables: Tables) -> Table:
-    cells = tables.cells
+    cells = (tables.with_pools or tables).cells
     by_status = list(cells["status"].value_counts().index)
-    table = Table("Cells by status", ["where", "cells", *by_status, "stale"])
-    for row in places(cells):
-        here = at_place(cells, row)
-        counts = [(here["status"] == status).sum() for status in by_status]
-        numbers = [len(here), *counts, here["stale"].sum()]
+    title = "Cells by status"
+    table = Table(title, ["where", "cells", *by_status, "stale"])
+    here = places(cells)
+    table.fold = title if len(here) > MOST_PLACES else ""
+    for row in here:
+        rows = at_place(cells, row)
+        counts = [(rows["status"] == status).sum() for status in by_status]
+        numbers = [len(rows), *counts, rows["stale"].sum()]
         table.add([place(row), *map(str, numbers)], tags_of(row))
     return table
 

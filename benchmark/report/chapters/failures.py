@@ -6,6 +6,7 @@ import pandas as pd
 
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import statuses
+from benchmark.analysis.search.finals import pool_cells
 from benchmark.metrics import short_name
 from benchmark.report.page import Chapter, Listing, Table, records, tags_of
 from benchmark.store.files import read_bytes
@@ -25,11 +26,13 @@ LAST_LINES = 15
 
 
 def chapter(evidence: Evidence, folder: Path) -> Chapter:
-    """Every cell that failed, and what is known about it."""
-    tables = evidence.tables
-    cells = tables.cells
+    """Every cell that failed, and what is known about it. Of the pools of a search those that ended
+    in an error: what else becomes of them is a finding of the search."""
+    everything = evidence.tables.with_pools or evidence.tables
+    tables, cells = evidence.tables, everything.cells
     is_bad = cells["status"].isin(FAILED) | (cells["verdict"].fillna("ok") != "ok")
-    bad = cells[is_bad]
+    is_tried = cells["key"].isin(pool_cells(tables)["key"])
+    bad = cells[is_bad & (~is_tried | cells["status"].isin(FAILED))]
     result = Chapter("failures", "What failed, and why?")
     if bad.empty:
         answer = "Nothing: no finished run shows a failure, and none ended early."
@@ -41,8 +44,8 @@ def chapter(evidence: Evidence, folder: Path) -> Chapter:
     title = "Cells that are not ok"
     table = Table(title, HEADS, fold=title if len(bad) > MOST_SHOWN else "")
     result.tables.append(table)
-    steps = _by_cell(tables.steps, bad["key"])
-    evals = _by_cell(tables.evals, bad["key"])
+    steps = _by_cell(everything.steps, bad["key"])
+    evals = _by_cell(everything.evals, bad["key"])
     for row in records(bad):
         key = row["key"]
         failure, onset, reason = _failure(row)

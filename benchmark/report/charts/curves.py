@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.analysis.published import joined
 from benchmark.analysis.scores import EQUAL_COST, PLACE
-from benchmark.analysis.tables import Tables, joined
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.axes import view_of
 from benchmark.drawing.layout import pages
 from benchmark.drawing.save import stem

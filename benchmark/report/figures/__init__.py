@@ -3,14 +3,16 @@
 from functools import partial
 from pathlib import Path
 
+from benchmark.analysis.designs.drawn import without_drawn
 from benchmark.analysis.evidence import Evidence, gather
-from benchmark.analysis.published import labelled
+from benchmark.analysis.search.finals import shown
 from benchmark.analysis.tables import Tables
 from benchmark.drawing.parallel import Draw, in_parallel
 from benchmark.drawing.save import Figure
 from benchmark.drawing.style import drawing
 from benchmark.report.figures import (
     certainty,
+    drawn,
     learning,
     overview,
     robustness,
@@ -18,6 +20,7 @@ from benchmark.report.figures import (
     speed,
     stability,
     traces,
+    tuning,
 )
 
 
@@ -26,10 +29,11 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
 
     evidence: as gathered from `tables`; gathered here where it is not given."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    tables = labelled(tables)
     if evidence is None:
-        evidence = gather(tables)
+        evidence = gather(without_drawn(shown(tables)))
+    tables = evidence.tables
     of_tables = (
+        drawn.curves,
         samples.draw,
         robustness.draw,
         overview.heatmap,
@@ -42,6 +46,8 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
         traces.scores,
         stability.critic_loss,
         speed.cost,
+        tuning.curves,
+        tuning.sensitivity,
     )
     of_evidence = (certainty.differences, certainty.ranks, certainty.power)
     draws: list[Draw] = [partial(draw, tables, folder) for draw in of_tables]

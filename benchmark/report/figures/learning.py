@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.analysis.published import joined
 from benchmark.analysis.scores import EQUAL_COST, PLACE
-from benchmark.analysis.tables import Tables, joined
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.axes import end_labels, end_text, named_lines
 from benchmark.drawing.layout import counted_axis, pages, panels
 from benchmark.drawing.save import Figure, save

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.analysis.tables import Tables, joined
+from benchmark.analysis.published import joined
+from benchmark.analysis.tables import Tables
 from benchmark.errors import DamagedError
 from benchmark.store.files import LARGEST, check_committed, read_bytes
 from benchmark.store.layout import REAL, CellFolder, ResultSet

@@ -11,8 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.analysis.published import joined
 from benchmark.analysis.scores import PLACE
-from benchmark.analysis.tables import Tables, joined
+from benchmark.analysis.tables import Tables
 from benchmark.drawing.layout import (
     log_axis,
     not_recorded,

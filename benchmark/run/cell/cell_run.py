@@ -80,11 +80,11 @@ class CellRun:
         device: str,
         stop: Callable[[], bool],
         checkpoint_every: float,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.cell, self.device, self.stop = cell, device, stop
         self.files = ResultSet(folder).cell(cell.key)
-        self.checkpoint_every, self.clock = checkpoint_every, clock
+        self.checkpoint_every, self.clock = checkpoint_every, clock or time.perf_counter
         self.reported_at = time.monotonic()
         self.is_running = False
         self.has_saved = False  # a checkpoint of the last snapshot

@@ -118,7 +118,7 @@ class Track:
         return training
 
     def _start(self, cells: tuple[Cell, ...], draw: Draw) -> Training:
-        endless = cells[0].training.replaced(steps=ENDLESS, samples=None, seconds=None)
+        endless = cells[0].training.replaced(steps=ENDLESS, samples=None, seconds=None, growth=[])
         racing = [replace(cell, training=endless) for cell in cells]
         training = Training(racing, open_workbench(racing[0]), self.device, draw, never)
         training.progress.g_steps = STEADY_STEP

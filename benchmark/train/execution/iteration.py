@@ -73,8 +73,11 @@ class Iteration:
         self.objective, self.networks, self.recipe = objective, networks, recipe
         self.precision, self.device, self.by_term = precision, torch.device(device), by_term
         self.is_stacked = len(networks) > 1
+        self.changes = any(getattr(network, "at", None) for network in networks[0])
         if self.is_stacked and precision == "tf32" and objective.float32_penalty:
             raise StackRefused("a stacked step cannot leave TF32 for the penalty")
+        if self.is_stacked and self.changes:
+            raise StackRefused("networks that change while they train are trained one by one")
         # Generator and critic as the optimisers see them: of one seed, or as stacks
         self.trained: tuple[nn.Module, nn.Module] = networks[0]
         if self.is_stacked:
@@ -96,6 +99,8 @@ class Iteration:
 
     def _refusal(self, mode: str) -> str:
         """Why a mode is not possible; empty if it may be."""
+        if mode != "eager" and self.changes:
+            return "networks that change while they train are trained eagerly"
         if "graphed" in mode and self.device.type != "cuda":
             return "there is no CUDA graph without a CUDA device"
         if "compiled" in mode and self.precision == "tf32" and self.objective.float32_penalty:

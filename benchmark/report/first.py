@@ -18,6 +18,7 @@ from benchmark.report.chapters.leaderboards import (
     summary_key,
     verdict_of,
 )
+from benchmark.report.designs import drawn
 from benchmark.report.page import (
     TRAINING_BUDGETS,
     Card,
@@ -43,6 +44,7 @@ BUDGETS = {"final": "end", "equal_compute": "compute", "equal_time": "seconds"}
 """The budgets of COMPARED_AT, as heads of narrow columns."""
 
 BRACKETS = "Brackets: exact 95 % intervals over seeds, 93.75 % at five seeds, none below."
+OUTSIDE = "on this page, outside the chapter on tuning,"
 LEGEND = (
     "+ better, − worse, · not separated, of all seeds that there could be, by whatever little. "
     "– not known. End: equal generator steps; compute, seconds: equal cost."
@@ -58,9 +60,10 @@ def first_screen(evidence: Evidence) -> FirstScreen:
     tables = evidence.tables
     reference = tables.matrix.reference
     summary = summary_by_key(tables)
+    cards = [_card(evidence, at, cells, summary) for at, cells in each_place(tables.cells)]
     return FirstScreen(
         headline(tables),
-        [_card(evidence, at, cells, summary) for at, cells in each_place(tables.cells)],
+        [*drawn.cards(tables), *cards],
         error_rate(evidence),
         _verdicts(evidence),
         LEGEND if reference else LEGEND_OF_PAIRS,
@@ -77,8 +80,9 @@ def error_rate(evidence: Evidence) -> str:
         count = plural(len(evidence.compared), "comparison")
         told = f"No difference can be told from chance here: {count} need {needed} seeds."
         return f"{BRACKETS} {told}"
+    where = "on this page" if evidence.tables.tuning is None else OUTSIDE
     return (
-        f"{BRACKETS} The probability that any “better” or “worse” on this page is false is "
+        f"{BRACKETS} The probability that any “better” or “worse” {where} is false is "
         f"{ALPHA:.0%} at most."
     )
 
@@ -193,6 +197,9 @@ def _led(evidence: Evidence, leader: Record, result: Claim) -> Claim:
     """The claim with what the tests say of the leader."""
     compared = at_place(evidence.compared, leader)
     compared = compared[compared["of"] == leader["of"]]
+    if compared.empty:
+        result.text += " untested: crossed seeds are no independent pairs"
+        return result
     name, reference = leader["first"], leader["reference"]
     if not reference:
         result.verdict, result.after = leader["verdict"], _than(leader["verdict"], leader["second"])

@@ -1,0 +1,1 @@
+"""What matrices of a special design say: drawn architectures, crossed seeds."""

@@ -1,0 +1,1 @@
+"""The search of a matrix as a table, and what it may claim."""

@@ -1,0 +1,270 @@
+"""Tuned against tuned: what tuning is worth, who leads once all are tuned, and the pools."""
+
+import math
+
+import pandas as pd
+
+from benchmark.analysis.search.tuning import ALPHA, DEFAULT, IS_DEFAULT, TUNED, Tuning
+from benchmark.analysis.tables import Tables
+from benchmark.metrics import full_name, short_name
+from benchmark.report.chapters.certainty import COMPARED, COMPARED_HEADS
+from benchmark.report.page import (
+    Chapter,
+    Item,
+    Table,
+    Tags,
+    at_place,
+    each_place,
+    place,
+    records,
+    tags_of,
+)
+from benchmark.text import Record, interval, listed, number, plural, span, spanned, wins
+
+SAMPLERS = {
+    "random": "drawn independently from its {}; all have the same values of what they share",
+    "sobol": "spread evenly over its {} (Sobol); all have the same values of what they share",
+    "tpe": "each chosen by the results of those before it (TPE) from its {}",
+}
+FAMILY = (
+    "The tests of this chapter are two families beside that of the rest of the report, each under "
+    "Holm's correction: tuned against default runs, and tuned objectives against each other. In "
+    f"each, the probability that any claim is false is {ALPHA:.0%} at most."
+)
+LIMITS = (
+    "What is claimed holds for these ranges, this number of configurations and this training "
+    "budget. A pool has few seeds, so that the pick is in part the luckiest: its value in the pool "
+    "is no result, and no claim rests on it. Not separated does not say equal."
+)
+TUNED_NOTE = (
+    "Medians over the final seeds, which no configuration of a pool ran on [exact 95 % interval]. "
+    "Difference: tuned − default, the median over the seeds. Wins: seeds on which the tuned run is "
+    "better [exact 95 % interval of their share]. p: the exact sign test's, corrected by Holm over "
+    f"all rows of this table and its like in other places. Better or worse: p ≤ {ALPHA:g}."
+)
+POOLS_NOTE = (
+    "A pool holds all configurations, the default among them. Diverged: a value that is infinite, "
+    "the worst. Winner's curse: how much worse the pick is at the median over the final seeds than "
+    "in the pool [exact 95 % interval]; that of the default, which nothing chose, is how far the "
+    "seeds differ. Near the best: within twice its value. AlgoPerf's score: recorded training "
+    "seconds to the target at the median over all deals of three studies of five drawn "
+    "configurations, of which the fastest counts, computed exactly from the pool; missed: the "
+    "probability that the target is not reached."
+)
+RUNGS_NOTE = (
+    "Spearman's rank correlation over the configurations of a pool between the metric after a "
+    "share of the training budget and at the end [95 % interval, Bonett and Wright's]; diverged "
+    "ones share the last rank. Where it is low, a search that stops early loses its best."
+)
+CURVES_NOTE = (
+    "Tuning curves: the median of the best of k configurations says what a search of k would have "
+    "found in the pool, half of the times better, half worse; the band covers the curve at every k "
+    "together with a probability of 95 %, whatever the law of the values (`opda`). {}"
+)
+
+
+def chapters(tables: Tables) -> list[Chapter]:
+    """The chapter of a matrix with a search; none of a matrix without one."""
+    return [] if tables.tuning is None else [chapter(tables.tuning)]
+
+
+def chapter(tuning: Tuning) -> Chapter:
+    """The answers of a search, place by place, and its tables."""
+    result = Chapter("tuned", "Tuned against tuned: who wins with the same search?")
+    if tuning.configurations.empty:
+        result.answers.append("Not known yet: no configuration of a search has finished.")
+        return result
+    result.answers += [_how(tuning), FAMILY]
+    for at, rows in each_place(tuning.tuned):
+        lines = [*_gains(rows), *_leaders(tuning, at, rows)]
+        result.items.append(Item(place(at), lines, tags_of(at)))
+        result.tables.append(_tuned(tuning, at, rows))
+    for at, rows in each_place(tuning.pools):
+        result.tables.append(_pools(at, rows))
+    result.tables += [_rungs(at, rows) for at, rows in each_place(tuning.rungs)]
+    result.tables += [_rivals(at, rows) for at, rows in each_place(tuning.rivals)]
+    result.notes = [LIMITS, CURVES_NOTE.format(_widest(tuning))]
+    return result
+
+
+def _how(tuning: Tuning) -> str:
+    """What every objective was given, and what claims rest on."""
+    pools = tuning.pools
+    final = tuning.runs[tuning.runs["phase"] == "final"]
+    configurations = spanned(pools["configurations"], "configuration")
+    seeds = spanned(tuning.configurations["num_seeds"], "seed")
+    text = (
+        f"Every objective has {configurations} on {seeds}: its published default, and others "
+        f"{SAMPLERS[tuning.sampler].format(tuning.ranges)}. "
+    )
+    if final.empty:
+        return text + "The final runs, on which claims rest, are not finished yet."
+    finals = spanned(final.groupby(["dataset", "architecture"])["seed"].nunique(), "seed")
+    return text + (
+        f"The best of each pool and the default ran again on {finals} that no pool had: every "
+        "claim here is of these final runs."
+    )
+
+
+def _gains(rows: pd.DataFrame) -> list[str]:
+    """Whom tuning helped, whom not, and where that is not known."""
+    verdicts: dict[str, list[str]] = {}
+    for row in records(rows):
+        gain = row["objective"]
+        if row["verdict"] in ("better", "worse"):
+            gain += f" ({_change(row)})"
+        is_told = row["verdict"] and row["n"] > 0
+        verdicts.setdefault(row["verdict"] if is_told else row["why"], []).append(gain)
+    leads = {
+        "better": "Tuning helps {}.",
+        "worse": "Tuning harms {}: the pick was lucky in the pool.",
+        "not separated": "Tuned and default are not separated: {}.",
+    }
+    lines = []
+    for verdict, lead in leads.items():
+        if verdict in verdicts:
+            lines.append(lead.format(listed(verdicts.pop(verdict))))
+    lines += [f"{listed(names)}: {why}." for why, names in verdicts.items()]
+    return lines
+
+
+def _change(row: Record) -> str:
+    """`24 → 19.3`: the default's median and the tuned one's."""
+    return f"{number(row[DEFAULT])} → {number(row[TUNED])}"
+
+
+def _final(row: Record) -> str:
+    """The column of an objective's tuned value: that of its default where nothing beat it."""
+    return DEFAULT if row["why"] == IS_DEFAULT else TUNED
+
+
+def _leaders(tuning: Tuning, at: Record, rows: pd.DataFrame) -> list[str]:
+    """Who leads by default, who leads tuned, and what the tests say of it."""
+    known = [row for row in records(rows) if math.isfinite(row[_final(row)])]
+    if len(known) < 2:
+        return []
+    first = min(known, key=lambda row: row[_final(row)])
+    metric = short_name(tuning.columns[at["dataset"]])
+    before = min(known, key=lambda row: row[DEFAULT])["objective"]
+    name, value = first["objective"], interval(first, *_columns(_final(first)))
+    text = f"Tuned, {name} has the lowest {metric} at the median, {value}; by default {before} has."
+    if before == name:
+        text = f"Tuned, as by default, {name} has the lowest {metric} at the median, {value}."
+    return [text, _standing(at_place(tuning.rivals, at), name)]
+
+
+def _columns(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+def _standing(rivals: pd.DataFrame, name: str) -> str:
+    """What the tests say of the leader among tuned objectives, and how many pairs they separate."""
+    separated = rivals[rivals["verdict"].isin(["better", "worse"])]
+    pairs = plural(len(rivals), "pair")
+    if separated.empty:
+        return (
+            f"None of {pairs} of tuned objectives is separated: with this search no difference "
+            "between them is seen, which does not say that there is none."
+        )
+    beaten = separated[(separated["first"] == name) & (separated["verdict"] == "better")]
+    lost = separated[(separated["second"] == name) & (separated["verdict"] == "worse")]
+    losers = [*beaten["second"], *lost["first"]]
+    text = f"{len(separated)} of {pairs} of tuned objectives are separated"
+    return f"{text}; {name} is better than {listed(losers)}." if losers else f"{text}."
+
+
+def _tuned(tuning: Tuning, at: Record, rows: pd.DataFrame) -> Table:
+    """Default against tuned, on the final seeds."""
+    metric = full_name(tuning.columns[at["dataset"]], at["dataset"])
+    heads = ["objective", "default", "tuned", "difference", "wins", "p, Holm", "verdict", "pick"]
+    title = f"{place(at)}: default against tuned, {metric}"
+    table = Table(title, heads, note=TUNED_NOTE, tags=tags_of(at))
+    for row in records(rows):
+        cells = [row["objective"], interval(row, *_columns(DEFAULT))]
+        if row["verdict"] and row["n"] > 0:
+            cells += [interval(row, *_columns(TUNED)), interval(row, "difference"), wins(row)]
+            cells += [number(row["p_holm"]), row["verdict"]]
+        else:
+            cells += ["–", "–", "–", "–", row["why"]]
+        table.add([*cells, _values(tuning, row)], {**tags_of(at), "objective": [row["objective"]]})
+    return table
+
+
+def _values(tuning: Tuning, row: Record) -> str:
+    """`lr 0.00062, beta1 0.44`: the searched values of a pick."""
+    pool = at_place(tuning.configurations, row)
+    pool = pool[(pool["objective"] == row["objective"]) & pool["is_pick"]]
+    texts = []
+    for configuration in records(pool):
+        for name in tuning.parameters:
+            value = configuration[name]
+            if isinstance(value, str):
+                texts.append(f"{name} {value}")
+            elif value is not None and not math.isnan(value):
+                texts.append(f"{name} {value:g}")
+    return ", ".join(texts) or "–"
+
+
+def _pools(at: Record, rows: pd.DataFrame) -> Table:
+    """What the pool of each objective says."""
+    heads = ["objective", "diverged", "default in the pool", "best in the pool", "winner's curse"]
+    heads += ["the same of the default", "near the best", "AlgoPerf's score", "missed", "seconds"]
+    title = f"{place(at)}: the pools"
+    table = Table(title, heads, note=POOLS_NOTE, tags=tags_of(at), fold="What the pools say")
+    for row in records(rows):
+        cells = [
+            row["objective"],
+            f"{row['diverged']} of {row['configurations']}",
+            number(row["default"]),
+            number(row["best"]),
+            interval(row, "curse", "curse_low", "curse_high"),
+            interval(row, "shift", "shift_low", "shift_high"),
+            _percent(row["near"]),
+            number(row["score"]).replace("∞", "missed"),
+            _percent(row["missed"]),
+            number(row["mean_seconds"]),
+        ]
+        table.add(cells, {**tags_of(at), "objective": [row["objective"]]})
+    return table
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{share:.0%}"
+
+
+def _rungs(at: Record, rows: pd.DataFrame) -> Table:
+    """How an early value ranks configurations, against the end."""
+    shares = list(rows["share"].unique())
+    heads = ["objective", "configurations", *(f"at {share:.0%}" for share in shares)]
+    fold = "Does an early value tell the end?"
+    table = Table(place(at), heads, note=RUNGS_NOTE, tags=tags_of(at), fold=fold)
+    for name, of_objective in rows.groupby("objective", sort=False):
+        texts = [interval(row, "correlation", "low", "high") for row in records(of_objective)]
+        tags: Tags = {**tags_of(at), "objective": [str(name)]}
+        table.add([str(name), span(of_objective["n"]), *texts], tags)
+    return table
+
+
+def _rivals(at: Record, rows: pd.DataFrame) -> Table:
+    """Every comparison of tuned objectives."""
+    note = COMPARED.replace("over all comparisons of the report", "over all tables like this one")
+    heads = [head for head in COMPARED_HEADS if head != "budget"]
+    fold = "Tuned objectives against each other"
+    table = Table(place(at), heads, note=note, tags=tags_of(at), fold=fold)
+    for row in records(rows):
+        cells = [row["first"], row["second"], row["verdict"], interval(row, "difference")]
+        cells += [wins(row), number(row["p_holm"]), row["why"]]
+        table.add(cells, {**tags_of(at), "objective": [row["first"], row["second"]]})
+    return table
+
+
+def _widest(tuning: Tuning) -> str:
+    """How wide the bands are where the curves end."""
+    rows = tuning.curves
+    if rows["low"].isna().all():
+        return "Configurations that are not independent have no band."
+    row = records(rows[rows["k"] == rows["k"].max()])[0]
+    return (
+        f"Few configurations make wide bands: of the best of {row['k']} that of {row['objective']} "
+        f"is {number(row['median'])} [{number(row['low'])}, {number(row['high'])}]."
+    )

@@ -1,0 +1,1 @@
+"""The chapters of matrices of a special design: drawn architectures, crossed seeds."""

@@ -1,0 +1,1 @@
+"""A search as it runs: cells that follow from the results of others."""
