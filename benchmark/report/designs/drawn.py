@@ -13,7 +13,6 @@ from benchmark.report.chapters.completeness import losses
 from benchmark.report.page import Card, Chapter, Claim, Item, Table, records
 from benchmark.text import Record, listed, number, plural
 
-QUESTION = "Which objective trains any architecture?"
 AFTER = {"better": " than {}", "worse": " than {}", "not separated": " from {}"}
 FALSE = (
     "Brackets: Wilson's 95 % intervals over architectures. The probability that any better or "
@@ -83,7 +82,7 @@ def cards(tables: Tables) -> list[Card]:
 
 
 def _chapter(tables: Tables, drawn: Drawn) -> Chapter:
-    result = Chapter("drawn", QUESTION)
+    result = Chapter("drawn", "Which objective trains any architecture?")
     reference = tables.matrix.reference
     against = f"with {reference}" if reference else "with every other one"
     result.notes = [TESTED.format(against, len(drawn.pairs))]
