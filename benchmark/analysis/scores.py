@@ -199,9 +199,9 @@ def run_values(cells: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
         kept = [name for name in cells.columns if metric_of(name) in measured]
         parts.append(rows.melt(["key", *AXES, "status", *names], kept, "column", "value"))
     long = pd.concat(parts, ignore_index=True)
-    names = long["column"].unique()
-    long["metric"] = long["column"].map({name: metric_of(name) for name in names})
-    long["of"] = long["column"].map({name: name.rpartition(":")[2] for name in names})
+    values = long["column"].unique()
+    long["metric"] = long["column"].map({column: metric_of(column) for column in values})
+    long["of"] = long["column"].map({column: column.rpartition(":")[2] for column in values})
     worst = {metric: np.inf * sign(metric) for metric in long["metric"].unique()}
     value = long["value"].astype(float).where(long["status"] == "done")
     value = value.where(long["status"] != "diverged", long["metric"].map(worst))

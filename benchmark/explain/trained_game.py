@@ -16,7 +16,7 @@ from benchmark.explain.vector_field import Game, leading
 from benchmark.matrix.cell import Cell, stream_seed
 from benchmark.measure.instrument import noise_floor, open_instrument
 from benchmark.metrics import ranking
-from benchmark.stats.prediction import Prediction, prediction
+from benchmark.stats.agreement import Prediction, prediction
 from benchmark.store.code import measuring_code
 from benchmark.store.schema import Protocol
 from benchmark.train.loop import train_stack

@@ -171,5 +171,5 @@ def _is_same(values: Values, previous: Values) -> bool:
     shared = values.keys() & previous.keys()
     if len(shared) < LEAST_SEEDS:
         return False
-    pairs = [(values[seed], previous[seed]) for seed in shared]
-    return bool(np.isclose(*np.transpose(pairs), rtol=EQUAL, atol=0).all())
+    now, before = (np.array([run[seed] for seed in shared]) for run in (values, previous))
+    return bool(np.isclose(now, before, rtol=EQUAL, atol=0).all())

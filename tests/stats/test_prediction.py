@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmark.stats.prediction import prediction
+from benchmark.stats.agreement import prediction
 
 
 def test_pairs_of_one_group_by_hand():

@@ -32,8 +32,8 @@ SHARES = (
 SCORES = (
     "Architectures above an Inception score. The WGAN-GP paper (200 architectures, ImageNet at "
     "32×32): above 5 the standard GAN on 42, WGAN-GP on 189; above 3 on 111 and 198; its DCGAN "
-    "reached 7.24. Scores of another extractor have another scale. Thresholds above which none is "
-    "are left out but one."
+    "reached 7.24. Scores of another extractor have another scale. Of the thresholds above which "
+    "there is none the lowest is shown."
 )
 CHOICES = (
     "Architectures with a value of one parameter, all others as drawn, on which an objective "
