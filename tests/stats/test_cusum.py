@@ -33,10 +33,10 @@ def test_paired_differences_are_helmerts_contrasts_by_students_law() -> None:
 
 def test_other_seeds_are_compared_as_in_the_two_sample_t_test() -> None:
     rng = np.random.default_rng(0)
-    first, second = rng.normal(size=6), rng.normal(size=4)
+    # The spread of the second commit alone is the smaller one
+    first, second = rng.normal(size=6), 0.1 * rng.normal(size=4)
     old = {f"a{i}": float(x) for i, x in enumerate(first)}
     new = {f"b{i}": float(x) for i, x in enumerate(second)}
-    second *= 0.1  # the spread of this commit alone is the smaller one
     t = stats.ttest_ind(second, first).statistic
     expected = np.sign(t) * stats.norm.isf(stats.t.sf(abs(t), 8))
     assert standardised([old, new])[1] == pytest.approx(expected)
