@@ -46,8 +46,8 @@ def test_sentences_of_the_final_runs(tables):
         "Tuning helps nonsaturating (31.4 → 23.4).",
         "Tuned and default are not separated: wgan_gp.",
         "lsgan: the default is the best of its pool.",
-        "Tuned, as by default, lsgan has the lowest classifier-FID (750) at the median, 11.4 "
-        "[11.0, 11.7].",
+        "Tuned, lsgan has the lowest classifier-FID (750) at the median, 11.4 [11.0, 11.7]; by "
+        "default it has, too.",
         "2 of 2 pairs of tuned objectives are separated; lsgan is better than nonsaturating.",
     ]
 

@@ -145,12 +145,12 @@ def _leaders(tuning: Tuning, at: Record, rows: pd.DataFrame) -> list[str]:
         return []
     first = min(known, key=lambda row: row[_final(row)])
     metric = short_name(tuning.columns[at["dataset"]])
-    before = min(known, key=lambda row: row[DEFAULT])["objective"]
     name, value = first["objective"], interval(first, *_columns(_final(first)))
-    text = f"Tuned, {name} has the lowest {metric} at the median, {value}; by default {before} has."
-    if before == name:
-        text = f"Tuned, as by default, {name} has the lowest {metric} at the median, {value}."
-    return [text, _standing(at_place(tuning.rivals, at), name)]
+    text = f"Tuned, {name} has the lowest {metric} at the median, {value}"
+    if not any(math.isnan(row[DEFAULT]) for row in known):
+        before = min(known, key=lambda row: row[DEFAULT])["objective"]
+        text += "; by default it has, too" if before == name else f"; by default {before} has"
+    return [f"{text}.", _standing(at_place(tuning.rivals, at), name)]
 
 
 def _columns(name: str) -> tuple[str, str, str]:
