@@ -208,7 +208,7 @@ def test_the_head_of_quick_says_what_its_baseline_has() -> None:
 
 def test_the_page_on_the_report_has_its_chapters() -> None:
     page = (ROOT / "docs/report.md").read_text(encoding="utf-8")
-    sources = (ROOT / "benchmark/report/chapters").glob("*.py")
+    sources = (ROOT / "benchmark/report").rglob("*.py")
     text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     titles = re.findall(r'Chapter\(\s*"\w+",\s*"([^"]+)"', text)
     assert len(titles) > 8

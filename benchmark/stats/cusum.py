@@ -10,10 +10,11 @@ control schemes; Hawkins 1987, Self-starting cusum charts for location and scale
 Sequential analysis, §2.6, for the average run length."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from benchmark.stats.intervals import Array
 
@@ -22,6 +23,7 @@ LEAST_SEEDS = 3  # of an observation
 EQUAL = 1e-6  # relative difference of values that are the same
 # The spread to expect of paired differences, as a share of the spread of seeds, and what it counts
 PRIOR_SPREAD, PRIOR_DEGREES = 0.5, 2.0
+SMALLEST = 1e-300  # a probability that has a normal score
 Values = Mapping[str, float]  # by seed
 
 
@@ -59,7 +61,7 @@ def limits(num_series: int, per_observation: float) -> Limits:
     def excess(b: float) -> float:
         return float((np.exp(2 * k * b) - 2 * k * b - 1) / (2 * k**2) - 1 / rate)
 
-    return Limits(float(stats.norm.isf(rate)), float(optimize.brentq(excess, 0.1, 100)) - 1.166)
+    return Limits(-float(special.ndtri(rate)), float(optimize.brentq(excess, 0.1, 100)) - 1.166)
 
 
 def standardised(series: Sequence[Values]) -> Array:
@@ -75,7 +77,7 @@ def standardised(series: Sequence[Values]) -> Array:
     is_paired = len(shared) >= LEAST_SEEDS
     scores = np.full(len(series), np.nan)
     before: list[Array] = []
-    squares, degrees = 0.0, 0.0
+    spread = Spread()
     previous: Values = {}
     for i, values in enumerate(series):
         seeds = sorted(shared if is_paired else values)
@@ -83,28 +85,56 @@ def standardised(series: Sequence[Values]) -> Array:
             continue
         previous = values
         now = np.array([values[seed] for seed in seeds])
-        if is_paired:
-            if not before:
-                squares = PRIOR_DEGREES * (PRIOR_SPREAD * now.std(ddof=1)) ** 2
-                degrees = PRIOR_DEGREES
-                before.append(now)
-                continue
-            n = len(before)
-            contrast = (now - np.mean(before, axis=0)) * np.sqrt(n / (n + 1))
-            size = float(contrast.mean() * np.sqrt(len(seeds)))
-            squares += float(((contrast - contrast.mean()) ** 2).sum())
-            degrees += len(seeds) - 1
-        else:
-            squares += float(((now - now.mean()) ** 2).sum())
-            degrees += len(seeds) - 1
-            if not before:
-                before.append(now)
-                continue
-            rest = np.concatenate(before)
-            size = float(now.mean() - rest.mean()) / np.sqrt(1 / len(now) + 1 / len(rest))
+        if not is_paired:
+            spread.add(now)
+        if before:
+            if is_paired:
+                n = len(before)
+                contrast = (now - np.mean(before, axis=0)) * np.sqrt(n / (n + 1))
+                spread.add(contrast)
+                difference, error = contrast.mean(), np.sqrt(1 / len(seeds))
+            else:
+                rest = np.concatenate(before)
+                difference = now.mean() - rest.mean()
+                error = np.sqrt(1 / len(now) + 1 / len(rest))
+            scores[i] = spread.normal_score(float(difference / error))
+        elif is_paired:
+            spread.expect(PRIOR_SPREAD * float(now.std(ddof=1)), PRIOR_DEGREES)
         before.append(now)
-        scores[i] = _normal(size, squares, degrees)
     return scores
+
+
+@dataclass
+class Spread:
+    """The spread of values around their mean, pooled over observations."""
+
+    squares: float = 0.0
+    degrees: float = 0.0
+    last: float = 0.0
+    """The variance of the last observation alone."""
+
+    def expect(self, deviation: float, degrees: float) -> None:
+        """A standard deviation that counts as so many values."""
+        self.squares += degrees * deviation**2
+        self.degrees += degrees
+
+    def add(self, values: Array) -> None:
+        squares, degrees = float(((values - values.mean()) ** 2).sum()), len(values) - 1
+        self.squares += squares
+        self.degrees += degrees
+        self.last = squares / degrees
+
+    def normal_score(self, size: float) -> float:
+        """The normal score of size ÷ spread by Student's law.
+
+        The spread is the larger one of all observations and of the last alone: one seed that runs
+        away makes its own commit uncertain, whatever the others did."""
+        variance = max(self.squares / self.degrees, self.last)
+        if variance == 0:
+            return 0.0 if size == 0 else float(np.copysign(np.inf, size))
+        value = size / np.sqrt(variance)
+        tail = max(float(special.stdtr(self.degrees, -abs(value))), SMALLEST)
+        return float(np.copysign(special.ndtri(tail), value))
 
 
 def changes(series: Sequence[Values], limit: Limits) -> list[Change]:
@@ -143,12 +173,3 @@ def _is_same(values: Values, previous: Values) -> bool:
         return False
     now, before = (np.array([run[seed] for seed in shared]) for run in (values, previous))
     return bool(np.isclose(now, before, rtol=EQUAL, atol=0).all())
-
-
-def _normal(size: float, squares: float, degrees: float) -> float:
-    """The normal score of size ÷ spread, which has Student's law with so many degrees."""
-    if squares <= 0:
-        return 0.0 if size == 0 else float(np.copysign(np.inf, size))
-    value = size / np.sqrt(squares / degrees)
-    tail = max(float(stats.t.sf(abs(value), degrees)), 1e-300)
-    return float(np.copysign(stats.norm.isf(tail), value))

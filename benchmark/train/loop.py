@@ -140,7 +140,9 @@ class Training:
         if optimizers:
             self.iteration.load_states(optimizers)
         states.clear()  # or their tensors would count as training memory
-        self.iteration.warm_up(lambda: list(self.inputs()))
+        # Many steps before the first generator step show no more than one iteration
+        usual = self.options.replaced(critic_pretrain=0)
+        self.iteration.warm_up(lambda: list(self.inputs(usual)))
         self._compile_seconds_counted = 0.0
         compile_seconds = self.iteration.compile_seconds
         warmed_up = synchronised_time(self.device) - self._entered - compile_seconds
@@ -170,8 +172,8 @@ class Training:
         for member in self.members:
             member.at(self.progress.share)
 
-    def inputs(self) -> Iterator[Inputs]:
-        """What the steps of the next iteration take."""
+    def inputs(self, options: Options) -> Iterator[Inputs]:
+        """What the steps of the next iteration take under the options of training."""
         latent_dim = self.members[0].G.latent_dim
         return draw_inputs(
             self.objective,
@@ -179,7 +181,7 @@ class Training:
             self.draw,
             self.progress.g_steps,
             latent_dim,
-            self.options,
+            options,
         )
 
     def hand_out(self) -> list[Snapshot | None]:
@@ -242,7 +244,7 @@ class Training:
                 self.iteration.optimizers, self.bench.recipe.rates, strict=True
             ):
                 set_lr(optimizer, lr * (1 - progress.share))
-        rows = self.iteration(self.inputs()).view(len(self.members), -1)
+        rows = self.iteration(self.inputs(options)).view(len(self.members), -1)
         for member, row in zip(self.members, rows, strict=True):
             member.record_step(progress, row)
         d_steps = num_d_steps(self.bench.objective, options, progress.g_steps)

@@ -1,7 +1,6 @@
 """Crossed seeds: components of planted tables, holes, and what a report may not claim."""
 
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from benchmark.analysis import tables
 from benchmark.analysis.designs.spread import gather
 from benchmark.analysis.evidence import gather as evidence_of
 from benchmark.analysis.scores import BATCHES, WEIGHTS
-from benchmark.report import report
 from benchmark.stats.variance import components
 from tests.helpers import synthetic
 
@@ -41,13 +39,9 @@ def curve(objective: str, metric: str, seed: int, i: int) -> float:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.write(tmp_path_factory.mktemp("crossed"), curve=curve, **PLAN)
-
-
-@pytest.fixture(scope="module")
-def found(folder: Path) -> tables.Tables:
-    return tables.load(folder)
+def found(tmp_path_factory: pytest.TempPathFactory) -> tables.Tables:
+    folder = tmp_path_factory.mktemp("crossed")
+    return tables.load(synthetic.write(folder, curve=curve, samples=False, **PLAN))
 
 
 def of(frame: pd.DataFrame, objective: str) -> pd.DataFrame:
@@ -106,11 +100,3 @@ def test_seeds_that_are_not_crossed_are_as_they_were(tmp_path: Path) -> None:
     assert WEIGHTS not in plain.cells
     assert len(evidence_of(plain).compared) == 3
     assert plain.summary["ci_low"].notna().any()
-
-
-def test_the_report_says_where_the_spread_comes_from(folder: Path) -> None:
-    text = report.write(folder).with_name("report.md").read_text(encoding="utf-8")
-    assert "Where does the spread over seeds come from?" in text
-    assert "nonsaturating, 4 × 3 seeds: of the variance" in text
-    assert "crossed seeds share weights or batches" in text
-    assert not re.search("is (better|worse)|leads", text)

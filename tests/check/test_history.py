@@ -246,11 +246,11 @@ POWER = ((5, 0.3, 20), (12, 0.3, 20), (25, 0.3, 20), (12, 1.0, 20), (25, 1.0, 20
 def test_what_is_found_of_a_drift_of_half_a_spread(seeds: int, noise: float, before: int) -> None:
     """Among the 70 series of the quick matrix; noise: of the same seed between commits, in spreads
     of the seeds. The numbers are in docs/history.md."""
-    from benchmark.check.history.series import PER_COMMIT
+    from benchmark.check.history.series import NOMINAL
     from benchmark.stats.cusum import changes, limits
 
     rng = np.random.default_rng(1)
-    limit = limits(len(quality_of_the_baseline()), PER_COMMIT)
+    limit = limits(len(quality_of_the_baseline()), NOMINAL)
     drift = np.concatenate([np.zeros(before), 0.5 * np.arange(1, 21) / 20])
     num_found = 0
     for _ in range(200):

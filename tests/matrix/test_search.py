@@ -330,9 +330,9 @@ def test_configurations_have_short_names_that_only_takes(searched):
 def test_sobol_fills_the_space_evenly(searched):
     values = values_of(expanded(searched(33, "minimax", search="sampler = 'sobol'")), "minimax")
     rates = sorted(each["lr"] for number, each in values.items() if number)
-    positions = [math.log10(rate / 1e-5) / 3 for rate in rates]
-    # Of 32 consecutive points of a scrambled sequence at most two share an interval of 1/32
-    assert max(b - a for a, b in zip(positions, positions[2:], strict=False)) < 4 / 32
+    assert [int(32 * math.log10(rate / 1e-5) / 3) for rate in rates] == [*range(32)]
+    steps = [each["critic_steps"] for number, each in values.items() if number]
+    assert (steps.count(1), steps.count(5)) == (16, 16)
 
 
 def best_is(rate: float) -> Callable[[Values, int], float]:

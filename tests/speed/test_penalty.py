@@ -25,7 +25,7 @@ from benchmark.store.files import write_json
 from benchmark.train.execution.iteration import Iteration
 from tests.speed import recorded
 from tests.speed.ours import resident, timed
-from tests.speed.turns import ROUNDS, THREADS, Contender, Result, race, ratios
+from tests.speed.turns import CLOCK, ROUNDS, THREADS, Contender, Result, race, ratios
 from tests.studies import penalty_page
 from tests.studies.penalty_page import EXACT
 from variants import _variables
@@ -158,6 +158,7 @@ def row(result: Result, none: Result, case: dict[str, Any]) -> dict[str, Any]:
     return {
         "device": DEVICE,
         "threads": THREADS,
+        "clock": CLOCK,
         "architecture": case["architecture"],
         "batch_size": case["batch_size"],
         "penalty": result.name,

@@ -22,18 +22,19 @@ def test_paired_differences_are_helmerts_contrasts_by_students_law() -> None:
     prior = 2 * (0.5 * values[0].std(ddof=1)) ** 2
     first = (values[1] - values[0]) / np.sqrt(2)
     second = (values[2] - (values[0] + values[1]) / 2) * np.sqrt(2 / 3)
-    squares = prior + ((first - first.mean()) ** 2).sum()
-    t = 2 * first.mean() / np.sqrt(squares / 5)
+    squares = prior + 3 * first.var(ddof=1)
+    t = 2 * first.mean() / np.sqrt(max(squares / 5, first.var(ddof=1)))
     assert scores[1] == pytest.approx(stats.norm.isf(stats.t.sf(t, 5)))
-    squares += ((second - second.mean()) ** 2).sum()
-    t = 2 * second.mean() / np.sqrt(squares / 8)
+    squares += 3 * second.var(ddof=1)
+    t = 2 * second.mean() / np.sqrt(max(squares / 8, second.var(ddof=1)))
     assert scores[2] == pytest.approx(stats.norm.isf(stats.t.sf(t, 8)))
     assert np.isnan(scores[0])
 
 
 def test_other_seeds_are_compared_as_in_the_two_sample_t_test() -> None:
     rng = np.random.default_rng(0)
-    first, second = rng.normal(size=6), rng.normal(size=4)
+    # The spread of the second commit alone is the smaller one
+    first, second = rng.normal(size=6), 0.1 * rng.normal(size=4)
     old = {f"a{i}": float(x) for i, x in enumerate(first)}
     new = {f"b{i}": float(x) for i, x in enumerate(second)}
     t = stats.ttest_ind(second, first).statistic
@@ -49,6 +50,16 @@ def test_a_commit_that_repeats_the_numbers_is_no_evidence() -> None:
     moved = level + 0.01 * rng.normal(size=5)
     scores = standardised(by_seed(np.array([level, level, moved, moved, moved])))
     assert list(np.isfinite(scores)) == [False, False, True, False, False]
+
+
+def test_a_seed_that_runs_away_makes_its_own_commit_uncertain() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(1, 5)) + 0.01 * rng.normal(size=(30, 5))
+    values[20, 2] += 1000
+    assert abs(standardised(by_seed(values))[20]) < 1.1
+    values[20] += 1
+    values[20, 2] -= 1000
+    assert standardised(by_seed(values))[20] > 6
 
 
 def test_few_seeds_or_none_are_not_judged() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.store.code import ROOT
+from benchmark.text import plural
 
 EXACT = "exact, double backward"
 GRADIENT = "difference, gradient"
@@ -25,7 +26,9 @@ differences. Made, this page, `penalty_cost.csv` and the figure, by
 python -m pytest tests/speed/test_penalty.py -m speed -s
 ```
 
-On a GPU the same with `GANBENCH_DEVICE=cuda` before it; rows of other devices stay. {devices}
+On a GPU the same with `GANBENCH_DEVICE=cuda` before it; rows of other devices stay.
+`GANBENCH_CLOCK=cpu GANBENCH_THREADS=1` takes the CPU time of one thread, which other work on the
+machine disturbs little. {devices}
 
 Every contender ran in a process of its own, in turn with the others: the same network, batch,
 normalisation (layer norm where the paper's critic has batch norm, which a per-sample penalty
@@ -51,7 +54,8 @@ def write(table: pd.DataFrame, folder: Path) -> None:
     if measured.empty:
         return
     draw(measured, folder)
-    devices = "; ".join(_machine(*machine) for machine in table.groupby(["device", "threads"]))
+    machines = table.groupby(["device", "threads", "clock"])
+    devices = "; ".join(_machine(*machine) for machine in machines)
     unmeasured = "" if (table["device"] != "cpu").any() else " GPU: unmeasured."
     text = PAGE.format(
         devices=f"Measured: {devices}.{unmeasured}",
@@ -66,13 +70,14 @@ def _failed(table: pd.DataFrame) -> pd.Series:
 
 
 def _machine(machine: Any, rows: pd.DataFrame) -> str:
-    """`cpu, 2 threads, batches of 16 (resnet), 64 (mlp, dcgan)`."""
-    device, threads = machine
+    """`cpu, 1 thread, CPU time, batches of 16 (resnet), 64 (mlp, dcgan)`."""
+    device, threads, clock = machine
     batches = [
         f"{size} ({', '.join(_distinct(found['architecture']))})"
         for size, found in rows.groupby("batch_size")
     ]
-    return f"{device}, {threads} threads, batches of {', '.join(batches)}"
+    clock = "CPU time" if clock == "cpu" else "wall time"
+    return f"{device}, {plural(threads, 'thread')}, {clock}, batches of {', '.join(batches)}"
 
 
 def findings(table: pd.DataFrame) -> str:

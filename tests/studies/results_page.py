@@ -21,7 +21,6 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.S)
 RECORDS = (
     "MatrixFile",
     "Entry",
-    "Part",
     "Protocol",
     "DatasetFacts",
     "ExtractorFacts",

@@ -86,7 +86,9 @@ def read_rules(file: Path) -> Rules:
     """Raises UserError without rules, and for a file that holds none."""
     rules = read_record(file, Rules)
     if rules is None:
-        raise UserError(f"there are no rules of a leaderboard: {file} does not exist")
+        raise UserError(
+            f"there are no rules of a leaderboard: {file} does not exist (a checkout has them)"
+        )
     return rules
 
 

@@ -30,8 +30,8 @@ def sobol_point(seed: int, space: Space) -> Point:
         raise UserError(f"sampler = 'sobol' takes {MOST_SOBOL} parameters, not {len(keys)}")
 
     def point(key: str, number: int) -> float:
-        power = max(1, number.bit_length())
-        return float(_sobol(seed, power)[number][keys.index(key)])
+        index = number - 1
+        return float(_sobol(seed, index.bit_length())[index][keys.index(key)])
 
     return point
 
@@ -42,7 +42,7 @@ def _sobol(seed: int, power: int) -> Any:
     import numpy as np
     from scipy.stats.qmc import Sobol
 
-    sampler = Sobol(MOST_SOBOL, scramble=True, seed=np.random.default_rng(seed))
+    sampler = Sobol(MOST_SOBOL, scramble=True, rng=np.random.default_rng(seed))
     return sampler.random_base2(power)
 
 

@@ -13,7 +13,6 @@ from benchmark.report.chapters.completeness import losses
 from benchmark.report.page import Card, Chapter, Claim, Item, Table, records
 from benchmark.text import Record, listed, number, plural
 
-QUESTION = "Which objective trains any architecture?"
 AFTER = {"better": " than {}", "worse": " than {}", "not separated": " from {}"}
 FALSE = (
     "Brackets: Wilson's 95 % intervals over architectures. The probability that any better or "
@@ -32,8 +31,8 @@ SHARES = (
 SCORES = (
     "Architectures above an Inception score. The WGAN-GP paper (200 architectures, ImageNet at "
     "32×32): above 5 the standard GAN on 42, WGAN-GP on 189; above 3 on 111 and 198; its DCGAN "
-    "reached 7.24. Scores of another extractor have another scale. Thresholds above which none is "
-    "are left out but one."
+    "reached 7.24. Scores of another extractor have another scale. Of the thresholds above which "
+    "there is none the lowest is shown."
 )
 CHOICES = (
     "Architectures with a value of one parameter, all others as drawn, on which an objective "
@@ -83,7 +82,7 @@ def cards(tables: Tables) -> list[Card]:
 
 
 def _chapter(tables: Tables, drawn: Drawn) -> Chapter:
-    result = Chapter("drawn", QUESTION)
+    result = Chapter("drawn", "Which objective trains any architecture?")
     reference = tables.matrix.reference
     against = f"with {reference}" if reference else "with every other one"
     result.notes = [TESTED.format(against, len(drawn.pairs))]

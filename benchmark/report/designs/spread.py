@@ -8,7 +8,6 @@ from benchmark.metrics import full_name
 from benchmark.report.page import Chapter, Item, Table, each_place, place, records, tags_of
 from benchmark.text import Record, number
 
-QUESTION = "Where does the spread over seeds come from?"
 NOTE = (
     "Every seed of initial weights ran with every seed of batches, latents and noise. Components "
     "of variance of the final value, on its logarithm where the metric has ratios, by the analysis "
@@ -31,7 +30,8 @@ def chapters(tables: Tables) -> list[Chapter]:
     spread = gather(tables)
     if spread is None:
         return []
-    result = Chapter("spread", QUESTION, [DEPENDENT], notes=[NOTE])
+    result = Chapter("spread", "Where does the spread over seeds come from?", [DEPENDENT])
+    result.notes = [NOTE]
     for at, rows in each_place(spread.components):
         column = rows["metric"].iloc[0]
         table = Table(f"{place(at)}: {full_name(column, at['dataset'])}", HEADS, tags=tags_of(at))
