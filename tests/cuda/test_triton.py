@@ -1,0 +1,105 @@
+"""Every Triton kernel of compiled iterations can be generated and assembled for sm_90."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="torch has no Triton here")
+
+import variants
+from benchmark.matrix.cell import Choice
+from tests.cuda.sm90 import assemble, generate, graphs
+from variants.objectives import lsgan
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU's kernels are tested")
+
+MLP = Choice("mlp"), (2,)
+DCGAN = Choice("dcgan"), (3, 32, 32)
+RESNET = Choice("resnet"), (3, 32, 32)
+RESNET20 = Choice("resnet20"), (3, 32, 32)
+# What Inductor leaves to cuBLAS and cuDNN
+PRODUCTS = {f"extern_kernels.{name}" for name in ("mm", "bmm", "addmm", "baddbmm", "convolution")}
+LIBRARIES = {*PRODUCTS, "torch.ops.aten.convolution_backward"}
+
+
+@pytest.fixture(autouse=True)
+def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cache in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        monkeypatch.setenv(cache, str(tmp_path / cache))
+
+
+def check(
+    objective: Choice,
+    place: tuple[Choice, tuple[int, ...]],
+    precision: str = "float32",
+    num_seeds: int = 1,
+) -> tuple[int, int]:
+    """Assemble all kernels of an iteration. Returns how many there are, in how many
+    configurations."""
+    num_kernels = num_binaries = 0
+    made = variants.load("objectives", objective.name).Objective(**objective.params)
+    functions = graphs(made, *place, precision, num_seeds)
+    assert set(functions) == {"critic", "generator", "fakes"}
+    for graph in functions.values():
+        generated = generate(graph)
+        assert generated.kernels
+        assert generated.calls <= LIBRARIES
+        num_kernels += len(generated.kernels)
+        for source, name in generated.kernels.items():
+            num_binaries += assemble(name, source)
+    return num_kernels, num_binaries
+
+
+def test_a_small_iteration_is_assembled() -> None:
+    num_kernels, num_binaries = check(Choice("wgan_gp"), MLP)
+    assert num_binaries >= num_kernels > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("objective", "place", "precision", "num_seeds"),
+    [
+        (Choice("wgan_gp"), MLP, "float32", 3),
+        (Choice("wgan_gp"), MLP, "bf16", 1),
+        (Choice("wgan_gp", {"method": "jvp"}), MLP, "float32", 1),
+        (Choice("wgan_gp"), DCGAN, "float32", 1),
+        (Choice("wgan_gp"), DCGAN, "bf16", 1),
+        (Choice("hinge"), DCGAN, "float32", 1),
+        (Choice("wgan_gp"), RESNET20, "float32", 1),
+        (Choice("wgan_fdgp"), RESNET, "float32", 1),
+    ],
+    ids=str,
+)
+def test_an_iteration_is_assembled(
+    objective: Choice, place: Any, precision: str, num_seeds: int
+) -> None:
+    check(objective, place, precision, num_seeds)
+
+
+# Planted faults
+
+
+def test_a_kernel_that_cannot_be_assembled_is_seen() -> None:
+    generated = generate(graphs(lsgan.Objective(), *MLP, batch_size=4)["fakes"])
+    source, name = next(iter(generated.kernels.items()))
+    assert assemble(name, source) > 0
+    nonsense = "'no_instruction $0, $1;', '=f,f', [0.0], tl.float32, True, 1"
+    fault = f"tmp0 = tmp0 + tl.inline_asm_elementwise({nonsense})"
+    planted = re.sub(r"\n( +)(tmp0 = .*)", rf"\n\1\2\n\1{fault}", source, count=1)
+    assert planted != source
+    with pytest.raises(Exception, match="ptxas"):
+        assemble(name, planted)
+
+
+def test_an_operator_without_a_kernel_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    d_loss = lsgan.Objective.d_loss
+    monkeypatch.setattr(
+        lsgan.Objective,
+        "d_loss",
+        lambda *args: torch.linalg.matrix_exp(d_loss(*args).view(1, 1)).sum(),
+    )
+    generated = generate(graphs(lsgan.Objective(), *MLP, batch_size=4)["critic"])
+    assert any("matrix_exp" in call for call in generated.calls - LIBRARIES)
