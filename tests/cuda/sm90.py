@@ -53,8 +53,10 @@ PROPERTIES = SimpleNamespace(
 
 patterns = joint_graph.lazy_init
 
-# Kernels are always made, and keep their cubin; constants are folded by computing them on the device
+# Kernels are always made, in this process, and keep their cubin. To fold constants, Inductor would
+# compute them on the device
 OPTIONS = {
+    "compile_threads": 1,
     "force_disable_caches": True,
     "use_static_triton_launcher": False,
     "joint_graph_constant_folding": False,
