@@ -93,7 +93,7 @@ def graphs(
 ) -> dict[str, Graph]:
     """The functions that an iteration with one critic step calls, of one seed or of a stack."""
     traced: dict[str, Graph] = {}
-    norm = objective.critic_norm or "auto"
+    norm = objective.critic_norm or "none"
     with fake_gpu():
         networks = [build(architecture, shape, norm) for _ in range(num_seeds)]
         for network in sum(networks, ()):
