@@ -39,7 +39,8 @@ def iterations(name: str, recipe: Recipe, kind: str) -> list[Operations]:
         generator = Generator(NAME)
         # as the warm-up does, which makes the moments
         for rate in (1e-3, 1e-3, 1e-5):
-            set_lr(optimizers, rate)
+            for optimizer in optimizers:
+                set_lr(optimizer, rate)
             draws = [inputs(objective, generator) for _ in range(3)]
             watch.operations.clear()
             with watch.at(""):

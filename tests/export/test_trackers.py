@@ -113,7 +113,7 @@ def test_a_mistake_is_one_line(
     assert ended.code == 2
     assert ended.err == (
         "ganbench: unknown tracker 'tensorbord' (did you mean 'tensorboard'?); "
-        "valid: tensorboard, mlflow, wandb\n"
+        "valid: tensorboard, mlflow, wandb, bencher\n"
     )
     ended = ganbench("export", "tensorboard", *at, "--only", "objective=wgan")
     assert ended.code == 2

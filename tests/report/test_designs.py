@@ -40,7 +40,7 @@ def test_the_first_screen_begins_with_the_drawn_architectures(twelve: Evidence) 
         ("10 of 12", "wgan_gp [55%, 95%] not separated from nonsaturating."),
         ("2 of 12", "nonsaturating [5%, 45%] reference."),
     ]
-    assert "beside 24 cells of drawn architectures (18 done, 6 diverged)" in screen.status
+    assert "and 24 cells of drawn architectures (18 done, 6 diverged)" in screen.status
 
 
 def test_the_chapter_has_the_success_table_and_the_choices(twelve: Evidence) -> None:
@@ -92,4 +92,4 @@ def test_other_matrices_have_neither_chapter(tmp_path: Path) -> None:
     for chapters in (drawn.chapters, spread.chapters, drawn.cards):
         found: Callable[[tables.Tables], list] = chapters
         assert found(plain) == []
-    assert "beside" not in completeness.headline(plain)
+    assert "drawn" not in completeness.headline(plain)

@@ -128,7 +128,7 @@ def test_cells_of_pools_count_as_run_and_as_failed(tmp_path):
     folder = searched.write(tmp_path / "failed", pools, FINALS, errors=[(broken, 0)])
     tables = shown(load(folder))
     assert first_screen(gather(tables)).status == (
-        "40/40 cells finished, 0 diverged, beside 19 cells of pools (15 done, 2 diverged, 1 error, "
+        "40/40 cells finished, 0 diverged, and 19 cells of pools (15 done, 2 diverged, 1 error, "
         "1 missing)"
     )
     ran = completeness.chapter(gather(tables))

@@ -299,7 +299,7 @@ DATA = {
         "images are truncated, not rounded",
         ADAM,
         f"{TRAIN}/snapshot.py",
-        {"mul(127.5).round().clamp": "mul(127.5).clamp"},
+        {"levels.round().clamp": "levels.clamp"},
     ),
     "compared_with_training": Plant(
         "evaluation",

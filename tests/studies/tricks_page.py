@@ -72,6 +72,9 @@ def runs(folder: Path) -> pd.DataFrame:
     """COLUMNS of every run of the result sets in a folder."""
     frames = []
     for name, called in SETS.items():
+        if not (folder / name).exists():
+            print(f"{folder / name}: not run yet, left out")
+            continue
         tables = load(folder / name)
         cells = tables.cells
         shown: list[dict[str, Any]] = [
@@ -108,8 +111,7 @@ def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
     """Every trick against the paper's settings by objective, each judged as one family; of the
     logarithm of FID, whose differences are ratios."""
     found = {}
-    for objective in OBJECTIVES:
-        here = table[table["objective"] == objective]
+    for objective, here in table.groupby("objective", sort=False):
         by_set = dict(iter(here.groupby("set", sort=False)))
         comparisons = []
         tricks = by_set["tricks"]
@@ -117,13 +119,15 @@ def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
             if trick != BASE:
                 comparisons += _pair(trick, _runs(tricks, trick), _runs(tricks, BASE))
         for name, grown, rival in GROWTH:
+            if not {grown, rival} <= by_set.keys():
+                continue
             growing = by_set[grown]
             growing = growing[growing["trick"] != BASE]
             rivals = by_set[rival]
             if rival != "not grown":
                 rivals = _runs(rivals, BASE)
             comparisons += _pair(name, growing, rivals)
-        found[objective] = judged(comparisons)
+        found[str(objective)] = judged(comparisons)
     return found
 
 
@@ -165,8 +169,9 @@ def answers(family: dict[str, list[Comparison]]) -> pd.DataFrame:
 def draw(table: pd.DataFrame, folder: Path) -> None:
     """A forest plot: a panel per objective, a line per trick, filled where it is told apart."""
     sizes = [len(rows) for _, rows in table.groupby("objective", sort=False)]
-    figure, axes = pyplot.subplots(1, len(sizes), figsize=(11, 0.28 * max(sizes) + 1.2))
-    for ax, (objective, rows) in zip(axes, table.groupby("objective", sort=False), strict=True):
+    inches = (5.5 * len(sizes), 0.28 * max(sizes) + 1.2)
+    figure, axes = pyplot.subplots(1, len(sizes), figsize=inches, squeeze=False)
+    for ax, (objective, rows) in zip(axes[0], table.groupby("objective", sort=False), strict=True):
         rows = rows.sort_values("times_fid", ascending=False).reset_index(drop=True)
         color = style.style(str(objective))["color"]
         for height, row in enumerate(rows.itertuples()):
@@ -189,26 +194,29 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
 def findings(table: pd.DataFrame) -> str:
     """Which tricks held, hurt and could not be told apart, by objective."""
     lines = []
-    for objective, rows in table.groupby("objective", sort=False):
+    for objective in OBJECTIVES:
+        rows = table[table["objective"] == objective]
+        if rows.empty:
+            lines.append(f"- {OBJECTIVES[objective]}: not run yet.")
+            continue
         parts = []
         for answer in ANSWERS.values():
             names = rows.loc[rows["answer"] == answer, "trick"]
             parts.append(f"{answer}: {', '.join(names) or 'none'}")
-        lines.append(f"- {OBJECTIVES[str(objective)]}. {'; '.join(parts)}.")
+        lines.append(f"- {OBJECTIVES[objective]}. {'; '.join(parts)}.")
     return "\n".join(lines)
 
 
 def markdown(table: pd.DataFrame, raw: pd.DataFrame) -> str:
     """A Markdown table per objective."""
     parts = []
-    for objective in OBJECTIVES:
-        rows = table[table["objective"] == objective]
+    for objective, rows in table.groupby("objective", sort=False):
         here = raw[(raw["objective"] == objective) & (raw["set"] == "tricks")]
         base = here[here["trick"] == BASE]
         cost, way = base["g_step_ms"].median(), base["executed"].iloc[0]
         alike = here[here["executed"] == way].groupby("trick")["g_step_ms"].median() / cost
         parts.append(
-            f"**{OBJECTIVES[objective]}**: the paper's settings reach a FID of "
+            f"**{OBJECTIVES[str(objective)]}**: the paper's settings reach a FID of "
             f"{base['final'].median():.2f} at {cost:.1f} ms a generator step ({way}).\n"
         )
         parts.append("| trick | × FID | better on seeds | p (Holm) | × cost | answer |")

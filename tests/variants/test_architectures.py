@@ -164,7 +164,7 @@ def test_layer_norm_is_that_of_a_sample():
 
 @pytest.mark.parametrize("kind", ["spectral", "auto", "batchnorm"])
 def test_an_unknown_normalisation_layer_is_refused(kind):
-    with pytest.raises(ValueError, match=f"'{kind}'; valid: batch, layer, none"):
+    with pytest.raises(ValueError, match=f"'{kind}'; valid: batch, instance, layer, none"):
         norm_layer(kind, 4)
 
 

@@ -149,8 +149,9 @@ class Matrix(Strict):
         if not isinstance(options, dict) or "seeds" in options:
             return options
         values = options.get("objectives")
-        if any(isinstance(value, dict) and "search" in value for value in values or ()):
-            return {**options, "seeds": 1}
+        for value in values if isinstance(values, list) else []:
+            if isinstance(value, dict) and "search" in value:
+                return {**options, "seeds": 1}
         return options
 
     @model_serializer(mode="wrap")

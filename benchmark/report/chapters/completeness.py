@@ -51,9 +51,10 @@ def headline(tables: Tables) -> str:
     stale = int(cells["stale"].sum())
     if stale:
         parts.append(f"{stale} stale (made by other code or options than the present ones)")
-    if tables.tuning is not None:
-        pool = pool_cells(tables)
-        parts.append(f"beside {plural(len(pool), 'cell')} of pools ({statuses(pool)})")
+    others = pool_cells(tables)
+    if len(others):
+        what = "drawn architectures" if tables.tuning is None else "pools"
+        parts.append(f"and {plural(len(others), 'cell')} of {what} ({statuses(others)})")
     return ", ".join(parts)
 
 
