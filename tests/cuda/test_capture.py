@@ -1,6 +1,7 @@
 """What a CUDA graph would capture of an iteration: a replay repeats every number that the host gave
 when it was captured, so none of them may change from one iteration to the next."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -64,7 +65,8 @@ def random_operations(operations: Operations) -> list[Any]:
 def test_an_iteration_has_no_number_of_the_host_and_draws_nothing(name: str, recipe: str) -> None:
     first, second = iterations(name, RECIPES[recipe], "capturable")
     assert len(first) > 100
-    assert first == second
+    # The order of operations that do not depend on one another is autograd's
+    assert Counter(map(repr, first)) == Counter(map(repr, second))
     assert not random_operations(first)
 
 
@@ -72,8 +74,8 @@ def test_an_iteration_has_no_number_of_the_host_and_draws_nothing(name: str, rec
 def test_a_rate_or_a_step_of_the_host_is_seen(recipe: str) -> None:
     """Optimisers that are not capturable have both as numbers."""
     first, second = iterations("wgan", RECIPES[recipe], "loop")
-    assert [func for func, _ in first] == [func for func, _ in second]
-    assert first != second
+    assert Counter(func for func, _ in first) == Counter(func for func, _ in second)
+    assert Counter(map(repr, first)) != Counter(map(repr, second))
 
 
 def test_what_a_network_draws_comes_from_the_default_stream(
