@@ -72,7 +72,7 @@ class Cell:
             "architecture": _named(self.architecture),
             "dataset": _named(self.dataset),
             "seed": self.seed,
-            "training": self.training.plain(),
+            "training": json.loads(_serialised(self.training)),
         }
         return spec | {"crossed": True} if self.is_crossed else spec
 
@@ -167,3 +167,8 @@ def _plain(character: str) -> str:
     if character.isprintable() and not character.isspace():
         return character
     return quote(character, errors="replace")
+
+
+@lru_cache(maxsize=1024)  # many cells have the same options
+def _serialised(options: Training) -> str:
+    return json.dumps(options.plain())
