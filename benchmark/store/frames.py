@@ -1,7 +1,7 @@
 """The rows of one file of every cell (evals.jsonl, steps.jsonl, layers.jsonl) as one long frame;
 and frames as CSV."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,3 +155,9 @@ def _parsed_by_line(path: Path, content: bytes, schema: pa.Schema) -> pa.Table:
         return pa.Table.from_pylist(list(rows_of(path, content)), schema)
     except (pa.ArrowException, OverflowError) as error:
         raise DamagedError(f"{path} is damaged: {error}") from error
+
+
+def rows_of_cells(frame: pd.DataFrame, keys: Collection[str]) -> pd.DataFrame:
+    """The rows of some cells, by key; the categories of `cell` are those cells alone."""
+    rows = frame[frame["cell"].isin(keys)].reset_index(drop=True)
+    return rows.assign(cell=rows["cell"].cat.remove_unused_categories())

@@ -7,13 +7,13 @@ Without RUNS, that table is read. Writes README.md, tricks.csv and the figure in
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot
 
 from benchmark.analysis.published import with_display_names
+from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import load
 from benchmark.drawing import style
 from benchmark.drawing.layout import log_axis
@@ -77,16 +77,11 @@ def runs(folder: Path) -> pd.DataFrame:
             continue
         tables = load(folder / name)
         cells = tables.cells
-        shown: list[dict[str, Any]] = [
-            dict(zip(["objective", "architecture", "dataset"], labels, strict=True))
-            for labels in with_display_names(cells, tables.matrix)[
-                ["objective", "architecture", "dataset"]
-            ].itertuples(False, None)
-        ]
+        shown = with_display_names(cells, tables.matrix)[["objective", *PLACE]]
         frame = pd.DataFrame(
             {
                 "objective": [label.partition("[")[0] for label in cells["objective"]],
-                "trick": [_trick(row) for row in shown],
+                "trick": [_trick(*labels) for labels in shown.itertuples(False, None)],
                 "set": called,
                 "seed": cells["seed"],
                 "status": cells["status"],
@@ -99,12 +94,13 @@ def runs(folder: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
 
-def _trick(row: dict[str, Any]) -> str:
+def _trick(objective: str, dataset: str, architecture: str) -> str:
     """What a run has that the paper's settings have not."""
-    for axis, plain in (("architecture", "dcgan"), ("dataset", "digits")):
-        if row[axis] != plain:
-            return f"{row[axis]} *"
-    return BASE if row["objective"] in OBJECTIVES else str(row["objective"])
+    if architecture != "dcgan":
+        return f"{architecture} *"
+    if dataset != "digits":
+        return f"{dataset} *"
+    return BASE if objective in OBJECTIVES else objective
 
 
 def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:

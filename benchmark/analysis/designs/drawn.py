@@ -16,6 +16,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.metrics import metric
 from benchmark.stats.comparisons import holm
 from benchmark.stats.success import discordance, wilson
+from benchmark.store.frames import rows_of_cells
 
 MANY = 10
 """Architectures of one name on a dataset from which on they are taken as drawn."""
@@ -85,9 +86,7 @@ def without_drawn(tables: Tables) -> Tables:
     keys = set(runs["key"])
     changes: dict[str, Any] = {}
     for name in ("evals", "steps", "layers"):
-        frame = getattr(tables, name)
-        rows = frame[frame["cell"].isin(keys)].reset_index(drop=True)
-        changes[name] = rows.assign(cell=rows["cell"].cat.remove_unused_categories())
+        changes[name] = rows_of_cells(getattr(tables, name), keys)
     entries = [entry for entry in tables.matrix.cells if entry.key in keys]
     changes["matrix"] = tables.matrix.model_copy(update={"cells": entries})
     return replace(tables, runs=runs, **changes, with_pools=tables.with_pools or tables)

@@ -10,6 +10,7 @@ from benchmark.analysis.published import COLUMNS, Rows, labelled, with_display_n
 from benchmark.analysis.scores import RACED
 from benchmark.analysis.tables import Tables, derived
 from benchmark.matrix.search.part import POOL
+from benchmark.store.frames import rows_of_cells
 from benchmark.store.schema import Entry, MatrixFile
 
 
@@ -83,5 +84,4 @@ def _matrix(matrix: MatrixFile, kept: list[Entry]) -> MatrixFile:
 
 def _of_cells(frame: pd.DataFrame, file: str, keys: set[str]) -> pd.DataFrame:
     """The rows of some cells as their files have them."""
-    rows = frame.loc[frame["cell"].isin(keys), ["cell", *COLUMNS[file]]].reset_index(drop=True)
-    return rows.assign(cell=rows["cell"].cat.remove_unused_categories())
+    return rows_of_cells(frame[["cell", *COLUMNS[file]]], keys)
