@@ -108,7 +108,11 @@ def read(results: ResultSet) -> Rows | None:
     for name, file in files.items():
         with file.open("rb") as opened:
             frame = pd.read_csv(opened, float_precision="round_trip", low_memory=False)
-        frame = frame.loc[:, :LAST_RAW] if name == "cells" else frame[["cell", *COLUMNS[name]]]
+        if name == "cells":
+            frame = frame.loc[:, :LAST_RAW]
+        else:
+            # Tables of an older version lack what only a later one logs
+            frame = frame.reindex(columns=["cell", *COLUMNS[name]])
         whole = frame.select_dtypes("int64").columns.difference(["seed"])
         types: dict[str, Any] = dict.fromkeys(whole, float)
         if name != "cells":

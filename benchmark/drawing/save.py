@@ -53,6 +53,14 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
     if part:
         saved = replace(saved, stem=stem(saved.stem, part), title=f"{saved.title}, {part}")
     path = folder / "figures" / saved.stem
+    write_pictures(figure, path)
+    write_csv(data, path.with_suffix(".csv"))
+    return saved
+
+
+def write_pictures(figure: Any, path: Path) -> None:
+    """Write a figure as PATH.png and PATH.svg, and close it. Within `style.drawing` the same figure
+    gives the same bytes."""
     # Laid out once for both files, which is the larger part of the work: with a layout engine in
     # place, savefig would lay it out again.
     figure.canvas.draw()
@@ -71,9 +79,7 @@ def save(figure: Any, data: pd.DataFrame, folder: Path, saved: Figure, part: str
         _in_palette(picture, figure).save(file, "PNG")
     with whole_file(path.with_suffix(".svg")) as file:
         figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches=box)
-    write_csv(data, path.with_suffix(".csv"))
     plt.close(figure)
-    return saved
 
 
 def _holds(outer: Bbox, inner: Bbox) -> bool:

@@ -123,8 +123,8 @@ def test_zero_has_one_sign(cells: Callable[..., list[Cell]]) -> None:
 
 def test_committed_keys_stay() -> None:
     """An option that is newer than a key is no part of it while it has its default."""
-    for name in ("quick", "text", "robustness32_cpu"):
-        stored = json.loads((REFERENCE / name / "matrix.json").read_text())
+    for file in REFERENCE.glob("*/matrix.json"):
+        stored = json.loads(file.read_text())
         for entry in stored["cells"]:
             training = Training.model_validate(entry["spec"]["training"])
             assert training.plain() == entry["spec"]["training"]

@@ -91,9 +91,9 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
     """STEM.png and .svg: the ratio of every case with its quartiles, 1 marked; a panel for every
     part."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
-    from benchmark.drawing.style import LOOK
+    from benchmark.drawing.save import write_pictures
+    from benchmark.drawing.style import drawing
 
     table = table[table["ratio"].notna()]
     if table.empty:
@@ -104,7 +104,7 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
     names = names.where(table["clock"] == "wall", names + ", CPU time")
     parts = [rows for _, rows in table.assign(name=names).groupby("part", sort=False)]
     heights = [0.6 + 0.22 * len(rows) for rows in parts]
-    with plt.rc_context(LOOK), sns.axes_style("whitegrid"):
+    with drawing():
         figure, axes = plt.subplots(
             len(parts),
             figsize=(8, sum(heights) + 0.4),
@@ -115,9 +115,7 @@ def draw(table: pd.DataFrame, stem: Path) -> None:
         for ax, rows in zip(axes[:, 0], parts, strict=True):
             _panel(ax, rows)
         axes[-1, 0].set_xlabel("times as fast: median, quartiles")
-        for suffix, options in ((".png", {"dpi": 120}), (".svg", {"metadata": {"Date": None}})):
-            figure.savefig(stem.with_suffix(suffix), **options)
-        plt.close(figure)
+        write_pictures(figure, stem)
 
 
 def _panel(ax: Any, rows: pd.DataFrame) -> None:

@@ -137,17 +137,15 @@ def tables(table: pd.DataFrame) -> str:
 def draw(table: pd.DataFrame, folder: Path) -> None:
     """A panel per architecture: time over no penalty by penalty, with quartiles, a colour per
     execution."""
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
     from benchmark.drawing.layout import grid
-    from benchmark.drawing.style import LOOK
+    from benchmark.drawing.save import write_pictures
+    from benchmark.drawing.style import drawing
 
     with_device = table["execution"] + ", " + table["device"]
     ways = table["execution"].where(table["device"] == "cpu", with_device)
     names = _distinct(table["architecture"])
     penalties = _distinct(table["penalty"])
-    with plt.rc_context(LOOK), sns.axes_style("whitegrid"):
+    with drawing():
         figure, axes = grid(len(names), 4, 2.6, 3.2)
         for ax, name in zip(axes, names, strict=True):
             _panel(ax, table.assign(way=ways), name, penalties)
@@ -155,9 +153,7 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
             ax.set_yticks(range(len(penalties)), labels)
         handles = axes[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False)
-        for suffix, options in ((".png", {"dpi": 120}), (".svg", {"metadata": {"Date": None}})):
-            figure.savefig((folder / "penalty_cost").with_suffix(suffix), **options)
-        plt.close(figure)
+        write_pictures(figure, folder / "penalty_cost")
 
 
 def _panel(ax: Any, table: pd.DataFrame, architecture: str, penalties: list[str]) -> None:

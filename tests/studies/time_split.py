@@ -13,18 +13,16 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import torch
 from matplotlib import pyplot
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.analysis.tables import load
 from benchmark.drawing import style
+from benchmark.drawing.save import write_pictures
 from benchmark.matrix.cell import Cell
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Matrix, validated
 from benchmark.store.layout import ResultSet
 from benchmark.text import place_name
-from benchmark.train.build import make_dataset, make_networks
 
 PARTS = {
     "raced_seconds": "training",
@@ -52,6 +50,9 @@ def seconds(folder: Path, name: str) -> pd.DataFrame:
 
 def peak() -> float:
     """Floating-point operations per second of one thread in a large product."""
+    import torch
+
+    torch.set_num_threads(1)
     a, b = torch.randn(2, SIZE, SIZE)
     rates = []
     for _ in range(ROUNDS):
@@ -74,6 +75,12 @@ def operations(folder: Path) -> dict[str, float]:
 
 def of_critic(cell: Cell) -> float:
     """Floating-point operations of the critic's forward pass on one sample."""
+    # seconds to import, for which a figure that is drawn again need not wait
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchmark.train.build import make_dataset, make_networks
+
     shape = make_dataset(cell.dataset).shape
     critic = make_networks(cell, shape)[1]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -81,6 +88,7 @@ def of_critic(cell: Cell) -> float:
     return counter.get_total_flops() / 2
 
 
+@style.drawing()
 def draw(table: pd.DataFrame, out: Path) -> None:
     """Stacked bars: one panel per place, one bar per result set."""
     places = list(dict.fromkeys(table["place"]))
@@ -102,8 +110,7 @@ def draw(table: pd.DataFrame, out: Path) -> None:
     handles = [pyplot.Rectangle((0, 0), 1, 1, color=color) for color in colors.values()]
     figure.legend(handles, colors, loc="lower center", ncols=4, frameon=False)
     figure.tight_layout(rect=(0, 0.16, 1, 1))
-    for suffix in ("png", "svg"):
-        figure.savefig(out / f"time_split.{suffix}", dpi=150)
+    write_pictures(figure, out / "time_split")
 
 
 def main() -> None:
@@ -111,7 +118,6 @@ def main() -> None:
     for name in ("before", "after", "out"):
         parser.add_argument(name, type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     tables = [seconds(arguments.before, "before"), seconds(arguments.after, "after")]
     rate = peak()
     limit = []

@@ -17,6 +17,7 @@ from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import load
 from benchmark.drawing import style
 from benchmark.drawing.layout import log_axis
+from benchmark.drawing.save import write_pictures
 from benchmark.stats.comparisons import Comparison, compare, judged
 from benchmark.store.code import ROOT
 
@@ -162,6 +163,7 @@ def answers(family: dict[str, list[Comparison]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@style.drawing()
 def draw(table: pd.DataFrame, folder: Path) -> None:
     """A forest plot: a panel per objective, a line per trick, filled where it is told apart."""
     sizes = [len(rows) for _, rows in table.groupby("objective", sort=False)]
@@ -182,9 +184,7 @@ def draw(table: pd.DataFrame, folder: Path) -> None:
         ax.set_title(f"{OBJECTIVES[str(objective)]}, digits")
         ax.set_xlabel("× FID of the paper's settings (left is better)")
     figure.tight_layout()
-    for suffix in ("png", "svg"):
-        figure.savefig(folder / f"tricks.{suffix}", dpi=150)
-    pyplot.close(figure)
+    write_pictures(figure, folder / "tricks")
 
 
 def findings(table: pd.DataFrame) -> str:
@@ -229,21 +229,24 @@ def markdown(table: pd.DataFrame, raw: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    stored = FOLDER / "runs.csv"
     if len(sys.argv) > 1:
         FOLDER.mkdir(parents=True, exist_ok=True)
-        runs(Path(sys.argv[1])).to_csv(stored, index=False, float_format="%.6g")
-    raw = pd.read_csv(stored)
+        runs(Path(sys.argv[1])).to_csv(FOLDER / "runs.csv", index=False, float_format="%.6g")
+    write(FOLDER)
+
+
+def write(folder: Path) -> None:
+    """README.md, tricks.csv and the figure of a folder, from its runs.csv."""
+    raw = pd.read_csv(folder / "runs.csv")
     table = answers(compared(raw))
-    table.round(4).to_csv(FOLDER / "tricks.csv", index=False)
-    with style.drawing():
-        draw(table, FOLDER)
+    table.round(4).to_csv(folder / "tricks.csv", index=False)
+    draw(table, folder)
     page = PAGE.format(
         seeds=raw["seed"].nunique(),
         findings=findings(table),
         tables=markdown(table, raw),
     )
-    (FOLDER / "README.md").write_text(page, encoding="utf-8")
+    (folder / "README.md").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

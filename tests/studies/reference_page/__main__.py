@@ -1,0 +1,3 @@
+from tests.studies.reference_page.pages import main
+
+main()

@@ -1,0 +1,175 @@
+"""The references: what each folder of results/reference says of itself, and what made it.
+
+`about.toml` in a folder has the title, the sentences and the pictures of a reference. Numbers in
+its sentences are expressions of Jinja over the tables of the folder. A result set has sentences
+without being asked (`sentences.py`); what about.toml says goes first."""
+
+import tomllib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from benchmark import __version__
+from benchmark.analysis import tables as tables_module
+from benchmark.analysis.designs.drawn import without_drawn
+from benchmark.analysis.evidence import Evidence, gather
+from benchmark.analysis.search.finals import shown
+from benchmark.explain import entries
+from benchmark.store.code import ROOT, CodeHashes
+from benchmark.store.files import read_json
+from benchmark.text import listed, number, plural, span
+from tests.studies.reference_page import sentences
+
+REFERENCE = ROOT / "results" / "reference"
+# In reading order; others follow
+ORDER = ("quick", "text", "fashion", "cifar_cpu", "search", "random_architectures", "variance")
+ORDER += ("tricks", "explain", "audit", "gate", "speed", "penalty-cost")
+PICTURES = ("figures/differences", "figures/learning_curves")
+PAGES = ("report/index.html", "index.html", "README.md")
+HEX = 7
+"""Digits of a commit that are shown."""
+
+
+@dataclass
+class Reference:
+    """A folder of results/reference."""
+
+    folder: Path
+    about: dict[str, Any] = field(default_factory=dict)
+    """Of about.toml."""
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def evidence(self) -> Evidence | None:
+        """What the rows of a result set say; None for a study, which has tables of its own."""
+        if not (self.folder / "matrix.json").is_file():
+            return None
+        return gather(without_drawn(shown(tables_module.load(self.folder))))
+
+    @cached_property
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The tables of a study by name."""
+        return {file.stem: pd.read_csv(file) for file in sorted(self.folder.glob("*.csv"))}
+
+    @property
+    def title(self) -> str:
+        if "title" in self.about or self.evidence is None:
+            return str(self.about.get("title", self.name))
+        return self.evidence.tables.matrix.description.partition("\n")[0]
+
+    @cached_property
+    def sentences(self) -> sentences.Sentences:
+        """What was run, what it cost, what it found, and what it cannot say."""
+        own = sentences.Sentences([], [], [], [])
+        if self.evidence is not None:
+            own = sentences.of(self.evidence)
+        written = {
+            name: self._filled(self.about[name]) for name in own._fields if name in self.about
+        }
+        return own._replace(**written)
+
+    def _filled(self, texts: str | list[str]) -> list[str]:
+        """Sentences of about.toml with their numbers."""
+        environment = Environment(undefined=StrictUndefined, autoescape=False)
+        environment.filters |= {
+            "number": number,
+            "listed": lambda names: listed([*map(str, names)]),
+        }
+        environment.filters |= {"plural": plural, "span": span, "percent": "{:.0%}".format}
+        environment.filters["code"] = sentences.code
+        context: dict[str, Any] = {name.replace("-", "_"): of for name, of in self.frames.items()}
+        if self.evidence is not None:
+            context["set"] = sentences.Values(self.evidence)
+        if (self.folder / "explain.json").is_file():
+            context["experiments"] = entries.read(self.folder)
+        lines = [texts] if isinstance(texts, str) else texts
+        return [environment.from_string(line).render(context) for line in lines]
+
+    @property
+    def pictures(self) -> list[str]:
+        """The pictures that stand for it, as paths without a suffix."""
+        if "pictures" in self.about:
+            return list(self.about["pictures"])
+        names = PICTURES if self.evidence is not None else self.frames
+        return [name for name in names if (self.folder / f"{name}.svg").is_file()]
+
+    @property
+    def page(self) -> str:
+        """The page that says more."""
+        return next(name for name in PAGES if (self.folder / name).is_file())
+
+    @cached_property
+    def origin(self) -> "Origin":
+        """What made it."""
+        return Origin.of(self)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The version and the commits that made a reference."""
+
+    version: str
+    commits: list[str]
+    num_former: int = 0
+    """Runs that other code than the present one trained."""
+    num_runs: int = 0
+    """All runs; 0 for a study, whose rows hold no hash of the code."""
+    former: str = ""
+    """What about.toml says of rows that a former version made."""
+
+    @classmethod
+    def of(cls, reference: Reference) -> "Origin":
+        stored = read_json(reference.folder / "environment.json")
+        version = stored.get("versions", {}).get("ganbench", reference.about.get("version", "?"))
+        former = reference.about.get("former", "")
+        if reference.evidence is None:
+            written = [stored["git"]["commit"][:HEX]] if stored.get("git") else []
+            return cls(version, reference.about.get("commits", written), former=former)
+        tables = reference.evidence.tables.with_pools or reference.evidence.tables
+        cells, hashes = tables.cells.set_index("key"), CodeHashes()
+        specs = {entry.key: entry.spec for entry in tables.matrix.cells}
+        others = [key for key, code in cells["code"].items() if code != hashes.training(specs[key])]
+        commits = [commit[:HEX] for commit in cells["git_commit"].dropna().unique()]
+        return cls(version, commits, len(others), len(cells), former)
+
+    @property
+    def mark(self) -> str:
+        """`former version`; empty where nothing says that a former version made it."""
+        if self.version != __version__ or (self.num_runs and self.num_former == self.num_runs):
+            return "former version"
+        return "partly former version" if self.num_former or self.former else ""
+
+    @property
+    def text(self) -> str:
+        """`Version 0.1.0, commit b71cb22; the present code trained all 168 runs.`"""
+        commits = f"{'commits' if len(self.commits) > 1 else 'commit'} {listed(self.commits)}"
+        made = [f"Version {self.version}, {commits}"]
+        if self.num_former:
+            runs = plural(self.num_runs, "run")
+            made.append(f"other code than the present one trained {self.num_former} of {runs}")
+        elif self.num_runs:
+            made.append(f"the present code trained all {plural(self.num_runs, 'run')}")
+        made += [self.former] if self.former else []
+        return f"{'; '.join(made)}."
+
+
+def read_all(folder: Path = REFERENCE) -> list[Reference]:
+    """All references of a folder, in reading order."""
+    found = []
+    for page in folder.glob("*/README.md"):
+        about = page.with_name("about.toml")
+        text = about.read_text(encoding="utf-8") if about.is_file() else ""
+        found.append(Reference(page.parent, tomllib.loads(text)))
+    return sorted(found, key=_reading_order)
+
+
+def _reading_order(reference: Reference) -> tuple[int, str]:
+    name = reference.name
+    return ORDER.index(name) if name in ORDER else len(ORDER), name

@@ -1,0 +1,195 @@
+"""What a result set says of itself: what was run, what it cost, what it found, what it cannot say.
+
+All of it is computed from its rows. A name between back-ticks is code on the page."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from benchmark.analysis.evidence import ALPHA, Evidence
+from benchmark.analysis.tables import Tables
+from benchmark.metrics import short_name
+from benchmark.report.chapters import completeness, tuning
+from benchmark.report.chapters.leaderboards import summary_by_key, summary_key
+from benchmark.report.designs import drawn, spread
+from benchmark.report.page import TRAINING_BUDGETS, each_place, place, places, records
+from benchmark.text import Record, duration, interval, listed, plural, spanned
+
+BUDGETS = {
+    "final": "at the end of training",
+    "equal_compute": "at equal compute",
+    "equal_time": "at equal raced seconds",
+}
+"""The budgets of COMPARED_AT in words."""
+SAID_AT = ("final", "equal_compute")
+"""The budgets that sentences speak of; the leaderboards have all."""
+MOST_PLACES = 3
+"""Places of which each has a sentence; more are counted."""
+MOST_NAMED = 4
+"""Objectives that a sentence names where nothing is claimed of them."""
+
+
+class Sentences(NamedTuple):
+    """What a reference says of itself."""
+
+    run: list[str]
+    cost: list[str]
+    found: list[str]
+    limits: list[str]
+
+
+class Values:
+    """Single numbers of a result set with one place, for the sentences of about.toml."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.tables = evidence.tables
+        self.cells = evidence.tables.cells
+        self.summary = summary_by_key(evidence.tables)
+
+    def median(self, objective: str, metric: str = "", of: str = "final") -> str:
+        """`0.735 [0.699, 0.774]`; metric: a column, the one that ranks by default."""
+        (at,) = places(self.cells)
+        column = metric or self.tables.primary[at["dataset"]]
+        return interval(self.summary[summary_key(at | {"metric": column, "of": of}, objective)])
+
+    def verdict(self, name: str, *objectives: str) -> str:
+        """`9 of 10`: the runs of these objectives that have a verdict."""
+        here = self.cells[self.cells["objective"].isin(objectives)]
+        return f"{(here['verdict'] == name).sum()} of {len(here)}"
+
+
+def of(evidence: Evidence) -> Sentences:
+    """The sentences of a result set."""
+    tables = evidence.tables
+    found = list(_designs(tables))
+    if len(evidence.compared):
+        found += [sentence for budget in SAID_AT for sentence in _compared(evidence, budget)]
+    found.append(completeness.losses(tables.cells))
+    return Sentences([_run(tables)], [_cost(tables)], found, list(_limits(evidence)))
+
+
+def _run(tables: Tables) -> str:
+    """Objectives, networks, data, seeds and budgets."""
+    cells = tables.cells
+    names = [code(place(at)) for at in places(cells)]
+    where = listed(names) if len(names) <= MOST_PLACES else plural(len(names), "place")
+    budgets: dict[str, dict[str, None]] = {}
+    for entry in tables.matrix.cells:
+        for name, noun in TRAINING_BUDGETS.items():
+            if entry.spec.training.get(name):
+                budgets.setdefault(noun, {})[f"{entry.spec.training[name]:,g}"] = None
+    lengths = [f"{listed([*amounts])} {noun}" for noun, amounts in budgets.items()]
+    by_group = cells.groupby(["dataset", "architecture", "objective"])["seed"]
+    seeds = spanned(by_group.nunique(), "seed")
+    objectives = plural(cells["objective"].nunique(), "objective")
+    runs = plural(len((tables.with_pools or tables).cells), "run")
+    return f"{objectives} on {where}, {seeds} each: {runs} of {listed(lengths)}."
+
+
+def _cost(tables: Tables) -> str:
+    """What training and measuring took, and where."""
+    cells = (tables.with_pools or tables).cells
+    raced, measured = cells["raced_seconds"].sum(), cells["eval_seconds"].sum()
+    training = f"{duration(raced, 2)} of training by the races"
+    if not raced:
+        training = f"{duration(cells['train_seconds'].sum(), 2)} of training on a wall clock"
+    devices = cells["device"].dropna().str.partition(" (")[0].unique()
+    torch = listed([*cells["torch"].dropna().unique()])
+    return (
+        f"{training} and {duration(measured, 2)} of measuring on one core, on {listed([*devices])} "
+        f"with PyTorch {torch}."
+    )
+
+
+def _designs(tables: Tables) -> Iterator[str]:
+    """What drawn architectures, crossed seeds and searches say."""
+    for chapter in (*drawn.chapters(tables), *spread.chapters(tables), *tuning.chapters(tables)):
+        for item in chapter.items:
+            yield f"{item.lead}: {' '.join(item.lines)}"
+
+
+def _compared(evidence: Evidence, budget: str) -> Iterator[str]:
+    """Who is better and who is worse at a budget: in few places one by one."""
+    rows = evidence.compared[evidence.compared["of"] == budget]
+    here = list(each_place(rows))
+    if len(here) > MOST_PLACES:
+        yield _counted(rows, len(here), budget)
+        return
+    for at, of_place in here:
+        column = of_place["metric"].iloc[0]
+        said = "; ".join(_parts(of_place))
+        yield f"{code(place(at))}, {short_name(column)} {BUDGETS[budget]}: {said}."
+
+
+def _parts(rows: pd.DataFrame) -> Iterator[str]:
+    """`better than nonsaturating: wgan_gp (−0.9 [−1.4, −0.7])`, and so on."""
+    told = rows[rows["verdict"] != "not separated"]
+    is_by_pairs = rows["second"].nunique() > 1
+    if told.empty:
+        yield (
+            "nothing is separated" if is_by_pairs else f"nothing is separated from {_second(rows)}"
+        )
+        return
+    for verdict, of_verdict in told.groupby("verdict", sort=True):
+        if is_by_pairs:
+            pairs = [
+                f"{code(row['first'])} than {code(row['second'])}" for row in records(of_verdict)
+            ]
+            yield f"{verdict}: {listed(pairs)}"
+        else:
+            names = [f"{code(row['first'])} ({_difference(row)})" for row in records(of_verdict)]
+            yield f"{verdict} than {_second(rows)}: {listed(names)}"
+    others = rows[rows["verdict"] == "not separated"]
+    if 0 < len(others) <= MOST_NAMED and not is_by_pairs:
+        yield f"not separated: {listed([*map(code, others['first'])])}"
+
+
+def _second(rows: pd.DataFrame) -> str:
+    return code(rows["second"].iloc[0])
+
+
+def _difference(row: Record) -> str:
+    return interval(row, "difference").replace("∞", "diverged")
+
+
+def _counted(rows: pd.DataFrame, num_places: int, budget: str) -> str:
+    """In how many places each objective is better, and in how many it is worse."""
+    parts = []
+    for name, of_objective in rows.groupby("first", sort=False):
+        better, worse = ((of_objective["verdict"] == word).sum() for word in ("better", "worse"))
+        parts.append(f"{code(name)} {better} and {worse}")
+    return (
+        f"Places of {num_places} in which an objective is better and in which it is worse than "
+        f"{listed([*map(code, rows['second'].unique())])} {BUDGETS[budget]}: {listed(parts)}."
+    )
+
+
+def _limits(evidence: Evidence) -> Iterator[str]:
+    """What the seeds cannot tell, and what the metrics do not compare with."""
+    sizes = records(evidence.power.drop_duplicates("n"))
+    comparisons = plural(len(evidence.compared), "comparison")
+    if sizes and all(math.isnan(size["told_share"]) for size in sizes):
+        needed = max(size["seeds_asked"] for size in sizes)
+        told = f"{comparisons} need {needed} seeds"
+        yield f"{_seeds(sizes)} can tell no difference from chance: {told}."
+    elif sizes:
+        least = max(size["told_share"] for size in sizes)
+        yield (
+            f"Any better or worse of its {comparisons} is false with a probability of {ALPHA:.0%} "
+            f"at most. {_seeds(sizes)} find an objective that is better on {least:.0%} of all "
+            "seeds four times in five, and may miss one that is better on fewer."
+        )
+    columns = dict.fromkeys(evidence.tables.primary.values())
+    names = listed([short_name(column) for column in columns])
+    yield f"{names}: comparable within one protocol only, so not with published values."
+
+
+def _seeds(sizes: Sequence[Record]) -> str:
+    return spanned([size["n"] for size in sizes], "seed")
+
+
+def code(name: object) -> str:
+    """A name as code."""
+    return f"`{name}`"

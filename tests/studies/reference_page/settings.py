@@ -1,0 +1,96 @@
+"""Who meets whom: the objectives of a place that share the settings of their optimisers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from benchmark.analysis.evidence import Evidence
+from benchmark.analysis.scores import PLACE
+from benchmark.matrix.cell import Choice
+from benchmark.report.page import at_place, place, places
+from benchmark.store.schema import Entry
+from benchmark.text import Record, as_toml
+from tests.studies.reference_page.references import Reference
+
+OPTIMISER = ("lr", "betas", "optimizer", "critic_steps")
+"""Parameters of an objective that are no part of its loss."""
+SHARED = ("lr", "betas")
+"""Those of them that make a setting. The others are given only to objectives whose own differ."""
+TUNED = " (tuned)"
+"""Ends the name of what a search picked (`analysis.search.finals`)."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A place of a result set, or the part of its objectives with other settings than their
+    papers'."""
+
+    reference: str
+    evidence: Evidence
+    at: Record
+    """Dataset and architecture."""
+    given: str
+    """What the settings are called that the matrix gives the objectives; empty for none."""
+    labels: dict[str, str]
+    """Loss → what the tables call the objective here."""
+
+    @cached_property
+    def title(self) -> str:
+        """`quick: dcgan on digits`; parameters are named where names alone leave places alike."""
+        bare = {}
+        for axis in PLACE:
+            names = [label.partition("[")[0] for label in self.evidence.tables.cells[axis].unique()]
+            name = self.at[axis].partition("[")[0]
+            bare[axis] = name if names.count(name) == 1 else self.at[axis]
+        ending = f", {self.given}" if self.given else ""
+        return f"{self.reference}: {place(bare)}{ending}"
+
+
+def of(references: Sequence[Reference]) -> list[Setting]:
+    """The settings of all result sets, in their order."""
+    found = []
+    for reference in references:
+        if reference.evidence is not None:
+            found += list(_of_set(reference.name, reference.evidence))
+    return found
+
+
+def _of_set(name: str, evidence: Evidence) -> Iterator[Setting]:
+    entries = {}
+    for entry in evidence.tables.matrix.cells:
+        entries[entry.dataset, entry.architecture, entry.objective] = entry
+    for at in places(evidence.tables.cells):
+        labels: dict[str, dict[str, str]] = {}
+        for objective in at_place(evidence.tables.cells, at)["objective"].unique():
+            entry = entries[at["dataset"], at["architecture"], objective]
+            labels.setdefault(_given(entry), {})[_loss(entry)] = objective
+        for given, of_setting in labels.items():
+            called = _called(of_setting) if given else ""
+            yield Setting(name, evidence, at, called or given, of_setting)
+
+
+def _given(entry: Entry) -> str:
+    """The values of SHARED that the matrix gives an objective; `tuned` for what a search picked."""
+    if entry.objective.endswith(TUNED):
+        return "tuned"
+    params = entry.spec.objective.params
+    return ", ".join(f"{name} = {as_toml(params[name])}" for name in SHARED if name in params)
+
+
+def _called(labels: dict[str, str]) -> str:
+    """`shared` of objectives that are called `wgan_gp, shared` and the like; empty for none."""
+    ends = {name.rpartition(" ")[2].strip("()") for name in labels.values()}
+    return ends.pop() if len(ends) == 1 else ""
+
+
+def _loss(entry: Entry) -> str:
+    """The label of an objective without what is no part of its loss; of a pick of a search its
+    name, with the kind of pairs alone."""
+    choice = entry.spec.objective
+    is_tuned = entry.objective.endswith(TUNED)
+    params: dict[str, Any] = {}
+    for name, value in choice.params.items():
+        if name not in OPTIMISER and (name == "pairs" or not is_tuned):
+            params[name] = value
+    return Choice(choice.name, params).label
