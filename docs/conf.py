@@ -3,6 +3,7 @@
 Sphinx reads the pages where they lie, so that a link leads to the same file on the site and in the
 checkout. A file that is linked to and is no page, such as a report, is copied."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ include_patterns = [
     "docs/*.md",
     "docs/*.ipynb",
     "results/README.md",
+    "results/reference/README.md",
     "results/reference/*/README.md",
 ]
 exclude_patterns = [".*", "build", "dist", "site", "results/runs", "results/explain"]
 
+# The pictures of a page that lie in files
+SHOWN = re.compile(r'(?:src|href)="([^":]+\.(?:png|svg))"')
 # The pages in reading order
 PAGES = """
 ```{toctree}
@@ -56,6 +60,7 @@ docs/tour
 docs/variables
 docs/contributing
 results/README
+results/reference/README
 ```
 
 ```{toctree}
@@ -79,11 +84,22 @@ def copy_linked_files(app: Sphinx, doctree: nodes.document) -> None:
     page = app.env.docname
     for link in list(doctree.findall(download_reference)):
         name, file = app.env.relfn2path(link["reftarget"], page)
-        copy = Path(app.outdir) / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+        copy_to(Path(app.outdir), name, Path(file))
         up = "../" * page.count("/")
         link.replace_self(nodes.reference("", "", *link.children, refuri=f"{up}{name}"))
+
+
+def copy_to(site: Path, name: str, file: Path) -> None:
+    """Copy a file, and the pictures that it shows if it is a page."""
+    copy = site / name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix != ".html":
+        shutil.copyfile(file, copy)
+        return
+    page = file.read_text(encoding="utf-8")
+    copy.write_text(page.replace('README.md"', 'README.html"'), encoding="utf-8")
+    for picture in set(SHOWN.findall(page)):
+        copy_to(copy.parent, picture, file.parent / picture)
 
 
 def write_index(app: Sphinx, error: Exception | None) -> None:

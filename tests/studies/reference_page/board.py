@@ -38,7 +38,7 @@ def by_place(settings: Sequence[Setting]) -> list[Table]:
     for setting in settings:
         summary = summary_by_key(setting.evidence.tables)
         table = leaderboard(setting.evidence, setting.at, summary)
-        table.title = f"{setting.reference}: {table.title}"
+        table.title = f"{setting.reference.name}: {table.title}"
         found[table.title] = table
     return list(found.values())
 
@@ -51,7 +51,8 @@ def _at_budget(settings: Sequence[Setting], losses: Sequence[str], of: str) -> T
         column = setting.evidence.tables.primary.get(setting.at["dataset"])
         if column is None:
             continue
-        cells = [f"{setting.title}: {short_name(column)}"]
+        mark = setting.reference.origin.mark
+        cells = [f"{setting.name}: {short_name(column)}{f' ({mark})' if mark else ''}"]
         summary = summary_by_key(setting.evidence.tables)
         for loss in losses:
             text, verdict = _cell(setting, loss, of, column, summary)

@@ -26,7 +26,7 @@ class Setting:
     """A place of a result set, or the part of its objectives with other settings than their
     papers'."""
 
-    reference: str
+    reference: Reference
     evidence: Evidence
     at: Record
     """Dataset and architecture."""
@@ -43,8 +43,12 @@ class Setting:
             names = [label.partition("[")[0] for label in self.evidence.tables.cells[axis].unique()]
             name = self.at[axis].partition("[")[0]
             bare[axis] = name if names.count(name) == 1 else self.at[axis]
-        ending = f", {self.given}" if self.given else ""
-        return f"{self.reference}: {place(bare)}{ending}"
+        return f"{self.reference.name}: {place(bare)}"
+
+    @property
+    def name(self) -> str:
+        """The title with the settings."""
+        return f"{self.title}, {self.given}" if self.given else self.title
 
 
 def of(references: Sequence[Reference]) -> list[Setting]:
@@ -52,11 +56,11 @@ def of(references: Sequence[Reference]) -> list[Setting]:
     found = []
     for reference in references:
         if reference.evidence is not None:
-            found += list(_of_set(reference.name, reference.evidence))
+            found += list(_of_set(reference, reference.evidence))
     return found
 
 
-def _of_set(name: str, evidence: Evidence) -> Iterator[Setting]:
+def _of_set(reference: Reference, evidence: Evidence) -> Iterator[Setting]:
     entries = {}
     for entry in evidence.tables.matrix.cells:
         entries[entry.dataset, entry.architecture, entry.objective] = entry
@@ -67,7 +71,7 @@ def _of_set(name: str, evidence: Evidence) -> Iterator[Setting]:
             labels.setdefault(_given(entry), {})[_loss(entry)] = objective
         for given, of_setting in labels.items():
             called = _called(of_setting) if given else ""
-            yield Setting(name, evidence, at, called or given, of_setting)
+            yield Setting(reference, evidence, at, called or given, of_setting)
 
 
 def _given(entry: Entry) -> str:
