@@ -126,6 +126,17 @@ def test_stored_tables_stand_in_for_cells(tmp_path):
     assert (kept.targets, kept.equal_cost) == (whole.targets, whole.equal_cost)
 
 
+def test_stored_tables_of_an_older_version_lack_columns(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, groups=[("digits", "dcgan")], seeds=range(1))
+    published.write(tables.load(tmp_path).published, tmp_path)
+    shutil.rmtree(tmp_path / "cells")
+    file = tmp_path / "tables" / "steps.csv"
+    pd.read_csv(file).drop(columns="sparse").to_csv(file, index=False)
+    steps = tables.load(tmp_path).steps
+    assert steps["sparse"].isna().all()
+    assert steps["d_loss"].notna().all()
+
+
 def test_a_result_set_without_cells_and_tables_has_nothing(tmp_path):
     folder = synthetic.write(tmp_path / "set", objectives=("wgan", "wgan_gp"), seeds=range(1))
     shutil.rmtree(folder / "cells")

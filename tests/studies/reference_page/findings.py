@@ -253,10 +253,9 @@ def at_equal_cost(settings: Sequence[Setting]) -> Finding:
     for of in EQUAL_COST if settings else ():
         for verdict in ("better", "worse"):
             told = list(_told(settings, of, verdict))
-            names = listed(told) if told else "nothing"
-            finding.answers.append(
-                f"{verdict.capitalize()} than the reference {BUDGETS[of]}: {names}."
-            )
+            names = listed(told) if told else "none"
+            lead = f"{verdict.capitalize()} than the reference objective {BUDGETS[of]}"
+            finding.answers.append(f"{lead}: {names}.")
     by_title = {setting.title: setting for setting in settings}
     for title, setting in by_title.items():
         evidence = setting.evidence
