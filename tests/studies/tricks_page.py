@@ -39,7 +39,17 @@ GROWTH = [
     ("growing network against itself at full size", "equal samples", "not grown"),
 ]
 """Name of a comparison, the set of the growing network, the set of its rival."""
-COLUMNS = ["objective", "trick", "set", "seed", "status", "final", "g_step_ms", "executed"]
+COLUMNS = [
+    "objective",
+    "trick",
+    "set",
+    "seed",
+    "status",
+    "final",
+    "g_step_ms",
+    "executed",
+    "commit",
+]
 ANSWERS = {"better": "held", "worse": "hurt", "not separated": "not told apart"}
 PAGE = """# Which advice for training held
 
@@ -89,6 +99,7 @@ def runs(folder: Path) -> pd.DataFrame:
                 "final": cells[f"{METRIC}:final"],
                 "g_step_ms": cells["raced_ms"],
                 "executed": cells["executed"],
+                "commit": cells["git_commit"].str[:7],
             }
         )
         frames.append(frame)

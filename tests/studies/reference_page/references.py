@@ -28,7 +28,9 @@ REFERENCE = ROOT / "results" / "reference"
 # In reading order; others follow
 ORDER = ("quick", "text", "fashion", "cifar_cpu", "search", "random_architectures", "variance")
 ORDER += ("tricks", "explain", "audit", "gate", "speed", "penalty-cost")
-PICTURES = ("figures/differences", "figures/learning_curves")
+PICTURES = ("success", "tuning_curves", "robustness_final", "differences", "learning_curves")
+"""The figures that stand for a result set, by the beginning of their names."""
+MOST_PICTURES = 3
 PAGES = ("report/index.html", "index.html", "README.md")
 HEX = 7
 """Digits of a commit that are shown."""
@@ -97,8 +99,12 @@ class Reference:
         """The pictures that stand for it, as paths without a suffix."""
         if "pictures" in self.about:
             return list(self.about["pictures"])
-        names = PICTURES if self.evidence is not None else self.frames
-        return [name for name in names if (self.folder / f"{name}.svg").is_file()]
+        beginnings = [f"figures/{name}" for name in PICTURES]
+        found: list[str] = []
+        for name in beginnings if self.evidence is not None else self.frames:
+            files = sorted(self.folder.glob(f"{name}*.svg"))
+            found += [str(file.relative_to(self.folder).with_suffix("")) for file in files[:1]]
+        return found[:MOST_PICTURES]
 
     @property
     def page(self) -> str:
@@ -130,8 +136,7 @@ class Origin:
         version = stored.get("versions", {}).get("ganbench", reference.about.get("version", "?"))
         former = reference.about.get("former", "")
         if reference.evidence is None:
-            written = [stored["git"]["commit"][:HEX]] if stored.get("git") else []
-            return cls(version, reference.about.get("commits", written), former=former)
+            return cls(version, _commits(reference, stored), former=former)
         tables = reference.evidence.tables.with_pools or reference.evidence.tables
         cells, hashes = tables.cells.set_index("key"), CodeHashes()
         specs = {entry.key: entry.spec for entry in tables.matrix.cells}
@@ -158,6 +163,16 @@ class Origin:
             made.append(f"the present code trained all {plural(self.num_runs, 'run')}")
         made += [self.former] if self.former else []
         return f"{'; '.join(made)}."
+
+
+def _commits(reference: Reference, stored: dict[str, Any]) -> list[str]:
+    """The commits that made the rows of a study: of the rows, of about.toml, or of
+    environment.json."""
+    for frame in reference.frames.values():
+        if "commit" in frame:
+            return [commit[:HEX] for commit in frame["commit"].dropna().unique()]
+    written = [stored["git"]["commit"][:HEX]] if stored.get("git") else []
+    return list(reference.about.get("commits", written))
 
 
 def read_all(folder: Path = REFERENCE) -> list[Reference]:

@@ -64,19 +64,24 @@ def of(evidence: Evidence) -> Sentences:
     """The sentences of a result set."""
     tables = evidence.tables
     found = list(_designs(tables))
-    if len(evidence.compared):
+    is_mute = bool(evidence.power["told_share"].isna().all())
+    if len(evidence.compared) and not (found and is_mute):
         found += [sentence for budget in SAID_AT for sentence in _compared(evidence, budget)]
-    found.append(completeness.losses(tables.cells))
-    return Sentences([_run(tables)], [_cost(tables)], found, list(_limits(evidence)))
+    found.append(completeness.losses((tables.with_pools or tables).cells))
+    searched = [chapter.answers[0] for chapter in tuning.chapters(tables)]
+    crossed = [chapter.answers[0] for chapter in spread.chapters(tables)]
+    limits = [*crossed, *_limits(evidence)]
+    return Sentences([_run(tables), *searched], [_cost(tables)], found, limits)
 
 
 def _run(tables: Tables) -> str:
     """Objectives, networks, data, seeds and budgets."""
+    everything = tables.with_pools or tables
     cells = tables.cells
-    names = [code(place(at)) for at in places(cells)]
+    names = [code(place(at)) for at in places(everything.cells)]
     where = listed(names) if len(names) <= MOST_PLACES else plural(len(names), "place")
     budgets: dict[str, dict[str, None]] = {}
-    for entry in tables.matrix.cells:
+    for entry in everything.matrix.cells:
         for name, noun in TRAINING_BUDGETS.items():
             if entry.spec.training.get(name):
                 budgets.setdefault(noun, {})[f"{entry.spec.training[name]:,g}"] = None
@@ -84,7 +89,7 @@ def _run(tables: Tables) -> str:
     by_group = cells.groupby(["dataset", "architecture", "objective"])["seed"]
     seeds = spanned(by_group.nunique(), "seed")
     objectives = plural(cells["objective"].nunique(), "objective")
-    runs = plural(len((tables.with_pools or tables).cells), "run")
+    runs = plural(len(everything.cells), "run")
     return f"{objectives} on {where}, {seeds} each: {runs} of {listed(lengths)}."
 
 
