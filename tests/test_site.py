@@ -59,3 +59,8 @@ def test_the_site_is_built_and_loads_nothing_from_the_network(tmp_path: Path) ->
             assert not re.match(r"(?:https?:)?//", "".join(found)), f"{name} loads {found}"
     for report in ("quick/report", "explain"):
         assert (site / "results/reference" / report / "index.html").is_file()
+    references = site / "results/reference/index.html"
+    named = re.findall(r'(?:src|href)="([^":#]+)"', references.read_text(encoding="utf-8"))
+    assert len(named) > 20
+    for name in named:
+        assert (references.parent / name).is_file(), f"the page of all references names {name}"

@@ -98,7 +98,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
         keep(folder / "newest", seeds=range(12), untrained=True)
-        keep(folder / "other", seeds=range(6), status={("minimax", "digits", 3): "diverged"})
+        keep(folder / "other", seeds=range(5), status={("minimax", "digits", 3): "diverged"})
     return folder
 
 
@@ -133,7 +133,7 @@ def test_a_new_reference_joins_by_itself(shelf: Path) -> None:
     # the last of six evaluations, the median of seeds 0 to 11: 24 x 10 / 6 x 3 x 1.055
     value, _, verdict = final.rows[1].cells[column].split("\n")
     assert (float(value), verdict) == (pytest.approx(126.6, abs=0.5), "worse")
-    # six seeds carry no claim
+    # five seeds carry no claim
     assert final.rows[3].cells[column].endswith("not separated")
     assert final.rows[-1].cells[column] == "0, 2"
 
@@ -153,6 +153,18 @@ def test_findings_are_the_ratios_of_the_planted_values(shelf: Path) -> None:
     for rows, ratio in ((early.rows, 2), (at_end.rows, 1)):
         assert [row.dot and row.dot.value for row in rows] == pytest.approx([ratio, ratio])
     assert minimax.answers[-1].endswith("in 0, contradicted in 2 of 4 comparisons, open in 2.")
+
+
+def test_a_place_of_few_seeds_takes_no_claim_from_others(shelf: Path) -> None:
+    """The lowest p of five seeds is 0.0625: whatever their values are, they are told apart from
+    nothing."""
+    newest, other = references.read_all(shelf)
+    (differences, *_) = findings.of(settings.of([newest, other]))
+    at_end, *_ = differences.tables
+    marks = [row.cells[3:5] for row in at_end.rows]
+    assert marks == [["0.00293", "worse"]] * 2 + [["–", "not separated"]] * 2
+    assert "over the 6 comparisons" in differences.note
+    assert "contradicted in 6 of 12 comparisons" in differences.answers[-1]
 
 
 def test_a_run_that_diverged_is_the_worst(shelf: Path) -> None:

@@ -2,7 +2,8 @@
 
 Two objectives are compared by seed, by the ratio of their values: metrics that rank are distances,
 so that ratios compare between places. All rows of a question are one family under Holm's
-correction. A place of a new reference joins by itself."""
+correction, but those of so few seeds that no value of theirs could be told from chance. A place of
+a new reference joins by itself."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,9 +31,9 @@ HEADS = ["place", "ratio", "better on seeds", "p, Holm", "verdict", "cost"]
 NOTE = (
     "Ratio: the median over shared seeds of {first} ÷ {second}, below 1 where {first} is better "
     "[exact 95 % interval, 93.75 % at five seeds]; the line is 1. p: the exact sign test's, "
-    "corrected over all {rows} comparisons of this question: any better or worse in it is false "
-    f"with a probability of {ALPHA:.0%} at most. Cost: of a generator step with its critic steps, "
-    "by the races, as a multiple of {second}'s."
+    "corrected over the {tests} comparisons of this question with six seeds or more, for fewer can "
+    f"tell nothing: any better or worse is false with a probability of {ALPHA:.0%} at most. "
+    "Cost: of a generator step with its critic steps, by the races, as a multiple of {second}'s."
 )
 Values = Callable[[Evidence, Record], pd.DataFrame]
 """Objective × seed of a place, low is good: +inf diverged, NaN a hole. Empty where not known."""
@@ -60,6 +61,8 @@ class Finding:
     title: str
     claim: str
     answers: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    """Sentences that are shown on demand."""
     tables: list[Table] = field(default_factory=list)
     note: str = ""
 
@@ -153,10 +156,15 @@ def _answered(question: Question, settings: Sequence[Setting]) -> Finding:
     """A question with its answers and tables."""
     finding = Finding(question.title, question.claim)
     unjudged = list(_rows(question, settings))
-    verdicts = judged([row.compared for row in unjudged], alpha=ALPHA) if unjudged else []
-    rows = [row._replace(compared=told) for row, told in zip(unjudged, verdicts, strict=True)]
+    # Known before the values are: what cannot be told costs the others nothing
+    family = [row.compared for row in unjudged if row.compared.lowest <= ALPHA]
+    verdicts = iter(judged(family, alpha=ALPHA) if family else ())
+    rows = []
+    for row in unjudged:
+        is_tested = row.compared.lowest <= ALPHA
+        rows.append(row._replace(compared=next(verdicts)) if is_tested else row)
     names = {"first": question.first, "second": question.second}
-    finding.note = NOTE.format(**names, rows=len(rows))
+    finding.note = NOTE.format(**names, tests=len(family))
     axis = axis_of(_ends(rows), 1.0, True)
     for measure in question.measures:
         here = [row for row in rows if row.measure == measure]
@@ -264,7 +272,7 @@ def at_equal_cost(settings: Sequence[Setting]) -> Finding:
         for row in records(at_place(evidence.leaders, setting.at)):
             if row["of"] in EQUAL_COST:
                 leading = claim(evidence, row, summary, cells)
-                finding.answers.append(f"{title}. {leading.budget}: {leading.sentence}")
+                finding.details.append(f"{title}. {leading.budget}: {leading.sentence}")
     return finding
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmark.analysis.evidence import ALPHA, Evidence
+from benchmark.analysis.scores import is_crossed
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import short_name
 from benchmark.report.chapters import completeness, tuning
@@ -29,6 +30,8 @@ MOST_PLACES = 3
 """Places of which each has a sentence; more are counted."""
 MOST_NAMED = 4
 """Objectives that a sentence names where nothing is claimed of them."""
+CROSSED = "Crossed seeds are no independent pairs: no difference between objectives is tested."
+PROTOCOL = "{}: comparable within one protocol only, so not with published values."
 
 
 class Sentences(NamedTuple):
@@ -63,14 +66,18 @@ class Values:
 def of(evidence: Evidence) -> Sentences:
     """The sentences of a result set."""
     tables = evidence.tables
-    found = list(_designs(tables))
-    is_mute = bool(evidence.power["told_share"].isna().all())
-    if len(evidence.compared) and not (found and is_mute):
-        found += [sentence for budget in SAID_AT for sentence in _compared(evidence, budget)]
-    found.append(completeness.losses((tables.with_pools or tables).cells))
+    designs = list(_designs(tables))
+    # A design has tests of its own
+    is_mute = bool(designs) and bool(evidence.power["told_share"].isna().all())
+    compared, limits = [], [CROSSED] if is_crossed(tables.runs).any() else []
+    if len(evidence.compared) and not is_mute:
+        compared = [sentence for budget in SAID_AT for sentence in _compared(evidence, budget)]
+        limits += list(_seeds_tell(evidence))
+    columns = dict.fromkeys(tables.primary.values())
+    limits.append(PROTOCOL.format(listed([short_name(column) for column in columns])))
+    failed = completeness.losses((tables.with_pools or tables).cells)
     searched = [chapter.answers[0] for chapter in tuning.chapters(tables)]
-    crossed = [chapter.answers[0] for chapter in spread.chapters(tables)]
-    limits = [*crossed, *_limits(evidence)]
+    found = [*designs, *compared, failed]
     return Sentences([_run(tables), *searched], [_cost(tables)], found, limits)
 
 
@@ -163,16 +170,17 @@ def _counted(rows: pd.DataFrame, num_places: int, budget: str) -> str:
     """In how many places each objective is better, and in how many it is worse."""
     parts = []
     for name, of_objective in rows.groupby("first", sort=False):
-        better, worse = ((of_objective["verdict"] == word).sum() for word in ("better", "worse"))
-        parts.append(f"{code(name)} {better} and {worse}")
-    return (
-        f"Places of {num_places} in which an objective is better and in which it is worse than "
-        f"{listed([*map(code, rows['second'].unique())])} {BUDGETS[budget]}: {listed(parts)}."
-    )
+        counts = of_objective["verdict"].value_counts()
+        told = [f"{word} in {counts[word]}" for word in ("better", "worse") if word in counts]
+        if told:
+            parts.append(f"{code(name)} {' and '.join(told)}")
+    than = listed([*map(code, rows["second"].unique())])
+    said = listed(parts) or "nothing is separated"
+    return f"Against {than} {BUDGETS[budget]}, of {num_places} places: {said}."
 
 
-def _limits(evidence: Evidence) -> Iterator[str]:
-    """What the seeds cannot tell, and what the metrics do not compare with."""
+def _seeds_tell(evidence: Evidence) -> Iterator[str]:
+    """What the seeds can tell, and what they cannot."""
     sizes = records(evidence.power.drop_duplicates("n"))
     comparisons = plural(len(evidence.compared), "comparison")
     if sizes and all(math.isnan(size["told_share"]) for size in sizes):
@@ -186,9 +194,6 @@ def _limits(evidence: Evidence) -> Iterator[str]:
             f"at most. {_seeds(sizes)} find an objective that is better on {least:.0%} of all "
             "seeds four times in five, and may miss one that is better on fewer."
         )
-    columns = dict.fromkeys(evidence.tables.primary.values())
-    names = listed([short_name(column) for column in columns])
-    yield f"{names}: comparable within one protocol only, so not with published values."
 
 
 def _seeds(sizes: Sequence[Record]) -> str:
