@@ -110,8 +110,8 @@ def _cost(tables: Tables) -> str:
     devices = cells["device"].dropna().str.partition(" (")[0].unique()
     torch = listed([*cells["torch"].dropna().unique()])
     return (
-        f"{training} and {duration(measured, 2)} of measuring on one core, on {listed([*devices])} "
-        f"with PyTorch {torch}."
+        f"{training} and {duration(measured, 2)} of measuring by the clock, run by run, on "
+        f"{listed([*devices])} with PyTorch {torch}."
     )
 
 
