@@ -28,7 +28,8 @@ REFERENCE = ROOT / "results" / "reference"
 # In reading order; others follow
 ORDER = ("quick", "text", "fashion", "cifar_cpu", "search", "random_architectures", "variance")
 ORDER += ("tricks", "explain", "audit", "gate", "speed", "penalty-cost")
-PICTURES = ("success", "tuning_curves", "robustness_final", "differences", "learning_curves")
+PICTURES = ("success", "spread", "tuning_curves", "robustness_final", "differences")
+PICTURES += ("learning_curves",)
 """The figures that stand for a result set, by the beginning of their names."""
 MOST_PICTURES = 3
 PAGES = ("report/index.html", "index.html", "README.md")
@@ -92,7 +93,7 @@ class Reference:
         if (self.folder / "explain.json").is_file():
             context["experiments"] = entries.read(self.folder)
         lines = [texts] if isinstance(texts, str) else texts
-        return [environment.from_string(line).render(context) for line in lines]
+        return [environment.from_string(line).render(context).strip() for line in lines]
 
     @property
     def pictures(self) -> list[str]:

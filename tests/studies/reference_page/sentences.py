@@ -44,7 +44,7 @@ class Sentences(NamedTuple):
 
 
 class Values:
-    """Single numbers of a result set with one place, for the sentences of about.toml."""
+    """Numbers of a result set for the sentences of about.toml."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.tables = evidence.tables
@@ -52,10 +52,15 @@ class Values:
         self.summary = summary_by_key(evidence.tables)
 
     def median(self, objective: str, metric: str = "", of: str = "final") -> str:
-        """`0.735 [0.699, 0.774]`; metric: a column, the one that ranks by default."""
+        """`0.735 [0.699, 0.774]`, in the only place of the set. metric: a column; by default that
+        which ranks."""
         (at,) = places(self.cells)
         column = metric or self.tables.primary[at["dataset"]]
         return interval(self.summary[summary_key(at | {"metric": column, "of": of}, objective)])
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table as it is stored."""
+        return pd.read_csv(self.tables.folder / "tables" / f"{name}.csv")
 
     def verdict(self, name: str, *objectives: str) -> str:
         """`9 of 10`: the runs of these objectives that have a verdict."""
