@@ -18,7 +18,7 @@ from tests.studies import front_page, results_page
 README = ROOT / "README.md"
 MARKDOWN = [
     file
-    for pattern in ("*.md", "docs/*.md", "results/*.md", "results/reference/*/README.md")
+    for pattern in ("*.md", "docs/*.md", "results/*.md", "results/reference/**/README.md")
     for file in sorted(ROOT.glob(pattern))
 ]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
@@ -81,10 +81,10 @@ def test_the_readme_leads_to_every_page() -> None:
     assert {of_file(page) for page in pages} <= links
 
 
-def test_the_results_page_leads_to_every_reference() -> None:
-    links = set(LINK.findall(results_page.PAGE.read_text(encoding="utf-8")))
-    references = (ROOT / "results/reference").glob("*/README.md")
-    assert {f"reference/{page.parent.name}/README.md" for page in references} <= links
+def test_the_page_of_references_leads_to_every_one() -> None:
+    folder = ROOT / "results/reference"
+    links = set(LINK.findall((folder / "README.md").read_text(encoding="utf-8")))
+    assert {f"{page.parent.name}/README.md" for page in folder.glob("*/README.md")} <= links
 
 
 def test_every_block_says_its_language() -> None:
