@@ -28,12 +28,12 @@ STOPPED_CURVES = (
 LEADS = {
     ALLOWED: (
         "Early stopping at {share} of the budget was allowed for {names}: the interval of the rank "
-        "correlation with the end, over the first {after} configurations, is not below {least:g}."
+        "correlation with the end over the first {after} configurations lies above {least:g}."
     ),
     REFUSED: (
         "Early stopping at {share} of the budget was not allowed for {names}: the interval of the "
-        "rank correlation with the end, over the first {after} configurations, reaches below "
-        "{least:g}, or is not known."
+        "rank correlation with the end over the first {after} configurations does not lie above "
+        "{least:g}."
     ),
     OPEN: "Early stopping is not decided yet for {names}: no configuration follows the first.",
 }

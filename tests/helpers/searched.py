@@ -10,7 +10,7 @@ from benchmark.store.files import write_json
 from tests.helpers import synthetic
 
 FINAL_SEEDS = range(1000, 1008)
-RATES = (1e-5, 1e-4, 3e-4, 1e-3, 5e-3, 1e-2, 2e-4, 3e-3, 2e-5)
+RATES = (1e-5, 1e-4, 3e-4, 1e-3, 5e-3, 1e-2, 2e-4, 3e-3, 2e-5, 4e-5, 6e-5, 8e-5, 4e-4, 6e-4)
 FID = "fid_classifier_750"
 
 
@@ -26,6 +26,9 @@ def write(
     *,
     sampler: str = "random",
     errors: Container[tuple[str, int]] = (),
+    stop: Mapping[str, float] | None = None,
+    stopped: Container[str] = (),
+    early: Mapping[str, float] | None = None,
     seconds: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Path:
@@ -33,7 +36,8 @@ def write(
 
     pools: objective -> the FID at the end of configurations 0, 1, …; inf: diverged, NaN: missing.
     finals: objective -> the FIDs of the default and of the pick on FINAL_SEEDS. errors: labels and
-    seeds of cells that ended in an error."""
+    seeds of cells that ended in an error. stop: the option; stopped: labels of pool cells that ended
+    early. early: label -> the FID before the end, otherwise in the order of the end."""
     values: dict[tuple[str, int], float] = {}
     parts: dict[tuple[str, int], dict[str, Any]] = {}
     for name, pool in pools.items():
@@ -51,6 +55,8 @@ def write(
         status[name, "digits", seed] = "done" if math.isfinite(value) else "diverged"
         if math.isnan(value):
             status[name, "digits", seed] = "missing"
+        if seed == 0 and name in stopped:
+            status[name, "digits", seed] = "stopped"
         if (name, seed) in errors:
             status[name, "digits", seed] = "error"
 
@@ -58,6 +64,8 @@ def write(
         end = values.get((objective, seed), 1.0)
         if metric != FID:
             return synthetic.learning(objective, metric, seed, i)
+        if objective in (early or {}) and i < 5:
+            return (early or {})[objective]
         # what will diverge is the worst from the start
         return min(end, 999.0) * (1 + 0.5 * (5 - i))
 
@@ -79,7 +87,7 @@ def write(
         part = parts.get((cell["objective"], cell["seed"]))
         if part:
             cells.append(cell | {"search": part})
-    matrix["config"]["search"] = {"sampler": sampler}
+    matrix["config"]["search"] = {"sampler": sampler} | ({"stop": dict(stop)} if stop else {})
     matrix["config"]["evaluation"]["schedule"] = [0, 1 / 6, 0.5, 1]
     del matrix["schema"]
     write_json(folder / "matrix.json", matrix | {"cells": cells})

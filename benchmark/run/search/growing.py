@@ -51,7 +51,7 @@ class Growing:
     def rung(self, key: str) -> Rung | None:
         """Where a cell may end early."""
         part = self.now.parts.get(key)
-        return part and part.rung
+        return part.rung if part else None
 
     def following(self, seconds: Mapping[str, float | None]) -> list[float | None]:
         """What the cells cost that will follow from results, as far as the run takes them: each as
