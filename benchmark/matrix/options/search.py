@@ -80,8 +80,9 @@ class Stop(Strict):
     keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """They go on with a value there that this share of the first ones had, or a better one."""
 
-    after: Annotated[int, Field(ge=4, le=10_000)] = 16
-    """Number of the first configurations, which always train to their end."""
+    after: Annotated[int, Field(ge=7, le=10_000)] = 16
+    """Number of the first configurations, which always train to their end; fewer than 7 in perfect
+    order have an interval too wide to stop by."""
 
 
 class Search(Strict):

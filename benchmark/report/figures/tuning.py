@@ -25,7 +25,7 @@ CURVES = (
 SENSITIVITY = (
     "Every configuration of the pools, a panel per objective and searched parameter: the metric at "
     "the end against the value. Ringed, on the dotted line: the published default; star: the pick; "
-    "✕ at the top: diverged. The other parameters vary too."
+    "✕ at the top: diverged. The other parameters vary too. What stopped early has no mark."
 )
 MOST_CHOICES = 4  # values of a parameter that are places on an axis, not numbers
 WIDE = 30  # the ratio of values from which an axis is logarithmic
