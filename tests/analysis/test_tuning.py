@@ -11,6 +11,7 @@ from benchmark.analysis.evidence import gather as gather_evidence
 from benchmark.analysis.search import finals, tuning
 from benchmark.analysis.sides import of_labels
 from benchmark.analysis.tables import Tables, load
+from benchmark.check.baseline import measured
 from benchmark.stats.tuning import algoperf_score
 from benchmark.store.files import write_json
 from tests.helpers import searched, synthetic
@@ -203,6 +204,9 @@ def test_a_stopped_run_has_no_verdict_and_no_score(stopping):
     assert cells["verdict"].isna().all()
     assert not set(cells["key"]) & set(stopping.published["scores"]["cell"])
     assert "stopping" in stopping.published
+    # the gate has no value to judge it by
+    gated = {row.objective for row in measured(stopping)}
+    assert gated == {*stopping.runs["objective"]} - {*STOPPED}
 
 
 def test_pages_compare_the_final_runs(tables):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmark.api.results import Results
+from benchmark.cli.status import lines
 from benchmark.matrix.search import rungs
 from benchmark.matrix.search.part import Rung
 from benchmark.run.cell.cell_run import run_cell
@@ -20,6 +21,7 @@ from benchmark.run.session import Session
 from benchmark.store.files import read_json, write_json
 from benchmark.store.layout import ResultSet
 from benchmark.store.merge import merge
+from benchmark.store.reader import Reader
 from benchmark.store.schema import RunStatus
 from tests.helpers.cells import small_cell
 from tests.run.test_search import Killed, Mortal, end_of, picks, table
@@ -74,6 +76,11 @@ def test_later_configurations_that_are_not_good_enough_stop(stopping, tmp_path):
     assert (stopped["train_seconds"] == 10).all()
     assert pool.loc[~pool["is_stopped"], "value"].notna().all()
     assert not (found["is_stopped"] & found["is_pick"]).any()
+    # settled, counted and not listed
+    now = Reader(tmp_path / "r/tiny").overview()
+    assert now.is_settled
+    assert now.counts["stopped"] == len(stopped)
+    assert not [line for line in lines(now) if line.startswith("  stopped")]
     # the search finds the same picks as one that trains all to the end
     stopping("whole", search=SEARCH.partition("stop")[0])
     assert picks(found) == picks(table(tmp_path / "whole"))
