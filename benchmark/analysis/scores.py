@@ -18,7 +18,7 @@ from benchmark.metrics import rank, short_name, sign
 from benchmark.stats.intervals import median_by_group
 from benchmark.stats.race import raced
 from benchmark.store.frames import is_wanted, of_cell
-from benchmark.store.schema import FINISHED, Entry, Race
+from benchmark.store.schema import WHOLE, Entry, Race
 from benchmark.text import counted, plural
 
 AXES = ["objective", "architecture", "dataset", "seed"]
@@ -214,7 +214,7 @@ def scores(cells: pd.DataFrame) -> pd.DataFrame:
     A diverged run has the worst value. Cells are in the order of the matrix, metrics in the order
     of METRICS."""
     long = run_values(cells)
-    long = long[long["status"].isin(FINISHED)]
+    long = long[long["status"].isin(WHOLE)]
     index = ["key", *AXES, "metric"]
     wide = long.pivot(index=index, columns="of", values="value").reset_index()
     wide["position"] = wide["key"].map({key: i for i, key in enumerate(cells["key"])})
@@ -260,7 +260,7 @@ def why_unranked(cells: pd.DataFrame, column: str | None) -> str:
 
     column: None where no metric that ranks is measured."""
     runs = plural(len(cells), "run")
-    finished = int(cells["status"].isin(FINISHED).sum())
+    finished = int(cells["status"].isin(WHOLE).sum())
     if not finished:
         return f"no run has finished ({statuses(cells)})"
     if column is None:

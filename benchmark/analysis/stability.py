@@ -17,7 +17,7 @@ from benchmark.metrics import metric, sign
 from benchmark.stats.agreement import rank_agreement
 from benchmark.stats.comparisons import holm
 from benchmark.stats.intervals import median_by_group
-from benchmark.store.schema import FINISHED, Protocol
+from benchmark.store.schema import WHOLE, Protocol
 
 INDICES = {
     "regret": (
@@ -77,7 +77,7 @@ def judge(
     that ranks at its last evaluation."""
     trace = _trace(cells.reset_index(drop=True), evals, steps, protocols, primary)
     status = cells["status"].reset_index(drop=True)
-    is_diverged, is_finished = status == "diverged", status.isin(FINISHED)
+    is_diverged, is_finished = status == "diverged", status.isin(WHOLE)
     verdict = pd.Series(None, status.index, dtype=object)
     verdict[is_diverged] = "diverged"
     onset = cells["onset"].astype(float).reset_index(drop=True).where(is_diverged)

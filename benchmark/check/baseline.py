@@ -34,7 +34,7 @@ from benchmark.matrix.cell import AXES, digest
 from benchmark.metrics import metric
 from benchmark.stats.intervals import Array
 from benchmark.store.files import write_json
-from benchmark.store.schema import FINISHED, MatrixFile
+from benchmark.store.schema import FINISHED, MatrixFile, RunStatus
 from benchmark.text import plural
 
 BASELINES = Path("results/baselines")
@@ -45,14 +45,14 @@ def measured(tables: Tables) -> list[RerunRow]:
 
     `diverged` is 0 or 1. The two of COST are milliseconds of a generator step by the race of the
     place, the same for all seeds, and peak memory, both ÷ those of the reference workload in the
-    same race or process; memory has no value on a CPU."""
-    runs = tables.runs
+    same race or process; memory has no value on a CPU. A run that a search stopped has no row."""
+    runs = tables.runs[tables.runs["status"] != RunStatus.STOPPED]
     training = {entry.key: entry.spec.training for entry in tables.matrix.cells}
     gated = _gated_columns(tables)
     values = _values(runs, {column for columns in gated.values() for column in columns})
     groups = runs.groupby(GROUP, sort=False)
     number = groups.ngroup().to_numpy()
-    untrained = _untrained(tables, number)
+    untrained = _untrained(tables, runs["key"], number)
     rows = []
     for i in range(groups.ngroups):
         members = np.flatnonzero(number == i)
@@ -183,12 +183,14 @@ def _values(runs: pd.DataFrame, columns: Iterable[str]) -> dict[str, Array]:
     return arrays | {DIVERGED: (runs["status"] == "diverged").to_numpy(float)}
 
 
-def _untrained(tables: Tables, number: NDArray[np.integer[Any]]) -> list[dict[Any, float]]:
-    """By group, every metric before the first step, by column: the median over runs. number: the
-    group of every run."""
+def _untrained(
+    tables: Tables, keys: pd.Series, number: NDArray[np.integer[Any]]
+) -> list[dict[Any, float]]:
+    """By group, every metric before the first step, by column: the median over runs. keys, number:
+    of every run, and its group."""
     start = tables.evals[tables.evals["g_steps"] == 0]
     by_cell = start.pivot_table(index="cell", columns="metric", values="value", observed=True)
-    medians = by_cell.reindex(tables.runs["key"]).groupby(number).median()
+    medians = by_cell.reindex(keys).groupby(number).median()
     return medians.to_dict("records")
 
 

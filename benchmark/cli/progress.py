@@ -205,7 +205,7 @@ def _cost_lines(session: "Session") -> Iterator[str]:
         num_cells += len(following)
         known += [seconds for seconds in following if seconds is not None]
         cells = plural(len(following), "cell")
-        yield f"and {cells} that follow from results: the picks, priced as a mean configuration"
+        yield f"and {cells} that follow from results, priced as a mean configuration"
     if known:
         where = ""
         if session.options.engine == "local":

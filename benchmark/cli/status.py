@@ -20,7 +20,8 @@ from benchmark.text import counted, duration
 LISTED = 20  # cells of one status and reason that are listed one by one
 COLOURS: dict[str, str] = {"done": "green", "diverged": "yellow", "error": "red", "timeout": "red"}
 # In the order of a list: what runs and what failed first, what has not started last
-ORDER = ("running", "error", "timeout", "diverged", "interrupted", "done", "missing")
+ORDER = ("running", "error", "timeout", "diverged", "interrupted", "missing")
+QUIET = (RunStatus.DONE, RunStatus.STOPPED)  # counted, and not listed
 STALE = (
     "stale: different code or evaluation options made them, or a variant is not found "
     "(--variants); `run --force` runs them again"
@@ -30,12 +31,13 @@ FIXED_LINES = 11  # of a screen: heads, counts and blank lines
 
 
 def lines(now: Overview) -> Iterator[str]:
-    """What `status` prints: counts, time left, and every cell that is not done, with its reason."""
+    """What `status` prints: counts, time left, and every cell that neither is done nor was stopped
+    by a search, with its reason."""
     yield f"{now.matrix}: {len(now.cells)} cells: {counted(now.counts)}"
     yield from _outlook(now)
     alike: dict[tuple[RunStatus, str | None], list[CellOverview]] = defaultdict(list)
     for cell in now.cells:
-        if cell.status != RunStatus.DONE:
+        if cell.status not in QUIET:
             alike[cell.status, cell.reason].append(cell)
     for status, reason in sorted(alike, key=lambda kind: ORDER.index(kind[0])):
         cells = alike[status, reason]

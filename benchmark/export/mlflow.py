@@ -43,6 +43,7 @@ TAG_LENGTH = 5000
 STATES = {
     RunStatus.DONE: "FINISHED",
     RunStatus.DIVERGED: "FINISHED",
+    RunStatus.STOPPED: "FINISHED",
     RunStatus.INTERRUPTED: "KILLED",
     RunStatus.RUNNING: "RUNNING",
 }

@@ -38,6 +38,7 @@ from benchmark.matrix.options import (
 from benchmark.matrix.options.seeds import numbers
 from benchmark.matrix.search.part import Part, with_configurations
 from benchmark.matrix.search.phases import Group, Outcomes
+from benchmark.matrix.search.rungs import check_rung
 from benchmark.matrix.search.space import check_names
 from benchmark.matrix.select import Candidate, excluded, selected
 from benchmark.matrix.values import AxisValue, choices
@@ -120,14 +121,15 @@ def _group(matrix: Matrix, plan: Plan) -> Group:
 
 
 def _check_search(matrix: Matrix, plans: list[Plan]) -> None:
-    """Refuse a table [search] without an objective that is searched, and a range of what none
-    has."""
+    """Refuse a table [search] without an objective that is searched, a range of what none has, and
+    a rung at which no run is measured."""
     searched = [plan.objective.choice.name for plan in plans if plan.objective.search]
     if any(plan.objective.search and plan.is_crossed for plan in plans):
         raise UserError("a search takes a number or a list of seeds, and none that are crossed")
     if matrix.search != Search() and not searched:
         raise UserError("the table [search] needs an objective with search, as in {search = 32}")
     check_names(searched, matrix.search)
+    check_rung(matrix.search.stop, matrix.evaluation.schedule)
 
 
 def _product(matrix: Matrix) -> list[Plan]:

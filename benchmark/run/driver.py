@@ -154,7 +154,7 @@ class Driver:
                 self._handle_loss(cell, event)
 
     def _finish(self, cell: InFlight, event: Ended) -> None:
-        if event.status.status.is_finished:
+        if event.status.status.is_whole:
             self.queue.learn(cell.group, seconds_spent(event.status))
         elif self.limits.fail_fast and event.status.status in FAILURES:
             self.accepts = False

@@ -4,6 +4,7 @@ before the first cell."""
 from dataclasses import dataclass
 
 from benchmark.matrix.cell import Cell
+from benchmark.matrix.search.part import Rung
 from benchmark.store.clocks import timestamp
 from benchmark.store.schema import Race, Raced, Status, Surroundings
 
@@ -26,6 +27,9 @@ class Task:
 
     execution: str = "auto"
     """How the training steps are to be executed."""
+
+    rung: Rung | None = None
+    """Where the run may end early; None: it trains to its end."""
 
     @property
     def key(self) -> str:

@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.machine.limits import total_memory
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Cell, Choice, digest
+from benchmark.matrix.search.part import Rung
 from benchmark.run.engines.base import Pool
 from benchmark.run.events import Entrant, RaceTask
 from benchmark.run.options import RunOptions
@@ -29,9 +30,11 @@ TRIAL_STEPS = 3  # generator steps that are timed for an estimate
 TRIAL_SECONDS = 10.0  # that all of them may take; the last one ends later
 
 
-def statuses(results: ResultSet, keys: Iterable[str]) -> tuple[dict[str, Status], dict[str, str]]:
+def statuses(
+    results: ResultSet, keys: Iterable[str], rung: Callable[[str], Rung | None]
+) -> tuple[dict[str, Status], dict[str, str]]:
     """Key → what is known of a cell, and the fault of each that is damaged; a finished one with
-    damaged files is MISSING."""
+    damaged files is MISSING, and so is one that another rung ended. rung: of a cell, by key."""
     # A cell that never began has no folder
     folders = {folder.name for folder in results.cells.glob("*")}
     known, faults = {}, {}
@@ -43,11 +46,12 @@ def statuses(results: ResultSet, keys: Iterable[str]) -> tuple[dict[str, Status]
         status, fault = files.read_status()
         if status.status.is_finished:
             fault = files.fault(status)
-        if fault is None:
-            known[key] = status
-        else:
+        if fault is not None:
             faults[key] = fault
-            known[key] = Status(status=RunStatus.MISSING, attempt=status.attempt)
+        is_stopped = status.status == RunStatus.STOPPED
+        if fault is not None or (is_stopped and status.rung != rung(key)):
+            status = Status(status=RunStatus.MISSING, attempt=status.attempt)
+        known[key] = status
     return known, faults
 
 

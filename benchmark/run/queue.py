@@ -17,10 +17,11 @@ from benchmark.store.schema import Status
 
 
 def learned(statuses: Iterable[tuple[dict[str, Any], Status]]) -> dict[str, float]:
-    """Group → median seconds of its finished cells, from pairs of (spec, status)."""
+    """Group → median seconds of its cells that trained to their end, from pairs of (spec,
+    status)."""
     seconds: dict[str, list[float]] = defaultdict(list)
     for spec, status in statuses:
-        if status.status.is_finished:
+        if status.status.is_whole:
             seconds[group_of(spec)].append(seconds_spent(status))
     return {group: median(values) for group, values in seconds.items()}
 

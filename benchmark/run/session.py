@@ -75,7 +75,7 @@ class Session:
 
     def _take(self, cells: dict[str, Cell]) -> dict[str, Cell]:
         """Add cells to those of the run. Returns those that are to run."""
-        known, faults = statuses(self.results, cells)
+        known, faults = statuses(self.results, cells, self.growing.rung)
         options = self.options
         todo = pending(cells, known, force=options.force, retry_errors=options.retry_errors)
         self.cells |= cells
@@ -174,7 +174,8 @@ class Session:
             stack = stacks.stack_of(cell)
             first = stack[0].key if stack else key
             execution = stacks.execution_of(cell)
-            task = Task(cell, self._settled_attempt(key), stack=stack, execution=execution)
+            attempt, rung = self._settled_attempt(key), self.growing.rung(key)
+            task = Task(cell, attempt, stack=stack, execution=execution, rung=rung)
             together[first].append(task)
         return [replace(task, stacked_with=tuple(others)) for task, *others in together.values()]
 

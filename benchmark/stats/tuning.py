@@ -10,14 +10,16 @@ of a rank correlation."""
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from opda.nonparametric import EmpiricalDistribution
 from scipy import stats
 
 from benchmark.stats.intervals import Array, Index, median, median_interval
+
+if TYPE_CHECKING:
+    from opda.nonparametric import EmpiricalDistribution
 
 TRIALS = 5
 """Configurations of a study of AlgoPerf, of which the fastest counts; its score is the median of
@@ -94,12 +96,14 @@ def median_best(pool: ArrayLike, k: ArrayLike, *, least: float = -math.inf) -> C
 
 
 @functools.cache
-def _bands(n: int) -> tuple[EmpiricalDistribution, ...]:
+def _bands(n: int) -> "tuple[EmpiricalDistribution, ...]":
     """The law of the ranks 1 to n of a pool: lower band, estimate, upper band. Rank 0 stands for
     the least possible value, n + 1 for the largest.
 
     The bands depend on n alone: those of the ranks are those of any values, with ties too. Equal
     tails: bands of the highest density take seven times as long and differ by a rank at most."""
+    from opda.nonparametric import EmpiricalDistribution
+
     generator = np.random.default_rng(0)
     options: dict[str, Any] = {"method": "ld_equal_tailed", "generator": generator, "n_jobs": 1}
     return EmpiricalDistribution.confidence_bands(np.arange(1, n + 1), 0.95, 0, n + 1, **options)

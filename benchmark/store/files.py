@@ -257,9 +257,9 @@ def check_committed(path: Path, content: bytes, committed: CommittedFile | None)
 
 
 def reaches_end(evals: Path, status: Status) -> bool:
-    """Whether the evaluations of a finished cell reach its end: the samples that the status of a
-    done cell counts. A cell may diverge before its first evaluation. Reads the end of the file."""
-    done = status.status == RunStatus.DONE
+    """Whether the evaluations of a finished cell reach its end: the samples that its status counts.
+    A cell may diverge before its first evaluation. Reads the end of the file."""
+    done = status.status in (RunStatus.DONE, RunStatus.STOPPED)
     try:
         with open_file(evals) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))

@@ -120,13 +120,13 @@ class Reader:
         return replace(state, shown=matrix.names(entry)) if matrix else state
 
     def _expected(self, cells: list[CellOverview]) -> dict[str, float]:
-        """Seconds of a whole cell by group: the median of its finished cells, otherwise of what its
+        """Seconds of a whole cell by group: the median of its whole cells, otherwise of what its
         running cells will take at their own pace."""
         took: dict[str, list[float]] = defaultdict(list)
         will_take: dict[str, list[float]] = defaultdict(list)
         for cell in cells:
             group, remaining = self._groups[cell.key], own_pace(cell)
-            if cell.status.is_finished and cell.seconds is not None:
+            if cell.status.is_whole and cell.seconds is not None:
                 took[group].append(cell.seconds)
             elif cell.is_running and cell.seconds is not None and remaining is not None:
                 will_take[group].append(cell.seconds + remaining)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from benchmark.matrix.cell import AXES, Cell, Choice, DisplayNames, cell_from_spec, digest
-from benchmark.matrix.search.part import Part
+from benchmark.matrix.search.part import Part, Rung
 from benchmark.matrix.select import selected
 from benchmark.text import file_name, with_spread
 
@@ -21,13 +21,15 @@ SEAL_LENGTH = 64  # hex digits of a sha256
 
 
 class RunStatus(StrEnum):
-    """What became of a run. `DIVERGED` is a finding: kept, counted and never retried."""
+    """What became of a run. `DIVERGED` is a finding: kept, counted and never retried. So is
+    `STOPPED`: a search ended the run at a rung."""
 
     MISSING = "missing"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
     DONE = "done"
     DIVERGED = "diverged"
+    STOPPED = "stopped"
     ERROR = "error"
     TIMEOUT = "timeout"
 
@@ -37,12 +39,18 @@ class RunStatus(StrEnum):
         return self in FINISHED
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the run is a result, and its training was not cut short."""
+        return self in WHOLE
+
+    @property
     def is_settled(self) -> bool:
         """Whether the next run leaves the cell alone."""
         return self in SETTLED
 
 
-FINISHED = (RunStatus.DONE, RunStatus.DIVERGED)
+WHOLE = (RunStatus.DONE, RunStatus.DIVERGED)
+FINISHED = (*WHOLE, RunStatus.STOPPED)
 SETTLED = (*FINISHED, RunStatus.ERROR, RunStatus.TIMEOUT)
 
 
@@ -495,10 +503,13 @@ class Status(Record):
     """Key of the cell."""
 
     status: Annotated[RunStatus, Field(strict=False)]
-    """done, diverged, error, timeout, interrupted or running; missing is never written."""
+    """done, diverged, stopped, error, timeout, interrupted or running; missing is never written."""
 
     reason: str | None = None
     """Why the run diverged, failed or stopped."""
+
+    rung: Rung | None = None
+    """Where a search ended the run; none for a run of another end."""
 
     warnings: list[str] = []
     """What the run went on without, such as a damaged checkpoint."""

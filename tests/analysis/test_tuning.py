@@ -11,6 +11,7 @@ from benchmark.analysis.evidence import gather as gather_evidence
 from benchmark.analysis.search import finals, tuning
 from benchmark.analysis.sides import of_labels
 from benchmark.analysis.tables import Tables, load
+from benchmark.check.baseline import measured
 from benchmark.stats.tuning import algoperf_score
 from benchmark.store.files import write_json
 from tests.helpers import searched, synthetic
@@ -132,6 +133,82 @@ def test_what_is_not_drawn_independently_has_no_band(tmp_path, sampler, has_curv
     assert found.pools["score"].isna().all() != has_curve
 
 
+STOP = {"at": 0.5, "keep": 0.5, "after": 8}
+LATER = {
+    "nonsaturating": [*POOLS["nonsaturating"], 21.0, 50.0, 60.0, 19.0],
+    "lsgan": [*POOLS["lsgan"], 9.0, 11.0, INF, 35.0],
+    "wgan_gp": POOLS["wgan_gp"],
+}
+# the fourth best of the first has 30 at the end, and 2.5 x that at the rung
+STOPPED = [searched.label("nonsaturating", number) for number in (9, 10)]
+UNTOLD = {searched.label("lsgan", number): (number * 5) % 7 + 1.0 for number in range(12)}
+
+
+def stopped(folder) -> Tables:
+    """A search of which one pool stopped early, one was not allowed to, and one has not come so
+    far."""
+    options = {"stop": STOP, "stopped": STOPPED, "early": UNTOLD}
+    return load(searched.write(folder, LATER, FINALS, **options))
+
+
+@pytest.fixture(scope="module")
+def stopping(tmp_path_factory) -> Tables:
+    return stopped(tmp_path_factory.mktemp("runs") / "stopped")
+
+
+def test_whether_pools_stopped_and_why(stopping):
+    found = tuning.gather(stopping).stopping
+    row = of(found, "nonsaturating")
+    assert (row["verdict"], row["share"], row["n"], row["correlation"]) == ("allowed", 0.5, 8, 1.0)
+    assert (row["limit"], row["later"], row["stopped"]) == (75.0, 4, 2)
+    # two runs that took 6 s for half of the budget
+    assert row["seconds_saved"] == pytest.approx(12.0)
+    row = of(found, "lsgan")
+    assert (row["verdict"], row["later"], row["stopped"]) == ("not allowed", 4, 0)
+    assert row["low"] < 0.8
+    assert math.isnan(row["limit"])
+    row = of(found, "wgan_gp")
+    assert (row["verdict"], row["correlation"], row["later"]) == ("not decided", 1.0, 0)
+    assert math.isnan(row["limit"])
+
+
+def test_a_stopped_configuration_has_no_end(stopping):
+    found = tuning.gather(stopping)
+    pool = found.configurations[found.configurations["objective"] == "nonsaturating"]
+    assert pool.loc[pool["is_stopped"], "configuration"].to_list() == [9, 10]
+    assert pool.loc[pool["is_stopped"], "value"].isna().all()
+    assert pool.loc[pool["is_stopped"], "at_0.5"].to_list() == [125.0, 150.0]
+    assert pool.loc[pool["is_pick"], "configuration"].to_list() == [11]
+    row = of(found.pools, "nonsaturating")
+    assert (row["configurations"], row["diverged"], row["stopped"]) == (12, 1, 2)
+    assert (row["best"], row["pick"]) == (19.0, 11)
+    assert np.isnan([row["near"], row["score"], row["missed"]]).all()
+    others = [of(found.pools, name) for name in ("lsgan", "wgan_gp")]
+    assert not any(math.isnan(row["score"]) for row in others)
+    # its curve would be one of configurations that were selected
+    assert set(found.curves["objective"]) == {"lsgan", "wgan_gp"}
+
+
+def test_correlations_are_of_configurations_that_no_value_selected(stopping):
+    rungs = tuning.gather(stopping).rungs
+    assert (rungs["n"] == 8).all()
+    decided = tuning.gather(stopping).stopping
+    at = rungs[rungs["share"] == 0.5].reset_index(drop=True)
+    columns = ["objective", "correlation", "low", "high"]
+    pd.testing.assert_frame_equal(at[columns], decided[columns])
+
+
+def test_a_stopped_run_has_no_verdict_and_no_score(stopping):
+    cells = stopping.cells[stopping.cells["status"] == "stopped"]
+    assert len(cells) == 2
+    assert cells["verdict"].isna().all()
+    assert not set(cells["key"]) & set(stopping.published["scores"]["cell"])
+    assert "stopping" in stopping.published
+    # the gate has no value to judge it by
+    gated = {row.objective for row in measured(stopping)}
+    assert gated == {*stopping.runs["objective"]} - {*STOPPED}
+
+
 def test_pages_compare_the_final_runs(tables):
     shown = finals.shown(tables)
     names = ["nonsaturating", "nonsaturating (tuned)", "lsgan", "wgan_gp", "wgan_gp (tuned)"]
@@ -160,6 +237,7 @@ def test_tables_of_a_search_are_written(tables):
         *frames
     }
     assert len(frames["search"]) == 24 + 5 * NUM
+    assert "stopping" not in frames
 
 
 def test_a_matrix_without_a_search_has_none(tmp_path):

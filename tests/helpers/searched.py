@@ -2,15 +2,16 @@
 
 import json
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmark.store.files import write_json
 from tests.helpers import synthetic
 
 FINAL_SEEDS = range(1000, 1008)
-RATES = (1e-5, 1e-4, 3e-4, 1e-3, 5e-3, 1e-2, 2e-4, 3e-3, 2e-5)
+RATES = (1e-5, 1e-4, 3e-4, 1e-3, 5e-3, 1e-2, 2e-4, 3e-3, 2e-5, 4e-5, 6e-5, 8e-5, 4e-4, 6e-4)
 FID = "fid_classifier_750"
 
 
@@ -25,7 +26,10 @@ def write(
     finals: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     sampler: str = "random",
-    errors: Container[tuple[str, int]] = (),
+    errors: Iterable[tuple[str, int]] = (),
+    stop: Mapping[str, float] | None = None,
+    stopped: Iterable[str] = (),
+    early: Mapping[str, float] = MappingProxyType({}),
     seconds: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Path:
@@ -33,7 +37,8 @@ def write(
 
     pools: objective -> the FID at the end of configurations 0, 1, …; inf: diverged, NaN: missing.
     finals: objective -> the FIDs of the default and of the pick on FINAL_SEEDS. errors: labels and
-    seeds of cells that ended in an error."""
+    seeds of cells that ended in an error. stop: the option. stopped: labels of pool cells that
+    ended early. early: label -> the FID before the end, otherwise in the order of the end."""
     values: dict[tuple[str, int], float] = {}
     parts: dict[tuple[str, int], dict[str, Any]] = {}
     for name, pool in pools.items():
@@ -46,18 +51,15 @@ def write(
             for seed, value in zip(FINAL_SEEDS, ends, strict=False):
                 values[label(name, number), seed] = value
                 parts[label(name, number), seed] = _part(name, number, len(pool), "final")
-    status = {}
-    for (name, seed), value in values.items():
-        status[name, "digits", seed] = "done" if math.isfinite(value) else "diverged"
-        if math.isnan(value):
-            status[name, "digits", seed] = "missing"
-        if (name, seed) in errors:
-            status[name, "digits", seed] = "error"
+    ended = dict.fromkeys(((name, 0) for name in stopped), "stopped")
+    ended |= dict.fromkeys(errors, "error")
 
     def curve(objective: str, metric: str, seed: int, i: int) -> float:
         end = values.get((objective, seed), 1.0)
         if metric != FID:
             return synthetic.learning(objective, metric, seed, i)
+        if objective in early and i < 5:
+            return early[objective]
         # what will diverge is the worst from the start
         return min(end, 999.0) * (1 + 0.5 * (5 - i))
 
@@ -67,7 +69,7 @@ def write(
         groups=[("digits", "dcgan")],
         seeds=[0, *FINAL_SEEDS],
         curve=curve,
-        status=status,
+        status=_statuses(values, ended),
         seconds=seconds or {},
         targets={"digits": 30.0},
         samples=False,
@@ -79,11 +81,24 @@ def write(
         part = parts.get((cell["objective"], cell["seed"]))
         if part:
             cells.append(cell | {"search": part})
-    matrix["config"]["search"] = {"sampler": sampler}
+    matrix["config"]["search"] = {"sampler": sampler} | ({"stop": dict(stop)} if stop else {})
     matrix["config"]["evaluation"]["schedule"] = [0, 1 / 6, 0.5, 1]
     del matrix["schema"]
     write_json(folder / "matrix.json", matrix | {"cells": cells})
     return folder
+
+
+def _statuses(
+    values: Mapping[tuple[str, int], float], ended: Mapping[tuple[str, int], str]
+) -> dict[tuple[str, str, int], str]:
+    """How every cell ended, by its value and as `ended` says."""
+    status = {}
+    for (name, seed), value in values.items():
+        of_value = "done" if math.isfinite(value) else "diverged"
+        if math.isnan(value):
+            of_value = "missing"
+        status[name, "digits", seed] = ended.get((name, seed), of_value)
+    return status
 
 
 def _part(objective: str, configuration: int, of: int, phase: str) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from benchmark.matrix.expand import Expanded, expanded
 from benchmark.matrix.options import Matrix
 from benchmark.matrix.search import tpe
 from benchmark.matrix.search.draws import drawn, random_point, value_of
+from benchmark.matrix.search.part import Rung
 from benchmark.matrix.search.pick import pick
+from benchmark.matrix.search.rungs import Reached, decide
 from benchmark.matrix.search.space import SHARED
 from benchmark.matrix.values import classes
 from variants._ranges import Log, OneOf, Uniform
@@ -45,10 +47,10 @@ def values_of(found: Expanded, objective: str, phase: str = "pool") -> Values:
     return {part.configuration: part.values for part in parts if part.phase == phase}
 
 
-def reached(found: Expanded, value: Callable[[int], float]) -> dict[str, float]:
+def reached(found: Expanded, value: Callable[[int], float]) -> dict[str, Reached]:
     """What every cell of the pools reached, by its configuration."""
     parts = found.parts.items()
-    return {key: value(part.configuration) for key, part in parts if part.phase == "pool"}
+    return {key: Reached(value(part.configuration)) for key, part in parts if part.phase == "pool"}
 
 
 def test_a_search_is_a_pool_and_the_default_on_other_seeds(searched):
@@ -280,6 +282,29 @@ def test_a_bad_range_is_refused_in_one_line(space, message, searched):
         ({"objectives": "objectives = [{ name = 'wgan', search = true }]"}, "not True"),
         ({"architectures": "architectures = [{ name = 'mlp', search = 4 }]"}, "is for objectives"),
         ({"training": "[training]\nsteps = 5\nrecipe = {}"}, "but training.recipe gives all"),
+        (
+            {"search": "stop = { at = 0.3 }"},
+            "search.stop.at = 0.3 is no share of evaluation.schedule; valid: none",
+        ),
+        (
+            {"search": "stop = { at = 0.25 }", "evaluation": "[evaluation]"},
+            "(did you mean 0.2?); valid: 0.1, 0.2, 0.4, 0.6, 0.8",
+        ),
+        ({"search": "stop = { at = 1 }"}, "search.stop.at: Input should be less than 1, not 1"),
+        ({"search": "stop = { keep = 0 }"}, "stop.keep: Input should be greater than 0, not 0"),
+        (
+            {"search": "stop = { after = 6 }"},
+            "stop.after: Input should be greater than or equal to 7",
+        ),
+        ({"search": "stop = { a = 3 }"}, "'search.stop.a' (did you mean 'search.stop.at'?)"),
+        (
+            {"search": "stop = {}\nsampler = 'tpe'"},
+            "stop needs sampler = 'random' or 'sobol', not 't",
+        ),
+        (
+            {"search": "stop = {}", "seeds": "seeds = 2", "evaluation": "[evaluation]"},
+            "so a pool has one seed, not 2",
+        ),
     ],
 )
 def test_a_bad_search_is_refused_in_one_line(parts, message, searched):
@@ -287,6 +312,102 @@ def test_a_bad_search_is_refused_in_one_line(parts, message, searched):
         expanded(searched(4, "wgan", **({"search": "final_seeds = 3"} | parts)))
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+RUNGS = "[evaluation]\nschedule = [0, 0.1, 0.2, 0.4, 1]\nn = { points = 200 }"
+STOP = "stop = { at = 0.4, keep = 0.25, after = 12 }"
+FIRST = range(12)
+
+
+def of_pool(
+    found: Expanded, early: Callable[[int], float], end: Callable[[int], float]
+) -> dict[str, Reached]:
+    """What the cells of the pools reached at the rung and at the end, by configuration."""
+    parts = found.parts.items()
+    return {
+        key: Reached(end(part.configuration), early(part.configuration))
+        for key, part in parts
+        if part.phase == "pool"
+    }
+
+
+def rungs_of(found: Expanded, name: str) -> dict[int, Rung | None]:
+    """Configuration → its rung."""
+    parts = [part for part in found.parts.values() if part.objective == name]
+    return {part.configuration: part.rung for part in parts if part.phase == "pool"}
+
+
+def test_later_configurations_are_known_once_the_first_are_settled(searched):
+    matrix = searched(20, "wgan_gp", "minimax", search=STOP, evaluation=RUNGS)
+    first = expanded(matrix)
+    assert [*rungs_of(first, "wgan_gp")] == [*FIRST]
+    settled = of_pool(first, float, float)
+    *most, (last, _) = [*settled.items()]
+    assert expanded(matrix, "", dict(most)).parts.keys() >= first.parts.keys()
+    open_pool = first.parts[last].objective
+    assert [*rungs_of(expanded(matrix, "", dict(most)), open_pool)] == [*FIRST]
+    now = expanded(matrix, "", settled)
+    for name in ("wgan_gp", "minimax"):
+        rungs = rungs_of(now, name)
+        assert [*rungs] == [*range(20)]
+        assert all(rungs[number] is None for number in FIRST)
+        # a quarter of 0, 1, … 11 is at most 2
+        assert {rungs[number] for number in range(12, 20)} == {Rung(at=0.4, limit=2.0, metric=None)}
+        assert all(part.rung is None for part in now.parts.values() if part.phase == "final")
+
+
+@pytest.mark.parametrize(
+    ("early", "end", "num"),
+    [
+        (lambda number: number % 4, float, 20),  # the order is another one at the end
+        (float, lambda number: -float(number), 20),
+        (lambda number: math.nan, float, 20),  # not measured
+        (lambda number: 1.0, float, 20),  # ranks nothing
+    ],
+)
+def test_none_stops_where_the_early_value_does_not_tell_the_end(early, end, num, searched):
+    matrix = searched(num, "wgan_gp", search=STOP, evaluation=RUNGS)
+    now = expanded(matrix, "", of_pool(expanded(matrix), early, end))
+    assert [*rungs_of(now, "wgan_gp")] == [*range(num)]
+    assert {*rungs_of(now, "wgan_gp").values()} == {None}
+
+
+def test_few_configurations_make_an_interval_too_wide_to_stop():
+    for num, is_allowed in ((4, False), (6, False), (7, True)):
+        decision = decide(map(float, range(num)), map(float, range(num)), keep=0.5)
+        assert decision.correlation == 1
+        assert decision.is_allowed == is_allowed == math.isfinite(decision.limit)
+
+
+def test_the_limit_is_the_value_that_the_share_of_the_first_had():
+    early = [5.0, 3.0, 1.0, math.inf, 4.0, 2.0, math.inf, 6.0, 7.0, 8.0]
+    for keep, limit in ((0.1, 1.0), (0.5, 5.0), (0.55, 6.0), (0.8, 8.0), (0.9, math.inf)):
+        assert decide(early, early, keep).limit == limit
+    # two that took too long, and one without a value at the end, which counts as diverged
+    decision = decide([*early, math.nan, math.nan, 9.0], [*early, 0.0, 1.0, math.nan], 0.5)
+    assert (decision.n, decision.limit) == (11, 6.0)
+    assert decide([], [], 0.5).limit == math.inf
+
+
+def test_a_larger_search_stops_by_the_same_limit(searched):
+    found = []
+    for num in (16, 32):
+        matrix = searched(num, "wgan_gp", search=STOP, evaluation=RUNGS)
+        found.append(expanded(matrix, "", of_pool(expanded(matrix), float, float)))
+    small, large = (rungs_of(each, "wgan_gp") for each in found)
+    assert small == {number: large[number] for number in small}
+    pools = [{cell.key for cell in each.cells if cell.seed == 0} for each in found]
+    assert pools[0] < pools[1]
+
+
+def test_the_option_stop_changes_no_key_and_no_former_hash(searched):
+    plain = searched(8, "wgan_gp", search="seed = 0", evaluation=RUNGS)
+    stopping = searched(8, "wgan_gp", search=STOP, evaluation=RUNGS)
+    assert "search" not in plain.plain()
+    assert "stop" not in searched(8, "wgan_gp", search="final_seeds = 2").plain()["search"]
+    keys = [[cell.key for cell in expanded(matrix).cells if cell.seed == 0] for matrix in
+            (plain, stopping)]  # fmt: skip
+    assert keys[0] == keys[1]
 
 
 def test_a_range_of_the_matrix_replaces_the_declared_one(searched):
@@ -341,13 +462,13 @@ def best_is(rate: float) -> Callable[[Values, int], float]:
 
 def asked(matrix: Matrix, name: str, loss: Callable[[Values, int], float]) -> Iterator[Expanded]:
     """A search by tpe as it goes on, one configuration after the other."""
-    ends: dict[str, float] = {}
+    ends: dict[str, Reached] = {}
     while True:
         found = expanded(matrix, "", ends)
         yield found
         values = values_of(found, name)
         more = {
-            key: loss(values, part.configuration)
+            key: Reached(loss(values, part.configuration))
             for key, part in found.parts.items()
             if part.phase == "pool"
         }

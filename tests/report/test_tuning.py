@@ -12,7 +12,7 @@ from benchmark.report import report
 from benchmark.report.chapters import completeness, failures, tuning
 from benchmark.report.figures import tuning as figures
 from benchmark.report.first import first_screen
-from tests.analysis.test_tuning import FINALS, NAN, NUM, POOLS
+from tests.analysis.test_tuning import FINALS, NAN, NUM, POOLS, stopped
 from tests.helpers import searched
 
 
@@ -94,6 +94,37 @@ def test_final_runs_that_are_not_there_carry_no_claim(tmp_path):
         "nonsaturating and wgan_gp: no seed is finished and measured under both.",
         "lsgan: the default is the best of its pool.",
     ]
+
+
+def test_what_early_stopping_did(tmp_path):
+    tables = stopped(tmp_path / "stopped")
+    (chapter,) = tuning.chapters(shown(tables))
+    assert lines(tables)[-3:] == [
+        "Early stopping at 50% of the budget was allowed for nonsaturating (1.00 [0.90, 1.00]; 2 "
+        "of 4 later ones stopped): the interval of the rank correlation with the end over the "
+        "first 8 configurations lies above 0.8.",
+        "Early stopping at 50% of the budget was not allowed for lsgan (0.4 [−0.5, 0.9]): the "
+        "interval of the rank correlation with the end over the first 8 configurations does not "
+        "lie above 0.8.",
+        "Early stopping is not decided yet for wgan_gp: no configuration follows the first.",
+    ]
+    _, pools, rungs, _ = chapter.tables
+    assert pools.columns[-2:] == ["stopped", "seconds saved"]
+    assert [row.cells[-2:] for row in pools.rows] == [["2", "12"], ["0", "0"], ["0", "0"]]
+    assert pools.rows[0].cells[6:9] == ["–", "–", "–"]
+    assert rungs.note.endswith("the others that did are a selection.")
+    assert chapter.notes[1].startswith("A pool with stopped configurations has neither a curve")
+    # with a pool that is whole, the curves are explained
+    assert chapter.notes[2].startswith("Tuning curves")
+    pages = shown(tables)
+    (tables.folder / "figures").mkdir(exist_ok=True)
+    with drawing(pages.matrix.objective_labels):
+        (curves,) = figures.curves(pages, tables.folder)
+        assert len(figures.sensitivity(pages, tables.folder)) == 1
+    data = pd.read_csv(tables.folder / f"figures/{curves.stem}.csv")
+    assert set(data["objective"]) == {"lsgan", "wgan_gp"}
+    assert "stopped" in completeness.headline(pages)
+    assert failures.chapter(gather(pages), tables.folder).tables == []
 
 
 def test_figures(tables):

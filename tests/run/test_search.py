@@ -42,12 +42,17 @@ class Killed(Exception):
 
 
 class Instant(Simulated):
-    """A pool whose cells end at once, with a value that depends on the key alone. ends: key → how a
-    cell ends, for those that are not done."""
+    """A pool whose cells end at once, with a value that depends on the key alone, at the rung or at
+    the end. ends: key → how a cell ends, for those that are not done."""
 
-    def __init__(self, folder: Path, ends: dict[str, RunStatus]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ends: dict[str, RunStatus],
+        value: Callable[[str, int], float] = end_of,
+    ) -> None:
         super().__init__(says=None)
-        self.folder, self.ends = folder, ends
+        self.folder, self.ends, self.value = folder, ends, value
 
     def start(self, task: Task) -> None:
         for member in task.members:
@@ -57,19 +62,23 @@ class Instant(Simulated):
 
     def _end(self, task: Task) -> Event:
         files = ResultSet(self.folder).cell(task.key)
-        end = self.ends.get(task.key, RunStatus.DONE)
+        end, last = self.ends.get(task.key, RunStatus.DONE), 160
+        if task.rung and self.value(task.key, 80) > task.rung.limit:
+            end, last = RunStatus.STOPPED, 80
         rows = []
-        for samples in (0, 80, 160):
-            value = end_of(task.key, samples)
+        for samples in range(0, last + 1, 80):
+            value = self.value(task.key, samples)
             row = {"samples_seen": samples, "g_steps": samples // 8, "train_seconds": samples / 8}
             rows.append(row | {"metric": COLUMN, "value": value, "protocol": "p"})
         files.path.mkdir(parents=True, exist_ok=True)
         files.evals.unlink(missing_ok=True)
         append_rows(files.evals, rows)
         record = {
-            "key": task.key, "status": str(end), "samples_seen": 160, "g_steps": 20,
-            "train_seconds": 20.0, "attempt": f"of {task.key}",
+            "key": task.key, "status": str(end), "samples_seen": last, "g_steps": last // 8,
+            "train_seconds": last / 8, "attempt": f"of {task.key}",
         }  # fmt: skip
+        if end == RunStatus.STOPPED and task.rung:
+            record["rung"] = task.rung.model_dump()
         write_json(files.status_file, record)
         return Ended(task.key, Status.model_validate(record | {"status": end}))
 
@@ -105,11 +114,12 @@ def run(
         ends: dict[str, RunStatus] | None = None,
         search: str = SEARCH,
         objectives: str = OBJECTIVES,
+        value: Callable[[str, int], float] = end_of,
         **options: Any,
     ) -> list[Task]:
         path = matrix_file(objectives=objectives, evaluation=EVALUATION, rules=search)
         session = Session(path, RunOptions(device="cpu", jobs=1, **options), tmp_path / folder)
-        pool = Instant(tmp_path / folder / "tiny", ends or {})
+        pool = Instant(tmp_path / folder / "tiny", ends or {}, value)
         monkeypatch.setattr(session, "_pool", lambda: pool)
         monkeypatch.setattr(session, "_prepare", lambda reporter: prepared(session))
         monkeypatch.setattr(plan, "checked", lambda options, *_: options)

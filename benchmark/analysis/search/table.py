@@ -10,6 +10,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import GIVEN
 from benchmark.matrix.search.part import POOL, Part
 from benchmark.matrix.search.pick import pick
+from benchmark.matrix.search.rungs import SPENT
 from benchmark.metrics import metric
 from benchmark.store.frames import is_wanted, of_cell
 from benchmark.store.schema import FINISHED, Entry, RunStatus
@@ -18,14 +19,12 @@ GROUP = [*PLACE, "objective"]
 """What one pick is made for: a searched objective in a place."""
 LEVEL = "1/2"
 """The target that `seconds_to_target` is of, where the matrix gives none."""
-COLUMNS = ["key", *GROUP, "configuration", "phase", "is_default", "is_pick", "seed"]
+COLUMNS = ["key", *GROUP, "configuration", "phase", "is_default", "is_pick", "is_stopped", "seed"]
 COLUMNS += ["value", "train_seconds", "seconds_to_target"]
 RUNG = "at_{:g}"
 """Column of a rung: at_0.1 is the value at a tenth of the budget."""
 UNKNOWN = set(RunStatus) - {*FINISHED, RunStatus.TIMEOUT}
 """Statuses of cells whose value at the end is not known."""
-# what is spent -> the column of `evals` that counts it
-BUDGETS = {"steps": "g_steps", "samples": "samples_seen", "seconds": "train_seconds"}
 
 
 def search_table(tables: Tables) -> pd.DataFrame:
@@ -38,8 +37,10 @@ def search_table(tables: Tables) -> pd.DataFrame:
     is_default: whether the configuration is 0.
     is_pick: whether the configuration is the best of its pool, in both phases; False while cells
         of the pool are not settled.
+    is_stopped: whether the run ended early, at the rung of the search.
     seed: of the cell.
-    value: the metric of the search at the end, smaller is better; inf where the run diverged.
+    value: the metric of the search at the end, smaller is better; inf where the run diverged, NaN
+        where it ended early.
     train_seconds: of the run.
     seconds_to_target: training seconds at the first evaluation that reaches the target, which is
         the matrix's own or half of the way to the noise floor; inf where it was missed, NaN where
@@ -59,6 +60,8 @@ def search_table(tables: Tables) -> pd.DataFrame:
     table = table.merge(values, on="key", how="left")
     diverged = table["status"] == RunStatus.DIVERGED
     table.loc[diverged, "value"] = np.inf
+    table["is_stopped"] = table["status"] == RunStatus.STOPPED
+    table.loc[table["is_stopped"], "value"] = np.nan
     rungs = [RUNG.format(share) for share in _rungs(tables)]
     table.loc[diverged, rungs] = table.loc[diverged, rungs].fillna(np.inf)
     table["is_pick"] = _is_pick(table, entries)
@@ -118,9 +121,9 @@ def _rungs(tables: Tables) -> list[float]:
 
 def _shares(tables: Tables, evals: pd.DataFrame) -> np.ndarray:
     """The share of the budget that was spent at each evaluation."""
-    budgets: dict[str, dict[str, float]] = {name: {} for name in BUDGETS.values()}
+    budgets: dict[str, dict[str, float]] = {name: {} for name in SPENT.values()}
     for entry in tables.matrix.cells:
-        for budget, spent in BUDGETS.items():
+        for budget, spent in SPENT.items():
             amount = entry.spec.training.get(budget)
             if amount:
                 budgets[spent][entry.key] = amount
@@ -150,7 +153,7 @@ def _is_pick(table: pd.DataFrame, entries: list[Entry]) -> pd.Series:
         pool = rows[rows["phase"] == POOL]
         if pool["status"].isin(UNKNOWN).any():
             continue
-        # A run that took too long ended without a value
+        # A run that took too long, or ended early, has no value
         late = pool["value"].where(pool["status"] != RunStatus.TIMEOUT, np.inf)
         for configuration, value in zip(pool["configuration"], late, strict=True):
             values[configuration].append(value)

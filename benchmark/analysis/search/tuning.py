@@ -14,8 +14,10 @@ import pandas as pd
 
 from benchmark.analysis.published import with_display_names
 from benchmark.analysis.scores import PLACE
+from benchmark.analysis.search.early import correlations, stop_of, stopping
 from benchmark.analysis.search.table import GROUP, RUNG, metric_columns, search_table
 from benchmark.analysis.tables import Tables
+from benchmark.matrix.options import Stop
 from benchmark.matrix.search.part import FINAL, POOL
 from benchmark.metrics import metric
 from benchmark.stats.comparisons import Comparison, compare, judged
@@ -24,7 +26,6 @@ from benchmark.stats.tuning import (
     algoperf_score,
     expected_best,
     median_best,
-    rank_correlation,
     share_near_best,
     winners_curse,
 )
@@ -36,7 +37,7 @@ IS_DEFAULT = "the default is the best of its pool"
 NO_PICK = "its pool is not settled"
 # columns of `search_table` that are no parameters
 NO_PARAMETERS = {
-    "key", *GROUP, "configuration", "phase", "is_default", "is_pick", "seed", "value",
+    "key", *GROUP, "configuration", "phase", "is_default", "is_pick", "is_stopped", "seed", "value",
     "train_seconds", "seconds_to_target",
 }  # fmt: skip
 Seeds = dict[Hashable, float]
@@ -60,18 +61,21 @@ class Tuning:
     """The tuned objectives of a place against each other, on the final seeds."""
     rungs: pd.DataFrame
     """The rank correlation of the value at each rung with the value at the end."""
+    stopping: pd.DataFrame
+    """Whether each pool stopped early, and why."""
     parameters: list[str]
     """The columns of searched parameters."""
     columns: dict[str, str]
     """Dataset -> the metric column of the search."""
     sampler: str
+    stop: Stop | None
     ranges: str
     """What configurations come from: `wide ranges`."""
 
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
         """The frames by the names of their files."""
-        return {
+        frames = {
             "search": self.runs,
             "tuning_curves": self.curves,
             "tuning_pools": self.pools,
@@ -79,6 +83,7 @@ class Tuning:
             "tuned_rivals": self.rivals,
             "rungs": self.rungs,
         }
+        return frames | ({"stopping": self.stopping} if self.stop else {})
 
 
 def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
@@ -89,7 +94,7 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
     matrix = tables.matrix if with_names else tables.matrix.model_copy(update={"display_names": {}})
     runs = with_display_names(search_table(tables), matrix)
     options = tables.matrix.config.get("search") or {}
-    sampler = options.get("sampler", "random")
+    sampler, stop = options.get("sampler", "random"), stop_of(options)
     names = list(map(str, runs))
     rungs = [name for name in names if name.startswith(RUNG.partition("{")[0])]
     parameters = [name for name in names if name not in {*NO_PARAMETERS, *rungs}]
@@ -104,10 +109,12 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
         pools=pools(pool, runs, columns, sampler),
         tuned=tuned(runs),
         rivals=rivals(runs, reference),
-        rungs=correlations(pool, rungs),
+        rungs=correlations(pool, rungs, stop),
+        stopping=stopping(pool, stop),
         parameters=parameters,
         columns=columns,
         sampler=sampler,
+        stop=stop,
         ranges=_ranges(options),
     )
 
@@ -119,15 +126,16 @@ def _ranges(options: Mapping[str, Any]) -> str:
 
 
 def configurations(runs: pd.DataFrame, facts: Iterable[str]) -> pd.DataFrame:
-    """GROUP, configuration, is_default, is_pick, num_seeds, value, train_seconds, seconds_to_target
-    and `facts` of every configuration of a pool.
+    """GROUP, configuration, is_default, is_pick, is_stopped, num_seeds, value, train_seconds,
+    seconds_to_target and `facts` of every configuration of a pool.
 
     value and seconds_to_target are means over its seeds, inf where one diverged or missed the
-    target; train_seconds are the sum. A run without a value counts as diverged, as in `pick`."""
+    target; train_seconds are the sum. A run without a value counts as diverged, as in `pick`, but
+    for one that ended early: its value is NaN."""
     pool = runs[runs["phase"] == POOL]
-    pool = pool.assign(value=pool["value"].fillna(math.inf))
+    pool = pool.assign(value=pool["value"].fillna(math.inf).mask(pool["is_stopped"]))
     keys = [*GROUP, "configuration"]
-    first = dict.fromkeys(["is_default", "is_pick", *facts], "first")
+    first = dict.fromkeys(["is_default", "is_pick", "is_stopped", *facts], "first")
     means = {"value": "mean", "seconds_to_target": "mean", "train_seconds": "sum"}
     groups = pool.groupby(keys, sort=False)
     frame = groups.agg({"seed": "size", **means, **first})
@@ -141,10 +149,11 @@ def curves(pool: pd.DataFrame, columns: dict[str, str], sampler: str) -> pd.Data
     seconds: k x the mean training seconds of a configuration. median, low, high: the median best of
     k with 95 % simultaneous bands (`median_best`); bands ask for independent configurations.
     mean_with, mean_without: the mean best of k of the pool, drawn with and without replacement.
-    No curve of a sampler whose configurations follow from earlier ones."""
+    No curve of a sampler whose configurations follow from earlier ones, nor of a pool of which some
+    ended early."""
     parts = []
     for row, drawn in _drawn(pool):
-        if sampler == "tpe":
+        if sampler == "tpe" or drawn["is_stopped"].any():
             continue
         k = np.arange(1, len(drawn) + 1)
         is_distance = metric(columns[row["dataset"]]).primary
@@ -165,10 +174,11 @@ def pools(
 ) -> pd.DataFrame:
     """One row per objective and place.
 
-    configurations, diverged: counts; mean_seconds: training seconds of a configuration. default:
-    its value in the pool; best: the least value; pick: the number of its configuration. near: the
-    share of the pool within twice the best, of a distance. score, missed: AlgoPerf's score, the
-    median in training seconds and the probability of inf. curse, curse_low, curse_high: how much
+    configurations, diverged, stopped: counts; mean_seconds: training seconds of a configuration.
+    default: its value in the pool; best: the least value; pick: the number of its configuration.
+    near: the share of the pool within twice the best, of a distance. score, missed: AlgoPerf's
+    score, the median in training seconds and the probability of inf; near and score are not known
+    where some ended early. curse, curse_low, curse_high: how much
     worse the pick is on the final seeds than in the pool; shift, shift_low, shift_high: the same of
     the default, which nothing chose."""
     rows = []
@@ -179,6 +189,7 @@ def pools(
         row |= {
             "configurations": len(here),
             "diverged": int(np.isinf(values).sum()),
+            "stopped": int(here["is_stopped"].sum()),
             "mean_seconds": here["train_seconds"].mean(),
             "default": default["value"].min(),
             "best": values.min(),
@@ -186,7 +197,7 @@ def pools(
             "near": share_near_best(values) if is_distance else math.nan,
         }
         seconds = here.loc[~here["is_default"], "seconds_to_target"].dropna()
-        if len(seconds) and sampler != "tpe":
+        if len(seconds) and sampler != "tpe" and not row["stopped"]:
             row["score"], row["missed"] = algoperf_score(seconds)
         final = _finals(runs, row)
         for name, chosen in (("curse", picked), ("shift", default)):
@@ -194,8 +205,8 @@ def pools(
             estimate = winners_curse(chosen["value"].min(), after.dropna())
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
         rows.append(row)
-    names = [*GROUP, "configurations", "diverged", "mean_seconds", "default", "best", "pick"]
-    names += ["near", "score", "missed", "curse", "curse_low", "curse_high"]
+    names = [*GROUP, "configurations", "diverged", "stopped", "mean_seconds", "default", "best"]
+    names += ["pick", "near", "score", "missed", "curse", "curse_low", "curse_high"]
     return pd.DataFrame(rows, columns=[*names, "shift", "shift_low", "shift_high"])
 
 
@@ -247,20 +258,6 @@ def rivals(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
     for at, comparison in zip(places, judged(compared, alpha=ALPHA), strict=True):
         rows.append(at | asdict(comparison))
     return pd.DataFrame(rows, columns=[*PLACE, *Comparison.__dataclass_fields__])
-
-
-def correlations(pool: pd.DataFrame, rungs: Iterable[str]) -> pd.DataFrame:
-    """GROUP, share, n, correlation, low, high: over the configurations of a pool, the rank
-    correlation of the value after a share of the budget with the value at the end."""
-    rows = []
-    rungs = list(rungs)
-    for row, here in _groups(pool):
-        for rung in rungs:
-            known = here[here[rung].notna()]
-            value, low, high = rank_correlation(known[rung], known["value"])
-            estimate = {"n": len(known), "correlation": value, "low": low, "high": high}
-            rows.append({**row, "share": float(rung.partition("_")[2]), **estimate})
-    return pd.DataFrame(rows, columns=[*GROUP, "share", "n", "correlation", "low", "high"])
 
 
 def _groups(frame: pd.DataFrame) -> Iterable[tuple[Record, pd.DataFrame]]:

@@ -16,6 +16,7 @@ from pydantic import (
 from benchmark.errors import unknown
 from benchmark.matrix.mistakes import TAGS, one_line
 from benchmark.matrix.options.search import Search as Search
+from benchmark.matrix.options.search import Stop as Stop
 from benchmark.matrix.options.seeds import CrossedSeeds as CrossedSeeds
 from benchmark.matrix.options.seeds import Seeds as Seeds
 from benchmark.matrix.options.strict import Positive, Strict, by_type

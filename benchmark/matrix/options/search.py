@@ -2,7 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from benchmark.errors import unknown
 from benchmark.matrix.mistakes import TAGS
@@ -64,6 +71,20 @@ Ranged = Annotated[
 ]
 
 
+class Stop(Strict):
+    """When the later configurations of a pool may end early."""
+
+    at: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the budget at which they may end: one of the evaluation's schedule."""
+
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """They go on with a value there that this share of the first ones had, or a better one."""
+
+    after: Annotated[int, Field(ge=7, le=10_000)] = 16
+    """Number of the first configurations, which always train to their end; fewer than 7 in perfect
+    order have an interval too wide to stop by."""
+
+
 class Search(Strict):
     """How the values of an objective with `search = K` are searched."""
 
@@ -86,6 +107,9 @@ class Search(Strict):
     final_seeds: Annotated[int, Field(gt=0, le=100_000)] = 10
     """Number of seeds of the final phase, which count from 1000."""
 
+    stop: Stop | None = None
+    """Which configurations end early; None: none."""
+
     @property
     def seeds(self) -> list[int]:
         """The seeds of the final phase."""
@@ -97,4 +121,14 @@ class Search(Strict):
         falling = [row.name for row in METRICS.values() if row.direction == "min"]
         if name is not None and name not in falling:
             raise unknown("metric of a search, of which less is better", name, falling)
+        if self.stop and self.sampler == "tpe":
+            raise ValueError(
+                "stop needs sampler = 'random' or 'sobol', not 'tpe', which learns from the end of "
+                "every configuration"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The hash of a matrix is made of this: what earlier ones did not have is left out."""
+        return self.without_defaults(serialise(self), ("stop",))

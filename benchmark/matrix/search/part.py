@@ -14,6 +14,23 @@ FINAL = "final"
 """The phase of the default and of the pick, on seeds that no pool cell has."""
 
 
+class Rung(BaseModel):
+    """The evaluation at which a run ends, unless its value there is good enough."""
+
+    model_config = ConfigDict(
+        strict=True, extra="allow", frozen=True, use_attribute_docstrings=True
+    )
+
+    at: float
+    """Share of the training budget."""
+
+    limit: float
+    """The largest value with which the run goes on."""
+
+    metric: str | None
+    """Name of the metric of the search; None: the one that ranks."""
+
+
 class Part(BaseModel):
     """The part of a cell in the search of its objective."""
 
@@ -38,6 +55,9 @@ class Part(BaseModel):
 
     values: dict[str, Any]
     """Searched parameter → value."""
+
+    rung: Rung | None = None
+    """Where the run may end early; None: it trains to its end."""
 
 
 def with_configurations(

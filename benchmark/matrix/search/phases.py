@@ -3,15 +3,17 @@
 Which cells there are follows from the matrix and from what its pool reached, and from nothing
 else: a search that is killed goes on as if it had not been."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
-from benchmark.matrix.options import Search
+from benchmark.matrix.options import Search, Stop
 from benchmark.matrix.search.draws import Point, drawn, random_point, sobol_point, value_of
-from benchmark.matrix.search.part import FINAL, POOL, Part
+from benchmark.matrix.search.part import FINAL, POOL, Part, Rung
 from benchmark.matrix.search.pick import mean_value, pick
+from benchmark.matrix.search.rungs import Reached, decide
 from benchmark.matrix.search.space import (
     NORM,
     Values,
@@ -24,9 +26,8 @@ from benchmark.matrix.search.space import (
 from benchmark.matrix.search.tpe import FIRST, ask
 from benchmark.matrix.values import AxisValue, defaults
 
-Outcomes = Mapping[str, float]
-"""Key → what a settled cell of a pool reached at the end, of which less is better; inf where it
-diverged or took too long."""
+Outcomes = Mapping[str, Reached]
+"""Key → what a settled cell of a pool reached."""
 
 Searched = tuple[Cell, Part]
 CellsOf = Callable[[AxisValue, AxisValue, list[int]], list[Cell]]
@@ -52,27 +53,47 @@ class Group:
                 f"search: seed {min(shared)} is one of the pool and one of the final phase; the "
                 f"final seeds are {self.options.seeds[0]} to {self.options.seeds[-1]}"
             )
+        if self.options.stop and len(self.seeds) > 1:
+            raise UserError(
+                f"search.stop: a run ends by its own value, so a pool has one seed, not "
+                f"{len(self.seeds)}"
+            )
         first, *_ = self.cells_of(self.objective, self.architecture, self.seeds)
         self.space = space_of(self.objective, self.options, _may_lose_norm(first))
         self.num = self.objective.search
 
     def cells(self, outcomes: Outcomes) -> Iterator[Searched]:
         """The cells that are known by now: of the pool, of the default on the final seeds, and of
-        the pick once its pool is settled."""
+        the pick once its pool is settled. The configurations that may end early are known once
+        those before them are settled."""
         reached: dict[int, list[float]] = {}
+        early: list[float] = []
         configurations: list[Values] = []
+        rung, stop = None, self.options.stop
         for values in self.configurations(reached):
             number = len(configurations)
+            if stop and number == stop.after:
+                if len(reached) < number:
+                    break
+                rung = self._rung(stop, early, [end for (end,) in reached.values()])
             configurations.append(values)
-            here = [*self._cells(number, values, POOL)]
+            here = [*self._cells(number, values, POOL, rung)]
             yield from here
-            ends = [outcomes[cell.key] for cell, _ in here if cell.key in outcomes]
-            if len(ends) == len(here):
-                reached[number] = ends
+            known = [outcomes[cell.key] for cell, _ in here if cell.key in outcomes]
+            if len(known) == len(here):
+                reached[number] = [value.end for value in known]
+                early += [value.early for value in known]
         yield from self._cells(0, configurations[0], FINAL)
         best = pick(reached) if len(reached) == self.num else 0
         if best:
             yield from self._cells(best, configurations[best], FINAL)
+
+    def _rung(self, stop: Stop, early: list[float], ends: list[float]) -> Rung | None:
+        """Where the later configurations may end early."""
+        limit = decide(early, ends, stop.keep).limit
+        if math.isinf(limit):
+            return None
+        return Rung(at=stop.at, limit=limit, metric=self.options.metric)
 
     def configurations(self, reached: Mapping[int, list[float]]) -> Iterator[Values]:
         """The values of each configuration; under tpe of those that can be asked for."""
@@ -117,7 +138,9 @@ class Group:
             known.append(values)
             yield values
 
-    def _cells(self, number: int, values: Values, phase: str) -> Iterator[Searched]:
+    def _cells(
+        self, number: int, values: Values, phase: str, rung: Rung | None = None
+    ) -> Iterator[Searched]:
         objective, architecture = self.objective, self.architecture
         # The default is the objective as it stands, whatever the search knows of its values
         if number:
@@ -130,6 +153,8 @@ class Group:
             of=self.num,
             phase=phase,
             values=values,
+            # What is not set is not written
+            **({"rung": rung} if rung else {}),
         )
         seeds = self.seeds if phase == POOL else self.options.seeds
         for cell in self.cells_of(objective, architecture, seeds):

@@ -8,18 +8,18 @@ from benchmark.analysis.search.tuning import ALPHA, DEFAULT, IS_DEFAULT, TUNED, 
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import full_name, short_name
 from benchmark.report.chapters.certainty import COMPARED, COMPARED_HEADS
+from benchmark.report.early import STOPPED_CURVES, STOPPED_NOTE, rungs_table, stopping_lines
 from benchmark.report.page import (
     Chapter,
     Item,
     Table,
-    Tags,
     at_place,
     each_place,
     place,
     records,
     tags_of,
 )
-from benchmark.text import Record, interval, listed, number, plural, span, spanned, wins
+from benchmark.text import Record, interval, listed, number, plural, spanned, wins
 
 SAMPLERS = {
     "random": "drawn independently from its {}; all have the same values of what they share",
@@ -51,11 +51,6 @@ POOLS_NOTE = (
     "configurations, of which the fastest counts, computed exactly from the pool; missed: the "
     "probability that the target is not reached."
 )
-RUNGS_NOTE = (
-    "Spearman's rank correlation over the configurations of a pool between the metric after a "
-    "share of the training budget and at the end [95 % interval, Bonett and Wright's]; diverged "
-    "ones share the last rank. Where it is low, a search that stops early loses its best."
-)
 CURVES_NOTE = (
     "Tuning curves: the median of the best of k configurations says what a search of k would have "
     "found in the pool, half of the times better, half worse; the band covers the curve at every k "
@@ -76,14 +71,19 @@ def chapter(tuning: Tuning) -> Chapter:
         return result
     result.answers += [_how(tuning), FAMILY]
     for at, rows in each_place(tuning.tuned):
-        lines = [*_gains(rows), *_leaders(tuning, at, rows)]
+        lines = [*_gains(rows), *_leaders(tuning, at, rows), *stopping_lines(tuning, at)]
         result.items.append(Item(place(at), lines, tags_of(at)))
         result.tables.append(_tuned(tuning, at, rows))
     for at, rows in each_place(tuning.pools):
-        result.tables.append(_pools(at, rows))
-    result.tables += [_rungs(at, rows) for at, rows in each_place(tuning.rungs)]
+        result.tables.append(_pools(tuning, at, rows))
+    result.tables += [rungs_table(tuning, at, rows) for at, rows in each_place(tuning.rungs)]
     result.tables += [_rivals(at, rows) for at, rows in each_place(tuning.rivals)]
-    result.notes = [LIMITS, CURVES_NOTE.format(_widest(tuning))]
+    result.notes = [LIMITS]
+    is_stopped = tuning.pools["stopped"].any()
+    if is_stopped:
+        result.notes.append(STOPPED_CURVES)
+    if len(tuning.curves) or not is_stopped:
+        result.notes.append(CURVES_NOTE.format(_widest(tuning)))
     return result
 
 
@@ -205,12 +205,16 @@ def _values(tuning: Tuning, row: Record) -> str:
     return ", ".join(texts) or "–"
 
 
-def _pools(at: Record, rows: pd.DataFrame) -> Table:
+def _pools(tuning: Tuning, at: Record, rows: pd.DataFrame) -> Table:
     """What the pool of each objective says."""
     heads = ["objective", "diverged", "default in the pool", "best in the pool", "winner's curse"]
     heads += ["the same of the default", "near the best", "AlgoPerf's score", "missed", "seconds"]
     title = f"{place(at)}: the pools"
-    table = Table(title, heads, note=POOLS_NOTE, tags=tags_of(at), fold="What the pools say")
+    note = POOLS_NOTE
+    if tuning.stop:
+        heads, note = [*heads, "stopped", "seconds saved"], note + STOPPED_NOTE
+    stopped = {row["objective"]: row for row in records(at_place(tuning.stopping, at))}
+    table = Table(title, heads, note=note, tags=tags_of(at), fold="What the pools say")
     for row in records(rows):
         cells = [
             row["objective"],
@@ -224,25 +228,15 @@ def _pools(at: Record, rows: pd.DataFrame) -> Table:
             _percent(row["missed"]),
             number(row["mean_seconds"]),
         ]
+        if tuning.stop:
+            followed = stopped[row["objective"]]
+            cells += [str(followed["stopped"]), number(followed["seconds_saved"])]
         table.add(cells, {**tags_of(at), "objective": [row["objective"]]})
     return table
 
 
 def _percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{share:.0%}"
-
-
-def _rungs(at: Record, rows: pd.DataFrame) -> Table:
-    """How an early value ranks configurations, against the end."""
-    shares = list(rows["share"].unique())
-    heads = ["objective", "configurations", *(f"at {share:.0%}" for share in shares)]
-    fold = "Does an early value tell the end?"
-    table = Table(place(at), heads, note=RUNGS_NOTE, tags=tags_of(at), fold=fold)
-    for name, of_objective in rows.groupby("objective", sort=False):
-        texts = [interval(row, "correlation", "low", "high") for row in records(of_objective)]
-        tags: Tags = {**tags_of(at), "objective": [str(name)]}
-        table.add([str(name), span(of_objective["n"]), *texts], tags)
-    return table
 
 
 def _rivals(at: Record, rows: pd.DataFrame) -> Table:

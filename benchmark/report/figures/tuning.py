@@ -27,6 +27,7 @@ SENSITIVITY = (
     "the end against the value. Ringed, on the dotted line: the published default; star: the pick; "
     "✕ at the top: diverged. The other parameters vary too."
 )
+NO_MARK = " A configuration that stopped early has no mark."
 MOST_CHOICES = 4  # values of a parameter that are places on an axis, not numbers
 WIDE = 30  # the ratio of values from which an axis is logarithmic
 
@@ -112,7 +113,8 @@ def sensitivity(tables: Tables, folder: Path) -> list[Figure]:
         title = f"What each parameter does, {place(at)}: {described(column)}"
         headline(figure, title)
         name_of_file = stem("sensitivity", at["dataset"], at["architecture"])
-        saved = Figure(name_of_file, title, SENSITIVITY, "tuned")
+        caption = SENSITIVITY + NO_MARK if tuning.stop else SENSITIVITY
+        saved = Figure(name_of_file, title, caption, "tuned")
         figures.append(save(figure, rows, folder, saved))
     return figures
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmark.machine.memory import out_of_memory, release_memory, reset_peak_memory
 from benchmark.matrix.cell import Cell
+from benchmark.matrix.search.part import Rung
 from benchmark.measure.instrument import open_instrument
 from benchmark.measure.protocol import Instrument, protocol_id
 from benchmark.run.cell.checkpoint import Checkpoint, drop_checkpoints, row_lengths
@@ -16,9 +17,10 @@ from benchmark.run.cell.record import CellRecord, is_of_folder, not_written, wri
 from benchmark.run.cell.rows import eval_rows, layer_rows
 from benchmark.run.cell.samples import save_generator, save_samples
 from benchmark.run.events import Ended, Running
+from benchmark.run.search.outcomes import shortfall
 from benchmark.store.files import append_rows, write_bytes
 from benchmark.store.layout import ResultSet
-from benchmark.store.schema import Execution, RunStatus, Status
+from benchmark.store.schema import RunStatus, Status
 from benchmark.text import described, one_line
 from benchmark.train.build import Workbench, load_dataset, make_networks, open_workbench
 from benchmark.train.loop import never, train
@@ -41,16 +43,18 @@ def run_cell(
     stop: Callable[[], bool] = never,
     checkpoint_every: float = 60.0,
     execution: str = "auto",
+    rung: Rung | None = None,
 ) -> Generator[CellEvent, None, None]:
     """Train and measure one cell into its folder of a result set, and commit its status. The caller
     holds the lock of the cell.
 
     Resumes from the last checkpoint if the same code and evaluation options made it; rows written
     after the checkpoint are dropped. stop: whether to save a checkpoint and end. checkpoint_every:
-    seconds between checkpoints; 0 saves one after every generator step. Yields `Running` after
-    every snapshot, at least about once a second, and last `Ended`. Divergence and errors are
-    findings: they end the cell, not the run. Raises UserError if nothing more can be written."""
-    run = CellRun(cell, folder, device, stop, checkpoint_every)
+    seconds between checkpoints; 0 saves one after every generator step. rung: where the run may end
+    early. Yields `Running` after every snapshot, at least about once a second, and last `Ended`.
+    Divergence and errors are findings: they end the cell, not the run. Raises UserError if nothing
+    more can be written."""
+    run = CellRun(cell, folder, device, stop, checkpoint_every, rung=rung)
     run.open()
     with run.guarded():
         yield run.event()
@@ -59,6 +63,8 @@ def run_cell(
         with closing(training) as snapshots:
             for snapshot in snapshots:
                 run.receive(snapshot)
+                if run.has_fallen_short():
+                    break
                 yield run.event()
                 run.release()
         run.finish()
@@ -81,8 +87,10 @@ class CellRun:
         stop: Callable[[], bool],
         checkpoint_every: float,
         clock: Callable[[], float] | None = None,
+        rung: Rung | None = None,
     ) -> None:
         self.cell, self.device, self.stop = cell, device, stop
+        self.rung, self.shortfall = rung, ""
         self.files = ResultSet(folder).cell(cell.key)
         self.checkpoint_every, self.clock = checkpoint_every, clock or time.perf_counter
         self.reported_at = time.monotonic()
@@ -182,7 +190,7 @@ class CellRun:
             self.record.save(snapshot, self.handled)
 
     def _copy_counters(self, snapshot: Snapshot) -> None:
-        self._note_execution(snapshot.execution)
+        self.record.note_execution(snapshot.execution)
         status, counters = self.status, snapshot.counters
         status.samples_seen, status.g_steps = snapshot.samples_seen, snapshot.g_steps
         status.progress = snapshot.progress.share
@@ -192,20 +200,6 @@ class CellRun:
         status.warmup_seconds = counters.warmup_seconds
         status.compile_seconds = counters.compile_seconds
         status.probe_seconds = counters.probe_seconds + self.reference_seconds
-
-    def _note_execution(self, execution: Execution) -> None:
-        """How the steps are executed from now on. Another way than before is said: seconds and
-        rounding differ."""
-        status, former = self.status, self.status.execution
-        status.execution = execution
-        if former is None or former.label == execution.label:
-            return
-        status.executed_before = [*status.executed_before, former.label]
-        status.warnings = [
-            *status.warnings,
-            f"the checkpoint is of execution {former.label}, and from there on it is "
-            f"{execution.label}",
-        ]
 
     def _write_rows(self, snapshot: Snapshot) -> None:
         if snapshot.evaluation_due and self.stop():
@@ -225,6 +219,12 @@ class CellRun:
         self.record.lengths = row_lengths(self.files)
         self.handled = True
 
+    def has_fallen_short(self) -> bool:
+        """Whether the run ends at its rung."""
+        if self.rung and self.last and self.last.evaluation_due and not self.last.is_last:
+            self.shortfall = shortfall(self.files, self.cell.training, self.rung)
+        return bool(self.shortfall)
+
     def release(self) -> None:
         """The training moves on: the last snapshot can no longer be saved."""
         self.reported_at = time.monotonic()
@@ -237,7 +237,10 @@ class CellRun:
         assert self.last is not None
         self.handed_out, self.handled = self.last, True
         self.status.status, self.status.onset = RunStatus.DONE, self.last.onset
-        if self.last.onset is None:
+        if self.shortfall:
+            self.status.status, self.status.reason = RunStatus.STOPPED, self.shortfall
+            self.status.rung = self.rung
+        elif self.last.onset is None:
             save_generator(self.files, self.last)
         else:
             self.status.status = RunStatus.DIVERGED

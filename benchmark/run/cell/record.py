@@ -23,7 +23,7 @@ from benchmark.store.clocks import seconds_spent, timestamp
 from benchmark.store.code import measuring_code, training_code
 from benchmark.store.files import empty, write_json, write_record
 from benchmark.store.layout import CellFolder
-from benchmark.store.schema import Environment, Resume, RunStatus, Status
+from benchmark.store.schema import Environment, Execution, Resume, RunStatus, Status
 from benchmark.train.snapshot import Snapshot
 
 # Errors of a disk that takes no more
@@ -136,6 +136,20 @@ class CellRecord:
         """Name the protocol and the code that the cell is measured with."""
         self.status.protocol = protocol
         self.status.measuring_code = measuring_code(modality)
+
+    def note_execution(self, execution: Execution) -> None:
+        """How the steps are executed from now on. Another way than before is said: seconds and
+        rounding differ."""
+        status, former = self.status, self.status.execution
+        status.execution = execution
+        if former is None or former.label == execution.label:
+            return
+        status.executed_before = [*status.executed_before, former.label]
+        status.warnings = [
+            *status.warnings,
+            f"the checkpoint is of execution {former.label}, and from there on it is "
+            f"{execution.label}",
+        ]
 
     def time_reference(self) -> float:
         """Time the reference workload once more. Returns the seconds that this took."""

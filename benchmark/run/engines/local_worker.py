@@ -210,10 +210,11 @@ class CellWorker:
         from benchmark.run.cell.cell_run import run_cell
         from benchmark.run.cell.stack_run import run_stack
 
-        cells = [task.cell for task in self.tasks.values()]
+        tasks = [*self.tasks.values()]
+        cells = [task.cell for task in tasks]
         options = (self.cell_has_to_end, self.checkpoint_every, self.execution)
         if not self.stack:
-            return run_cell(cells[0], self.folder, self.device, *options)
+            return run_cell(cells[0], self.folder, self.device, *options, tasks[0].rung)
         return run_stack(cells, self.folder, self.device, *options, self.stack)
 
     def _write_interruptions(self) -> None:

@@ -183,7 +183,8 @@ class Pool:
             contents = {name: (files.path / name).read_bytes() for name in signatures(files)}
         protocol, measuring = self._measuring(task.cell)
         avoid = self.unfit.get(measured_like(task.cell), ())
-        told = {"measuring": measuring, "protocol": protocol, "execution": task.execution}
+        told: dict[str, Any] = {"measuring": measuring, "protocol": protocol}
+        told |= {"execution": task.execution, "rung": task.rung}
         return self.send(avoid, cell=task.cell, contents=contents, **told)
 
     def wait(self, seconds: float) -> list[Event]:

@@ -18,6 +18,7 @@ from ray import exceptions
 
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell
+from benchmark.matrix.search.part import Rung
 from benchmark.run.engines.patience import PATIENCE
 from benchmark.run.events import Ended, RaceTask, Running
 from benchmark.store.files import read_bytes, write_bytes
@@ -125,6 +126,7 @@ def run_remotely(
     threads: int,
     checkpoint_every: float,
     execution: str = "auto",
+    rung: Rung | None = None,
 ) -> Iterator[Sent]:
     """Run a cell, and send its events about once a second. The files come with the first event,
     with the event of every checkpoint, and with the last one.
@@ -150,7 +152,8 @@ def run_remotely(
         for name, content in contents.items():
             write_bytes(files.path / name, content)
         outbox = Outbox(files)
-        events = run_cell(cell, folder, device, listener.stop, checkpoint_every, execution)
+        options = (listener.stop, checkpoint_every, execution, rung)
+        events = run_cell(cell, folder, device, *options)
         while event := listener.next(events):
             sent = outbox.pack(event)
             if sent:

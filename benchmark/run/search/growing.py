@@ -8,7 +8,8 @@ from pathlib import Path
 from benchmark.matrix.cell import Cell, Choice, stream_seed
 from benchmark.matrix.expand import Expanded, expanded
 from benchmark.matrix.options import Matrix
-from benchmark.matrix.search.part import FINAL, POOL, Part
+from benchmark.matrix.search.part import FINAL, POOL, Part, Rung
+from benchmark.matrix.search.rungs import Reached
 from benchmark.run.options import RunOptions
 from benchmark.run.search.outcomes import outcomes
 from benchmark.store.layout import ResultSet
@@ -25,7 +26,7 @@ class Growing:
         self.first: Expanded = expanded(config)
         """What needs no results."""
         self.now = self.first
-        self.outcomes: dict[str, float] = {}
+        self.outcomes: dict[str, Reached] = {}
         """Key → what a settled cell of a pool reached."""
         self._look([*self.first.parts])
         self.chosen = self._choose()
@@ -46,6 +47,11 @@ class Growing:
         self._look(next(keys for keys in self._groups(POOL).values() if key in keys))
         self.chosen = self._choose()
         return [cell for other, cell in self.chosen.items() if other not in before]
+
+    def rung(self, key: str) -> Rung | None:
+        """Where a cell may end early."""
+        part = self.now.parts.get(key)
+        return part.rung if part else None
 
     def following(self, seconds: Mapping[str, float | None]) -> list[float | None]:
         """What the cells cost that will follow from results, as far as the run takes them: each as
@@ -82,8 +88,9 @@ class Growing:
     def _look(self, keys: list[str]) -> None:
         """Read what cells of pools reached, and expand the matrix until nothing new follows."""
         while keys:
-            waiting = [key for key in keys if key not in self.outcomes]
-            found = outcomes(self.results, waiting, self.config.search.metric)
+            waiting = {*keys} - self.outcomes.keys()
+            cells = [cell for cell in self.now.cells if cell.key in waiting]
+            found = outcomes(self.results, cells, self.now.parts, self.config.search)
             self.outcomes |= found
             if not found:
                 return
