@@ -135,8 +135,8 @@ def root(
 
 def script() -> None:
     """The console script: `main` in a process of its own. The garbage collector looks through all
-    objects of pandas several times as they are imported, and once more at the end: a fifth of what
-    `check` costs."""
+    objects of pandas several times as they are imported, and once more at the end: about a sixth of
+    what `check` costs."""
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     main()
