@@ -34,6 +34,7 @@ ELSEWHERE = (
     "docs/clusters.md",
     "/opt/conda",
     "submit/quick",
+    "random_architectures32",  # 201 networks, each built to see its norm
 )  # a page, or a word of a block, of other machines
 PARSED = ("audit", "explain", "report", "plots", "verify", "history")
 OBJECTIVES = ["nonsaturating", "wgan_gp", "wgan_fdgp"]

@@ -1,7 +1,8 @@
 """The clocks that training is timed by."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -22,3 +23,15 @@ def race_clock(device: str) -> tuple[str, Callable[[], float]]:
     if device == "cpu" and torch.get_num_threads() == 1:
         return "processor", time.process_time
     return "wall", partial(synchronised_time, device)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What runs inside uses one thread. On a busy machine the threads of a small step wait for one
+    another, and the step takes seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -243,6 +243,7 @@ def _trial(group: str, cell: Cell, device: str, end: float) -> float | None:
 def _time_steps(cell: Cell, device: str, end: float) -> float | None:
     """Seconds of a whole cell by a few steps of it. None where only the first step, which costs
     more than others, was done by `end` of the monotonic clock. Raises OSError without data."""
+    from benchmark.machine.clock import one_thread
     from benchmark.machine.memory import out_of_memory
     from benchmark.train.build import open_workbench
     from benchmark.train.loop import train
@@ -258,7 +259,7 @@ def _time_steps(cell: Cell, device: str, end: float) -> float | None:
         with no_downloads():
             bench = open_workbench(trial)
         clock = []
-        with closing(train(trial, device, bench=bench)) as snapshots:
+        with one_thread(), closing(train(trial, device, bench=bench)) as snapshots:
             for snapshot in snapshots:
                 clock.append(snapshot.train_seconds)
                 if clock[-1] > clock[0] and monotonic() > end:

@@ -217,23 +217,17 @@ def num_steps(cell: Cell) -> float:
 
 def refusal(stack: tuple[Cell, ...], device: str) -> str:
     """Why cells cannot train as a stack, from an iteration that is undone; empty if they can."""
-    import torch
-
+    from benchmark.machine.clock import one_thread
     from benchmark.train.execution.iteration import StackRefused
     from benchmark.train.loop import train_stack
 
-    # On a busy machine the threads of so small a step wait for one another
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        with closing(train_stack(stack, device, execution="eager")) as training:
+        with one_thread(), closing(train_stack(stack, device, execution="eager")) as training:
             next(training)
     except StackRefused as refused:
         return str(refused)
     except Exception as error:
         return described(error, MAX_REASON)
-    finally:
-        torch.set_num_threads(threads)
     return ""
 
 

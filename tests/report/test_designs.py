@@ -12,7 +12,7 @@ from benchmark.analysis.evidence import Evidence, gather
 from benchmark.report import first
 from benchmark.report.chapters import certainty, completeness
 from benchmark.report.designs import drawn, spread
-from benchmark.report.figures.drawn import curves
+from benchmark.report.figures.designs import crossed_seeds, success_curves
 from tests.analysis.test_spread import PLAN, curve
 from tests.helpers import synthetic
 from tests.helpers.drawn import write
@@ -67,12 +67,21 @@ def test_a_p_however_small_is_a_number(log10_p: float, text: str) -> None:
 
 def test_the_curve_shows_what_the_table_counts(twelve: Evidence, tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
-    (figure,) = curves(twelve.tables, tmp_path)
+    (figure,) = success_curves(twelve.tables, tmp_path)
     shown = pd.read_csv(tmp_path / f"figures/{figure.stem}.csv")
     fids = shown[(shown["objective"] == "wgan_gp") & (shown["metric"] == "fid_classifier_750")]
     before = fids[fids["threshold"] <= 18].iloc[-1]
     assert before["share"] == pytest.approx(10 / 12, abs=1e-3)
     assert before["low"] < before["share"] < before["high"]
+
+
+def test_every_crossed_run_has_its_cell(crossed: Evidence, tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (figure,) = crossed_seeds(crossed.tables, tmp_path)
+    assert figure.section == "spread"
+    shown = pd.read_csv(tmp_path / f"figures/{figure.stem}.csv")
+    counts = shown.groupby("objective")[["seed.weights", "seed.batches"]].nunique()
+    assert counts.to_numpy().tolist() == [[4, 3], [4, 3]]
 
 
 def test_crossed_seeds_are_explained_and_nothing_is_claimed(crossed: Evidence) -> None:

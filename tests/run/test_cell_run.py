@@ -590,6 +590,25 @@ def test_an_estimate_downloads_nothing(
     assert "GANBENCH_OFFLINE" not in os.environ
 
 
+def test_an_estimate_trains_with_one_thread(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of a small step wait for one another on a busy machine: seconds a step."""
+    seen = []
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[Snapshot]:
+        seen.append(torch.get_num_threads())
+        yield from train(*arguments, **options)
+
+    monkeypatch.setattr(train_module, "train", watched)
+    monkeypatch.setattr(recall, "_kept", lambda: None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        estimate({cell.key: cell}, {cell.key: MISSING}, "cpu")
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 # Memory
 
 CUDA = (

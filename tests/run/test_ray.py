@@ -261,6 +261,7 @@ def test_a_lost_node_changes_no_number(
     ]
 
 
+@pytest.mark.slow
 def test_variants_of_the_user_are_sent_to_the_nodes(raylets: Raylets, tmp_path: Path) -> None:
     """A node has no folder of variants; the cell trains there all the same."""
     mine = tmp_path / "mine"

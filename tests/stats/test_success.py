@@ -73,6 +73,7 @@ def test_the_band_is_within_that_of_dvoretzky_kiefer_and_wolfowitz():
         assert 0.93 * bound < half < bound
 
 
+@pytest.mark.slow
 def test_the_band_holds_at_all_thresholds_together():
     """2,000 samples of 50: the exact law, within simulation error; with ties it is wider."""
     rng = np.random.default_rng(0)

@@ -20,11 +20,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import variants
 from benchmark.analysis import published, tables
 from benchmark.check.baseline import measured
+from benchmark.machine.clock import one_thread
 from benchmark.machine.environment import environment
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.expand import expand
@@ -143,12 +142,8 @@ def machine() -> dict[str, object]:
 
 def lines(part: str) -> dict[str, object]:
     """The lines of a part, by name, as JSON holds them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return json.loads(json.dumps(dict(PARTS[part]())))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 import variants
+from benchmark.machine.clock import one_thread
 from benchmark.train.loop import train
 from tests.helpers.cells import PLACES, small_cell
 
@@ -21,14 +21,10 @@ GOLDEN = json.loads(FILE.read_text()) if FILE.exists() else {}
 
 
 def trace(objective, place):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         rows = [
             snapshot.row for snapshot in train(small_cell(objective, place), "cpu") if snapshot.row
         ]
-    finally:
-        torch.set_num_threads(threads)
     return {name: [row[name] for row in rows] for name in ("d_loss", "g_loss")}
 
 

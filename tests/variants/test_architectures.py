@@ -12,6 +12,7 @@ from torch.nn.functional import batch_norm
 from torch.nn.utils.parametrizations import _SpectralNorm
 
 import variants
+from benchmark.machine.clock import one_thread
 from benchmark.matrix.cell import Choice, stream_seed
 from benchmark.matrix.pairs import critic_norm
 from benchmark.train.optimizers import make_optimizer
@@ -472,17 +473,13 @@ def test_a_critic_comes_with_its_own_parameters():
 
 
 @pytest.fixture
-def one_thread():
-    """Threads that wait for one another on a busy machine make these small steps up to a hundred
-    times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def single_thread():
+    with one_thread():
+        yield
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("single_thread")
 @pytest.mark.parametrize("name", variants.names("objectives"))
 def test_resnet101_takes_a_step_at_64(name):
     shape, objective = (3, 64, 64), variants.load("objectives", name).Objective()
@@ -505,7 +502,7 @@ ROWS = [
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("single_thread")
 @pytest.mark.parametrize(
     "name", ["minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp", "wgan_fdgp"]
 )

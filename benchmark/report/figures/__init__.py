@@ -12,7 +12,7 @@ from benchmark.drawing.save import Figure
 from benchmark.drawing.style import drawing
 from benchmark.report.figures import (
     certainty,
-    drawn,
+    designs,
     learning,
     overview,
     robustness,
@@ -33,7 +33,8 @@ def draw_all(tables: Tables, folder: Path, evidence: Evidence | None = None) -> 
         evidence = gather(without_drawn(shown(tables)))
     tables = evidence.tables
     of_tables = (
-        drawn.curves,
+        designs.success_curves,
+        designs.crossed_seeds,
         samples.draw,
         robustness.draw,
         overview.heatmap,
