@@ -1,5 +1,5 @@
 """`python -m benchmark` is `ganbench`."""
 
-from benchmark.cli.main import main
+from benchmark.cli.main import script
 
-main()
+script()

@@ -7,6 +7,7 @@ in `benchmark/measure/` computes the metric. To add a metric, add a row here and
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from benchmark.errors import unknown
@@ -149,6 +150,7 @@ def _parts(column_name: str) -> tuple[str, str, str]:
     return row.label, extractor, n
 
 
+@cache
 def metric(column_name: str) -> Metric:
     """The metric of a column: the longest metric name that the column begins with. Raises UserError
     where there is none."""

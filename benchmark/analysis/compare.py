@@ -63,9 +63,9 @@ def differences(sides: Sides, of: Sequence[str] = ("final",)) -> pd.DataFrame:
                 "--of final"
             )
         of = [name for name in of if name not in EQUAL_COST]
-    long = run_values(sides.family, ["side"])
+    long = run_values(sides.family, ["side"], of)
     ordered_metrics = [name for name in long["metric"].unique() if metric(name).ideal is None]
-    long = long[long["of"].isin(of) & long["metric"].isin(ordered_metrics)]
+    long = long[long["metric"].isin(ordered_metrics)]
     compared = list(_compared(sides, long))
     shown = [_row(pair) for pair in _judged(sides, compared) if pair.is_shown(sides.names)]
     if not shown:

@@ -113,15 +113,16 @@ def equal_cost(cells: pd.DataFrame, of: str) -> dict[Place, float]:
     return dict(zip(least.index.to_list(), least.to_list(), strict=True))
 
 
-def at_equal_cost(cells: pd.DataFrame, evals: pd.DataFrame, of: str) -> pd.DataFrame:
-    """METRIC:equal_compute or METRIC:equal_time by cell: the value at `equal_cost`. evals: with
-    costs.
+def at_equal_cost(
+    cells: pd.DataFrame, evals: pd.DataFrame, of: str, limits: Mapping[Place, float]
+) -> pd.DataFrame:
+    """METRIC:equal_compute or METRIC:equal_time by cell: the value at `limits`, its `equal_cost`.
+    evals: with costs.
 
     Linear in the cost between the evaluations before and after (the logarithm of a primary metric,
     where both are positive); a run that ended before has its final value. NaN where one of these
     is. Interpolated, because the last evaluation before that cost would be a whole interval back
     for a run that is only slightly dearer."""
-    limits = equal_cost(cells, of)
     limit = pd.Series([limits.get(place, np.nan) for place in _places(cells)], cells["key"])
     runs = _by_run(evals[evals[EQUAL_COST[of]].notna()])
     run = runs.run

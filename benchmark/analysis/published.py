@@ -7,17 +7,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow import csv, parquet
 
 from benchmark.analysis.scores import AXES, PLACE, scores
 from benchmark.store.files import whole_file
-from benchmark.store.frames import without_formulas
-from benchmark.store.layout import ResultSet
-from benchmark.store.schema import MatrixFile, Spec
+from benchmark.store.frames import RowFile, without_formulas
+from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.schema import Environment, MatrixFile, Spec, Status
 
 if TYPE_CHECKING:
     from benchmark.analysis.convergence import Place
@@ -49,6 +48,8 @@ WHOLE_SUFFIXES = (":best_g_step", ":final_g_step")
 
 def write(frames: Mapping[str, pd.DataFrame], folder: Path) -> None:
     """Write each frame by its name to `folder`/tables as parquet and CSV."""
+    from pyarrow import csv, parquet
+
     target = ResultSet(folder).tables
     target.mkdir(parents=True, exist_ok=True)
     for name, frame in frames.items():
@@ -86,6 +87,21 @@ def frames(tables: "Tables") -> dict[str, pd.DataFrame]:
     return {name: with_whole_numbers(frame) for name, frame in by_name.items()}
 
 
+class GateFacts(NamedTuple):
+    """Of a cell that has started: what the gate reads besides its rows."""
+
+    first_steps: RowFile
+    """Its file of the first steps."""
+    arithmetic: list[str | None]
+    """Of the environments that it was trained in; None where that was not recorded."""
+
+    @classmethod
+    def of(cls, files: CellFolder, status: Status, environment: Environment) -> Self:
+        committed = files.committed_file(files.first_steps, status)
+        parts = [environment, *environment.resumes]
+        return cls(RowFile(files.first_steps, committed), [part.arithmetic for part in parts])
+
+
 class Rows(NamedTuple):
     """What the cells of a result set hold, before anything is derived."""
 
@@ -96,6 +112,8 @@ class Rows(NamedTuple):
     layers: pd.DataFrame
     damaged: list[str]
     """What is damaged of cells that count as missing."""
+    gate_facts: Mapping[str, GateFacts] = {}
+    """By key; empty where the cells are not kept."""
 
 
 def read(results: ResultSet) -> Rows | None:

@@ -187,8 +187,10 @@ def raced_costs(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"ms": ms, "workloads": workloads, "forwards": per_step})
 
 
-def run_values(cells: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
-    """What counts, long: key, AXES, status, `names`, metric, of (one of RUN_VALUES), value.
+def run_values(
+    cells: pd.DataFrame, names: Sequence[str] = (), of: Sequence[str] = RUN_VALUES
+) -> pd.DataFrame:
+    """What counts, long: key, AXES, status, `names`, metric, of (one of those wanted), value.
 
     A diverged run has the worst value, a run that is not done has NaN. A dataset's metrics are
     those that any of its cells has."""
@@ -196,7 +198,8 @@ def run_values(cells: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
     parts = []
     for _, rows in cells.groupby("dataset", sort=False):
         measured = [metric for metric in columns if _is_measured(rows, columns[metric])]
-        kept = [name for name in cells.columns if metric_of(name) in measured]
+        wanted = [name for name in cells.columns if metric_of(name) in measured]
+        kept = [name for name in wanted if name.endswith(tuple(of))]
         parts.append(rows.melt(["key", *AXES, "status", *names], kept, "column", "value"))
     long = pd.concat(parts, ignore_index=True)
     values = long["column"].unique()
@@ -290,4 +293,4 @@ def _value_columns(cells: pd.DataFrame) -> Mapping[str, list[str]]:
 
 
 def _is_measured(cells: pd.DataFrame, columns: Sequence[str]) -> bool:
-    return bool(cells[columns].notna().any(axis=None))
+    return any(cells[column].notna().any() for column in columns)

@@ -20,7 +20,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.errors import UserError, unknown
 from benchmark.matrix.options import Training
 from benchmark.metrics import short_name
-from benchmark.store.merge import differing
+from benchmark.store.origin import differing
 from benchmark.text import place_name, plural
 
 

@@ -4,7 +4,7 @@ Reads and derives; writes nothing and trains nothing. Raw first, derived later: 
 what was measured, whatever became of the run; scores.py says what counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmark.analysis import convergence, scores, stability
 from benchmark.analysis.convergence import Place
-from benchmark.analysis.published import COLUMNS, Rows, frames, read
+from benchmark.analysis.published import COLUMNS, GateFacts, Rows, frames, read
 from benchmark.analysis.targets import (
     Targets,
     find_targets,
@@ -27,13 +27,14 @@ from benchmark.metrics import rank
 from benchmark.store.clocks import WALL_CLOCKS
 from benchmark.store.code import CodeHashes
 from benchmark.store.frames import RowFile, check_order, read_frame
-from benchmark.store.layout import CellFolder, ResultSet
+from benchmark.store.layout import ResultSet
 from benchmark.store.schema import (
     Entry,
     Environment,
     MatrixFile,
     Protocol,
     RunStatus,
+    Spec,
     Status,
     executed_on,
     on_threads,
@@ -77,6 +78,8 @@ class Tables:
     """By (dataset, architecture)."""
     damaged: list[str]
     """What is damaged of cells that count as missing."""
+    gate_facts: Mapping[str, GateFacts] = field(default_factory=dict)
+    """By key; empty where the cells are not kept."""
     with_pools: "Tables | None" = None
     """The tables of all cells, of tables without the pools of searches (`finals.compared`) or
     without drawn architectures (`drawn.without_drawn`)."""
@@ -153,7 +156,8 @@ def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], ro
     evals = scores.with_costs(scores.of_current_protocol(cells, rows.evals), cells)
     primary = ranking_columns(evals, cells)
 
-    at_cost = [convergence.at_equal_cost(cells, evals, of) for of in scores.EQUAL_COST]
+    equal_cost = {of: convergence.equal_cost(cells, of) for of in scores.EQUAL_COST}
+    at_cost = [convergence.at_equal_cost(cells, evals, *of) for of in equal_cost.items()]
     values = convergence.measured(evals).join([*at_cost])
     metrics = sorted(evals["metric"].cat.categories, key=rank)
     columns = [f"{name}:{value}" for name in metrics for value in [*scores.RUN_VALUES, *RUN_STEPS]]
@@ -169,10 +173,11 @@ def derived(folder: Path, matrix: MatrixFile, protocols: dict[str, Protocol], ro
         layers=rows.layers,
         matrix=matrix,
         protocols=protocols,
-        equal_cost={of: convergence.equal_cost(cells, of) for of in scores.EQUAL_COST},
+        equal_cost=equal_cost,
         untrained=untrained,
         targets=targets,
         damaged=rows.damaged,
+        gate_facts=rows.gate_facts,
     )
 
 
@@ -182,11 +187,18 @@ def _rows(results: ResultSet, matrix: MatrixFile) -> Rows:
     cells: list[dict[str, Any]] = []
     statuses: dict[str, Status] = {}
     damaged: list[str] = []
+    gate_facts: dict[str, GateFacts] = {}
     for entry in matrix.cells:
         files = results.cell(entry.key)
-        statuses[entry.key], fault = files.read_status()
-        cells.append(_cell(files, statuses[entry.key], entry, hashes))
+        status, fault = files.read_status()
+        statuses[entry.key] = status
         damaged += [fault] if fault else []
+        spec, environment = None, None
+        if status.status != RunStatus.MISSING:
+            spec, environment = files.spec(status), files.environment(status)
+        environment = environment or Environment()
+        cells.append(_cell(entry, status, spec, environment, hashes))
+        gate_facts[entry.key] = GateFacts.of(files, status, environment)
     recall.save()
     return Rows(
         pd.DataFrame(cells),
@@ -194,17 +206,15 @@ def _rows(results: ResultSet, matrix: MatrixFile) -> Rows:
         _long(results, statuses, "steps"),
         _long(results, statuses, "layers"),
         damaged,
+        gate_facts,
     )
 
 
-def _cell(files: CellFolder, status: Status, entry: Entry, hashes: CodeHashes) -> dict[str, Any]:
+def _cell(
+    entry: Entry, status: Status, spec: Spec | None, environment: Environment, hashes: CodeHashes
+) -> dict[str, Any]:
     """The row of a cell: its status, environment and spec."""
     has_started = status.status != RunStatus.MISSING
-    environment, spec = None, None
-    if has_started:
-        files.check_facts(status)
-        environment, spec = files.environment, files.spec
-    environment = environment or Environment()
     # without a spec.json: the spec of matrix.json, which the key is made of
     spec = spec or entry.spec
     row: dict[str, Any] = {name: getattr(entry, name) for name in ("key", *scores.AXES, "modality")}

@@ -102,6 +102,8 @@ def onset_of(
 
     These rows go to the end of the run; they are at least `least` rows and at least the last `tail`
     of the run. A cell without such a t is left out."""
+    if not holds.any():
+        return rows[holds].set_index("cell")["t"]
     cell = rows["cell"]
     group = holds.astype(int).groupby(cell)
     num_true = group.transform("sum") - group.cumsum() + holds

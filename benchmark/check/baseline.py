@@ -38,6 +38,7 @@ from benchmark.store.schema import FINISHED, MatrixFile, RunStatus
 from benchmark.text import plural
 
 BASELINES = Path("results/baselines")
+FACTS = ["key", "seed", "status", "protocol", "executed", "stale"]  # of a run
 
 
 def measured(tables: Tables) -> list[RerunRow]:
@@ -50,13 +51,13 @@ def measured(tables: Tables) -> list[RerunRow]:
     training = {entry.key: entry.spec.training for entry in tables.matrix.cells}
     gated = _gated_columns(tables)
     values = _values(runs, {column for columns in gated.values() for column in columns})
-    groups = runs.groupby(GROUP, sort=False)
-    number = groups.ngroup().to_numpy()
+    number = runs.groupby(GROUP, sort=False).ngroup().to_numpy()
     untrained = _untrained(tables, runs["key"], number)
     rows = []
-    for i in range(groups.ngroups):
+    facts = runs[[*GROUP, *FACTS]].astype(object)
+    for i in range(number.max(initial=-1) + 1):
         members = np.flatnonzero(number == i)
-        group = runs.iloc[members]
+        group = facts.iloc[members]
         first = group.iloc[0]
         done = (group["status"] == "done").to_numpy()
         protocol = next(iter(group["protocol"].dropna()), None)

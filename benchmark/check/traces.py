@@ -15,9 +15,8 @@ from benchmark.check.rows import UNKNOWN
 from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.stats.intervals import Array
-from benchmark.store.frames import RowFile, check_order, read_frame
-from benchmark.store.layout import ResultSet
-from benchmark.store.schema import FINISHED, Environment
+from benchmark.store.frames import check_order, read_frame
+from benchmark.store.schema import FINISHED
 
 GROUP = ["objective", "architecture", "dataset"]
 SCORES = ("d_loss", "g_loss", "d_real", "d_fake")
@@ -185,12 +184,9 @@ def _untrained(tables: Tables) -> pd.DataFrame:
 
 def _steps(tables: Tables) -> pd.DataFrame:
     """The first steps, one by one: cell, step, name, value."""
-    results = ResultSet(tables.folder)
-    files = {}
-    for key in tables.runs["key"][tables.runs["status"].isin(FINISHED)]:
-        folder = results.cell(key)
-        committed = folder.committed_file(folder.first_steps, folder.status)
-        files[key] = RowFile(folder.first_steps, committed)
+    finished = set(tables.runs["key"][tables.runs["status"].isin(FINISHED)])
+    known = tables.gate_facts.items()
+    files = {key: facts.first_steps for key, facts in known if key in finished}
     rows = read_frame(files, [], ["g_step", *STEP], ["g_step"])
     check_order(rows, files, "g_step", [])
     return _long(rows, STEP)
@@ -216,8 +212,7 @@ def _origin(tables: Tables, group: pd.DataFrame) -> Origin:
 
 
 def _machines(tables: Tables, keys: pd.Series) -> Iterator[str]:
-    results = ResultSet(tables.folder)
     for key in keys:
-        record = results.cell(key).environment or Environment()
-        for part in (record, *record.resumes):
-            yield part.arithmetic or UNKNOWN
+        facts = tables.gate_facts.get(key)
+        for arithmetic in facts.arithmetic if facts else [None]:
+            yield arithmetic or UNKNOWN

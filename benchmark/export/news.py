@@ -137,12 +137,10 @@ def _news(files: CellFolder, entry: Entry, status: Status, tracker: Tracker) -> 
     started = status.started or ""
     before = tracker.seen(entry.key, started)
     # evals are read before steps: all that was evaluated is then among the steps
-    files.check_facts(status)
+    spec, environment = files.spec(status), files.environment(status)
     evals = _rows(files, files.evals, status, g_steps=int, metric=str)
     steps = _rows(files, files.steps, status, g_step=int)
     new_sheets = _sheets(files, status, before.sheet)
-    spec = files.spec
-    environment = files.environment
     if (files.status.started or "") != started:
         return None  # the cell was restarted while it was read
 

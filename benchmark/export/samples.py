@@ -148,7 +148,8 @@ def _finished_cell(results: ResultSet, key: str) -> Cell:
     """A finished cell that left its generator, its dataset with its place on this machine. Raises
     UserError where it cannot be had."""
     files = results.cell(key)
-    status = files.status.status
+    committed = files.status
+    status = committed.status
     if not status.is_finished:
         raise UserError(f"{key} is {status}: samples are those of a finished cell")
     if not files.generator.exists():
@@ -157,7 +158,8 @@ def _finished_cell(results: ResultSet, key: str) -> Cell:
             hint = "was made before generators were kept: run it with --force"
         raise UserError(f"{key} has no generator.pt to sample: it {hint}")
     cell = _cell(files.spec_file)
-    files.check_facts(files.status)
+    # Raises where one is not as it was committed
+    _ = files.spec(committed), files.environment(committed)
     here = datasets_of(results.matrix).get(cell.dataset.label, cell.dataset)
     return replace(cell, dataset=here)
 

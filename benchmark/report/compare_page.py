@@ -13,7 +13,6 @@ from benchmark.metrics import full_name, metric, short_name
 from benchmark.report.compare_text import ComparisonPage, to_markdown
 from benchmark.report.forest import Dot, axis_of
 from benchmark.report.page import TARGET_CLOCKS, Claim, Table, place, records, with_values
-from benchmark.report.render import data_link, image, templates
 from benchmark.store.files import write_bytes
 from benchmark.store.frames import write_csv
 from benchmark.store.schema import FINISHED
@@ -94,6 +93,7 @@ def write(folder: Path, sides: Sides, frame: pd.DataFrame) -> Path:
     """Write compare.md, compare.csv (`frame`), figures/curves where a metric ranks, and a
     self-contained compare.html; return the path of compare.html."""
     from benchmark.report.figures.comparison import draw
+    from benchmark.report.render import data_link, image, templates
 
     figure, comparison = draw(sides, folder), page(sides, frame)
     _draw_dots(sides, frame[_is_primary(sides, frame)], comparison.sections)

@@ -129,7 +129,7 @@ def _cell_to_measure(
 ) -> tuple[str, Cell | None]:
     """The cell under the evaluation options of the matrix, or why it cannot be measured again.
     Raises DamagedError for a damaged spec."""
-    spec = files.spec
+    spec = files.spec()
     if spec is None:
         return "there is no spec.json; `run --force` trains the cell again", None
     if not files.generator.exists():

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -27,9 +28,11 @@ SEAL = "sha256"  # field of a JSON file: the hash of its other fields
 LARGEST_JSON = 128 * 2**20  # bytes; a matrix.json of about 80,000 cells
 LARGEST = 2**30  # bytes of any other file
 DEEPEST = 50  # levels of tables and lists in a text of JSON; no record has ten
+ESCAPES = re.compile(r"\\[bfru]")  # in a text of JSON, of what may control a terminal
 TAIL = 4096  # bytes at the end of a file of rows that hold its last row
 # A link as the last part of a path is refused, and opening a pipe does not wait for its writer
 PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+Signature = tuple[int, int, int]
 Kind = TypeVar("Kind", bound="BaseModel")
 
 
@@ -100,6 +103,15 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes | None:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def signature(path: Path) -> Signature | None:
+    """What changes when a file is written again; None if there is no file."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def refuse_link(path: Path) -> None:
     """Raises UserError for a symbolic link: it may lead out of the result set."""
     if path.is_symlink():
@@ -118,11 +130,12 @@ def empty(folder: Path, keep: Path) -> None:
             entry.unlink()
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, committed: CommittedFile | None = None) -> dict[str, Any]:
     """The content of a JSON file with its schema number; an empty dict without a file. Raises
-    DamagedError for a file that is no JSON object, or not the one that was written, and UserError
-    for another schema."""
+    DamagedError for a file that is no JSON object, or not the one that was written or committed,
+    and UserError for another schema."""
     content = read_bytes(path, LARGEST_JSON)
+    check_committed(path, content or b"", committed)
     if content is None:
         return {}
     value = _parsed(content, str(path))
@@ -139,7 +152,7 @@ def read_json(path: Path) -> dict[str, Any]:
         )
     # What can be printed as it stands has no text that cannot
     lines = content.decode(errors="replace").replace("\n", "")
-    return value if lines.isprintable() and "\\" not in lines else printable(value)
+    return value if lines.isprintable() and not ESCAPES.search(lines) else printable(value)
 
 
 def _parsed(content: bytes, where: str) -> Any:
@@ -172,10 +185,12 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def read_record(path: Path, kind: type[Kind]) -> Kind | None:
+def read_record(
+    path: Path, kind: type[Kind], committed: CommittedFile | None = None
+) -> Kind | None:
     """The record that a JSON file holds; None without a file. Raises DamagedError for a file that
-    holds something else."""
-    content = read_json(path)
+    holds something else, or is not as it was committed."""
+    content = read_json(path, committed)
     if not content:
         return None
     del content["schema"]

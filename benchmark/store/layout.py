@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from benchmark.errors import DamagedError, UserError
@@ -14,6 +15,7 @@ from benchmark.store.files import (
     read_json,
     read_record,
     refuse_link,
+    signature,
     validating,
     write_json,
     write_record,
@@ -133,16 +135,16 @@ class CellFolder:
             return missing, f"{self.evals} is lost or truncated"
         return status, None
 
-    @property
-    def spec(self) -> Spec | None:
-        spec = read_record(self.spec_file, Spec)
+    def spec(self, status: Status | None = None) -> Spec | None:
+        """Raises DamagedError for one that is not as the status says that it was committed."""
+        spec = read_record(self.spec_file, Spec, self.committed_file(self.spec_file, status))
         if spec and spec.key not in (None, self.key):
             raise DamagedError(f"{self.spec_file} is damaged: it is of the cell {spec.key!r}")
         return spec
 
-    @property
-    def environment(self) -> Environment | None:
-        return read_record(self.environment_file, Environment)
+    def environment(self, status: Status | None = None) -> Environment | None:
+        file = self.environment_file
+        return read_record(file, Environment, self.committed_file(file, status))
 
     def write_status(self, status: Status) -> None:
         write_record(self.status_file, status)
@@ -166,17 +168,11 @@ class CellFolder:
         check_committed(path, content, self.committed_file(path, status))
         return content
 
-    def committed_file(self, path: Path, status: Status) -> CommittedFile | None:
+    def committed_file(self, path: Path, status: Status | None) -> CommittedFile | None:
         """What the status of a settled cell says of a file; None if nothing."""
-        name = path.relative_to(self.path).as_posix()
-        return status.files.get(name) if status.status.is_settled else None
-
-    def check_facts(self, status: Status) -> None:
-        """Raises DamagedError where spec.json or environment.json is not as it was committed."""
-        for path in (self.spec_file, self.environment_file):
-            file = self.committed_file(path, status)
-            if file:
-                check_committed(path, read_bytes(path) or b"", file)
+        if status is None or not status.status.is_settled:
+            return None
+        return status.files.get(path.relative_to(self.path).as_posix())
 
     def fault(self, status: Status) -> str | None:
         """The first fault of the files of a settled cell; None if all are as they were committed.
@@ -198,11 +194,15 @@ class CellFolder:
                 yield path
         yield from sorted([*self.samples.glob("[!.]*.npz"), *self.samples.glob("[!.]*.txt")])
 
-    def unfinished_files(self) -> Iterator[Path]:
+    def unfinished_files(self) -> list[Path]:
         """What writers that were killed left behind: temporary files."""
-        for file in [*self.path.glob(".*"), *self.samples.glob(".*")]:
-            if file != self.lock:
-                yield file
+        files = [*self.path.glob(".*"), *self.samples.glob(".*")]
+        return [file for file in files if file != self.lock]
+
+
+@lru_cache(maxsize=2)  # a verb may ask several times
+def _matrix(file: Path, written: object) -> MatrixFile | None:
+    return read_record(file, MatrixFile)
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,7 @@ class ResultSet:
         """The matrix. Raises UserError for a folder without one, for a damaged file, for a cell's
         key that is no plain file name or occurs twice, and for a folder that is a link."""
         self.refuse_links()
-        matrix = read_record(self.matrix_file, MatrixFile)
+        matrix = _matrix(self.matrix_file, signature(self.matrix_file))
         if matrix is None:
             fault = f"no matrix.json in {self.path}: not the results of a matrix"
             raise UserError(f"{fault}; `ganbench run` writes them")

@@ -13,6 +13,7 @@ from typing import Any
 from benchmark.errors import UserError
 from benchmark.store.clocks import WALL_CLOCKS, group_of, seconds_spent
 from benchmark.store.code import CodeHashes
+from benchmark.store.files import Signature, signature
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.locks import is_locked
 from benchmark.store.overview import CellOverview, Overview, finish, left, own_pace, total_left
@@ -20,7 +21,6 @@ from benchmark.store.schema import Entry, MatrixFile, RunStatus, Status
 from benchmark.text import one_line, printable
 
 GONE = "its process is gone"
-Signature = tuple[int, int, int]
 
 
 class Reader:
@@ -30,7 +30,6 @@ class Reader:
         self.results = ResultSet(folder)
         self.hashes = CodeHashes()
         self._matrix: MatrixFile | None = None
-        self._matrix_signature: Signature | None = None
         self._groups: dict[str, str] = {}  # by key
         self._signatures: dict[str, Signature | None] = {}  # of status.json, by key
         self._states: dict[str, CellOverview] = {}  # by key
@@ -66,12 +65,12 @@ class Reader:
         )
 
     def _read_matrix(self) -> MatrixFile:
-        signature = _signature(self.results.matrix_file)
-        if self._matrix is None or signature is None or signature != self._matrix_signature:
-            self._matrix, self._matrix_signature = self.results.matrix, signature
-            self._groups = {entry.key: group_of(entry.spec.plain()) for entry in self._matrix.cells}
+        matrix = self.results.matrix
+        if matrix is not self._matrix:
+            self._matrix = matrix
+            self._groups = {entry.key: group_of(entry.spec.plain()) for entry in matrix.cells}
             self._signatures.clear()
-        return self._matrix
+        return matrix
 
     def _state(self, entry: Entry) -> CellOverview:
         """The state of a cell. A cell that its file calls running is running only while a process
@@ -92,11 +91,11 @@ class Reader:
 
     def _read(self, entry: Entry, files: CellFolder) -> CellOverview:
         """What the files of a cell say."""
-        signature = _signature(files.status_file)
+        written = signature(files.status_file)
         known = self._signatures.get(entry.key)
-        if signature is None or signature != known:
-            self._states[entry.key] = self._shown(entry, files, is_there=signature is not None)
-            self._signatures[entry.key] = signature
+        if written is None or written != known:
+            self._states[entry.key] = self._shown(entry, files, is_there=written is not None)
+            self._signatures[entry.key] = written
         return self._states[entry.key]
 
     def _shown(self, entry: Entry, files: CellFolder, is_there: bool) -> CellOverview:
@@ -166,15 +165,6 @@ def _cell(entry: Entry, status: Status, *, stale: bool, measurements_stale: bool
         device=_line(status.device),
         shown=(entry.objective, entry.architecture, entry.dataset),
     )
-
-
-def _signature(path: Path) -> Signature | None:
-    """What changes when a file is written again; None if there is no file."""
-    try:
-        stat = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _number(value: Any) -> float | None:

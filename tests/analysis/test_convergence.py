@@ -49,7 +49,8 @@ def evals_of(*runs: list[float], metric: str = FID) -> pd.DataFrame:
 def at_equal(of: str, cells: pd.DataFrame, evals: pd.DataFrame) -> pd.Series:
     """The values at equal cost."""
     evals = scores.with_costs(evals, cells)
-    return convergence.at_equal_cost(cells, evals, of)[f"{FID}:{of}"]
+    limits = convergence.equal_cost(cells, of)
+    return convergence.at_equal_cost(cells, evals, of, limits)[f"{FID}:{of}"]
 
 
 def test_forwards_by_hand():

@@ -53,6 +53,37 @@ def test_help_list_and_version_answer_without_torch() -> None:
         assert re.search(rf"\b{verb}\b", ended.stdout), verb
 
 
+UNNEEDED = {"torch", "matplotlib", "seaborn", "jinja2", "pyarrow.parquet"}
+COMPARED = """
+import sys
+from benchmark.cli import main as cli
+sys.argv = ["ganbench", *sys.argv[1:]]
+try:
+    cli.main()
+except SystemExit:
+    print("ended")
+print("imported:", *sorted(UNNEEDED & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("verb", ["check", "compare wgan_gp nonsaturating"])
+def test_results_are_compared_without_what_pages_need(verb: str, tmp_path: Path) -> None:
+    synthetic.write(
+        tmp_path / "quick", objectives=["wgan_gp", "nonsaturating"], seeds=range(2), samples=False
+    )
+    code = COMPARED.replace("UNNEEDED", repr(UNNEEDED))
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *verb.split(), "--results", str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert "nonsaturating" in ended.stdout
+    assert ended.stdout.endswith("ended\nimported:\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -5,12 +5,13 @@ assembled by Triton and ptxas."""
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import getitem
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch._dynamo.device_interface import CudaInterface
 from torch._inductor import config
 from torch._inductor.async_compile import AsyncCompile, _load_triton_kernel_from_source
@@ -26,6 +27,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import make_backend
 
 from benchmark.matrix.cell import Choice
+from benchmark.matrix.pairs import critic_norm
+from benchmark.matrix.values import classes
 from benchmark.train.execution.functions import (
     Functions,
     iterate_by_functions,
@@ -38,6 +41,7 @@ from benchmark.train.optimizers import make_optimizers
 from tests.cuda.fake_device import NAME, Generator, fake_gpu
 from variants.architectures import build
 
+ATEN = torch.ops.aten
 CUDA = torch.device("cuda", 0)
 TARGET = GPUTarget("cuda", 90, 32)
 PROPERTIES = SimpleNamespace(
@@ -83,19 +87,26 @@ class Generated(NamedTuple):
     """The operators that the code calls besides its kernels."""
 
 
+class Place(NamedTuple):
+    architecture: Choice
+    dataset: Choice
+
+
 def graphs(
-    objective: Any,
-    architecture: Choice,
-    shape: tuple[int, ...],
+    chosen: Choice,
+    place: Place,
     precision: str = "float32",
     num_seeds: int = 1,
     batch_size: int = 64,
 ) -> dict[str, Graph]:
-    """The functions that an iteration with one critic step calls, of one seed or of a stack."""
+    """The functions that an iteration with one critic step calls, of one seed or of a stack.
+    chosen: the objective."""
     traced: dict[str, Graph] = {}
-    norm = objective.critic_norm or "none"
+    objective = classes("objective", chosen.name)[0](**chosen.params)
+    shape = classes("dataset", place.dataset.name)[0](**place.dataset.params).shape
+    norm = critic_norm(chosen, *place)
     with fake_gpu():
-        networks = [build(architecture, shape, norm) for _ in range(num_seeds)]
+        networks = [build(place.architecture, shape, norm) for _ in range(num_seeds)]
         for network in sum(networks, ()):
             network.to(NAME)
         trained: tuple[nn.Module, ...] = networks[0]
@@ -175,7 +186,9 @@ def generate(graph: Graph) -> Generated:
 
 
 def _on_cuda(operators: GraphModule) -> GraphModule:
-    """The graph with every device of its operators replaced."""
+    """The graph with every device of its operators replaced, and without two operators that need
+    one while they are compiled. What batch norm writes into its moving averages is returned
+    instead, and zeros without memory become zeros."""
 
     def moved(value: Any) -> Any:
         return CUDA if isinstance(value, torch.device) and value.type == NAME else value
@@ -183,8 +196,21 @@ def _on_cuda(operators: GraphModule) -> GraphModule:
     for node in operators.graph.nodes:
         node.meta.clear()
         node.args, node.kwargs = tree_map(moved, (node.args, node.kwargs))
+        if node.target == ATEN._efficientzerotensor.default:
+            node.target = ATEN.zeros.default
+    _return_averages(operators.graph)
     operators.recompile()
     return operators
+
+
+def _return_averages(graph: fx.Graph) -> None:
+    averages = []
+    for node in graph.find_nodes(op="call_function", target=ATEN._native_batch_norm_legit.default):
+        node.target = ATEN._native_batch_norm_legit_functional.default
+        with graph.inserting_after(node):
+            averages += [graph.call_function(getitem, (node, i)) for i in (3, 4)]
+    (output,) = graph.find_nodes(op="output")
+    output.args = ([*output.args[0], *averages],)
 
 
 @contextmanager

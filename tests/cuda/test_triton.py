@@ -2,20 +2,22 @@
 
 import re
 from pathlib import Path
+from time import process_time
 
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="torch has no Triton here")
 
-import variants
 from benchmark.matrix.cell import Choice
-from tests.cuda.sm90 import assemble, generate, graphs
+from tests.cuda.sm90 import Place, assemble, generate, graphs
 from variants.objectives import lsgan
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU's kernels are tested")
 
-MLP = Choice("mlp"), (2,)
+MLP = Place(Choice("mlp"), Choice("gaussians8"))
+DCGAN = Place(Choice("dcgan"), Choice("cifar10"))
+LSGAN = Choice("lsgan")
 # What Inductor leaves to cuBLAS and cuDNN
 PRODUCTS = {f"extern_kernels.{name}" for name in ("mm", "bmm", "addmm", "baddbmm", "convolution")}
 LIBRARIES = {*PRODUCTS, "torch.ops.aten.convolution_backward"}
@@ -28,16 +30,12 @@ def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(
-    objective: Choice,
-    place: tuple[Choice, tuple[int, ...]],
-    precision: str = "float32",
-    num_seeds: int = 1,
+    objective: Choice, place: Place, precision: str = "float32", num_seeds: int = 1
 ) -> tuple[int, int]:
     """Assemble all kernels of an iteration. Returns how many there are, in how many
     configurations."""
     num_kernels = num_binaries = 0
-    made = variants.load("objectives", objective.name).Objective(**objective.params)
-    functions = graphs(made, *place, precision, num_seeds)
+    functions = graphs(objective, place, precision, num_seeds)
     assert set(functions) == {"critic", "generator", "fakes"}
     for graph in functions.values():
         generated = generate(graph)
@@ -59,11 +57,28 @@ def test_the_iteration_of_a_stack_is_assembled() -> None:
     check(Choice("wgan_gp"), MLP, num_seeds=3)
 
 
+CASES = {
+    "mlp, jvp": (Choice("wgan_gp", {"method": "jvp"}), MLP, "float32"),
+    "mlp, bf16": (Choice("wgan_gp"), MLP, "bf16"),
+    "dcgan": (Choice("nonsaturating"), DCGAN, "float32"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_a_larger_iteration_is_assembled(name: str) -> None:
+    """Prints what docs/speed.md says."""
+    start = process_time()
+    num_kernels, num_binaries = check(*CASES[name])
+    seconds = process_time() - start
+    print(f"\n{name}: {num_kernels} kernels, {num_binaries} configurations, {seconds:.0f} s")
+
+
 # Planted faults
 
 
 def test_a_kernel_that_cannot_be_assembled_is_seen() -> None:
-    generated = generate(graphs(lsgan.Objective(), *MLP, batch_size=4)["fakes"])
+    generated = generate(graphs(LSGAN, MLP, batch_size=4)["fakes"])
     source, name = next(iter(generated.kernels.items()))
     assert assemble(name, source) > 0
     nonsense = "'no_instruction $0, $1;', '=f,f', [0.0], tl.float32, True, 1"
@@ -81,5 +96,5 @@ def test_an_operator_without_a_kernel_is_seen(monkeypatch: pytest.MonkeyPatch) -
         "d_loss",
         lambda *args: torch.linalg.matrix_exp(d_loss(*args).view(1, 1)).sum(),
     )
-    generated = generate(graphs(lsgan.Objective(), *MLP, batch_size=4)["critic"])
+    generated = generate(graphs(LSGAN, MLP, batch_size=4)["critic"])
     assert any("matrix_exp" in call for call in generated.calls - LIBRARIES)

@@ -37,11 +37,11 @@ class SubmittedCell:
 
     @cached_property
     def surroundings(self) -> Environment:
-        return self.files.environment or Environment()
+        return self.files.environment() or Environment()
 
     @cached_property
     def spec(self) -> Spec:
-        return self.files.spec or self.entry.spec
+        return self.files.spec() or self.entry.spec
 
     @cached_property
     def evaluations(self) -> dict[int, dict[str, float]]:
@@ -112,7 +112,7 @@ def _fault(files: CellFolder, entry: Entry, status: Status) -> str | None:
 
 def _mismatches(files: CellFolder, entry: Entry) -> Iterator[str]:
     """Where the list of cells, a cell's folder and its spec do not say the same."""
-    spec = files.spec
+    spec = files.spec()
     if spec is None:
         raise DamagedError(f"{files.spec_file} is missing")
     plain = {name: value for name, value in spec.plain().items() if name in SPEC}

@@ -34,9 +34,7 @@ class Rung(BaseModel):
 class Part(BaseModel):
     """The part of a cell in the search of its objective."""
 
-    model_config = ConfigDict(
-        strict=True, extra="allow", frozen=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     objective: str
     """Label of the objective without the searched values."""

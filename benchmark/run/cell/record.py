@@ -110,7 +110,7 @@ class CellRecord:
         for file in self.files.samples.glob("*"):
             if file.stem.isdecimal() and int(file.stem) > g_steps:
                 file.unlink()
-        record = self.files.environment or Environment()
+        record = self.files.environment() or Environment()
         resume = Resume(g_steps=g_steps, **environment(self.device).plain())
         record.resumes = [*record.resumes, resume]
         write_record(self.files.environment_file, record)
