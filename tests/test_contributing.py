@@ -117,6 +117,7 @@ def test_they_train_and_are_measured_with_no_other_edit(tree):
     assert all(0 <= floors[name]["floor"]["energy_2k"] < 0.01 for name in ("gaussians8", "moons"))
 
 
+@pytest.mark.slow
 def test_contract_tests_take_them_up_by_themselves(tree):
     chosen = "relativistic or residual_mlp or moons"
     arguments = [
@@ -152,6 +153,7 @@ for name, size in tiny.items():
 """
 
 
+@pytest.mark.slow
 def test_a_new_objective_takes_part_in_the_experiments(tree):
     (tree / "experiments.py").write_text(EXPERIMENTS)
     assert len(run(tree, "experiments").split()) == 6

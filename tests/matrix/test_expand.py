@@ -439,15 +439,13 @@ def test_set_has_the_last_word_over_a_datasets_own_training(tmp_path: Path) -> N
     assert [(c.training.steps, c.training.seconds) for c in found] == [(None, 1.5), (None, 1.5)]
 
 
-def test_the_shipped_matrices_expand() -> None:
-    counts = {}
+def test_the_shipped_matrices_say_what_they_cost() -> None:
+    """tests/test_fingerprint.py expands them all."""
     for name in files.names():
         loaded = files.read(files.find(name))
-        counts[name] = len(expand(loaded.matrix))
         says_cost = re.search(r"^Cost: .*\d", loaded.description, re.MULTILINE)
         assert says_cost, f"{name} does not say what it costs"
-    assert counts["quick"] == 168
-    assert all(counts.values())
+    assert len(expand(files.read(files.find("quick")).matrix)) == 168
 
 
 def test_the_comment_that_begins_a_file_is_its_description(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def keep(folder: Path, **plan: Any) -> None:
     write_json(folder / "environment.json", {"versions": {"ganbench": __version__}})
 
 
+@pytest.mark.slow
 def test_a_new_reference_joins_by_itself(shelf: Path) -> None:
     newest, other = references.read_all(shelf)
     here = settings.of([newest, other])

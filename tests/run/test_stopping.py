@@ -105,6 +105,7 @@ def test_a_search_that_is_killed_stops_the_same_runs(stopping, tmp_path):
         assert stopping(name) == stopping(name, retry_errors=True) == []
 
 
+@pytest.mark.slow
 def test_machines_that_share_a_search_stop_the_same_runs(stopping, tmp_path):
     stopping("whole")
     for _ in range(3):  # pools, later ones, picks
@@ -119,6 +120,7 @@ def test_machines_that_share_a_search_stop_the_same_runs(stopping, tmp_path):
     assert stopping("both") == []
 
 
+@pytest.mark.slow
 def test_a_larger_search_keeps_what_stopped(stopping, tmp_path):
     small = stopping()
     before = status_of(tmp_path / "r")
@@ -142,6 +144,7 @@ def test_an_error_among_the_first_holds_the_later_ones_back(stopping, tmp_path):
     assert len([task for task in again if task.cell.seed == 0]) == 1 + 8
 
 
+@pytest.mark.slow
 def test_a_matrix_without_the_rule_trains_stopped_runs_to_their_end(stopping, tmp_path):
     stopping()
     stopped = {key for key, end in status_of(tmp_path / "r").items() if end == RunStatus.STOPPED}
@@ -154,6 +157,7 @@ def test_a_matrix_without_the_rule_trains_stopped_runs_to_their_end(stopping, tm
     assert stopping() == []
 
 
+@pytest.mark.slow
 def test_forced_the_same_runs_stop(stopping, tmp_path):
     first = [task.key for task in stopping()]
     before = table(tmp_path / "r")

@@ -249,6 +249,7 @@ print(ahead.Ahead(lambda x: x.exp() + 1, {{}})(torch.zeros(3)).tolist())
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_library_may_have_operators_of_ours(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul_pass, "MIN_MULTIPLICATIONS", 1000)
     x, factor = torch.randn(16, 16), torch.randn(16, 16)
