@@ -165,11 +165,13 @@ def duration(seconds: float | None, digits: int = 0) -> str:
 
 
 def _in_one_unit(seconds: float, digits: int) -> str:
+    amount, unit = seconds / 3600, "h"
     if seconds < 120:
-        return f"{seconds:.{digits}g} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.{digits}g} min"
-    return f"{seconds / 3600:.{digits}g} h"
+        amount, unit = seconds, "s"
+    elif seconds < 7200:
+        amount, unit = seconds / 60, "min"
+    # rounded first: 107 to two digits is 110, and not 1.1e+02
+    return f"{float(f'{amount:.{digits}g}'):g} {unit}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -138,6 +138,10 @@ def test_a_duration_with_digits_has_one_unit(seconds: float, shown: str) -> None
     assert text.duration(seconds, digits=3) == shown
 
 
+def test_a_duration_of_few_digits_has_no_exponent():
+    assert text.duration(6402, digits=2) == "110 min"
+
+
 def test_names_are_listed_and_counted() -> None:
     assert [text.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
         "",

@@ -5,6 +5,7 @@ so that ratios compare between places. All rows of a question are one family und
 correction, but those of so few seeds that no value of theirs could be told from chance. A place of
 a new reference joins by itself."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -220,7 +221,8 @@ def _table(question: Question, rows: Sequence[Row], axis: Axis | None) -> Table:
         ratio = interval({"median": middle, "ci_low": low, "ci_high": high})
         look = "hollow" if compared.verdict == "not separated" else "filled"
         cells = [row.setting.name, ratio, f"{compared.wins} of {compared.n}"]
-        cells += [number(compared.p_holm), compared.verdict, f"{number(row.cost)} ×"]
+        cost = f"{number(row.cost)} ×" if math.isfinite(row.cost) else "–"
+        cells += [number(compared.p_holm), compared.verdict, cost]
         table.rows.append(TableRow(cells, dot=Dot(middle, low, high, colour, look)))
     return table
 
