@@ -107,7 +107,7 @@ def signature(path: Path) -> Signature | None:
     """What changes when a file is written again; None if there is no file."""
     try:
         found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
 

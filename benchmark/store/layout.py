@@ -273,7 +273,8 @@ class ResultSet:
         """The matrix. Raises UserError for a folder without one, for a damaged file, for a cell's
         key that is no plain file name or occurs twice, and for a folder that is a link."""
         self.refuse_links()
-        matrix = _matrix(self.matrix_file, signature(self.matrix_file))
+        written = signature(self.matrix_file) if self.path.is_dir() else None
+        matrix = _matrix(self.matrix_file, written)
         if matrix is None:
             fault = f"no matrix.json in {self.path}: not the results of a matrix"
             raise UserError(f"{fault}; `ganbench run` writes them")
