@@ -273,8 +273,7 @@ class ResultSet:
         """The matrix. Raises UserError for a folder without one, for a damaged file, for a cell's
         key that is no plain file name or occurs twice, and for a folder that is a link."""
         self.refuse_links()
-        written = signature(self.matrix_file) if self.path.is_dir() else None
-        matrix = _matrix(self.matrix_file, written)
+        matrix = _matrix(self.matrix_file, self.path.is_dir() and signature(self.matrix_file))
         if matrix is None:
             fault = f"no matrix.json in {self.path}: not the results of a matrix"
             raise UserError(f"{fault}; `ganbench run` writes them")

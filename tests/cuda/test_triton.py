@@ -47,6 +47,7 @@ def check(
     return num_kernels, num_binaries
 
 
+@pytest.mark.slow
 def test_a_small_iteration_is_assembled() -> None:
     num_kernels, num_binaries = check(Choice("wgan_gp"), MLP)
     assert num_binaries >= num_kernels > 20

@@ -21,6 +21,7 @@ from benchmark.store.code import ROOT, definitions
 from tests.explain.test_claims import CLAIMS
 
 
+@pytest.mark.slow
 def test_one_experiment_from_the_command_line(ganbench, tmp_path):
     folder = tmp_path / "explain"
     ended = ganbench("explain", "saturation", "--results", folder, "--jobs", 1)

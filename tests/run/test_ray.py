@@ -236,6 +236,7 @@ def numbers(folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_lost_node_changes_no_number(
     raylets: Raylets, tiny: Path, here: Path, tmp_path: Path
 ) -> None:

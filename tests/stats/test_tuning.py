@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from opda.nonparametric import EmpiricalDistribution
 from scipy import stats
 
 from benchmark.stats import tuning
@@ -45,7 +46,7 @@ def test_the_expected_best_of_a_uniform_law_is_one_over_k_plus_one():
 
 def test_the_expected_best_agrees_with_opda():
     values = np.random.default_rng(0).lognormal(size=33)
-    reference = tuning.EmpiricalDistribution(values)
+    reference = EmpiricalDistribution(values)
     k = np.arange(1, 34)
     v = reference.v_tuning_curve(k, minimize=True)
     u = reference.u_tuning_curve(k, minimize=True)
@@ -69,7 +70,7 @@ def test_bands_of_ranks_are_those_of_the_values():
     k = np.arange(1, 33)
     pool = np.random.default_rng(1).lognormal(size=32)
     curve = tuning.median_best(pool, k, least=0)
-    bands = tuning.EmpiricalDistribution.confidence_bands(
+    bands = EmpiricalDistribution.confidence_bands(
         pool, 0.95, 0, INF, method="ld_equal_tailed", generator=np.random.default_rng(0), n_jobs=1
     )
     for band, line in zip(bands, (curve.high, curve.median, curve.low), strict=True):

@@ -72,6 +72,8 @@ only a trick that wins or loses all of them can be told apart.
 
 {tables}
 
+Equal seconds are seconds of a wall clock, on a machine that did some other work.
+
 `× cost` is what a generator step with its critic steps takes by the races, where both are executed
 alike.
 

@@ -226,6 +226,7 @@ def test_a_key_is_of_all_that_a_library_depends_on(monkeypatch: pytest.MonkeyPat
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_another_process_takes_the_library_from_the_cache(cache: Path) -> None:
     code = """
 import torch

@@ -273,6 +273,7 @@ class TestProcesses:
         )
         assert run(code, GANBENCH_VARIANTS=str(folder)) == "False"
 
+    @pytest.mark.slow
     def test_the_contract_tests_cover_the_folder(self, write: Write) -> None:
         write("objectives/my_loss.py", OBJECTIVE)
         write("architectures/narrow.py", ARCHITECTURE)
