@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU's ker
 
 MLP = Place(Choice("mlp"), Choice("gaussians8"))
 DCGAN = Place(Choice("dcgan"), Choice("cifar10"))
+RESNET20 = Place(Choice("resnet20"), Choice("cifar10"))
+RESNET = Place(Choice("resnet"), Choice("cifar10"))
 LSGAN = Choice("lsgan")
 # What Inductor leaves to cuBLAS and cuDNN
 PRODUCTS = {f"extern_kernels.{name}" for name in ("mm", "bmm", "addmm", "baddbmm", "convolution")}
@@ -62,6 +64,10 @@ CASES = {
     "mlp, jvp": (Choice("wgan_gp", {"method": "jvp"}), MLP, "float32"),
     "mlp, bf16": (Choice("wgan_gp"), MLP, "bf16"),
     "dcgan": (Choice("nonsaturating"), DCGAN, "float32"),
+    "dcgan, penalty": (Choice("wgan_gp"), DCGAN, "float32"),
+    "dcgan, penalty, bf16": (Choice("wgan_gp"), DCGAN, "bf16"),
+    "resnet20, penalty": (Choice("wgan_gp"), RESNET20, "float32"),
+    "resnet, differences": (Choice("wgan_fdgp"), RESNET, "float32"),
 }
 
 

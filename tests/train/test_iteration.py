@@ -78,18 +78,9 @@ def inputs(S=(), steps=2, batch=8, latent_dim=2):
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    ("name", "place"),
-    [
-        ("nonsaturating", "images"),
-        *(
-            pytest.param(name, place, marks=pytest.mark.slow)
-            for name in variants.names("objectives")
-            for place in PLACES
-            if (name, place) != ("nonsaturating", "images")
-        ),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", variants.names("objectives"))
 def test_compiled_is_eager(name, place):
     cell = small_cell(name, place, steps=10)
     eager, _ = rows(cell)
