@@ -202,6 +202,7 @@ def test_the_environment_names_no_machine_and_no_user(finished: Finished) -> Non
         assert json.loads(text)["threads"] == 1
 
 
+@pytest.mark.slow
 def test_seeds_trained_as_a_stack_are_those_trained_alone(
     matrix_file: Callable[..., Path], ganbench: Callable[..., Ended], tmp_path: Path
 ) -> None:
@@ -270,6 +271,7 @@ def test_only_missing_and_unfinished_cells_are_run_again(
         ]
 
 
+@pytest.mark.slow
 def test_force_runs_committed_cells_again(
     finished: Finished, ganbench: Callable[..., Ended]
 ) -> None:
