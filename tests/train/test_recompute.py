@@ -9,12 +9,15 @@ from torch import Tensor
 
 import variants
 from benchmark.errors import UserError
-from benchmark.matrix.cell import Choice, stream_seed
+from benchmark.matrix.cell import Cell, Choice, stream_seed
 from benchmark.matrix.expand import expand
 from benchmark.matrix.options import Matrix, Training
+from benchmark.train.execution.modes import can_compile
+from benchmark.train.loop import train
 from benchmark.train.optimizers import make_optimizer
 from benchmark.train.recompute import recompute_blocks
 from benchmark.train.step import critic_step, generator_step
+from tests.helpers.cells import EVALUATION, TRAINING
 from variants.architectures import build, initialise
 
 RESNET = Choice("resnet20", {"width": 8})
@@ -67,6 +70,19 @@ def steps(loss: Any, G: Any, D: Any, shape: tuple[int, ...], precision: str) -> 
         rows.append(critic_step(loss, G, D, critic, real, z, noise, precision))
         rows.append(generator_step(loss, G, D, sampler, real, z, noise, precision))
     return torch.cat(rows)
+
+
+@pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
+def test_compiled_steps_fall_back_to_eager_ones_and_say_why() -> None:
+    training = TRAINING.replaced(steps=2, batch_size=4, recompute=True)
+    architecture = Choice("resnet", {"width": 8})
+    cell = Cell(
+        Choice("nonsaturating"), architecture, Choice("digits"), 0, training, EVALUATION, "batch"
+    )
+    compiled, eager = ([*train(cell, "cpu", execution=mode)] for mode in ("compiled", "eager"))
+    assert compiled[-1].execution.mode == "eager"
+    assert "checkpoint" in compiled[-1].execution.fallback
+    assert compiled[-1].row["d_loss"] == eager[-1].row["d_loss"]
 
 
 def test_the_option_is_part_of_a_key_only_where_it_is_set() -> None:
