@@ -2,7 +2,7 @@
 cost."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -118,18 +118,23 @@ def hold_races(
     """Hold the races that have no result on such a machine (device, threads) yet. A race without a
     result is noted: the place has no raced seconds."""
     made = results.races
+    due = [contest for contest in contests if not is_raced(contest, made, *machine)]
+    for race in pool.races(_announced(due, note)):
+        results.write_race(race)
+        if race.fault:
+            where = place_name(race.architecture, race.dataset)
+            note(f"{where} has no raced seconds: {race.fault}")
+
+
+def _announced(contests: list[RaceTask], note: Callable[[str], None]) -> Iterator[RaceTask]:
+    """The contests, each with a note as it begins."""
     for contest in contests:
-        if is_raced(contest, made, *machine):
-            continue
         where = place_name(contest.architecture, contest.dataset)
         what = f"racing {plural(len(contest.entrants), 'objective')} of {where}"
         if "compiled" in contest.execution:
             what = f"compiling (once, minutes) and {what}"
         note(f"{what}: what a generator step costs …")
-        race = pool.race(contest)
-        results.write_race(race)
-        if race.fault:
-            note(f"{where} has no raced seconds: {race.fault}")
+        yield contest
 
 
 def check_size(cells: Iterable[Cell], device: str) -> None:

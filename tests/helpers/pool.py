@@ -1,6 +1,6 @@
 """A pool whose cells take virtual time, and tasks for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,6 +106,9 @@ class Simulated:
 
     def capacity(self) -> int:
         return self.size
+
+    def races(self, contests: Iterable[RaceTask]) -> Iterator[Race]:
+        return map(self.race, contests)
 
     def race(self, task: RaceTask) -> Race:
         """A race that all objectives end with the same cost."""

@@ -1,7 +1,8 @@
 """The race before the first cell: its turns by a faked clock, and real ones in a worker."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -235,9 +236,9 @@ def test_a_worker_that_dies_in_the_race_is_its_reason_and_the_next_one_trains(
     matrix_file: MatrixFile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Dies(local.Pool):
-        def race(self, task: RaceTask) -> Race:
+        def races(self, contests: Iterable[RaceTask]) -> Iterator[Race]:
             self.idle[-1].process.kill()
-            return super().race(task)
+            return super().races(contests)
 
     monkeypatch.setattr(local, "Pool", Dies)
     heard = Heard()
@@ -246,3 +247,40 @@ def test_a_worker_that_dies_in_the_race_is_its_reason_and_the_next_one_trains(
     (race,) = ResultSet(tmp_path / "tiny").races
     assert race.fault.startswith("nonsaturating could not be raced: the worker was killed")
     assert any("has no raced seconds: nonsaturating" in note for note in heard.notes)
+
+
+@dataclass(eq=False)
+class Answering:
+    """A worker that has its answers ready."""
+
+    device: str
+    is_reusable: bool = True
+    has_answered: bool = False
+
+    def __post_init__(self) -> None:
+        self.connection, self.far_end = Pipe()
+        for _ in range(3):
+            self.far_end.send(Racing().race(task_of("minimax")))
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "at_once"), [("cpu", 1, 2), ("cpu", 2, 1), ("cuda:0", 1, 1)]
+)
+def test_places_race_at_the_same_time_where_each_has_a_clock_of_its_own(
+    device: str, threads: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "Worker", lambda device, options: Answering(device))
+    monkeypatch.setattr(local.Pool, "_end", lambda pool, worker: None)
+    pool = local.Pool([device, device], local.WorkerOptions(tmp_path, threads, 60.0))
+    asked = []
+
+    def contests() -> Iterator[RaceTask]:
+        for place in ("a", "b", "c"):
+            asked.append(place)
+            yield replace(task_of("minimax"), architecture=place)
+
+    races = pool.races(contests())
+    next(races)
+    assert len(asked) == at_once
+    assert len(list(races)) == 2
+    assert asked == ["a", "b", "c"]

@@ -1,6 +1,6 @@
 """The interface of an engine: a pool starts cells, reports what happens to them, and ends them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from benchmark.run.events import Event, RaceTask, Task
@@ -17,9 +17,10 @@ class Pool(Protocol):
     def capacity(self) -> int:
         """Number of cells, or stacks, that may run at the same time now."""
 
-    def race(self, task: RaceTask) -> Race:
-        """Race the objectives of a place on one worker, before the first cell is started. A worker
-        that dies is the reason of the first objective. Raises UserError if none can be started."""
+    def races(self, contests: Iterable[RaceTask]) -> Iterator[Race]:
+        """Race the objectives of places, each place on one worker, before the first cell is
+        started. A contest is asked for when a worker is free to hold it. A worker that dies is the
+        reason of the first objective. Raises UserError if none can be started."""
 
     def start(self, task: Task) -> None:
         """Start a cell, or a stack. There is a free place."""

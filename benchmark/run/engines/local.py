@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing import connection as pipes
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -47,26 +49,50 @@ class Pool:
 
     def __init__(self, devices: list[str], options: WorkerOptions) -> None:
         self.options = options
-        self.size = len(devices)
+        self.devices, self.size = devices, len(devices)
         self.idle = [Worker(device, options) for device in reversed(devices)]
         self.free_devices: list[str] = []  # their workers have ended
         self.busy: dict[str, Worker] = {}  # by the key of the cell
+        self.racing: dict[Worker, RaceTask] = {}
         self.started: list[Event] = []
         self.is_stopping = False
 
     def capacity(self) -> int:
         return self.size
 
-    def race(self, task: RaceTask) -> Race:
+    def races(self, contests: Iterable[RaceTask]) -> Iterator[Race]:
+        coming = iter(contests)
+        while True:
+            for contest in islice(coming, self._races_at_once() - len(self.racing)):
+                self._start_race(contest)
+            if not self.racing:
+                return
+            for connection in pipes.wait([worker.connection for worker in self.racing]):
+                worker = next(w for w in self.racing if w.connection is connection)
+                yield self._finish_race(worker)
+
+    def _races_at_once(self) -> int:
+        """Races are timed by the seconds that the processor gave a process where that has one
+        thread, and by the wall elsewhere: then one runs alone."""
+        is_cpu = set(self.devices) == {"cpu"}
+        return self.size if is_cpu and self.options.threads == 1 else 1
+
+    def _start_race(self, contest: RaceTask) -> None:
         worker = self._take_worker()
+        # A worker that is gone is noticed when its answer is awaited
+        with suppress(OSError):
+            worker.connection.send(contest)
+        self.racing[worker] = contest
+
+    def _finish_race(self, worker: "Worker") -> Race:
+        contest = self.racing.pop(worker)
         try:
-            worker.connection.send(task)
             answer = worker.connection.recv()
         except (EOFError, OSError):
             worker.process.join(PATIENCE)
             reason = why_died(worker.process.exitcode, 1)
             self._end(worker)
-            return not_raced(task, reason)
+            return not_raced(contest, reason)
         if isinstance(answer, Fatal):
             self._end(worker)
             raise UserError(answer.reason)
@@ -163,9 +189,9 @@ class Pool:
             worker.process.terminate()
 
     def close(self) -> None:
-        for worker in {*self.idle, *self.busy.values()}:
+        for worker in {*self.idle, *self.busy.values(), *self.racing}:
             self._end(worker)
-        self.idle, self.busy = [], {}
+        self.idle, self.busy, self.racing = [], {}, {}
 
 
 @dataclass(eq=False)

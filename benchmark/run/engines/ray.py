@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -136,6 +136,9 @@ class Pool:
         )
         racing = remote(max_retries=0, **wanted)(race_remotely)
         self.race: Callable[[RaceTask], Race] = partial(race, racing, **alike)
+
+    def races(self, contests: Iterable[RaceTask]) -> Iterator[Race]:
+        return map(self.race, contests)
 
     def capacity(self) -> int:
         """Number of cells that may run at the same time, as nodes come and go; at least one, so
