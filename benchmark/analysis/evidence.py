@@ -2,7 +2,8 @@
 
 The primary metric is compared at the budgets COMPARED_AT: every objective with the matrix's
 reference where it names one that runs there, else all pairs. All comparisons of a matrix, over its
-places and budgets, are one family: its false claims have a probability of ALPHA together."""
+places and budgets, are one family: its false claims have a probability of ALPHA together. What a
+search picked is left out: it meets what the search picked for the others (`search.tuning`)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import pandas as pd
 
 from benchmark.analysis.robustness import nothing_learnt
 from benchmark.analysis.scores import PLACE, is_crossed, metric_of, run_values
+from benchmark.analysis.search.finals import TUNED
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.metrics import sign
@@ -106,8 +108,9 @@ def comparisons(tables: Tables) -> pd.DataFrame:
     compared: list[Comparison] = []
     for contest, wide in _independent(tables).items():
         column = tables.primary[contest.dataset]
+        untuned = wide[~wide.index.str.endswith(TUNED)]
         of_contest = compare(
-            {str(name): row.dropna().to_dict() for name, row in wide.iterrows()},
+            {str(name): row.dropna().to_dict() for name, row in untuned.iterrows()},
             minimise=sign(column) == 1,
             reference=_reference(tables, wide),
         )

@@ -100,8 +100,8 @@ def run(
     execution: Annotated[
         str,
         _how(
-            help="How cells train: auto, eager, compiled, graphed or compiled_graphed; auto: eager "
-            "on a CPU, graphed on CUDA.",
+            help="How cells train: auto, eager, compiled, graphed or compiled_graphed; auto: the "
+            "quickest way measured on a CPU, graphed on CUDA.",
             autocompletion=among(lambda: EXECUTIONS),
         ),
     ] = "auto",

@@ -121,14 +121,26 @@ def _override(raw: dict[str, Any], override: str) -> None:
     name, value = name_and_value(override, "--set")
     path = name.strip().split(".")
     tables = _tables_with_training(raw)
-    table = raw
+    table: Any = raw
     for part in path[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
+        if isinstance(table, dict):
+            table.setdefault(part, {})
+        table = table[_key(table, part, override)]
+        if not isinstance(table, dict | list):
             raise UserError(f"--set {override}: {part!r} is not a table")
-    table[path[-1]] = _parsed(value)
+    table[_key(table, path[-1], override)] = _parsed(value)
     if path[0] == "training" and len(path) > 1:
         _drop_overridden(raw["training"], tables, path[1])
+
+
+def _key(table: dict[str, Any] | list[Any], part: str, override: str) -> str | int:
+    """The name of an option in a table; in a list the position, from 0."""
+    if isinstance(table, dict):
+        return part
+    if part.isdecimal() and int(part) < len(table):
+        return int(part)
+    valid = f"valid: 0 to {len(table) - 1}"
+    raise UserError(f"--set {override}: the list has no position {part!r}; {valid}")
 
 
 def _parsed(value: str) -> Any:

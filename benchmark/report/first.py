@@ -9,6 +9,7 @@ import pandas as pd
 from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import why_no_ranking
 from benchmark.analysis.scores import PLACE, clock_fault, statuses
+from benchmark.analysis.search.finals import TUNED
 from benchmark.metrics import full_name, metric
 from benchmark.report.chapters.completeness import headline, losses
 from benchmark.report.chapters.leaderboards import (
@@ -201,6 +202,10 @@ def _led(evidence: Evidence, leader: Record, result: Claim) -> Claim:
         result.text += " untested: crossed seeds are no independent pairs"
         return result
     name, reference = leader["first"], leader["reference"]
+    if name.endswith(TUNED):
+        result.text = result.text.removesuffix(",")
+        result.after = "; the chapter on tuning compares it with the others that were tuned"
+        return result
     if not reference:
         result.verdict, result.after = leader["verdict"], _than(leader["verdict"], leader["second"])
         result.after += ", the next"
@@ -256,6 +261,7 @@ def _verdicts(evidence: Evidence) -> Table | None:
     if reference:
         title = f"Which objectives are better or worse than {reference}?"
     names = list(evidence.tables.cells["objective"].unique())
+    names = [name for name in names if not name.endswith(TUNED)]
     here = list(each_place(compared))
     budgets = [budget for budget in COMPARED_AT if (compared["of"] == budget).any()]
     has_died = {place(at): _all_diverged(cells) for at, cells in each_place(evidence.tables.cells)}

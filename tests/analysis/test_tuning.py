@@ -12,6 +12,8 @@ from benchmark.analysis.search import finals, tuning
 from benchmark.analysis.sides import of_labels
 from benchmark.analysis.tables import Tables, load
 from benchmark.check.baseline import measured
+from benchmark.report.chapters.leaderboards import leaderboard, summary_by_key
+from benchmark.report.first import first_screen
 from benchmark.stats.tuning import algoperf_score
 from benchmark.store.files import write_json
 from tests.helpers import searched, synthetic
@@ -224,6 +226,22 @@ def test_pages_compare_the_final_runs(tables):
     assert finals.shown(shown).cells.equals(shown.cells)
     leaders = gather_evidence(shown).leaders
     assert leaders["first"].iloc[0] == "lsgan"
+
+
+def test_what_a_search_picked_is_never_compared_with_what_was_not_searched(tables):
+    """That a tuned objective is better than an untuned one is no finding of the objective."""
+    evidence = gather_evidence(finals.shown(tables))
+    pairs = set(zip(evidence.compared["first"], evidence.compared["second"], strict=True))
+    assert pairs == {("lsgan", "nonsaturating"), ("wgan_gp", "nonsaturating")}
+    verdicts = first_screen(evidence).verdicts
+    assert [row.cells[0] for row in verdicts.rows] == ["nonsaturating", "lsgan", "wgan_gp"]
+    at = {"dataset": "digits", "architecture": "dcgan"}
+    board = leaderboard(evidence, at, summary_by_key(evidence.tables))
+    finals_of = {row.cells[0]: row.cells[1].split("\n")[-1] for row in board.rows}
+    assert finals_of["nonsaturating"] == "reference"
+    assert finals_of["wgan_gp"] == "worse"
+    assert "separated" not in finals_of["wgan_gp (tuned)"]
+    assert board.note.endswith("compared with one another in the chapter on tuning.")
 
 
 def test_compare_names_the_pick(tables):

@@ -448,6 +448,16 @@ def test_the_shipped_matrices_say_what_they_cost() -> None:
     assert len(expand(files.read(files.find("quick")).matrix)) == 168
 
 
+def test_a_table_of_a_list_is_overridden_by_its_position() -> None:
+    path = files.find("random_architectures")
+    larger = expand(files.read(path, ["architectures.1.sample=52"]).matrix)
+    before = [cell.key for cell in expand(files.read(path).matrix)]
+    assert len(larger) == len(before) + 2 * 7
+    assert set(before) < {cell.key for cell in larger}
+    wgan = files.read(path, ["objectives.0=wgan_div"])
+    assert wgan.matrix.objectives[0] == "wgan_div"
+
+
 def test_the_comment_that_begins_a_file_is_its_description(tmp_path: Path) -> None:
     path = tmp_path / "described.toml"
     path.write_text("# Two lines\n# of words.\n\n# not this\n" + matrix_text())

@@ -465,7 +465,7 @@ def test_a_mistake_is_one_line_that_names_it(
         (("--set", "training.steps="), ["--set", "name=value"]),
         (("--set", "=5"), ["--set", "name=value"]),
         (("--set", "seeds.x=1"), ["seeds.x=1", "not a table"]),
-        (("--set", "objectives.0=wgan"), ["objectives.0=wgan", "not a table"]),
+        (("--set", "objectives.9=wgan"), ["objectives.9=wgan", "position '9'", "valid: 0 to"]),
         (("--set", "training=5"), ["training", "table", "not 5"]),
         (("--set", "objectives=wgan"), ["objectives", "list", "'wgan'"]),
         (("--only", "objective"), ["--only", "name=value", "'objective'"]),

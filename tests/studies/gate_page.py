@@ -181,5 +181,6 @@ def table(frame: pd.DataFrame) -> str:
     """A frame as a Markdown table."""
     if frame.empty:
         return "not tried"
-    lines = [frame.columns, ["---"] * len(frame.columns), *frame.astype(str).to_numpy()]
+    texts = frame.astype(str).map(lambda cell: cell.replace("|", r"\|"))
+    lines = [frame.columns, ["---"] * len(frame.columns), *texts.to_numpy()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

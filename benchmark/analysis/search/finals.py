@@ -13,6 +13,9 @@ from benchmark.matrix.search.part import POOL
 from benchmark.store.frames import rows_of_cells
 from benchmark.store.schema import Entry, MatrixFile
 
+TUNED = " (tuned)"
+"""Ends the name of what a search picked."""
+
 
 def shown(tables: Tables) -> Tables:
     """The tables as pages show them: `compared`, with display names."""
@@ -61,7 +64,7 @@ def _renamed(entry: Entry, matrix: MatrixFile) -> Entry:
         return entry
     objective = part.objective
     if part.phase != POOL and part.configuration:
-        objective = f"{matrix.shown('objective', objective)} (tuned)"
+        objective = f"{matrix.shown('objective', objective)}{TUNED}"
     return entry.model_copy(update={"objective": objective, "architecture": part.architecture})
 
 

@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from benchmark.analysis.evidence import COMPARED_AT, OPPOSITE, Evidence
 from benchmark.analysis.robustness import nothing_learnt, why_no_ranking
 from benchmark.analysis.scores import EQUAL_COST
+from benchmark.analysis.search.finals import TUNED
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.analysis.verdicts import VERDICTS
@@ -40,6 +41,7 @@ WAY = (
     " Way to real: from the untrained generator (0 %) to real samples (100 %) on the logarithm of "
     "the metric."
 )
+PICKS = " Tuned objectives are compared with one another in the chapter on tuning."
 ALL_PAIRS = "among all pairs: +3 −1 is better than three objectives and worse than one"
 
 
@@ -71,6 +73,8 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     note = LEADERBOARD.format(order, against)
     if compared.empty:
         note = note.partition(" Hollow")[0]
+    if any(name.endswith(TUNED) for name in runs):
+        note += PICKS
     if idle:
         note = f"{idle[0].upper()}{idle[1:]}. {note}"
     table = Table(
@@ -88,11 +92,12 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     table.columns.append("seeds")
     steps = _best_steps(at_place(tables.cells, at), column)
     losses = _losses(evidence, at)
+    tested = {*compared["first"], *compared["second"]}
     for name, values in runs.items():
         cells = [name]
         for of in heads:
             cells.append(_value(of, values[of], steps.get(name)))
-            if of in COMPARED_AT and len(compared):
+            if of in COMPARED_AT and name in tested:
                 contest = compared[compared["of"] == of]
                 cells[-1] += f"\n{verdict_of(contest, name, reference)}"
         if is_on_scale:

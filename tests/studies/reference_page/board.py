@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from benchmark.analysis.evidence import COMPARED_AT
+from benchmark.analysis.search.finals import TUNED
 from benchmark.metrics import short_name
 from benchmark.report.chapters.leaderboards import (
     Summary,
@@ -20,8 +23,8 @@ from tests.studies.reference_page.settings import Setting
 NOTE = (
     "Medians over seeds [exact 95 % interval, 93.75 % at five seeds], a seed that diverged being "
     "the worst. The chips are the verdicts of each reference's own report, against its reference "
-    "objective, all its comparisons under Holm's correction. The order is none of rank: metrics "
-    "differ between places, and only a chip is a claim."
+    "objective, all its comparisons under Holm's correction. The order of the columns is no "
+    "ranking: metrics differ between places, and only a chip is a claim."
 )
 TALLY = "places: better, worse"
 
@@ -75,8 +78,17 @@ def _cell(setting: Setting, loss: str, of: str, column: str, summary: Summary) -
     if row is None or not row["n"] + row["diverged"]:
         return "", ""
     text = interval(row).removesuffix(" [∞, ∞]").replace("∞", "diverged").replace(" [", "\n[")
-    compared = at_place(setting.evidence.compared, setting.at)
-    contest = compared[compared["of"] == of]
+    contest, name = _contest(setting, label, of)
     if contest.empty:
         return text, ""
-    return text, verdict_of(contest, label, reference_of(setting.evidence, setting.at))
+    return text, verdict_of(contest, name, reference_of(setting.evidence, setting.at))
+
+
+def _contest(setting: Setting, label: str, of: str) -> tuple[pd.DataFrame, str]:
+    """The comparisons of a place at a budget, and what an objective is called in them. What a
+    search picked is compared with its other picks, at the end alone."""
+    compared, tuning = setting.evidence.compared, setting.evidence.tables.tuning
+    if label.endswith(TUNED) and tuning is not None:
+        compared = tuning.rivals.assign(of="final")
+    here = at_place(compared, setting.at)
+    return here[here["of"] == of], label.removesuffix(TUNED)

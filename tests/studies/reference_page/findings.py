@@ -253,7 +253,7 @@ def _said_of_claim(question: Question, rows: Sequence[Row]) -> str:
     against = f"contradicted in {len(told) - agreeing} of {len(rows)} comparisons"
     if not question.expected:
         return f"The claim is {against}; where nothing is separated the intervals say how far."
-    return f"The claim is borne out in {agreeing}, {against}, open in {len(rows) - len(told)}."
+    return f"The claim is confirmed in {agreeing}, {against}, open in {len(rows) - len(told)}."
 
 
 def at_equal_cost(settings: Sequence[Setting]) -> Finding:

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE
+from benchmark.analysis.search.finals import TUNED
 from benchmark.matrix.cell import Choice
 from benchmark.report.page import at_place, place, places
 from benchmark.store.schema import Entry
@@ -17,8 +18,6 @@ OPTIMISER = ("lr", "betas", "optimizer", "critic_steps")
 """Parameters of an objective that are no part of its loss."""
 SHARED = ("lr", "betas")
 """Those of them that make a setting. The others are given only to objectives whose own differ."""
-TUNED = " (tuned)"
-"""Ends the name of what a search picked (`analysis.search.finals`)."""
 
 
 @dataclass(frozen=True)
