@@ -1,5 +1,7 @@
 """The chapter on tuning, from planted pools and final runs, and what the other chapters show."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,12 +56,17 @@ def test_sentences_of_the_final_runs(tables):
 
 def test_tables_of_the_chapter(tables):
     (chapter,) = tuning.chapters(shown(tables))
-    first, pools, rungs, rivals = chapter.tables
+    first, pools, best, rungs, rivals = chapter.tables
     row = first.rows[0].cells
     assert row[:4] == ["nonsaturating", "31.4 [31.0, 31.7]", "23.4 [23.0, 23.7]", "−8 [−8, −8]"]
     assert row[-2:] == ["better", "lr 0.001, critic_steps 5"]
     assert pools.rows[0].cells[:4] == ["nonsaturating", "1 of 8", "30", "20"]
     assert pools.rows[0].cells[4:7] == ["3.35 [3.00, 3.70]", "1.35 [1.00, 1.70]", "50%"]
+    # the expected best of four, over all draws of four of the seven drawn configurations
+    assert best.columns == ["objective", "best of 1", "best of 4", "best of 7"]
+    least = [min(four) for four in combinations(POOLS["nonsaturating"][1:], 4)]
+    assert best.rows[0].cells[2].endswith(f"mean {np.mean(least):.3g}")
+    assert best.rows[0].cells[3].endswith("mean 20")
     assert rungs.rows[0].cells[2:] == 2 * ["1.00 [0.90, 1.00]"]
     assert len(rivals.rows) == 2
 
@@ -108,7 +115,7 @@ def test_what_early_stopping_did(tmp_path):
         "lie above 0.8.",
         "Early stopping is not decided yet for wgan_gp: no configuration follows the first.",
     ]
-    _, pools, rungs, _ = chapter.tables
+    _, pools, _, rungs, _ = chapter.tables
     assert pools.columns[-2:] == ["stopped", "seconds saved"]
     assert [row.cells[-2:] for row in pools.rows] == [["2", "12"], ["0", "0"], ["0", "0"]]
     assert pools.rows[0].cells[6:9] == ["–", "–", "–"]

@@ -49,7 +49,13 @@ POOLS_NOTE = (
     "seeds differ. Near the best: within twice its value. AlgoPerf's score: recorded training "
     "seconds to the target at the median over all deals of three studies of five drawn "
     "configurations, of which the fastest counts, computed exactly from the pool; missed: the "
-    "probability that the target is not reached."
+    "probability that the target is not reached. Recorded seconds grow where a machine does other "
+    "work, too: pools that ran at different times may differ by that alone."
+)
+BEST_NOTE = (
+    "The best of k configurations drawn from the pool: its median [95 % band, which covers all k "
+    "together], and its mean over all draws without replacement, the expected best of k. A "
+    "configuration that diverged makes the mean infinite where the best of k may be it."
 )
 CURVES_NOTE = (
     "Tuning curves: the median of the best of k configurations says what a search of k would have "
@@ -76,6 +82,7 @@ def chapter(tuning: Tuning) -> Chapter:
         result.tables.append(_tuned(tuning, at, rows))
     for at, rows in each_place(tuning.pools):
         result.tables.append(_pools(tuning, at, rows))
+    result.tables += [_best_of_k(at, rows) for at, rows in each_place(tuning.curves)]
     result.tables += [rungs_table(tuning, at, rows) for at, rows in each_place(tuning.rungs)]
     result.tables += [_rivals(at, rows) for at, rows in each_place(tuning.rivals)]
     result.notes = [LIMITS]
@@ -233,6 +240,28 @@ def _pools(tuning: Tuning, at: Record, rows: pd.DataFrame) -> Table:
             cells += [str(followed["stopped"]), number(followed["seconds_saved"])]
         table.add(cells, {**tags_of(at), "objective": [row["objective"]]})
     return table
+
+
+def _best_of_k(at: Record, rows: pd.DataFrame) -> Table:
+    """The median and the expected best of k by objective, at the powers of four and the last k."""
+    last = rows["k"].max()
+    shown = [k for k in (1, 4, 16) if k < last] + [last]
+    heads = ["objective", *(f"best of {k}" for k in shown)]
+    title = f"{place(at)}: the best of k configurations"
+    table = Table(title, heads, note=BEST_NOTE, tags=tags_of(at), fold="The best of k")
+    for name, curve in rows.groupby("objective", sort=False):
+        known = {row["k"]: row for row in records(curve)}
+        cells = [str(name)]
+        for k in shown:
+            row = known.get(k)
+            cells.append(_best(row) if row else "–")
+        table.add(cells, {**tags_of(at), "objective": [str(name)]})
+    return table
+
+
+def _best(row: Record) -> str:
+    """`0.44 [0.31, 0.68], mean 0.47`."""
+    return f"{interval(row, 'median', 'low', 'high')}, mean {number(row['mean_without'])}"
 
 
 def _percent(share: float) -> str:

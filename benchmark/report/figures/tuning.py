@@ -19,8 +19,9 @@ ABSCISSAS = {"k": "configurations tried", "seconds": "recorded training seconds"
 CURVES = (
     "Median of the best of k configurations drawn from the pool. Thin lines bound the band that "
     "covers the curve at every k together with a probability of 95 %; it has no end where it "
-    "reaches the edge. On the right the same after the training seconds that k configurations "
-    "take. Hollow: the published default, which is not among the drawn ones."
+    "reaches the edge. On the right the same after the recorded training seconds of k "
+    "configurations, which other work of the machine raises. Hollow: the published default, which "
+    "is not among the drawn ones."
 )
 SENSITIVITY = (
     "Every configuration of the pools, a panel per objective and searched parameter: the metric at "
