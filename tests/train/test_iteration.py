@@ -94,6 +94,21 @@ def test_compiled_is_eager(name, place):
 
 @needs_compiler
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "place"), [("nonsaturating", "images"), ("wgan_gp", "points")], ids=str
+)
+def test_a_compiled_stack_is_its_cells_trained_eagerly(name, place):
+    """What the quick matrix trains by default."""
+    cells = seeds(name, place, steps=20)
+    stack = stacked_rows(cells, execution="compiled")
+    for cell, own in zip(cells, stack, strict=True):
+        execution = own[-1].execution
+        assert (execution.mode, execution.stack, execution.fallback) == ("compiled", 3, None)
+        assert_same([snapshot.row for snapshot in own if snapshot.row], rows(cell)[0])
+
+
+@needs_compiler
+@pytest.mark.slow
 def test_compiled_bf16_is_eager_bf16():
     cell = small_cell("wgan_gp", "images", steps=10, precision="bf16")
     assert_same(rows(cell, execution="compiled")[0], rows(cell)[0], rel=0.05, abs=0.05)
