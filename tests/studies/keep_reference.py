@@ -12,14 +12,15 @@ KEPT = ("matrix.json", "protocols.json", "races", "real", "report", "figures", "
 
 
 def keep(source: Path, reference: Path) -> None:
-    """Replace what is kept of a result set. environment.json is that of the first cell."""
+    """Replace what is kept of a result set; tables as CSV alone. environment.json is that of the
+    first cell."""
     reference.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         old = reference / name
         if old.is_dir():
             shutil.rmtree(old)
         if (source / name).is_dir():
-            shutil.copytree(source / name, old)
+            shutil.copytree(source / name, old, ignore=shutil.ignore_patterns("*.parquet"))
         elif (source / name).is_file():
             shutil.copyfile(source / name, old)
     environments = sorted(source.glob("cells/*/environment.json"))

@@ -51,7 +51,7 @@ class Setting:
 
 
 def of(references: Sequence[Reference]) -> list[Setting]:
-    """The settings of all result sets, in their order."""
+    """The settings of all result sets, in their order. A place with a single seed is none."""
     found = []
     for reference in references:
         if reference.evidence is not None:
@@ -64,6 +64,8 @@ def _of_set(reference: Reference, evidence: Evidence) -> Iterator[Setting]:
     for entry in evidence.tables.matrix.cells:
         entries[entry.dataset, entry.architecture, entry.objective] = entry
     for at in places(evidence.tables.cells):
+        if at_place(evidence.tables.cells, at)["seed"].nunique() == 1:
+            continue
         labels: dict[str, dict[str, str]] = {}
         for objective in at_place(evidence.tables.cells, at)["objective"].unique():
             entry = entries[at["dataset"], at["architecture"], objective]
