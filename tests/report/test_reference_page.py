@@ -81,6 +81,13 @@ def test_every_reference_has_a_title_sentences_and_a_picture_or_a_page() -> None
             assert all((reference.folder / f"{name}{end}").is_file() for end in (".png", ".svg"))
 
 
+def test_no_report_of_a_reference_names_a_folder_of_the_machine_that_made_it() -> None:
+    reports = list(REFERENCE.glob("*/report/report.md"))
+    assert reports
+    for file in reports:
+        assert not re.search("--results [/~]", file.read_text(encoding="utf-8")), file
+
+
 def curve(objective: str, metric: str, seed: int, i: int) -> float:
     """Distances fall from ten times the floor. Those of wgan_fdgp are three times as large, those
     of minimax half as large until the last of six evaluations."""
