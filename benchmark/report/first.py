@@ -198,13 +198,17 @@ def _led(evidence: Evidence, leader: Record, result: Claim) -> Claim:
     """The claim with what the tests say of the leader."""
     compared = at_place(evidence.compared, leader)
     compared = compared[compared["of"] == leader["of"]]
-    if compared.empty:
-        result.text += " untested: crossed seeds are no independent pairs"
-        return result
     name, reference = leader["first"], leader["reference"]
     if name.endswith(TUNED):
         result.text = result.text.removesuffix(",")
         result.after = "; the chapter on tuning compares it with the others that were tuned"
+        return result
+    if compared.empty and evidence.tables.tuning is not None:
+        result.text = result.text.removesuffix(",")
+        result.after = "; the chapter on tuning compares it with what was tuned"
+        return result
+    if compared.empty:
+        result.text += " untested: crossed seeds are no independent pairs"
         return result
     if not reference:
         result.verdict, result.after = leader["verdict"], _than(leader["verdict"], leader["second"])

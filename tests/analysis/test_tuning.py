@@ -244,6 +244,14 @@ def test_what_a_search_picked_is_never_compared_with_what_was_not_searched(table
     assert board.note.endswith("compared with one another in the chapter on tuning.")
 
 
+def test_one_searched_objective_has_its_chapter_and_no_other_test(tmp_path):
+    pools, ends = ({"nonsaturating": of["nonsaturating"]} for of in (POOLS, FINALS))
+    tables = load(searched.write(tmp_path / "alone", pools, ends))
+    (card,) = first_screen(gather_evidence(finals.shown(tables))).cards
+    assert card.claims[0].leader == "nonsaturating (tuned)"
+    assert card.claims[0].after.startswith("; the chapter on tuning")
+
+
 def test_compare_names_the_pick(tables):
     sides = of_labels(tables, ["wgan_gp", "wgan_gp (tuned)"])
     assert set(sides.cells["side"]) == {"wgan_gp", "wgan_gp (tuned)"}
