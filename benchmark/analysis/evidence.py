@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmark.analysis.robustness import nothing_learnt
 from benchmark.analysis.scores import PLACE, is_crossed, metric_of, run_values
-from benchmark.analysis.search.finals import TUNED
+from benchmark.analysis.search.finals import is_pick
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.metrics import sign
@@ -108,7 +108,7 @@ def comparisons(tables: Tables) -> pd.DataFrame:
     compared: list[Comparison] = []
     for contest, wide in _independent(tables).items():
         column = tables.primary[contest.dataset]
-        untuned = wide[~wide.index.str.endswith(TUNED)]
+        untuned = wide.loc[[not is_pick(str(name)) for name in wide.index]]
         of_contest = compare(
             {str(name): row.dropna().to_dict() for name, row in untuned.iterrows()},
             minimise=sign(column) == 1,

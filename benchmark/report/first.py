@@ -9,7 +9,7 @@ import pandas as pd
 from benchmark.analysis.evidence import ALPHA, COMPARED_AT, Evidence
 from benchmark.analysis.robustness import why_no_ranking
 from benchmark.analysis.scores import PLACE, clock_fault, statuses
-from benchmark.analysis.search.finals import TUNED
+from benchmark.analysis.search.finals import is_pick
 from benchmark.metrics import full_name, metric
 from benchmark.report.chapters.completeness import headline, losses
 from benchmark.report.chapters.leaderboards import (
@@ -199,13 +199,11 @@ def _led(evidence: Evidence, leader: Record, result: Claim) -> Claim:
     compared = at_place(evidence.compared, leader)
     compared = compared[compared["of"] == leader["of"]]
     name, reference = leader["first"], leader["reference"]
-    if name.endswith(TUNED):
+    is_search_alone = compared.empty and evidence.tables.tuning is not None
+    if is_pick(name) or is_search_alone:
+        rivals = "the others that were tuned" if is_pick(name) else "what was tuned"
         result.text = result.text.removesuffix(",")
-        result.after = "; the chapter on tuning compares it with the others that were tuned"
-        return result
-    if compared.empty and evidence.tables.tuning is not None:
-        result.text = result.text.removesuffix(",")
-        result.after = "; the chapter on tuning compares it with what was tuned"
+        result.after = f"; the chapter on tuning compares it with {rivals}"
         return result
     if compared.empty:
         result.text += " untested: crossed seeds are no independent pairs"
@@ -265,7 +263,7 @@ def _verdicts(evidence: Evidence) -> Table | None:
     if reference:
         title = f"Which objectives are better or worse than {reference}?"
     names = list(evidence.tables.cells["objective"].unique())
-    names = [name for name in names if not name.endswith(TUNED)]
+    names = [name for name in names if not is_pick(name)]
     here = list(each_place(compared))
     budgets = [budget for budget in COMPARED_AT if (compared["of"] == budget).any()]
     has_died = {place(at): _all_diverged(cells) for at, cells in each_place(evidence.tables.cells)}

@@ -13,7 +13,7 @@ from benchmark.matrix.search.part import POOL
 from benchmark.store.frames import rows_of_cells
 from benchmark.store.schema import Entry, MatrixFile
 
-TUNED = " (tuned)"
+ENDING = " (tuned)"
 """Ends the name of what a search picked."""
 
 
@@ -51,6 +51,11 @@ def compared(tables: Tables) -> Tables:
     return replace(finals, with_pools=replace(tables, runs=runs))
 
 
+def is_pick(name: str) -> bool:
+    """Whether a label is that of what a search picked."""
+    return name.endswith(ENDING)
+
+
 def pool_cells(tables: Tables) -> pd.DataFrame:
     """The cells of the pools that these tables leave out."""
     everything = (tables.with_pools or tables).cells
@@ -64,7 +69,7 @@ def _renamed(entry: Entry, matrix: MatrixFile) -> Entry:
         return entry
     objective = part.objective
     if part.phase != POOL and part.configuration:
-        objective = f"{matrix.shown('objective', objective)}{TUNED}"
+        objective = f"{matrix.shown('objective', objective)}{ENDING}"
     return entry.model_copy(update={"objective": objective, "architecture": part.architecture})
 
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from benchmark.analysis.evidence import COMPARED_AT, OPPOSITE, Evidence
 from benchmark.analysis.robustness import nothing_learnt, why_no_ranking
 from benchmark.analysis.scores import EQUAL_COST
-from benchmark.analysis.search.finals import TUNED
+from benchmark.analysis.search.finals import is_pick
 from benchmark.analysis.tables import Tables
 from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.analysis.verdicts import VERDICTS
@@ -73,7 +73,7 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     note = LEADERBOARD.format(order, against)
     if compared.empty:
         note = note.partition(" Hollow")[0]
-    if any(name.endswith(TUNED) for name in runs):
+    if any(map(is_pick, runs)):
         note += PICKS
     if idle:
         note = f"{idle[0].upper()}{idle[1:]}. {note}"

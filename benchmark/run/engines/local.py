@@ -49,7 +49,7 @@ class Pool:
 
     def __init__(self, devices: list[str], options: WorkerOptions) -> None:
         self.options = options
-        self.devices, self.size = devices, len(devices)
+        self.devices = devices
         self.idle = [Worker(device, options) for device in reversed(devices)]
         self.free_devices: list[str] = []  # their workers have ended
         self.busy: dict[str, Worker] = {}  # by the key of the cell
@@ -58,7 +58,7 @@ class Pool:
         self.is_stopping = False
 
     def capacity(self) -> int:
-        return self.size
+        return len(self.devices)
 
     def races(self, contests: Iterable[RaceTask]) -> Iterator[Race]:
         coming = iter(contests)
@@ -75,7 +75,7 @@ class Pool:
         """Races are timed by the seconds that the processor gave a process where that has one
         thread, and by the wall elsewhere: then one runs alone."""
         is_cpu = set(self.devices) == {"cpu"}
-        return self.size if is_cpu and self.options.threads == 1 else 1
+        return self.capacity() if is_cpu and self.options.threads == 1 else 1
 
     def _start_race(self, contest: RaceTask) -> None:
         worker = self._take_worker()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmark.analysis.evidence import COMPARED_AT
-from benchmark.analysis.search.finals import TUNED
+from benchmark.analysis.search.finals import ENDING, is_pick
 from benchmark.metrics import short_name
 from benchmark.report.chapters.leaderboards import (
     Summary,
@@ -88,7 +88,7 @@ def _contest(setting: Setting, label: str, of: str) -> tuple[pd.DataFrame, str]:
     """The comparisons of a place at a budget, and what an objective is called in them. What a
     search picked is compared with its other picks, at the end alone."""
     compared, tuning = setting.evidence.compared, setting.evidence.tables.tuning
-    if label.endswith(TUNED) and tuning is not None:
+    if is_pick(label) and tuning is not None:
         compared = tuning.rivals.assign(of="final")
     here = at_place(compared, setting.at)
-    return here[here["of"] == of], label.removesuffix(TUNED)
+    return here[here["of"] == of], label.removesuffix(ENDING)

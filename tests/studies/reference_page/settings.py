@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE
-from benchmark.analysis.search.finals import TUNED
+from benchmark.analysis.search.finals import is_pick
 from benchmark.matrix.cell import Choice
 from benchmark.report.page import at_place, place, places
 from benchmark.store.schema import Entry
@@ -77,7 +77,7 @@ def _of_set(reference: Reference, evidence: Evidence) -> Iterator[Setting]:
 
 def _given(entry: Entry) -> str:
     """The values of SHARED that the matrix gives an objective; `tuned` for what a search picked."""
-    if entry.objective.endswith(TUNED):
+    if is_pick(entry.objective):
         return "tuned"
     params = entry.spec.objective.params
     return ", ".join(f"{name} = {as_toml(params[name])}" for name in SHARED if name in params)
@@ -93,7 +93,7 @@ def _loss(entry: Entry) -> str:
     """The label of an objective without what is no part of its loss; of a pick of a search its
     name, with the kind of pairs alone."""
     choice = entry.spec.objective
-    is_tuned = entry.objective.endswith(TUNED)
+    is_tuned = is_pick(entry.objective)
     params: dict[str, Any] = {}
     for name, value in choice.params.items():
         if name not in OPTIMISER and (name == "pairs" or not is_tuned):
