@@ -98,8 +98,9 @@ class GateFacts(NamedTuple):
     @classmethod
     def of(cls, files: CellFolder, status: Status, environment: Environment) -> Self:
         committed = files.committed_file(files.first_steps, status)
-        parts = [environment, *environment.resumes]
-        return cls(RowFile(files.first_steps, committed), [part.arithmetic for part in parts])
+        machines = [environment, *environment.resumes]
+        arithmetic = [machine.arithmetic(status.executed) for machine in machines]
+        return cls(RowFile(files.first_steps, committed), arithmetic)
 
 
 class Rows(NamedTuple):

@@ -44,6 +44,7 @@ def environment(device: str) -> Surroundings:
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         instruction_sets=_instruction_sets(),
         instruction_limits={name: os.environ[name] for name in LIMITS if os.environ.get(name)},
+        compiler=_compiler(),
         threads=torch.get_num_threads(),
         interop_threads=torch.get_num_interop_threads(),
         deterministic=torch.are_deterministic_algorithms_enabled(),
@@ -147,6 +148,18 @@ def _cpuinfo(names: str) -> str:
         return ""
     line = re.search(rf"^(?:{names})\s*:\s*(.+)$", text, re.MULTILINE)
     return line[1].strip() if line else ""
+
+
+@cache
+def _compiler() -> str | None:
+    """`g++ (Debian 12.2.0-14) 12.2.0`: what the C++ compiler that torch calls says of itself; None
+    without one."""
+    command = os.environ.get("CXX", "g++").split()
+    try:
+        said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.partition("\n")[0]
 
 
 @cache

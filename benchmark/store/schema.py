@@ -677,6 +677,9 @@ class Surroundings(Record):
     instruction_limits: dict[str, str] = {}
     """Variables that limit or choose the instructions of oneDNN and MKL, where they are set."""
 
+    compiler: str | None = None
+    """C++ compiler, which makes the compiled steps of a CPU, with its version."""
+
     threads: int | None = None
     """Threads of one operation."""
 
@@ -707,19 +710,23 @@ class Surroundings(Record):
     git: GitFacts | None = None
     """The checkout; none for an installed package."""
 
-    @property
-    def arithmetic(self) -> str | None:
+    def arithmetic(self, executed: str) -> str | None:
         """What the last digits of numbers depend on, besides how the steps are executed: the
-        device with its instructions and the versions that compute; None where that is unknown."""
+        device with its instructions and the versions that compute, of compiled steps the compiler
+        too; None where that is unknown."""
+        is_gpu, is_compiled = bool(self.num_gpus and self.cuda), "compiled" in executed
         if self.device is None or self.processor is None:
             return None
+        if is_compiled and not is_gpu and self.compiler is None:
+            return None
         parts = [self.device]
-        if self.num_gpus and self.cuda:
+        if is_gpu:
             parts += [f"CUDA {self.cuda}", f"cuDNN {self.cudnn}"]
         else:
             parts += [str(self.processor_version), str(self.cpu_capability)]
             parts.append(" ".join(self.instruction_sets))
             parts += [f"{name}={value}" for name, value in self.instruction_limits.items()]
+            parts += [str(self.compiler)] if is_compiled else []
         parts.append(f"torch {self.versions.get('torch')}")
         return ", ".join(parts)
 

@@ -62,12 +62,36 @@ def test_what_the_last_digits_depend_on_names_processor_limits_and_torch(
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     limited = environment.environment("cpu")
     assert limited.instruction_limits == {"ONEDNN_MAX_CPU_ISA": "AVX2"}
-    assert plain.arithmetic is not None
-    assert plain.arithmetic.startswith("A CPU, Some 6-207-2, ")
-    assert limited.arithmetic != plain.arithmetic
-    assert Surroundings().arithmetic is None
+    assert str(plain.arithmetic("eager")).startswith("A CPU, Some 6-207-2, ")
+    assert limited.arithmetic("eager") != plain.arithmetic("eager")
+    assert Surroundings().arithmetic("eager") is None
     gpu = plain.model_copy(update={"device": "A GPU", "num_gpus": 1, "cuda": "12.8"})
-    assert str(gpu.arithmetic).startswith("A GPU, CUDA 12.8, ")
+    assert str(gpu.arithmetic("eager")).startswith("A GPU, CUDA 12.8, ")
+
+
+def test_the_last_digits_of_compiled_steps_depend_on_the_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environment, "_compiler", environment._compiler.__wrapped__)
+    monkeypatch.setenv("CXX", str(write_compiler(tmp_path / "one", "g++ (Some) 12.2.0")))
+    first = environment.environment("cpu")
+    assert first.compiler == "g++ (Some) 12.2.0"
+    monkeypatch.setenv("CXX", str(write_compiler(tmp_path / "two", "g++ (Some) 13.1.0")))
+    second = environment.environment("cpu")
+    assert first.arithmetic("eager") == second.arithmetic("eager")
+    for way in ("compiled", "compiled, stack of 5"):
+        assert first.arithmetic(way) != second.arithmetic(way)
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    none = environment.environment("cpu")
+    assert none.compiler is None
+    assert none.arithmetic("compiled") is None
+
+
+def write_compiler(path: Path, version: str) -> Path:
+    """A compiler that says its version and compiles nothing."""
+    path.write_text(f"#!/bin/sh\necho '{version}'\necho 'Free software'\n")
+    path.chmod(0o755)
+    return path
 
 
 DRIVERS = {

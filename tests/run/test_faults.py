@@ -23,7 +23,7 @@ from benchmark.store.files import read_json
 
 KILLS = 30
 MATRIX = """
-objectives = ["nonsaturating", "wgan", "wgan_gp"]
+objectives = ["nonsaturating", { name = "wgan", search = 3 }, "wgan_gp"]
 architectures = [{ name = "mlp", width = 32 }]
 datasets = ["gaussians8", { name = "digits", training = { steps = 500, ema = 0.9 } }]
 seeds = 2
@@ -35,6 +35,8 @@ schedule = [0, 0.2, 0.4, 0.6, 0.8, 1]
 n = { points = 500, images = 200 }
 extractor = "classifier"
 log_every = 20
+[search]
+final_seeds = 2
 """
 # What two runs of one cell may differ in: clocks, memory, environment
 OWN = re.compile(
@@ -101,7 +103,7 @@ def tables(root: Path) -> dict[str, pd.DataFrame]:
 
 def assert_same_tables(one: Path, other: Path) -> None:
     first, second = tables(one), tables(other)
-    assert {"cells", "evals", "steps", "layers"} <= {*first} == {*second}
+    assert {"cells", "evals", "steps", "layers", "search"} <= {*first} == {*second}
     assert len(first["evals"]) > 100
     for name in first:
         pd.testing.assert_frame_equal(first[name], second[name], check_exact=True, obj=name)

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.api.results import Results
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.run.cell import cell_run
@@ -278,25 +279,53 @@ def test_variants_of_the_user_are_sent_to_the_nodes(raylets: Raylets, tmp_path: 
     assert results.cell(entry.key).status.status == RunStatus.DONE
 
 
+def kill_in_mid_cell(process: subprocess.Popen[str], folder: Path) -> list[Path]:
+    """Kill a run once a cell is done and another has a checkpoint; the folders of done cells."""
+    done: list[Path] = []
+    while not (done and list(folder.glob("cells/*/checkpoint.pt"))):
+        assert process.poll() is None
+        time.sleep(0.01)
+        statuses = list(folder.glob("cells/*/status.json"))
+        done = [path.parent for path in statuses if read_json(path)["status"] == "done"]
+    process.kill()
+    process.communicate()
+    return done
+
+
 @pytest.mark.slow
 def test_a_driver_that_was_killed_goes_on_where_it_was(
     raylets: Raylets, tiny: Path, here: Path, tmp_path: Path
 ) -> None:
     arguments = (tiny, tmp_path, *on(raylets))
-    process = start(*arguments)
-    done: list[Path] = []
-    while not (done and list(tmp_path.glob("tiny/cells/*/checkpoint.pt"))):
-        assert process.poll() is None
-        time.sleep(0.01)
-        statuses = list(tmp_path.glob("tiny/cells/*/status.json"))
-        done = [path.parent for path in statuses if read_json(path)["status"] == "done"]
-    process.kill()
-    process.communicate()
+    done = kill_in_mid_cell(start(*arguments), tmp_path / "tiny")
     times = {file: file.stat().st_mtime_ns for path in done for file in path.rglob("*")}
     finish(start(*arguments))
     assert numbers(tmp_path / "tiny") == numbers(here)
     assert times == {file: file.stat().st_mtime_ns for path in done for file in path.rglob("*")}
     assert 1 in [read_json(path)["resumes"] for path in tmp_path.glob("tiny/cells/*/status.json")]
+
+
+@pytest.mark.slow
+def test_a_search_whose_driver_was_killed_ends_as_one_on_this_machine(
+    raylets: Raylets, tmp_path: Path
+) -> None:
+    """The pool, and the final phase of the default and of the pick, which the pool decides."""
+    text = matrix_text(
+        objectives='objectives = [{ name = "wgan", search = 4 }]',
+        training="[training]\nsteps = 400\nbatch_size = 8",
+        rules="[search]\nfinal_seeds = 2",
+    )
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "wide.toml").write_text(text)
+    finish(start(here / "wide.toml", here))
+    arguments = (there / "wide.toml", there, *on(raylets))
+    kill_in_mid_cell(start(*arguments), there / "wide")
+    finish(start(*arguments))
+    assert numbers(there / "wide") == numbers(here / "wide")
+    phases = Results(there / "wide").search["phase"].value_counts()
+    assert phases.to_dict() == {"pool": 4, "final": 4}
 
 
 # A pool and its cells
