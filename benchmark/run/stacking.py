@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +20,14 @@ from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.values import made
 from benchmark.text import described
 from benchmark.train.execution.modes import can_compile, resolve
+from variants._recipes import Recipe
 
 TABLE = Path(__file__).parent / "stacks.csv"
 WORTH = 1.1  # how many times as fast as one seed after the other, eagerly, another way must be
 COMPILE_SECONDS = 9.0  # of one function: of the critic, of the generator, or of the fakes
 STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
+# Parameters of an objective that no compiled function has: of the updates and of their order
+UPDATES = {field.name for field in fields(Recipe)} | {"critic_steps"}
 MAX_REASON = 200  # characters of the reason why a place is not stacked
 
 Place = tuple[str, str]
@@ -170,10 +173,29 @@ def best_way(groups: list[list[Cell]], num_seeds: int, device: str, execution: s
     for way, later in seconds.items():
         compiling = 0.0
         if way.mode == "compiled" and execution == "auto":
-            compiling = COMPILE_SECONDS * (1 + 2 * len(groups))
+            compiling = COMPILE_SECONDS * _num_functions(groups)
         if (later + compiling) * WORTH <= usual and later < least:
             quickest, least = way, later
     return quickest
+
+
+def _num_functions(groups: list[list[Cell]]) -> int:
+    """The functions that a place compiles: the fakes of every number of critic steps, and for every
+    objective the gradients of the critic and of the generator. Updates are not compiled, so that
+    configurations of a search that differ in the recipe alone share their functions."""
+    fakes, gradients = set(), set()
+    for cells in groups:
+        objective = cells[0].objective
+        fakes.add(_critic_steps(cells[0]))
+        params = [item for item in sorted(objective.params.items()) if item[0] not in UPDATES]
+        gradients.add((objective.name, str(params)))
+    return len(fakes) + 2 * len(gradients)
+
+
+def _critic_steps(cell: Cell) -> int:
+    from benchmark.train.inputs import num_d_steps
+
+    return num_d_steps(made(cell.objective), cell.training, STEADY_STEP)
 
 
 def _rows_like(cell: Cell, device: str) -> Iterator[dict[str, Any]]:
@@ -195,12 +217,8 @@ def _rows_like(cell: Cell, device: str) -> Iterator[dict[str, Any]]:
 def _iterations(cell: Cell) -> float:
     """Generator steps of a cell, in iterations of WGAN-GP: five critic steps with a penalty, which
     costs as much as the step, and a generator step."""
-    from benchmark.train.inputs import num_d_steps
-
-    objective = made(cell.objective)
-    d_steps = num_d_steps(objective, cell.training, STEADY_STEP)
-    cost_of_step = 2 if objective.per_sample_penalty else 1
-    return num_steps(cell) * (d_steps * cost_of_step + 1) / 11
+    cost_of_step = 2 if made(cell.objective).per_sample_penalty else 1
+    return num_steps(cell) * (_critic_steps(cell) * cost_of_step + 1) / 11
 
 
 def num_steps(cell: Cell) -> float:
@@ -208,11 +226,8 @@ def num_steps(cell: Cell) -> float:
     if cell.training.steps:
         return cell.training.steps
     assert cell.training.samples
-    from benchmark.train.inputs import num_d_steps
-
-    d_steps = num_d_steps(made(cell.objective), cell.training, STEADY_STEP)
     in_all = cell.training.samples / cell.training.batch_size
-    return max(1.0, (in_all - cell.training.critic_pretrain) / d_steps)
+    return max(1.0, (in_all - cell.training.critic_pretrain) / _critic_steps(cell))
 
 
 def refusal(stack: tuple[Cell, ...], device: str) -> str:
