@@ -53,6 +53,9 @@ FURTHER = {
 for optimizer in ("sgd", "optimistic_adam"):
     params = {"optimizer": optimizer, "lr": 1e-3}
     FURTHER[optimizer] = small_cell("r1", "images", params=params, steps=4)
+FURTHER["attention"] = replace(
+    small_cell("wgan_fdgp", "images", steps=4), architecture=Choice("attention")
+)
 
 needs_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
 
