@@ -11,7 +11,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.mistakes import reason
-from benchmark.matrix.options import OF_OBJECTIVE, Optimiser, Training, Value, validated
+from benchmark.matrix.options import OF_OBJECTIVE, Optimiser, Training, Value, as_read, validated
 from benchmark.matrix.sweep import combinations, take_sample, take_search
 from variants._recipes import CONSTANTS, RECIPE, Recipe
 
@@ -191,7 +191,7 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
     choice = Choice(name, differing, locations)
     if axis == "objective":
         options = {key: differing.get(key, known[key].default) for key in RECIPE}
-        validated(Optimiser, options, f"objective {name!r}")
+        validated(Optimiser, as_read(options, differing), f"objective {name!r}")
     if axis in ("objective", "dataset"):
         _check_values(axis, choice)
     return choice

@@ -233,6 +233,18 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         objectives('{ name = "wgan", optimizer = "rmsprop_tf", eps = 0.0 }'),
         ["objective 'wgan'", "eps", "greater than 0", "0.0"],
     ),
+    "betas of RMSProp": (
+        objectives('{ name = "wgan", betas = [[0.5, 0.9]] }'),
+        ["objective 'wgan'", "betas belongs to adam and optimistic_adam, not to rmsprop"],
+    ),
+    "alpha of Adam": (
+        objectives('{ name = "lsgan", alpha = 0.5 }'),
+        ["objective 'lsgan'", "alpha belongs to rmsprop and rmsprop_tf, not to adam"],
+    ),
+    "an epsilon of descent": (
+        training("steps = 5", 'recipe = { optimizer = "sgd", eps = 1e-3 }'),
+        ["recipe", "eps belongs to", "not to sgd"],
+    ),
     "two optimisers": (
         objectives('{ name = "wgan", lr = 1e-3 }')
         | training("steps = 5", "recipe = { lr = 1e-3 }"),

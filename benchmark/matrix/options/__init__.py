@@ -24,6 +24,7 @@ from benchmark.matrix.options.training import BUDGETS as BUDGETS
 from benchmark.matrix.options.training import OF_OBJECTIVE as OF_OBJECTIVE
 from benchmark.matrix.options.training import Optimiser as Optimiser
 from benchmark.matrix.options.training import Training as Training
+from benchmark.matrix.options.training import as_read as as_read
 from benchmark.metrics import METRICS
 
 Value = Annotated[

@@ -17,6 +17,12 @@ from benchmark.matrix.options.strict import Positive, Share, Steps, Strict, by_t
 
 ROUNDING = 1e-9  # of sums of shares
 BUDGETS = ("steps", "samples", "seconds")
+# What only some optimisers read
+READERS = {
+    "betas": ("adam", "optimistic_adam"),
+    "alpha": ("rmsprop", "rmsprop_tf"),
+    "eps": ("adam", "optimistic_adam", "rmsprop", "rmsprop_tf"),
+}
 
 
 def _recipe_tag(recipe: object) -> str | None:
@@ -59,10 +65,30 @@ class Optimiser(Strict):
             return {"alpha": 0.9, **options}
         return options
 
+    @model_validator(mode="after")
+    def has_nothing_unread(self) -> "Optimiser":
+        for key, readers in READERS.items():
+            is_default = getattr(self, key) == type(self).model_fields[key].default
+            if self.optimizer not in readers and not is_default:
+                raise ValueError(
+                    f"{key} belongs to {' and '.join(readers)}, not to {self.optimizer}"
+                )
+        return self
+
     @model_serializer(mode="wrap")
     def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A key is made of this: what earlier keys did not have is left out at its default."""
         return self.without_defaults(serialise(self), ("eps", "d_lr", "g_lr", "weight_decay"))
+
+
+def as_read(options: dict[str, Any], given: Container[str]) -> dict[str, Any]:
+    """The options of an optimiser without those that it does not read and nobody gave, such as the
+    betas of a paper whose optimiser a matrix replaces."""
+    found = {}
+    for key, value in options.items():
+        if key in given or options["optimizer"] in READERS.get(key, [options["optimizer"]]):
+            found[key] = value
+    return found
 
 
 Recipe = Annotated[
