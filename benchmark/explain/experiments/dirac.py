@@ -43,8 +43,9 @@ from benchmark.train.build import make_objective
 from variants.objectives import Recipe
 
 ANSWER = (
-    "Without a penalty both players circle; a zero-centred penalty (R1, R2) brings them to the "
-    "data, and a two-sided one with a target of 1 takes a generator with a straight critic away."
+    "Without a penalty no force that is linear in the distance draws the players to the data: "
+    "they circle it, or approach it ever more slowly; a zero-centred penalty (R1, R2) brings them "
+    "there, and a two-sided one with a target of 1 takes a generator with a straight critic away."
 )
 CAPTION = (
     "Each panel: the field of θ (right) and ψ (up), at the equilibrium's φ, with its eigenvalues; "
@@ -236,7 +237,9 @@ def finding(frame: pd.DataFrame) -> str:
     r1 = pairs["r1"]["real"].max()
     paired = pairs["rpgan_r1r2"]["real"].max()
     return (
-        f"No real part, and so no pull, at the solution: {', '.join(circling)}. Drawn to it: "
+        f"No real part, and so no linear pull, at the solution: {', '.join(circling)} (what is of "
+        "higher order may still pull, as under nonsaturating, whose distance falls as 1/√t). "
+        f"{_without_force(pairs)}Drawn to it: "
         f"{', '.join(drawn)} (slowest eigenvalue {r1:.3f} under r1 at its γ = 10, {paired:.3f} "
         f"under rpgan_r1r2 at γ = 1; the best γ are 1 and ½). The flow from θ = 1, ψ = ±1 takes "
         f"the generator away from the data under {', '.join(named)}: where a penalty pulls the "
@@ -247,6 +250,12 @@ def finding(frame: pd.DataFrame) -> str:
         f"at {ANGLE} a step: averaging hides the rotation, it does not end it. {_of_width(frame)}"
         f"{in_words(frame[frame['part'] == 'trained'])}"
     )
+
+
+def _without_force(pairs: dict[str, pd.DataFrame]) -> str:
+    """Which objectives have no eigenvalue but 0."""
+    found = [name for name, of in pairs.items() if not of[["real", "imaginary"]].to_numpy().any()]
+    return f"No turn either, and so no force on θ: {', '.join(found)}. " if found else ""
 
 
 def _of_width(frame: pd.DataFrame) -> str:
