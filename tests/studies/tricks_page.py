@@ -43,7 +43,7 @@ OTHER_NETWORK = (
     "against dcgan"  # in the name of a comparison with another network, which is no trick
 )
 TOGETHER = (
-    "ReLU and max pooling against LeakyReLU and mean pooling *",
+    "ReLU, max against leaky ReLU, mean *",
     "dcgan[critic_activation=relu,down=max] *",
     "dcgan[down=mean] *",
 )
@@ -200,7 +200,7 @@ def answers(family: dict[str, list[Comparison]]) -> pd.DataFrame:
 def draw(table: pd.DataFrame, folder: Path) -> None:
     """A forest plot: a panel per objective, a line per trick, filled where it is told apart."""
     sizes = [len(rows) for _, rows in table.groupby("objective", sort=False)]
-    inches = (5.5 * len(sizes), 0.28 * max(sizes) + 1.2)
+    inches = (6 * len(sizes), 0.28 * max(sizes) + 1.2)
     figure, axes = pyplot.subplots(1, len(sizes), figsize=inches, squeeze=False)
     for ax, (objective, rows) in zip(axes[0], table.groupby("objective", sort=False), strict=True):
         rows = rows.sort_values("times_fid", ascending=False).reset_index(drop=True)
