@@ -156,7 +156,9 @@ def _compiler() -> str | None:
     without one."""
     command = os.environ.get("CXX", "g++").split()
     try:
-        said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            [*command, "--version"], capture_output=True, encoding="utf-8", check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return said.stdout.partition("\n")[0]

@@ -65,6 +65,11 @@ def measuring_code(modality: str) -> str:
     return known
 
 
+def code_of(places: tuple[str, ...]) -> str:
+    """12 hex digits of the sha256 of the code in folders and files of the checkout."""
+    return _hash(files_of(places))
+
+
 class CodeHashes:
     """The hashes of the present code, each computed once."""
 

@@ -17,11 +17,13 @@ from PIL import Image
 
 from benchmark import __version__
 from benchmark.analysis import published, tables
+from benchmark.store.code import code_of
 from benchmark.store.files import write_json
 from tests.helpers import synthetic
 from tests.helpers.browser import CHROMIUM, Browser
 from tests.report.test_browser import BESIDE, CONTRAST, OPEN_ALL
-from tests.studies.reference_page import board, findings, pages, references, settings
+from tests.studies import gate_page
+from tests.studies.reference_page import board, findings, pages, questions, references, settings
 from tests.studies.reference_page.references import REFERENCE
 
 EXPRESSION = re.compile(r"\{[{%].*?[%}]\}|`[^`]+`")
@@ -52,6 +54,21 @@ def test_pages_and_figures_of_studies_are_those_of_the_committed_tables(tmp_path
             assert file.read_bytes() == committed.read_bytes(), file.name
 
 
+def test_the_page_of_the_gate_has_the_committed_tables() -> None:
+    """It is not made again: it speaks of its pool too, which is not committed, and of values that
+    the tables round."""
+    text = (REFERENCE / "gate/README.md").read_text(encoding="utf-8")
+    frames = {file.stem: pd.read_csv(file) for file in REFERENCE.glob("gate/*.csv")}
+    unchanged = frames["unchanged"].astype(object).fillna("")
+    planted = frames["planted"].astype(object).fillna("")
+    effects = ["largest effect", "of"]
+    parts = [gate_page.counts(planted), gate_page.table(gate_page.unchanged_table(unchanged))]
+    parts.append(gate_page.table(gate_page.alarm_table(frames["false_alarms"])))
+    without = gate_page.table(gate_page.planted_table(planted).drop(columns=effects))
+    parts += [line.removesuffix("|") for line in without.splitlines()]
+    assert [part for part in parts if part not in text] == []
+
+
 def distance(one: Path, other: Path) -> float:
     """The mean difference of pixels: other versions of fonts place letters a pixel away."""
     pictures = [np.asarray(Image.open(file).convert("RGB"), dtype=float) for file in (one, other)]
@@ -76,6 +93,8 @@ def test_every_reference_has_a_title_sentences_and_a_picture_or_a_page() -> None
         assert all(said), reference.name
         assert "?" not in reference.origin.text, reference.name
         assert reference.origin.commits, reference.name
+        # an unknown code would pass for the present one
+        assert (reference.evidence is None) == ("code" in reference.about), reference.name
         assert (reference.folder / reference.page).is_file()
         for name in reference.pictures:
             assert all((reference.folder / f"{name}{end}").is_file() for end in (".png", ".svg"))
@@ -104,6 +123,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shelf")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
+        patch.setattr(references, "measuring_code", lambda modality: None)
         keep(folder / "newest", seeds=range(12), untrained=True)
         keep(folder / "other", seeds=range(5), status={("minimax", "digits", 3): "diverged"})
     return folder
@@ -112,6 +132,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shelf(kept: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "c0de")
+    monkeypatch.setattr(references, "measuring_code", lambda modality: None)
     return kept
 
 
@@ -155,12 +176,12 @@ def test_findings_are_the_ratios_of_the_planted_values(shelf: Path) -> None:
         assert row.dot is not None
         assert row.dot[:3] == pytest.approx((3, 3, 3))
     # all 12 seeds lost, of 6 comparisons: 2 x 2^-12 x 6
-    assert [row.cells[3:5] for row in at_end.rows] == [["0.00293", "worse"]] * 2
-    assert "contradicted in 6 of 6 comparisons" in differences.answers[-1]
+    assert [row.cells[4:6] for row in at_end.rows] == [["0.00293", "worse"]] * 2
+    assert "contradicted in 6 of 6 comparisons" in differences.answers[-2]
     early, at_end = minimax.tables
     for rows, ratio in ((early.rows, 2), (at_end.rows, 1)):
         assert [row.dot and row.dot.value for row in rows] == pytest.approx([ratio, ratio])
-    assert minimax.answers[-1].endswith("in 0, contradicted in 2 of 4 comparisons, open in 2.")
+    assert minimax.answers[-2].endswith("in 0, contradicted in 2 of 4 comparisons, open in 2.")
 
 
 def test_a_place_of_few_seeds_takes_no_claim_from_others(shelf: Path) -> None:
@@ -169,17 +190,17 @@ def test_a_place_of_few_seeds_takes_no_claim_from_others(shelf: Path) -> None:
     newest, other = references.read_all(shelf)
     (differences, *_) = findings.of(settings.of([newest, other]))
     at_end, *_ = differences.tables
-    marks = [row.cells[3:5] for row in at_end.rows]
+    marks = [row.cells[4:6] for row in at_end.rows]
     assert marks == [["0.00293", "worse"]] * 2 + [["–", "not separated"]] * 2
     assert "over the 6 comparisons" in differences.note
-    assert "contradicted in 6 of 12 comparisons" in differences.answers[-1]
+    assert "contradicted in 6 of 12 comparisons" in differences.answers[-2]
 
 
 def test_a_run_that_diverged_is_the_worst(shelf: Path) -> None:
     _, other = references.read_all(shelf)
     (_, digits) = settings.of([other])
-    regret = findings.regret(digits.evidence, digits.at)
-    early = findings.early(digits.evidence, digits.at)
+    regret = questions.regret(digits.evidence, digits.at)
+    early = questions.early(digits.evidence, digits.at)
     assert math.isinf(regret.loc["minimax", 3])
     assert math.isinf(early.loc["minimax", 3])
     # 240 / 6 at the end, after 0.5 x 240 / 5
@@ -192,7 +213,7 @@ def test_a_reference_of_former_code_is_marked(shelf: Path, tmp_path: Path) -> No
     shutil.copytree(shelf / "newest", tmp_path / "newest")
     (reference,) = references.read_all(tmp_path)
     assert reference.origin.mark == ""
-    assert "the present code trained all 96 runs" in reference.origin.text
+    assert "the present code trained and measured all 96 runs" in reference.origin.text
     file = tmp_path / "newest/tables/cells.csv"
     rows = pd.read_csv(file, dtype=str)
     for datasets, mark in (
@@ -207,6 +228,33 @@ def test_a_reference_of_former_code_is_marked(shelf: Path, tmp_path: Path) -> No
         assert f"trained {num_former} of 96 runs" in reference.origin.text
     (final, *_) = board.tables(settings.of([reference]))
     assert all("(former version)" in row.cells[0] for row in final.rows[:-1])
+
+
+def test_a_reference_that_former_code_measured_is_marked(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = {"images": "f0rmer", "points": None}
+    monkeypatch.setattr(references, "measuring_code", codes.get)
+    newest, _ = references.read_all(shelf)
+    assert newest.origin.mark == "partly former version"
+    assert "the present code trained all 96 runs" in newest.origin.text
+    assert "other code than the present one measured 48 of 96 runs" in newest.origin.text
+
+
+def test_a_study_of_former_code_is_marked(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# Study\n", encoding="utf-8")
+    places = ["benchmark/check"]
+    about = {"version": __version__, "commits": ["aaaaaaa", "bbbbbbb"]}
+    now = code_of(tuple(places))
+    for hashes, mark in (
+        ([now, now], ""),
+        (["f0rmer", now], "partly former version"),
+        (["f0rmer", "older"], "former version"),
+    ):
+        code = {"places": places, "hashes": hashes}
+        origin = references.Reference(tmp_path, about | {"code": code}).origin
+        assert origin.mark == mark
+        assert ("the code of commit" in origin.text) == bool(mark)
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,10 @@ NOTE = (
     "Medians over seeds [exact 95 % interval, 93.75 % at five seeds], a seed that diverged being "
     "the worst. The chips are the verdicts of each reference's own report, against its reference "
     "objective, all its comparisons under Holm's correction. The order of the columns is no "
-    "ranking: metrics differ between places, and only a chip is a claim."
+    "ranking: metrics differ between places, and only a chip is a claim. One "
+    "place may have several rows, of other seeds, settings or searches."
 )
-TALLY = "places: better, worse"
+TALLY = "rows: better, worse"
 
 
 def tables(settings: Sequence[Setting]) -> list[Table]:
@@ -54,8 +55,7 @@ def _at_budget(settings: Sequence[Setting], losses: Sequence[str], of: str) -> T
         column = setting.evidence.tables.primary.get(setting.at["dataset"])
         if column is None:
             continue
-        mark = setting.reference.origin.mark
-        cells = [f"{setting.name}: {short_name(column)}{f' ({mark})' if mark else ''}"]
+        cells = [f"{setting.name}: {short_name(column)}{setting.mark}"]
         summary = summary_by_key(setting.evidence.tables)
         for loss in losses:
             text, verdict = _cell(setting, loss, of, column, summary)

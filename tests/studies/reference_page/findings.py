@@ -3,69 +3,45 @@
 Two objectives are compared by seed, by the ratio of their values: metrics that rank are distances,
 so that ratios compare between places. All rows of a question are one family under Holm's
 correction, but those of so few seeds that no value of theirs could be told from chance. A place of
-a new reference joins by itself."""
+a new reference joins by itself, and counts once more where other references have it too."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from benchmark.analysis.evidence import ALPHA, Contest, Evidence, values
-from benchmark.analysis.scores import EQUAL_COST, is_crossed
+from benchmark.analysis.evidence import ALPHA
+from benchmark.analysis.scores import is_crossed
+from benchmark.analysis.targets import LEVELS, has_way, share_of_way
 from benchmark.drawing.style import style
 from benchmark.metrics import metric
-from benchmark.report.chapters.leaderboards import summary_by_key
-from benchmark.report.first import claim
 from benchmark.report.forest import Axis, Dot, axis_of
-from benchmark.report.page import Table, TableRow, at_place, records
+from benchmark.report.page import Table, TableRow, at_place
 from benchmark.stats.comparisons import Comparison, compare, judged
-from benchmark.text import Record, interval, listed, number
-from tests.studies.reference_page.sentences import BUDGETS, code
+from benchmark.stats.intervals import median
+from benchmark.text import interval, listed, number, plural
+from tests.studies.reference_page.equal_cost import at_equal_cost
+from tests.studies.reference_page.questions import QUESTIONS, Finding, Question, trained
+from tests.studies.reference_page.sentences import code
 from tests.studies.reference_page.settings import Setting
 
-EARLY_SHARE = 0.1
-HEADS = ["place", "ratio", "better on seeds", "p, Holm", "verdict", "cost"]
+HEADS = ["place", "budget", "ratio", "better on seeds", "p, Holm", "verdict", "way", "cost"]
+LEARNT = LEVELS["1/4"]
+"""The share of the way from the untrained generator to the noise floor of the first target."""
+MARK = "†"
 NOTE = (
     "Ratio: the median over shared seeds of {first} ÷ {second}, below 1 where {first} is better "
     "[exact 95 % interval, 93.75 % at five seeds]; the line is 1. p: the exact sign test's, "
     "corrected over the {tests} comparisons of this question with six seeds or more, for fewer can "
-    f"tell nothing: any better or worse is false with a probability of {ALPHA:.0%} at most. "
+    "tell nothing: that any better or worse of this question is false has a probability of "
+    f"{ALPHA:.0%} at most; other questions are families of their own. Way: how far the better of "
+    "both came, at its median, from the untrained generator to the noise floor, on a logarithm; "
+    f"{MARK}: less than {LEARNT:.0%}, so that neither has learnt much. "
     "Cost: of a generator step with its critic steps, by the races, as a multiple of {second}'s."
 )
-Values = Callable[[Evidence, Record], pd.DataFrame]
-"""Objective × seed of a place, low is good: +inf diverged, NaN a hole. Empty where not known."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """Two objectives, and what others, or this suite at first, said of them."""
-
-    title: str
-    claim: str
-    """Whose claim, and what it is."""
-    first: str
-    second: str
-    measures: Mapping[str, Values]
-    """When, or by what, they are compared → the values."""
-    expected: str
-    """The verdict on the first that the claim leads to; empty where it says that they are equal."""
-
-
-@dataclass
-class Finding:
-    """The answers to a question, and the tables that they rest on."""
-
-    title: str
-    claim: str
-    answers: list[str] = field(default_factory=list)
-    details: list[str] = field(default_factory=list)
-    """Sentences that are shown on demand."""
-    tables: list[Table] = field(default_factory=list)
-    note: str = ""
 
 
 class Row(NamedTuple):
@@ -73,78 +49,25 @@ class Row(NamedTuple):
 
     setting: Setting
     measure: str
+    when: str
+    """The budget."""
     compared: Comparison
     """Of the logarithms, whose differences are those of ratios."""
+    way: float
+    """That of the better objective from the untrained generator to the noise floor; NaN where not
+    known."""
     cost: float
     """Of a generator step of the first, as a multiple of the second's; NaN where not known."""
 
+    @property
+    def is_testable(self) -> bool:
+        """Whether there are seeds enough to tell anything."""
+        return self.compared.lowest <= ALPHA
 
-def at_budget(of: str) -> Values:
-    """The primary metric at one of COMPARED_AT."""
-
-    def find(evidence: Evidence, at: Record) -> pd.DataFrame:
-        contest = Contest(at["dataset"], at["architecture"], of)
-        return values(evidence.tables).get(contest, pd.DataFrame())
-
-    return find
-
-
-def early(evidence: Evidence, at: Record) -> pd.DataFrame:
-    """The primary metric at a run's first evaluation after EARLY_SHARE of its generator steps."""
-    cells, evals = at_place(evidence.tables.cells, at), evidence.tables.evals
-    is_primary = evals["metric"] == evidence.tables.primary[at["dataset"]]
-    rows = evals[is_primary & evals["cell"].isin(cells["key"])].astype({"cell": str})
-    share = rows["g_steps"] / rows.groupby("cell")["g_steps"].transform("max")
-    first = rows[share >= EARLY_SHARE].sort_values("g_steps").groupby("cell")["value"].first()
-    return _by_seed(cells, cells["key"].map(first))
-
-
-def regret(evidence: Evidence, at: Record) -> pd.DataFrame:
-    """Final ÷ best value of the primary metric."""
-    cells = at_place(evidence.tables.cells, at)
-    return _by_seed(cells, cells["regret"])
-
-
-def _by_seed(cells: pd.DataFrame, value: pd.Series) -> pd.DataFrame:
-    value = value.where(cells["status"] != "diverged", np.inf)
-    return cells.assign(value=value).pivot(index="objective", columns="seed", values="value")
-
-
-AT_THE_END = {BUDGETS["final"]: at_budget("final")}
-QUESTIONS = (
-    Question(
-        "Do finite differences along the gradient replace the exact gradient penalty?",
-        "This suite's first guess: they do, for both measure the same slope at the same points.",
-        "wgan_fdgp",
-        "wgan_gp",
-        {text: at_budget(of) for of, text in BUDGETS.items()},
-        "",
-    ),
-    Question(
-        "Does the non-saturating loss learn faster than minimax at the beginning?",
-        "Goodfellow et al. 2014: yes, for minimax saturates where the critic rejects all samples.",
-        "nonsaturating",
-        "minimax",
-        {"after a tenth of the steps": early} | AT_THE_END,
-        "better",
-    ),
-    Question(
-        "Does least squares lose late what it had reached?",
-        "StudioGAN's tables have an LSGAN whose FID is 66.7 at its best and 330.9 at the end.",
-        "lsgan",
-        "nonsaturating",
-        {"by final ÷ best value": regret} | AT_THE_END,
-        "worse",
-    ),
-    Question(
-        "Is weight clipping slower than the gradient penalty?",
-        "Gulrajani et al. 2017, figure 3: WGAN-GP is ahead of WGAN at equal steps and equal time.",
-        "wgan",
-        "wgan_gp",
-        {text: at_budget(of) for of, text in BUDGETS.items()},
-        "worse",
-    ),
-)
+    @property
+    def mark(self) -> str:
+        """MARK where neither objective has learnt."""
+        return f" {MARK}" if self.way < LEARNT else ""
 
 
 def of(settings: Sequence[Setting]) -> list[Finding]:
@@ -158,12 +81,11 @@ def _answered(question: Question, settings: Sequence[Setting]) -> Finding:
     finding = Finding(question.title, question.claim)
     unjudged = list(_rows(question, settings))
     # Known before the values are: what cannot be told costs the others nothing
-    family = [row.compared for row in unjudged if row.compared.lowest <= ALPHA]
+    family = [row.compared for row in unjudged if row.is_testable]
     verdicts = iter(judged(family, alpha=ALPHA) if family else ())
     rows = []
     for row in unjudged:
-        is_tested = row.compared.lowest <= ALPHA
-        rows.append(row._replace(compared=next(verdicts)) if is_tested else row)
+        rows.append(row._replace(compared=next(verdicts)) if row.is_testable else row)
     names = {"first": question.first, "second": question.second}
     finding.note = NOTE.format(**names, tests=len(family))
     axis = axis_of(_ends(rows), 1.0, True)
@@ -173,7 +95,10 @@ def _answered(question: Question, settings: Sequence[Setting]) -> Finding:
             finding.answers.append(_answer(question, here))
             finding.tables.append(_table(question, here, axis))
     if rows:
-        finding.answers.append(_said_of_claim(question, rows))
+        finding.answers += [_said_of_claim(question, rows), _same_places(rows)]
+    if rows and question.limit:
+        budgets = dict.fromkeys(trained(row.setting.evidence, row.setting.at) for row in rows)
+        finding.answers.append(question.limit.format(budgets=listed([*budgets])))
     return finding
 
 
@@ -191,13 +116,28 @@ def _rows(question: Question, settings: Sequence[Setting]) -> Iterator[Row]:
         first, second = (setting.labels[name] for name in (question.first, question.second))
         raced = here[here["race_fault"] == ""].groupby("objective")["raced_ms"].first()
         cost = raced.get(first, np.nan) / raced.get(second, np.nan)
-        for measure, find in question.measures.items():
-            wide = find(setting.evidence, setting.at)
-            if {first, second} <= set(wide.index):
-                logs = np.log(wide.loc[[first, second]].astype(float))
-                by_seed = {str(name): row.dropna().to_dict() for name, row in logs.iterrows()}
-                (compared,) = compare(by_seed, minimise=True, reference=second)
-                yield Row(setting, measure, compared, cost)
+        for name, measure in question.measures.items():
+            wide = measure.find(setting.evidence, setting.at)
+            if not {first, second} <= set(wide.index):
+                continue
+            pair = wide.loc[[first, second]].astype(float)
+            logs = pair.apply(np.log)
+            by_seed = {str(name): row.dropna().to_dict() for name, row in logs.iterrows()}
+            (compared,) = compare(by_seed, minimise=True, reference=second)
+            when = measure.when(setting.evidence, setting.at)
+            way = _way(setting, column, pair) if measure.is_distance else math.nan
+            yield Row(setting, name, when, compared, way, cost)
+
+
+def _way(setting: Setting, column: str, pair: pd.DataFrame) -> float:
+    """The share of the way that the better of two objectives came. pair: their values by seed."""
+    tables, at = setting.evidence.tables, setting.at
+    untrained = tables.untrained.get((at["dataset"], at["architecture"]), math.nan)
+    floor = tables.floor(at["dataset"], column)
+    if not has_way(column, untrained, floor):
+        return math.nan
+    best = min(float(median(row.dropna())) for _, row in pair.iterrows())
+    return float(share_of_way(best, untrained, floor))
 
 
 def _ratio(compared: Comparison) -> tuple[float, float, float]:
@@ -220,9 +160,10 @@ def _table(question: Question, rows: Sequence[Row], axis: Axis | None) -> Table:
         middle, low, high = _ratio(compared)
         ratio = interval({"median": middle, "ci_low": low, "ci_high": high})
         look = "hollow" if compared.verdict == "not separated" else "filled"
-        cells = [row.setting.name, ratio, f"{compared.wins} of {compared.n}"]
-        cost = f"{number(row.cost)} ×" if math.isfinite(row.cost) else "–"
-        cells += [number(compared.p_holm), compared.verdict, cost]
+        cells = [f"{row.setting.name}{row.setting.mark}", row.when, ratio]
+        cells += [f"{compared.wins} of {compared.n}", number(compared.p_holm), compared.verdict]
+        way = f"{row.way:.0%}{row.mark}" if math.isfinite(row.way) else "–"
+        cells += [way, f"{number(row.cost)} ×" if math.isfinite(row.cost) else "–"]
         table.rows.append(TableRow(cells, dot=Dot(middle, low, high, colour, look)))
     return table
 
@@ -231,12 +172,14 @@ def _answer(question: Question, rows: Sequence[Row]) -> str:
     """Where the first objective is better, worse and not separated, by one measure."""
     where: dict[str, list[str]] = {}
     for row in rows:
-        where.setdefault(row.compared.verdict, []).append(row.setting.name)
+        title = f"{row.setting.name}{row.mark}"
+        where.setdefault(row.compared.verdict, []).append(title)
     parts = []
     for verdict in ("better", "worse"):
         if verdict in where:
             titles = listed(where[verdict])
-            parts.append(f"{verdict} in {len(where[verdict])} of {len(rows)} places ({titles})")
+            num = f"{len(where[verdict])} of {len(rows)} comparisons"
+            parts.append(f"{verdict} in {num} ({titles})")
     others = len(where.get("not separated", []))
     if others:
         parts.append(f"not separated in {'the other ' if parts else 'any of '}{others}")
@@ -247,48 +190,31 @@ def _answer(question: Question, rows: Sequence[Row]) -> str:
 
 def _said_of_claim(question: Question, rows: Sequence[Row]) -> str:
     """In how many comparisons the claim is borne out, contradicted or left open."""
-    verdicts = [row.compared.verdict for row in rows]
-    told = [verdict for verdict in verdicts if verdict != "not separated"]
-    agreeing = told.count(question.expected)
-    against = f"contradicted in {len(told) - agreeing} of {len(rows)} comparisons"
+    told = [row for row in rows if row.compared.verdict != "not separated"]
+    agreeing = [row for row in told if row.compared.verdict == question.expected]
+    against = [row for row in told if row.compared.verdict != question.expected]
+    untold = len([row for row in rows if not row.is_testable])
+    few = f", {untold} of them of too few seeds to tell" if untold else ""
+    marked = f" {MARK}: neither has learnt much." if any(row.mark for row in told) else ""
+    contradicted = f"contradicted in {_counted(against)} of {plural(len(rows), 'comparison')}"
     if not question.expected:
-        return f"The claim is {against}; where nothing is separated the intervals say how far."
-    return f"The claim is confirmed in {agreeing}, {against}, open in {len(rows) - len(told)}."
+        return (
+            f"The claim is {contradicted}; the other {len(rows) - len(told)} are not "
+            f"separated{few}: the intervals say how far.{marked}"
+        )
+    opened = f"open in {len(rows) - len(told)}{few}"
+    return f"The claim is confirmed in {_counted(agreeing)}, {contradicted}, {opened}.{marked}"
 
 
-def at_equal_cost(settings: Sequence[Setting]) -> Finding:
-    """In how many places an objective is better or worse than the reference at equal cost, and who
-    leads there."""
-    finding = Finding("Who wins at equal cost?", "")
-    for of in EQUAL_COST if settings else ():
-        for verdict in ("better", "worse"):
-            told = list(_told(settings, of, verdict))
-            names = listed(told) if told else "none"
-            lead = f"{verdict.capitalize()} than the reference objective {BUDGETS[of]}"
-            finding.answers.append(f"{lead}: {names}.")
-    by_title = {setting.title: setting for setting in settings}
-    for title, setting in by_title.items():
-        evidence = setting.evidence
-        summary = summary_by_key(evidence.tables)
-        cells = at_place(evidence.tables.cells, setting.at)
-        for row in records(at_place(evidence.leaders, setting.at)):
-            if row["of"] in EQUAL_COST:
-                leading = claim(evidence, row, summary, cells)
-                finding.details.append(f"{title}. {leading.budget}: {leading.sentence}")
-    return finding
+def _counted(rows: Sequence[Row]) -> str:
+    """`4 (3 †)`: comparisons, and those of them in which neither objective has learnt."""
+    marked = len([row for row in rows if row.mark])
+    return f"{len(rows)} ({marked} {MARK})" if marked else f"{len(rows)}"
 
 
-def _told(settings: Sequence[Setting], of: str, verdict: str) -> Iterator[str]:
-    """`wgan_gp in 2 of 3 places`: the losses that have a verdict somewhere."""
-    counts: dict[str, list[bool]] = {}
-    for setting in settings:
-        compared = at_place(setting.evidence.compared, setting.at)
-        if compared["second"].nunique() != 1:
-            continue
-        of_label = compared[compared["of"] == of].set_index("first")["verdict"]
-        for loss, label in setting.labels.items():
-            if label in of_label:
-                counts.setdefault(loss, []).append(of_label[label] == verdict)
-    for loss, told in counts.items():
-        if any(told):
-            yield f"{code(loss)} in {sum(told)} of {len(told)} places"
+def _same_places(rows: Sequence[Row]) -> str:
+    """How many places the comparisons are of."""
+    titles = dict.fromkeys(row.setting.title.partition(": ")[2] for row in rows)
+    places = plural(len(titles), "place")
+    names = listed([*titles])
+    return f"These comparisons are of {places}: {names}, with other seeds, settings and budgets."

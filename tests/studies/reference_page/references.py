@@ -2,9 +2,14 @@
 
 `about.toml` in a folder has the title, the sentences and the pictures of a reference. Numbers in
 its sentences are expressions of Jinja over the tables of the folder. A result set has sentences
-without being asked (`sentences.py`); what about.toml says goes first."""
+without being asked (`sentences.py`), which those of about.toml replace; they are `own` there.
+
+A result set knows the code that trained and measured it. A study's about.toml says so in [code]:
+`places`, the folders and files of the checkout that its numbers depend on, and `hashes`, those of
+`code_of(places)` at each of its commits."""
 
 import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +23,13 @@ from benchmark.analysis import tables as tables_module
 from benchmark.analysis.designs.drawn import without_drawn
 from benchmark.analysis.evidence import Evidence, gather
 from benchmark.analysis.search.finals import shown
+from benchmark.analysis.tables import Tables
 from benchmark.explain import entries
-from benchmark.store.code import ROOT, CodeHashes
+from benchmark.store.code import ROOT, CodeHashes, code_of, measuring_code
 from benchmark.store.files import read_json
 from benchmark.text import listed, number, plural, span
 from tests.studies.reference_page import sentences
+from tests.studies.reference_page.sentences import Sentences
 
 REFERENCE = ROOT / "results" / "reference"
 # In reading order; others follow
@@ -73,13 +80,12 @@ class Reference:
         own = sentences.Sentences([], [], [], [])
         if self.evidence is not None:
             own = sentences.of(self.evidence)
-        written = {
-            name: self._filled(self.about[name]) for name in own._fields if name in self.about
-        }
+        names = [name for name in own._fields if name in self.about]
+        written = {name: self._filled(self.about[name], own) for name in names}
         return own._replace(**written)
 
-    def _filled(self, texts: str | list[str]) -> list[str]:
-        """Sentences of about.toml with their numbers."""
+    def _filled(self, texts: str | list[str], own: Sentences) -> list[str]:
+        """Sentences of about.toml with their numbers. own: those of a result set."""
         environment = Environment(undefined=StrictUndefined, autoescape=False)
         environment.filters |= {
             "number": number,
@@ -88,10 +94,13 @@ class Reference:
         environment.filters |= {"plural": plural, "span": span, "percent": "{:.0%}".format}
         environment.filters["code"] = sentences.code
         context: dict[str, Any] = {name.replace("-", "_"): of for name, of in self.frames.items()}
+        context["own"] = own
         if self.evidence is not None:
             context["set"] = sentences.Values(self.evidence)
         if (self.folder / "explain.json").is_file():
             context["experiments"] = entries.read(self.folder)
+            figures = sorted((self.folder / "figures").glob("*.csv"))
+            context["figures"] = {file.stem: pd.read_csv(file) for file in figures}
         lines = [texts] if isinstance(texts, str) else texts
         return [environment.from_string(line).render(context).strip() for line in lines]
 
@@ -126,8 +135,12 @@ class Origin:
     commits: list[str]
     num_former: int = 0
     """Runs that other code than the present one trained."""
+    num_remeasured: int = 0
+    """Runs whose data other code than the present one would measure."""
     num_runs: int = 0
-    """All runs; 0 for a study, whose rows hold no hash of the code."""
+    """All runs; 0 for a study."""
+    former_commits: tuple[str, ...] = ()
+    """The commits of a study whose code is not the present one, of what its numbers depend on."""
     former: str = ""
     """What about.toml says of rows that a former version made."""
 
@@ -137,33 +150,74 @@ class Origin:
         version = stored.get("versions", {}).get("ganbench", reference.about.get("version", "?"))
         former = reference.about.get("former", "")
         if reference.evidence is None:
-            return cls(version, _commits(reference, stored), former=former)
+            commits = _commits(reference, stored)
+            others = _former_commits(reference, commits)
+            return cls(version, commits, former_commits=others, former=former)
         tables = reference.evidence.tables.with_pools or reference.evidence.tables
         cells, hashes = tables.cells.set_index("key"), CodeHashes()
         specs = {entry.key: entry.spec for entry in tables.matrix.cells}
-        others = [key for key, code in cells["code"].items() if code != hashes.training(specs[key])]
+        retrained = [
+            key for key, code in cells["code"].items() if code != hashes.training(specs[key])
+        ]
+        remeasured = cells["dataset"].isin(_measured_otherwise(tables)).sum()
         commits = [commit[:HEX] for commit in cells["git_commit"].dropna().unique()]
-        return cls(version, commits, len(others), len(cells), former)
+        return cls(version, commits, len(retrained), int(remeasured), len(cells), (), former)
 
     @property
     def mark(self) -> str:
         """`former version`; empty where nothing says that a former version made it."""
-        if self.version != __version__ or (self.num_runs and self.num_former == self.num_runs):
+        most = max(self.num_former, self.num_remeasured)
+        is_former_set = self.num_runs > 0 and most == self.num_runs
+        is_former_study = bool(self.commits) and len(self.former_commits) == len(self.commits)
+        if self.version != __version__ or is_former_set or is_former_study:
             return "former version"
-        return "partly former version" if self.num_former or self.former else ""
+        return "partly former version" if most or self.former_commits or self.former else ""
 
     @property
     def text(self) -> str:
-        """`Version 0.1.0, commit b71cb22; the present code trained all 168 runs.`"""
-        commits = f"{'commits' if len(self.commits) > 1 else 'commit'} {listed(self.commits)}"
-        made = [f"Version {self.version}, {commits}"]
-        if self.num_former:
-            runs = plural(self.num_runs, "run")
-            made.append(f"other code than the present one trained {self.num_former} of {runs}")
-        elif self.num_runs:
-            made.append(f"the present code trained all {plural(self.num_runs, 'run')}")
+        """`Version 0.1.0, commit b71cb22; the present code trained and would measure all 168
+        runs.`"""
+        made = [f"Version {self.version}, {_named(self.commits)}", *self._said_of_runs()]
+        if self.former_commits:
+            made.append(f"the code of {_named(self.former_commits)} is not the present one")
+        elif not self.num_runs:
+            made.append("the code that its numbers depend on is the present one")
         made += [self.former] if self.former else []
         return f"{'; '.join(made)}."
+
+    def _said_of_runs(self) -> Iterator[str]:
+        """Which code trained the runs of a result set and measured their data."""
+        runs = plural(self.num_runs, "run")
+        counts = {"trained": self.num_former, "measured": self.num_remeasured}
+        present = [verb for verb, count in counts.items() if not count]
+        if self.num_runs and present:
+            yield f"the present code {' and '.join(present)} all {runs}"
+        for verb, count in counts.items():
+            if count:
+                yield f"other code than the present one {verb} {count} of {runs}"
+
+
+def _named(commits: Sequence[str]) -> str:
+    return f"{'commits' if len(commits) > 1 else 'commit'} {listed([*commits])}"
+
+
+def _measured_otherwise(tables: Tables) -> list[str]:
+    """The datasets that other code than the present one measured, by the hash that stands beside
+    their noise floors: those are measured with the runs."""
+    modalities = {entry.dataset: entry.modality for entry in tables.matrix.cells}
+    protocols = tables.protocols
+    codes = {name: measuring_code(modality) for name, modality in modalities.items()}
+    return [name for name in codes if name in protocols and protocols[name].code != codes[name]]
+
+
+def _former_commits(reference: Reference, commits: Sequence[str]) -> tuple[str, ...]:
+    """The commits of a study at which [code] of its about.toml has another hash than now."""
+    code = reference.about.get("code")
+    if code is None:
+        return ()
+    now = code_of(tuple(code["places"]))
+    pairs = zip(commits, code["hashes"], strict=True)
+    return tuple(commit for commit, then in pairs if then != now)
 
 
 def _commits(reference: Reference, stored: dict[str, Any]) -> list[str]:

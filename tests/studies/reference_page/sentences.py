@@ -8,14 +8,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from benchmark.analysis.designs.drawn import gather
 from benchmark.analysis.evidence import ALPHA, Evidence
 from benchmark.analysis.scores import is_crossed
+from benchmark.analysis.search.finals import ENDING
 from benchmark.analysis.tables import Tables
 from benchmark.metrics import short_name
 from benchmark.report.chapters import completeness, tuning
 from benchmark.report.chapters.leaderboards import summary_by_key, summary_key
 from benchmark.report.designs import drawn, spread
 from benchmark.report.page import TRAINING_BUDGETS, each_place, place, places, records
+from benchmark.stats.success import Discordance, discordance
 from benchmark.text import Record, duration, interval, listed, plural, spanned
 
 BUDGETS = {
@@ -67,6 +70,16 @@ class Values:
         here = self.cells[self.cells["objective"].isin(objectives)]
         return f"{(here['verdict'] == name).sum()} of {len(here)}"
 
+    def alone(self, first: str, second: str) -> Discordance:
+        """On how many drawn architectures either of two objectives succeeds alone, by the main
+        criterion, and the exact two-sided test of it, which is not corrected."""
+        found = gather(self.tables)
+        assert found is not None
+        (dataset,) = found.architectures
+        criterion = found.main(dataset)
+        values = found.values[dataset, criterion.column].loc[[first, second]].dropna(axis=1)
+        return discordance(*criterion.holds(values).to_numpy())
+
 
 def of(evidence: Evidence) -> Sentences:
     """The sentences of a result set."""
@@ -100,7 +113,9 @@ def _run(tables: Tables) -> str:
     lengths = [f"{listed([*amounts])} {noun}" for noun, amounts in budgets.items()]
     by_group = cells.groupby(["dataset", "architecture", "objective"])["seed"]
     seeds = spanned(by_group.nunique(), "seed")
-    objectives = plural(cells["objective"].nunique(), "objective")
+    # what a search picked is the same objective
+    losses = {name.removesuffix(ENDING) for name in cells["objective"].unique()}
+    objectives = plural(len(losses), "objective")
     runs = plural(len(everything.cells), "run")
     return f"{objectives} on {where}, {seeds} each: {runs} of {listed(lengths)}."
 
@@ -109,9 +124,10 @@ def _cost(tables: Tables) -> str:
     """What training and measuring took, and where."""
     cells = (tables.with_pools or tables).cells
     raced, measured = cells["raced_seconds"].sum(), cells["eval_seconds"].sum()
-    training = f"{duration(raced, 2)} of training by the races"
+    clock = duration(cells["train_seconds"].sum(), 2)
+    training = f"{duration(raced, 2)} of training by the races, {clock} by the clock,"
     if not raced:
-        training = f"{duration(cells['train_seconds'].sum(), 2)} of training on a wall clock"
+        training = f"{clock} of training on a wall clock"
     devices = cells["device"].dropna().str.partition(" (")[0].unique()
     torch = listed([*cells["torch"].dropna().unique()])
     return (
@@ -195,9 +211,10 @@ def _seeds_tell(evidence: Evidence) -> Iterator[str]:
     elif sizes:
         least = max(size["told_share"] for size in sizes)
         yield (
-            f"Any better or worse of its {comparisons} is false with a probability of {ALPHA:.0%} "
-            f"at most. {_seeds(sizes)} find an objective that is better on {least:.0%} of all "
-            "seeds four times in five, and may miss one that is better on fewer."
+            f"That any better or worse of its {comparisons} is false has a probability of "
+            f"{ALPHA:.0%} at most. {_seeds(sizes)} find an objective that is better on "
+            f"{least:.0%} of all seeds four times in five, and may miss one that is better on "
+            "fewer."
         )
 
 

@@ -16,6 +16,8 @@ from tests.studies.reference_page.references import Reference
 
 OPTIMISER = ("lr", "betas", "optimizer", "critic_steps")
 """Parameters of an objective that are no part of its loss."""
+TUNED = "tuned"
+"""What a setting is called whose objectives a search picked."""
 SHARED = ("lr", "betas")
 """Those of them that make a setting. The others are given only to objectives whose own differ."""
 
@@ -49,6 +51,12 @@ class Setting:
         """The title with the settings."""
         return f"{self.title}, {self.given}" if self.given else self.title
 
+    @property
+    def mark(self) -> str:
+        """` (former version)` and the like; empty where the present version made the rows."""
+        mark = self.reference.origin.mark
+        return f" ({mark})" if mark else ""
+
 
 def of(references: Sequence[Reference]) -> list[Setting]:
     """The settings of all result sets, in their order. A place with a single seed is none."""
@@ -76,9 +84,9 @@ def _of_set(reference: Reference, evidence: Evidence) -> Iterator[Setting]:
 
 
 def _given(entry: Entry) -> str:
-    """The values of SHARED that the matrix gives an objective; `tuned` for what a search picked."""
+    """The values of SHARED that the matrix gives an objective; TUNED for what a search picked."""
     if is_pick(entry.objective):
-        return "tuned"
+        return TUNED
     params = entry.spec.objective.params
     return ", ".join(f"{name} = {as_toml(params[name])}" for name in SHARED if name in params)
 
