@@ -7,18 +7,24 @@ from pathlib import Path
 import pytest
 
 import variants
+from benchmark import __version__
 from benchmark.analysis.tables import load
 from benchmark.check import baseline as check
 from benchmark.check.stored import read_baseline
+from benchmark.check.submission import checks
 from benchmark.check.submission import rules as frozen_rules
 from benchmark.check.submission.rules import Rules, frozen, read_rules, rules_file
 from benchmark.check.submission.verify import Verified, verify
 from benchmark.errors import UserError
+from benchmark.matrix.cell import Cell
+from benchmark.store.code import variants_of
 from benchmark.store.files import read_json, write_json, write_record
+from benchmark.store.schema import Spec
 from tests.conftest import Ended
 from tests.helpers.submissions import CONTROL, SEEDS, Rows, cell_of, change_rows, seal, write
 
 Plant = Callable[[Path], object]
+BEST = "an earlier checkpoint reported as the final one"
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +78,7 @@ def test_an_honest_submission_is_accepted_with_an_objective_of_its_own(
     """A run that diverged is a result, and a generator that stands still copies no checkpoint."""
     for cell in own.glob("cells/my_loss-*-seed2-*"):
         change_rows(cell, lambda rows: [row | still(rows, row) for row in rows])
+        change_rows(cell, lambda rows: [row | without_gradient(row) for row in rows], "steps.jsonl")
         seal(cell)
     found = verified(own, place)
     assert (found.refusals, found.notes) == ([], [])
@@ -98,6 +105,10 @@ def still(rows: Rows, row: dict[str, object]) -> dict[str, object]:
     """The value from the third evaluation on."""
     third = [r for r in rows if r["metric"] == row["metric"]][2]
     return {"value": third["value"]} if row["g_steps"] >= third["g_steps"] else {}  # type: ignore[operator]
+
+
+def without_gradient(row: dict[str, object]) -> dict[str, object]:
+    return {"g_grad_norm": 0.0} if row["g_step"] > 200 else {}  # type: ignore[operator]
 
 
 def scaled(times: float) -> Callable[[Rows], Rows]:
@@ -223,15 +234,24 @@ def stopped_and_renamed(folder: Path) -> None:
     seal(cell_of(folder, 0))
 
 
-def the_best_as_the_final_one(folder: Path) -> None:
-    def change(rows: Rows) -> Rows:
-        best = {row["metric"]: row["value"] for row in rows if row["g_steps"] == 400}
-        last = rows[-1]["g_steps"]
-        finals = [row | {"value": best[row["metric"]]} for row in rows if row["g_steps"] == last]
-        return [row for row in rows if row["g_steps"] < last] + finals
+def reported_as_final(step: int, *metrics: str) -> Plant:
+    """The values of an earlier step, which are the best, as those of the last one. metrics: those
+    that are reported so; all without."""
 
-    change_rows(cell_of(folder, 0), change)
-    seal(cell_of(folder, 0))
+    def change(rows: Rows) -> Rows:
+        best = {row["metric"]: row["value"] for row in rows if row["g_steps"] == step}
+        for row in rows:
+            if step < row["g_steps"] < 600:
+                row["value"] *= 2
+            elif row["g_steps"] == 600 and row["metric"] in (metrics or best):
+                row["value"] = best[row["metric"]]
+        return rows
+
+    def plant(folder: Path) -> None:
+        change_rows(cell_of(folder, 0), change)
+        seal(cell_of(folder, 0))
+
+    return plant
 
 
 @pytest.mark.parametrize(
@@ -248,13 +268,18 @@ def the_best_as_the_final_one(folder: Path) -> None:
         (with_another_name_of_a_seed, "seeds", "seed 2 does not begin as in the baseline"),
         (with_a_run_beside_the_list, "seeds", "runs that were left out"),
         (of_version("0.2.0"), "version", "the leaderboard is of 0.1, and ganbench 0.2.0 made"),
+        (of_version("0.1.99"), "version", "ganbench 0.1.99, no earlier release, made"),
+        (of_version("0.1.0.dev1"), "version", "ganbench 0.1.0.dev1, no earlier release, made"),
         (of_changed_code, "code", "changes that are not committed"),
         (resealed(0, code="beef"), "code", "not this code of"),
         (resealed(0, evaluation_hash="e1"), "options", "other evaluation options"),
         (measured_otherwise, "protocol", "measured under protocol bbbbbbbb"),
         (stopped_at_the_best, "runs", "trained 400 generator steps instead of 600"),
         (stopped_and_renamed, "runs", "is evaluated at steps"),
-        (the_best_as_the_final_one, "runs", "an earlier checkpoint reported as the final one"),
+        (reported_as_final(400), "runs", BEST),
+        (reported_as_final(500), "runs", BEST),
+        (reported_as_final(400, "fid_classifier_750"), "runs", BEST),
+        (reported_as_final(500, "fid_classifier_750"), "runs", BEST),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -300,11 +325,36 @@ def test_other_training_options_and_places_are_refused_by_name(
     assert "dcgan on digits (did you mean 'dcgan on x'?) is no place of the leaderboard" in reasons
 
 
-def test_another_patch_release_is_accepted_with_a_note(place: Path, submitted: Path) -> None:
-    of_version("0.1.99")(submitted)
+def test_an_earlier_patch_release_is_accepted_with_a_note(
+    place: Path, submitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "__version__", "0.1.10")
+    for cell in submitted.glob("cells/*"):
+        versions = {"versions": {"ganbench": "0.1.9", "torch": "2.14.1"}}
+        seal(cell, read_json(cell / "environment.json") | versions)
     found = verified(submitted, place)
     assert found.refusals == []
-    assert found.notes[0].startswith("code of ganbench 0.1.99 was not compared: nonsaturating-")
+    assert found.notes[0].startswith("code of ganbench 0.1.9 was not compared: nonsaturating-")
+
+
+@pytest.mark.parametrize("present", [__version__, "0.1.99"])
+def test_an_own_objective_needs_its_file_whatever_patch_release_made_it(
+    present: str, place: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def code(cell: Cell | Spec) -> str:
+        for axis, name in variants_of(cell):
+            variants.origin(axis, name)
+        return "c0de"
+
+    monkeypatch.setattr("benchmark.store.code.training_code", code)
+    monkeypatch.setattr(checks, "__version__", present)
+    (refusal,) = verified(own, place).refusals
+    assert refusal.rule == "code"
+    assert refusal.reason.startswith("variants/ lacks a file of my_loss-")
+    file = own / "variants/objectives/my_loss.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("", encoding="utf-8")
+    assert verified(own, place).refusals == []
 
 
 def test_a_matrix_that_the_rules_do_not_have_is_refused(place: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The rules of the leaderboard of one version: rules.json, frozen when the version is released."""
 
+import re
 from pathlib import Path
 
 from benchmark import __version__
@@ -12,6 +13,7 @@ from benchmark.store.schema import Record
 
 SUBMISSIONS = ROOT / "results" / "submissions"
 PlaceName = tuple[str, str]  # architecture, dataset
+RELEASE = re.compile(r"[0-9]+(\.[0-9]+){2}")
 
 
 class PlaceRules(Record):
@@ -76,6 +78,15 @@ class Rules(Record):
 def major_minor(version: str) -> str:
     """`0.1` of `0.1.2`."""
     return ".".join(version.split(".")[:2])
+
+
+def is_earlier(version: str, than: str) -> bool:
+    """Whether a version is an earlier release than another one. What is no Major.Minor.Patch is
+    not."""
+    if not all(RELEASE.fullmatch(name) for name in (version, than)):
+        return False
+    first, second = ([*map(int, name.split("."))] for name in (version, than))
+    return first < second
 
 
 def rules_file(version: str = __version__) -> Path:
