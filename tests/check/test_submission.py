@@ -14,9 +14,9 @@ from benchmark.check.stored import read_baseline
 from benchmark.check.submission import checks
 from benchmark.check.submission import rules as frozen_rules
 from benchmark.check.submission.rules import Rules, frozen, read_rules, rules_file
-from benchmark.check.submission.verify import Verified, verify
+from benchmark.check.submission.verify import Verified, verify, verify_all
 from benchmark.errors import UserError
-from benchmark.matrix.cell import Cell
+from benchmark.matrix.cell import Cell, digest
 from benchmark.store.code import variants_of
 from benchmark.store.files import read_json, write_json, write_record
 from benchmark.store.schema import Spec
@@ -52,7 +52,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_record(folder / "rules.json", Rules(version="0.1", matrices={"mine": rules}))
         write(folder / "honest/mine")
         diverged = {("my_loss", "digits", 1): "diverged"}
-        write(folder / "own/mine", objectives=(CONTROL, "my_loss"), status=diverged)
+        objectives = (CONTROL, "my_loss")
+        # On another machine than the honest one: the same run is not accepted twice
+        pace = dict.fromkeys(objectives, 2.5)
+        write(folder / "own/mine", objectives=objectives, status=diverged, seconds=pace)
         yield folder
 
 
@@ -396,6 +399,8 @@ def test_the_verb_prints_the_leaderboard_and_says_why_not(
     page = summary.read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| my_loss | team | 5 |")]
     assert len(rows) == 2
+    # 100 critic steps of 400 forwards and as many of the generator, of 300
+    assert all("| 700 |" in line for line in rows)
     # By the frozen targets
     assert "1/4: " in rows[0]
     assert page.count("| nonsaturating | baseline | 5 | 0 |") == 2
@@ -404,6 +409,80 @@ def test_the_verb_prints_the_leaderboard_and_says_why_not(
     ended = ganbench("verify", str(submitted), *options[:2])
     assert ended.code == 1
     assert ended.out.startswith(f"REFUSED: {submitted}: 1 reason\n  files: ")
+
+
+@pytest.fixture
+def board(place: Path, own: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """results/submissions with one submission, `team`; returns the folder of the version."""
+    shutil.copy(place / "rules.json", own.parent)
+    monkeypatch.setattr(frozen_rules, "SUBMISSIONS", tmp_path / "submissions")
+    return own.parent
+
+
+def reasons_of(place: Path, *folders: Path) -> dict[str, list[tuple[str, str]]]:
+    """Name of a folder → rule and reason of its refusals."""
+    rules = read_rules(place / "rules.json")
+    found = verify_all(folders, rules, place / "baselines")
+    return {verified.folder.name: [*map(tuple, verified.refusals)] for verified in found}
+
+
+def test_a_submission_under_another_name_is_refused_by_name(place: Path, board: Path) -> None:
+    """One run that is the same is enough."""
+    copy = Path(shutil.copytree(board / "team", board / "rivals"))
+    same = cell_of(copy, 4, "my_loss", "gaussians8")
+    for cell in {*copy.glob("cells/*")} - {same}:
+        change_rows(cell, lambda rows: [row | seconds_of(row) for row in rows])
+        seal(cell)
+    ((rule, reason),) = reasons_of(place, copy)["rivals"]
+    assert rule == "copies"
+    assert reason.endswith(f"those of {board / 'team'}, seconds included: {same.name}")
+    both = reasons_of(place)
+    assert {name: len(reasons) for name, reasons in both.items()} == {"rivals": 1, "team": 1}
+
+
+def test_a_run_that_was_repeated_is_no_copy(place: Path, board: Path) -> None:
+    """Equal numbers, as of the same kind of CPU; the runs that diverged before they were measured
+    are equal in all."""
+    again = Path(shutil.copytree(board / "team", board / "again"))
+    for cell in again.glob("cells/*"):
+        change_rows(cell, lambda rows: [row | seconds_of(row) for row in rows])
+        seal(cell)
+    for folder in (board / "team", again):
+        cell = cell_of(folder, 1, "my_loss", "digits")
+        change_rows(cell, lambda rows: [row for row in rows if row["g_steps"] == 0])
+        seal(cell)
+    assert reasons_of(place) == {"again": [], "team": []}
+
+
+def seconds_of(row: dict[str, object]) -> dict[str, object]:
+    return {"train_seconds": 1.01 * row["train_seconds"]}  # type: ignore[operator]
+
+
+def test_a_folder_that_nothing_reads_is_refused_by_name(place: Path, board: Path) -> None:
+    """A later version, whatever is in it, and what is no version; an earlier one is closed."""
+    for name in ("0.2", "0.0", "mine"):
+        (board.parent / name).mkdir()
+    shutil.copy(board / "rules.json", board.parent / "0.2")
+    shutil.copy(board / "rules.json", board.parent / "0.0")
+    found = reasons_of(place)
+    later = board.parent / "0.2"
+    assert found["0.2"] == [("version", f"the leaderboard is of 0.1, and {later} is not read")]
+    assert [name for name, reasons in found.items() if reasons] == ["0.2", "mine"]
+    (board.parent / "0.0/rules.json").unlink()
+    assert "0.0" in reasons_of(place)
+
+
+FROZEN = {"0.1": "e15018cb588352cff05936904e726b1e823148a9a9483570a4ee0f251f0070e3"}
+"""Major.Minor → the hash that its rules.json holds of its fields. The release of a new Major.Minor,
+whose rules tests/studies/leaderboard_rules.py writes, adds a line; a line that is here never
+changes."""
+
+
+def test_the_rules_of_every_version_are_those_that_were_frozen() -> None:
+    assert {folder.name for folder in frozen_rules.SUBMISSIONS.iterdir()} == FROZEN.keys()
+    for version, sha256 in FROZEN.items():
+        content = read_json(frozen_rules.SUBMISSIONS / version / "rules.json")
+        assert (content["version"], digest(content, 64)) == (version, sha256)
 
 
 def test_bad_input_is_one_line(ganbench: Callable[..., Ended], tmp_path: Path, place: Path) -> None:

@@ -93,6 +93,28 @@ def rules_file(version: str = __version__) -> Path:
     return SUBMISSIONS / major_minor(version) / "rules.json"
 
 
+def submissions() -> list[Path]:
+    """The submissions of the present version."""
+    return _folders(rules_file().parent)
+
+
+def unread() -> list[Path]:
+    """Folders of versions that have no leaderboard: those of later versions, and those without
+    rules."""
+    present = major_minor(__version__)
+    folders = []
+    for folder in _folders(SUBMISSIONS):
+        is_closed = is_earlier(f"{folder.name}.0", f"{present}.0")
+        has_rules = (folder / "rules.json").is_file()
+        if folder.name != present and not (is_closed and has_rules):
+            folders.append(folder)
+    return folders
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
 def read_rules(file: Path) -> Rules:
     """Raises UserError without rules, and for a file that holds none."""
     rules = read_record(file, Rules)
