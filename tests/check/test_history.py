@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmark.analysis.tables import load
@@ -141,6 +142,20 @@ def test_the_verb_over_git_and_its_exit_codes(
     missing = ganbench("history", "--matrix", "other", "--baselines", str(repository.parent))
     assert missing.code == 2
     assert "no commit of the repository has" in missing.err
+
+
+def test_what_is_not_compared_has_a_column_of_its_own(tmp_path: Path) -> None:
+    """Otava would take another protocol, or other options, for a change, and reads no empty
+    cell."""
+    level = np.arange(5.0)
+    rows = [row(level), row(level + 9, protocol="cc"), row(level + 5, training="cc")]
+    commits = commits_of([[rows[i]] for i in (0, 0, 1, 2, 2)])
+    file = tmp_path / "history.csv"
+    output.write_otava(commits, series_of(commits), file)
+    frame = pd.read_csv(file)
+    name = "wgan-dcgan-digits.fid_classifier_750"
+    assert [*frame][4:] == [name, f"{name}.since_c2", f"{name}.since_c3"]
+    assert [frame[column].tolist() for column in [*frame][4:]] == [[2] * 5, [11] * 5, [7] * 5]
 
 
 def test_what_is_no_history_is_one_line(tmp_path: Path) -> None:
