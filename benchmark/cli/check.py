@@ -178,13 +178,12 @@ def verify(
     input."""
     from benchmark.check.submission.board import HEAD, boards, headline, to_markdown
     from benchmark.check.submission.rules import read_rules, rules_file
-    from benchmark.check.submission.verify import verify as verify_folder
+    from benchmark.check.submission.verify import verify_all
 
     file = rules_file()
     rules = read_rules(file)
-    submitted = folders or sorted(path for path in file.parent.iterdir() if path.is_dir())
     place = _named(baselines)
-    found = [verify_folder(folder, rules, place) for folder in submitted]
+    found = verify_all(folders or [], rules, place)
     for verified in found:
         print(headline(verified))
         for refusal in verified.refusals:

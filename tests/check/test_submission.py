@@ -4,21 +4,30 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import variants
+from benchmark import __version__
 from benchmark.analysis.tables import load
 from benchmark.check import baseline as check
+from benchmark.check.rows import COST, baseline_rows, of_seeds
 from benchmark.check.stored import read_baseline
+from benchmark.check.submission import checks
 from benchmark.check.submission import rules as frozen_rules
+from benchmark.check.submission.gate import as_rerun, both_ways
 from benchmark.check.submission.rules import Rules, frozen, read_rules, rules_file
-from benchmark.check.submission.verify import Verified, verify
+from benchmark.check.submission.verify import Verified, verify, verify_all
 from benchmark.errors import UserError
+from benchmark.matrix.cell import Cell, digest
+from benchmark.store.code import variants_of
 from benchmark.store.files import read_json, write_json, write_record
+from benchmark.store.schema import Spec
 from tests.conftest import Ended
 from tests.helpers.submissions import CONTROL, SEEDS, Rows, cell_of, change_rows, seal, write
 
 Plant = Callable[[Path], object]
+BEST = "an earlier checkpoint reported as the final one"
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +55,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_record(folder / "rules.json", Rules(version="0.1", matrices={"mine": rules}))
         write(folder / "honest/mine")
         diverged = {("my_loss", "digits", 1): "diverged"}
-        write(folder / "own/mine", objectives=(CONTROL, "my_loss"), status=diverged)
+        objectives = (CONTROL, "my_loss")
+        # On another machine than the honest one: the same run is not accepted twice
+        pace = dict.fromkeys(objectives, 2.5)
+        write(folder / "own/mine", objectives=objectives, status=diverged, seconds=pace)
         yield folder
 
 
@@ -72,6 +84,7 @@ def test_an_honest_submission_is_accepted_with_an_objective_of_its_own(
     """A run that diverged is a result, and a generator that stands still copies no checkpoint."""
     for cell in own.glob("cells/my_loss-*-seed2-*"):
         change_rows(cell, lambda rows: [row | still(rows, row) for row in rows])
+        change_rows(cell, lambda rows: [row | without_gradient(row) for row in rows], "steps.jsonl")
         seal(cell)
     found = verified(own, place)
     assert (found.refusals, found.notes) == ([], [])
@@ -98,6 +111,10 @@ def still(rows: Rows, row: dict[str, object]) -> dict[str, object]:
     """The value from the third evaluation on."""
     third = [r for r in rows if r["metric"] == row["metric"]][2]
     return {"value": third["value"]} if row["g_steps"] >= third["g_steps"] else {}  # type: ignore[operator]
+
+
+def without_gradient(row: dict[str, object]) -> dict[str, object]:
+    return {"g_grad_norm": 0.0} if row["g_step"] > 200 else {}  # type: ignore[operator]
 
 
 def scaled(times: float) -> Callable[[Rows], Rows]:
@@ -223,15 +240,24 @@ def stopped_and_renamed(folder: Path) -> None:
     seal(cell_of(folder, 0))
 
 
-def the_best_as_the_final_one(folder: Path) -> None:
-    def change(rows: Rows) -> Rows:
-        best = {row["metric"]: row["value"] for row in rows if row["g_steps"] == 400}
-        last = rows[-1]["g_steps"]
-        finals = [row | {"value": best[row["metric"]]} for row in rows if row["g_steps"] == last]
-        return [row for row in rows if row["g_steps"] < last] + finals
+def reported_as_final(step: int, *metrics: str) -> Plant:
+    """The values of an earlier step, which are the best, as those of the last one. metrics: those
+    that are reported so; all without."""
 
-    change_rows(cell_of(folder, 0), change)
-    seal(cell_of(folder, 0))
+    def change(rows: Rows) -> Rows:
+        best = {row["metric"]: row["value"] for row in rows if row["g_steps"] == step}
+        for row in rows:
+            if step < row["g_steps"] < 600:
+                row["value"] *= 2
+            elif row["g_steps"] == 600 and row["metric"] in (metrics or best):
+                row["value"] = best[row["metric"]]
+        return rows
+
+    def plant(folder: Path) -> None:
+        change_rows(cell_of(folder, 0), change)
+        seal(cell_of(folder, 0))
+
+    return plant
 
 
 @pytest.mark.parametrize(
@@ -248,13 +274,18 @@ def the_best_as_the_final_one(folder: Path) -> None:
         (with_another_name_of_a_seed, "seeds", "seed 2 does not begin as in the baseline"),
         (with_a_run_beside_the_list, "seeds", "runs that were left out"),
         (of_version("0.2.0"), "version", "the leaderboard is of 0.1, and ganbench 0.2.0 made"),
+        (of_version("0.1.99"), "version", "ganbench 0.1.99, no earlier release, made"),
+        (of_version("0.1.0.dev1"), "version", "ganbench 0.1.0.dev1, no earlier release, made"),
         (of_changed_code, "code", "changes that are not committed"),
         (resealed(0, code="beef"), "code", "not this code of"),
         (resealed(0, evaluation_hash="e1"), "options", "other evaluation options"),
         (measured_otherwise, "protocol", "measured under protocol bbbbbbbb"),
         (stopped_at_the_best, "runs", "trained 400 generator steps instead of 600"),
         (stopped_and_renamed, "runs", "is evaluated at steps"),
-        (the_best_as_the_final_one, "runs", "an earlier checkpoint reported as the final one"),
+        (reported_as_final(400), "runs", BEST),
+        (reported_as_final(500), "runs", BEST),
+        (reported_as_final(400, "fid_classifier_750"), "runs", BEST),
+        (reported_as_final(500, "fid_classifier_750"), "runs", BEST),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -300,11 +331,36 @@ def test_other_training_options_and_places_are_refused_by_name(
     assert "dcgan on digits (did you mean 'dcgan on x'?) is no place of the leaderboard" in reasons
 
 
-def test_another_patch_release_is_accepted_with_a_note(place: Path, submitted: Path) -> None:
-    of_version("0.1.99")(submitted)
+def test_an_earlier_patch_release_is_accepted_with_a_note(
+    place: Path, submitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "__version__", "0.1.10")
+    for cell in submitted.glob("cells/*"):
+        versions = {"versions": {"ganbench": "0.1.9", "torch": "2.14.1"}}
+        seal(cell, read_json(cell / "environment.json") | versions)
     found = verified(submitted, place)
     assert found.refusals == []
-    assert found.notes[0].startswith("code of ganbench 0.1.99 was not compared: nonsaturating-")
+    assert found.notes[0].startswith("code of ganbench 0.1.9 was not compared: nonsaturating-")
+
+
+@pytest.mark.parametrize("present", [__version__, "0.1.99"])
+def test_an_own_objective_needs_its_file_whatever_patch_release_made_it(
+    present: str, place: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def code(cell: Cell | Spec) -> str:
+        for axis, name in variants_of(cell):
+            variants.origin(axis, name)
+        return "c0de"
+
+    monkeypatch.setattr("benchmark.store.code.training_code", code)
+    monkeypatch.setattr(checks, "__version__", present)
+    (refusal,) = verified(own, place).refusals
+    assert refusal.rule == "code"
+    assert refusal.reason.startswith("variants/ lacks a file of my_loss-")
+    file = own / "variants/objectives/my_loss.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("", encoding="utf-8")
+    assert verified(own, place).refusals == []
 
 
 def test_a_matrix_that_the_rules_do_not_have_is_refused(place: Path, tmp_path: Path) -> None:
@@ -346,6 +402,8 @@ def test_the_verb_prints_the_leaderboard_and_says_why_not(
     page = summary.read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| my_loss | team | 5 |")]
     assert len(rows) == 2
+    # 100 critic steps of 400 forwards and as many of the generator, of 300
+    assert all("| 700 |" in line for line in rows)
     # By the frozen targets
     assert "1/4: " in rows[0]
     assert page.count("| nonsaturating | baseline | 5 | 0 |") == 2
@@ -354,6 +412,97 @@ def test_the_verb_prints_the_leaderboard_and_says_why_not(
     ended = ganbench("verify", str(submitted), *options[:2])
     assert ended.code == 1
     assert ended.out.startswith(f"REFUSED: {submitted}: 1 reason\n  files: ")
+
+
+@pytest.fixture
+def board(place: Path, own: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """results/submissions with one submission, `team`; returns the folder of the version."""
+    shutil.copy(place / "rules.json", own.parent)
+    monkeypatch.setattr(frozen_rules, "SUBMISSIONS", tmp_path / "submissions")
+    return own.parent
+
+
+def reasons_of(place: Path, *folders: Path) -> dict[str, list[tuple[str, str]]]:
+    """Name of a folder → rule and reason of its refusals."""
+    rules = read_rules(place / "rules.json")
+    found = verify_all(folders, rules, place / "baselines")
+    return {verified.folder.name: [*map(tuple, verified.refusals)] for verified in found}
+
+
+def test_a_submission_under_another_name_is_refused_by_name(place: Path, board: Path) -> None:
+    """One run that is the same is enough."""
+    copy = Path(shutil.copytree(board / "team", board / "rivals"))
+    same = cell_of(copy, 4, "my_loss", "gaussians8")
+    for cell in {*copy.glob("cells/*")} - {same}:
+        change_rows(cell, lambda rows: [row | seconds_of(row) for row in rows])
+        seal(cell)
+    ((rule, reason),) = reasons_of(place, copy)["rivals"]
+    assert rule == "copies"
+    assert reason.endswith(f"those of {board / 'team'}, seconds included: {same.name}")
+    both = reasons_of(place)
+    assert {name: len(reasons) for name, reasons in both.items()} == {"rivals": 1, "team": 1}
+
+
+def test_a_run_that_was_repeated_is_no_copy(place: Path, board: Path) -> None:
+    """Equal numbers, as of the same kind of CPU; the runs that diverged before they were measured
+    are equal in all."""
+    again = Path(shutil.copytree(board / "team", board / "again"))
+    for cell in again.glob("cells/*"):
+        change_rows(cell, lambda rows: [row | seconds_of(row) for row in rows])
+        seal(cell)
+    for folder in (board / "team", again):
+        cell = cell_of(folder, 1, "my_loss", "digits")
+        change_rows(cell, lambda rows: [row for row in rows if row["g_steps"] == 0])
+        seal(cell)
+    assert reasons_of(place) == {"again": [], "team": []}
+
+
+def seconds_of(row: dict[str, object]) -> dict[str, object]:
+    return {"train_seconds": 1.01 * row["train_seconds"]}  # type: ignore[operator]
+
+
+def test_a_folder_that_nothing_reads_is_refused_by_name(place: Path, board: Path) -> None:
+    """A later version, whatever is in it, and what is no version; an earlier one is closed."""
+    for name in ("0.2", "0.0", "mine"):
+        (board.parent / name).mkdir()
+    shutil.copy(board / "rules.json", board.parent / "0.2")
+    shutil.copy(board / "rules.json", board.parent / "0.0")
+    found = reasons_of(place)
+    later = board.parent / "0.2"
+    assert found["0.2"] == [("version", f"the leaderboard is of 0.1, and {later} is not read")]
+    assert [name for name, reasons in found.items() if reasons] == ["0.2", "mine"]
+    (board.parent / "0.0/rules.json").unlink()
+    assert "0.0" in reasons_of(place)
+
+
+@pytest.mark.slow
+def test_honest_submissions_from_another_machine_are_rarely_refused() -> None:
+    """12 seeds of the quick matrix against its 13 others, both ways: about 1 in 100 each way, and
+    so 4 of 200 draws; more than 10 has a probability of .003. The number is in
+    docs/leaderboard.md."""
+    baseline = read_baseline(check.IN_CHECKOUT / "quick.json", "quick")
+    rows = [as_rerun(row) for row in baseline.rows if row.metric not in COST]
+    rng = np.random.default_rng(0)
+    num_refused = 0
+    for _ in range(200):
+        seeds = rng.permutation(sorted(rows[0].values, key=int))
+        old, new = of_seeds(rows, seeds[:13]), of_seeds(rows, seeds[13:])
+        num_refused += any(both_ways(baseline_rows(old), new))
+    print(f"\n{num_refused} of 200 honest draws are refused")
+    assert num_refused <= 10
+
+
+FROZEN = {"0.1": "e15018cb588352cff05936904e726b1e823148a9a9483570a4ee0f251f0070e3"}
+"""Major.Minor → the hash that its rules.json holds of its fields. The release of a new Major.Minor,
+whose rules tests/studies/leaderboard_rules.py writes, adds a line; a line that is here never
+changes."""
+
+
+def test_the_rules_of_every_version_are_those_that_were_frozen() -> None:
+    assert {folder.name for folder in frozen_rules.SUBMISSIONS.iterdir()} == FROZEN.keys()
+    for version, sha256 in FROZEN.items():
+        content = read_json(frozen_rules.SUBMISSIONS / version / "rules.json")
+        assert (content["version"], digest(content, 64)) == (version, sha256)
 
 
 def test_bad_input_is_one_line(ganbench: Callable[..., Ended], tmp_path: Path, place: Path) -> None:

@@ -84,7 +84,8 @@ def place_rows(commits: Sequence[Commit], series: Sequence[Series]) -> list[tupl
 
 def write_otava(commits: Sequence[Commit], series: Sequence[Series], file: Path) -> None:
     """One row per commit: `time`, the attributes `commit`, `machine` and `code`, and a column of
-    means for every group and metric, GROUP.METRIC. Empty where a commit has no value."""
+    means for every series. A commit without a value repeats the one before it, or the first one, as
+    Otava fills gaps: its CSV importer reads no empty cell."""
     frame = pd.DataFrame(
         {
             "time": [commit.time.isoformat(sep=" ", timespec="seconds") for commit in commits],
@@ -95,10 +96,15 @@ def write_otava(commits: Sequence[Commit], series: Sequence[Series], file: Path)
     )
     columns: dict[str, np.ndarray] = {}
     for one in series:
-        values = columns.setdefault(column_name(one), np.full(len(commits), np.nan))
+        name = column_name(one)
+        if name in columns:
+            # Another protocol or other options: Otava would take the difference for a change
+            name += f".since_{PLAIN.sub('_', commits[one.places[0].number].name)}"
+        values = columns.setdefault(name, np.full(len(commits), np.nan))
         for place in one.places:
             values[place.number] = place.mean
-    write_csv(pd.concat([frame, pd.DataFrame(columns)], axis=1), file)
+    filled = pd.DataFrame(columns).ffill().bfill()
+    write_csv(pd.concat([frame, filled], axis=1), file)
 
 
 def column_name(series: Series) -> str:

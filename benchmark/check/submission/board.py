@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmark.analysis.scores import raced_costs
 from benchmark.check.baseline import find
 from benchmark.check.rows import DIVERGED
 from benchmark.check.stored import read_baseline
@@ -18,7 +19,8 @@ from benchmark.stats.intervals import Array, best_first, median, median_interval
 from benchmark.text import escaped, interval, number, place_name
 
 REFERENCE = "baseline"
-HEAD = ("objective", "from", "seeds", "diverged", "final", "best", "area", "reached")
+COST = "forwards/step"  # critic forward-equivalents of a generator step, critic steps included
+HEAD = ("objective", "from", "seeds", "diverged", COST, "final", "best", "area", "reached")
 VALUES = ("final", "best", "area")
 
 
@@ -88,7 +90,8 @@ def _of_submission(found: Verified, place: PlaceRules) -> list[BoardRow]:
         values = {of: _values(group[f"{place.metric}:{of}"], diverged, place) for of in VALUES}
         shown = [_shown(values[of], place) for of in VALUES]
         counts = (str(len(group)), str(int(diverged.sum())))
-        texts = (str(objective), found.folder.name, *counts, *shown)
+        cost = number(raced_costs(group)["forwards"].median())
+        texts = (str(objective), found.folder.name, *counts, cost, *shown)
         rows.append(_row(texts, values["final"], place))
     return rows
 
@@ -96,7 +99,8 @@ def _of_submission(found: Verified, place: PlaceRules) -> list[BoardRow]:
 def _of_baseline(
     name: str, place: PlaceRules, seeds: Sequence[int], baselines: Path | None
 ) -> list[BoardRow]:
-    """The final values of the baseline on the seeds of the rules; it keeps no others."""
+    """The final values of the baseline on the seeds of the rules; it keeps no others, and no
+    cost in critic forwards."""
     groups: dict[str, dict[str, dict[str, float | None]]] = {}
     for row in read_baseline(find(name, baselines), name).rows:
         if (row.architecture, row.dataset) == place.name and row.metric in (place.metric, DIVERGED):
@@ -108,7 +112,7 @@ def _of_baseline(
         final = pd.Series([values[place.metric][seed] for seed in known], dtype=float)
         shown = _values(final, diverged, place)
         counts = (str(len(known)), str(int(diverged.sum())))
-        texts = (objective, REFERENCE, *counts, _shown(shown, place), "–", "–")
+        texts = (objective, REFERENCE, *counts, "–", _shown(shown, place), "–", "–")
         rows.append(_row(texts, shown, place))
     return rows
 

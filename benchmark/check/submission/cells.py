@@ -54,10 +54,19 @@ class SubmittedCell:
         return found
 
     @cached_property
+    def gradients(self) -> dict[int, float]:
+        """Generator step → gradient norm of the generator, of steps.jsonl."""
+        rows = rows_of(self.files.steps, read_bytes(self.files.steps) or b"")
+        return {int(row["g_step"]): float(row["g_grad_norm"]) for row in rows}
+
+    @property
     def last_logged(self) -> int:
-        """The last generator step of steps.jsonl."""
-        *_, last = rows_of(self.files.steps, read_bytes(self.files.steps) or b"")
-        return int(last["g_step"])
+        """The last generator step of steps.jsonl; −1 of an empty file."""
+        return max(self.gradients, default=-1)
+
+    def moves_after(self, step: int) -> bool:
+        """Whether the generator has a gradient behind a step."""
+        return any(norm > 0 for at, norm in self.gradients.items() if at > step)
 
 
 def read_cells(results: ResultSet, matrix: MatrixFile) -> list[SubmittedCell]:
@@ -69,9 +78,9 @@ def read_cells(results: ResultSet, matrix: MatrixFile) -> list[SubmittedCell]:
         try:
             fault = fault or _fault(files, entry, status)
             cell = SubmittedCell(entry, files, status, fault or "")
-            if cell.status.status == RunStatus.DONE and not fault:
+            if cell.is_finished and not fault:
                 # Rows that are no rows raise here
-                _ = cell.evaluations, cell.last_logged
+                _ = cell.evaluations, cell.gradients
         except (UserError, OSError, ValueError, KeyError, TypeError) as error:
             fault = f"{files.path}: {error}"
         if fault:

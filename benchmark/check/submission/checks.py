@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from benchmark import __version__
 from benchmark.check.submission.cells import SubmittedCell
-from benchmark.check.submission.rules import MatrixRules, PlaceRules, major_minor
+from benchmark.check.submission.rules import MatrixRules, PlaceRules, is_earlier, major_minor
 from benchmark.errors import nearest
 from benchmark.matrix.cell import digest
+from benchmark.metrics import sign
 from benchmark.store.code import CodeHashes
 from benchmark.store.schema import RunStatus
 from benchmark.text import listed, place_name
@@ -24,18 +25,22 @@ def _files(cells: list[SubmittedCell], asked: MatrixRules) -> Iterator[str]:
 
 
 def of_other_versions(cells: list[SubmittedCell], version: str) -> Iterator[str]:
-    """Cells that another Major.Minor made, at their start or at a resume."""
+    """Cells that another Major.Minor, or a later release than this one, made at their start or at a
+    resume."""
     faults = []
     for cell in cells:
         for made_by in _made_by(cell):
             if major_minor(made_by) != version:
                 fault = f"the leaderboard is of {version}, and ganbench {made_by} made"
                 faults.append((fault, cell))
+            elif made_by != __version__ and not is_earlier(made_by, __version__):
+                fault = f"{__version__} checks, and ganbench {made_by}, no earlier release, made"
+                faults.append((fault, cell))
     yield from _grouped(faults)
 
 
 def of_patches(cells: list[SubmittedCell]) -> Iterator[str]:
-    """Cells of another patch release, for a note: their code is not at hand."""
+    """Cells of an earlier patch release, for a note: their code is not at hand."""
     faults = []
     for cell in cells:
         others = [made_by for made_by in _made_by(cell) if made_by != __version__]
@@ -62,10 +67,13 @@ def _code_fault(cell: SubmittedCell, hashes: CodeHashes) -> str:
     parts = [cell.surroundings, *cell.surroundings.resumes]
     if any(part.git and part.git.dirty for part in parts):
         return "a checkout with changes that are not committed made"
+    code = hashes.training(cell.spec)
+    if code is None:
+        return f"{VARIANTS}/ lacks a file of"
     if {*_made_by(cell)} != {__version__}:
         return ""
-    if hashes.training(cell.spec) != cell.status.code:
-        return f"not this code of {__version__} trained, or {VARIANTS}/ lacks a file of"
+    if code != cell.status.code:
+        return f"not this code of {__version__} trained"
     if hashes.is_measured_by_other_code(cell.status, cell.entry.modality):
         return f"not this code of {__version__} measured"
     return ""
@@ -132,14 +140,17 @@ def _runs(cells: list[SubmittedCell], asked: MatrixRules) -> Iterator[str]:
         if steps != expected:
             yield f"{cell.entry.key} is evaluated at steps {steps} instead of {expected}"
             continue
+        if cell.status.status == RunStatus.DIVERGED:
+            continue
         unknown = [step for step in steps if not _is_known(cell.evaluations[step], place.metric)]
-        if unknown and cell.status.status == RunStatus.DONE:
+        if unknown:
             yield f"{cell.entry.key} has no {place.metric} at steps {unknown}"
-        copied = _copied_from(cell)
+            continue
+        copied = _copied_from(cell, place.metric)
         if copied is not None:
             yield (
-                f"{cell.entry.key}: the final values are those of step {copied}, though the run "
-                "went on: an earlier checkpoint reported as the final one"
+                f"{cell.entry.key}: the final {place.metric} is that of step {copied}, though the "
+                "generator moved: an earlier checkpoint reported as the final one"
             )
 
 
@@ -147,15 +158,21 @@ def _is_known(values: dict[str, float], metric: str) -> bool:
     return math.isfinite(values.get(metric, math.nan))
 
 
-def _copied_from(cell: SubmittedCell) -> int | None:
-    """The earlier step whose values the last evaluation repeats, with other values between; None
-    where it repeats none. A generator that no longer moves repeats its values without a break."""
-    steps = [*cell.evaluations]
-    texts = [repr(sorted(cell.evaluations[step].items())) for step in steps]
-    for step, text in zip(steps[:-2], texts[:-2], strict=True):
-        if text == texts[-1] != texts[-2]:
-            return step
-    return None
+def _copied_from(cell: SubmittedCell, metric: str) -> int | None:
+    """The last earlier step with the final value of a metric, where that is the best of the run and
+    the generator moved since; None where there is none.
+
+    Honest runs repeat a value as well: a generator that has no gradient any more, and a collapsed
+    one of text, which writes the same over and over while its weights move."""
+    values = {step: sign(metric) * row[metric] for step, row in cell.evaluations.items()}
+    *earlier, last = values
+    equal = [step for step in earlier if values[step] == values[last]]
+    if not equal or values[last] > min(values.values()):
+        return None
+    has_moved = equal[-1] != earlier[-1]
+    if cell.entry.modality != "text":
+        has_moved |= cell.moves_after(equal[-1])
+    return equal[-1] if has_moved else None
 
 
 def _of_places(

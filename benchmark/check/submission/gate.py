@@ -14,6 +14,7 @@ from benchmark.check.rule import judge
 from benchmark.check.stored import Baseline, read_baseline
 from benchmark.check.submission.rules import MatrixRules
 from benchmark.check.traces import Point, Trace, traces
+from benchmark.check.verdict import Verdict
 
 REFUSED = "−!≠x"  # marks
 
@@ -66,11 +67,9 @@ def disagreements(tables: Tables, control: str, baselines: Path | None) -> list[
     of_groups = {key[:3] for key in shared}
     old_traces = [trace for trace in baseline.traces if trace.group in of_groups]
     numbers = compare_numbers(old_traces, traces(tables), old, new)
-    worse = [verdict for verdict in [*judge(old, new), *numbers] if verdict.mark in REFUSED]
-    # The other way round: is the baseline worse than the submission?
-    mirrored = judge(baseline_rows(new), [_as_rerun(row) for row in old])
-    better = [verdict for verdict in mirrored if verdict.mark in "−!"]
-    reasons = [f"{verdict.group} {verdict.metric}: {verdict.note}" for verdict in worse]
+    others = [verdict for verdict in numbers if verdict.mark in REFUSED]
+    worse, better = both_ways(old, new)
+    reasons = [f"{verdict.group} {verdict.metric}: {verdict.note}" for verdict in worse + others]
     for verdict in better:
         reasons.append(
             f"{verdict.group} {verdict.metric}: better than the same objective in the baseline: "
@@ -79,12 +78,21 @@ def disagreements(tables: Tables, control: str, baselines: Path | None) -> list[
     return reasons
 
 
+def both_ways(old: list[BaselineRow], new: list[RerunRow]) -> tuple[list[Verdict], list[Verdict]]:
+    """Where new rows are worse than those of a baseline, and where they are better: there the
+    baseline is worse than the new rows."""
+    worse = [verdict for verdict in judge(old, new) if verdict.mark in REFUSED]
+    mirrored = judge(baseline_rows(new), [as_rerun(row) for row in old])
+    return worse, [verdict for verdict in mirrored if verdict.mark in "−!"]
+
+
 def _baseline(tables: Tables, baselines: Path | None) -> Baseline:
     name = tables.matrix.name
     return read_baseline(find(name, baselines), name)
 
 
-def _as_rerun(row: BaselineRow) -> RerunRow:
+def as_rerun(row: BaselineRow) -> RerunRow:
+    """A row of a baseline as a whole and fresh rerun."""
     fields = asdict(row)
     del fields["band"]
     return RerunRow(**fields, unfinished=0, unmeasured=0, stale=0)

@@ -1,5 +1,6 @@
 """The rules of the leaderboard of one version: rules.json, frozen when the version is released."""
 
+import re
 from pathlib import Path
 
 from benchmark import __version__
@@ -12,6 +13,7 @@ from benchmark.store.schema import Record
 
 SUBMISSIONS = ROOT / "results" / "submissions"
 PlaceName = tuple[str, str]  # architecture, dataset
+RELEASE = re.compile(r"[0-9]+(\.[0-9]+){2}")
 
 
 class PlaceRules(Record):
@@ -78,8 +80,39 @@ def major_minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
+def is_earlier(version: str, than: str) -> bool:
+    """Whether a version is an earlier release than another one. What is no Major.Minor.Patch is
+    not."""
+    if not all(RELEASE.fullmatch(name) for name in (version, than)):
+        return False
+    first, second = ([*map(int, name.split("."))] for name in (version, than))
+    return first < second
+
+
 def rules_file(version: str = __version__) -> Path:
     return SUBMISSIONS / major_minor(version) / "rules.json"
+
+
+def submissions() -> list[Path]:
+    """The submissions of the present version."""
+    return _folders(rules_file().parent)
+
+
+def unread() -> list[Path]:
+    """Folders of versions that have no leaderboard: those of later versions, and those without
+    rules."""
+    present = major_minor(__version__)
+    folders = []
+    for folder in _folders(SUBMISSIONS):
+        is_closed = is_earlier(f"{folder.name}.0", f"{present}.0")
+        has_rules = (folder / "rules.json").is_file()
+        if folder.name != present and not (is_closed and has_rules):
+            folders.append(folder)
+    return folders
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 def read_rules(file: Path) -> Rules:

@@ -1,7 +1,7 @@
 """What a submission is refused for: every reason by the name of its rule."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,9 @@ from benchmark.check.submission.checks import (
     of_other_versions,
     of_patches,
 )
+from benchmark.check.submission.copies import copies
 from benchmark.check.submission.gate import disagreements, other_starts
-from benchmark.check.submission.rules import MatrixRules, Rules
+from benchmark.check.submission.rules import MatrixRules, Rules, submissions, unread
 from benchmark.errors import DamagedError, UserError, nearest
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import MatrixFile
@@ -32,7 +33,7 @@ class Refusal(NamedTuple):
     """A reason why a submission is refused."""
 
     rule: str
-    """files, version, code, options, protocol, seeds, runs or gate."""
+    """files, version, code, options, protocol, seeds, runs, gate or copies."""
     reason: str
 
 
@@ -49,6 +50,27 @@ class Verified:
 
     def refuse(self, rule: str, reasons: Iterable[str]) -> None:
         self.refusals += [Refusal(rule, reason) for reason in reasons]
+
+
+def verify_all(
+    folders: Sequence[Path], rules: Rules, baselines: Path | None = None
+) -> list[Verified]:
+    """Check submissions as `verify` does, and that no other one of the version has the same runs.
+    Without folders: all of the version, and no other version may have any."""
+    of_version = submissions()
+    found = [verify(folder, rules, baselines) for folder in folders or of_version]
+    # A folder may be named in two ways
+    by_place = {folder.resolve(): folder for folder in [*of_version, *folders]}
+    reasons = copies([*by_place.values()])
+    for verified in found:
+        verified.refuse("copies", reasons.get(by_place[verified.folder.resolve()], []))
+    for folder in [] if folders else unread():
+        stray = Verified(folder)
+        stray.refuse(
+            "version", [f"the leaderboard is of {rules.version}, and {folder} is not read"]
+        )
+        found.append(stray)
+    return found
 
 
 def verify(folder: Path, rules: Rules, baselines: Path | None = None) -> Verified:
