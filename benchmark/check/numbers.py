@@ -81,11 +81,11 @@ def origins_differ(old: Sequence[Trace], new: Sequence[Trace]) -> str:
     pairs = [(by_group[trace.group], trace) for trace in new if trace.group in by_group]
     for before, after in pairs:
         if before.origin != after.origin:
-            parts = [
-                f"the results are of {now}, the baseline of {then}"
-                for then, now in zip(before.origin, after.origin, strict=True)
-                if then != now
-            ]
+            sides = zip(("machine", "execution"), before.origin, after.origin, strict=True)
+            parts = []
+            for fact, then, now in sides:
+                if then != now:
+                    parts.append(f"{fact} of the results: {now}, of the baseline: {then}")
             return "; ".join(parts)
         if not after.origin.is_reproducible:
             return f"reruns on {', executed as '.join(after.origin)}, may differ by rounding"

@@ -79,7 +79,7 @@ def scope(not_exact: str, strict: bool) -> str:
     if not_exact:
         return f"numbers: the first steps, up to rounding, no final metrics: {not_exact}; {rule}"
     return (
-        "numbers: seed by seed to the end: processor, PyTorch and execution are those of the "
+        "numbers: seed by seed to the end: machine, PyTorch and execution are those of the "
         f"baseline; {rule}"
     )
 

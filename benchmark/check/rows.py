@@ -12,7 +12,7 @@ from benchmark.stats.intervals import robust_spread
 
 DIVERGED = "diverged"
 NUMBERS = "numbers"
-UNKNOWN = "is not known"
+UNKNOWN = "not known"
 # Relative difference of numbers that count as equal: a baseline keeps 7 digits of some
 EQUAL = 1e-6
 # Bands ÷ median: loose, because a busy machine is no regression. Memory is a GPU's alone: what a

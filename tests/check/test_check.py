@@ -143,7 +143,7 @@ def test_other_and_fewer_seeds_than_the_baselines_are_compared(baseline):
         ("eager", "eager, stack of 5"),
         ("eager, 2 threads", "eager"),
         ("eager", "eager; eager, stack of 5"),
-        ("is not known", "compiled"),
+        ("not known", "compiled"),
     ],
 )
 def test_costs_of_cells_that_were_executed_in_another_way_are_not_judged(metric, before, now):

@@ -369,7 +369,7 @@ def test_a_damaged_trace_is_refused_in_one_line(
         ([], True, 0, "not strict"),
         (["--strict"], True, 1, "(strict)"),
         (["--strict"], False, 0, "(strict)"),
-        (["--strict-if-same"], True, 1, "processor, PyTorch and execution are those of the"),
+        (["--strict-if-same"], True, 1, "machine, PyTorch and execution are those of the"),
     ],
 )
 def test_strict_makes_other_numbers_red(
