@@ -221,9 +221,9 @@ def _measure(case: Case) -> pd.DataFrame:
     """Measure a case, and keep its rows in its file."""
     from benchmark.machine.environment import environment
 
-    started = time.perf_counter()
+    started = time.process_time()
     frame = _experiment(case.experiment).measure(**case.arguments)
-    frame.attrs["seconds"] = time.perf_counter() - started
+    frame.attrs["seconds"] = time.process_time() - started
     frame.attrs["environment"] = environment("cpu").plain()
     with whole_file(case.file) as opened:
         frame.to_parquet(opened, index=False)
