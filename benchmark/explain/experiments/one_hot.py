@@ -144,14 +144,17 @@ def finding(frame: pd.DataFrame) -> str:
     early = frame[frame["critic_steps"] <= first].groupby("objective")["hardness"].mean()
     ends = final(frame).groupby("objective")[["hardness", "entropy"]].mean()
     fewest = frame.groupby(["objective", "seed"])["distinct"].min().groupby("objective").mean()
-    at_first = [f"{name} {early[name]:.1f}" for name in NAMED]
+    without = [name for name in NAMED if math.isnan(early[name])]
+    at_first = [f"{name} {early[name]:.1f}" for name in NAMED if name not in without]
+    no_margin = f" ({', '.join(without)}: no margin yet)" if without else ""
     at_end = [f"{name} {ends['hardness'][name]:z.1f}" for name in NAMED]
     entropies = [f"{name} {ends['entropy'][name]:.1f}" for name in NAMED]
     distinct = [f"{name} {fewest[name]:.0%}" for name in NAMED]
     return (
         f"After {first} critic steps the margin is hardness and little else: {', '.join(at_first)} "
-        f"of it, where more than 1 means that the same samples made one-hot pass the real ones. At "
-        f"the end hardness is {', '.join(at_end)} of the margin, a character has an entropy of "
-        f"{', '.join(entropies)} bits, and at the worst evaluation of a run {', '.join(distinct)} "
+        f"of it{no_margin}, where more than 1 means that the same samples made one-hot pass the "
+        f"real ones. At the end hardness is {', '.join(at_end)} of the margin, a character has an "
+        f"entropy of {', '.join(entropies)} bits, and at the worst evaluation of a run "
+        f"{', '.join(distinct)} "
         "of the samples are distinct, a mean over seeds."
     )
