@@ -105,12 +105,14 @@ def finding(frame: pd.DataFrame) -> str:
     near_all = [name for name, modes in reached.items() if mean(modes) >= 7]
     blurred = [name for name in near_all if name not in sharp]
     named = [f"{name} {_span(covered[name])}" for name in NAMED]
+    g_steps = last.groupby("objective")["g_steps"].max()
+    slower = [name for name in blurred if g_steps[name] < g_steps.max()]
     return (
         f"Modes covered of eight over {frame['seed'].nunique()} seeds: {_list(named)}; samples lie "
         f"on modes under {_list(sharp)}, and modes are left out under {_list(lost)}. Under "
-        f"{_list(blurred)} samples lie near seven modes or more, hardly any within 3 σ of one: at "
-        "equal critic steps these have taken fewer generator steps, and so few steps and seeds "
-        "say what can happen, not which objective is the better one."
+        f"{_list(blurred)} samples lie near seven modes or more, hardly any within 3 σ of one. At "
+        f"equal critic steps {_list(slower)} have taken fewer generator steps than the others, and "
+        "so few steps and seeds say what can happen, not which objective is the better one."
     )
 
 
