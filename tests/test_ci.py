@@ -61,6 +61,25 @@ def test_the_values_of_every_commit_are_kept_on_a_branch(checkout: Path) -> None
     assert subjects.split() == hashes
 
 
+def test_a_stage_ends_with_its_first_command_that_fails(checkout: Path) -> None:
+    """Also where a later one succeeds."""
+    make = checkout / "bin/make"
+    make.parent.mkdir()
+    make.write_text('#!/bin/sh\necho "$@" >> made\n[ $# -gt 1 ] || exit 2\n', encoding="utf-8")
+    make.chmod(0o755)
+    environment = os.environ | {"PATH": f"{make.parent}:{os.environ['PATH']}"}
+    ended = subprocess.run(
+        ["bash", ".ci/run", "test", "lint"],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert ended.returncode == 2
+    assert (checkout / "made").read_text(encoding="utf-8") == "test\n"
+    assert "test (exit code 2)" in ended.stdout
+
+
 def test_the_workflow_calls_stages_that_there_are() -> None:
     script = (ROOT / ".ci/run").read_text(encoding="utf-8")
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))

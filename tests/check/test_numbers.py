@@ -406,5 +406,5 @@ def test_strict_if_same_is_not_strict_elsewhere_and_says_why(
     places = ["--results", accepted / "runs", "--baselines", tmp_path]
     ended = ganbench("check", "--matrix", "tiny", *places, "--strict-if-same")
     assert ended.code == 0
-    assert "the baseline of Other CPU; ≠ is not red (not strict)" in ended.out
+    assert "of the baseline: Other CPU; ≠ is not red (not strict)" in ended.out
     assert ganbench("check", "--matrix", "tiny", *places, "--strict").code == 1
