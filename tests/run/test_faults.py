@@ -38,10 +38,11 @@ log_every = 20
 [search]
 final_seeds = 2
 """
-# What two runs of one cell may differ in: clocks, memory, environment
+# What two runs of one cell may differ in: clocks (`score` is made of seconds to a target), memory,
+# environment
 OWN = re.compile(
-    r".*(seconds|_ms|_mb|equal_time|memory)(:.*)?"
-    r"|raced_.*|race_fault|device|torch|git_commit|resumes|warnings|started|attempt|updated"
+    r".*(seconds|seconds_to_target|_ms|_mb|equal_time|memory)(:.*)?"
+    r"|score|raced_.*|race_fault|device|torch|git_commit|resumes|warnings|started|attempt|updated"
 )
 
 
