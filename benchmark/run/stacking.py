@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,14 +20,14 @@ from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.values import made
 from benchmark.text import described
 from benchmark.train.execution.modes import can_compile, resolve
-from variants._recipes import Recipe
+from variants._recipes import RECIPE
 
 TABLE = Path(__file__).parent / "stacks.csv"
 WORTH = 1.1  # how many times as fast as one seed after the other, eagerly, another way must be
 COMPILE_SECONDS = 9.0  # of one function: of the critic, of the generator, or of the fakes
 STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
 # Parameters of an objective that no compiled function has: of the updates and of their order
-UPDATES = {field.name for field in fields(Recipe)} | {"critic_steps"}
+UPDATES = {*RECIPE, "critic_steps"}
 MAX_REASON = 200  # characters of the reason why a place is not stacked
 
 Place = tuple[str, str]

@@ -39,9 +39,8 @@ GROWTH = [
     ("growing network against itself at full size", "equal samples", "not grown"),
 ]
 """Name of a comparison, the set of the growing network, the set of its rival."""
-OTHER_NETWORK = (
-    "against dcgan"  # in the name of a comparison with another network, which is no trick
-)
+OTHER_NETWORK = "against dcgan"
+"""In the name of a comparison with another network, which is no trick."""
 TOGETHER = (
     "ReLU, max against leaky ReLU, mean *",
     "dcgan[critic_activation=relu,down=max] *",
