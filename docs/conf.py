@@ -29,7 +29,7 @@ include_patterns = [
     "docs/*.ipynb",
     "results/README.md",
     "results/reference/README.md",
-    "results/reference/*/README.md",
+    "results/reference/*/*.md",
 ]
 exclude_patterns = [".*", "build", "dist", "site", "results/runs", "results/explain"]
 
@@ -67,7 +67,7 @@ results/reference/README
 :hidden:
 :glob:
 :caption: Reference results
-results/reference/*/README
+results/reference/*/*
 ```
 """
 
