@@ -58,8 +58,7 @@ def cost(
         noise = objective.draw(real, generator)
         rows.append({"form": form, "depth": depth, "kept_mb": kept(objective, batch, noise)})
         calls[Contender(form, False)] = partial(eager, objective, batch, noise)
-        # jvp does compile, and is then a hundred times slower
-        if compiled and value.get("method") != "jvp":
+        if compiled:
             calls[Contender(form, True)] = whole(objective, batch, noise)
     with torch._dynamo.config.patch(recompile_limit=len(calls)) if compiled else nullcontext():
         times = timed(calls)

@@ -48,12 +48,12 @@ def critic_norm(objective: Choice, architecture: Choice, dataset: Choice) -> str
 
     Raises UserError for a pair that cannot train: networks that refuse the shape, a critic that
     couples the samples of a batch under a per-sample penalty, or one that is once differentiable
-    under an objective that differentiates its slope."""
+    under an objective that differentiates its slope; and for a norm that is set and that the
+    critic has no layer for."""
     loss = classes("objective", objective.name)[0]
     name, params = critic_of(architecture)
-    norm: str = params.get("norm", "auto")
-    if norm == "auto":
-        norm = _default_norm(loss, name)
+    asked: str = params.get("norm", "auto")
+    norm = _default_norm(loss, name) if asked == "auto" else asked
     critic = networks(architecture, dataset, norm).critic
     if loss.per_sample_penalty and _has_layer(critic, COUPLING):
         raise UserError(
@@ -68,7 +68,14 @@ def critic_norm(objective: Choice, architecture: Choice, dataset: Choice) -> str
             "double backward nor a forward mode); use wgan_fdgp, whose penalty is a difference of "
             "scores, or a critic without such a kernel (attention: kernel = 'math')"
         )
-    return norm if norm == "spectral" or _has_layer(critic, NORMS) else "none"
+    if norm == "spectral" or _has_layer(critic, NORMS):
+        return norm
+    if asked not in ("auto", "none"):
+        raise UserError(
+            f"{architecture.label} x {dataset.label}: the critic has no layer that norm = "
+            f"'{asked}' normalises; valid: auto, none, spectral"
+        )
+    return "none"
 
 
 def _default_norm(loss: Any, critic: str) -> str:

@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -26,7 +26,7 @@ class Costs(NamedTuple):
     and convolutions."""
 
     is_deep: bool
-    """Whether the critic's forward pass of a batch takes DEEP operations or more."""
+    """See `is_deep`."""
 
 
 def count_costs(
@@ -42,8 +42,7 @@ def count_costs(
     networks and optimizers: of generator and critic. Takes both steps: call it on copies. The fakes
     of the critic step count once if the generator step has the same latents."""
     G, D = networks
-    with _Flops() as forward, torch.no_grad():
-        D(critic_inputs.real)
+    forward = _forward_flops(D, critic_inputs.real)
     with _Flops() as critic:
         critic_step(objective, G, D, optimizers[1], *critic_inputs, precision)
     fake = None
@@ -52,9 +51,20 @@ def count_costs(
             fake = G(generator_inputs.z).float()
     with _Flops() as generator:
         generator_step(objective, G, D, optimizers[0], *generator_inputs, precision, fake=fake)
-    per_sample = forward.total / len(critic_inputs.real) or math.nan
+    per_sample = forward / len(critic_inputs.real) or math.nan
     forwards = critic.total / per_sample, generator.total / per_sample
-    return Costs(forwards, forward.total >= DEEP)
+    return Costs(forwards, forward >= DEEP)
+
+
+def is_deep(D: nn.Module, real: Tensor) -> bool:
+    """Whether the forward pass of a batch through a critic takes DEEP operations or more."""
+    return _forward_flops(D, real) >= DEEP
+
+
+def _forward_flops(D: nn.Module, real: Tensor) -> int:
+    with _Flops() as forward, torch.no_grad():
+        D(real)
+    return forward.total
 
 
 class _Flops(TorchDispatchMode):

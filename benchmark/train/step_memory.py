@@ -17,6 +17,7 @@ from benchmark.matrix.cell import Cell
 from benchmark.matrix.pairs import networks
 from benchmark.store.clocks import group_of
 from benchmark.train.build import make_networks, make_objective, make_recipe
+from benchmark.train.flops import is_deep
 from benchmark.train.optimizers import make_optimizers
 from benchmark.train.step import critic_step, generator_step
 
@@ -42,7 +43,10 @@ def step_memory(cell: Cell) -> int:
         real = torch.empty(options.batch_size, *shape)
         z = torch.empty(options.batch_size, G.latent_dim)
         noise = objective.draw(real)
-        critic_step(objective, G, D, optimizers[1], real, z, noise, options.precision)
+        by_term = objective.has_terms and is_deep(D, real)
+        critic_step(
+            objective, G, D, optimizers[1], real, z, noise, options.precision, by_term=by_term
+        )
         z = z.repeat(options.generator_batch_multiple, 1)
         generator_step(objective, G, D, optimizers[0], real, z, noise, options.precision)
     average = sum(weight.nbytes for weight in G.state_dict().values()) if options.ema else 0

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -159,6 +160,27 @@ def test_a_damaged_library_is_built_again(
     assert len(builds) == 2
     (found,) = cache.glob("*.so")
     assert found.read_bytes() == content
+
+
+@pytest.mark.parametrize("step", ["_name", "_opened"])
+def test_a_library_that_another_process_deletes_meanwhile_is_built_again(
+    step: str, cache: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between listing and reading it, and between reading and opening it."""
+    run(monkeypatch)
+    own, deleted = getattr(ahead, step), []
+
+    def late(*args: Any) -> Any:
+        if not deleted:
+            deleted.append(args[-1])
+            args[-1].unlink()
+        return own(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ahead, step, late)
+        run(monkeypatch)
+    assert len(builds) == 2
+    assert list(cache.glob("*.so")) == deleted
 
 
 def test_a_cache_that_cannot_be_written_to_keeps_nothing(

@@ -12,6 +12,7 @@ import pytest
 from benchmark.errors import UserError
 from benchmark.matrix.cell import Cell, Choice
 from benchmark.matrix.pairs import critic_norm
+from benchmark.train import flops
 from benchmark.train import step_memory as module
 from benchmark.train.step_memory import forward_memory, step_memory
 from tests.helpers.cells import EVALUATION, PLACES, TRAINING, small_cell
@@ -90,6 +91,16 @@ def test_memory_grows_with_the_batch_and_falls_where_blocks_are_computed_again()
     small, large = (step_memory(resnet_cell(size, False)) for size in (64, 128))
     assert 1.5 < large / small < 2
     assert step_memory(resnet_cell(128, True)) < 0.6 * large
+
+
+def test_a_deep_critic_takes_the_memory_of_its_largest_term(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cell = resnet_cell(64, False, "wgan_gp")
+    monkeypatch.setattr(flops, "DEEP", float("inf"))
+    whole = step_memory(cell)
+    monkeypatch.setattr(flops, "DEEP", 0)
+    assert 0.5 * whole < step_memory(cell) < 0.9 * whole
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -92,7 +92,8 @@ def regularised(penalised):
 
 
 def paired(penalised):
-    objective = rpgan_r1r2.Objective(penalised=penalised, gamma=0.7)
+    gamma = {} if penalised == "none" else {"gamma": 0.7}
+    objective = rpgan_r1r2.Objective(penalised=penalised, **gamma)
     penalty = zero_centred(objective)
     return (
         objective,
@@ -404,6 +405,7 @@ def test_the_value_of_the_pairing_game_at_its_best_critic():
     [
         lambda: r1.Objective(gamma=-1),
         lambda: rpgan_r1r2.Objective(gamma=-1),
+        lambda: rpgan_r1r2.Objective(gamma=2, penalised="none"),
         lambda: dragan.Objective(radius=-1),
         lambda: dragan.Objective(penalty_weight=-1),
         lambda: wgan_div.Objective(power=1),

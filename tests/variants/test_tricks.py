@@ -17,7 +17,7 @@ from tests.helpers.critics import SmoothCritic
 from variants.architectures import Output, PixelNorm, build, norm_layer
 from variants.architectures._output import set_range
 from variants.datasets import digits
-from variants.objectives import lsgan, minimax, nonsaturating, wgan_fdgp, wgan_gp
+from variants.objectives import lsgan, minimax, nonsaturating, wgan_div, wgan_fdgp, wgan_gp
 
 LABELLED = (minimax, nonsaturating, lsgan)
 
@@ -145,6 +145,7 @@ def test_an_objective_without_labels_refuses_them_by_name(name, key):
         lambda drift: wgan_gp.Objective(drift=drift),
         lambda drift: wgan_fdgp.Objective(drift=drift),
         lambda drift: wgan_fdgp.Objective(drift=drift, pairs="endpoint"),
+        lambda drift: wgan_div.Objective(drift=drift),
     ],
 )
 def test_drift_adds_the_mean_square_of_real_scores_and_nothing_else(objective):
@@ -192,6 +193,18 @@ def test_instance_norm_stands_under_a_penalty_and_couples_no_samples():
     _, D = build(architecture, (3, 16, 16), "instance")
     x = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(D(x)[:2], D(x[:2]))
+
+
+def test_a_norm_that_the_critic_has_no_layer_for_is_refused():
+    """The first convolution of DCGAN's critic has no norm, and at 8×8 there is no other one."""
+    for norm in ("auto", "none", "layer"):
+        pair = Choice("wgan_gp"), Choice("dcgan", {"width": 4, "norm": norm})
+        if norm == "layer":
+            with pytest.raises(UserError, match="no layer that norm = 'layer' normalises"):
+                critic_norm(*pair, Choice("digits"))
+        else:
+            assert critic_norm(*pair, Choice("digits")) == "none"
+        assert critic_norm(*pair, Choice("cifar10")) == norm.replace("auto", "layer")
 
 
 @pytest.mark.parametrize("key", ["norm", "generator_norm"])

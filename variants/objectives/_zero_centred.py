@@ -18,6 +18,8 @@ class ZeroCentred(Base):
     penalised: Literal["both", "real", "fake", "none"] = "both"
     """The samples at which the slope costs something: real (R1), fake (R2)."""
 
+    critic_steps: int = 1
+
     per_sample_penalty = True
     search = {"gamma": Searched(Log(0.01, 100.0), Log(0.1, 10.0))}
 
@@ -25,6 +27,8 @@ class ZeroCentred(Base):
         super().__post_init__()
         if self.gamma < 0:
             raise ValueError(f"gamma must not be negative, not {self.gamma}")
+        if self.penalised == "none" and self.gamma != type(self).gamma:
+            raise ValueError(f"gamma = {self.gamma} is not read: penalised = 'none' has no penalty")
 
     def scores(self, D: Critic, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """D(x) and D(x̃), each (batch,), and the penalty before γ/2, a scalar."""

@@ -16,6 +16,7 @@ from variants.objectives import (
     interpolate,
     norms,
 )
+from variants.objectives.wgan_gp import real_term
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Objective(Base):
     power: float = 6.0
     """p: the power of the slope that is penalised."""
 
+    drift: float = 0.0
+    """ε: adds ε E D(x)², which fixes the constant of the scores (Karras et al. 2018,
+    arXiv:1710.10196)."""
+
     critic_steps: int = 4
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.0, 0.9))
@@ -46,12 +51,14 @@ class Objective(Base):
             raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
         if self.power <= 1:
             raise ValueError(f"power must be greater than 1, not {self.power}")
+        if self.drift < 0:
+            raise ValueError(f"drift must not be negative, not {self.drift}")
 
     def draw(self, real: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
         return (torch.rand(len(real), device=real.device, dtype=real.dtype, generator=generator),)
 
     def d_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:
-        gap = D(fake).mean() - D(real).mean()
+        gap = D(fake).mean() + real_term(D(real), self.drift)
         return gap + self.penalty_weight * self.penalty(D, real, fake, noise)
 
     def g_loss(self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None) -> Tensor:

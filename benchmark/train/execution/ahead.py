@@ -73,6 +73,7 @@ def traced(
     graph = make_fx(of_tensors, decomposition_table=DECOMPOSITIONS)(*map(_copied, tensors))
     _merge_constants(graph)
     graph.graph = fx_graph_cse(graph.graph)
+    _keep_precision(graph)
     for node in graph.graph.nodes:
         # The values that were traced: Inductor makes its own
         node.meta.clear()
@@ -92,10 +93,32 @@ def _merge_constants(graph: GraphModule) -> None:
     """Equal constants become one: tracing makes a constant of every use."""
     first: dict[str, Any] = {}
     for node in graph.graph.find_nodes(op="get_attr"):
-        same = first.setdefault(_hash_of(getattr(graph, node.target)), node)
+        constant = getattr(graph, node.target)
+        if constant._is_zerotensor():
+            # Forward mode makes zeros without memory, which nothing else reads
+            constant = torch.zeros(constant.shape, dtype=constant.dtype)
+            setattr(graph, node.target, constant)
+        same = first.setdefault(_hash_of(constant), node)
         if same is not node:
             node.replace_all_uses_with(same)
             graph.graph.erase_node(node)
+
+
+def _keep_precision(graph: GraphModule) -> None:
+    """In mixed precision Inductor returns some gradients of norms in bf16, where torch returns them
+    in float32: results are cast to what torch returns."""
+    values = [node.meta.get("val") for node in graph.graph.nodes]
+    if not any(isinstance(value, Tensor) and value.dtype == torch.bfloat16 for value in values):
+        return
+    cast = torch.ops.prims.convert_element_type.default
+    output = graph.graph.output_node()
+    results: Any = list(output.args[0])
+    for index, result in enumerate(results):
+        value = result.meta.get("val")
+        if isinstance(value, Tensor):
+            with graph.graph.inserting_before(output):
+                results[index] = graph.graph.call_function(cast, (result, value.dtype))
+    output.args = (results,)
 
 
 def _hash_of(constant: Tensor) -> str:
@@ -139,24 +162,25 @@ def load(key: str, build: Callable[[Path], None]) -> Any:
     """The library of a key from the cache; built and kept there if the cache does not have it.
 
     The name of a file says what it holds, by its hash: a damaged file is built again. A file
-    appears whole, so several runs may share the cache, and a run that is killed leaves none."""
+    appears whole, so several runs may share the cache, and a run that is killed leaves none. A file
+    that another process deletes meanwhile is built again, too."""
     folder = cache_folder() / FOLDER
     for path in folder.glob(f"{key}-*.so"):
-        if path.name == _name(key, path):
-            return _opened(path)
+        # RuntimeError: of a library that cannot be opened
+        with suppress(FileNotFoundError, RuntimeError):
+            if path.name == _name(key, path):
+                return _opened(path)
         path.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch, "step.so")
         build(built)
         path = folder / _name(key, built)
-        try:
+        # OSError: of a cache that cannot be written to
+        with suppress(OSError):
             # The library last: with it the other file is complete
             _keep(_operators_of(built), _operators_of(path))
             _keep(built, path)
-        except OSError:
-            # The cache cannot be written to: the library is for this process
-            return _opened(built)
-    return _opened(path)
+        return _opened(built)
 
 
 def _operators_of(library: Path) -> Path:
