@@ -60,8 +60,8 @@ def check(
         bool,
         typer.Option(
             "--strict-if-same",
-            help="--strict, where baseline and results are of the same kind of processor, PyTorch "
-            "and execution.",
+            help="--strict, where baseline and results are of the same kind of processor, PyTorch, "
+            "execution and, for compiled steps, C++ compiler.",
         ),
     ] = False,
     show_all: Annotated[
