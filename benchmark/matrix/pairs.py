@@ -21,7 +21,8 @@ from variants.architectures import BatchNorm, build, critic_of
 
 # Layers that tie the samples of a batch together
 COUPLING = (BatchNorm, nn.modules.batchnorm._BatchNorm)
-NORMS = (*COUPLING, nn.GroupNorm, nn.LayerNorm)
+PER_SAMPLE = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.modules.instancenorm._InstanceNorm)
+NORMS = (*COUPLING, *PER_SAMPLE)
 MOST_TENSORS = 10_000  # parameter tensors of both networks: 50 times those of the 101-layer ResNet
 # a weight, its gradient and two moments of the optimiser, in float32
 BYTES_PER_WEIGHT = 16

@@ -26,7 +26,7 @@ class Costs(NamedTuple):
     and convolutions."""
 
     is_deep: bool
-    """See `is_deep`."""
+    """Whether the critic is deep: see the function `is_deep`."""
 
 
 def count_costs(

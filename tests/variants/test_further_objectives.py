@@ -10,11 +10,13 @@ from tests.helpers.critics import LinearCritic, SmoothCritic
 from variants.objectives import (
     dragan,
     fgan,
+    lsgan,
     nonsaturating,
     r1,
     relativistic_average,
     rpgan_r1r2,
     wgan_div,
+    wgan_fdgp,
 )
 
 DIVERGENCES = ("kl", "reverse_kl", "pearson", "hellinger", "js")
@@ -406,6 +408,8 @@ def test_the_value_of_the_pairing_game_at_its_best_critic():
         lambda: r1.Objective(gamma=-1),
         lambda: rpgan_r1r2.Objective(gamma=-1),
         lambda: rpgan_r1r2.Objective(gamma=2, penalised="none"),
+        lambda: wgan_fdgp.Objective(epsilon=0.2, pairs="segment"),
+        lambda: lsgan.Objective(b=0, real_label=0.9),
         lambda: dragan.Objective(radius=-1),
         lambda: dragan.Objective(penalty_weight=-1),
         lambda: wgan_div.Objective(power=1),

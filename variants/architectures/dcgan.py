@@ -89,8 +89,8 @@ class Discriminator(nn.Module):
     but the first.
 
     At 64×64 and width 64: 3-64-128-256-512 channels, 4,316,545 parameters. At 8×8: one convolution,
-    1-64 channels, and the linear layer, 2,689 parameters; no norm whatever `norm` says, since only
-    later convolutions have one.
+    1-64 channels, and the linear layer, 2,689 parameters; no norm, since only later convolutions
+    have one.
 
     critic_activation: leaky is LeakyReLU(0.2).
     down: How the critic halves the size: by the stride of its convolutions, or by a mean or a

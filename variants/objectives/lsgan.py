@@ -36,6 +36,11 @@ class Objective(Labelled):
 
     recipe = Recipe("adam", lr=2e-4, betas=(0.5, 0.999))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.b == 0 and self.real_label != 1:
+            raise ValueError(f"real_label = {self.real_label} is not read: a share of b = 0 is 0")
+
     def d_terms(
         self, D: Critic, real: Tensor, fake: Tensor, noise: Noise = None
     ) -> Iterator[Tensor]:

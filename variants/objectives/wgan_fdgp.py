@@ -85,6 +85,11 @@ class Objective(Base):
             )
         if self.epsilon < FLOOR:
             raise ValueError(f"epsilon must be at least {FLOOR}, not {self.epsilon}")
+        if self.pairs not in ("gradient", "local") and self.epsilon != Objective.epsilon:
+            raise ValueError(
+                f"epsilon = {self.epsilon} is not read: it needs pairs=gradient or pairs=local, "
+                f"not pairs={self.pairs}"
+            )
         if self.penalty_weight < 0:
             raise ValueError(f"penalty_weight must not be negative, not {self.penalty_weight}")
         if self.drift < 0:

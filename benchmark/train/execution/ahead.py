@@ -6,7 +6,6 @@ Uses private parts of torch, so every compiled step is compared with an eager on
 
 import hashlib
 import logging
-import os
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from benchmark.train.execution.small_convolutions import DECOMPOSITIONS
+from variants._files import whole_file
 from variants.datasets import cache_folder, to_be_cached
 
 FOLDER = "compiled"  # of the cache
@@ -73,7 +73,7 @@ def traced(
     graph = make_fx(of_tensors, decomposition_table=DECOMPOSITIONS)(*map(_copied, tensors))
     _merge_constants(graph)
     graph.graph = fx_graph_cse(graph.graph)
-    _keep_precision(graph)
+    _keep_dtypes(graph)
     for node in graph.graph.nodes:
         # The values that were traced: Inductor makes its own
         node.meta.clear()
@@ -95,7 +95,7 @@ def _merge_constants(graph: GraphModule) -> None:
     for node in graph.graph.find_nodes(op="get_attr"):
         constant = getattr(graph, node.target)
         if constant._is_zerotensor():
-            # Forward mode makes zeros without memory, which nothing else reads
+            # Forward mode makes zeros without memory, whose bytes cannot be read
             constant = torch.zeros(constant.shape, dtype=constant.dtype)
             setattr(graph, node.target, constant)
         same = first.setdefault(_hash_of(constant), node)
@@ -104,9 +104,9 @@ def _merge_constants(graph: GraphModule) -> None:
             graph.graph.erase_node(node)
 
 
-def _keep_precision(graph: GraphModule) -> None:
+def _keep_dtypes(graph: GraphModule) -> None:
     """In mixed precision Inductor returns some gradients of norms in bf16, where torch returns them
-    in float32: results are cast to what torch returns."""
+    in float32: results get the type that torch returns. The values keep the rounding of bf16."""
     values = [node.meta.get("val") for node in graph.graph.nodes]
     if not any(isinstance(value, Tensor) and value.dtype == torch.bfloat16 for value in values):
         return
@@ -162,15 +162,15 @@ def load(key: str, build: Callable[[Path], None]) -> Any:
     """The library of a key from the cache; built and kept there if the cache does not have it.
 
     The name of a file says what it holds, by its hash: a damaged file is built again. A file
-    appears whole, so several runs may share the cache, and a run that is killed leaves none. A file
-    that another process deletes meanwhile is built again, too."""
+    appears whole, so several runs may share the cache, and a run that is killed leaves none under
+    such a name. A file that another process deletes meanwhile is built again, too."""
     folder = cache_folder() / FOLDER
     for path in folder.glob(f"{key}-*.so"):
-        # RuntimeError: of a library that cannot be opened
-        with suppress(FileNotFoundError, RuntimeError):
+        # OSError: of a file that may not be read; RuntimeError: of one that cannot be opened
+        with suppress(OSError, RuntimeError):
             if path.name == _name(key, path):
                 return _opened(path)
-        path.unlink(missing_ok=True)
+            path.unlink()
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch, "step.so")
         build(built)
@@ -197,12 +197,9 @@ def _name(key: str, library: Path) -> str:
 
 def _keep(built: Path, path: Path) -> None:
     """Put a file into the cache, whole or not at all."""
-    if not built.exists():
-        return
-    handle, name = tempfile.mkstemp(dir=to_be_cached(path).parent, suffix=".part")
-    with os.fdopen(handle, "wb") as file:
-        file.write(built.read_bytes())
-    Path(name).replace(path)
+    if built.exists():
+        with whole_file(to_be_cached(path)) as file:
+            file.write(built.read_bytes())
 
 
 def _opened(path: Path) -> Any:
