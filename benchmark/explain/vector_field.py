@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -82,7 +82,7 @@ def _detached(tensors: dict[str, Any]) -> Tensors:
 
 def leading(game: Game) -> complex:
     """The eigenvalue of the field's Jacobian with the largest real part, by Arnoldi's iteration;
-    NaN where it does not end, and for a field that is not finite."""
+    NaN where it does not end, and for a field or a Jacobian that is not finite."""
     weights = game.weights
     if not game.field(*weights).isfinite().all():
         return complex(np.nan)
@@ -93,6 +93,13 @@ def leading(game: Game) -> complex:
 
     jacobian = LinearOperator((size, size), matvec=product, dtype=np.float32)
     start = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    first = product(start)
+    if not np.isfinite(first).all():
+        return complex(np.nan)
+    if not first.any():
+        # A Jacobian of zeros, such as that of a critic whose units are all dead: Arnoldi's
+        # iteration cannot begin
+        return 0j
     try:
         (found,) = eigs(
             jacobian,
@@ -104,7 +111,7 @@ def leading(game: Game) -> complex:
             maxiter=RESTARTS,
             return_eigenvectors=False,
         )
-    except ArpackNoConvergence:
+    except ArpackError:
         return complex(np.nan)
     return complex(found)
 

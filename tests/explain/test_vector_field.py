@@ -106,6 +106,15 @@ def test_a_field_that_is_not_finite_has_none():
     assert math.isnan(leading(Game(objective_of("wgan"), G, D, real, z, None)).real)
 
 
+def test_a_game_whose_critic_is_dead_has_an_eigenvalue_of_0():
+    """Every unit gives 0, and the loss of WGAN is linear: nothing moves."""
+    G, _ = build(choice({"name": "mlp", "width": 8, "depth": 1}, "architecture"), (2,), "none")
+    D = make_critic({"name": "wgan"}, (2,), width=8, depth=1).eval()
+    nn.init.constant_(D.body.linears[0].bias, -1e3)
+    real = z = torch.zeros(4, 2)
+    assert leading(Game(objective_of("wgan"), G, D, real, z, None)) == 0
+
+
 def test_trained_runs_have_an_eigenvalue_half_way_and_a_verdict(monkeypatch):
     monkeypatch.setattr(
         trained_game, "TRAINING", {**trained_game.TRAINING, "steps": 20, "batch_size": 16}
