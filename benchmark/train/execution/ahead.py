@@ -112,7 +112,7 @@ def _keep_dtypes(graph: GraphModule) -> None:
         return
     cast = torch.ops.prims.convert_element_type.default
     output = graph.graph.output_node()
-    results: Any = list(output.args[0])
+    results: Any = list(output.args[0])  # type: ignore[arg-type]  # the results of make_fx
     for index, result in enumerate(results):
         value = result.meta.get("val")
         if isinstance(value, Tensor):
