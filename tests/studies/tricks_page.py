@@ -31,12 +31,18 @@ SETS = {
     "growth_digits": "equal samples",
     "seconds/growth_digits": "equal seconds",
     "whole/growth_digits": "not grown",
+    "seconds_whole/growth_digits": "not grown, equal seconds",
 }
 """Result set -> what its runs are called."""
 GROWTH = [
     ("growing network against dcgan, equal samples *", "equal samples", "equal samples"),
     ("growing network against dcgan, equal seconds *", "equal seconds", "equal seconds"),
     ("growing network against itself at full size", "equal samples", "not grown"),
+    (
+        "growing network against itself at full size, equal seconds",
+        "equal seconds",
+        "not grown, equal seconds",
+    ),
 ]
 """Name of a comparison, the set of the growing network, the set of its rival."""
 OTHER_NETWORK = "against dcgan"
@@ -55,6 +61,7 @@ COLUMNS = [
     "status",
     "final",
     "g_step_ms",
+    "sparse",
     "executed",
     "commit",
 ]
@@ -115,6 +122,7 @@ def runs(folder: Path) -> pd.DataFrame:
                 "status": cells["status"],
                 "final": cells[f"{METRIC}:final"],
                 "g_step_ms": cells["raced_ms"],
+                "sparse": cells["sparse"],
                 "executed": cells["executed"],
                 "commit": cells["git_commit"].str[:7],
             }
@@ -125,11 +133,13 @@ def runs(folder: Path) -> pd.DataFrame:
 
 def _trick(objective: str, dataset: str, architecture: str) -> str:
     """What a run has that the paper's settings have not."""
-    if architecture != "dcgan":
-        return f"{architecture} *"
+    changed = [architecture] if architecture != "dcgan" else []
     if dataset != "digits":
-        return f"{dataset} *"
-    return BASE if objective in OBJECTIVES else objective
+        changed.append(dataset)
+    ending = " *" if changed else ""
+    if objective not in {BASE, *OBJECTIVES}:
+        changed.append(objective)
+    return ", ".join(changed) + ending or BASE
 
 
 def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
@@ -152,7 +162,7 @@ def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
             growing = by_set[grown]
             growing = growing[growing["trick"] != BASE]
             rivals = by_set[rival]
-            if rival != "not grown":
+            if not rival.startswith("not grown"):
                 rivals = _runs(rivals, BASE)
             comparisons += _pair(name, growing, rivals)
         found[str(objective)] = judged(comparisons)
