@@ -20,6 +20,7 @@ import pytest
 
 from benchmark.store.code import ROOT
 from benchmark.store.files import read_json
+from benchmark.train.execution.modes import can_compile
 
 KILLS = 30
 MATRIX = """
@@ -115,14 +116,23 @@ class Whole:
     """The matrix, run without an interruption."""
 
     root: Path
-    stack: str
+    options: tuple[str, ...]
 
 
-@pytest.fixture(scope="module", params=["1", "2"], ids="stack of {}".format)
+WAYS = [
+    ("--stack", "1"),
+    ("--stack", "2"),
+    ("--stack", "2", "--execution", "compiled"),
+]
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=" ".join)
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    if "compiled" in request.param and not can_compile():
+        pytest.skip("there is no C++ compiler")
     root = tmp_path_factory.mktemp("whole")
     (root / "faulty.toml").write_text(MATRIX)
-    assert start(root, "--stack", request.param).wait(600) == 0, (root / "log").read_text()[-2000:]
+    assert start(root, *request.param).wait(600) == 0, (root / "log").read_text()[-2000:]
     return Whole(root, request.param)
 
 
@@ -131,10 +141,10 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_a_matrix_killed_thirty_times_ends_with_the_tables_of_the_whole_one(
     whole: Whole, tmp_path: Path
 ) -> None:
-    """Bit for bit, of seeds alone and in stacks."""
+    """Bit for bit, of seeds alone, in stacks and in compiled stacks."""
     (tmp_path / "faulty.toml").write_text(MATRIX)
     chance, kills, victims = random.Random(5), 0, {"worker": 0, "driver": 0, "both": 0}
-    arguments = ("--checkpoint-every", "0.3", "--retry-errors", "--stack", whole.stack)
+    arguments = ("--checkpoint-every", "0.3", "--retry-errors", *whole.options)
     driver = start(tmp_path, *arguments)
     began, struck = time.monotonic(), time.time()
     while kills < KILLS:
@@ -167,7 +177,9 @@ def test_a_matrix_killed_thirty_times_ends_with_the_tables_of_the_whole_one(
     resumes = sum(status["resumes"] for status in statuses)
     print(f"\n{kills} kills {victims}, {resumes} resumes, {time.monotonic() - began:.0f} s")
     assert resumes > 10
-    assert {status["execution"]["stack"] for status in statuses} == {int(whole.stack)}
+    ways = {(status["execution"]["mode"], status["execution"]["stack"]) for status in statuses}
+    _, num_stacked, *mode = whole.options
+    assert ways == {(mode[-1] if mode else "eager", int(num_stacked))}
     assert_same_tables(whole.root, tmp_path)
 
 

@@ -24,6 +24,7 @@ from benchmark.store.schema import Status
 from benchmark.train import loop as train_module
 from benchmark.train.execution import iteration
 from benchmark.train.execution.iteration import StackRefused
+from benchmark.train.execution.modes import can_compile
 from benchmark.train.loop import never, train_stack
 from tests.helpers.cells import small_cell
 from tests.run.test_resume import numbers
@@ -66,9 +67,10 @@ def run_stack(
     folder: Path,
     stop: Callable[[], bool] = never,
     checkpoint_every: float = 60.0,
+    execution: str = "auto",
 ) -> Generator[CellEvent, None, None]:
     """Run some of CELLS, which are one stack."""
-    return stack_run.run_stack(cells, folder, "cpu", stop, checkpoint_every, stack=CELLS)
+    return stack_run.run_stack(cells, folder, "cpu", stop, checkpoint_every, execution, CELLS)
 
 
 def ends(events: Iterable[CellEvent]) -> list[Status]:
@@ -108,10 +110,10 @@ def has_saved(event: CellEvent) -> bool:
     return isinstance(event, Running) and event.checkpoint
 
 
-def cut_at(folder: Path, n: int, cells: list[Cell] = CELLS) -> None:
+def cut_at(folder: Path, n: int, cells: list[Cell] = CELLS, execution: str = "auto") -> None:
     """Run a stack with a checkpoint after every step, and leave its folders as a process killed at
     the n-th event of a checkpoint would: what an orderly end writes is taken back."""
-    events = run_stack(cells, folder, checkpoint_every=0.0)
+    events = run_stack(cells, folder, checkpoint_every=0.0, execution=execution)
     path, as_killed = folder / "cells", folder / "killed"
     for _ in range(n):
         while not has_saved(next(events)):
@@ -158,6 +160,26 @@ def test_a_killed_stack_ends_as_if_nothing_had_happened(
     assert [status.resumes for status in last] == [int(number > 0) for number in saved]
     assert [status.execution.stack for status in last] == [3, 3, 3]
     assert not any(status.warnings for status in last)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
+def test_a_killed_compiled_stack_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """So do its cells that run without the others, from the start and from a checkpoint."""
+    [*run_stack(CELLS, tmp_path / "whole", execution="compiled")]
+    for n in (2, 8):
+        cut_at(tmp_path / str(n), n, execution="compiled")
+        last = ends(run_stack(CELLS, tmp_path / str(n), execution="compiled"))
+        assert_exactly(tmp_path / str(n), tmp_path / "whole")
+        for status in last:
+            execution = status.execution
+            assert (execution.mode, execution.stack, execution.fallback) == ("compiled", 3, None)
+    some = [CELLS[2], CELLS[1]]
+    [*run_stack(some, tmp_path / "start", execution="compiled")]
+    assert_exactly(tmp_path / "start", tmp_path / "whole", some)
+    cut_at(tmp_path / "later", 8, execution="compiled")
+    [*run_stack(some, tmp_path / "later", execution="compiled")]
+    assert_exactly(tmp_path / "later", tmp_path / "whole", some)
 
 
 @pytest.mark.parametrize("chosen", [[0], [1], [2], [0, 2], [2, 1]])
