@@ -171,6 +171,13 @@ def verify(
             metavar="PATH",
         ),
     ] = None,
+    since: Annotated[
+        str,
+        typer.Option(
+            help="A commit: code and values of submissions that it has are not compared again.",
+            metavar="COMMIT",
+        ),
+    ] = "",
     markdown: MarkdownOption = None,
     baselines: BaselinesOption = None,
 ) -> None:
@@ -183,7 +190,7 @@ def verify(
     file = rules_file()
     rules = read_rules(file)
     place = _named(baselines)
-    found = verify_all(folders or [], rules, place)
+    found = verify_all(folders or [], rules, place, since)
     for verified in found:
         print(headline(verified))
         for refusal in verified.refusals:

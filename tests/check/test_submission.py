@@ -1,6 +1,7 @@
 """Submissions: an honest one is accepted, a planted wrong one is refused by the name of a rule."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -490,6 +491,37 @@ def test_honest_submissions_from_another_machine_are_rarely_refused() -> None:
         num_refused += any(both_ways(baseline_rows(old), new))
     print(f"\n{num_refused} of 200 honest draws are refused")
     assert num_refused <= 10
+
+
+def test_what_was_accepted_outlives_a_change_of_the_code_until_a_file_of_it_changes(
+    place: Path, submitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = read_rules(place / "rules.json")
+
+    def git(*words: str) -> None:
+        author = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(submitted.parent), *author, *words]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def refusals(since: str = "") -> set[str]:
+        (found,) = verify_all([submitted], rules, place / "baselines", since)
+        assert (found.tables is None) == bool(found.refusals)
+        return {refusal.rule for refusal in found.refusals}
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "before")
+    git("add", ".")
+    git("commit", "-q", "-m", "a submission")
+    monkeypatch.setattr("benchmark.store.code.training_code", lambda cell: "later")
+    assert refusals("HEAD") == set()
+    assert refusals("HEAD~") == refusals() == {"code"}
+    (submitted / "more").touch()
+    assert refusals("HEAD") == {"code"}
+    (submitted / "more").unlink()
+    edited(submitted)
+    assert "files" in refusals("HEAD")
+    with pytest.raises(UserError, match="there is no commit 'nowhere' in the repository of"):
+        refusals("nowhere")
 
 
 FROZEN = {"0.1": "e15018cb588352cff05936904e726b1e823148a9a9483570a4ee0f251f0070e3"}

@@ -1,7 +1,6 @@
 """The commits of a history: accepted baselines from git or from files, and result sets."""
 
 import re
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from benchmark.analysis.tables import load
 from benchmark.check.baseline import measured
+from benchmark.check.git import git
 from benchmark.check.rows import Row
 from benchmark.check.stored import read_baseline
 from benchmark.check.traces import Trace, traces
@@ -43,7 +43,7 @@ def from_git(file: Path, note: Note) -> list[Commit]:
     folder = file.absolute().parent
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    log = _git(folder, "log", "--reverse", "--format=%H %cI %s", "--", file.name)
+    log = git(folder, "log", "--reverse", "--format=%H %cI %s", "--", file.name)
     lines = log.decode().splitlines()
     if not lines:
         raise UserError(f"no commit of the repository has {file}")
@@ -53,7 +53,7 @@ def from_git(file: Path, note: Note) -> list[Commit]:
             commit, time, *subject = line.split(" ", 2)
             copy = Path(copies) / file.name
             try:
-                copy.write_bytes(_git(folder, "show", f"{commit}:./{file.name}"))
+                copy.write_bytes(git(folder, "show", f"{commit}:./{file.name}"))
                 name = _name(commit, "".join(subject))
                 commits.append(_of_baseline(copy, name, datetime.fromisoformat(time)))
             except UserError as error:
@@ -103,17 +103,3 @@ def _machine(of: Sequence[Trace]) -> str:
 
 def _written(file: Path) -> datetime:
     return datetime.fromtimestamp(file.stat().st_mtime, UTC)
-
-
-def _git(folder: Path, *arguments: str) -> bytes:
-    """What git prints. Raises UserError where it cannot."""
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, check=True).stdout
-    except FileNotFoundError as error:
-        raise UserError("git is not installed: name baselines or result sets instead") from error
-    except subprocess.CalledProcessError as error:
-        reason = error.stderr.decode(errors="replace").strip()
-        raise UserError(
-            f"{folder}: {reason.splitlines()[0] if reason else 'git failed'}"
-        ) from error

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import variants
 from benchmark.analysis.tables import Tables, load
+from benchmark.check.git import is_unchanged
 from benchmark.check.submission.cells import (
     other_folders,
     read_cells,
@@ -53,12 +54,21 @@ class Verified:
 
 
 def verify_all(
-    folders: Sequence[Path], rules: Rules, baselines: Path | None = None
+    folders: Sequence[Path], rules: Rules, baselines: Path | None = None, since: str = ""
 ) -> list[Verified]:
     """Check submissions as `verify` does, and that no other one of the version has the same runs.
-    Without folders: all of the version, and no other version may have any."""
+    Without folders: all of the version, and no other version may have any.
+
+    since: a commit at which folders were accepted. Code and values of a folder that holds the same
+    files there are not compared again: the present code and baseline may be later ones."""
     of_version = submissions()
-    found = [verify(folder, rules, baselines) for folder in folders or of_version]
+    found = []
+    for folder in folders or of_version:
+        was_accepted = bool(since) and is_unchanged(folder, since)
+        verified = verify(folder, rules, baselines, was_accepted)
+        if was_accepted:
+            verified.notes.append(f"code and values were compared at {since} or before")
+        found.append(verified)
     # A folder may be named in two ways
     by_place = {folder.resolve(): folder for folder in [*of_version, *folders]}
     reasons = copies([*by_place.values()])
@@ -73,12 +83,15 @@ def verify_all(
     return found
 
 
-def verify(folder: Path, rules: Rules, baselines: Path | None = None) -> Verified:
+def verify(
+    folder: Path, rules: Rules, baselines: Path | None = None, was_accepted: bool = False
+) -> Verified:
     """Check a submission against the rules of its version and against the baseline of its matrix.
 
     Values are compared only where nothing else is wrong. baselines: a folder of baselines; None for
-    that of the working directory, or the shipped ones. Raises UserError for a folder without
-    results, and where there is no baseline."""
+    that of the working directory, or the shipped ones. was_accepted: code and values were compared
+    when it arrived. Raises UserError for a folder without results, and where there is no
+    baseline."""
     results = ResultSet(folder)
     found = Verified(folder)
     try:
@@ -99,22 +112,29 @@ def verify(folder: Path, rules: Rules, baselines: Path | None = None) -> Verifie
         found.refuse("seeds", _left_out(results, matrix))
         found.refuse("version", of_other_versions(cells, rules.version))
         for rule, check in CHECKS.items():
-            found.refuse(rule, check(cells, asked))
+            if rule != "code" or not was_accepted:
+                found.refuse(rule, check(cells, asked))
         found.notes += of_patches(cells)
         if not found.refusals:
-            _compare_values(found, asked, baselines)
+            _read_tables(found)
+        if found.tables is not None and not was_accepted:
+            _compare_values(found, found.tables, asked, baselines)
     return found
 
 
-def _compare_values(found: Verified, asked: MatrixRules, baselines: Path | None) -> None:
+def _read_tables(found: Verified) -> None:
     try:
         found.tables = load(found.folder)
     except UserError as error:
         found.refuse("files", [str(error)])
-        return
-    found.refuse("seeds", other_starts(found.tables, asked, baselines))
+
+
+def _compare_values(
+    found: Verified, tables: Tables, asked: MatrixRules, baselines: Path | None
+) -> None:
+    found.refuse("seeds", other_starts(tables, asked, baselines))
     if not found.refusals:
-        found.refuse("gate", disagreements(found.tables, asked.control, baselines))
+        found.refuse("gate", disagreements(tables, asked.control, baselines))
 
 
 @contextmanager
