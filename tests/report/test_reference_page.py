@@ -170,11 +170,15 @@ def test_a_new_reference_joins_by_itself(shelf: Path) -> None:
 def test_findings_are_the_ratios_of_the_planted_values(shelf: Path) -> None:
     newest, _ = references.read_all(shelf)
     found = findings.of(settings.of([newest]))
-    differences, minimax, *_ = found
+    wins, differences, minimax, *_ = found
     at_end, *_ = differences.tables
     for row in at_end.rows:
         assert row.dot is not None
         assert row.dot[:3] == pytest.approx((3, 3, 3))
+    assert wins.answers[1] == "At the end of training, worse than `nonsaturating`: " + (
+        "`wgan_fdgp` in all 2 rows."
+    )
+    assert {row.cells[2].partition(":")[0] for row in wins.tables[0].rows} <= {*PAIRS}
     # all 12 seeds lost, of 6 comparisons: 2 x 2^-12 x 6
     assert [row.cells[4:6] for row in at_end.rows] == [["0.00293", "worse"]] * 2
     assert "contradicted in 6 of 6 comparisons" in differences.answers[-2]
@@ -188,7 +192,7 @@ def test_a_place_of_few_seeds_takes_no_claim_from_others(shelf: Path) -> None:
     """The lowest p of five seeds is 0.0625: whatever their values are, they are told apart from
     nothing."""
     newest, other = references.read_all(shelf)
-    (differences, *_) = findings.of(settings.of([newest, other]))
+    (_, differences, *_) = findings.of(settings.of([newest, other]))
     at_end, *_ = differences.tables
     marks = [row.cells[4:6] for row in at_end.rows]
     assert marks == [["0.00293", "worse"]] * 2 + [["–", "not separated"]] * 2
@@ -217,8 +221,8 @@ def test_a_reference_of_former_code_is_marked(shelf: Path, tmp_path: Path) -> No
     file = tmp_path / "newest/tables/cells.csv"
     rows = pd.read_csv(file, dtype=str)
     for datasets, mark in (
-        (["digits"], "partly former version"),
-        (["gaussians8"], "former version"),
+        (["digits"], "partly earlier code"),
+        (["gaussians8"], "earlier code"),
     ):
         rows.loc[rows["dataset"].isin(datasets), "code"] = "former"
         rows.to_csv(file, index=False)
@@ -227,7 +231,7 @@ def test_a_reference_of_former_code_is_marked(shelf: Path, tmp_path: Path) -> No
         num_former = (rows["code"] == "former").sum()
         assert f"trained {num_former} of 96 runs" in reference.origin.text
     (final, *_) = board.tables(settings.of([reference]))
-    assert all("(former version)" in row.cells[0] for row in final.rows[:-1])
+    assert all("(earlier code)" in row.cells[0] for row in final.rows[:-1])
 
 
 def test_a_reference_that_former_code_measured_is_marked(
@@ -236,7 +240,7 @@ def test_a_reference_that_former_code_measured_is_marked(
     codes = {"images": "f0rmer", "points": None}
     monkeypatch.setattr(references, "measuring_code", codes.get)
     newest, _ = references.read_all(shelf)
-    assert newest.origin.mark == "partly former version"
+    assert newest.origin.mark == "partly earlier code"
     assert "the present code trained all 96 runs" in newest.origin.text
     assert "other code than the present one measured 48 of 96 runs" in newest.origin.text
 
@@ -248,8 +252,8 @@ def test_a_study_of_former_code_is_marked(tmp_path: Path) -> None:
     now = code_of(tuple(places))
     for hashes, mark in (
         ([now, now], ""),
-        (["f0rmer", now], "partly former version"),
-        (["f0rmer", "older"], "former version"),
+        (["f0rmer", now], "partly earlier code"),
+        (["f0rmer", "older"], "earlier code"),
     ):
         code = {"places": places, "hashes": hashes}
         origin = references.Reference(tmp_path, about | {"code": code}).origin

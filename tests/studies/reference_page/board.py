@@ -22,10 +22,11 @@ from tests.studies.reference_page.settings import Setting
 
 NOTE = (
     "Medians over seeds [exact 95 % interval, 93.75 % at five seeds], a seed that diverged being "
-    "the worst. The chips are the verdicts of each reference's own report, against its reference "
-    "objective, all its comparisons under Holm's correction. The order of the columns is no "
-    "ranking: metrics differ between places, and only a chip is a claim. One "
-    "place may have several rows, of other seeds, settings or searches."
+    "the worst. The word under a value is the verdict of the report of that result set, against "
+    "its reference objective, all its comparisons under Holm's correction. The order of the "
+    "columns is no ranking: metrics differ between places, and only a verdict is a claim. One "
+    "place may have several rows, of other seeds, settings or searches. Places with one seed per "
+    "objective have no row: random architectures are compared as one sample, below."
 )
 TALLY = "rows: better, worse"
 
@@ -78,13 +79,13 @@ def _cell(setting: Setting, loss: str, of: str, column: str, summary: Summary) -
     if row is None or not row["n"] + row["diverged"]:
         return "", ""
     text = interval(row).removesuffix(" [∞, ∞]").replace("∞", "diverged").replace(" [", "\n[")
-    contest, name = _contest(setting, label, of)
-    if contest.empty:
+    compared, name = contest(setting, label, of)
+    if compared.empty:
         return text, ""
-    return text, verdict_of(contest, name, reference_of(setting.evidence, setting.at))
+    return text, verdict_of(compared, name, reference_of(setting.evidence, setting.at))
 
 
-def _contest(setting: Setting, label: str, of: str) -> tuple[pd.DataFrame, str]:
+def contest(setting: Setting, label: str, of: str) -> tuple[pd.DataFrame, str]:
     """The comparisons of a place at a budget, and what an objective is called in them. What a
     search picked is compared with its other picks, at the end alone."""
     compared, tuning = setting.evidence.compared, setting.evidence.tables.tuning

@@ -10,35 +10,42 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.colors import to_hex
 
 from benchmark.analysis.evidence import ALPHA
 from benchmark.analysis.scores import is_crossed
-from benchmark.analysis.targets import LEVELS, has_way, share_of_way
 from benchmark.drawing.style import style
 from benchmark.metrics import metric
 from benchmark.report.forest import Axis, Dot, axis_of
 from benchmark.report.page import Table, TableRow, at_place
 from benchmark.stats.comparisons import Comparison, compare, judged
-from benchmark.stats.intervals import median
-from benchmark.text import interval, listed, number, plural
-from tests.studies.reference_page.equal_cost import at_equal_cost
-from tests.studies.reference_page.questions import QUESTIONS, Finding, Question, trained
-from tests.studies.reference_page.sentences import code
-from tests.studies.reference_page.settings import Setting
+from benchmark.stats.intervals import median, median_interval
+from benchmark.text import interval, listed, number, plural, span
+from tests.studies.reference_page.questions import (
+    LEARNT,
+    MARK,
+    QUESTIONS,
+    Finding,
+    Question,
+    mark,
+    trained,
+    way_text,
+)
+from tests.studies.reference_page.references import Reference
+from tests.studies.reference_page.sentences import Values, code
+from tests.studies.reference_page.settings import Setting, way
+from tests.studies.reference_page.winners import who_wins
 
 HEADS = ["place", "budget", "ratio", "better on seeds", "p, Holm", "verdict", "way", "cost"]
-LEARNT = LEVELS["1/4"]
-"""The share of the way from the untrained generator to the noise floor of the first target."""
-MARK = "†"
+NEAR = 1.1
+"""A ratio of two objectives that are as good as equal."""
 NOTE = (
     "Ratio: the median over shared seeds of {first} ÷ {second}, below 1 where {first} is better "
-    "[exact 95 % interval, 93.75 % at five seeds]; the line is 1. p: the exact sign test's, "
-    "corrected over the {tests} comparisons of this question with six seeds or more, for fewer can "
-    "tell nothing: that any better or worse of this question is false has a probability of "
-    f"{ALPHA:.0%} at most; other questions are families of their own. Way: how far the better of "
-    "both came, at its median, from the untrained generator to the noise floor, on a logarithm; "
+    "[exact 95 % interval, 93.75 % at five seeds]. p: the exact sign test's, corrected over the "
+    "{tests} comparisons of this question with six seeds or more, for fewer can tell nothing. The "
+    "probability that any better or worse of this question is false is at most "
+    f"{ALPHA:.0%}; other questions are families of their own. Way: how far the better of both "
+    "came, at its median, from the untrained generator to the noise floor, on a logarithmic scale; "
     f"{MARK}: less than {LEARNT:.0%}, so that neither has learnt much. "
     "Cost: of a generator step with its critic steps, by the races, as a multiple of {second}'s."
 )
@@ -67,13 +74,29 @@ class Row(NamedTuple):
     @property
     def mark(self) -> str:
         """MARK where neither objective has learnt."""
-        return f" {MARK}" if self.way < LEARNT else ""
+        return mark(self.way)
+
+    @property
+    def ratio(self) -> str:
+        """The median ratio with its interval."""
+        middle, low, high = _ratio(self.compared)
+        return interval({"median": middle, "ci_low": low, "ci_high": high})
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the whole interval is that of objectives that are as good as equal."""
+        _, low, high = _ratio(self.compared)
+        return low >= 1 / NEAR and high <= NEAR
 
 
-def of(settings: Sequence[Setting]) -> list[Finding]:
-    """The answers to all questions that some place can answer."""
+def of(settings: Sequence[Setting], references: Sequence[Reference] = ()) -> list[Finding]:
+    """The answers to all questions that some place can answer. references: those in which drawn
+    architectures are looked for."""
     found = [_answered(question, settings) for question in QUESTIONS]
-    return [finding for finding in (*found, at_equal_cost(settings)) if finding.answers]
+    for question, finding in zip(QUESTIONS, found, strict=True):
+        if finding.answers:
+            finding.answers += _of_drawn(question, references)
+    return [finding for finding in (who_wins(settings), *found) if finding.answers]
 
 
 def _answered(question: Question, settings: Sequence[Setting]) -> Finding:
@@ -96,6 +119,8 @@ def _answered(question: Question, settings: Sequence[Setting]) -> Finding:
             finding.tables.append(_table(question, here, axis))
     if rows:
         finding.answers += [_said_of_claim(question, rows), _same_places(rows)]
+    if rows and question.of_first:
+        finding.answers.append(_of_first(question, settings))
     if rows and question.limit:
         budgets = dict.fromkeys(trained(row.setting.evidence, row.setting.at) for row in rows)
         finding.answers.append(question.limit.format(budgets=listed([*budgets])))
@@ -125,19 +150,11 @@ def _rows(question: Question, settings: Sequence[Setting]) -> Iterator[Row]:
             by_seed = {str(name): row.dropna().to_dict() for name, row in logs.iterrows()}
             (compared,) = compare(by_seed, minimise=True, reference=second)
             when = measure.when(setting.evidence, setting.at)
-            way = _way(setting, column, pair) if measure.is_distance else math.nan
-            yield Row(setting, name, when, compared, way, cost)
-
-
-def _way(setting: Setting, column: str, pair: pd.DataFrame) -> float:
-    """The share of the way that the better of two objectives came. pair: their values by seed."""
-    tables, at = setting.evidence.tables, setting.at
-    untrained = tables.untrained.get((at["dataset"], at["architecture"]), math.nan)
-    floor = tables.floor(at["dataset"], column)
-    if not has_way(column, untrained, floor):
-        return math.nan
-    best = min(float(median(row.dropna())) for _, row in pair.iterrows())
-    return float(share_of_way(best, untrained, floor))
+            share = math.nan
+            if measure.is_distance:
+                best = min(float(median(row.dropna())) for _, row in pair.iterrows())
+                share = way(setting, column, best)
+            yield Row(setting, name, when, compared, share, cost)
 
 
 def _ratio(compared: Comparison) -> tuple[float, float, float]:
@@ -158,31 +175,27 @@ def _table(question: Question, rows: Sequence[Row], axis: Axis | None) -> Table:
     for row in rows:
         compared = row.compared
         middle, low, high = _ratio(compared)
-        ratio = interval({"median": middle, "ci_low": low, "ci_high": high})
         look = "hollow" if compared.verdict == "not separated" else "filled"
-        cells = [f"{row.setting.name}{row.setting.mark}", row.when, ratio]
+        cells = [f"{row.setting.name}{row.setting.mark}", row.when, row.ratio]
         cells += [f"{compared.wins} of {compared.n}", number(compared.p_holm), compared.verdict]
-        way = f"{row.way:.0%}{row.mark}" if math.isfinite(row.way) else "–"
-        cells += [way, f"{number(row.cost)} ×" if math.isfinite(row.cost) else "–"]
+        cells += [way_text(row.way), f"{number(row.cost)} ×" if math.isfinite(row.cost) else "–"]
         table.rows.append(TableRow(cells, dot=Dot(middle, low, high, colour, look)))
     return table
 
 
 def _answer(question: Question, rows: Sequence[Row]) -> str:
     """Where the first objective is better, worse and not separated, by one measure."""
-    where: dict[str, list[str]] = {}
-    for row in rows:
-        title = f"{row.setting.name}{row.mark}"
-        where.setdefault(row.compared.verdict, []).append(title)
     parts = []
     for verdict in ("better", "worse"):
-        if verdict in where:
-            titles = listed(where[verdict])
-            num = f"{len(where[verdict])} of {len(rows)} comparisons"
-            parts.append(f"{verdict} in {num} ({titles})")
-    others = len(where.get("not separated", []))
+        told = [row for row in rows if row.compared.verdict == verdict]
+        if told:
+            titles = listed([f"{row.setting.name}{row.mark}: {row.ratio}" for row in told])
+            parts.append(f"{verdict} in {len(told)} of {len(rows)} comparisons ({titles})")
+    others = [row for row in rows if row.compared.verdict == "not separated"]
     if others:
-        parts.append(f"not separated in {'the other ' if parts else 'any of '}{others}")
+        ratios = span([_ratio(row.compared)[0] for row in others])
+        lead = "the other " if parts else "any of "
+        parts.append(f"not separated in {lead}{len(others)} (median ratios {ratios})")
     measure = f"{rows[0].measure[0].upper()}{rows[0].measure[1:]}"
     pair = f"{code(question.first)} against {code(question.second)}"
     return f"{measure}, {pair}: {', '.join(parts)}."
@@ -198,9 +211,12 @@ def _said_of_claim(question: Question, rows: Sequence[Row]) -> str:
     marked = f" {MARK}: neither has learnt much." if any(row.mark for row in told) else ""
     contradicted = f"contradicted in {_counted(against)} of {plural(len(rows), 'comparison')}"
     if not question.expected:
+        near = [row for row in rows if row.is_near and row not in against]
+        opened = len(rows) - len(against) - len(near)
         return (
-            f"The claim is {contradicted}; the other {len(rows) - len(told)} are not "
-            f"separated{few}: the intervals say how far.{marked}"
+            f"The claim is {contradicted}. In {_counted(near)} the whole interval of the ratio "
+            f"lies between {number(1 / NEAR)} and {number(NEAR)}; {opened} leave a larger "
+            f"difference open{few}.{marked}"
         )
     opened = f"open in {len(rows) - len(told)}{few}"
     return f"The claim is confirmed in {_counted(agreeing)}, {contradicted}, {opened}.{marked}"
@@ -217,4 +233,41 @@ def _same_places(rows: Sequence[Row]) -> str:
     titles = dict.fromkeys(row.setting.title.partition(": ")[2] for row in rows)
     places = plural(len(titles), "place")
     names = listed([*titles])
-    return f"These comparisons are of {places}: {names}, with other seeds, settings and budgets."
+    return (
+        f"These comparisons are of {places}: {names}, with different seeds, settings and budgets."
+    )
+
+
+def _of_drawn(question: Question, references: Sequence[Reference]) -> Iterator[str]:
+    """On how many drawn architectures either objective succeeds alone."""
+    for reference in references:
+        if reference.evidence is None:
+            continue
+        values = Values(reference.evidence)
+        pair = question.first, question.second
+        if values.drawn is None or not set(pair) <= {*values.cells["objective"]}:
+            continue
+        found = values.alone(*pair)
+        num = found.only_first + found.only_second + found.both + found.neither
+        yield (
+            f"Of {num} drawn architectures ({reference.name}, one seed each) "
+            f"{code(question.first)} alone succeeds on {found.only_first}, {code(question.second)} "
+            f"alone on {found.only_second}, both on {found.both}: p {number(found.p)} by McNemar's "
+            "exact test, which stands outside of the family above."
+        )
+
+
+def _of_first(question: Question, settings: Sequence[Setting]) -> str:
+    """What a measure says of the first objective by itself."""
+    parts = []
+    for setting in settings:
+        label = setting.labels.get(question.first)
+        wide = question.measures[question.of_first].find(setting.evidence, setting.at)
+        if label not in wide.index:
+            continue
+        values = wide.loc[label].dropna().astype(float)
+        low, high = median_interval(values)
+        row = {"median": float(median(values)), "ci_low": float(low), "ci_high": float(high)}
+        parts.append(f"{setting.name}: {interval(row)}")
+    lead = question.of_first.removeprefix("by ")
+    return f"{lead[0].upper()}{lead[1:]} of {code(question.first)} itself: {'; '.join(parts)}."

@@ -1,6 +1,7 @@
 """Write results/reference/index.html and README.md, and the pages that studies make."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ from benchmark.report import audit_page, explain_page
 from benchmark.report.page import FILTERS, records
 from benchmark.report.render import LARGEST_SVG, attributes, templates
 from benchmark.store.files import write_bytes
-from benchmark.text import escaped
+from benchmark.text import escaped, number, plural
 from tests.speed import recorded
 from tests.studies import penalty_page, time_split, tricks_page
 from tests.studies.reference_page import board, findings, settings
@@ -49,7 +50,8 @@ def write(folder: Path = REFERENCE, target: Path | None = None) -> None:
     page = {
         "references": references,
         "version": __version__,
-        "findings": findings.of(here),
+        "findings": findings.of(here, references),
+        "total": total(references),
         "boards": board.tables(here),
         "by_place": board.by_place(here),
     }
@@ -61,6 +63,17 @@ def write(folder: Path = REFERENCE, target: Path | None = None) -> None:
     for name, template in PAGES.items():
         text = environment.get_template(template).render(page)
         write_bytes((target or folder) / name, text.encode())
+
+
+def total(references: Sequence[Reference]) -> str:
+    """`9 result sets: 2,000 runs, 50 hours of training and measuring …`"""
+    sets = [one.evidence.tables for one in references if one.evidence is not None]
+    cells = pd.concat([(tables.with_pools or tables).cells for tables in sets])
+    seconds = cells["train_seconds"].sum() + cells["eval_seconds"].sum()
+    return (
+        f"{plural(len(sets), 'result set')} of {len(cells):,} runs, which took "
+        f"{number(seconds / 3600)} hours of training and measuring by the clock, run by run."
+    )
 
 
 def prose_md(text: str) -> str:

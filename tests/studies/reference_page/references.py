@@ -142,7 +142,7 @@ class Origin:
     former_commits: tuple[str, ...] = ()
     """The commits of a study whose code is not the present one, of what its numbers depend on."""
     former: str = ""
-    """What about.toml says of rows that a former version made."""
+    """What about.toml says of rows that earlier code made."""
 
     @classmethod
     def of(cls, reference: Reference) -> "Origin":
@@ -165,13 +165,13 @@ class Origin:
 
     @property
     def mark(self) -> str:
-        """`former version`; empty where nothing says that a former version made it."""
+        """`earlier code`; empty where nothing says that earlier code made it."""
         most = max(self.num_former, self.num_remeasured)
         is_former_set = self.num_runs > 0 and most == self.num_runs
         is_former_study = bool(self.commits) and len(self.former_commits) == len(self.commits)
         if self.version != __version__ or is_former_set or is_former_study:
-            return "former version"
-        return "partly former version" if most or self.former_commits or self.former else ""
+            return "earlier code"
+        return "partly earlier code" if most or self.former_commits or self.former else ""
 
     @property
     def text(self) -> str:

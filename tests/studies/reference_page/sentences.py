@@ -4,11 +4,12 @@ All of it is computed from its rows. A name between back-ticks is code on the pa
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
 
-from benchmark.analysis.designs.drawn import gather
+from benchmark.analysis.designs.drawn import Drawn, gather
 from benchmark.analysis.evidence import ALPHA, Evidence
 from benchmark.analysis.scores import is_crossed
 from benchmark.analysis.search.finals import ENDING
@@ -54,6 +55,11 @@ class Values:
         self.cells = evidence.tables.cells
         self.summary = summary_by_key(evidence.tables)
 
+    @cached_property
+    def drawn(self) -> Drawn | None:
+        """What drawn architectures say; None in a set without any."""
+        return gather(self.tables)
+
     def median(self, objective: str, metric: str = "", of: str = "final") -> str:
         """`0.735 [0.699, 0.774]`, in the only place of the set. metric: a column; by default that
         which ranks."""
@@ -73,7 +79,7 @@ class Values:
     def alone(self, first: str, second: str) -> Discordance:
         """On how many drawn architectures either of two objectives succeeds alone, by the main
         criterion, and the exact two-sided test of it, which is not corrected."""
-        found = gather(self.tables)
+        found = self.drawn
         assert found is not None
         (dataset,) = found.architectures
         criterion = found.main(dataset)

@@ -1,5 +1,6 @@
 """Who meets whom: the objectives of a place that share the settings of their optimisers."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +9,7 @@ from typing import Any
 from benchmark.analysis.evidence import Evidence
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.search.finals import is_pick
+from benchmark.analysis.targets import has_way, share_of_way
 from benchmark.matrix.cell import Choice
 from benchmark.report.page import at_place, place, places
 from benchmark.store.schema import Entry
@@ -53,9 +55,20 @@ class Setting:
 
     @property
     def mark(self) -> str:
-        """` (former version)` and the like; empty where the present version made the rows."""
+        """` (earlier code)` and the like; empty where the present version made the rows."""
         mark = self.reference.origin.mark
         return f" ({mark})" if mark else ""
+
+
+def way(setting: Setting, column: str, value: float) -> float:
+    """The share of the way from the untrained generator to the noise floor, on a logarithmic scale,
+    that a value of a metric has come; NaN where it is not known."""
+    tables, at = setting.evidence.tables, setting.at
+    untrained = tables.untrained.get((at["dataset"], at["architecture"]), math.nan)
+    floor = tables.floor(at["dataset"], column)
+    if not has_way(column, untrained, floor):
+        return math.nan
+    return float(share_of_way(value, untrained, floor))
 
 
 def of(references: Sequence[Reference]) -> list[Setting]:
