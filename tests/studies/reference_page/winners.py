@@ -15,7 +15,7 @@ from tests.studies.reference_page.sentences import BUDGETS, code
 from tests.studies.reference_page.settings import Setting, way
 
 VERDICTS = ("better", "worse", "not separated")
-HEADS = ["place", "budget", "lowest median", "against", *VERDICTS, "way"]
+HEADS = ["place", "budget", "lowest median", *VERDICTS, "way"]
 NOTE = (
     "At equal cost an objective with five critic steps takes about a fifth of the generator steps. "
     "Lowest median: over seeds, a seed that diverged being the worst [exact 95 % interval, 93.75 % "
@@ -73,7 +73,7 @@ def _rows(settings: Sequence[Setting], of: str) -> Iterator[Row]:
         if not found:
             continue
         best = min(found, key=lambda loss: found[loss]["median"])
-        lowest = f"{best}: {interval(found[best])}"
+        lowest = f"{best}:\n{interval(found[best])}"
         share = way(setting, column, found[best]["median"])
         row = Row(setting, spent(of, setting.evidence, at), "", lowest, share)
         _compare(row, found, of)
@@ -122,10 +122,10 @@ def _has(row: Row, loss: str) -> bool:
 def _table(budget: str, rows: Sequence[Row]) -> Table:
     table = Table(budget, HEADS)
     for row in rows:
-        cells = [f"{row.name}{row.setting.mark}", row.when, row.lowest, row.reference or "–"]
+        cells = [f"{row.name}{row.setting.mark}", row.when, row.lowest]
         for verdict in VERDICTS:
             told = row.told.get(verdict, {})
-            texts = [f"{loss} ({difference})" for loss, difference in told.items()]
-            cells.append(", ".join(texts) or "–")
+            texts = [f"{loss}:\n{difference}" for loss, difference in told.items()]
+            cells.append(",\n".join(texts) or "–")
         table.rows.append(TableRow([*cells, way_text(row.way)]))
     return table
