@@ -43,8 +43,8 @@ COLOURS = {
     "reference": "#000000",
 }
 HEAD = (
-    "| objective | digits: classifier-FID at equal steps | at equal cost "
-    "| gaussians8: sliced Wasserstein at equal steps | at equal cost | seconds of a run |"
+    "| objective | digits: classifier-FID at equal steps | at equal compute "
+    "| gaussians8: sliced Wasserstein at equal steps | at equal compute | raced seconds |"
 )
 
 

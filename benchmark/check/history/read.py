@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 
 from benchmark.analysis.tables import load
 from benchmark.check.baseline import measured
-from benchmark.check.git import git
 from benchmark.check.rows import Row
 from benchmark.check.stored import read_baseline
 from benchmark.check.traces import Trace, traces
 from benchmark.errors import UserError
+from benchmark.machine.git import git
 from benchmark.matrix.cell import digest
 from benchmark.store.layout import ResultSet
 

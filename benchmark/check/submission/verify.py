@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import variants
 from benchmark.analysis.tables import Tables, load
-from benchmark.check.git import is_unchanged
 from benchmark.check.submission.cells import (
     other_folders,
     read_cells,
@@ -26,6 +25,7 @@ from benchmark.check.submission.copies import copies
 from benchmark.check.submission.gate import disagreements, other_starts
 from benchmark.check.submission.rules import MatrixRules, Rules, submissions, unread
 from benchmark.errors import DamagedError, UserError, nearest
+from benchmark.machine.git import is_unchanged
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import MatrixFile
 

@@ -1,4 +1,4 @@
-"""What the checks ask git."""
+"""What git says of a folder."""
 
 import subprocess
 from pathlib import Path
