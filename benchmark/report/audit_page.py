@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmark.errors import DamagedError
 from benchmark.metrics import metric, rank, short_name
+from benchmark.report import audit_figure
 from benchmark.report.page import records
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_bytes
@@ -19,7 +20,7 @@ IN_CHECKOUT = ROOT / "results" / "reference" / "audit"
 INSTALLED = Path(__file__).parent / "audit"
 REFERENCE = IN_CHECKOUT if IN_CHECKOUT.exists() else INSTALLED
 
-VALUES, LIMITS = "audit.csv", "limits.csv"
+VALUES, LIMITS, PICTURE = "audit.csv", "limits.csv", "limits"
 COLUMNS = ["dataset", "protocol", "n", "column", "metric", "fault", "course"]
 COLUMNS += ["seen_from", "better_from"]
 METHOD = (
@@ -46,14 +47,15 @@ FAULT_NOTES = {
 
 
 def write(folder: Path, values: Sequence[Record], limits: Sequence[Record]) -> Path:
-    """Write audit.csv, limits.csv and README.md. values, limits: rows of `measure.audit`, with
-    dataset, protocol and n. Returns the page."""
+    """Write audit.csv, limits.csv, the picture of the limits and README.md. values, limits: rows of
+    `measure.audit`, with dataset, protocol and n. Returns the page."""
     shares = {"seen_from": float, "better_from": float}
     frame = pd.DataFrame(list(limits))[COLUMNS].astype(shares)
     all_values = pd.DataFrame(list(values))
     page = folder / "README.md"
     write_bytes(folder / VALUES, all_values.to_csv(index=False, float_format="%.6g").encode())
     write_bytes(folder / LIMITS, frame.to_csv(index=False).encode())
+    audit_figure.draw(frame, folder / PICTURE)
     write_bytes(page, "".join(f"{line}\n" for line in _page(frame, all_values)).encode())
     return page
 
@@ -112,6 +114,11 @@ def _page(limits: pd.DataFrame, values: pd.DataFrame) -> Iterator[str]:
     yield ""
     yield "Made by `ganbench audit`. Every value: [audit.csv](audit.csv); the tables below, and"
     yield "whether a metric is monotone, not monotone or flat: [limits.csv](limits.csv)."
+    yield ""
+    yield f"![limits]({PICTURE}.png)"
+    yield ""
+    yield "The smallest share from which on a metric sees a fault, the darker the smaller;"
+    yield "+: the fault is rewarded from this share on."
     for dataset, rows in limits.groupby("dataset", sort=False):
         yield from _section(str(dataset), rows)
 
