@@ -2,8 +2,10 @@
 processes hardly change them. Nothing is asserted about time."""
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 from benchmark.report import report
 from benchmark.store.code import ROOT
 from tests.helpers import synthetic
+from tests.studies.reference_page import pages
+from tests.studies.reference_page.references import REFERENCE
 
 MANY = 100_000 // 14 + 1  # seeds of the quick matrix
 OBJECTIVES = ("minimax", "nonsaturating", "lsgan", "wgan", "wgan_gp")
@@ -68,3 +72,18 @@ def test_a_report(num_cells: int, tmp_path: Path, benchmark: Any) -> None:
     megabytes = (folder / "report/index.html").stat().st_size / 1e6
     benchmark.extra_info |= {"processor_seconds": seconds, "megabytes": megabytes}
     print(f"\n{num_cells:,} cells: {seconds:.1f} s of the processor, {megabytes:.1f} MB")
+
+
+def test_the_page_over_all_references(tmp_path: Path, benchmark: Any) -> None:
+    """From the committed rows, with the pages and figures of the studies."""
+    shutil.copytree(REFERENCE, tmp_path / "reference")
+    started = time.process_time()
+
+    def make() -> None:
+        pages.studies(tmp_path / "reference")
+        pages.write(target=tmp_path)
+
+    benchmark.pedantic(make, rounds=1)
+    seconds = time.process_time() - started
+    benchmark.extra_info["processor_seconds"] = seconds
+    print(f"\nthe page over all references: {seconds:.0f} processor-seconds")
