@@ -39,7 +39,7 @@ def test_the_page_is_that_of_the_committed_rows(tmp_path: Path) -> None:
 
 
 def test_pages_and_figures_of_studies_are_those_of_the_committed_tables(tmp_path: Path) -> None:
-    for study in ("audit", "explain", "tricks", "penalty-cost", "speed"):
+    for study in ("audit", "explain", "gate", "tricks", "penalty-cost", "speed"):
         shutil.copytree(REFERENCE / study, tmp_path / study)
     pages.studies(tmp_path)
     for file in (file for file in tmp_path.rglob("*.*") if file.is_file()):

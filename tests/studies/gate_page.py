@@ -1,15 +1,28 @@
 """The page of the gate's study: README.md, from the rows of its four files."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from benchmark.check import rule as gate
 from benchmark.check.output import limits
 from benchmark.check.rows import DIVERGED, RerunRow, baseline_rows, of_seeds
 from benchmark.check.traces import GROUP
+from benchmark.drawing import style
+from benchmark.drawing.layout import log_axis
+from benchmark.drawing.save import write_pictures
 from tests.studies.gate_power import seeds_of
 
+SHOWN = (0.5, 500.0)
+"""The effects between which mistakes are drawn; others stand at the ends."""
+MARKS = {"red": ("#D55E00", "o"), "≠": ("#0072B2", "s"), "x": ("0.4", "X")}
+RESULTS = {
+    "red": "red",
+    "≠": "numbers differ (≠), not red",
+    "x": "another protocol (x)",
+}
 README = """# The gate of `ganbench check`, tried
 
 What the gate says when nothing changed, and of planted mistakes. This page and its numbers are made by
@@ -28,6 +41,8 @@ of all other groups against the pool. *≠* is the first step from which numbers
 shifts of the median in robust standard deviations of the baseline's seeds. {counts}
 
 {planted}
+
+![planted mistakes](planted.png)
 
 **Unchanged code** (`unchanged.csv`): all groups trained with seeds 0-4 under other settings, judged against the pool.
 Where processor, instruction set, execution or threads are not the pool's, numbers are compared up to rounding, as far as
@@ -184,3 +199,33 @@ def table(frame: pd.DataFrame) -> str:
     texts = frame.astype(str).map(lambda cell: cell.replace("|", r"\|"))
     lines = [frame.columns, ["---"] * len(frame.columns), *texts.to_numpy()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+@style.drawing()
+def draw(planted: pd.DataFrame, stem: Path) -> None:
+    """Write STEM.png and STEM.svg: every planted mistake by its largest effect, filled where the
+    gate goes red. planted: the rows of planted.csv."""
+    rows = planted.sort_values("largest_effect_sd", ascending=False, kind="stable")
+    # so that a mistake without an effect stands on a logarithmic axis
+    effects = rows["largest_effect_sd"].clip(SHOWN[0], SHOWN[1])
+    figure, ax = plt.subplots(figsize=(9, 0.21 * len(rows) + 1))
+    for y, (effect, row) in enumerate(zip(effects, rows.to_dict("records"), strict=True)):
+        color, look = MARKS[row["result"]]
+        ax.plot([SHOWN[0], effect], [y, y], color="0.85", linewidth=1, zorder=1)
+        ax.plot(effect, y, look, color=color, markerfacecolor=color if look == "o" else "white")
+    for result, (color, look) in MARKS.items():
+        face = color if look == "o" else "white"
+        label = RESULTS[result]
+        ax.plot([], [], look, color=color, markerfacecolor=face, label=label)
+    names = rows["what"].where(
+        ~rows["what"].str[0].str.isdigit(), rows["kind"] + " " + rows["what"]
+    )
+    ax.set_yticks(range(len(rows)), list(names), fontsize=7)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xscale("log")
+    ax.set_xlim(SHOWN[0] * 0.8, SHOWN[1] * 1.3)
+    log_axis(ax.xaxis)
+    ax.set_xlabel("largest shift of a median, in robust standard deviations of the seeds")
+    ax.legend(loc="lower right", fontsize=8)
+    figure.tight_layout()
+    write_pictures(figure, stem)

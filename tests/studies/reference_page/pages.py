@@ -15,7 +15,7 @@ from benchmark.report.render import LARGEST_SVG, attributes, templates
 from benchmark.store.files import write_bytes
 from benchmark.text import escaped, number, plural
 from tests.speed import recorded
-from tests.studies import penalty_page, time_split, tricks_page
+from tests.studies import gate_page, penalty_page, time_split, tricks_page
 from tests.studies.reference_page import board, findings, settings
 from tests.studies.reference_page.references import REFERENCE, Reference, read_all
 
@@ -35,6 +35,8 @@ def studies(folder: Path = REFERENCE) -> None:
     values, limits = (records(pd.read_csv(audit / name)) for name in ("audit.csv", "limits.csv"))
     audit_page.write(audit, values, limits)
     explain_page.write(folder / "explain")
+    gate = folder / "gate"
+    gate_page.draw(pd.read_csv(gate / "planted.csv"), gate / "planted")
     tricks_page.write(folder / "tricks")
     penalty = folder / "penalty-cost"
     penalty_page.write(pd.read_csv(penalty / "penalty_cost.csv"), penalty)
