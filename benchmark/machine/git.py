@@ -21,11 +21,14 @@ def git(folder: Path, *arguments: str) -> bytes:
 
 
 def is_unchanged(folder: Path, since: str) -> bool:
-    """Whether a folder holds what a commit has there: no file is other, new or gone, but those that
-    git ignores. Raises UserError without such a commit."""
+    """Whether a commit has a folder and no file of it was changed, added or removed since; files
+    that git ignores do not count. Raises UserError without such a commit."""
+    git(folder, "rev-parse", "--git-dir")
     try:
         git(folder, "rev-parse", "--verify", f"{since}^{{commit}}")
     except UserError as error:
         raise UserError(f"there is no commit {since!r} in the repository of {folder}") from error
+    committed = git(folder, "ls-tree", "-r", "--name-only", since, "--", ".")
     changed = git(folder, "diff", "--name-only", since, "--", ".")
-    return not changed + git(folder, "ls-files", "--others", "--exclude-standard", "--", ".")
+    added = git(folder, "ls-files", "--others", "--exclude-standard", "--", ".")
+    return bool(committed) and not changed and not added

@@ -106,6 +106,9 @@ def test_two_submissions_may_have_files_of_one_name(
     ((rule, reason), *_) = verified(own, place).refusals
     assert rule == "code"
     assert "the name is taken by the shipped file" in reason
+    # the suite took the name after the submission was accepted
+    known = verify(own, read_rules(place / "rules.json"), place / "baselines", is_known=True)
+    assert (known.refusals, known.notes) == ([], [reason])
 
 
 def still(rows: Rows, row: dict[str, object]) -> dict[str, object]:
@@ -517,6 +520,11 @@ def test_what_was_accepted_outlives_a_change_of_the_code_until_a_file_of_it_chan
     assert refusals("HEAD~") == refusals() == {"code"}
     (submitted / "more").touch()
     assert refusals("HEAD") == {"code"}
+    (submitted.parent / ".gitignore").write_text("mine\n", encoding="utf-8")
+    git("rm", "-rq", "--cached", "mine")
+    git("commit", "-q", "-m", "git ignores it")
+    assert refusals("HEAD") == {"code"}
+    git("reset", "-q", "--hard", "HEAD~")
     (submitted / "more").unlink()
     edited(submitted)
     assert "files" in refusals("HEAD")

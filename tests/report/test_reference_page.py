@@ -175,9 +175,8 @@ def test_findings_are_the_ratios_of_the_planted_values(shelf: Path) -> None:
     for row in at_end.rows:
         assert row.dot is not None
         assert row.dot[:3] == pytest.approx((3, 3, 3))
-    assert wins.answers[1] == "At the end of training, worse than `nonsaturating`: " + (
-        "`wgan_fdgp` in all 2 rows."
-    )
+    worse = "At the end of training, worse than `nonsaturating`: `wgan_fdgp` in all 2 rows."
+    assert wins.answers[1] == worse
     assert {row.cells[2].partition(":")[0] for row in wins.tables[0].rows} <= {*PAIRS}
     # all 12 seeds lost, of 6 comparisons: 2 x 2^-12 x 6
     assert [row.cells[4:6] for row in at_end.rows] == [["0.00293", "worse"]] * 2

@@ -17,12 +17,12 @@ from tests.studies.gate_power import seeds_of
 
 SHOWN = (0.5, 500.0)
 """The effects between which mistakes are drawn; others stand at the ends."""
-MARKS = {"red": ("#D55E00", "o"), "≠": ("#0072B2", "s"), "x": ("0.4", "X")}
-RESULTS = {
-    "red": "red",
-    "≠": "numbers differ (≠), not red",
-    "x": "another protocol (x)",
+MARKS = {
+    "red": ("#D55E00", "o", "red"),
+    "≠": ("#0072B2", "s", "numbers differ (≠), not red"),
+    "as before": ("0.4", "^", "as before"),
 }
+"""Colour, mark and name of a result. What does not compare, x, has no effect."""
 README = """# The gate of `ganbench check`, tried
 
 What the gate says when nothing changed, and of planted mistakes. This page and its numbers are made by
@@ -203,29 +203,30 @@ def table(frame: pd.DataFrame) -> str:
 
 @style.drawing()
 def draw(planted: pd.DataFrame, stem: Path) -> None:
-    """Write STEM.png and STEM.svg: every planted mistake by its largest effect, filled where the
-    gate goes red. planted: the rows of planted.csv."""
-    rows = planted.sort_values("largest_effect_sd", ascending=False, kind="stable")
-    # so that a mistake without an effect stands on a logarithmic axis
-    effects = rows["largest_effect_sd"].clip(SHOWN[0], SHOWN[1])
+    """Write STEM.png and STEM.svg: every planted mistake that compares by its largest effect,
+    filled where the gate goes red. planted: the rows of planted.csv."""
+    rows = planted[planted["result"].isin(MARKS)]
+    rows = rows.sort_values("largest_effect_sd", ascending=False, kind="stable").reset_index()
+    least, most = SHOWN
+    rows["shown"] = rows["largest_effect_sd"].clip(least, most)
     figure, ax = plt.subplots(figsize=(9, 0.21 * len(rows) + 1))
-    for y, (effect, row) in enumerate(zip(effects, rows.to_dict("records"), strict=True)):
-        color, look = MARKS[row["result"]]
-        ax.plot([SHOWN[0], effect], [y, y], color="0.85", linewidth=1, zorder=1)
-        ax.plot(effect, y, look, color=color, markerfacecolor=color if look == "o" else "white")
-    for result, (color, look) in MARKS.items():
-        face = color if look == "o" else "white"
-        label = RESULTS[result]
-        ax.plot([], [], look, color=color, markerfacecolor=face, label=label)
-    names = rows["what"].where(
-        ~rows["what"].str[0].str.isdigit(), rows["kind"] + " " + rows["what"]
-    )
-    ax.set_yticks(range(len(rows)), list(names), fontsize=7)
+    ax.hlines(rows.index, least, rows["shown"], color="0.85", linewidth=1, zorder=1)
+    for result, here in rows.groupby("result", sort=False):
+        color, look, name = MARKS[str(result)]
+        face = color if result == "red" else "white"
+        ax.plot(here["shown"], here.index, look, color=color, markerfacecolor=face, label=name)
+    has_digit = rows["what"].str[0].str.isdigit()
+    names = rows["what"].where(~has_digit, rows["kind"] + " " + rows["what"])
+    ax.set_yticks(rows.index, list(names), fontsize=7)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xscale("log")
-    ax.set_xlim(SHOWN[0] * 0.8, SHOWN[1] * 1.3)
+    ax.set_xlim(least * 0.8, most * 1.3)
     log_axis(ax.xaxis)
-    ax.set_xlabel("largest shift of a median, in robust standard deviations of the seeds")
-    ax.legend(loc="lower right", fontsize=8)
+    ax.set_xlabel(
+        "largest shift of a median, in robust standard deviations of the seeds "
+        f"({least:g} or less to {most:g} or more)"
+    )
+    if len(rows):
+        ax.legend(loc="lower right", fontsize=8)
     figure.tight_layout()
     write_pictures(figure, stem)

@@ -227,6 +227,7 @@ def main(folder: Path, out: Path, names: list[str]) -> None:
     device, torch = (" and ".join(cells[name].dropna().unique()) for name in ("device", "torch"))
     page = gate_page.page(pool.rows, frames, f"{device}, PyTorch {torch}")
     (out / "README.md").write_text(page, encoding="utf-8")
+    gate_page.draw(frames["planted"], out / "planted")
 
 
 def with_seeds(folder: Path, out: Path, names: list[str], num_seeds: int) -> None:

@@ -43,6 +43,10 @@ def from_git(file: Path, note: Note) -> list[Commit]:
     folder = file.absolute().parent
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
+    try:
+        git(folder, "rev-parse", "--git-dir")
+    except UserError as error:
+        raise UserError(f"{error}: name baselines or result sets instead") from error
     log = git(folder, "log", "--reverse", "--format=%H %cI %s", "--", file.name)
     lines = log.decode().splitlines()
     if not lines:

@@ -64,10 +64,10 @@ def verify_all(
     of_version = submissions()
     found = []
     for folder in folders or of_version:
-        was_accepted = bool(since) and is_unchanged(folder, since)
-        verified = verify(folder, rules, baselines, was_accepted)
-        if was_accepted:
-            verified.notes.append(f"code and values were compared at {since} or before")
+        is_known = bool(since) and is_unchanged(folder, since)
+        verified = verify(folder, rules, baselines, is_known)
+        if is_known:
+            verified.notes.append(f"{since} has it: code and values were not compared again")
         found.append(verified)
     # A folder may be named in two ways
     by_place = {folder.resolve(): folder for folder in [*of_version, *folders]}
@@ -84,14 +84,14 @@ def verify_all(
 
 
 def verify(
-    folder: Path, rules: Rules, baselines: Path | None = None, was_accepted: bool = False
+    folder: Path, rules: Rules, baselines: Path | None = None, is_known: bool = False
 ) -> Verified:
     """Check a submission against the rules of its version and against the baseline of its matrix.
 
     Values are compared only where nothing else is wrong. baselines: a folder of baselines; None for
-    that of the working directory, or the shipped ones. was_accepted: code and values were compared
-    when it arrived. Raises UserError for a folder without results, and where there is no
-    baseline."""
+    that of the working directory, or the shipped ones. is_known: code and values were compared when
+    it arrived, and are not compared again. Raises UserError for a folder without results, and where
+    there is no baseline."""
     results = ResultSet(folder)
     found = Verified(folder)
     try:
@@ -107,17 +107,17 @@ def verify(
         reason = f"matrix {matrix.name!r}{hint} is not on the leaderboard of {rules.version}"
         found.refuse("options", [f"{reason}; it has {', '.join(rules.matrices)}"])
         return found
-    with _own_variants(found):
+    with _own_variants(found, is_known):
         cells = read_cells(results, matrix)
         found.refuse("seeds", _left_out(results, matrix))
         found.refuse("version", of_other_versions(cells, rules.version))
         for rule, check in CHECKS.items():
-            if rule != "code" or not was_accepted:
+            if rule != "code" or not is_known:
                 found.refuse(rule, check(cells, asked))
         found.notes += of_patches(cells)
         if not found.refusals:
             _read_tables(found)
-        if found.tables is not None and not was_accepted:
+        if found.tables is not None and not is_known:
             _compare_values(found, found.tables, asked, baselines)
     return found
 
@@ -138,15 +138,19 @@ def _compare_values(
 
 
 @contextmanager
-def _own_variants(found: Verified) -> Iterator[None]:
+def _own_variants(found: Verified, is_known: bool) -> Iterator[None]:
     """Adds the submission's own variants, whose files are hashed and not run. They are removed at
-    the end: another submission may have files of the same names."""
+    the end: another submission may have files of the same names. The suite may have taken a name
+    since a known submission arrived."""
     folder, before = found.folder / VARIANTS, os.environ.get(variants.VARIABLE, "")
     try:
         if folder.is_dir():
             variants.add_folder(folder)
     except variants.VariantError as error:
-        found.refuse("code", [str(error)])
+        if is_known:
+            found.notes.append(str(error))
+        else:
+            found.refuse("code", [str(error)])
     try:
         yield
     finally:

@@ -235,9 +235,10 @@ def finding(frame: pd.DataFrame) -> str:
     real = frame.loc[frame["part"] == "floor", "fid"].iloc[0]
     best = differences.iloc[0].to_dict()
     cheap = without_gradient.iloc[0].to_dict()
-    advice = ""
-    if _holds_zero(default) and _holds_zero(best):
-        advice = (
+    caution = ""
+    is_other_side = best["pairs"] == "gradient" and best["sided"] != default["sided"]
+    if is_other_side and _holds_zero(default) and _holds_zero(best):
+        caution = (
             ". Neither side of the penalty along the gradient is separated from the exact form, "
             "which does not show that they are equal"
         )
@@ -257,7 +258,7 @@ def finding(frame: pd.DataFrame) -> str:
         f"{short(best['fid'])} (pairs = {best['pairs']}, sided = {best['sided']}, "
         f"λ = {best['penalty_weight']:g}; from the exact one's {_interval(best)}), without a "
         f"gradient {short(cheap['fid'])} ({cheap['pairs']}, {cheap['sided']}, "
-        f"λ = {cheap['penalty_weight']:g}){advice}."
+        f"λ = {cheap['penalty_weight']:g}){caution}."
     )
 
 

@@ -32,9 +32,9 @@ from tests.studies.reference_page.questions import (
     way_text,
 )
 from tests.studies.reference_page.references import Reference
-from tests.studies.reference_page.sentences import Values, code
+from tests.studies.reference_page.sentences import code
 from tests.studies.reference_page.settings import Setting, way
-from tests.studies.reference_page.winners import who_wins
+from tests.studies.reference_page.winners import drawn_sets, same_places, wins_over_reference
 
 HEADS = ["place", "budget", "ratio", "better on seeds", "p, Holm", "verdict", "way", "cost"]
 NEAR = 1.1
@@ -51,7 +51,7 @@ NOTE = (
 )
 
 
-class Row(NamedTuple):
+class Answer(NamedTuple):
     """The objectives of a question in one setting."""
 
     setting: Setting
@@ -92,11 +92,13 @@ class Row(NamedTuple):
 def of(settings: Sequence[Setting], references: Sequence[Reference] = ()) -> list[Finding]:
     """The answers to all questions that some place can answer. references: those in which drawn
     architectures are looked for."""
-    found = [_answered(question, settings) for question in QUESTIONS]
-    for question, finding in zip(QUESTIONS, found, strict=True):
-        if finding.answers:
+    found = [wins_over_reference(settings, references)]
+    for question in QUESTIONS:
+        finding = _answered(question, settings)
+        if finding.answers and question.of_drawn:
             finding.answers += _of_drawn(question, references)
-    return [finding for finding in (who_wins(settings), *found) if finding.answers]
+        found.append(finding)
+    return [finding for finding in found if finding.answers]
 
 
 def _answered(question: Question, settings: Sequence[Setting]) -> Finding:
@@ -118,16 +120,19 @@ def _answered(question: Question, settings: Sequence[Setting]) -> Finding:
             finding.answers.append(_answer(question, here))
             finding.tables.append(_table(question, here, axis))
     if rows:
-        finding.answers += [_said_of_claim(question, rows), _same_places(rows)]
+        finding.answers += [
+            _said_of_claim(question, rows),
+            same_places([row.setting for row in rows]),
+        ]
     if rows and question.of_first:
-        finding.answers.append(_of_first(question, settings))
+        finding.answers.append(_of_first(question, rows))
     if rows and question.limit:
         budgets = dict.fromkeys(trained(row.setting.evidence, row.setting.at) for row in rows)
         finding.answers.append(question.limit.format(budgets=listed([*budgets])))
     return finding
 
 
-def _rows(question: Question, settings: Sequence[Setting]) -> Iterator[Row]:
+def _rows(question: Question, settings: Sequence[Setting]) -> Iterator[Answer]:
     """Every comparison of a question, not judged yet."""
     for setting in settings:
         if not {question.first, question.second} <= setting.labels.keys():
@@ -154,7 +159,7 @@ def _rows(question: Question, settings: Sequence[Setting]) -> Iterator[Row]:
             if measure.is_distance:
                 best = min(float(median(row.dropna())) for _, row in pair.iterrows())
                 share = way(setting, column, best)
-            yield Row(setting, name, when, compared, share, cost)
+            yield Answer(setting, name, when, compared, share, cost)
 
 
 def _ratio(compared: Comparison) -> tuple[float, float, float]:
@@ -163,12 +168,12 @@ def _ratio(compared: Comparison) -> tuple[float, float, float]:
     return float(middle), float(low), float(high)
 
 
-def _ends(rows: Sequence[Row]) -> list[float]:
+def _ends(rows: Sequence[Answer]) -> list[float]:
     """What an axis has to show of ratios."""
     return [end for row in rows for end in _ratio(row.compared) if end > 0]
 
 
-def _table(question: Question, rows: Sequence[Row], axis: Axis | None) -> Table:
+def _table(question: Question, rows: Sequence[Answer], axis: Axis | None) -> Table:
     """The rows of one measure, with dots."""
     colour = to_hex(style(question.first)["color"])
     table = Table(rows[0].measure, HEADS, axis=axis)
@@ -183,91 +188,78 @@ def _table(question: Question, rows: Sequence[Row], axis: Axis | None) -> Table:
     return table
 
 
-def _answer(question: Question, rows: Sequence[Row]) -> str:
+def _answer(question: Question, rows: Sequence[Answer]) -> str:
     """Where the first objective is better, worse and not separated, by one measure."""
     parts = []
     for verdict in ("better", "worse"):
         told = [row for row in rows if row.compared.verdict == verdict]
         if told:
-            titles = listed([f"{row.setting.name}{row.mark}: {row.ratio}" for row in told])
+            titles = "; ".join(f"{row.setting.name}{row.mark}: {row.ratio}" for row in told)
             parts.append(f"{verdict} in {len(told)} of {len(rows)} comparisons ({titles})")
     others = [row for row in rows if row.compared.verdict == "not separated"]
     if others:
-        ratios = span([_ratio(row.compared)[0] for row in others])
+        ratios = [_ratio(row.compared)[0] for row in others]
+        noun = "median ratio" if len(ratios) == 1 else "median ratios"
         lead = "the other " if parts else "any of "
-        parts.append(f"not separated in {lead}{len(others)} (median ratios {ratios})")
+        parts.append(f"not separated in {lead}{len(others)} ({noun} {span(ratios)})")
     measure = f"{rows[0].measure[0].upper()}{rows[0].measure[1:]}"
     pair = f"{code(question.first)} against {code(question.second)}"
     return f"{measure}, {pair}: {', '.join(parts)}."
 
 
-def _said_of_claim(question: Question, rows: Sequence[Row]) -> str:
+def _said_of_claim(question: Question, rows: Sequence[Answer]) -> str:
     """In how many comparisons the claim is borne out, contradicted or left open."""
     told = [row for row in rows if row.compared.verdict != "not separated"]
     agreeing = [row for row in told if row.compared.verdict == question.expected]
     against = [row for row in told if row.compared.verdict != question.expected]
-    untold = len([row for row in rows if not row.is_testable])
+    near = [row for row in rows if not question.expected and row.is_near and row not in against]
+    opened = [row for row in rows if row not in told and row not in near]
+    untold = len([row for row in opened if not row.is_testable])
     few = f", {untold} of them of too few seeds to tell" if untold else ""
-    marked = f" {MARK}: neither has learnt much." if any(row.mark for row in told) else ""
+    marked = f" {MARK}: neither has learnt much." if any(row.mark for row in (*told, *near)) else ""
     contradicted = f"contradicted in {_counted(against)} of {plural(len(rows), 'comparison')}"
     if not question.expected:
-        near = [row for row in rows if row.is_near and row not in against]
-        opened = len(rows) - len(against) - len(near)
         return (
             f"The claim is {contradicted}. In {_counted(near)} the whole interval of the ratio "
-            f"lies between {number(1 / NEAR)} and {number(NEAR)}; {opened} leave a larger "
-            f"difference open{few}.{marked}"
+            f"lies between {number(1 / NEAR)} and {number(NEAR)} (each interval by itself, not "
+            f"corrected); {len(opened)} leave a larger difference open{few}.{marked}"
         )
-    opened = f"open in {len(rows) - len(told)}{few}"
-    return f"The claim is confirmed in {_counted(agreeing)}, {contradicted}, {opened}.{marked}"
+    opening = f"open in {len(opened)}{few}"
+    return f"The claim is confirmed in {_counted(agreeing)}, {contradicted}, {opening}.{marked}"
 
 
-def _counted(rows: Sequence[Row]) -> str:
+def _counted(rows: Sequence[Answer]) -> str:
     """`4 (3 †)`: comparisons, and those of them in which neither objective has learnt."""
     marked = len([row for row in rows if row.mark])
     return f"{len(rows)} ({marked} {MARK})" if marked else f"{len(rows)}"
 
 
-def _same_places(rows: Sequence[Row]) -> str:
-    """How many places the comparisons are of."""
-    titles = dict.fromkeys(row.setting.title.partition(": ")[2] for row in rows)
-    places = plural(len(titles), "place")
-    names = listed([*titles])
-    return (
-        f"These comparisons are of {places}: {names}, with different seeds, settings and budgets."
-    )
-
-
 def _of_drawn(question: Question, references: Sequence[Reference]) -> Iterator[str]:
     """On how many drawn architectures either objective succeeds alone."""
-    for reference in references:
-        if reference.evidence is None:
-            continue
-        values = Values(reference.evidence)
+    for name, values in drawn_sets(references):
         pair = question.first, question.second
-        if values.drawn is None or not set(pair) <= {*values.cells["objective"]}:
+        if not set(pair) <= {*values.cells["objective"]}:
             continue
         found = values.alone(*pair)
         num = found.only_first + found.only_second + found.both + found.neither
         yield (
-            f"Of {num} drawn architectures ({reference.name}, one seed each) "
-            f"{code(question.first)} alone succeeds on {found.only_first}, {code(question.second)} "
-            f"alone on {found.only_second}, both on {found.both}: p {number(found.p)} by McNemar's "
-            "exact test, which stands outside of the family above."
+            f"Of {num} drawn architectures ({name}, one seed each) {code(pair[0])} alone succeeds "
+            f"on {found.only_first}, {code(pair[1])} alone on {found.only_second}, both on "
+            f"{found.both}: p {number(found.p)} by McNemar's exact test, uncorrected."
         )
 
 
-def _of_first(question: Question, settings: Sequence[Setting]) -> str:
+def _of_first(question: Question, rows: Sequence[Answer]) -> str:
     """What a measure says of the first objective by itself."""
     parts = []
-    for setting in settings:
-        label = setting.labels.get(question.first)
-        wide = question.measures[question.of_first].find(setting.evidence, setting.at)
-        if label not in wide.index:
+    for row in rows:
+        if row.measure != question.of_first:
             continue
-        values = wide.loc[label].dropna().astype(float)
+        setting = row.setting
+        wide = question.measures[question.of_first].find(setting.evidence, setting.at)
+        values = wide.loc[setting.labels[question.first]].dropna().astype(float)
         low, high = median_interval(values)
-        row = {"median": float(median(values)), "ci_low": float(low), "ci_high": float(high)}
-        parts.append(f"{setting.name}: {interval(row)}")
+        known = {"median": float(median(values)), "ci_low": float(low), "ci_high": float(high)}
+        parts.append(f"{setting.name}: {interval(known)}")
     lead = question.of_first.removeprefix("by ")
     return f"{lead[0].upper()}{lead[1:]} of {code(question.first)} itself: {'; '.join(parts)}."

@@ -52,6 +52,8 @@ class Question:
     """What the answers cannot say; {budgets}: those of training."""
     of_first: str = ""
     """The one of `measures` that says something of the first objective by itself, too."""
+    of_drawn: bool = False
+    """Whether success on drawn architectures is a part of the question."""
 
 
 @dataclass
@@ -147,6 +149,7 @@ QUESTIONS = (
         "wgan_gp",
         {text: at_budget(of) for of, text in BUDGETS.items()},
         "",
+        of_drawn=True,
     ),
     Question(
         "Does the non-saturating loss learn faster than minimax at the beginning?",

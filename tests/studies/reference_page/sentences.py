@@ -178,7 +178,7 @@ def _parts(rows: pd.DataFrame) -> Iterator[str]:
             ]
             yield f"{verdict}: {listed(pairs)}"
         else:
-            names = [f"{code(row['first'])} ({_difference(row)})" for row in records(of_verdict)]
+            names = [f"{code(row['first'])} ({difference(row)})" for row in records(of_verdict)]
             yield f"{verdict} than {_second(rows)}: {listed(names)}"
     others = rows[rows["verdict"] == "not separated"]
     if 0 < len(others) <= MOST_NAMED and not is_by_pairs:
@@ -189,7 +189,8 @@ def _second(rows: pd.DataFrame) -> str:
     return code(rows["second"].iloc[0])
 
 
-def _difference(row: Record) -> str:
+def difference(row: Record) -> str:
+    """The median difference of two objectives with its interval."""
     return interval(row, "difference").replace("∞", "diverged")
 
 

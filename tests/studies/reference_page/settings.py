@@ -51,7 +51,7 @@ class Setting:
     @property
     def name(self) -> str:
         """The title with the settings."""
-        return f"{self.title}, {self.given}" if self.given else self.title
+        return f"{self.title} ({self.given})" if self.given else self.title
 
     @property
     def mark(self) -> str:
