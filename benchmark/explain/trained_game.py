@@ -161,6 +161,7 @@ def in_words(rows: pd.DataFrame) -> str:
         parts.append(text)
     return (
         f" Of {len(rows)} trained runs of {rows['objective'].nunique()} objectives, "
-        f"{(rows['kind'] != 'ok').sum()} fail. What the leading eigenvalue half-way says of the "
-        f"other half, within an objective (½ is chance): {'; '.join(parts)}."
+        f"{(rows['kind'] != 'ok').sum()} fail. How well the leading eigenvalue at the middle of "
+        "training tells the runs that fail after it from the others of the same objective (½ is "
+        f"chance): {'; '.join(parts)}."
     )
