@@ -12,7 +12,10 @@ from benchmark.store.code import ROOT
 # Writes the file that `accept` writes, and remembers how `history` was called
 STAND_IN = """#!/bin/bash
 case $3 in
-  accept) echo "$RANDOM" > "${@: -1}/quick.json" ;;
+  accept)
+    echo "$RANDOM" > "${@: -1}/quick.json"
+    [ ! -e meanwhile ] || bash meanwhile
+    ;;
   history) printf '%s\\n' "$@" > called ;;
 esac
 """
@@ -41,24 +44,51 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
 
 
-def test_the_values_of_every_commit_are_kept_on_a_branch(checkout: Path) -> None:
+def keep(checkout: Path) -> str:
+    """Keep the values of the commit that is checked out, and return its hash."""
     environment = {name: value for name, value in os.environ.items() if name != "CDPATH"}
-    hashes = []
-    for i in range(2):
-        if i:
-            git(checkout, "worktree", "remove", "--force", "results/runs/history")
-            git(checkout, "commit", "-q", "--allow-empty", "-m", "second")
-        hashes.append(git(checkout, "rev-parse", "HEAD").strip())
-        command = ["bash", ".ci/run", "history"]
-        ended = subprocess.run(
-            command, cwd=checkout, env=environment, capture_output=True, encoding="utf-8"
-        )
-        assert ended.returncode == 0, ended.stderr
-        called = (checkout / "called").read_text(encoding="utf-8").split()
-        assert called[called.index("--since") + 1] == hashes[-1][:10]
+    commit = git(checkout, "rev-parse", "HEAD").strip()
+    command = ["bash", ".ci/run", "history"]
+    ended = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, encoding="utf-8"
+    )
+    assert ended.returncode == 0, ended.stderr
+    called = (checkout / "called").read_text(encoding="utf-8").split()
+    assert called[called.index("--since") + 1] == commit[:10]
+    return commit
+
+
+def commit_again(checkout: Path) -> None:
+    git(checkout, "worktree", "remove", "--force", "results/runs/history")
+    git(checkout, "commit", "-q", "--allow-empty", "-m", "second")
+
+
+def kept(checkout: Path) -> list[str]:
+    """The commits whose values origin has."""
     origin = checkout.parent / "origin"
-    subjects = git(origin, "log", "--reverse", "--format=%s", "history", "--", "quick.json")
-    assert subjects.split() == hashes
+    log = git(origin, "log", "--reverse", "--format=%s", "history", "--", "quick.json")
+    return log.split()
+
+
+def test_the_values_of_every_commit_are_kept_on_a_branch(checkout: Path) -> None:
+    first = keep(checkout)
+    commit_again(checkout)
+    second = keep(checkout)
+    assert kept(checkout) == [first, second]
+
+
+def test_two_jobs_may_keep_values_at_once(checkout: Path) -> None:
+    first = keep(checkout)
+    other = checkout.parent / "other"
+    git(checkout.parent, "clone", "-q", "-b", "history", "origin", "other")
+    author = "-c user.name=a -c user.email=a@b -c commit.gpgsign=false"
+    (checkout / "meanwhile").write_text(
+        f"cd {other}\necho 1 > quick.json\ngit {author} commit -qam other\ngit push -q\n",
+        encoding="utf-8",
+    )
+    commit_again(checkout)
+    second = keep(checkout)
+    assert kept(checkout) == [first, "other", second]
 
 
 def test_a_stage_ends_with_its_first_command_that_fails(checkout: Path) -> None:
