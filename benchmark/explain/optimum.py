@@ -26,7 +26,7 @@ def best_critic(objective: Any, p: Tensor, q: Tensor) -> tuple[Tensor, float]:
     if penalises_slope(objective):
         slopes = best_slopes(objective, p, q)
         scores = -slopes.cumsum(0) * STEP
-        return scores, integral(slopes * (p - q).cumsum(0) * STEP)
+        return scores, integral(slopes * cumulative(p - q))
     return torch.full_like(X, math.nan), math.nan
 
 
@@ -34,7 +34,7 @@ def best_slopes(objective: Any, p: Tensor, q: Tensor) -> Tensor:
     """The slopes g on X that minimise λ ρ h(|g|) − |P − Q| |g|, with the sign of P − Q; h is the
     penalty of one sample, which is convex. Where its derivative never reaches |P − Q| / (λ ρ), as
     it may under a linear penalty, the slope is STEEPEST."""
-    difference = (p - q).cumsum(0) * STEP  # P − Q
+    difference = cumulative(p - q)  # P − Q
     wanted = difference.abs() / (objective.penalty_weight * between())
     low = torch.zeros_like(X)
     high = torch.full_like(X, STEEPEST)
@@ -184,6 +184,11 @@ def js(p: Tensor, q: Tensor) -> float:
 def density(law: torch.distributions.Normal) -> Tensor:
     """The density of a law on X."""
     return law.log_prob(X).exp()
+
+
+def cumulative(values: Tensor) -> Tensor:
+    """The integral of values on X from its left end to each point, by the trapezoidal rule."""
+    return (values.cumsum(0) - (values + values[0]) / 2) * STEP
 
 
 def integral(values: Tensor) -> float:

@@ -317,8 +317,20 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         ["'critic_pretraining'", MATCH("critic_pretrain"), "instance_noise"],
     ),
     "growth of a network that does not grow": (
-        training("steps = 5", "growth = [{ share = 0, size = 1 }]"),
+        training("steps = 5", "growth = [{ share = 0, size = 1 }, { share = 0.5, size = 2 }]"),
         ["x gaussians8", "mlp does not grow", "training.growth", "progressive"],
+    ),
+    "growth of one stage": (
+        training("steps = 5", "growth = [{ share = 0, size = 8 }]"),
+        ["growth: one stage does not grow"],
+    ),
+    "a rate that nothing reads": (
+        objectives('{ name = "wgan", lr = 1e-3, d_lr = 1e-4, g_lr = 1e-5 }'),
+        ["objective 'wgan'", "lr is not read where both d_lr and g_lr are given"],
+    ),
+    "a recipe's rate that nothing reads": (
+        training("steps = 5", "recipe = { lr = 1e-3, d_lr = 1e-4, g_lr = 1e-5 }"),
+        ["training: recipe", "lr is not read where both d_lr and g_lr are given"],
     ),
     "growth that begins late": (
         training("steps = 5", "growth = [{ share = 0.1, size = 8 }]"),

@@ -79,12 +79,12 @@ an argument, from `runs.csv`.
 `× FID` is the classifier-FID (750 samples) after the last step over that of the paper's settings:
 the median over the seeds, with the exact interval of the median at 95 %. A run that diverged counts
 as worse than any other. The answer is the sign test's over pairs of seeds, under Holm's correction
-over the tricks of one objective: *held* is better, *hurt* is worse, at 5 % together. Tricks of the
-loss, the optimiser and the training share initial weights and batches with the paper's run of their
-seed; those of networks and data (marked \\*) have initial weights of their own. With {seeds} seeds
-only a trick that wins or loses all of them can be told apart. A growing network against `dcgan` is
-a comparison of two networks, not of a trick: it is *better* or *worse*. So that its seconds count,
-`dcgan` trained eagerly there.
+over the tricks of one objective: *held* is better, *hurt* is worse, at 5 % together. Growing
+networks are a family of their own. Tricks of the loss, the optimiser and the training share initial
+weights and batches with the paper's run of their seed; those of networks and data (marked \\*) have
+initial weights of their own. With {seeds} seeds only a trick that wins or loses all of them can be
+told apart. A growing network against `dcgan` is a comparison of two networks, not of a trick: it is
+*better* or *worse*. So that its seconds count, `dcgan` trained eagerly there.
 
 Two rows say less than they seem to. An average of decay 0.999 spans 1,000 steps, more than the
 600 of the budget: a longer training may need it. A range of [0, 1] doubles every slope of the
@@ -142,8 +142,8 @@ def _trick(objective: str, dataset: str, architecture: str) -> str:
 
 
 def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
-    """Every trick against the paper's settings by objective, each judged as one family; of the
-    logarithm of FID, whose differences are ratios."""
+    """Every trick against the paper's settings by objective, judged as one family, and growing
+    networks as one of their own; of the logarithm of FID, whose differences are ratios."""
     found = {}
     for objective, here in table.groupby("objective", sort=False):
         by_set = dict(iter(here.groupby("set", sort=False)))
@@ -155,6 +155,7 @@ def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
         name, first, second = TOGETHER
         if {first, second} <= {*tricks["trick"]}:
             comparisons += _pair(name, _runs(tricks, first), _runs(tricks, second))
+        growth = []
         for name, grown, rival in GROWTH:
             if not {grown, rival} <= by_set.keys():
                 continue
@@ -163,8 +164,10 @@ def compared(table: pd.DataFrame) -> dict[str, list[Comparison]]:
             rivals = by_set[rival]
             if not rival.startswith("not grown"):
                 rivals = _runs(rivals, BASE)
-            comparisons += _pair(name, growing, rivals)
+            growth += _pair(name, growing, rivals)
         found[str(objective)] = judged(comparisons)
+        if growth:
+            found[str(objective)] += judged(growth)
     return found
 
 

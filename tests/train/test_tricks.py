@@ -209,6 +209,23 @@ def test_instance_noise_damps_the_dirac_gan(sigma: float) -> None:
     assert distances.min(dim=1).values.max() < 1e-6
 
 
+def test_under_a_penalty_the_noisy_samples_are_the_ends_of_its_points() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, fake, on_real, on_fake = torch.randn(4, 5, 2, generator=generator)
+    alpha = torch.rand(5, generator=generator)
+    points = []
+
+    def D(x: torch.Tensor) -> torch.Tensor:
+        points.append(x.detach())
+        return x.square().sum(1)
+
+    objective = Blurred(wgan_gp.Objective(), 1.0)
+    objective.penalty(D, *objective.seen(real, fake, (alpha, on_real, on_fake)))
+    share = alpha[:, None]
+    expected = (1 - share) * (real + on_real) + share * (fake + on_fake)
+    assert any(torch.allclose(x, expected) for x in points), points
+
+
 def test_the_best_critic_of_two_blurred_laws() -> None:
     """D* = log N(μ₁, s₁² + σ²) − log N(μ₂, s₂² + σ²): there the loss has no slope in the three
     weights of a quadratic critic."""

@@ -352,6 +352,16 @@ def test_against_the_mean_of_one_sample_is_a_pair():
 
 
 @pytest.mark.parametrize("base", BASES)
+def test_the_average_couples_a_batch_through_its_means_alone(base):
+    """At the same means the loss is a part of the real scores plus a part of the generated ones."""
+    objective = relativistic_average.Objective(base)
+    reals = torch.tensor([[0.3, 1.0, -1.0], [2.3, -2.4, 0.4]], dtype=torch.float64)
+    fakes = torch.tensor([[0.2, 0.5, -0.7], [-1.4, 1.3, 0.1]], dtype=torch.float64)
+    loss = [[objective.d_loss(lambda x: x, r, f).item() for f in fakes] for r in reals]
+    assert loss[0][0] + loss[1][1] == pytest.approx(loss[0][1] + loss[1][0], rel=1e-12)
+
+
+@pytest.mark.parametrize("base", BASES)
 def test_the_critic_lowers_every_generated_score_and_raises_every_real_one(base):
     """The published code of the relativistic average losses has the sign of the second term
     wrong."""

@@ -1,6 +1,7 @@
 """Tricks of objectives and architectures, each against its closed form in float64."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -55,6 +56,21 @@ def test_the_best_critic_under_smoothed_labels(module, alpha):
         best = (alpha * p - q) / (p + q)
     assert slope_of_loss(objective, best, p, q, (0, 0)) == pytest.approx(0, abs=1e-12)
     assert slope_of_loss(objective, best + 0.1, p, q, (0, 0)) > 1e-3
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.9, 0.5])
+def test_the_value_of_smoothed_labels_where_the_laws_are_equal(alpha):
+    """At D*, p = q: 2 H(α/2) in nats; of least squares (α b − a)²/4."""
+    share = alpha / 2
+    entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    s = torch.logit(column(share))
+    for module in (minimax, nonsaturating):
+        loss = module.Objective(real_label=alpha).d_loss(identity, s, s)
+        assert loss.item() == pytest.approx(2 * entropy, rel=1e-12)
+    objective = lsgan.Objective(real_label=alpha, a=-1.0, b=1.0, c=0.0)
+    middle = column((alpha - 1) / 2)
+    loss = objective.d_loss(identity, middle, middle)
+    assert loss.item() == pytest.approx((alpha + 1) ** 2 / 4, rel=1e-12)
 
 
 @pytest.mark.parametrize("module", LABELLED)

@@ -43,9 +43,10 @@ from benchmark.train.build import make_objective
 from variants.objectives import Recipe
 
 ANSWER = (
-    "Without a penalty no force that is linear in the distance draws the players to the data: "
-    "they circle it, or approach it ever more slowly; a zero-centred penalty (R1, R2) brings them "
-    "there, and a two-sided one with a target of 1 takes a generator with a straight critic away."
+    "Without a penalty or noise no force that is linear in the distance draws the players to the "
+    "data: they circle it, or approach it ever more slowly; a zero-centred penalty (R1, R2) brings "
+    "them there, and a two-sided one with a target of 1 takes a generator with a straight critic "
+    "away."
 )
 CAPTION = (
     "Each panel: the field of θ (right) and ψ (up), at the equilibrium's φ, with its eigenvalues; "

@@ -34,9 +34,9 @@ from benchmark.drawing.style import style, wrap
 from benchmark.explain.optimum import (
     FAKE,
     REAL,
-    STEP,
     X,
     best_critic,
+    cumulative,
     density,
     gap,
     integral,
@@ -103,7 +103,7 @@ def measure(value: dict[str, Any], steps: int, batch_size: int) -> pd.DataFrame:
         exact_value=exact_value,
         js=js(p, q),
         chi2=integral((p - q).square() / (p + q)),
-        w1=integral(((p - q).cumsum(0) * STEP).abs()),
+        w1=integral(cumulative(p - q).abs()),
     )
 
 

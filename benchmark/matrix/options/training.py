@@ -73,6 +73,9 @@ class Optimiser(Strict):
                 raise ValueError(
                     f"{key} belongs to {' and '.join(readers)}, not to {self.optimizer}"
                 )
+        is_default = self.lr == type(self).model_fields["lr"].default
+        if self.d_lr and self.g_lr and not is_default:
+            raise ValueError("lr is not read where both d_lr and g_lr are given: leave it out")
         return self
 
     @model_serializer(mode="wrap")
@@ -83,9 +86,11 @@ class Optimiser(Strict):
 
 def as_read(options: dict[str, Any], given: Container[str]) -> dict[str, Any]:
     """The options of an optimiser without those that it does not read and nobody gave, such as the
-    betas of a paper whose optimiser a matrix replaces."""
+    betas of a paper whose optimiser a matrix replaces, or its rate where both networks have one."""
     found = {}
     for key, value in options.items():
+        if key == "lr" and options["d_lr"] and options["g_lr"] and key not in given:
+            continue
         if key in given or options["optimizer"] in READERS.get(key, [options["optimizer"]]):
             found[key] = value
     return found
@@ -220,6 +225,8 @@ class Training(Strict):
         if self.growth and self.growth[0].fade:
             fade = self.growth[0].fade
             raise ValueError(f"growth: the first stage has nothing to fade from, not fade = {fade}")
+        if len(self.growth) == 1:
+            raise ValueError("growth: one stage does not grow: give two or more, or none")
         for stage, end in zip(self.growth, [*shares[1:], 1.0], strict=False):
             if stage.share + stage.fade > end + ROUNDING:
                 raise ValueError(
