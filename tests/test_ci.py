@@ -13,7 +13,7 @@ from benchmark.store.code import ROOT
 STAND_IN = """#!/bin/bash
 case $3 in
   accept)
-    echo "$RANDOM" > "${@: -1}/quick.json"
+    printf '%s\\n' same "$(cat values)" same > "${@: -1}/quick.json"
     [ ! -e meanwhile ] || bash meanwhile
     ;;
   history) printf '%s\\n' "$@" > called ;;
@@ -31,6 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     (folder / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
     git(folder, "add", ".")
     git(folder, "commit", "-qm", "first")
+    (folder / "values").write_text("first", encoding="utf-8")
     python = folder / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text(STAND_IN, encoding="utf-8")
@@ -44,14 +45,18 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
 
 
-def keep(checkout: Path) -> str:
-    """Keep the values of the commit that is checked out, and return its hash."""
+def run_history(checkout: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "CDPATH"}
-    commit = git(checkout, "rev-parse", "HEAD").strip()
     command = ["bash", ".ci/run", "history"]
-    ended = subprocess.run(
+    return subprocess.run(
         command, cwd=checkout, env=environment, capture_output=True, encoding="utf-8"
     )
+
+
+def keep(checkout: Path) -> str:
+    """Keep the values of the commit that is checked out, and return its hash."""
+    commit = git(checkout, "rev-parse", "HEAD").strip()
+    ended = run_history(checkout)
     assert ended.returncode == 0, ended.stderr
     called = (checkout / "called").read_text(encoding="utf-8").split()
     assert called[called.index("--since") + 1] == commit[:10]
@@ -61,6 +66,7 @@ def keep(checkout: Path) -> str:
 def commit_again(checkout: Path) -> None:
     git(checkout, "worktree", "remove", "--force", "results/runs/history")
     git(checkout, "commit", "-q", "--allow-empty", "-m", "second")
+    (checkout / "values").write_text("second", encoding="utf-8")
 
 
 def kept(checkout: Path) -> list[str]:
@@ -87,8 +93,20 @@ def test_two_jobs_may_keep_values_at_once(checkout: Path) -> None:
         encoding="utf-8",
     )
     commit_again(checkout)
+    # as the first job had them, which the other one changed
+    (checkout / "values").write_text("first", encoding="utf-8")
     second = keep(checkout)
     assert kept(checkout) == [first, "other", second]
+    origin = checkout.parent / "origin"
+    assert git(origin, "show", "history:quick.json").split() == ["same", "first", "same"]
+
+
+def test_values_that_cannot_be_kept_fail_the_stage(checkout: Path) -> None:
+    hook = checkout.parent / "origin/hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+    assert run_history(checkout).returncode != 0
+    assert not (checkout / "called").exists()
 
 
 def test_a_stage_ends_with_its_first_command_that_fails(checkout: Path) -> None:

@@ -250,7 +250,7 @@ def explain(
     ] = Path("results/explain"),
     variants: VariantsOption = None,
 ) -> None:
-    """Run small exact experiments that show why an objective behaves as it does; writes one
+    """Run small experiments that show why an objective behaves as it does; writes one
     page."""
     from benchmark.explain import entries, runner
     from benchmark.report import explain_page

@@ -527,7 +527,7 @@ def test_what_was_accepted_outlives_a_change_of_the_code_until_a_file_of_it_chan
     git("reset", "-q", "--hard", "HEAD~")
     (submitted / "more").unlink()
     edited(submitted)
-    assert "files" in refusals("HEAD")
+    assert refusals("HEAD") == {"code", "files"}
     with pytest.raises(UserError, match="there is no commit 'nowhere' in the repository of"):
         refusals("nowhere")
 

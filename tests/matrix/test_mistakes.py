@@ -325,7 +325,7 @@ MISTAKES: dict[str, tuple[Parts, list[str]]] = {
         ["growth: one stage does not grow"],
     ),
     "a rate that nothing reads": (
-        objectives('{ name = "wgan", lr = 1e-3, d_lr = 1e-4, g_lr = 1e-5 }'),
+        objectives('{ name = "wgan", lr = 2e-4, d_lr = 1e-4, g_lr = 1e-5 }'),
         ["objective 'wgan'", "lr is not read where both d_lr and g_lr are given"],
     ),
     "a recipe's rate that nothing reads": (

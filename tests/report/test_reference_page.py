@@ -177,7 +177,8 @@ def test_findings_are_the_ratios_of_the_planted_values(shelf: Path) -> None:
         assert row.dot[:3] == pytest.approx((3, 3, 3))
     worse = "At the end of training, worse than `nonsaturating`: `wgan_fdgp` in all 2 rows."
     assert wins.answers[1] == worse
-    assert {row.cells[2].partition(":")[0] for row in wins.tables[0].rows} <= {*PAIRS}
+    # those that end alike: the first of them; at a third of the steps minimax is half as far
+    assert [row.cells[2].partition(":")[0] for row in wins.tables[0].rows] == [PAIRS[0]] * 2
     # all 12 seeds lost, of 6 comparisons: 2 x 2^-12 x 6
     assert [row.cells[4:6] for row in at_end.rows] == [["0.00293", "worse"]] * 2
     assert "contradicted in 6 of 6 comparisons" in differences.answers[-2]

@@ -78,7 +78,7 @@ class Found(NamedTuple):
 
 
 def series_of(commits: Sequence[Commit]) -> list[Series]:
-    """All series. Another protocol, or other training options, begin a series anew: their values
+    """All series. Another protocol, or other training options, begin a new series: their values
     are never compared."""
     by_key: dict[RowKey, list[Place]] = {}
     for number, commit in enumerate(commits):

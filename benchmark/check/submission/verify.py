@@ -67,7 +67,8 @@ def verify_all(
         is_known = bool(since) and is_unchanged(folder, since)
         verified = verify(folder, rules, baselines, is_known)
         if is_known:
-            verified.notes.append(f"{since} has it: code and values were not compared again")
+            text = f"accepted at {since}: code and values were not compared again"
+            verified.notes.append(text)
         found.append(verified)
     # A folder may be named in two ways
     by_place = {folder.resolve(): folder for folder in [*of_version, *folders]}

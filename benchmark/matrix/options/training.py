@@ -25,6 +25,9 @@ READERS = {
 }
 
 
+UNREAD_RATE = "lr is not read where both d_lr and g_lr are given: leave it out"
+
+
 def _recipe_tag(recipe: object) -> str | None:
     if recipe == "paper":
         return TAGS[str]
@@ -75,7 +78,7 @@ class Optimiser(Strict):
                 )
         is_default = self.lr == type(self).model_fields["lr"].default
         if self.d_lr and self.g_lr and not is_default:
-            raise ValueError("lr is not read where both d_lr and g_lr are given: leave it out")
+            raise ValueError(UNREAD_RATE)
         return self
 
     @model_serializer(mode="wrap")

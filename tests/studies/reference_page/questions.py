@@ -136,8 +136,8 @@ def mark(way: float) -> str:
 
 
 def way_text(way: float) -> str:
-    """`74%`, `12% †`; `–` where a way is not known."""
-    return f"{way:.0%}{mark(way)}" if math.isfinite(way) else "–"
+    """`74%`, `12% †`; `0% †` where all diverged, `–` where a way is not known."""
+    return "–" if math.isnan(way) else f"{max(way, 0.0):.0%}{mark(way)}"
 
 
 AT_THE_END = {BUDGETS["final"]: at_budget("final")}

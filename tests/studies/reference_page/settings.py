@@ -62,7 +62,7 @@ class Setting:
 
 def way(setting: Setting, column: str, value: float) -> float:
     """The share of the way from the untrained generator to the noise floor, on a logarithmic scale,
-    that a value of a metric has come; NaN where it is not known."""
+    that a value of a metric has come; NaN where it is not known, −∞ of a run that diverged."""
     tables, at = setting.evidence.tables, setting.at
     untrained = tables.untrained.get((at["dataset"], at["architecture"]), math.nan)
     floor = tables.floor(at["dataset"], column)

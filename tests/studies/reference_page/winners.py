@@ -19,13 +19,14 @@ from tests.studies.reference_page.settings import Setting, way
 VERDICTS = ("better", "worse", "not separated")
 HEADS = ["place", "budget", "lowest median", *VERDICTS, "way"]
 NOTE = (
-    "At equal compute and at equal raced seconds an objective with five critic steps takes a sixth "
-    "to two fifths of the generator steps. Lowest median: over seeds, a seed that diverged being "
+    "At equal compute and at equal raced seconds an objective with five critic steps takes fewer "
+    "generator steps. Lowest median: over seeds, a seed that diverged being "
     "the worst [exact 95 % interval, 93.75 % at five seeds]; it need not be separated from the "
     "reference objective. Better, worse: the verdicts of the report of each result set, under "
     "Holm's correction over that report (of what a search picked, over the picks, which are "
     "compared at the end alone); over all rows together no error rate is promised. Numbers are "
-    "median differences; their intervals are not corrected. –: no test, or too few seeds for one. "
+    "median differences; their intervals are not corrected. –: none; in all three columns, no test "
+    "or too few seeds for one. "
     "Way: how far the lowest median came from the untrained generator to the noise floor, on a "
     f"logarithmic scale; {MARK}: less than {LEARNT:.0%}: at this budget nobody has learnt much."
 )
@@ -78,9 +79,9 @@ def same_places(settings: Sequence[Setting]) -> str:
     titles = dict.fromkeys(setting.title.partition(": ")[2] for setting in settings)
     names = listed([*titles])
     if len(titles) == 1:
-        return f"All of this is of one place, {names}."
+        return f"These comparisons are of one place, {names}."
     places = plural(len(titles), "place")
-    return f"All of this is of {places}: {names}, with different seeds, settings and budgets."
+    return f"These comparisons are of {places}: {names}; seeds, settings and budgets may differ."
 
 
 def drawn_sets(references: Sequence[Reference]) -> Iterator[tuple[str, Values]]:
