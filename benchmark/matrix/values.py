@@ -11,15 +11,7 @@ from benchmark.errors import UserError, unknown
 from benchmark.matrix import recall
 from benchmark.matrix.cell import Choice
 from benchmark.matrix.mistakes import reason
-from benchmark.matrix.options import (
-    OF_OBJECTIVE,
-    UNREAD_RATE,
-    Optimiser,
-    Training,
-    Value,
-    as_read,
-    validated,
-)
+from benchmark.matrix.options import OF_OBJECTIVE, Optimiser, Training, Value, as_read, validated
 from benchmark.matrix.sweep import combinations, take_sample, take_search
 from variants._recipes import CONSTANTS, RECIPE, Recipe
 
@@ -199,8 +191,7 @@ def _choice(axis: str, name: str, params: Params, known: dict[str, Parameter]) -
     choice = Choice(name, differing, locations)
     if axis == "objective":
         options = {key: differing.get(key, known[key].default) for key in RECIPE}
-        if {"lr", "d_lr", "g_lr"} <= params.keys():
-            raise UserError(f"objective {name!r}: {UNREAD_RATE}")
+        Optimiser.check_given(params, f"objective {name!r}")
         validated(Optimiser, as_read(options, differing), f"objective {name!r}")
     if axis in ("objective", "dataset"):
         _check_values(axis, choice)

@@ -22,7 +22,6 @@ from benchmark.matrix.options.seeds import Seeds as Seeds
 from benchmark.matrix.options.strict import Positive, Strict, by_type
 from benchmark.matrix.options.training import BUDGETS as BUDGETS
 from benchmark.matrix.options.training import OF_OBJECTIVE as OF_OBJECTIVE
-from benchmark.matrix.options.training import UNREAD_RATE as UNREAD_RATE
 from benchmark.matrix.options.training import Optimiser as Optimiser
 from benchmark.matrix.options.training import Training as Training
 from benchmark.matrix.options.training import as_read as as_read

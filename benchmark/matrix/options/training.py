@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from benchmark.errors import UserError
 from benchmark.matrix.mistakes import TAGS
 from benchmark.matrix.options.strict import Positive, Share, Steps, Strict, by_type
 
@@ -80,6 +81,12 @@ class Optimiser(Strict):
         if self.d_lr and self.g_lr and not is_default:
             raise ValueError(UNREAD_RATE)
         return self
+
+    @staticmethod
+    def check_given(given: Container[str], where: str) -> None:
+        """Raises UserError for a rate that nothing reads, also where it is the default."""
+        if all(key in given for key in ("lr", "d_lr", "g_lr")):
+            raise UserError(f"{where}: {UNREAD_RATE}")
 
     @model_serializer(mode="wrap")
     def without_later_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
