@@ -8,5 +8,6 @@ argument that is tested, its source, and what is done. The file defines:
     measure(**case) -> DataFrame one case: seeded, on one thread, kept once it is measured
     draw(frame) -> Figure        of the rows of all cases
     finding(frame) -> str        a sentence or more, computed from the rows of all cases
+    table(frame) -> list         where there is one: rows by column, as text, below the finding
     ANSWER                       what was found, in one plain sentence
     CAPTION                      how to read the figure"""

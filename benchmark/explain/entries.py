@@ -38,6 +38,7 @@ class ExperimentEntry(BaseModel):
     answer: str = ""  # one plain sentence; none in an entry of an older version
     caption: str  # how to read the figure
     finding: str
+    table: list[dict[str, str]] = []  # rows by column, of an experiment that has a table
     full: bool  # run in the full size
     cases: int  # how many were measured
     seconds: float  # of all cases, one after the other

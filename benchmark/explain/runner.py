@@ -248,6 +248,7 @@ def _finish(
         answer=module.ANSWER,
         caption=module.CAPTION,
         finding=module.finding(frame),
+        table=module.table(frame) if hasattr(module, "table") else [],
         full=full,
         cases=len(frames),
         seconds=round(seconds, 1),

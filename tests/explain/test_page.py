@@ -11,6 +11,7 @@ from benchmark.report import explain_page
 from benchmark.report.chapters import explanation
 from benchmark.store.code import ROOT
 from benchmark.store.files import write_json
+from benchmark.text import escaped
 from tests.helpers import synthetic
 
 
@@ -26,6 +27,10 @@ def test_the_page_reads_from_top_to_bottom():
         assert entry.text, "the argument and its source"
         assert re.search(r"\d{4}", entry.text[0])
         assert f'id="{name}"' in page
+    for row in found["dirac"].table:
+        assert f"| {' | '.join(map(escaped, row.values()))} |" in markdown
+        cells = "".join(f"<td>{text}</td>" for text in list(row.values())[1:])
+        assert f'<th scope="row">{row["objective"]}</th>{cells}' in page
     assert not re.search(r"(src|href)=\"?https?:", page)
     assert explain_page.losses("minimax")[1][1] == "min over G: −E softplus(D(x̃))"
 

@@ -179,13 +179,17 @@ def _draw_portrait(ax: Any, name: str, rows: pd.DataFrame) -> None:
 
 def _in_words(rows: pd.DataFrame) -> str:
     """The eigenvalues of an objective, and where they are taken if not at θ = 0."""
+    text, theta = _values(rows), rows.loc[rows["part"] == "eigenvalue", "x"].iloc[0]
+    return text if theta == 0 else f"{text} at θ = {theta:.3g}"
+
+
+def _values(rows: pd.DataFrame) -> str:
     found = _eigenvalues(rows)
     first = found.iloc[0]
-    text = ", ".join(f"{real:.3g}" for real in found["real"])
     if first["imaginary"] > 0:
         sign = f"{first['real']:.3g} " if first["real"] else ""
-        text = f"{sign}± {first['imaginary']:.3g} i"
-    return text if first["x"] == 0 else f"{text} at θ = {first['x']:.3g}"
+        return f"{sign}± {first['imaginary']:.3g} i"
+    return ", ".join(f"{real:.3g}" for real in found["real"])
 
 
 def _eigenvalues(rows: pd.DataFrame) -> pd.DataFrame:
@@ -226,6 +230,24 @@ def _draw_normal(ax: Any, rows: pd.DataFrame) -> None:
     ax.set_xscale("symlog", linthresh=0.1)
     ax.set(xlabel="real part", ylabel="imaginary part", title="data of a width", ylim=(-3, 7))
     ax.legend(loc="upper left", ncols=2, fontsize=6)
+
+
+def table(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """The equilibrium and the eigenvalues of every objective: rows by column."""
+    found = frame[frame["part"] == "eigenvalue"]
+    return [_row(str(name), rows) for name, rows in found.groupby("objective", sort=False)]
+
+
+def _row(name: str, rows: pd.DataFrame) -> dict[str, str]:
+    at = rows.iloc[0]
+    of_phi = rows.loc[rows["kind"] == "phi", "real"].item()
+    return {
+        "objective": name,
+        "θ at the equilibrium": f"{at['x']:.3g}",
+        "φ": f"{at['y']:.3g}",
+        "eigenvalues of (θ, ψ)": _values(rows),
+        "of φ": "in the others" if np.isnan(of_phi) else f"{of_phi:.3g}",
+    }
 
 
 def finding(frame: pd.DataFrame) -> str:
