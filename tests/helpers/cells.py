@@ -37,6 +37,16 @@ PLACES = {
     "images": (Choice("dcgan", {"width": 8}), Choice("digits")),
     "text": (Choice("text_resnet", {"width": 8, "blocks": 1}), Choice("python_topics")),
 }
+# What the parameters of an objective's own make of it, other than its default
+FORMS = [
+    *(("fgan", {"divergence": name}) for name in ("reverse_kl", "pearson", "hellinger", "js")),
+    *(("relativistic_average", {"base": base}) for base in ("least_squares", "hinge")),
+    ("r1", {"penalised": "fake"}),
+    ("r1", {"penalised": "both"}),
+    ("rpgan_r1r2", {"penalised": "real"}),
+    ("wgan_gp", {"sided": "one"}),
+    ("wgan_gp", {"sided": "linear"}),
+]
 
 
 def small_cell(

@@ -28,7 +28,7 @@ from benchmark.store.schema import Status
 from benchmark.train.execution.modes import can_compile
 from benchmark.train.loop import train
 from benchmark.train.snapshot import CellState, Snapshot
-from tests.helpers.cells import small_cell
+from tests.helpers.cells import FORMS, small_cell
 from tests.helpers.traced import without_compiler
 from variants.architectures import mlp
 
@@ -50,14 +50,8 @@ FURTHER = {
     name: small_cell(name, steps=4, evaluation={"log_every": 3})
     for name in ("r1", "rpgan_r1r2", "fgan", "dragan", "relativistic_average", "wgan_div")
 }
-for name, forms in {
-    "fgan": [{"divergence": name} for name in ("reverse_kl", "pearson", "hellinger", "js")],
-    "relativistic_average": [{"base": base} for base in ("least_squares", "hinge")],
-    "r1": [{"penalised": "both"}],
-    "rpgan_r1r2": [{"penalised": "real"}],
-}.items():
-    for params in forms:
-        FURTHER[f"{name} {params}"] = small_cell(name, params=params, steps=3)
+for name, params in FORMS:
+    FURTHER[f"{name} {params}"] = small_cell(name, params=params, steps=3)
 for optimizer in ("sgd", "optimistic_adam"):
     params = {"optimizer": optimizer, "lr": 1e-3}
     FURTHER[optimizer] = small_cell("r1", "images", params=params, steps=4)
