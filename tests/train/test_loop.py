@@ -89,6 +89,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_onset(at, monkeypatch):
     assert not snapshots[-1].evaluation_due
 
 
+def test_scores_that_an_exponential_does_not_bear_end_the_run():
+    """The conjugate of KL is exp(t − 1), infinite in float32 above a score of 89."""
+    params = {"divergence": "kl", "optimizer": "sgd", "lr": 1e4}
+    *_, last = train(small_cell("fgan", params=params), "cpu")
+    assert last.onset is not None
+
+
 def test_evaluations_are_due_at_their_shares_of_the_budget():
     cell = small_cell(steps=20, evaluation={"schedule": [0.0, 0.1, 0.55, 1.0], "log_every": 7})
     due = [(s.g_steps, s.samples_seen) for s in train(cell, "cpu") if s.evaluation_due]

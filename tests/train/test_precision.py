@@ -8,8 +8,7 @@ traces is the mean |difference| over the mean |loss| (g_loss, which may cross 0:
 points 2⁻⁷ (0.0068); text_resnet 2⁻⁹ (0.0014, seeds 0 to 2); f-GANs on dcgan 2⁻⁹ (0.0010, seed 0).
 Penalties: dcgan 2⁻⁶ (0.0111), mlp on points 2⁻³ (0.052): a ReLU critic's slope is constant between
 kinks, so a point that a rounding moves across one sees another slope; text_resnet 2⁻⁹ (0.0010).
-That the penalty itself is in float32
-is tested to the last bit."""
+That the penalty itself is in float32 is tested to the last bit."""
 
 import copy
 from contextlib import contextmanager
