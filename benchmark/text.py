@@ -193,6 +193,11 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{ending}"
 
 
+def capitalised(sentence: str) -> str:
+    """`At equal compute` for `at equal compute`; the rest stays as it is."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def span(values: ArrayLike) -> str:
     """`3`, or `3 to 5`: the smallest and the largest finite value. `–` where there is none."""
     numbers = np.asarray(values, dtype=float)

@@ -34,7 +34,7 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.text import Record, counted, interval, listed, number, plural
+from benchmark.text import Record, capitalised, counted, interval, listed, number, plural
 
 NO_EQUAL_TIME = "Not compared at equal raced seconds: "
 EQUAL_COST = {
@@ -93,7 +93,7 @@ def _card(evidence: Evidence, at: Record, cells: pd.DataFrame, summary: Summary)
     leaders = {row["of"]: row for row in records(at_place(evidence.leaders, at))}
     if not leaders:
         reason = why_no_ranking(evidence.tables, at["dataset"], at["architecture"])
-        sentence = f"{reason[0].upper()}{reason[1:]}."
+        sentence = f"{capitalised(reason)}."
         return Card(place(at), _scale(evidence, at), [], [sentence], tags_of(at), False)
     has_rivals = cells["objective"].nunique() > 1
     budgets = COMPARED_AT if has_rivals else ["final"]

@@ -58,7 +58,7 @@ def test_the_report_says_why(tmp_path):
     chapter = explanation.chapter(folder)
     assert [item.lines[-1] for item in chapter.items].count("Own finding.") == 1
     assert len(chapter.items) == len(entries.names()), "the others are the reference's"
-    assert "1 of them run beside these results" in chapter.answers[0]
+    assert "1 of them run with these results" in chapter.answers[0]
     (own / "figures/depth.png").unlink()
     chapter = explanation.chapter(folder)
     assert "experiments, as they come with the suite." in chapter.answers[0], "it has no figure"

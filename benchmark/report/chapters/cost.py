@@ -38,8 +38,8 @@ NOTE = (
     "interquartile range over its rounds. The reference workload took its turn too: machines "
     "compare in its units. A critic forward is the work of one sample through the critic. The "
     "rest are medians over seeds. Memory: allocated on a GPU; on a CPU the whole process, which "
-    "the libraries dominate. Recorded seconds passed while the cells ran, beside whatever else "
-    "ran: nothing is compared by them."
+    "the libraries dominate. Recorded seconds are of a machine that may have done other work: "
+    "nothing is compared by them."
 )
 
 

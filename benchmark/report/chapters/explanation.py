@@ -34,9 +34,9 @@ def chapter(folder: Path) -> Chapter:
     num_shipped = len(known) - num_own
     source = "as they come with the suite"
     if num_own:
-        source = f"{num_own} of them run beside these results"
+        source = f"{num_own} of them run with these results"
         source += f", {num_shipped} as they come with the suite" if num_shipped else ""
-    result.answers.append(FOUND.format(f"{len(known)} small exact experiments, {source}"))
+    result.answers.append(FOUND.format(f"{len(known)} small experiments, {source}"))
     for name, (_, entry) in known.items():
         lines = [entry.answer, entry.finding] if entry.answer else [entry.finding]
         result.items.append(Item(entry.title, lines, figure=f"why_{name}"))

@@ -18,7 +18,7 @@ from benchmark.drawing.style import style
 from benchmark.metrics import full_name, metric
 from benchmark.report.forest import Dot, axis_of
 from benchmark.report.page import Table, TableRow, at_place, floor_text, place, records, tags_of
-from benchmark.text import Record, interval, number
+from benchmark.text import Record, capitalised, interval, number
 
 Summary = dict[tuple[str, ...], Record]
 """Rows of the table `summary` by `summary_key`."""
@@ -76,7 +76,7 @@ def leaderboard(evidence: Evidence, at: Record, summary: Summary) -> Table:
     if any(map(is_pick, runs)):
         note += PICKS
     if idle:
-        note = f"{idle[0].upper()}{idle[1:]}. {note}"
+        note = f"{capitalised(idle)}. {note}"
     table = Table(
         f"{place(at)}: {full_name(column, at['dataset'])}",
         ["objective", *heads.values()],

@@ -27,9 +27,9 @@ SAMPLERS = {
     "tpe": "each chosen by the results of those before it (TPE) from its {}",
 }
 FAMILY = (
-    "The tests of this chapter are two families beside that of the rest of the report, each under "
-    "Holm's correction: tuned against default runs, and tuned objectives against each other. In "
-    f"each, the probability that any claim is false is {ALPHA:.0%} at most."
+    "The tests of this chapter are two families of their own, each under Holm's correction: tuned "
+    "against default runs, and tuned objectives against each other. In each, the "
+    f"probability that any claim is false is {ALPHA:.0%} at most."
 )
 LIMITS = (
     "What is claimed holds for these ranges, this number of configurations and this training "

@@ -20,7 +20,7 @@ from benchmark.report.forest import Axis, Dot, axis_of
 from benchmark.report.page import Table, TableRow, at_place
 from benchmark.stats.comparisons import Comparison, compare, judged
 from benchmark.stats.intervals import median, median_interval
-from benchmark.text import interval, listed, number, plural, span
+from benchmark.text import capitalised, interval, listed, number, plural, span
 from tests.studies.reference_page.questions import (
     LEARNT,
     MARK,
@@ -202,7 +202,7 @@ def _answer(question: Question, rows: Sequence[Answer]) -> str:
         noun = "median ratio" if len(ratios) == 1 else "median ratios"
         lead = "the other " if parts else "any of "
         parts.append(f"not separated in {lead}{len(others)} ({noun} {span(ratios)})")
-    measure = f"{rows[0].measure[0].upper()}{rows[0].measure[1:]}"
+    measure = capitalised(rows[0].measure)
     pair = f"{code(question.first)} against {code(question.second)}"
     return f"{measure}, {pair}: {', '.join(parts)}."
 
@@ -262,4 +262,4 @@ def _of_first(question: Question, rows: Sequence[Answer]) -> str:
         known = {"median": float(median(values)), "ci_low": float(low), "ci_high": float(high)}
         parts.append(f"{setting.name}: {interval(known)}")
     lead = question.of_first.removeprefix("by ")
-    return f"{lead[0].upper()}{lead[1:]} of {code(question.first)} itself: {'; '.join(parts)}."
+    return f"{capitalised(lead)} of {code(question.first)} itself: {'; '.join(parts)}."

@@ -19,7 +19,7 @@ LEARNT = LEVELS["1/4"]
 """The share of the way from the untrained generator to the noise floor of the first target."""
 MARK = "†"
 """Of a comparison in which nobody came as far as LEARNT."""
-Values = Callable[[Evidence, Record], pd.DataFrame]
+Find = Callable[[Evidence, Record], pd.DataFrame]
 """Objective × seed of a place, low is good: +inf diverged, NaN a hole. Empty where not known."""
 UNITS = {"equal_compute": "critic forwards", "equal_time": "s"}
 
@@ -28,7 +28,7 @@ UNITS = {"equal_compute": "critic forwards", "equal_time": "s"}
 class Measure:
     """By which values objectives are compared, and at which budget."""
 
-    find: Values
+    find: Find
     when: Callable[[Evidence, Record], str]
     """The budget in a place, such as `600 generator steps`."""
     is_distance: bool = True

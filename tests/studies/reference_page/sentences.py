@@ -64,8 +64,30 @@ class Values:
         """`0.735 [0.699, 0.774]`, in the only place of the set. metric: a column; by default that
         which ranks."""
         (at,) = places(self.cells)
-        column = metric or self.tables.primary[at["dataset"]]
-        return interval(self.summary[summary_key(at | {"metric": column, "of": of}, objective)])
+        measured = {"metric": metric or self.column, "of": of}
+        return interval(self.summary[summary_key(at | measured, objective)])
+
+    @property
+    def column(self) -> str:
+        """What ranks in the only place of the set."""
+        (column,) = self.tables.primary.values()
+        return column
+
+    @property
+    def floor(self) -> float:
+        """What real samples have of it."""
+        (dataset,) = self.tables.primary
+        return self.tables.floor(dataset, self.column)
+
+    def ranked(self, of: str = "final") -> list[str]:
+        """The objectives by their medians, the lowest first."""
+        found = self.table("summary").query("metric == @self.column and of == @of")
+        return list(found.sort_values("median")["objective"])
+
+    def curve(self, objective: str) -> pd.Series:
+        """The medians over seeds, by generator step."""
+        found = self.table("evals").query("metric == @self.column and objective == @objective")
+        return found.groupby("g_steps")["value"].median()
 
     def table(self, name: str) -> pd.DataFrame:
         """A table as it is stored."""

@@ -9,7 +9,7 @@ from benchmark.analysis.evidence import ALPHA
 from benchmark.analysis.scores import is_crossed
 from benchmark.report.chapters.leaderboards import reference_of, summary_by_key, summary_key
 from benchmark.report.page import Table, TableRow, at_place
-from benchmark.text import Record, interval, listed, plural
+from benchmark.text import Record, capitalised, interval, listed, plural
 from tests.studies.reference_page.board import contest
 from tests.studies.reference_page.questions import LEARNT, MARK, Finding, mark, spent, way_text
 from tests.studies.reference_page.references import Reference
@@ -141,7 +141,7 @@ def _answers(budget: str, rows: Sequence[Standing]) -> Iterator[str]:
         here = list(group)
         for verdict in ("better", "worse"):
             parts = list(_where(here, verdict))
-            lead = f"{budget[0].upper()}{budget[1:]}, {verdict} than {code(reference)}"
+            lead = f"{capitalised(budget)}, {verdict} than {code(reference)}"
             yield f"{lead}: {', '.join(parts) or 'none'}."
 
 
