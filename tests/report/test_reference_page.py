@@ -175,17 +175,19 @@ def test_findings_are_the_ratios_of_the_planted_values(shelf: Path) -> None:
     for row in at_end.rows:
         assert row.dot is not None
         assert row.dot[:3] == pytest.approx((3, 3, 3))
-    worse = "At the end of training, worse than `nonsaturating`: `wgan_fdgp` in all 2 rows."
+    worse = "At the end of training, worse than `nonsaturating`: `wgan_fdgp` in both rows."
     assert wins.answers[1] == worse
     # those that end alike: the first of them; at a third of the steps minimax is half as far
     assert [row.cells[2].partition(":")[0] for row in wins.tables[0].rows] == [PAIRS[0]] * 2
     # all 12 seeds lost, of 6 comparisons: 2 x 2^-12 x 6
     assert [row.cells[4:6] for row in at_end.rows] == [["0.00293", "worse"]] * 2
-    assert "contradicted in 6 of 6 comparisons" in differences.answers[-2]
+    assert "contradicted in 6 of 6 comparisons" in differences.answers[-3]
+    assert "`wgan_fdgp` costs 1 times one of `wgan_gp`" in differences.answers[-2]
     early, at_end = minimax.tables
     for rows, ratio in ((early.rows, 2), (at_end.rows, 1)):
         assert [row.dot and row.dot.value for row in rows] == pytest.approx([ratio, ratio])
-    assert minimax.answers[-2].endswith("in 0, contradicted in 2 of 4 comparisons, open in 2.")
+    # the end tests no claim on the beginning
+    assert minimax.answers[-2].endswith("in 0, contradicted in 2 of 2 comparisons, open in 0.")
 
 
 def test_a_place_of_few_seeds_takes_no_claim_from_others(shelf: Path) -> None:
@@ -197,7 +199,37 @@ def test_a_place_of_few_seeds_takes_no_claim_from_others(shelf: Path) -> None:
     marks = [row.cells[4:6] for row in at_end.rows]
     assert marks == [["0.00293", "worse"]] * 2 + [["–", "not separated"]] * 2
     assert "over the 6 comparisons" in differences.note
-    assert "contradicted in 6 of 12 comparisons" in differences.answers[-2]
+    assert "contradicted in 6 of 12 comparisons" in differences.answers[-3]
+
+
+def test_sets_of_other_seeds_are_one_comparison(shelf: Path, tmp_path: Path) -> None:
+    """As long as they train and measure the same; seeds that both have are counted once."""
+    keep(tmp_path / "more", seeds=range(12, 18), untrained=True)
+    newest, other = references.read_all(shelf)
+    (more,) = references.read_all(tmp_path)
+    (_, differences, *_) = findings.of(settings.of([newest, other, more]))
+    at_end, *_ = differences.tables
+    assert [(row.cells[0].partition(" (")[0], row.cells[3]) for row in at_end.rows] == [
+        ("newest and more: mlp on gaussians8", "0 of 18"),
+        ("newest and more: dcgan on digits", "0 of 18"),
+        ("other: mlp on gaussians8", "0 of 5"),
+        ("other: dcgan on digits", "0 of 5"),
+    ]
+
+
+def test_a_leader_that_collapsed_on_every_seed_is_none(shelf: Path) -> None:
+    newest, _ = references.read_all(shelf)
+    (wins, *_) = findings.of(settings.of([newest]))
+    first = wins.tables[0].rows[0].cells[2].partition(":")[0]
+    assert newest.evidence is not None
+    cells = newest.evidence.tables.cells
+    cells.loc[cells["objective"] == first, "verdict"] = "collapsed"
+    (wins, *_) = findings.of(settings.of([newest]))
+    second = wins.tables[0].rows[0].cells[2].partition(":")[0]
+    assert second != first
+    cells["verdict"] = "collapsed"
+    (wins, *_) = findings.of(settings.of([newest]))
+    assert [row.cells[2] for row in wins.tables[0].rows] == ["none: all collapsed"] * 2
 
 
 def test_a_run_that_diverged_is_the_worst(shelf: Path) -> None:

@@ -74,7 +74,8 @@ def total(references: Sequence[Reference]) -> str:
     seconds = cells["train_seconds"].sum() + cells["eval_seconds"].sum()
     return (
         f"{plural(len(sets), 'result set')} of {len(cells):,} runs, which took "
-        f"{number(seconds / 3600)} hours of training and measuring by the clock, run by run."
+        f"{number(seconds / 3600)} hours of training and measuring by the clock, run by "
+        "run. Each study below states its own cost."
     )
 
 

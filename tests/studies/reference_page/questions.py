@@ -50,6 +50,8 @@ class Question:
     """The verdict on the first that the claim leads to; empty where it says that they are equal."""
     limit: str = ""
     """What the answers cannot say; {budgets}: those of training."""
+    tested_by: tuple[str, ...] = ()
+    """Those of `measures` that test the claim; empty for all."""
     of_first: str = ""
     """The one of `measures` that says something of the first objective by itself, too."""
     of_drawn: bool = False
@@ -144,7 +146,7 @@ AT_THE_END = {BUDGETS["final"]: at_budget("final")}
 QUESTIONS = (
     Question(
         "Do finite differences along the gradient replace the exact gradient penalty?",
-        "This suite's first guess: they do, for both measure the same slope at the same points.",
+        "This suite first assumed that they do: both measure the same slope at the same points.",
         "wgan_fdgp",
         "wgan_gp",
         {text: at_budget(of) for of, text in BUDGETS.items()},
@@ -158,6 +160,7 @@ QUESTIONS = (
         "minimax",
         {"after a tenth of the steps": Measure(early, early_steps)} | AT_THE_END,
         "better",
+        tested_by=("after a tenth of the steps",),
     ),
     Question(
         "Does least squares lose late what it had reached?",
@@ -167,8 +170,9 @@ QUESTIONS = (
         "nonsaturating",
         {"by final ÷ best value": Measure(regret, trained, is_distance=False)} | AT_THE_END,
         "worse",
-        "Training is short here ({budgets}): what that log shows came after far more steps, so "
-        "that an open comparison says little.",
+        "These runs are too short ({budgets}) to test the claim: what that log shows came after "
+        "far more steps.",
+        ("by final ÷ best value",),
         "by final ÷ best value",
     ),
     Question(

@@ -53,6 +53,18 @@ class Setting:
         """The title with the settings."""
         return f"{self.title} ({self.given})" if self.given else self.title
 
+    def spec(self, loss: str) -> str:
+        """What is trained under a loss and by which protocol it is measured, as text, whatever the
+        seed."""
+        cells = at_place(self.evidence.tables.cells, self.at)
+        protocols = sorted(cells["protocol"].astype(str).unique())
+        for entry in self.evidence.tables.matrix.cells:
+            here = {"dataset": entry.dataset, "architecture": entry.architecture}
+            if entry.objective == self.labels[loss] and here.items() <= self.at.items():
+                spec = entry.spec.model_copy(update={"seed": 0}).model_dump_json()
+                return f"{protocols} {spec}"
+        raise KeyError(loss)
+
     @property
     def mark(self) -> str:
         """` (earlier code)` and the like; empty where the present version made the rows."""
@@ -60,10 +72,12 @@ class Setting:
         return f" ({mark})" if mark else ""
 
 
-def way(setting: Setting, column: str, value: float) -> float:
+def way(setting: Setting, value: float) -> float:
     """The share of the way from the untrained generator to the noise floor, on a logarithmic scale,
-    that a value of a metric has come; NaN where it is not known, −∞ of a run that diverged."""
+    that a value of the metric that ranks has come; NaN where it is not known, −∞ of a run that
+    diverged."""
     tables, at = setting.evidence.tables, setting.at
+    column = tables.primary[at["dataset"]]
     untrained = tables.untrained.get((at["dataset"], at["architecture"]), math.nan)
     floor = tables.floor(at["dataset"], column)
     if not has_way(column, untrained, floor):
