@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from benchmark.analysis.scores import AXES, PLACE, scores
 from benchmark.store.files import whole_file
-from benchmark.store.frames import RowFile, without_formulas
+from benchmark.store.frames import HOLES, RowFile, without_formulas
 from benchmark.store.layout import CellFolder, ResultSet
 from benchmark.store.schema import Environment, MatrixFile, Spec, Status
 
@@ -126,7 +126,7 @@ def read(results: ResultSet) -> Rows | None:
     rows = {}
     for name, file in files.items():
         with file.open("rb") as opened:
-            frame = pd.read_csv(opened, float_precision="round_trip", low_memory=False)
+            frame = pd.read_csv(opened, float_precision="round_trip", low_memory=False, **HOLES)
         if name == "cells":
             frame = frame.loc[:, :LAST_RAW]
         else:

@@ -5,16 +5,14 @@ other side is compared with. Sides meet in matches: a match is a place, and betw
 objective at a place."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from benchmark.analysis import convergence
 from benchmark.analysis.published import joined, labelled, with_display_names
-from benchmark.analysis.scores import PLACE, clock_fault, statuses
+from benchmark.analysis.scores import PLACE, clock_fault, is_crossed, statuses
 from benchmark.analysis.search.finals import compared, shown
 from benchmark.analysis.tables import Tables
 from benchmark.errors import UserError, unknown
@@ -55,12 +53,13 @@ class Sides:
 def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
     """Objectives of one result set, by their display names or labels.
 
-    Raises UserError for an unknown label, one named twice, or fewer than two."""
+    Raises UserError for an unknown label, one named twice, or fewer than two, and where all seeds
+    are crossed."""
     if tables.evals.empty:
         raise UserError(
             f"nothing is measured ({statuses(tables.cells)}): run the matrix first (ganbench run)"
         )
-    tables = shown(tables)
+    tables, left_out = _independent(shown(tables))
     labels = [tables.matrix.shown("objective", label) for label in labels]
     known = list(tables.cells["objective"].unique())
     for label in labels:
@@ -80,12 +79,12 @@ def of_labels(tables: Tables, labels: Sequence[str]) -> Sides:
         by=PLACE,
         cells=cells,
         family=with_side(tables.cells),
-        evals=named(_primary_evals(tables)),
+        evals=named(_primary_evals(tables, tables)),
         convergence=named(tables.convergence),
         primary=tables.primary,
         floors=_floors(tables),
         marks=_marks(tables),
-        notes=[*_stale_notes(labels, cells), *_clock_notes(cells)],
+        notes=[*left_out, *_stale_notes(labels, cells), *_clock_notes(cells)],
         labels=tables.matrix.objective_labels,
     )
 
@@ -95,11 +94,12 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
 
     Raises UserError for one set, for a dataset measured under different protocols, for an objective
     trained with other options in the same place, and for sets that have nothing in common."""
-    sets = {name: compared(tables) for name, tables in sets.items()}
+    independent = {name: _independent(compared(tables)) for name, tables in sets.items()}
+    sets = {name: tables for name, (tables, _) in independent.items()}
     names = list(sets)
     _require_several(names, "result sets")
     first = sets[names[0]]
-    notes = []
+    notes = list(dict.fromkeys(note for _, found in independent.values() for note in found))
     for name in names[1:]:
         _require_same_protocols(names[0], first, name, sets[name])
         _require_same_training(names[0], first, name, sets[name])
@@ -134,7 +134,7 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
         by=[*PLACE, "objective"],
         cells=named(cells),
         family=named(cells),
-        evals=named(together([_primary_evals(tables) for tables in sets.values()])),
+        evals=named(together([_primary_evals(tables, first) for tables in sets.values()])),
         convergence=named(pd.concat(to_target, ignore_index=True)),
         primary=shown.primary,
         floors=_floors(shown),
@@ -142,32 +142,6 @@ def of_sets(sets: Mapping[str, Tables]) -> Sides:
         notes=[*notes, *_stale_notes(names, cells)],
         labels=shown.matrix.objective_labels,
     )
-
-
-def set_names(folders: Sequence[str]) -> list[str]:
-    """What tells result folders apart: their paths without the parts at both ends that are alike.
-
-    Raises UserError for a folder named twice, however it is written."""
-    resolved = [Path(folder).resolve() for folder in folders]
-    for folder, path in zip(folders, resolved, strict=True):
-        if resolved.count(path) > 1:
-            raise UserError(f"{folder} is named twice: compare takes different result sets")
-    parts = [Path(folder).parts for folder in folders]
-    head = _num_alike(parts)
-    tail = _num_alike([part[head:][::-1] for part in parts])
-    names = [str(Path(*part[head : len(part) - tail])) for part in parts]
-    is_clear = len(set(names)) == len(names) and "." not in names
-    return names if is_clear else list(map(str, folders))
-
-
-def _num_alike(parts: Sequence[Sequence[str]]) -> int:
-    """How many parts all paths begin with."""
-    num_alike = 0
-    for column in zip(*parts, strict=False):
-        if any(first != second for first, second in pairwise(column)):
-            break
-        num_alike += 1
-    return num_alike
 
 
 def _require_several(names: Sequence[str], kind: str, known: Sequence[str] = ()) -> None:
@@ -187,6 +161,20 @@ def _common_seeds(sets: Mapping[str, Tables]) -> set[Any]:
     if not seeds:
         raise UserError(f"{', '.join(sets)} have no seed in common")
     return seeds
+
+
+def _independent(tables: Tables) -> tuple[Tables, list[str]]:
+    """The tables without crossed seeds, which no test takes for independent, and a note on them.
+    Raises UserError where there are no others."""
+    crossed = is_crossed(tables.runs)
+    if not crossed.any():
+        return tables, []
+    left_out = f"{plural(int(crossed.sum()), 'run')} of crossed seeds, which are not independent"
+    if crossed.all():
+        raise UserError(
+            f"nothing to compare but {left_out}: the report has the parts of the spread"
+        )
+    return replace(tables, runs=tables.runs[~crossed]), [f"Left out: {left_out}."]
 
 
 def _stale_notes(names: Sequence[str], cells: pd.DataFrame) -> list[str]:
@@ -232,9 +220,10 @@ def _matrix_notes(name: str, first: Tables, other_name: str, other: Tables) -> l
     return notes
 
 
-def _primary_evals(tables: Tables) -> pd.DataFrame:
+def _primary_evals(tables: Tables, first: Tables) -> pd.DataFrame:
+    """Rows of what ranks in the first set."""
     rows = joined(tables.evals, tables.cells)
-    return rows[rows["metric"].astype(str) == rows["dataset"].map(tables.primary)]
+    return rows[rows["metric"].astype(str) == rows["dataset"].astype(str).map(first.primary)]
 
 
 def _floors(tables: Tables) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import without_crossed_intervals
+from benchmark.analysis.scores import is_crossed, without_crossed_intervals
 from benchmark.analysis.thresholds import value
 from benchmark.analysis.verdicts import GRADIENT_NORMS, LOGGED, ROLES, RULES, Trace
 from benchmark.metrics import metric, sign
@@ -277,14 +277,14 @@ def agreement(
     objective x architecture x dataset: n, evaluations, agreement, low, high, p, p_holm. agreement
     is `rank_agreement` of the loss with quality over the runs that are done, at the evaluations
     that all of them share: 1: the seed with the higher loss is always the better one; low to high
-    is what chance gives. p_holm counts all rows. Rows without an agreement are left out."""
+    is what chance gives. p_holm counts all rows. No row: no agreement, or crossed seeds."""
     cells = cells.reset_index(drop=True)
     ranking = cells["dataset"].astype(object).map(primary)
     evaluations = _evaluations(cells, evals, ranking, ranking)
     pairs = _with_losses(evaluations, _rows(cells, steps)).dropna(subset="ranking")
     is_finite = np.isfinite(pairs[["ranking", "d_loss"]]).all(axis=1)
-    is_done = cells["status"].eq("done").to_numpy()[pairs["cell"]]
-    pairs = pairs[is_finite & is_done].join(cells[BY], on="cell")
+    is_known = (cells["status"].eq("done") & ~is_crossed(cells)).to_numpy()[pairs["cell"]]
+    pairs = pairs[is_finite & is_known].join(cells[BY], on="cell")
     found = []
     for names, group in pairs.groupby(BY, sort=False, observed=True):
         wide = group.pivot(index="t", columns="cell", values=["d_loss", "ranking"]).dropna()

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark.analysis.scores import raced_costs
+from benchmark.analysis.scores import is_crossed, raced_costs
 from benchmark.analysis.tables import Tables
 from benchmark.check.numbers import compare_numbers, origins_differ
 from benchmark.check.rows import (
@@ -38,6 +38,7 @@ from benchmark.store.schema import FINISHED, MatrixFile, RunStatus
 from benchmark.text import plural
 
 BASELINES = Path("results/baselines")
+CROSSED = "its seeds are crossed: runs that share weights or batches are not independent"
 FACTS = ["key", "seed", "status", "protocol", "executed", "stale"]  # of a run
 
 
@@ -90,13 +91,14 @@ def accept(tables: Tables, name: str, folder: Path | None = None) -> tuple[Path,
 
     The notes say what the baseline replaces, which groups have no value, which metrics are useless
     as a gate, and how often unchanged code would go red. Raises UserError for results that are
-    unfinished, stale or without a value, and for those of another matrix than the shipped one of
-    this name where its baseline would be replaced; OSError where the file cannot be written."""
+    unfinished, stale, without a value or of crossed seeds, and for those of another matrix than the
+    shipped one of this name where its baseline would be replaced; OSError where the file cannot be
+    written."""
     path = (folder or BASELINES) / f"{name}.json"
     if path.exists() and not path.is_file():
         raise UserError(f"cannot accept {name}: {path} is not a file")
     rows = measured(tables)
-    reason = _unacceptable(rows)
+    reason = CROSSED if is_crossed(tables.runs).any() else _unacceptable(rows)
     if reason:
         raise UserError(f"cannot accept {name}: {reason}")
     if path.parent.resolve() == IN_CHECKOUT:

@@ -1,7 +1,8 @@
 """Options and consoles that several verbs share."""
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,3 +149,29 @@ def tables_of(folder: Path) -> "Tables":
         first = tables.damaged[0]
         note.print(f"damaged cells that count as missing: {len(tables.damaged)}: {first}")
     return tables
+
+
+def set_names(folders: Sequence[str]) -> list[str]:
+    """What tells result folders apart: their paths without the parts at both ends that are alike.
+
+    Raises UserError for a folder named twice, however it is written."""
+    resolved = [Path(folder).resolve() for folder in folders]
+    for folder, path in zip(folders, resolved, strict=True):
+        if resolved.count(path) > 1:
+            raise UserError(f"{folder} is named twice: compare takes different result sets")
+    parts = [Path(folder).parts for folder in folders]
+    head = _num_alike(parts)
+    tail = _num_alike([part[head:][::-1] for part in parts])
+    names = [str(Path(*part[head : len(part) - tail])) for part in parts]
+    is_clear = len(set(names)) == len(names) and "." not in names
+    return names if is_clear else list(map(str, folders))
+
+
+def _num_alike(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all paths begin with."""
+    num_alike = 0
+    for column in zip(*parts, strict=False):
+        if any(first != second for first, second in pairwise(column)):
+            break
+        num_alike += 1
+    return num_alike

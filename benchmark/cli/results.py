@@ -20,6 +20,7 @@ from benchmark.cli.options import (
     note,
     out,
     result_set,
+    set_names,
     stored,
     tables_of,
 )
@@ -117,7 +118,7 @@ def compare(
     Prints tables on a terminal, and Markdown elsewhere."""
     from benchmark.analysis.compare import differences
     from benchmark.analysis.scores import RUN_VALUES
-    from benchmark.analysis.sides import of_labels, of_sets, set_names
+    from benchmark.analysis.sides import of_labels, of_sets
     from benchmark.matrix.files import name_of
     from benchmark.report import compare_page
     from benchmark.report.compare_text import to_markdown, to_terminal

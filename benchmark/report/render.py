@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from benchmark.report import forest
 from benchmark.report.page import FILTERS, Table, Tags
 from benchmark.store.files import read_bytes
-from benchmark.store.frames import harmless
+from benchmark.store.frames import HOLES, harmless
 
 FILL = re.compile("[·`]+")  # what fills lines of text
 CODE = re.compile("`([^`]+)`")
@@ -53,7 +53,7 @@ def tags_of_figure(folder: Path, stem: str, axes: Mapping[str, list[str]]) -> Ta
     path = folder / f"figures/{stem}.csv"
     available = pd.read_csv(path, nrows=0).columns
     columns = [axis for axis in FILTERS if axis in available and len(axes[axis]) > 1]
-    shown = pd.read_csv(path, usecols=columns, dtype=str)
+    shown = pd.read_csv(path, usecols=columns, dtype=str, **HOLES)
     tags = {}
     for axis in columns:
         names = set(shown[axis].dropna())

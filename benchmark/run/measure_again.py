@@ -113,7 +113,8 @@ def measure_again(
     if todo:
         note(f"measuring {len(todo)} cells …")
         with alone(results):
-            prepare(results, matrix, [*todo.values()], device, note=note)
+            # A search may have added cells meanwhile
+            prepare(results, results.matrix, [*todo.values()], device, note=note)
     for key, cell in todo.items():
         try:
             _measure(results.cell(key), cell, device, done)

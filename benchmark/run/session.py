@@ -31,10 +31,10 @@ from benchmark.run.reporter import Reporter, Silent, Summary
 from benchmark.run.search.growing import Growing, alike
 from benchmark.run.stacking import Stacks
 from benchmark.store.code import CodeHashes
-from benchmark.store.files import check_writable, write_record
+from benchmark.store.files import check_writable
 from benchmark.store.layout import RESULTS, ResultSet
 from benchmark.store.locks import alone
-from benchmark.store.origin import check_same
+from benchmark.store.origin import check_same, write_grown
 from benchmark.store.schema import MatrixFile, RunStatus, Status
 from benchmark.text import plural
 
@@ -197,7 +197,7 @@ class Session:
         new = {cell.key: cell for cell in self.growing.grow(key)}
         if self.growing.now is not before:
             with self._alone():
-                write_record(self.results.matrix_file, self.matrix_file)
+                write_grown(self.results, self.matrix_file)
         todo = self._take(new)
         tasks = self.tasks(stacks, todo)
         if tasks:

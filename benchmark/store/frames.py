@@ -15,6 +15,9 @@ from benchmark.errors import DamagedError
 from benchmark.store.files import SCHEMA, check_committed, read_bytes, rows_of, write_bytes
 from benchmark.store.schema import CommittedFile
 
+HOLES: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
+"""Options of read_csv: only an empty field is a hole, for a variant may be called `nan`."""
+
 FORMULA = tuple("=+-@\t\r")  # what begins a cell that a spreadsheet runs as a formula
 CHUNK = 32 * 2**20  # bytes of text parsed at once: bounds the memory
 

@@ -10,6 +10,7 @@ from benchmark.errors import UserError
 from benchmark.matrix.cell import digest
 from benchmark.matrix.files import find, is_shipped, read
 from benchmark.matrix.options import Matrix
+from benchmark.store.files import write_record
 from benchmark.store.layout import ResultSet
 from benchmark.store.schema import Command, Entry, MatrixFile
 
@@ -69,6 +70,11 @@ def with_cells_of(ours: MatrixFile, theirs: MatrixFile) -> MatrixFile | None:
         taken = {*known.values()}
         known |= {label: name for label, name in shown.items() if name not in taken}
     return ours.model_copy(update={"cells": cells, "display_names": names})
+
+
+def write_grown(results: ResultSet, matrix: MatrixFile) -> None:
+    """Write matrix.json after a search has added cells, with those that other shards have added."""
+    write_record(results.matrix_file, with_cells_of(matrix, results.matrix) or matrix)
 
 
 def check_named(results: ResultSet, name: str) -> None:

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from benchmark.analysis import compare, published, tables
 from benchmark.analysis.scores import EQUAL_COST, RUN_VALUES
-from benchmark.analysis.sides import Sides, of_labels, of_sets, set_names
+from benchmark.analysis.sides import Sides, of_labels, of_sets
+from benchmark.cli.options import set_names
 from benchmark.errors import UserError
 from benchmark.report import compare_page, compare_text
 from benchmark.report.page import Claim, Table
@@ -308,6 +309,14 @@ def test_any_number_of_sets(plain: tables.Tables, tmp_path: Path) -> None:
     )
     frame = frame[(frame["metric"] == "swd_2k") & (frame["objective"] == "lsgan")]
     assert frame.set_index("side")["difference"].to_dict() == {"b": 1, "c": 2}
+
+
+def test_what_the_first_set_lacks_is_left_out(plain: tables.Tables, tmp_path: Path) -> None:
+    """Another dataset, and a metric that ranks only in the other set."""
+    sides = sets(plain, two(tmp_path / "b", groups=[*POINTS, ("digits", "dcgan")]))
+    assert set(sides.evals["dataset"]) == {"gaussians8"}
+    assert set(sides.evals["metric"].astype(str)) == {"swd_2k"}
+    assert compare_page.write(tmp_path / "page", sides, compare.differences(sides)).is_file()
 
 
 def test_what_cannot_be_compared_is_named(plain: tables.Tables, tmp_path: Path) -> None:

@@ -152,3 +152,10 @@ def test_stored_tables_of_a_set_in_which_nothing_ran_are_read(tmp_path: Path) ->
     assert stored.evals.empty
     assert list(stored.cells["status"]) == list(found.cells["status"])
     assert stored.evals.dtypes.to_dict() == found.evals.dtypes.to_dict()
+
+
+def test_a_variant_may_be_called_null(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path / "kept", objectives=["null", "NA"], samples=False)
+    published.write(tables.load(folder).published, folder)
+    shutil.rmtree(folder / "cells")
+    assert set(tables.load(folder).cells["objective"]) == {"null", "NA"}

@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.analysis import tables
+from benchmark.analysis import stability, tables
 from benchmark.analysis.designs.spread import gather
 from benchmark.analysis.evidence import gather as evidence_of
 from benchmark.analysis.scores import BATCHES, WEIGHTS
+from benchmark.analysis.sides import of_labels, of_sets
+from benchmark.check import baseline
+from benchmark.errors import UserError
 from benchmark.stats.variance import components
 from tests.helpers import synthetic
 
@@ -91,6 +94,19 @@ def test_crossed_seeds_carry_no_interval_and_no_test(found: tables.Tables) -> No
     assert evidence.power.empty
     assert found.summary["median"].notna().any()
     assert found.summary[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert stability.agreement(found.cells, found.evals, found.steps, found.primary).empty
+
+
+def test_crossed_seeds_are_not_compared_and_are_no_baseline(
+    found: tables.Tables, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="nothing to compare but 24 runs of crossed seeds"):
+        of_labels(found, PLAN["objectives"])
+    with pytest.raises(UserError, match="nothing to compare but 24 runs of crossed seeds"):
+        of_sets({"one": found, "other": found})
+    with pytest.raises(UserError, match="cannot accept crossed: its seeds are crossed"):
+        baseline.accept(found, "crossed", tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def test_seeds_that_are_not_crossed_are_as_they_were(tmp_path: Path) -> None:

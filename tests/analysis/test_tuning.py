@@ -286,3 +286,23 @@ def test_display_names_of_a_search(tmp_path):
     assert "GP" in set(tables.tuning.tuned["objective"])
     # stored tables keep the labels
     assert "wgan_gp" in set(tables.published["tuned"]["objective"])
+
+
+def test_display_names_change_no_number_of_a_search(tmp_path):
+    folder = searched.write(tmp_path / "named", POOLS, FINALS)
+    plain = finals.shown(load(folder)).tuning
+    matrix = json.loads((folder / "matrix.json").read_text())
+    names = {"dataset": "Digits", "architecture": "Small"}
+    matrix["display_names"] = {
+        axis: {plain.runs[axis].iloc[0]: name} for axis, name in names.items()
+    }
+    del matrix["schema"]
+    write_json(folder / "matrix.json", matrix)
+    tuning = finals.shown(load(folder)).tuning
+    assert set(tuning.runs["dataset"]) == {"Digits"}
+    assert set(tuning.runs["architecture"]) == {"Small"}
+    for name in ("runs", "configurations", "curves", "pools", "tuned"):
+        before, now = (getattr(one, name) for one in (plain, tuning))
+        rest = before.columns.difference(["dataset", "architecture"])
+        assert rest.any()
+        pd.testing.assert_frame_equal(now[rest], before[rest])

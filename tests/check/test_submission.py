@@ -16,6 +16,7 @@ from benchmark.check.rows import COST, baseline_rows, of_seeds
 from benchmark.check.stored import read_baseline
 from benchmark.check.submission import checks
 from benchmark.check.submission import rules as frozen_rules
+from benchmark.check.submission.board import boards
 from benchmark.check.submission.gate import as_rerun, both_ways
 from benchmark.check.submission.rules import Rules, frozen, read_rules, rules_file
 from benchmark.check.submission.verify import Verified, verify, verify_all
@@ -416,6 +417,16 @@ def test_the_verb_prints_the_leaderboard_and_says_why_not(
     ended = ganbench("verify", str(submitted), *options[:2])
     assert ended.code == 1
     assert ended.out.startswith(f"REFUSED: {submitted}: 1 reason\n  files: ")
+
+
+def test_a_seed_that_the_baseline_lacks_is_a_hole(place: Path, own: Path, tmp_path: Path) -> None:
+    found = verified(own, place)
+    few = load(write(tmp_path / "runs/mine", seeds=range(3)))
+    check.accept(few, "mine", tmp_path / "baselines")
+    for _, rows in boards([found], read_rules(place / "rules.json"), tmp_path / "baselines"):
+        counts = {(row.objective, row.source): row.texts[2] for row in rows}
+        assert counts["my_loss", "team"] == "5"
+        assert counts["nonsaturating", "baseline"] == "3"
 
 
 @pytest.fixture

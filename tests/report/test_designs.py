@@ -1,6 +1,7 @@
 """What the report says of drawn architectures and of crossed seeds, and what it leaves out."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -82,6 +83,14 @@ def test_every_crossed_run_has_its_cell(crossed: Evidence, tmp_path: Path) -> No
     shown = pd.read_csv(tmp_path / f"figures/{figure.stem}.csv")
     counts = shown.groupby("objective")[["seed.weights", "seed.batches"]].nunique()
     assert counts.to_numpy().tolist() == [[4, 3], [4, 3]]
+
+
+def test_two_objectives_without_a_reference_have_no_verdict(twelve: Evidence) -> None:
+    everything = twelve.tables.with_pools
+    assert everything is not None
+    matrix = everything.matrix.model_copy(update={"reference": None})
+    (card,) = drawn.cards(replace(everything, matrix=matrix))
+    assert [claim.verdict for claim in card.claims] == ["", ""]
 
 
 def test_crossed_seeds_are_explained_and_nothing_is_claimed(crossed: Evidence) -> None:

@@ -1,5 +1,6 @@
 """Figures: what they draw, of whatever there is, and that nothing of it is cut off or covered."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -372,6 +373,16 @@ def test_final_samples_at_equal_steps_and_the_last_within_equal_cost(tmp_path):
     assert drawn["forwards"].max() <= budget
     assert f"{budget:,.0f}" in cost.caption
     assert drawn["g_steps"].to_dict() == {"wgan": 400, "lsgan": 300, "wgan_gp": 300}
+
+
+def test_no_samples_at_equal_cost_are_no_figure(tmp_path):
+    """As of one evaluation, at the end of runs of equal seconds: below zero even the first is."""
+    synthetic.write(tmp_path, objectives=["wgan", "lsgan"], groups=POINTS, seeds=[0])
+    (tmp_path / "figures").mkdir()
+    found = tables.load(tmp_path)
+    known = {**found.equal_cost, "equal_compute": {POINTS[0]: -1.0}}
+    (figure,) = samples.draw(replace(found, equal_cost=known), tmp_path)
+    assert figure.stem.startswith("samples_gaussians8")
 
 
 @pytest.mark.parametrize("groups", [POINTS, [("digits", "dcgan")], synthetic.TEXT], ids=str)

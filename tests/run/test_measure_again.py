@@ -13,7 +13,7 @@ from benchmark.measure.protocol import FUNCTIONS
 from benchmark.run.measure_again import measure_again
 from benchmark.run.options import RunOptions
 from benchmark.run.session import run_matrix
-from benchmark.store.files import read_rows
+from benchmark.store.files import read_rows, write_record
 from benchmark.store.layout import ResultSet
 from tests.conftest import Ended, matrix_text
 
@@ -143,6 +143,17 @@ def test_a_cell_that_cannot_be_measured_again_is_named(results: ResultSet) -> No
     )
     assert any("was not kept" in line for line in done.lines)
     assert any("different code trained" in line for line in done.lines)
+
+
+def test_a_matrix_that_changes_meanwhile_is_kept(results: ResultSet) -> None:
+    make_stale(results, keys(results)[0])
+
+    def change(text: str) -> None:
+        later = results.matrix.model_copy(update={"description": "Later."})
+        write_record(results.matrix_file, later)
+
+    measure_again(results.path, "cpu", note=change)
+    assert results.matrix.description == "Later."
 
 
 def test_only_some_cells(results: ResultSet) -> None:

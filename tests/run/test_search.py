@@ -20,7 +20,9 @@ from benchmark.run.session import Session
 from benchmark.store.files import append_rows, write_json, write_record
 from benchmark.store.layout import ResultSet
 from benchmark.store.merge import merge
+from benchmark.store.origin import write_grown
 from benchmark.store.schema import RunStatus, Status
+from tests.helpers import searched
 from tests.helpers.pool import Simulated
 
 OBJECTIVES = """objectives = [
@@ -231,6 +233,14 @@ def test_shards_run_every_cell_once(run, tmp_path):
             started += [task.key for task in run("shards", shard=shard)]
     assert sorted(started) == sorted(whole)
     pd.testing.assert_frame_equal(table(tmp_path / "shards"), table(tmp_path / "whole"))
+
+
+def test_a_shard_keeps_the_cells_that_another_has_added(tmp_path):
+    folder = searched.write(tmp_path, {"wgan": [3.0, 1.0]}, {"wgan": ([3.0], [1.0])})
+    results = ResultSet(folder)
+    whole = results.matrix
+    write_grown(results, whole.model_copy(update={"cells": whole.cells[:-1]}))
+    assert results.matrix.cells == whole.cells
 
 
 def test_searches_of_several_machines_are_merged(run, tmp_path):

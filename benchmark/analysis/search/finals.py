@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from benchmark.analysis.published import COLUMNS, Rows, labelled, with_display_names
+from benchmark.analysis.published import COLUMNS, Rows, labelled
 from benchmark.analysis.scores import RACED
 from benchmark.analysis.tables import Tables, derived
 from benchmark.matrix.search.part import POOL
@@ -22,8 +22,7 @@ def shown(tables: Tables) -> Tables:
     tables = labelled(compared(tables))
     if tables.with_pools is None:
         return tables
-    runs = with_display_names(tables.with_pools.runs, tables.matrix)
-    return replace(tables, with_pools=replace(tables.with_pools, runs=runs))
+    return replace(tables, with_pools=labelled(tables.with_pools))
 
 
 def compared(tables: Tables) -> Tables:

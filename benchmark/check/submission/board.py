@@ -107,11 +107,13 @@ def _of_baseline(
             groups.setdefault(row.objective, {})[row.metric] = row.values
     rows = []
     for objective, values in groups.items():
-        known = [str(seed) for seed in seeds if str(seed) in values.get(place.metric, {})]
-        diverged = np.array([bool(values[DIVERGED].get(seed)) for seed in known])
-        final = pd.Series([values[place.metric][seed] for seed in known], dtype=float)
+        finals = values.get(place.metric, {})
+        num_known = sum(str(seed) in finals for seed in seeds)
+        # A seed that the baseline lacks is a hole
+        diverged = np.array([bool(values[DIVERGED].get(str(seed))) for seed in seeds])
+        final = pd.Series([finals.get(str(seed)) for seed in seeds], dtype=float)
         shown = _values(final, diverged, place)
-        counts = (str(len(known)), str(int(diverged.sum())))
+        counts = (str(num_known), str(int(diverged.sum())))
         texts = (objective, REFERENCE, *counts, "–", _shown(shown, place), "–", "–")
         rows.append(_row(texts, shown, place))
     return rows

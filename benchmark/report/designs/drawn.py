@@ -227,13 +227,14 @@ def _best_first(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(drawn: Drawn, row: Record) -> str:
-    """The verdict on an objective against the reference; empty among all pairs."""
+    """The verdict on an objective against the reference; empty where there is none."""
+    reference = drawn.tables.matrix.reference
     pairs = drawn.pairs
     here = (pairs["dataset"] == row["dataset"]) & (pairs["metric"] == row["metric"])
     pairs = pairs[here & (pairs["threshold"] == row["threshold"])]
-    if pairs["second"].nunique() != 1:
+    if reference not in set(pairs["second"]):
         return ""
-    if row["objective"] == pairs["second"].iloc[0]:
+    if row["objective"] == reference:
         return "reference"
     return str(pairs.loc[pairs["first"] == row["objective"], "verdict"].iloc[0])
 

@@ -74,7 +74,7 @@ def draw(tables: Tables, folder: Path) -> list[Figure]:
         budget = tables.equal_cost["equal_compute"].get((str(dataset), str(architecture)))
         # of one objective the two figures would be the same
         if budget is not None and len(cells) > 1:
-            figures.append(_at_equal_cost(cells, rows, budget, real, folder))
+            figures += _at_equal_cost(cells, rows, budget, real, folder)
     return figures
 
 
@@ -91,13 +91,16 @@ def _at_equal_steps(
 
 def _at_equal_cost(
     cells: pd.DataFrame, rows: pd.DataFrame, budget: float, real: Samples | None, folder: Path
-) -> Figure:
+) -> list[Figure]:
+    """None where no run has samples below the budget."""
     # the budget is a median over runs: some may lie above it by a rounding
     shown = panes(cells, rows[rows["forwards"] <= budget * (1 + 1e-9)])
+    if shown["file"].isna().all():
+        return []
     title = f"Samples, {_place(cells)}, at equal cost, seed {cells['seed'].iloc[0]}"
     labels = _labels(shown, shown["g_steps"].map(steps_text))
     sheet = Sheet("samples_cost", title, COST_CAPTION.format(f"{budget:,.0f}"), labels)
-    return _draw(shown, sheet, real, folder)
+    return [_draw(shown, sheet, real, folder)]
 
 
 def _place(cells: pd.DataFrame) -> str:
