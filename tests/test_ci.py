@@ -46,8 +46,13 @@ def git(folder: Path, *words: str) -> str:
 
 
 def run_history(checkout: Path) -> subprocess.CompletedProcess[str]:
+    return run_stage(checkout, "history")
+
+
+def run_stage(checkout: Path, stage: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "CDPATH"}
-    command = ["bash", ".ci/run", "history"]
+    environment |= variables
+    command = ["bash", ".ci/run", stage]
     return subprocess.run(
         command, cwd=checkout, env=environment, capture_output=True, encoding="utf-8"
     )
@@ -141,3 +146,26 @@ def test_the_workflow_calls_stages_that_there_are() -> None:
     stages = script.partition("run_stage() {")[2].partition("\n}")[0]
     for stage in called:
         assert f" {stage})" in stages or f" {stage} |" in stages or f"| {stage}" in stages
+
+
+def test_a_pull_request_with_a_submission_changes_nothing_else(checkout: Path) -> None:
+    base = git(checkout, "rev-parse", "HEAD").strip()
+    variables = {"SINCE": base, "GITHUB_EVENT_NAME": "pull_request"}
+    submission = checkout / "results/submissions/0.1/mine/matrix.json"
+    submission.parent.mkdir(parents=True)
+    submission.write_text("{}", encoding="utf-8")
+    git(checkout, "add", "results")
+    git(checkout, "commit", "-qm", "mine")
+    ended = run_stage(checkout, "submissions", **variables)
+    assert ended.returncode == 0, ended.stderr
+    (checkout / ".ci/run").write_text((ROOT / ".ci/run").read_text() + "# more\n", encoding="utf-8")
+    git(checkout, "commit", "-qam", "and a check")
+    ended = run_stage(checkout, "submissions", **variables)
+    assert ended.returncode == 1
+    assert "REFUSED: a pull request with a submission" in ended.stderr
+    assert "this one changes .ci/run" in ended.stderr
+    # A push, of several such merges perhaps, is not judged so
+    assert run_stage(checkout, "submissions", SINCE=base).returncode == 0
+    # Nor is a change without a submission
+    git(checkout, "revert", "--no-edit", "HEAD~1")
+    assert run_stage(checkout, "submissions", **variables).returncode == 0

@@ -20,22 +20,23 @@ PAGE = """# What a gradient penalty costs
 
 Time, memory and compile time of one critic step under no penalty, weight clipping, the exact
 gradient penalty of WGAN-GP, by double backward and by forward mode (jvp), and its finite
-differences. Made, this page, `penalty_cost.csv` and the figure, by
+differences. This command makes the page, `penalty_cost.csv` and the figure:
 
 ```
+export GANBENCH_CLOCK=cpu GANBENCH_THREADS=1 GANBENCH_LIMIT=1500
 python -m pytest tests/speed/test_penalty.py -m speed -s
 ```
 
 On a GPU the same with `GANBENCH_DEVICE=cuda` before it; rows of other devices stay.
-`GANBENCH_CLOCK=cpu GANBENCH_THREADS=1` takes the CPU time of one thread, which other work on the
-machine disturbs little. {devices}
+The first two variables take the CPU time of one thread, which other work on the machine disturbs
+little; the third gives the compiler 1,500 seconds a case instead of 300. {devices}
 
 Every contender ran in a process of its own, in turn with the others: the same network, batch,
 normalisation (layer norm where the paper's critic has batch norm, which a per-sample penalty
 forbids) and optimiser (Adam), float32. The fakes were given, so the generator takes no part; images
 are 32×32. `ms`, with its quartiles, is one critic step: the batch, loss, gradients, update.
 `over_none` is the median over the rounds of the round's ratio to no penalty under the same
-execution. `step_mb` is the memory that a step takes at its peak beyond what lies there between
+execution. `step_mb` is the memory that a step takes at its peak, above the memory in use between
 steps, in MiB: of the process, or of what a GPU's allocator holds. `compile_seconds` is what
 compiling and capturing took, with empty caches. `failed` says why a row has no numbers, or, where
 it has, why it ran eager all the same.
@@ -95,7 +96,7 @@ def findings(table: pd.DataFrame) -> str:
     gained = (_times(table, "eager") / _times(table, "compiled")).dropna()
     if len(gained):
         by = [f"{name} {_range(values)}" for name, values in gained.groupby("penalty", sort=False)]
-        lines.append("- Eager over compiled, times: " + "; ".join(by) + ".")
+        lines.append("- An eager step takes this many compiled ones: " + "; ".join(by) + ".")
     return "\n".join(lines)
 
 

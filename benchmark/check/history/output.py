@@ -30,7 +30,7 @@ def headline(
         return f"{plural(len(commits), 'commit')}: nothing to compare"
     judged = sum(one.is_judged for one in series)
     looked = f"{plural(len(commits), 'commit')}, {judged} series"
-    rate = f"at most {PER_COMMIT:.0%} false alarms at each commit, over all series"
+    rate = f"aim: at most {PER_COMMIT:.0%} false alarms at each commit, over all series"
     if not found:
         return f"NO CHANGE: {looked}; {rate}."
     num_worse = sum(change.is_worse for change in found)
