@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # swept parameters of these are columns of `cells`
 PARAMETRISED = ("objective", "architecture", "dataset")
-# the columns of tables of rows that are not derived, beside `cell`
+# the columns of tables of rows that are not derived, besides `cell`
 COLUMNS = {
     "evals": [
         "samples_seen", "g_steps", "train_seconds", "metric", "value", "stderr", "n", "protocol",

@@ -37,7 +37,7 @@ LEAST_PLACES = 3
 EQUAL_COST = {"equal_compute": "forwards", "equal_time": "raced_seconds"}
 PACE = 0.10
 """Seconds have no verdict where the spread of an objective over the rounds of the race is larger.
-Measured on two cores: 0.005 to 0.02 on a quiet machine, up to 0.05 beside two busy processes. At
+Measured on two cores: 0.005 to 0.02 on a quiet machine, up to 0.05 with two busy processes. At
 0.10 the median of 30 rounds has a standard error of 3 %."""
 RACED = ["raced_ms", "raced_spread", "raced_workload_ms", "raced_seconds", "raced_on", "race_fault"]
 

@@ -1,9 +1,9 @@
 """What is known of the shipped variants without importing or parsing them, for that takes seconds.
 
 An answer is kept in a file of the user's cache, under the hash of all that the answers depend on:
-the sources of FOLDERS and variants/, Python, and the packages beside torch. The file may be deleted
-at any time. The variants of the user may depend on anything, so with a folder of them nothing is
-kept."""
+the sources of FOLDERS and variants/, Python, and the packages besides torch. The file may be
+deleted at any time. The variants of the user may depend on anything, so with a folder of them
+nothing is kept."""
 
 import hashlib
 import json

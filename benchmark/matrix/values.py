@@ -24,7 +24,7 @@ CLASSES = {
     "critic": ("architectures", ("Discriminator",)),
     "dataset": ("datasets", ("Dataset",)),
 }
-# What a value of an objective may set beside the fields of its class
+# What a value of an objective may set besides the fields of its class
 OPTIONS = (*RECIPE, *OF_OBJECTIVE)
 # Keys of a value that are no parameters of its variant
 OTHER_KEYS = {

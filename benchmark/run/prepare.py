@@ -156,7 +156,7 @@ def _changed_data(
         if entry.key in trained or entry.dataset not in protocols:
             continue
         status = results.cell(entry.key).status
-        # cells of other code are stale: no table puts them beside others
+        # cells of other code are stale: no table puts them next to others
         if status.status.is_finished and status.code == hashes.training(entry.spec):
             finished.setdefault(entry.dataset, []).append(entry)
     sentences = {}

@@ -25,7 +25,7 @@ def training_code(cell: Cell | Spec) -> str:
     """12 hex digits of the sha256 of the code that trains a cell: the folder train/, the files of
     its variants, and the files of variants/ that these import.
 
-    The hash stands beside the key and is no part of it: results of other code are marked as stale
+    The hash stands next to the key and is no part of it: results of other code are marked as stale
     and never thrown away. Raises VariantError for a variant whose file is gone."""
     chosen = variants_of(cell)
 

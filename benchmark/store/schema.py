@@ -305,7 +305,7 @@ class CorruptImages(Record):
 
 
 class LeftOutFiles(Record):
-    """Files beside the images that are read."""
+    """Files next to the images that are read."""
 
     n: int = 0
     """Number of files; a folder counts as one."""

@@ -1,4 +1,4 @@
-"""Whether load changes what is claimed: one matrix run alone, and again beside busy processes.
+"""Whether load changes what is claimed: one matrix run alone, and again with busy processes.
 
 `python -m tests.studies.load FOLDER [--whole]` runs a cut of the quick matrix (--whole: all of it)
 into FOLDER twice and prints, for every place and objective, what a generator step costs by both
@@ -22,7 +22,7 @@ from benchmark.analysis.tables import Tables
 from benchmark.run.options import RunOptions
 from benchmark.run.session import run_matrix
 
-BUSY = 2  # processes beside the second run
+BUSY = 2  # processes that run with the second
 LARGEST = 0.05  # change of a value or of a ratio of costs, as a share
 CUT = (
     'objectives=["nonsaturating", "lsgan", "wgan", "wgan_gp"]',
@@ -109,7 +109,7 @@ def differences(alone: Tables, loaded: Tables) -> list[str]:
     before, after = verdicts(alone), verdicts(loaded)
     if not before.equals(after):
         found.append(f"verdicts:\n{before[before != after.reindex(before.index)]}\n{after}")
-    for name, frame in (("alone", one), ("beside busy processes", other)):
+    for name, frame in (("alone", one), ("with busy processes", other)):
         found += [f"{name}: {fault}" for fault in frame["fault"].unique() if fault]
     return found
 

@@ -348,7 +348,7 @@ AVX2 = {
 }
 UNCHANGED = {
     "again": Setting("the same once more"),
-    "load": Setting("beside two busy processes", busy=2),
+    "load": Setting("with two busy processes", busy=2),
     "two_threads": Setting("2 threads", options=("--threads", "2", "--jobs", "1")),
     "compiled": Setting(
         "compiled, in stacks of 5", options=("--execution", "compiled", "--stack", "5")

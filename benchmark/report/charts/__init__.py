@@ -1,7 +1,7 @@
 """The interactive charts of a report, drawn in the browser from data that the page holds.
 
-A chart stands beside the picture of its figure and takes its place where JavaScript runs. On paper,
-and in browsers that run no scripts, the picture stands."""
+A chart replaces the picture of its figure where JavaScript runs. On paper, and in browsers that run
+no scripts, the picture stands."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

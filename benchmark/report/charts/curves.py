@@ -26,7 +26,7 @@ from benchmark.text import place_name
 CLOCKS = {
     "g_steps": "generator steps",
     "forwards": "critic forward-equivalents",
-    "raced_seconds": "seconds by the race",
+    "raced_seconds": "raced seconds",
     "samples_seen": "samples seen by the critic",
 }
 

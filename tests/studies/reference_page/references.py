@@ -202,7 +202,7 @@ def _named(commits: Sequence[str]) -> str:
 
 
 def _measured_otherwise(tables: Tables) -> list[str]:
-    """The datasets that other code than the present one measured, by the hash that stands beside
+    """The datasets that other code than the present one measured, by the hash that stands next to
     their noise floors: those are measured with the runs."""
     modalities = {entry.dataset: entry.modality for entry in tables.matrix.cells}
     protocols = tables.protocols
