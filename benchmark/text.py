@@ -56,6 +56,11 @@ def interval(row: Record, value: str = "median", low: str = "ci_low", high: str 
     return "{} [{}, {}]".format(*_alike(numbers))
 
 
+def percent(share: float) -> str:
+    """`74%`; `–` for NaN."""
+    return "–" if np.isnan(share) else f"{share:.0%}"
+
+
 def with_spread(value: float, spread: float | None) -> str:
     """`0.036 ± 0.010`: both rounded to the second digit of the spread, and to three of the value;
     `0.036` without a spread."""

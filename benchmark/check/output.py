@@ -144,10 +144,11 @@ def write_junit(verdicts: Sequence[Verdict], path: Path, strict: bool = False) -
 
 
 def _markdown_row(verdict: Verdict) -> str:
-    numbers = [_number(value) for value in (verdict.baseline, verdict.current, verdict.band)]
+    numbers = [short_number(value) for value in (verdict.baseline, verdict.current, verdict.band)]
     cells = [verdict.mark, verdict.group, verdict.metric, *numbers, verdict.note]
     return f"| {' | '.join(map(escaped, cells))} |"
 
 
-def _number(value: float | None) -> str:
+def short_number(value: float | None) -> str:
+    """Four digits; the empty string for no number."""
     return "" if value is None else f"{value:.4g}"

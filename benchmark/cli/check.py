@@ -114,9 +114,11 @@ def check(
 
 
 def _print(verdicts: "list[Verdict]") -> None:
+    from benchmark.check.output import short_number
+
     table = Table("", "group", "metric", "baseline", "now", "band", "note")
     for verdict in verdicts:
-        numbers = [_number(x) for x in (verdict.baseline, verdict.current, verdict.band)]
+        numbers = [short_number(x) for x in (verdict.baseline, verdict.current, verdict.band)]
         table.add_row(verdict.mark, verdict.group, verdict.metric, *numbers, verdict.note)
     _to_console(table)
 
@@ -139,10 +141,6 @@ def _named(folder: Path | None) -> Path | None:
     if folder is None:
         return _variables.folder("GANBENCH_BASELINES")
     return folder
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def accept(

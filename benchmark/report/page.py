@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.tables import Tables
 from benchmark.report.forest import Axis, Dot
-from benchmark.text import Record, number, place_name
+from benchmark.text import Record, place_name
 
 FILTERS = ("objective", "architecture", "dataset")
 """The axes that the page can be filtered by."""
@@ -188,13 +188,6 @@ def floor_text(tables: Tables, dataset: str, column: str) -> str:
     """`0.12 ± 0.04`: the noise floor of a metric column and its spread."""
     entry = tables.protocols.get(dataset)
     return "–" if entry is None else entry.floor_text(column)
-
-
-def marks_text(tables: Tables, dataset: str, column: str) -> str:
-    """`; letter frequencies 0.9, uniform random text 0.997`: what else of a dataset a metric
-    column was measured on. Empty for none."""
-    marks = tables.marks(dataset, column)
-    return "".join(f"; {name} {number(value)}" for name, value in marks.items())
 
 
 def places(frame: pd.DataFrame) -> list[Record]:

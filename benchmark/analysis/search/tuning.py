@@ -15,7 +15,7 @@ import pandas as pd
 from benchmark.analysis.published import with_display_names
 from benchmark.analysis.scores import PLACE
 from benchmark.analysis.search.early import correlations, stop_of, stopping
-from benchmark.analysis.search.table import GROUP, RUNG, metric_columns, search_table
+from benchmark.analysis.search.table import COLUMNS, GROUP, RUNG, metric_columns, search_table
 from benchmark.analysis.tables import Tables
 from benchmark.matrix.options import Stop
 from benchmark.matrix.search.part import FINAL, POOL
@@ -36,10 +36,6 @@ DEFAULT, TUNED = "default", "tuned"
 IS_DEFAULT = "the default is the best of its pool"
 NO_PICK = "its pool is not settled"
 # columns of `search_table` that are no parameters
-NO_PARAMETERS = {
-    "key", *GROUP, "configuration", "phase", "is_default", "is_pick", "is_stopped", "seed", "value",
-    "train_seconds", "seconds_to_target",
-}  # fmt: skip
 Seeds = dict[Hashable, float]
 
 
@@ -97,7 +93,7 @@ def gather(tables: Tables, *, with_names: bool = False) -> Tuning | None:
     sampler, stop = options.get("sampler", "random"), stop_of(options)
     names = list(map(str, runs))
     rungs = [name for name in names if name.startswith(RUNG.partition("{")[0])]
-    parameters = [name for name in names if name not in {*NO_PARAMETERS, *rungs}]
+    parameters = [name for name in names if name not in {*COLUMNS, *rungs}]
     measured = metric_columns(tables).items()
     columns = {matrix.shown("dataset", name): column for name, column in measured}
     pool = configurations(runs, [*parameters, *rungs])

@@ -19,7 +19,7 @@ from benchmark.report.page import (
     tags_of,
 )
 from benchmark.stats.intervals import coverage
-from benchmark.text import Record, interval, number, plural, span, spanned, wins
+from benchmark.text import Record, interval, number, percent, plural, span, spanned, wins
 
 SEEDS_HEADS = [
     "where", "seeds", "comparisons", "lowest p", "asked", "seeds needed", "wins needed",
@@ -132,7 +132,7 @@ def _what_seeds_tell(evidence: Evidence) -> Table:
             number(row["asked_p"]),
             str(row["seeds_asked"]),
             _wins_needed(row),
-            _percent(row["told_share"]),
+            percent(row["told_share"]),
             number(row["told_sd"]),
             number(evidence.tables.floor(row["dataset"], row["metric"])),
             row["first"],
@@ -155,11 +155,7 @@ def _first_on(row: Record) -> str:
     on = f"{row['first_on']} of {row['first_of']}"
     if math.isnan(row["first_low"]):
         return on
-    return f"{on} [{_percent(row['first_low'])}, {_percent(row['first_high'])}]"
-
-
-def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{share:.0%}"
+    return f"{on} [{percent(row['first_low'])}, {percent(row['first_high'])}]"
 
 
 def comparisons(evidence: Evidence) -> list[Table]:

@@ -19,7 +19,7 @@ from benchmark.report.page import (
     records,
     tags_of,
 )
-from benchmark.text import Record, interval, listed, number, plural, spanned, wins
+from benchmark.text import Record, interval, listed, number, percent, plural, spanned, wins
 
 SAMPLERS = {
     "random": "drawn independently from its {}; all have the same values of what they share",
@@ -230,9 +230,9 @@ def _pools(tuning: Tuning, at: Record, rows: pd.DataFrame) -> Table:
             number(row["best"]),
             interval(row, "curse", "curse_low", "curse_high"),
             interval(row, "shift", "shift_low", "shift_high"),
-            _percent(row["near"]),
+            percent(row["near"]),
             number(row["score"]).replace("∞", "missed"),
-            _percent(row["missed"]),
+            percent(row["missed"]),
             number(row["mean_seconds"]),
         ]
         if tuning.stop:
@@ -262,10 +262,6 @@ def _best_of_k(at: Record, rows: pd.DataFrame) -> Table:
 def _best(row: Record) -> str:
     """`0.44 [0.31, 0.68], mean 0.47`."""
     return f"{interval(row, 'median', 'low', 'high')}, mean {number(row['mean_without'])}"
-
-
-def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{share:.0%}"
 
 
 def _rivals(at: Record, rows: pd.DataFrame) -> Table:
