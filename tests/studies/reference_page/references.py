@@ -154,7 +154,9 @@ class Origin:
             others = _former_commits(reference, commits)
             return cls(version, commits, former_commits=others, former=former)
         tables = reference.evidence.tables.with_pools or reference.evidence.tables
-        cells, hashes = tables.cells.set_index("key"), CodeHashes()
+        # What did not run was made by no code
+        cells = tables.cells[tables.cells["code"].notna()].set_index("key")
+        hashes = CodeHashes()
         specs = {entry.key: entry.spec for entry in tables.matrix.cells}
         retrained = [
             key for key, code in cells["code"].items() if code != hashes.training(specs[key])

@@ -57,7 +57,7 @@ class Setting:
         """What is trained under a loss and by which protocol it is measured, as text, whatever the
         seed."""
         cells = at_place(self.evidence.tables.cells, self.at)
-        protocols = sorted(cells["protocol"].astype(str).unique())
+        protocols = sorted(cells["protocol"].dropna().unique())
         for entry in self.evidence.tables.matrix.cells:
             here = {"dataset": entry.dataset, "architecture": entry.architecture}
             if entry.objective == self.labels[loss] and here.items() <= self.at.items():
