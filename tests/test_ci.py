@@ -50,7 +50,9 @@ def run_history(checkout: Path) -> subprocess.CompletedProcess[str]:
 
 
 def run_stage(checkout: Path, stage: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "CDPATH"}
+    # Those that this run may have from CI are of another repository
+    others = ("CDPATH", "SINCE", "GITHUB_EVENT_NAME", "GITHUB_STEP_SUMMARY")
+    environment = {name: value for name, value in os.environ.items() if name not in others}
     environment |= variables
     command = ["bash", ".ci/run", stage]
     return subprocess.run(
@@ -149,9 +151,12 @@ def test_the_workflow_calls_stages_that_there_are() -> None:
 
 
 def test_a_pull_request_with_a_submission_changes_nothing_else(checkout: Path) -> None:
+    (checkout / "quick.json").write_text("{}", encoding="utf-8")
+    git(checkout, "add", "quick.json")
+    git(checkout, "commit", "-qm", "baseline")
     base = git(checkout, "rev-parse", "HEAD").strip()
     variables = {"SINCE": base, "GITHUB_EVENT_NAME": "pull_request"}
-    submission = checkout / "results/submissions/0.1/mine/matrix.json"
+    submission = checkout / "results/submissions/0.1/tëam/matrix.json"
     submission.parent.mkdir(parents=True)
     submission.write_text("{}", encoding="utf-8")
     git(checkout, "add", "results")
@@ -164,8 +169,22 @@ def test_a_pull_request_with_a_submission_changes_nothing_else(checkout: Path) -
     assert ended.returncode == 1
     assert "REFUSED: a pull request with a submission" in ended.stderr
     assert "this one changes .ci/run" in ended.stderr
+    # As a checkout that merges it, after which the default branch went on
+    git(checkout, "checkout", "-q", "-b", "pull")
+    git(checkout, "checkout", "-q", "-b", "base", base)
+    git(checkout, "commit", "-q", "--allow-empty", "-m", "later")
+    git(checkout, "mv", "quick.json", "other.json")
+    git(checkout, "commit", "-qm", "not of the pull request")
+    git(checkout, "merge", "-q", "--no-edit", "pull~1")
+    assert run_stage(checkout, "submissions", **variables).returncode == 0
+    git(checkout, "checkout", "-q", "pull")
     # A push, of several such merges perhaps, is not judged so
     assert run_stage(checkout, "submissions", SINCE=base).returncode == 0
     # Nor is a change without a submission
     git(checkout, "revert", "--no-edit", "HEAD~1")
     assert run_stage(checkout, "submissions", **variables).returncode == 0
+    # What is moved has changed
+    submission.parent.mkdir(parents=True)
+    git(checkout, "mv", "quick.json", str(submission))
+    git(checkout, "commit", "-qm", "moved")
+    assert run_stage(checkout, "submissions", **variables).returncode == 1

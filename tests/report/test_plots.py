@@ -376,7 +376,7 @@ def test_final_samples_at_equal_steps_and_the_last_within_equal_cost(tmp_path):
 
 
 def test_no_samples_at_equal_cost_are_no_figure(tmp_path):
-    """As of one evaluation, at the end of runs of equal seconds: below zero even the first is."""
+    """The budget is below the first evaluation."""
     synthetic.write(tmp_path, objectives=["wgan", "lsgan"], groups=POINTS, seeds=[0])
     (tmp_path / "figures").mkdir()
     found = tables.load(tmp_path)

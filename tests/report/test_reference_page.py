@@ -203,7 +203,7 @@ def test_a_place_of_few_seeds_takes_no_claim_from_others(shelf: Path) -> None:
 
 
 def test_sets_of_other_seeds_are_one_comparison(shelf: Path, tmp_path: Path) -> None:
-    """As long as they train and measure the same; seeds that both have are counted once."""
+    """As long as they train and measure the same; a set of seeds that another has stays apart."""
     keep(tmp_path / "more", seeds=range(12, 18), untrained=True)
     newest, other = references.read_all(shelf)
     (more,) = references.read_all(tmp_path)

@@ -20,14 +20,14 @@ PAGE = """# What a gradient penalty costs
 
 Time, memory and compile time of one critic step under no penalty, weight clipping, the exact
 gradient penalty of WGAN-GP, by double backward and by forward mode (jvp), and its finite
-differences. This command makes the page, `penalty_cost.csv` and the figure:
+differences. These commands make the page, `penalty_cost.csv` and the figure:
 
 ```
 export GANBENCH_CLOCK=cpu GANBENCH_THREADS=1 GANBENCH_LIMIT=1500
 python -m pytest tests/speed/test_penalty.py -m speed -s
 ```
 
-On a GPU the same with `GANBENCH_DEVICE=cuda` before it; rows of other devices stay.
+On a GPU: `GANBENCH_DEVICE=cuda`, without `GANBENCH_CLOCK`; rows of other devices stay.
 The first two variables take the CPU time of one thread, which other work on the machine disturbs
 little; the third gives the compiler 1,500 seconds a case instead of 300. {devices}
 

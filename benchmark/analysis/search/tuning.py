@@ -35,7 +35,6 @@ ALPHA = 0.05
 DEFAULT, TUNED = "default", "tuned"
 IS_DEFAULT = "the default is the best of its pool"
 NO_PICK = "its pool is not settled"
-# columns of `search_table` that are no parameters
 Seeds = dict[Hashable, float]
 
 

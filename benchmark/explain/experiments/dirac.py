@@ -246,7 +246,7 @@ def _row(name: str, rows: pd.DataFrame) -> dict[str, str]:
         "θ at the equilibrium": f"{at['x']:.3g}",
         "φ": f"{at['y']:.3g}",
         "eigenvalues of (θ, ψ)": _values(rows),
-        "of φ": "in the others" if np.isnan(of_phi) else f"{of_phi:.3g}",
+        "eigenvalue of φ": "not separate" if np.isnan(of_phi) else f"{of_phi:.3g}",
     }
 
 

@@ -106,11 +106,14 @@ def _alike(
         if pair.empty:
             continue
         specs = setting.spec(question.first), setting.spec(question.second)
-        key = setting.given, *specs, measure.when(setting.evidence, setting.at)
-        if seeds.setdefault(key, set()) & set(pair.columns):
+        when = measure.when(setting.evidence, setting.at)
+        # What other code trained may be something else
+        key = setting.given, *specs, when, setting.mark
+        known = set(pair.dropna(axis=1, how="all").columns)
+        if seeds.setdefault(key, set()) & known:
             key = (*key, setting.reference.name)
         found.setdefault(key, []).append(setting)
-        seeds.setdefault(key, set()).update(pair.columns)
+        seeds.setdefault(key, set()).update(known)
     yield from found.values()
 
 

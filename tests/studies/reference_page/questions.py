@@ -170,8 +170,8 @@ QUESTIONS = (
         "nonsaturating",
         {"by final ÷ best value": Measure(regret, trained, is_distance=False)} | AT_THE_END,
         "worse",
-        "These runs are too short ({budgets}) to test the claim: what that log shows came after "
-        "far more steps.",
+        "These runs are short ({budgets}): the loss in that log came after far more steps, which "
+        "nothing here tests.",
         ("by final ÷ best value",),
         "by final ÷ best value",
     ),

@@ -20,6 +20,7 @@ from benchmark.report.chapters.leaderboards import summary_by_key, summary_key
 from benchmark.report.designs import drawn, spread
 from benchmark.report.page import TRAINING_BUDGETS, each_place, place, places, records
 from benchmark.stats.success import Discordance, discordance
+from benchmark.store.frames import HOLES
 from benchmark.text import Record, duration, interval, listed, plural, spanned
 
 BUDGETS = {
@@ -91,7 +92,7 @@ class Values:
 
     def table(self, name: str) -> pd.DataFrame:
         """A table as it is stored."""
-        return pd.read_csv(self.tables.folder / "tables" / f"{name}.csv")
+        return pd.read_csv(self.tables.folder / "tables" / f"{name}.csv", **HOLES)
 
     def verdict(self, name: str, *objectives: str) -> str:
         """`9 of 10`: the runs of these objectives that have a verdict."""
