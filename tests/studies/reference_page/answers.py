@@ -31,6 +31,8 @@ class Answer(NamedTuple):
     measure: str
     when: str
     """The budget."""
+    values: pd.DataFrame
+    """Of both objectives, by seed."""
     compared: Comparison
     """Of the logarithms, whose differences are those of ratios."""
     way: float
@@ -82,27 +84,29 @@ def answers(question: Question, settings: Sequence[Setting]) -> Iterator[Answer]
     able = [setting for setting in settings if set(names) <= setting.labels.keys()]
     for name, measure in question.measures.items():
         for alike in _alike(question, measure, able):
-            pair = pd.concat([pair_of(question, measure, setting) for setting in alike], axis=1)
+            together = tuple(setting for setting, _ in alike)
+            pair = pd.concat([values for _, values in alike], axis=1)
             logs = pair.apply(np.log)
             by_seed = {str(name): row.dropna().to_dict() for name, row in logs.iterrows()}
             (compared,) = compare(by_seed, minimise=True, reference=question.second)
             share = math.nan
             if measure.is_distance:
                 best = min(float(median(row.dropna())) for _, row in pair.iterrows())
-                share = way(alike[0], best)
-            when = measure.when(alike[0].evidence, alike[0].at)
-            yield Answer(tuple(alike), name, when, compared, share, _cost(question, alike))
+                share = way(together[0], best)
+            when = measure.when(together[0].evidence, together[0].at)
+            cost = _cost(question, together)
+            yield Answer(together, name, when, pair, compared, share, cost)
 
 
 def _alike(
     question: Question, measure: Measure, settings: Sequence[Setting]
-) -> Iterator[list[Setting]]:
-    """The settings with values of a measure; together those that train and measure the same up to
-    the same budget, on seeds of their own."""
-    found: dict[tuple[str, ...], list[Setting]] = {}
+) -> Iterator[list[tuple[Setting, pd.DataFrame]]]:
+    """The settings with values of a measure, and these; together those that train and measure the
+    same up to the same budget, on seeds of their own."""
+    found: dict[tuple[str, ...], list[tuple[Setting, pd.DataFrame]]] = {}
     seeds: dict[tuple[str, ...], set[int]] = {}
     for setting in settings:
-        pair = pair_of(question, measure, setting)
+        pair = _pair(question, measure, setting)
         if pair.empty:
             continue
         specs = setting.spec(question.first), setting.spec(question.second)
@@ -112,12 +116,12 @@ def _alike(
         known = set(pair.dropna(axis=1, how="all").columns)
         if seeds.setdefault(key, set()) & known:
             key = (*key, setting.reference.name)
-        found.setdefault(key, []).append(setting)
+        found.setdefault(key, []).append((setting, pair))
         seeds.setdefault(key, set()).update(known)
     yield from found.values()
 
 
-def pair_of(question: Question, measure: Measure, setting: Setting) -> pd.DataFrame:
+def _pair(question: Question, measure: Measure, setting: Setting) -> pd.DataFrame:
     """The values of both objectives of a question, by seed; empty where nothing can be said."""
     tables = setting.evidence.tables
     column = tables.primary.get(setting.at["dataset"])

@@ -8,7 +8,6 @@ a new reference joins by itself."""
 import math
 from collections.abc import Iterator, Sequence
 
-import pandas as pd
 from matplotlib.colors import to_hex
 
 from benchmark.analysis.evidence import ALPHA
@@ -18,7 +17,7 @@ from benchmark.report.page import Table, TableRow
 from benchmark.stats.comparisons import judged
 from benchmark.stats.intervals import median, median_interval
 from benchmark.text import capitalised, interval, listed, number, plural, span
-from tests.studies.reference_page.answers import Answer, answers, pair_of
+from tests.studies.reference_page.answers import NEAR, Answer, answers
 from tests.studies.reference_page.questions import (
     LEARNT,
     MARK,
@@ -148,11 +147,12 @@ def _said_of_claim(question: Question, answers: Sequence[Answer]) -> str:
     contradicted = f"contradicted in {_counted(against)} of {plural(len(rows), 'comparison')}"
     if not question.expected:
         learnt = [row for row in near if not row.mark]
+        unlearnt = len(near) - len(learnt)
         return (
-            f"The claim is {contradicted}. Comparisons in which the ratio lies within 10 % of 1 "
-            f"with its whole interval, which is not corrected: {len(learnt)} in which an objective "
-            f"has learnt, {len(near) - len(learnt)} in which neither has learnt much. Open: "
-            f"{len(opened)}{few}.{marked}"
+            f"The claim is {contradicted}. Comparisons in which the ratio lies within "
+            f"{NEAR - 1:.0%} of 1 with its whole interval, which is not corrected: {len(learnt)} "
+            f"in which an objective has learnt, {unlearnt} in which neither has learnt much. "
+            f"Open: {len(opened)}{few}.{marked}"
         )
     opening = f"open in {len(opened)}{few}"
     return f"The claim is confirmed in {_counted(agreeing)}, {contradicted}, {opening}.{marked}"
@@ -190,12 +190,10 @@ def _of_drawn(question: Question, references: Sequence[Reference]) -> Iterator[s
 def _of_first(question: Question, rows: Sequence[Answer]) -> str:
     """What a measure says of the first objective by itself."""
     parts = []
-    measure = question.measures[question.of_first]
     for row in rows:
         if row.measure != question.of_first:
             continue
-        pairs = [pair_of(question, measure, setting) for setting in row.settings]
-        values = pd.concat(pairs, axis=1).loc[question.first].dropna()
+        values = row.values.loc[question.first].dropna()
         low, high = median_interval(values)
         known = {"median": float(median(values)), "ci_low": float(low), "ci_high": float(high)}
         parts.append(f"{row.name}: {interval(known)}")
