@@ -31,7 +31,7 @@ _where = partial(typer.Option, rich_help_panel="Where cells run")
 _how = partial(typer.Option, rich_help_panel="How cells train")
 
 ENGINES = ("local", "ray")
-EXECUTIONS = ("auto", "eager", "compiled", "graphed", "compiled_graphed")
+EXECUTIONS = ("auto", "eager", "traced", "compiled", "graphed", "compiled_graphed")
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -100,8 +100,8 @@ def run(
     execution: Annotated[
         str,
         _how(
-            help="How cells train: auto, eager, compiled, graphed or compiled_graphed; auto: the "
-            "quickest way measured on a CPU, graphed on CUDA.",
+            help="How cells train: auto, eager, traced, compiled, graphed or compiled_graphed; "
+            "auto: the quickest way measured on a CPU, graphed on CUDA.",
             autocompletion=among(lambda: EXECUTIONS),
         ),
     ] = "auto",

@@ -156,8 +156,8 @@ def check_size(cells: Iterable[Cell], device: str) -> None:
 def checked(
     options: RunOptions, devices: list[str], cells: list[Cell], note: Callable[[str], None]
 ) -> RunOptions:
-    """The options of a run on its devices, of which a CUDA device is checked first: a line says
-    what was found, and what does not work there is not used. Raises UserError for a cell that does
+    """The options of a run on its devices. Every CUDA device is checked first: a line says what was
+    found, and what does not work on one of them is not used. Raises UserError for a cell that does
     not fit, and for a device that gives wrong numbers."""
     from benchmark.train.execution.modes import resolve
     from benchmark.train.execution.self_check import self_check
@@ -165,16 +165,17 @@ def checked(
 
     if options.engine != "local" or not cells:
         return options
-    check_fit(cells, devices[0])
-    if not devices[0].startswith("cuda"):
-        return options
     precisions = {cell.training.precision for cell in cells}
-    asked = resolve(options.execution, devices[0])
-    findings = self_check(devices[0], asked, precisions)
-    note(findings.line)
-    if findings.execution == asked:
-        return options
-    return replace(options, execution=findings.execution)
+    for device in dict.fromkeys(devices):
+        check_fit(cells, device)
+        if not device.startswith("cuda"):
+            continue
+        asked = resolve(options.execution, device)
+        findings = self_check(device, asked, precisions)
+        note(findings.line)
+        if findings.execution != asked:
+            options = replace(options, execution=findings.execution)
+    return options
 
 
 def _gib(num_bytes: int) -> str:

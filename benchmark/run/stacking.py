@@ -1,6 +1,6 @@
-"""Which seeds train as one stack, and whether the steps are compiled: chosen once for a place, all
-its objectives alike, from the matrix alone. So seconds are comparable, and the numbers of a cell
-depend neither on which cells wait, nor on the number of workers, nor on what was compiled before.
+"""Which seeds train as one stack, and whether steps are traced or compiled: chosen once for a
+place, for all objectives alike, from the matrix alone. So seconds are comparable, and numbers of a
+cell depend neither on which cells wait, nor on workers, nor on what was compiled before.
 
 stacks.csv holds what was measured: device (cpu, cuda), mode (of execution), kind (mlp, conv or
 conv1d), weights (that generator and critic train together), pixels (of an image; 0: none),
@@ -25,13 +25,14 @@ from variants._recipes import RECIPE
 TABLE = Path(__file__).parent / "stacks.csv"
 WORTH = 1.1  # how many times as fast as one seed after the other, eagerly, another way must be
 COMPILE_SECONDS = 9.0  # of one function: of the critic, of the generator, or of the fakes
+TRACE_SECONDS = 1.5  # of the three functions of a stack, which every run traces anew
 STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
 # Parameters of an objective that no compiled function has: of the updates and of their order
 UPDATES = {*RECIPE, "critic_steps"}
 MAX_REASON = 200  # characters of the reason why a place is not stacked
 
 Place = tuple[str, str]
-Phase = tuple[str, str, bool]  # a place, and whether its seeds are those of a final phase
+Phase = tuple[str, str, bool]  # a place, and whether its seeds are of a final phase
 Blocks = dict[int, list[int]]  # seed -> the seeds of its stack
 
 
@@ -155,25 +156,26 @@ def best_way(groups: list[list[Cell]], num_seeds: int, device: str, execution: s
     by compiling. Stacks that are larger than those measured, and other kinds of device, mode or
     network, are not chosen."""
     modes = [resolve(execution, device)]
-    if execution == "auto" and modes == ["eager"] and can_compile():
-        modes.append("compiled")
+    if execution == "auto" and modes == ["eager"]:
+        modes += ["traced", "compiled"] if can_compile() else ["traced"]
     num_iterations = sum(_iterations(cells[0]) for cells in groups)
     seconds: dict[Way, float] = {}
     for row in _rows_like(groups[0][0], device):
         size = balanced_size(row["stack"], num_seeds)
+        num_stacks = -(-num_seeds // size)
         # The time of a stack of twice as many seeds says nothing
         if row["mode"] in modes and row["stack"] < 2 * size:
-            num_trained = size * -(-num_seeds // size)
-            total = num_trained * num_iterations * row["ms"] / 1000
+            total = num_stacks * size * num_iterations * row["ms"] / 1000
+            if row["mode"] in ("traced", "compiled"):
+                total += num_stacks * len(groups) * TRACE_SECONDS
             way = Way(row["mode"], size)
             seconds[way] = min(total, seconds.get(way, total))
     quickest = Way(execution, 1)
     usual = seconds.get(Way(modes[0], 1), 0.0)
     least = usual
     for way, later in seconds.items():
-        compiling = 0.0
-        if way.mode == "compiled" and execution == "auto":
-            compiling = COMPILE_SECONDS * _num_functions(groups)
+        is_built = way.mode == "compiled" and execution == "auto"
+        compiling = COMPILE_SECONDS * _num_functions(groups) if is_built else 0.0
         if (later + compiling) * WORTH <= usual and later < least:
             quickest, least = way, later
     return quickest
@@ -181,8 +183,8 @@ def best_way(groups: list[list[Cell]], num_seeds: int, device: str, execution: s
 
 def _num_functions(groups: list[list[Cell]]) -> int:
     """The functions that a place compiles: the fakes of every number of critic steps, and for every
-    objective the gradients of the critic and of the generator. Updates are not compiled, so that
-    configurations of a search that differ in the recipe alone share their functions."""
+    objective the gradients of critic and generator. Updates are not compiled: configurations of a
+    search that differ in the recipe alone share their functions."""
     fakes, gradients = set(), set()
     for cells in groups:
         objective = cells[0].objective
@@ -255,8 +257,7 @@ def measured() -> list[dict[str, Any]]:
             row: dict[str, Any] = dict(line)
             for name in ("weights", "pixels", "batch_size", "stack"):
                 row[name] = int(line[name])
-            row["ms"] = float(line["ms"])
-            row["work"] = row["weights"] * row["batch_size"]
+            row |= {"ms": float(line["ms"]), "work": row["weights"] * row["batch_size"]}
             rows.append(row)
     return rows
 

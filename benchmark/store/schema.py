@@ -459,7 +459,7 @@ class Execution(Record):
     """How the training steps of a cell were executed."""
 
     mode: str = "eager"
-    """eager, compiled, graphed (a CUDA graph) or compiled_graphed."""
+    """eager, traced, compiled, graphed (a CUDA graph) or compiled_graphed."""
 
     stack: Annotated[int, Field(ge=1, le=10**6)] = 1
     """Number of seeds trained as one model."""

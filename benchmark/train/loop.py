@@ -142,6 +142,7 @@ class Training:
         states.clear()  # or their tensors would count as training memory
         # Many steps before the first generator step show no more than one iteration
         usual = self.options.replaced(critic_pretrain=0)
+        self.change_networks()
         self.iteration.warm_up(lambda: list(self.inputs(usual)))
         self._compile_seconds_counted = 0.0
         compile_seconds = self.iteration.compile_seconds

@@ -29,7 +29,6 @@ from benchmark.train.execution.modes import can_compile
 from benchmark.train.loop import train
 from benchmark.train.snapshot import CellState, Snapshot
 from tests.helpers.cells import FORMS, small_cell
-from tests.helpers.traced import without_compiler
 from variants.architectures import mlp
 
 CELLS = {
@@ -132,13 +131,8 @@ def parts(state: CellState) -> list[Any]:
         ),
     ],
 )
-def test_a_training_cut_off_at_every_step_goes_on_bit_for_bit(
-    name: str, execution: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_cut_off_at_every_step_goes_on_bit_for_bit(name: str, execution: str) -> None:
     cell = CELLS[name]
-    if execution == "traced":
-        without_compiler(monkeypatch)
-        execution = "compiled"
     rows, state = run_whole(cell, execution=execution)
     assert (state.execution.mode, state.execution.fallback) == (execution, None)
     again, state_again = run_whole(cell, lambda step: True, execution=execution)

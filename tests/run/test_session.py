@@ -89,7 +89,7 @@ def test_a_forced_run_that_was_interrupted_is_resumed_without_force(
         (
             "--execution graph",
             "unknown execution mode 'graph' (did you mean 'graphed'?); "
-            "valid: auto, eager, compiled, graphed, compiled_graphed",
+            "valid: auto, eager, traced, compiled, graphed, compiled_graphed",
         ),
         ("--stack 0", "unknown stack '0'; valid: auto, a number of seeds from 1"),
         ("--stack many", "unknown stack 'many'; valid: auto, a number of seeds from 1"),

@@ -35,7 +35,7 @@ if FULL:
     CASES += [("mlp", 64, 64), ("mlp", 64, 256), ("mlp", 128, 256), ("mlp", 512, 64)]
     CASES += [("dcgan", 8, 64)]
 STACKS = {"cpu": (5, 8, 12, 16), "cuda": (2, 8, 16, 32)}
-MODES = {"cpu": ("eager", "compiled"), "cuda": ("eager", "graphed", "compiled_graphed")}
+MODES = {"cpu": ("eager", "traced", "compiled"), "cuda": ("eager", "graphed", "compiled_graphed")}
 DATA = {"mlp": Choice("gaussians8"), "dcgan": Choice("digits")}
 
 

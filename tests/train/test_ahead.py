@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.train.execution import ahead, matmul_pass
-from benchmark.train.execution.ahead import Ahead
+from benchmark.train.execution.ahead import Ahead, Traced
 from benchmark.train.execution.modes import can_compile
 from benchmark.train.execution.small_convolutions import convolution, convolution_backward
 
@@ -84,6 +85,60 @@ def scaled(values: dict[str, Tensor], factor: Tensor) -> tuple[dict[str, Tensor]
     """A function with a tree, and with a change in place."""
     factor.add_(1)
     return {name: value * factor for name, value in values.items()}, factor.sum()
+
+
+def test_a_traced_function_does_the_same() -> None:
+    by_operators = Traced(scaled)
+    for shape in ((3,), (2, 2)):
+        values, factor = {"a": torch.randn(shape), "b": torch.randn(shape)}, torch.tensor(2.0)
+        found = by_operators(values, factor)
+        assert factor == 3
+        torch.testing.assert_close(found, scaled(values, factor - 1))
+    assert len(by_operators.made) == 2
+
+
+A, B, C = torch.randn(3, 4, 5), torch.randn(3, 5, 6), torch.randn(3, 4, 6)
+PRODUCT, SUM, FUSED = ATEN.bmm.default, ATEN.add.Tensor, ATEN.baddbmm.default
+
+
+@pytest.mark.parametrize(
+    ("function", "operators"),
+    [
+        (lambda: C + A @ B, [FUSED]),
+        (lambda: A @ B + C, [FUSED]),
+        (lambda: A @ B + C[:, :1], [ATEN.slice.Tensor, FUSED]),
+        (lambda: A @ B + C[0, 0], [ATEN.select.int, ATEN.select.int, FUSED]),
+        (lambda: A @ B + A @ B, [PRODUCT, SUM]),
+        # The sum is larger than the product, has a factor, or other numbers; or the product is used
+        (lambda: A @ B + C.expand(2, 3, 4, 6), [PRODUCT, ATEN.expand.default, SUM]),
+        (lambda: torch.add(C, A @ B, alpha=2), [PRODUCT, SUM]),
+        (lambda: A @ B + C.double(), [PRODUCT, ATEN._to_copy.default, SUM]),
+        (lambda: A @ B + 1, [PRODUCT, SUM]),
+        (lambda: (product := A @ B) * (product + C), [PRODUCT, SUM, ATEN.mul.Tensor]),
+        # Views that change nothing
+        (lambda: C.view(3, 4, 6).expand(3, 4, 6).exp(), [ATEN.exp.default]),
+        (lambda: C.view(12, 6).view(72).exp(), [ATEN.reshape.default, ATEN.exp.default]),
+        (lambda: C.view(12, 6).view(3, 4, 6).exp(), [ATEN.exp.default]),
+        (
+            lambda: C.mT.reshape(3, 24).view(72),
+            [ATEN.transpose.int, ATEN.clone.default, ATEN.reshape.default],
+        ),
+    ],
+)
+def test_what_a_traced_function_leaves_out(
+    function: Callable[[], Tensor], operators: list[object]
+) -> None:
+    def of_arguments(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, tensor in zip("ABC", (a, b, c), strict=True):
+                patch.setitem(globals(), name, tensor)
+            return function()
+
+    tensors, tree = ahead.tree_flatten((A, B, C))
+    graph, _ = ahead.operators_of(of_arguments, tensors, tree)
+    ahead.simplify(graph)
+    assert [node.target for node in graph.graph.nodes if node.op == "call_function"] == operators
+    torch.testing.assert_close(Traced(of_arguments)(A, B, C), function())
 
 
 @needs_compiler

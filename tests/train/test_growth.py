@@ -1,6 +1,7 @@
 """Networks that grow: the ends of a fade bit for bit, the optimiser's state, resuming in a fade."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from benchmark.matrix.recall import critic_norm
 from benchmark.run.cell.samples import load_snapshot, save_generator
 from benchmark.store.layout import CellFolder
 from benchmark.train.build import make_networks
+from benchmark.train.execution import functions, iteration
 from benchmark.train.execution.iteration import StackRefused
+from benchmark.train.execution.modes import can_compile
 from benchmark.train.loop import train, train_stack
 from tests.helpers.cells import small_cell
 from variants.architectures import build
+from variants.architectures.progressive import Growing
 
 GROWTH = [{"share": 0, "size": 4}, {"share": 0.25, "size": 8, "fade": 0.5}]
 STEPS = 8  # size 4 in steps 0 and 1, the fade in 2 to 5
@@ -180,12 +184,103 @@ def test_growth_in_bf16_is_that_of_float32_up_to_rounding() -> None:
     assert losses[0] != losses[1]
 
 
-def test_networks_that_change_are_trained_eagerly_and_one_by_one() -> None:
+def trained(
+    objective: str = "wgan_gp", seeds: int = 1, states: Sequence[Any] = (), **options: Any
+) -> list[Any]:
+    """The snapshots of the first seed of a stack after every step, with copies of all states."""
+    cells = [growing_cell(objective, critic_steps=2)]
+    cells += [replace(cells[0], seed=seed) for seed in range(1, seeds)]
+    found = []
+    for snapshots in train_stack(cells, "cpu", states, **options):
+        first = snapshots[0]
+        assert first is not None
+        kept = [copy.deepcopy(snapshot.state) for snapshot in snapshots if snapshot]
+        found.append((first.row, described(first), kept))
+        if first.g_steps == 0:
+            assert first.execution.fallback is None
+            assert (first.execution.mode, first.execution.stack) == (
+                options.get("execution", "eager"),
+                seeds,
+            )
+    return found
+
+
+def losses(snapshots: list[Any]) -> list[float]:
+    return [row[name] for row, *_ in snapshots if row for name in ("d_loss", "g_loss")]
+
+
+def steps(snapshots: list[Any]) -> list[list[dict[int, float]]]:
+    """How often each weight of generator and critic was stepped, after every iteration; a warm-up
+    leaves weights with a state of no steps."""
+    found = []
+    for _, _, (first, *_) in snapshots:
+        counts = []
+        for kept in first.optimizers:
+            state = kept["state"].items()
+            counts.append({index: one["step"].item() for index, one in state if one["step"]})
+        found.append(counts)
+    return found
+
+
+def test_a_stack_of_growing_networks_is_its_cells() -> None:
+    alone = trained()
+    stacked = trained(seeds=3)
+    assert losses(stacked) == pytest.approx(losses(alone), rel=1e-4, abs=1e-5)
+    # A weight without part in a form is not stepped: its moments would go on
+    assert steps(stacked) == steps(alone)
+    for stop in (1, 4):
+        again = trained(seeds=3, states=stacked[stop][2])
+        assert [text for _, text, _ in again] == [text for _, text, _ in stacked[stop:]]
+
+
+def test_a_traced_stack_of_growing_networks_is_its_cells() -> None:
+    alone = trained()
+    traced = trained(seeds=2, execution="traced")
+    assert losses(traced) == pytest.approx(losses(alone), rel=1e-4, abs=1e-5)
+    assert steps(traced) == steps(alone)
+    # From the middle of the fade
+    again = trained(seeds=2, states=traced[4][2], execution="traced")
+    assert [text for _, text, _ in again] == [text for _, text, _ in traced[4:]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="no C++ compiler")
+@pytest.mark.parametrize("objective", ["nonsaturating", "wgan_gp", "wgan_fdgp"])
+def test_a_compiled_stack_of_growing_networks_is_its_cells(objective: str) -> None:
+    stacked = trained(objective, seeds=2, execution="compiled")
+    assert losses(stacked) == pytest.approx(losses(trained(objective)), rel=1e-4, abs=1e-5)
+
+
+def test_every_form_is_compared_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack that is wrong in its last form alone is not taken."""
+    usual = functions.over_seeds
+
+    def wrong(made: functions.Functions) -> functions.Functions:
+        right = usual(made)
+        if right.unused[0]:
+            return right
+        return right._replace(fakes=lambda *args: 2 * right.fakes(*args))
+
+    monkeypatch.setattr(iteration, "over_seeds", wrong)
+    with pytest.raises(StackRefused, match="an iteration gives"):
+        trained(seeds=2)
+
+
+def test_networks_that_do_not_say_their_form_are_trained_eagerly_and_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = Growing.grow
+
+    def grow(network: Any, stages: Any) -> None:
+        usual(network, stages)
+        del network.form_shares
+
+    monkeypatch.setattr(Growing, "grow", grow)
     cell = growing_cell(steps=1)
     first = next(train(cell, "cpu", execution="compiled"))
     assert first.execution.mode == "eager"
     assert first.execution.fallback == (
-        "compiled: networks that change while they train are trained eagerly"
+        "compiled: networks that change without a form are trained eagerly"
     )
     assert next(train(cell, "cpu")).execution.fallback is None
     with pytest.raises(StackRefused, match="one by one"):

@@ -25,7 +25,6 @@ from benchmark.train.loop import train, train_stack
 from benchmark.train.optimizers import load_optimizer, make_optimizer
 from benchmark.train.step import generate
 from tests.helpers.cells import FORMS, PLACES, small_cell
-from tests.helpers.traced import without_compiler
 from variants.architectures import BatchNorm, SpectralNorm, mlp
 from variants.objectives import Recipe, differentiate
 
@@ -180,6 +179,33 @@ def test_onednn_gets_dense_factors_only():
 
 
 @needs_compiler
+@pytest.mark.parametrize("kept", ["True", "False", "damaged", None])
+def test_whether_onednn_pays_is_measured_once_on_a_machine(kept, monkeypatch, tmp_path):
+    """Workers and runs would measure different answers, and compute different last digits."""
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path))
+    answers = iter([True, False])
+    monkeypatch.setattr(matmul_pass, "_is_quicker", lambda: next(answers))
+    ask = matmul_pass.onednn_pays.__wrapped__
+    if kept is not None:
+        ask()
+        (file,) = tmp_path.glob("*/onednn-*.txt")
+        file.write_text(kept)
+        answers = iter([True, False])
+    if kept == "damaged":
+        assert ask()
+        assert not file.exists()
+        return
+    expected = kept != "False"
+    assert [ask(), ask()] == [expected, expected]
+
+
+def test_a_cache_that_cannot_be_written_leaves_the_choice_of_products(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANBENCH_CACHE", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(matmul_pass, "_is_quicker", lambda: True)
+    assert matmul_pass.onednn_pays.__wrapped__()
+
+
 def test_a_zero_tangent_stays_with_torch(monkeypatch):
     """jvp along x multiplies x by the tangent of the weight, one zero expanded."""
     monkeypatch.setattr(matmul_pass, "MIN_MULTIPLICATIONS", 1000)
@@ -238,6 +264,36 @@ def test_a_graph_without_cuda_is_eager():
     assert exactly(found) == exactly(rows(cell)[0])
 
 
+# Traced
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ["nonsaturating", "wgan", "wgan_gp", "wgan_fdgp"])
+def test_a_traced_stack_is_its_cells(name, place):
+    cells = seeds(name, place, steps=10, ema=0.5)
+    stack = stacked_rows(cells, execution="traced")
+    for cell, own in zip(cells, stack, strict=True):
+        execution = own[-1].execution
+        assert (execution.mode, execution.stack, execution.fallback) == ("traced", 3, None)
+        assert_same([snapshot.row for snapshot in own if snapshot.row], rows(cell)[0])
+
+
+def test_a_traced_cell_is_the_eager_one_and_goes_on_bit_for_bit():
+    cell = small_cell("wgan_gp", "images", steps=6)
+    found, last = rows(cell, execution="traced")
+    assert (last.execution.mode, last.execution.fallback) == ("traced", None)
+    assert last.execution.label == "traced"
+    assert last.counters.compile_seconds > 0
+    assert_same(found, rows(cell)[0])
+    (half,) = stop_after([cell], 3, "traced")
+    assert exactly(rows(cell, state=half, execution="traced")[0][1:]) == exactly(found[3:])
+
+
+def test_traced_bf16_is_eager_bf16():
+    cell = small_cell("wgan_gp", "images", steps=10, precision="bf16")
+    assert_same(rows(cell, execution="traced")[0], rows(cell)[0], rel=0.05, abs=0.05)
+
+
 # Stacks
 
 
@@ -294,13 +350,8 @@ def test_cells_of_a_stack_go_on_in_any_company():
         pytest.param("wgan_gp", "points", "compiled", marks=[needs_compiler, pytest.mark.slow]),
     ],
 )
-def test_a_cell_of_a_stack_is_bit_for_bit_the_same_with_any_idle(
-    name, place, execution, monkeypatch
-):
+def test_a_cell_of_a_stack_is_bit_for_bit_the_same_with_any_idle(name, place, execution):
     """From the start, and from the states after 4 of 6 steps."""
-    if execution == "traced":
-        without_compiler(monkeypatch)
-        execution = "compiled"
     cells = seeds(name, place, steps=6, ema=0.5)
     whole = [
         [snapshot.row for snapshot in own if snapshot.row]

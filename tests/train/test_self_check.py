@@ -115,3 +115,17 @@ def test_a_run_on_cuda_says_what_was_found_and_goes_on_eagerly(
     assert plan.checked(RunOptions(), ["cpu"], cells, notes.append) == RunOptions()
     assert plan.checked(RunOptions(), ["cuda:0"], [], notes.append) == RunOptions()
     assert len(notes) == 1
+
+
+def test_every_device_of_a_run_is_checked(works: pytest.MonkeyPatch) -> None:
+    """What one of them cannot do is used on none: the seeds of a comparison are executed alike."""
+    works.setattr(module, "check_graphs", lambda device: "off by 1" if device == "cuda:1" else "")
+    works.setattr(step_memory, "total_memory", lambda device: 2**40)
+    notes: list[str] = []
+    devices = ["cuda:0", "cuda:1", "cuda:0"]
+    options = plan.checked(RunOptions(), devices, [small_cell()], notes.append)
+    assert options.execution == "eager"
+    assert [note.partition(": trains")[0] for note in notes] == [
+        "self-check of cuda:0",
+        "self-check of cuda:1",
+    ]

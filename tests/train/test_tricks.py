@@ -17,7 +17,6 @@ from benchmark.train.execution.eager import iterate_eagerly
 from benchmark.train.inputs import Blurred, Streams, blurred, draw_inputs
 from benchmark.train.loop import train, train_stack
 from tests.helpers.cells import small_cell
-from tests.helpers.traced import without_compiler
 from variants.objectives import nonsaturating, wgan_gp
 
 # Name of a trick -> objective, its parameters, training options, parameters of the architecture
@@ -97,15 +96,11 @@ def test_a_stack_of_cells_with_a_trick_is_its_cells(trick: str) -> None:
 
 
 @every_trick
-def test_a_traced_step_with_a_trick_is_the_eager_one(
-    trick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is compiled, without the compiler: the graph of operators of a stack's step."""
-    without_compiler(monkeypatch)
+def test_a_traced_step_with_a_trick_is_the_eager_one(trick: str, tmp_path: Path) -> None:
     cells = [cell_of(trick, seed) for seed in range(2)]
-    found = [*train_stack(cells, "cpu", execution="compiled")]
+    found = [*train_stack(cells, "cpu", execution="traced")]
     execution = found[-1][0].execution
-    assert (execution.mode, execution.fallback) == ("compiled", None)
+    assert (execution.mode, execution.fallback) == ("traced", None)
     for row, expected in zip(
         losses([both[1] for both in found]), losses(trained(cells[1])), strict=True
     ):

@@ -17,6 +17,12 @@ each iteration and before samples are drawn. The critic of such networks defines
 what it sees of real images then, the generator `whole(images)`, its images at the size of the data.
 Networks that define `grow(stages)` follow training.growth.
 
+Networks that change are trained eagerly and one seed at a time, unless each of them says the
+following: then functions are traced or compiled for every form, and seeds are stacked.
+form: Hashable; what `at` changes other than buffers. One form calls the same operators always.
+form_shares: A share of the budget in every form, at which that form is compared with eager steps.
+unused: The names of the parameters that have no part in the present form; they are not stepped.
+
 A Discriminator that cannot be differentiated twice, by a double backward or in forward mode, such
 as one of fused attention, says `once_differentiable = True`, as a class or in its constructor: a
 loss that differentiates the slope is refused there.

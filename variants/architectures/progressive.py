@@ -1,9 +1,10 @@
 """Progressive growing: networks whose resolution and depth grow while they train."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
@@ -30,11 +31,14 @@ class Growing(nn.Module):
 
     at: Callable[[float], None] | None = None  # only of a network that grows
     images: nn.ModuleDict
+    weights: Tensor
+    """1 − α and α, (2,): a buffer, which a compiled step reads anew."""
 
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
         self.level = halvings(shape)
         self.alpha = 1.0
+        self.register_buffer("weights", torch.tensor([0.0, 1.0]), persistent=False)
         levels = range(self.level + 1)
         self.channels = shape[0]
         self.sizes = [shape[1] >> level for level in reversed(levels)]
@@ -53,6 +57,7 @@ class Growing(nn.Module):
         for size in sizes[:-1]:
             self.images[str(size)] = self.image_layer(self.widths[self.sizes.index(size)])
         self.stages = tuple(stages)
+        self.form_shares = tuple(_middles(self.stages))
         self.at = self._at
 
     def image_layer(self, width: int) -> nn.Module:
@@ -62,9 +67,32 @@ class Growing(nn.Module):
     def _at(self, progress: float) -> None:
         stage = [stage for stage in self.stages if stage.share <= progress][-1]
         self.level = self.sizes.index(stage.size)
-        self.alpha = 1.0
+        alpha = 1.0
         if stage.fade:
-            self.alpha = min(1.0, (progress - stage.share) / stage.fade)
+            alpha = min(1.0, (progress - stage.share) / stage.fade)
+        if alpha != self.alpha:
+            self.alpha = alpha
+            self.weights[0].fill_(1 - alpha)
+            self.weights[1].fill_(alpha)
+
+    @property
+    def form(self) -> tuple[int, bool]:
+        """The level, and whether its size is fading in."""
+        return self.level, self.alpha < 1
+
+    @property
+    def unused(self) -> set[str]:
+        """The names of the parameters that have no part in the present form."""
+        used = {f"images.{self.sizes[self.level]}"}
+        used |= {f"pairs.{index}" for index in range(self.level)}
+        if self.alpha < 1:
+            used.add(f"images.{self.sizes[self.level - 1]}")
+        found = set()
+        for name, _ in self.named_parameters():
+            part = ".".join(name.split(".")[:2])
+            if part.startswith(("images.", "pairs.")) and part not in used:
+                found.add(name)
+        return found
 
     def of_image(self, level: int, x: Tensor) -> Tensor:
         """The convolution of a level."""
@@ -118,7 +146,7 @@ class Generator(Growing):
         image = self.output(self.of_image(self.level, x))
         if self.alpha < 1:
             former = self.output(self.of_image(self.level - 1, smaller))
-            image = blend(up(former), image, self.alpha)
+            image = blend(up(former), image, self.weights)
         return image
 
     def whole(self, images: Tensor) -> Tensor:
@@ -156,7 +184,7 @@ class Discriminator(Growing):
             features = down(self.pairs[level - 1](features))
             if level == self.level and self.alpha < 1:
                 former = leaky_relu(self.of_image(level - 1, down(x)), SLOPE)
-                features = blend(former, features, self.alpha)
+                features = blend(former, features, self.weights)
         return self.linear(self.last(features).flatten(1)).squeeze(1)
 
     def shown(self, images: Tensor) -> Tensor:
@@ -164,7 +192,7 @@ class Discriminator(Growing):
         while images.shape[-1] > self.sizes[self.level]:
             images = down(images)
         if self.alpha < 1:
-            images = blend(up(down(images)), images, self.alpha)
+            images = blend(up(down(images)), images, self.weights)
         return images
 
 
@@ -190,6 +218,17 @@ def down(images: Tensor) -> Tensor:
     return avg_pool2d(images, 2)
 
 
-def blend(former: Tensor, latter: Tensor, alpha: float) -> Tensor:
-    """(1 − α)·former + α·latter."""
-    return (1 - alpha) * former + alpha * latter
+def blend(former: Tensor, latter: Tensor, weights: Tensor) -> Tensor:
+    """weights[0]·former + weights[1]·latter."""
+    return weights[0] * former + weights[1] * latter
+
+
+def _middles(stages: Sequence[Any]) -> Iterator[float]:
+    """A share of the budget within every fade, and within what follows it of its stage."""
+    ends = [*[stage.share for stage in stages[1:]], 1.0]
+    for stage, end in zip(stages, ends, strict=True):
+        faded = stage.share + stage.fade
+        if stage.fade:
+            yield stage.share + stage.fade / 2
+        if faded < end:
+            yield (faded + end) / 2

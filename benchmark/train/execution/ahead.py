@@ -16,46 +16,72 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from benchmark.train.execution.small_convolutions import DECOMPOSITIONS
 from variants._files import whole_file
 from variants.datasets import cache_folder, to_be_cached
 
+Run = Callable[[list[Tensor]], list[Tensor]]
+
 FOLDER = "compiled"  # of the cache
 DIGITS = 16  # of a hash in the name of a library
+ATEN = torch.ops.aten
+VIEWS = (ATEN.view.default, ATEN._unsafe_view.default, ATEN.reshape.default)
 
 _loaded: dict[str, Any] = {}  # hash of a graph -> the library in this process
 
 
-class Ahead:
-    """`Ahead(function)(*args)` is function(*args) by a library, one for each layout of the
-    arguments. The arguments are trees of tensors on the CPU, without gradient; the function may
-    change tensors in place and has no other effects."""
+class Traced:
+    """`Traced(function)(*args)` is function(*args) by its operators, which are traced once for each
+    layout of the arguments: what Python, autograd and vmap take of every call falls away.
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
-        """options: of Inductor."""
-        self.function, self.options = function, options
-        self.libraries: dict[Any, tuple[Any, TreeSpec]] = {}  # by layout of the arguments
+    The arguments are trees of tensors on the CPU, without gradient; the function may change tensors
+    in place and has no other effects."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.made: dict[Any, tuple[Run, TreeSpec]] = {}  # by layout of the arguments
 
     def __call__(self, *args: Any) -> Any:
         tensors, tree = tree_flatten(args)
-        layout = tuple([(tensor.shape, tensor.stride()) for tensor in tensors])
-        if layout not in self.libraries:
-            self.libraries[layout] = self._library(tensors, tree)
-        library, result_tree = self.libraries[layout]
-        return tree_unflatten(library.run(tensors), result_tree)
+        layout = tuple(map(_layout, tensors))
+        if layout not in self.made:
+            self.made[layout] = self.make(tensors, tree)
+        run, result_tree = self.made[layout]
+        return tree_unflatten(run(tensors), result_tree)
 
-    def _library(self, tensors: list[Tensor], tree: TreeSpec) -> tuple[Any, TreeSpec]:
+    def make(self, tensors: list[Tensor], tree: TreeSpec) -> tuple["Run", TreeSpec]:
+        """The function of tensors in the layout of these, and the tree of what it returns."""
+        graph, result_tree = operators_of(self.function, tensors, tree)
+        simplify(graph)
+
+        @torch.no_grad()
+        def run(tensors: list[Tensor]) -> list[Tensor]:
+            results: list[Tensor] = graph(*tensors)
+            return results
+
+        return run, result_tree
+
+
+class Ahead(Traced):
+    """As Traced, but the operators are compiled to a library."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        """options: of Inductor."""
+        super().__init__(function)
+        self.options = options
+
+    def make(self, tensors: list[Tensor], tree: TreeSpec) -> tuple["Run", TreeSpec]:
         graph, result_tree = traced(self.function, tensors, tree)
         key = key_of(graph, tensors, self.options)
         if key not in _loaded:
             _loaded[key] = load(key, lambda path: build(graph, tensors, path, self.options))
-        return _loaded[key], result_tree
+        return _loaded[key].run, result_tree
 
 
-def traced(
+def operators_of(
     function: Callable[..., Any], tensors: Sequence[Tensor], tree: TreeSpec
 ) -> tuple[GraphModule, TreeSpec]:
     """The operators of a function of a tree of tensors as a function of the tensors, and the tree
@@ -73,6 +99,56 @@ def traced(
     graph = make_fx(of_tensors, decomposition_table=DECOMPOSITIONS)(*map(_copied, tensors))
     _merge_constants(graph)
     graph.graph = fx_graph_cse(graph.graph)
+    return graph, trees[0]
+
+
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride()
+
+
+def simplify(graph: GraphModule) -> None:
+    """Leave out what vmap writes and what changes nothing: a view or an expansion to the shape that
+    the tensor has, a view of a view, a product and a sum that are one operator."""
+    for node in graph.graph.nodes:
+        if node.target not in (*VIEWS, ATEN.expand.default):
+            continue
+        if node.target in VIEWS and node.args[0].target in VIEWS:
+            node.target = ATEN.reshape.default
+            node.args = (node.args[0].args[0], *node.args[1:])
+        before, after = node.args[0].meta.get("val"), node.meta["val"]
+        if before is not None and _layout(before) == _layout(after):
+            node.replace_all_uses_with(node.args[0])
+    graph.graph.eliminate_dead_code()
+    for node in graph.graph.find_nodes(op="call_function", target=ATEN.add.Tensor):
+        _fuse(graph, node)
+    graph.recompile()
+
+
+def _fuse(graph: GraphModule, node: Node) -> None:
+    """Make a + b @ c of batches of matrices one operator, if the node `node` is such a sum."""
+    for term, product in (node.args[:2], node.args[1::-1]):
+        if not isinstance(term, Node) or not isinstance(product, Node):
+            return
+        is_alone = len(product.users) == 1 and term is not product
+        is_product = product.target is ATEN.bmm.default and is_alone
+        a, b = term.meta.get("val"), product.meta.get("val")
+        if a is None or b is None or not is_product or node.kwargs:
+            continue
+        if torch.broadcast_shapes(a.shape, b.shape) == b.shape and a.dtype == b.dtype:
+            with graph.graph.inserting_before(node):
+                fused = graph.graph.call_function(ATEN.baddbmm.default, (term, *product.args))
+            fused.meta = dict(node.meta)
+            node.replace_all_uses_with(fused)
+            graph.graph.erase_node(node)
+            graph.graph.erase_node(product)
+            return
+
+
+def traced(
+    function: Callable[..., Any], tensors: Sequence[Tensor], tree: TreeSpec
+) -> tuple[GraphModule, TreeSpec]:
+    """As `operators_of`, for Inductor."""
+    graph, result_tree = operators_of(function, tensors, tree)
     _keep_dtypes(graph)
     for node in graph.graph.nodes:
         # The values that were traced: Inductor makes its own
@@ -81,7 +157,7 @@ def traced(
             # Inductor may lay out a tensor so that it has no such view
             node.target = torch.ops.aten.reshape.default
     graph.recompile()
-    return graph, trees[0]
+    return graph, result_tree
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -1,13 +1,15 @@
 """An iteration by pure functions of parameters and buffers, which can be compiled, and mapped over
 the seeds of a stack."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.train.execution.ahead import Ahead
+from benchmark.store.schema import Execution
+from benchmark.train.execution.ahead import Ahead, Traced
 from benchmark.train.inputs import Inputs
 from benchmark.train.step import Tensors, critic_gradients, generate, generator_gradients
 
@@ -29,6 +31,10 @@ class Functions(NamedTuple):
     fakes_at_once: bool
     """Whether `fakes` takes the latents of several critic steps."""
 
+    unused: tuple[Collection[str], Collection[str]]
+    """The parameters of generator and critic that the functions do not take: those without a part
+    in the present form of a network that changes."""
+
 
 def make_functions(
     objective: Any, networks: tuple[nn.Module, nn.Module], precision: str, fakes_at_once: bool
@@ -40,7 +46,35 @@ def make_functions(
         generator_gradients(objective, G, D, precision),
         generate(G, precision, fakes_at_once),
         fakes_at_once,
+        (getattr(G, "unused", ()), getattr(D, "unused", ())),
     )
+
+
+def has_forms(networks: Sequence[nn.Module]) -> bool:
+    """Whether the networks are fixed, or say which `form` they have now."""
+    changing = [network for network in networks if getattr(network, "at", None)]
+    return all(hasattr(network, "form_shares") for network in changing)
+
+
+def form_of(networks: Sequence[nn.Module]) -> tuple[Any, ...]:
+    """The present form of generator and critic, of which functions are made; None of one that is
+    fixed."""
+    return tuple([getattr(network, "form", None) for network in networks])
+
+
+def each_form(pairs: Sequence[tuple[nn.Module, nn.Module]]) -> Iterator[None]:
+    """Give the generators and critics each of their forms in turn. Fixed ones have one."""
+    shares: set[float] = set()
+    for network in pairs[0]:
+        shares.update(getattr(network, "form_shares", ()))
+    if not shares:
+        yield
+    for share in sorted(shares):
+        for network in chain.from_iterable(pairs):
+            change = getattr(network, "at", None)
+            if change is not None:
+                change(share)
+        yield
 
 
 def over_seeds(functions: Functions) -> Functions:
@@ -56,13 +90,39 @@ def over_seeds(functions: Functions) -> Functions:
     )
 
 
-def compile_functions(functions: Functions, device: str, options: dict[str, Any]) -> Functions:
+def trace_functions(functions: Functions) -> Functions:
+    """The functions by their operators, on a CPU: see `Traced`."""
+    return functions._replace(
+        critic=Traced(functions.critic),
+        generator=Traced(functions.generator),
+        fakes=Traced(functions.fakes),
+    )
+
+
+def matmul_of(device: str, precision: str, former: Execution | None) -> str:
+    """What computes the larger products of compiled functions, "onednn" or "default". device: its
+    kind. former: of the training before a resume, if it is to go on as it was."""
+    if device != "cpu" or precision == "bf16":
+        return "default"
+    if former and "compiled" in former.mode:
+        # The last digits of numbers depend on it
+        return former.matmul
+    from benchmark.train.execution.matmul_pass import onednn_pays
+
+    return "onednn" if onednn_pays() else "default"
+
+
+def compile_functions(functions: Functions, device: str, matmul: str) -> Functions:
     """The functions compiled, each as one graph: ahead of time for a CPU, else by torch.compile.
-    device: its kind. options: of Inductor."""
+    device: its kind. matmul: `Execution.matmul`."""
 
     # With fallback_random, what networks draw by themselves is as in eager steps
-    options = {"fallback_random": True} | options
-    if device != "cpu":
+    options: dict[str, Any] = {"fallback_random": True}
+    if device == "cpu":
+        from benchmark.train.execution.matmul_pass import MatmulPass
+
+        options["post_grad_custom_post_pass"] = MatmulPass(matmul == "onednn")
+    else:
         # torch.compile makes a function for few networks only, and keeps those of former cells
         torch._dynamo.reset()
 
@@ -87,8 +147,8 @@ def iterate_by_functions(
 ) -> Tensor:
     """An iteration of one seed or of a stack. The arguments are those of `iterate_eagerly`, and so
     is what it returns: (6,), or (S, 6) of a stack."""
-    G = _tensors(networks[0])
-    D = _tensors(networks[1])
+    G = _tensors(networks[0], functions.unused[0])
+    D = _tensors(networks[1], functions.unused[1])
     *critic_inputs, generator_inputs = draws
     critic_row = torch.empty(0)
     for start in range(0, len(critic_inputs), BLOCK):
@@ -103,9 +163,13 @@ def iterate_by_functions(
     return torch.cat([critic_row, generator_row], dim=-1)
 
 
-def _tensors(network: nn.Module) -> tuple[Tensors, Tensors]:
-    """Parameters and buffers by name; they share memory with the network."""
-    parameters = {name: p.detach() for name, p in network.named_parameters()}
+def _tensors(network: nn.Module, unused: Collection[str]) -> tuple[Tensors, Tensors]:
+    """Parameters but for the unused ones, and buffers, by name; they share memory with the
+    network."""
+    parameters = {}
+    for name, parameter in network.named_parameters():
+        if name not in unused:
+            parameters[name] = parameter.detach()
     return parameters, dict(network.named_buffers())
 
 
@@ -125,9 +189,9 @@ def _fakes(
 
 def _apply(gradients: Tensors, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     for name, parameter in network.named_parameters():
-        gradient = gradients[name]
+        gradient = gradients.get(name)
         # A fused optimiser takes the memory of a gradient to lie in the order of its parameter's
-        if gradient.stride() != parameter.stride():
+        if gradient is not None and gradient.stride() != parameter.stride():
             gradient = torch.empty_like(parameter).copy_(gradient)
         parameter.grad = gradient
     optimizer.step()

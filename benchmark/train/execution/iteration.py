@@ -1,5 +1,5 @@
 """One training iteration (the critic steps and the generator step) of one seed or of a stack of
-seeds: eager, compiled, captured as a CUDA graph, or both; the same numbers to float rounding."""
+seeds: eager, traced, compiled or captured as a CUDA graph; the same numbers to float rounding."""
 
 import copy
 import time
@@ -24,10 +24,16 @@ from benchmark.train.execution.eager import iterate_eagerly
 from benchmark.train.execution.functions import (
     Functions,
     compile_functions,
+    each_form,
+    form_of,
+    has_forms,
     iterate_by_functions,
     make_functions,
+    matmul_of,
     over_seeds,
+    trace_functions,
 )
+from benchmark.train.execution.modes import refusal
 from benchmark.train.execution.stack import Stack, join_states, split_state
 from benchmark.train.inputs import Inputs
 from benchmark.train.optimizers import load_optimizer, make_optimizers
@@ -51,7 +57,7 @@ class Iteration:
     """How iterations are executed, and why not as asked for."""
 
     compile_seconds: float
-    """Seconds that compiling and capturing took."""
+    """Seconds that tracing, compiling and capturing took."""
 
     last: Inputs
     """The inputs of the last generator step. Their real batch is that of the last critic step."""
@@ -73,11 +79,11 @@ class Iteration:
         self.objective, self.networks, self.recipe = objective, networks, recipe
         self.precision, self.device, self.by_term = precision, torch.device(device), by_term
         self.is_stacked = len(networks) > 1
-        self.changes = any(getattr(network, "at", None) for network in networks[0])
-        if self.is_stacked and precision == "tf32" and objective.float32_penalty:
+        leaves_tf32 = precision == "tf32" and objective.float32_penalty
+        if self.is_stacked and leaves_tf32:
             raise StackRefused("a stacked step cannot leave TF32 for the penalty")
-        if self.is_stacked and self.changes:
-            raise StackRefused("networks that change while they train are trained one by one")
+        if self.is_stacked and not has_forms(networks[0]):
+            raise StackRefused("networks that change without a form are trained one by one")
         # Generator and critic as the optimisers see them: of one seed, or as stacks
         self.trained: tuple[nn.Module, nn.Module] = networks[0]
         if self.is_stacked:
@@ -92,29 +98,22 @@ class Iteration:
             self._choose(self.former.mode, self.former.fakes_at_once)
             self.execution.fallback = self.former.fallback
             return
-        refusal = self._refusal(mode)
-        self._choose("eager" if refusal else mode)
-        if refusal:
-            self.execution.fallback = f"{mode}: {refusal}"
-
-    def _refusal(self, mode: str) -> str:
-        """Why a mode is not possible; empty if it may be."""
-        if mode != "eager" and self.changes:
-            return "networks that change while they train are trained eagerly"
-        if "graphed" in mode and self.device.type != "cuda":
-            return "there is no CUDA graph without a CUDA device"
-        if "compiled" in mode and self.precision == "tf32" and self.objective.float32_penalty:
-            return "a compiled step cannot leave TF32 for the penalty"
-        return ""
+        refused = refusal(mode, self.device.type, leaves_tf32, has_forms(networks[0]))
+        self._choose("eager" if refused else mode)
+        if refused:
+            self.execution.fallback = f"{mode}: {refused}"
 
     # Choosing how to execute
 
     def _choose(self, mode: str, fakes_at_once: bool = True) -> None:
         """Set how iterations are executed, and make the optimisers for that."""
         self.is_compiled, self.is_graphed = "compiled" in mode, "graphed" in mode
-        # A graph, and a compiled function, is for one number of inputs
-        self.graphs: dict[int, Graph] = {}
-        self.compiled_for: set[int] = set()
+        # Functions of parameters, which the steps call in place of the networks
+        self.by_functions = self.is_stacked or mode not in ("eager", "graphed")
+        # A graph, and a compiled function, is for one form of the networks and number of inputs
+        self.graphs: dict[Any, Graph] = {}
+        self.compiled_for: set[Any] = set()
+        self.functions: dict[Any, Functions] = {}  # by form
         self.execution = Execution(
             mode=mode,
             stack=len(self.networks),
@@ -122,13 +121,11 @@ class Iteration:
             fallback=None,
             optimizer=self._optimizer_kind(),
             fakes_at_once=False,
-            matmul="default",
         )
-        kind = self.execution.optimizer
-        self.optimizers = make_optimizers(self.recipe, self.trained, kind)
-        self.functions: Functions | None = None
-        if self.is_compiled or self.is_stacked:
-            self.functions = self._functions(fakes_at_once)
+        if self.is_compiled:
+            self.execution.matmul = matmul_of(self.device.type, self.precision, self.former)
+        self.optimizers = make_optimizers(self.recipe, self.trained, self.execution.optimizer)
+        if self.by_functions:
             self.execution.fakes_at_once = fakes_at_once
         elif self.by_term:
             self.execution.backward = "by term"
@@ -136,55 +133,49 @@ class Iteration:
     def _optimizer_kind(self) -> str:
         if self.is_graphed:
             return "capturable"
-        if self.is_compiled or self.is_stacked or self.device.type == "cuda":
-            return "fused"
-        return "loop"
+        return "fused" if self.by_functions or self.device.type == "cuda" else "loop"
 
-    def _functions(self, fakes_at_once: bool) -> Functions:
-        functions = make_functions(self.objective, self.networks[0], self.precision, fakes_at_once)
+    def _functions(self) -> Functions:
+        """The functions of the present form of the networks."""
+        form = form_of(self.networks[0])
+        if form in self.functions:
+            return self.functions[form]
+        if self.device.type != "cpu":
+            self.functions.clear()  # torch.compile keeps the functions of one form
+        functions = make_functions(
+            self.objective, self.networks[0], self.precision, self.execution.fakes_at_once
+        )
         if self.is_stacked:
             functions = over_seeds(functions)
         if self.is_compiled:
-            functions = compile_functions(functions, self.device.type, self._compile_options())
+            functions = compile_functions(functions, self.device.type, self.execution.matmul)
+        elif self.execution.mode == "traced":
+            functions = trace_functions(functions)
+        self.functions[form] = functions
         return functions
-
-    def _compile_options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {}
-        if self.device.type == "cpu":
-            from benchmark.train.execution.matmul_pass import MatmulPass
-
-            onednn = self.precision != "bf16" and self._hands_over()
-            self.execution.matmul = "onednn" if onednn else "default"
-            options["post_grad_custom_post_pass"] = MatmulPass(onednn)
-        return options
-
-    def _hands_over(self) -> bool:
-        """Whether oneDNN computes the larger products: measured once per training, as the last
-        digits of numbers depend on it."""
-        if self.former and "compiled" in self.former.mode:
-            return self.former.matmul == "onednn"
-        from benchmark.train.execution.matmul_pass import onednn_pays
-
-        return onednn_pays()
 
     # Iterating
 
     def __call__(self, draws: Iterable[Inputs]) -> Tensor:
         draws = self._remember(draws)
-        if not (self.is_compiled or self.is_graphed):
+        if self.execution.mode == "eager":
             return self._iterate(draws)
         inputs = list(draws)
+        case = form_of(self.networks[0]), len(inputs)
         started = time.perf_counter()
         if self.is_graphed:
-            graph = self.graphs.get(len(inputs))
+            graph = self.graphs.get(case)
             if graph is None:
+                # The memory of graphs of a former form is free again
+                for former in [kept for kept in self.graphs if kept[0] != case[0]]:
+                    del self.graphs[former]
                 graph = Graph(self._iterate, inputs, self.trained, self.optimizers)
-                self.graphs[len(inputs)] = graph
+                self.graphs[case] = graph
                 self.compile_seconds += time.perf_counter() - started
             return graph(inputs)
         row = self._iterate(inputs)
-        if len(inputs) not in self.compiled_for:
-            self.compiled_for.add(len(inputs))
+        if case not in self.compiled_for:
+            self.compiled_for.add(case)
             self.compile_seconds += time.perf_counter() - started
         return row
 
@@ -195,12 +186,12 @@ class Iteration:
 
     def _iterate(self, draws: Iterable[Inputs]) -> Tensor:
         """An iteration without a graph."""
-        if self.functions is None:
+        if not self.by_functions:
             return iterate_eagerly(
                 self.objective, self.trained, self.optimizers, draws, self.precision, self.by_term
             )
         return iterate_by_functions(
-            self.objective, self.trained, self.optimizers, self.functions, draws
+            self.objective, self.trained, self.optimizers, self._functions(), draws
         )
 
     # Warming up
@@ -220,14 +211,13 @@ class Iteration:
         if self.former and not self._try(draws, None):
             self.compile_seconds = time.perf_counter() - started
             return
-        seeds = range(len(self.networks))
-        expected = join_outcomes([self._eager_outcome(seed, draws()) for seed in seeds])
+        expected = [self._eager_outcome(draws) for _ in each_form(self.networks)]
         reasons: list[str] = []
         for mode, fakes_at_once in self._candidates(asked):
             if reasons:
                 self._choose(mode, fakes_at_once)
                 self.load_states(copy.deepcopy(states))
-            reason = self._try(draws, expected)
+            reason = self._try_forms(draws, expected)
             if not reason:
                 if mode != asked:
                     self.execution.fallback = f"{asked}: {reasons[0]}"
@@ -240,15 +230,27 @@ class Iteration:
         """The ways to execute in the order in which they are tried: (mode, fakes_at_once)."""
         for mode in dict.fromkeys((asked, "eager")):
             yield mode, True
-            if "compiled" in mode or self.is_stacked:
+            if mode not in ("eager", "graphed") or self.is_stacked:
                 yield mode, False
 
-    def _eager_outcome(self, index: int, draws: list[Inputs]) -> Outcome:
-        """The outcome of an eager iteration of one of the seeds."""
-        if self.is_stacked:
-            draws = [inputs.of_seed(index) for inputs in draws]
-        networks, states = self.networks[index], self.states()[index]
-        return eager_outcome(self.objective, networks, self.recipe, states, draws, self.precision)
+    def _eager_outcome(self, draws: Callable[[], list[Inputs]]) -> Outcome:
+        """The outcome of an eager iteration of every seed."""
+        outcomes = []
+        for index, (networks, states) in enumerate(zip(self.networks, self.states(), strict=True)):
+            inputs = draws()
+            if self.is_stacked:
+                inputs = [drawn.of_seed(index) for drawn in inputs]
+            given = networks, self.recipe, states, inputs, self.precision
+            outcomes.append(eager_outcome(self.objective, *given))
+        return join_outcomes(outcomes)
+
+    def _try_forms(self, draws: Callable[[], list[Inputs]], expected: list[Outcome]) -> str:
+        """As `_try`, with the networks in every form, each of which has an expected outcome."""
+        for _, outcome in zip(each_form(self.networks), expected, strict=True):
+            reason = self._try(draws, outcome)
+            if reason:
+                return reason
+        return ""
 
     def _try(self, draws: Callable[[], list[Inputs]], expected: Outcome | None) -> str:
         """Take an iteration and undo it. Returns why it cannot be executed this way, or how it

@@ -4,8 +4,10 @@ half as fast on processors that are not Intel's.
 
 Uses private parts of torch, so every compiled step is compared with an eager one."""
 
+import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from statistics import median
 from typing import Any
@@ -13,6 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._inductor.custom_graph_pass import CustomGraphPass
+
+from benchmark.train.execution.ahead import DIGITS, FOLDER, processor
+from variants._files import whole_file
+from variants.datasets import cache_folder, to_be_cached
 
 # Multiplications from which on the cost of the call itself is small
 MIN_MULTIPLICATIONS = 2**20
@@ -36,10 +42,28 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @cache
 def onednn_pays() -> bool:
-    """Whether oneDNN is quicker than torch's choice by GAIN, in turns on a product of a usual
-    size."""
+    """Whether oneDNN is quicker than torch's choice by GAIN on this processor. The first answer is
+    kept in the cache, so that all workers and runs have the same."""
     if not torch.backends.mkldnn.is_available():
         return False
+    facts = f"{torch.__version__} {processor()} {torch.get_num_threads()}"
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:DIGITS]
+    path = cache_folder() / FOLDER / f"onednn-{digest}.txt"
+    # OSError: of a cache that cannot be read or written to
+    with suppress(OSError):
+        if not path.exists():
+            with whole_file(to_be_cached(path)) as file:
+                file.write(str(_is_quicker()).encode())
+        kept = path.read_text(encoding="utf-8")
+        if kept in ("True", "False"):
+            return kept == "True"
+        # A damaged file is written again, by the next process
+        path.unlink()
+    return _is_quicker()
+
+
+def _is_quicker() -> bool:
+    """Whether oneDNN is quicker by GAIN, in turns on a product of a usual size."""
     a, b = torch.ones(128, 512), torch.ones(512, 512)
     ratios = []
     for _ in range(TURNS):

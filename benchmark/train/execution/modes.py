@@ -4,7 +4,7 @@ import os
 import shutil
 from functools import cache
 
-MODES = ("eager", "compiled", "graphed", "compiled_graphed")
+MODES = ("eager", "traced", "compiled", "graphed", "compiled_graphed")
 # What `--execution auto` stands for, by kind of device
 AUTO = {"cpu": "eager", "cuda": "graphed"}
 
@@ -15,6 +15,21 @@ def resolve(execution: str, device: str) -> str:
         return execution
     kind = device.partition(":")[0]
     return AUTO.get(kind, "eager")
+
+
+def refusal(mode: str, device: str, leaves_tf32: bool, has_forms: bool) -> str:
+    """Why a mode is not possible; empty if it may be. device: its kind. leaves_tf32: whether the
+    penalty is computed in full float32 in a step that is not. has_forms: see `functions.has_forms`.
+    """
+    if mode != "eager" and not has_forms:
+        return "networks that change without a form are trained eagerly"
+    if mode == "traced" and device != "cpu":
+        return "steps are traced for a CPU alone"
+    if "graphed" in mode and device != "cuda":
+        return "there is no CUDA graph without a CUDA device"
+    if mode not in ("eager", "graphed") and leaves_tf32:
+        return f"a {mode} step cannot leave TF32 for the penalty"
+    return ""
 
 
 @cache

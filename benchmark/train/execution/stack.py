@@ -51,9 +51,9 @@ class Stack(nn.Module):
     def hand_down_gradients(self) -> None:
         """Give every network its part of the gradients of the last step."""
         for name, stacked in self.stacked_parameters.items():
-            if stacked.grad is not None:
-                for network, gradient in zip(self.networks, stacked.grad, strict=True):
-                    network.get_parameter(name).grad = gradient
+            for index, network in enumerate(self.networks):
+                gradient = None if stacked.grad is None else stacked.grad[index]
+                network.get_parameter(name).grad = gradient
 
 
 def split_state(state: dict[str, Any], index: int) -> dict[str, Any]:
