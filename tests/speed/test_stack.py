@@ -33,10 +33,14 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 CASES = [("mlp", 128, 64), ("dcgan", 64, 64)]  # architecture, width, batch size
 if FULL:
     CASES += [("mlp", 64, 64), ("mlp", 64, 256), ("mlp", 128, 256), ("mlp", 512, 64)]
-    CASES += [("dcgan", 8, 64)]
+    CASES += [("dcgan", 8, 64), ("text_resnet", 32, 64)]
 STACKS = {"cpu": (5, 8, 12, 16), "cuda": (2, 8, 16, 32)}
 MODES = {"cpu": ("eager", "traced", "compiled"), "cuda": ("eager", "graphed", "compiled_graphed")}
-DATA = {"mlp": Choice("gaussians8"), "dcgan": Choice("digits")}
+DATA = {
+    "mlp": Choice("gaussians8"),
+    "dcgan": Choice("digits"),
+    "text_resnet": Choice("python_topics"),
+}
 
 
 def seeds(
@@ -48,7 +52,7 @@ def seeds(
     choice = Choice(architecture, {"width": width})
     dataset = load("datasets", DATA[architecture].name).Dataset()
     torch.manual_seed(0)
-    norm = "none" if architecture == "mlp" else "layer"
+    norm = "layer" if architecture == "dcgan" else "none"
     pairs = [
         tuple(net.to(device) for net in build(choice, dataset.shape, norm)) for _ in range(stack)
     ]

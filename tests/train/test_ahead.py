@@ -1,9 +1,11 @@
 """Functions compiled ahead of time: the same numbers, and a cache that survives damage."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,6 +281,43 @@ def test_two_runs_may_build_the_same(
         thread.join()
     assert len(loaded) == 2
     assert len(list(cache.iterdir())) == 1
+
+
+WRITES = """
+import sys
+from itertools import count
+from pathlib import Path
+from benchmark.train.execution import ahead
+
+library = Path(sys.argv[1]).read_bytes()
+for number in count():
+    ahead.load(f"{number:016d}", lambda path: path.write_bytes(library))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_are_killed_while_they_write_leave_whole_libraries(
+    cache: Path, library: bytes, tmp_path: Path
+) -> None:
+    """Two processes build and keep the same libraries, and both are killed, again and again."""
+    source = tmp_path / "library.so"
+    source.write_bytes(library)
+    num_kept = 0
+    for _ in range(4):
+        both = [subprocess.Popen([sys.executable, "-c", WRITES, str(source)]) for _ in range(2)]
+        end = time.monotonic() + 60
+        while len([*cache.glob("*.so")]) < num_kept + 5 and time.monotonic() < end:
+            time.sleep(0.003)
+        for process in both:
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+        kept = [*cache.glob("*.so")]
+        assert len(kept) > num_kept
+        num_kept = len(kept)
+        for path in kept:
+            assert path.name == ahead._name(path.name.partition("-")[0], path)
+    for path in kept:
+        ahead.load(path.name.partition("-")[0], lambda path: pytest.fail("built again"))
 
 
 def test_a_key_is_of_all_that_a_library_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
