@@ -27,8 +27,7 @@ WORTH = 1.1  # how many times as fast as one seed after the other, eagerly, anot
 COMPILE_SECONDS = 9.0  # of one function: of the critic, of the generator, or of the fakes
 TRACE_SECONDS = 1.5  # of the three functions of a stack, which every run traces anew
 STEADY_STEP = 1000  # far from the first steps, where an objective may take more critic steps
-# Parameters of an objective that no compiled function has: of the updates and of their order
-UPDATES = {*RECIPE, "critic_steps"}
+UPDATES = {*RECIPE, "critic_steps"}  # parameters of an objective that no compiled function has
 MAX_REASON = 200  # characters of the reason why a place is not stacked
 
 Place = tuple[str, str]
@@ -37,13 +36,11 @@ Blocks = dict[int, list[int]]  # seed -> the seeds of its stack
 
 
 class Way(NamedTuple):
-    """How the cells of a place are executed."""
+    """How the steps of a place are executed, by one of modes.MODES or auto, and in stacks of how
+    many seeds; 1: a cell trains alone."""
 
     mode: str
-    """How their steps are: one of modes.MODES, or auto."""
-
     size: int
-    """Seeds of a stack; 1: a cell trains alone."""
 
 
 class Stacks:
@@ -167,12 +164,11 @@ def best_way(groups: list[list[Cell]], num_seeds: int, device: str, execution: s
         if row["mode"] in modes and row["stack"] < 2 * size:
             total = num_stacks * size * num_iterations * row["ms"] / 1000
             if row["mode"] in ("traced", "compiled"):
-                total += num_stacks * len(groups) * TRACE_SECONDS
+                total += num_stacks * len(groups) * TRACE_SECONDS * _num_forms(groups[0][0])
             way = Way(row["mode"], size)
             seconds[way] = min(total, seconds.get(way, total))
-    quickest = Way(execution, 1)
     usual = seconds.get(Way(modes[0], 1), 0.0)
-    least = usual
+    quickest, least = Way(execution, 1), usual
     for way, later in seconds.items():
         is_built = way.mode == "compiled" and execution == "auto"
         compiling = COMPILE_SECONDS * _num_functions(groups) if is_built else 0.0
@@ -185,13 +181,19 @@ def _num_functions(groups: list[list[Cell]]) -> int:
     """The functions that a place compiles: the fakes of every number of critic steps, and for every
     objective the gradients of critic and generator. Updates are not compiled: configurations of a
     search that differ in the recipe alone share their functions."""
-    fakes, gradients = set(), set()
+    fakes = {_critic_steps(cells[0]) for cells in groups}
+    gradients = set()
     for cells in groups:
         objective = cells[0].objective
-        fakes.add(_critic_steps(cells[0]))
         params = [item for item in sorted(objective.params.items()) if item[0] not in UPDATES]
         gradients.add((objective.name, str(params)))
-    return len(fakes) + 2 * len(gradients)
+    return (len(fakes) + 2 * len(gradients)) * _num_forms(groups[0][0])
+
+
+def _num_forms(cell: Cell) -> int:
+    """The forms of the networks of a cell: those that grow have one for every size and fade."""
+    stages = cell.training.growth
+    return max(1, len(stages) + sum(stage.fade > 0 for stage in stages))
 
 
 def _critic_steps(cell: Cell) -> int:
@@ -202,12 +204,11 @@ def _critic_steps(cell: Cell) -> int:
 
 def _rows_like(cell: Cell, device: str) -> Iterator[dict[str, Any]]:
     """The rows of the smallest measured networks that are at least as large as those of a cell."""
-    kind = device.partition(":")[0]
     facts = facts_of(cell.architecture, cell.dataset, cell.norm)
     work = facts.weights * cell.training.batch_size
     rows = []
     for row in measured():
-        is_like = (row["device"], row["kind"]) == (kind, facts.kind)
+        is_like = (row["device"], row["kind"]) == (device.partition(":")[0], facts.kind)
         if is_like and row["work"] >= work and row["pixels"] >= facts.pixels:
             rows.append(row)
     least = min(((row["pixels"], row["work"]) for row in rows), default=None)
@@ -251,12 +252,11 @@ def refusal(stack: tuple[Cell, ...], device: str) -> str:
 @cache
 def measured() -> list[dict[str, Any]]:
     """The rows of the table, each with its networks' `work`: weights times batch size."""
-    rows: list[dict[str, Any]] = []
+    rows = []
     with TABLE.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
             row: dict[str, Any] = dict(line)
-            for name in ("weights", "pixels", "batch_size", "stack"):
-                row[name] = int(line[name])
+            row |= {name: int(line[name]) for name in ("weights", "pixels", "batch_size", "stack")}
             row |= {"ms": float(line["ms"]), "work": row["weights"] * row["batch_size"]}
             rows.append(row)
     return rows

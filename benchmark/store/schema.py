@@ -551,7 +551,8 @@ class Status(Record):
     """Seconds of building the networks and warming up, at the start and at every resume."""
 
     compile_seconds: float | None = None
-    """Seconds of compiling, capturing CUDA graphs and checking against an eager iteration."""
+    """Seconds of tracing, compiling, capturing CUDA graphs and checking against an eager
+    iteration."""
 
     other_seconds: float | None = None
     """All other seconds: loading data, checkpoints, writing."""

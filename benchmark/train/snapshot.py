@@ -51,7 +51,7 @@ class Counters:
     """Seconds of the probes."""
 
     compile_seconds: float = 0.0
-    """Seconds of compiling and capturing, at the start and at every resume."""
+    """Seconds of tracing, compiling and capturing, at the start and at every resume."""
 
     peak_memory_mb: float = 0.0
     """Peak memory of the training in MiB since the counter was reset."""

@@ -122,6 +122,13 @@ def test_configurations_that_differ_in_their_updates_share_what_is_compiled(meas
     assert stacking.best_way(weights, 1, "cpu", "auto") == ("traced", 1)
 
 
+def test_networks_that_grow_have_functions_for_every_size_and_fade() -> None:
+    cell = small_cell("wgan_gp", "images")
+    stages = [{"share": 0, "size": 4}, {"share": 0.5, "size": 8, "fade": 0.25}]
+    grown = replace(cell, training=cell.training.replaced(growth=stages))
+    assert stacking._num_functions([[grown]]) == 3 * stacking._num_functions([[cell]]) == 9
+
+
 UPDATES = {"lr": 1e-3, "d_lr": 1e-4, "betas": [0.9, 0.99], "weight_decay": 0.1}
 
 
@@ -231,7 +238,7 @@ def test_the_measured_table_is_sound() -> None:
     rows = stacking.measured()
     assert {row["device"] for row in rows} <= {"cpu", "cuda"}
     assert {row["mode"] for row in rows} <= {*MODES}
-    assert {row["kind"] for row in rows} <= {"mlp", "conv"}
+    assert {row["kind"] for row in rows} <= {"mlp", "conv", "conv1d"}
     assert all(row["stack"] > 0 and row["ms"] > 0 and row["work"] > 0 for row in rows)
     alone = {
         (row["kind"], row["work"]) for row in rows if (row["mode"], row["stack"]) == ("eager", 1)

@@ -1,5 +1,6 @@
 """Functions compiled ahead of time: the same numbers, and a cache that survives damage."""
 
+import linecache
 import os
 import signal
 import subprocess
@@ -13,10 +14,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.fx import graph_module
+from torch.utils._pytree import tree_flatten
 
-from benchmark.train.execution import ahead, matmul_pass
-from benchmark.train.execution.ahead import Ahead, Traced
+from benchmark.train.execution import ahead, matmul_pass, operators
+from benchmark.train.execution.ahead import Ahead
 from benchmark.train.execution.modes import can_compile
+from benchmark.train.execution.operators import Traced
 from benchmark.train.execution.small_convolutions import convolution, convolution_backward
 
 needs_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler")
@@ -101,10 +105,11 @@ def test_a_traced_function_does_the_same() -> None:
 
 A, B, C = torch.randn(3, 4, 5), torch.randn(3, 5, 6), torch.randn(3, 4, 6)
 PRODUCT, SUM, FUSED = ATEN.bmm.default, ATEN.add.Tensor, ATEN.baddbmm.default
+LAID_OUT = [ATEN.transpose.int, ATEN.clone.default, ATEN.transpose.int]
 
 
 @pytest.mark.parametrize(
-    ("function", "operators"),
+    ("function", "left"),
     [
         (lambda: C + A @ B, [FUSED]),
         (lambda: A @ B + C, [FUSED]),
@@ -117,6 +122,9 @@ PRODUCT, SUM, FUSED = ATEN.bmm.default, ATEN.add.Tensor, ATEN.baddbmm.default
         (lambda: A @ B + C.double(), [PRODUCT, ATEN._to_copy.default, SUM]),
         (lambda: A @ B + 1, [PRODUCT, SUM]),
         (lambda: (product := A @ B) * (product + C), [PRODUCT, SUM, ATEN.mul.Tensor]),
+        # The sum is laid out otherwise, or a factor changes between the product and the sum
+        (lambda: C.mT.contiguous().mT + A @ B, [*LAID_OUT, PRODUCT, SUM]),
+        (lambda: (A @ B, B.mul_(2))[0] + C, [PRODUCT, ATEN.mul_.Tensor, SUM]),
         # Views that change nothing
         (lambda: C.view(3, 4, 6).expand(3, 4, 6).exp(), [ATEN.exp.default]),
         (lambda: C.view(12, 6).view(72).exp(), [ATEN.reshape.default, ATEN.exp.default]),
@@ -128,7 +136,7 @@ PRODUCT, SUM, FUSED = ATEN.bmm.default, ATEN.add.Tensor, ATEN.baddbmm.default
     ],
 )
 def test_what_a_traced_function_leaves_out(
-    function: Callable[[], Tensor], operators: list[object]
+    function: Callable[[], Tensor], left: list[object]
 ) -> None:
     def of_arguments(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         with pytest.MonkeyPatch.context() as patch:
@@ -136,11 +144,37 @@ def test_what_a_traced_function_leaves_out(
                 patch.setitem(globals(), name, tensor)
             return function()
 
-    tensors, tree = ahead.tree_flatten((A, B, C))
-    graph, _ = ahead.operators_of(of_arguments, tensors, tree)
-    ahead.simplify(graph)
-    assert [node.target for node in graph.graph.nodes if node.op == "call_function"] == operators
-    torch.testing.assert_close(Traced(of_arguments)(A, B, C), function())
+    tensors, tree = tree_flatten((A, B, C))
+    graph, _ = operators.operators_of(of_arguments, tensors, tree)
+    operators.simplify(graph)
+    assert [node.target for node in graph.graph.nodes if node.op == "call_function"] == left
+    found = Traced(of_arguments)(A, B.clone(), C)
+    expected = of_arguments(A, B.clone(), C)
+    torch.testing.assert_close(found, expected)
+    assert found.stride() == expected.stride()
+
+
+def test_traced_functions_leave_no_sources_behind() -> None:
+    for factor in range(3):
+        Traced(lambda x, factor=factor: x * factor)(torch.ones(3))
+    assert not graph_module._loader.eval_cache
+    assert not [name for name in linecache.cache if "eval_with_key" in name]
+
+
+def test_tracing_draws_nothing() -> None:
+    """A training that is resumed traces where it stands; the numbers go on."""
+    by_operators = Traced(lambda x: x + torch.rand(3))
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        drawn.append(by_operators(torch.zeros(3)))
+    assert torch.equal(*drawn)
+
+
+def test_arguments_may_be_expanded() -> None:
+    by_operators = Traced(lambda x, y: x * y)
+    x, y = torch.ones(1).expand(4), torch.arange(4.0)
+    assert torch.equal(by_operators(x, y), y)
 
 
 @needs_compiler
@@ -169,7 +203,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         pytest.skip("there is no C++ compiler")
     path = tmp_path_factory.mktemp("library") / "step.so"
     tensors = [torch.ones(3), torch.ones(3), torch.tensor(2.0)]
-    _, tree = ahead.tree_flatten(({"a": tensors[0], "b": tensors[1]}, tensors[2]))
+    _, tree = tree_flatten(({"a": tensors[0], "b": tensors[1]}, tensors[2]))
     ahead.build(ahead.traced(scaled, tensors, tree)[0], tensors, path, {})
     return path.read_bytes()
 
@@ -304,13 +338,15 @@ def test_processes_that_are_killed_while_they_write_leave_whole_libraries(
     source.write_bytes(library)
     num_kept = 0
     for _ in range(4):
-        both = [subprocess.Popen([sys.executable, "-c", WRITES, str(source)]) for _ in range(2)]
+        command = [sys.executable, "-c", WRITES, str(source)]
+        environment = os.environ | {"TMPDIR": str(tmp_path)}
+        both = [subprocess.Popen(command, env=environment) for _ in range(2)]
         end = time.monotonic() + 60
         while len([*cache.glob("*.so")]) < num_kept + 5 and time.monotonic() < end:
             time.sleep(0.003)
         for process in both:
             process.kill()
-            assert process.wait() == -signal.SIGKILL
+        assert [process.wait() for process in both] == [-signal.SIGKILL] * 2
         kept = [*cache.glob("*.so")]
         assert len(kept) > num_kept
         num_kept = len(kept)
@@ -324,9 +360,7 @@ def test_a_key_is_of_all_that_a_library_depends_on(monkeypatch: pytest.MonkeyPat
     def key(factor: float = 2.0, shape: tuple[int, ...] = (3,), options: dict | None = None) -> str:
         constant = torch.full((3,), factor)
         tensors = [torch.ones(shape)]
-        graph, _ = ahead.traced(
-            lambda x: x * constant + factor, tensors, ahead.tree_flatten((0,))[1]
-        )
+        graph, _ = ahead.traced(lambda x: x * constant + factor, tensors, tree_flatten((0,))[1])
         return ahead.key_of(graph, tensors, options or {})
 
     usual = key()
@@ -346,7 +380,7 @@ def test_a_key_is_of_all_that_a_library_depends_on(monkeypatch: pytest.MonkeyPat
 def test_another_process_takes_the_library_from_the_cache(cache: Path) -> None:
     code = """
 import torch
-from benchmark.train.execution import ahead, matmul_pass
+from benchmark.train.execution import ahead, matmul_pass, operators
 
 def build(*args):
     raise SystemExit("built again")

@@ -249,6 +249,44 @@ def test_a_traced_stack_of_growing_networks_is_its_cells() -> None:
 def test_a_compiled_stack_of_growing_networks_is_its_cells(objective: str) -> None:
     stacked = trained(objective, seeds=2, execution="compiled")
     assert losses(stacked) == pytest.approx(losses(trained(objective)), rel=1e-4, abs=1e-5)
+    # From before the fade, whose functions are made where it begins
+    again = trained(objective, seeds=2, states=stacked[1][2], execution="compiled")
+    assert [text for _, text, _ in again] == [text for _, text, _ in stacked[1:]]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("execution", ["compiled", "graphed", "compiled_graphed"])
+def test_growing_networks_on_cuda(execution: str) -> None:
+    """Functions and graphs follow the form."""
+    rows = []
+    for mode in ("eager", execution):
+        *_, last = snapshots = [*train(growing_cell(), "cuda", execution=mode)]
+        assert (last.execution.mode, last.execution.fallback) == (mode, None)
+        rows.append([snapshot.row["d_loss"] for snapshot in snapshots if snapshot.row])
+    assert rows[1] == pytest.approx(rows[0], rel=1e-3, abs=1e-3)
+
+
+def test_unused_weights_are_those_without_a_gradient() -> None:
+    """In every form."""
+    forms = set()
+    shares = networks_at(0.0)[0].form_shares
+    for share in shares:
+        G, D = networks_at(share)
+        forms.add(G.form)
+        D(G(torch.randn(2, 128))).sum().backward()
+        for network in (G, D):
+            assert network.form == G.form
+            without = {name for name, p in network.named_parameters() if p.grad is None}
+            assert network.unused == without
+    assert len(forms) == len(shares) == 5
+
+
+def test_wrongly_unused_weights_are_found_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Growing, "unused", property(lambda network: set()))
+    first = next(train(growing_cell(steps=1), "cpu", execution="traced"))
+    assert first.execution.mode == "eager"
+    assert first.execution.fallback == "traced: other weights of G have gradients"
 
 
 def test_every_form_is_compared_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,8 @@ def disagreement(found: Outcome, expected: Outcome, precision: str) -> str:
     for name, role in (("generator", "G"), ("critic", "D")):
         ours = getattr(found, name)
         theirs = getattr(expected, name)
+        if ours.shape != theirs.shape:
+            return f"other weights of {role} have gradients"
         norm = theirs.norm(dim=1).clamp_min(1e-12)
         off = ((ours - theirs).norm(dim=1) / norm).max().item()
         if off > limit:  # not if both are NaN

@@ -61,7 +61,8 @@ class Graph:
         before = torch.cuda.memory_allocated(self.device)
         try:
             # Only this thread is captured: another one may be fetching data
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            stream = torch.cuda.Stream(self.device)
+            with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
                 self.row = iterate(self.static)
         finally:
             # A capture that fails would leave its own stream

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.store.schema import Execution
-from benchmark.train.execution.ahead import Ahead, Traced
+from benchmark.train.execution.ahead import Ahead
+from benchmark.train.execution.operators import Traced
 from benchmark.train.inputs import Inputs
 from benchmark.train.step import Tensors, critic_gradients, generate, generator_gradients
 
@@ -53,7 +54,8 @@ def make_functions(
 def has_forms(networks: Sequence[nn.Module]) -> bool:
     """Whether the networks are fixed, or say which `form` they have now."""
     changing = [network for network in networks if getattr(network, "at", None)]
-    return all(hasattr(network, "form_shares") for network in changing)
+    names = ("form", "form_shares", "unused")
+    return all(hasattr(network, name) for network in changing for name in names)
 
 
 def form_of(networks: Sequence[nn.Module]) -> tuple[Any, ...]:

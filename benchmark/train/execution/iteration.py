@@ -141,7 +141,8 @@ class Iteration:
         if form in self.functions:
             return self.functions[form]
         if self.device.type != "cpu":
-            self.functions.clear()  # torch.compile keeps the functions of one form
+            # torch.compile keeps the functions of one form
+            self.functions, self.compiled_for = {}, set()
         functions = make_functions(
             self.objective, self.networks[0], self.precision, self.execution.fakes_at_once
         )
@@ -166,9 +167,8 @@ class Iteration:
         if self.is_graphed:
             graph = self.graphs.get(case)
             if graph is None:
-                # The memory of graphs of a former form is free again
-                for former in [kept for kept in self.graphs if kept[0] != case[0]]:
-                    del self.graphs[former]
+                if all(kept[0] != case[0] for kept in self.graphs):
+                    self.graphs.clear()  # of a former form: their memory is free again
                 graph = Graph(self._iterate, inputs, self.trained, self.optimizers)
                 self.graphs[case] = graph
                 self.compile_seconds += time.perf_counter() - started

@@ -5,10 +5,13 @@ half as fast on processors that are not Intel's.
 Uses private parts of torch, so every compiled step is compared with an eager one."""
 
 import hashlib
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,7 +20,6 @@ from torch import Tensor
 from torch._inductor.custom_graph_pass import CustomGraphPass
 
 from benchmark.train.execution.ahead import DIGITS, FOLDER, processor
-from variants._files import whole_file
 from variants.datasets import cache_folder, to_be_cached
 
 # Multiplications from which on the cost of the call itself is small
@@ -51,15 +53,24 @@ def onednn_pays() -> bool:
     path = cache_folder() / FOLDER / f"onednn-{digest}.txt"
     # OSError: of a cache that cannot be read or written to
     with suppress(OSError):
-        if not path.exists():
-            with whole_file(to_be_cached(path)) as file:
+        if not _is_answer(path):
+            path.unlink(missing_ok=True)
+            with tempfile.NamedTemporaryFile(dir=to_be_cached(path).parent) as file:
                 file.write(str(_is_quicker()).encode())
-        kept = path.read_text(encoding="utf-8")
-        if kept in ("True", "False"):
-            return kept == "True"
-        # A damaged file is written again, by the next process
-        path.unlink()
+                file.flush()
+                # Of two processes that measure at a time, both take the answer that is kept first
+                with suppress(FileExistsError):
+                    os.link(file.name, path)
+        return path.read_bytes() == b"True"
     return _is_quicker()
+
+
+def _is_answer(path: Path) -> bool:
+    """Whether a file holds an answer, and no damage."""
+    try:
+        return path.read_bytes() in (b"True", b"False")
+    except FileNotFoundError:
+        return False
 
 
 def _is_quicker() -> bool:
