@@ -130,6 +130,20 @@ def test_a_cell_stays_on_the_device(
     check(objective, place, way, precision)
 
 
+@pytest.mark.parametrize("way", ["capturable", "stacked"])
+def test_networks_that_grow_stay_on_the_device(way: str) -> None:
+    """Before, in and after a fade, whose α is set on the device."""
+    stages = [{"share": 0, "size": 4}, {"share": 0.25, "size": 8, "fade": 0.5}]
+    group = []
+    for cell in cells(Choice("wgan_gp"), "progressive", way):
+        group.append(replace(cell, training=cell.training.replaced(steps=4, growth=stages)))
+    watch, snapshots = train_on_fake_gpu(group, way)
+    for snapshot in snapshots:
+        assert (snapshot.g_steps, snapshot.G.form) == (4, (1, False))
+        assert (snapshot.execution.fallback, snapshot.execution.stack) == (None, len(group))
+    assert watch.accesses["log"] == 4 * COPIES_OF_A_LOG * len(group)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "way"), EXECUTIONS)
 @pytest.mark.parametrize("place", PLACES)
