@@ -157,7 +157,7 @@ def checked(
     options: RunOptions, devices: list[str], cells: list[Cell], note: Callable[[str], None]
 ) -> RunOptions:
     """The options of a run on its devices. Every CUDA device is checked first: a line says what was
-    found, and what does not work on one of them is not used. Raises UserError for a cell that does
+    found, and what fails on one device is used on none. Raises UserError for a cell that does
     not fit, and for a device that gives wrong numbers."""
     from benchmark.train.execution.modes import resolve
     from benchmark.train.execution.self_check import self_check

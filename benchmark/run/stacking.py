@@ -36,8 +36,8 @@ Blocks = dict[int, list[int]]  # seed -> the seeds of its stack
 
 
 class Way(NamedTuple):
-    """How the steps of a place are executed, by one of modes.MODES or auto, and in stacks of how
-    many seeds; 1: a cell trains alone."""
+    """How a place is executed. mode: one of modes.MODES, or auto. size: seeds of a stack; 1: a cell
+    trains alone."""
 
     mode: str
     size: int

@@ -380,7 +380,7 @@ def test_a_key_is_of_all_that_a_library_depends_on(monkeypatch: pytest.MonkeyPat
 def test_another_process_takes_the_library_from_the_cache(cache: Path) -> None:
     code = """
 import torch
-from benchmark.train.execution import ahead, matmul_pass, operators
+from benchmark.train.execution import ahead
 
 def build(*args):
     raise SystemExit("built again")
@@ -410,7 +410,7 @@ def test_a_library_may_have_operators_of_ours(cache: Path, monkeypatch: pytest.M
         compiled = Ahead(lambda x, factor: (x @ factor).relu(), options)
         torch.testing.assert_close(compiled(x, factor), (x @ factor).relu())
         assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".so"]
-    (operators,) = cache.glob("*.json")
-    operators.unlink()
+    (names,) = cache.glob("*.json")
+    names.unlink()
     monkeypatch.setattr(ahead, "_loaded", {})
     torch.testing.assert_close(Ahead(compiled.function, options)(x, factor), (x @ factor).relu())

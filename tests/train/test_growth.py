@@ -205,11 +205,11 @@ def trained(
     return found
 
 
-def losses(snapshots: list[Any]) -> list[float]:
+def losses_of(snapshots: list[Any]) -> list[float]:
     return [row[name] for row, *_ in snapshots if row for name in ("d_loss", "g_loss")]
 
 
-def steps(snapshots: list[Any]) -> list[list[dict[int, float]]]:
+def step_counts(snapshots: list[Any]) -> list[list[dict[int, float]]]:
     """How often each weight of generator and critic was stepped, after every iteration; a warm-up
     leaves weights with a state of no steps."""
     found = []
@@ -225,9 +225,9 @@ def steps(snapshots: list[Any]) -> list[list[dict[int, float]]]:
 def test_a_stack_of_growing_networks_is_its_cells() -> None:
     alone = trained()
     stacked = trained(seeds=3)
-    assert losses(stacked) == pytest.approx(losses(alone), rel=1e-4, abs=1e-5)
+    assert losses_of(stacked) == pytest.approx(losses_of(alone), rel=1e-4, abs=1e-5)
     # A weight without part in a form is not stepped: its moments would go on
-    assert steps(stacked) == steps(alone)
+    assert step_counts(stacked) == step_counts(alone)
     for stop in (1, 4):
         again = trained(seeds=3, states=stacked[stop][2])
         assert [text for _, text, _ in again] == [text for _, text, _ in stacked[stop:]]
@@ -236,8 +236,8 @@ def test_a_stack_of_growing_networks_is_its_cells() -> None:
 def test_a_traced_stack_of_growing_networks_is_its_cells() -> None:
     alone = trained()
     traced = trained(seeds=2, execution="traced")
-    assert losses(traced) == pytest.approx(losses(alone), rel=1e-4, abs=1e-5)
-    assert steps(traced) == steps(alone)
+    assert losses_of(traced) == pytest.approx(losses_of(alone), rel=1e-4, abs=1e-5)
+    assert step_counts(traced) == step_counts(alone)
     # From the middle of the fade
     again = trained(seeds=2, states=traced[4][2], execution="traced")
     assert [text for _, text, _ in again] == [text for _, text, _ in traced[4:]]
@@ -248,7 +248,7 @@ def test_a_traced_stack_of_growing_networks_is_its_cells() -> None:
 @pytest.mark.parametrize("objective", ["nonsaturating", "wgan_gp", "wgan_fdgp"])
 def test_a_compiled_stack_of_growing_networks_is_its_cells(objective: str) -> None:
     stacked = trained(objective, seeds=2, execution="compiled")
-    assert losses(stacked) == pytest.approx(losses(trained(objective)), rel=1e-4, abs=1e-5)
+    assert losses_of(stacked) == pytest.approx(losses_of(trained(objective)), rel=1e-4, abs=1e-5)
     # From before the fade, whose functions are made where it begins
     again = trained(objective, seeds=2, states=stacked[1][2], execution="compiled")
     assert [text for _, text, _ in again] == [text for _, text, _ in stacked[1:]]

@@ -21,6 +21,7 @@ from variants.architectures import (
 )
 
 SLOPE = 0.2  # of LeakyReLU
+ROUNDING = 1e-9  # of a share of the budget
 
 
 class Growing(nn.Module):
@@ -31,14 +32,14 @@ class Growing(nn.Module):
 
     at: Callable[[float], None] | None = None  # only of a network that grows
     images: nn.ModuleDict
-    weights: Tensor
-    """1 − α and α, (2,): a buffer, which a compiled step reads anew."""
+    blend_weights: Tensor
+    """1 − α and α, (2,); a buffer, so that compiled steps read the present values."""
 
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
         self.level = halvings(shape)
         self.alpha = 1.0
-        self.register_buffer("weights", torch.tensor([0.0, 1.0]), persistent=False)
+        self.register_buffer("blend_weights", torch.tensor([0.0, 1.0]), persistent=False)
         levels = range(self.level + 1)
         self.channels = shape[0]
         self.sizes = [shape[1] >> level for level in reversed(levels)]
@@ -72,8 +73,8 @@ class Growing(nn.Module):
             alpha = min(1.0, (progress - stage.share) / stage.fade)
         if alpha != self.alpha:
             self.alpha = alpha
-            self.weights[0].fill_(1 - alpha)
-            self.weights[1].fill_(alpha)
+            self.blend_weights[0].fill_(1 - alpha)
+            self.blend_weights[1].fill_(alpha)
 
     @property
     def form(self) -> tuple[int, bool]:
@@ -146,7 +147,7 @@ class Generator(Growing):
         image = self.output(self.of_image(self.level, x))
         if self.alpha < 1:
             former = self.output(self.of_image(self.level - 1, smaller))
-            image = blend(up(former), image, self.weights)
+            image = blend(up(former), image, self.blend_weights)
         return image
 
     def whole(self, images: Tensor) -> Tensor:
@@ -184,7 +185,7 @@ class Discriminator(Growing):
             features = down(self.pairs[level - 1](features))
             if level == self.level and self.alpha < 1:
                 former = leaky_relu(self.of_image(level - 1, down(x)), SLOPE)
-                features = blend(former, features, self.weights)
+                features = blend(former, features, self.blend_weights)
         return self.linear(self.last(features).flatten(1)).squeeze(1)
 
     def shown(self, images: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ class Discriminator(Growing):
         while images.shape[-1] > self.sizes[self.level]:
             images = down(images)
         if self.alpha < 1:
-            images = blend(up(down(images)), images, self.weights)
+            images = blend(up(down(images)), images, self.blend_weights)
         return images
 
 
@@ -224,11 +225,11 @@ def blend(former: Tensor, latter: Tensor, weights: Tensor) -> Tensor:
 
 
 def _middles(stages: Sequence[Any]) -> Iterator[float]:
-    """A share of the budget within every fade, and within what follows it of its stage."""
+    """A share of the budget in the middle of every fade, and of the rest of every stage."""
     ends = [*[stage.share for stage in stages[1:]], 1.0]
     for stage, end in zip(stages, ends, strict=True):
         faded = stage.share + stage.fade
         if stage.fade:
             yield stage.share + stage.fade / 2
-        if faded < end:
+        if end - faded > ROUNDING:
             yield (faded + end) / 2

@@ -129,12 +129,12 @@ def load(key: str, build: Callable[[Path], None]) -> Any:
         # OSError: of a cache that cannot be written to
         with suppress(OSError):
             # The library last: with it the other file is complete
-            _keep(_operators_of(built), _operators_of(path))
+            _keep(_names_file(built), _names_file(path))
             _keep(built, path)
         return _opened(built)
 
 
-def _operators_of(library: Path) -> Path:
+def _names_file(library: Path) -> Path:
     """The file that names the operators of ours in a library; there is none without such."""
     return library.with_suffix(".json")
 
@@ -142,7 +142,7 @@ def _operators_of(library: Path) -> Path:
 def _name(key: str, library: Path) -> str:
     digest = hashlib.sha256(library.read_bytes())
     with suppress(FileNotFoundError):
-        digest.update(_operators_of(library).read_bytes())
+        digest.update(_names_file(library).read_bytes())
     return f"{key}-{digest.hexdigest()[:DIGITS]}.so"
 
 
@@ -166,4 +166,4 @@ def build(
     place = {"aot_inductor.output_path": str(path)}
     torch._inductor.aot_compile(graph, tuple(map(copied, tensors)), options=options | place)
     for operators in path.parent.glob("*.wrapper.json"):
-        operators.replace(_operators_of(path))
+        operators.replace(_names_file(path))

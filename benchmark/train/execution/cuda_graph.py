@@ -61,6 +61,7 @@ class Graph:
         before = torch.cuda.memory_allocated(self.device)
         try:
             # Only this thread is captured: another one may be fetching data
+            # Its own stream is of the device that captured first
             stream = torch.cuda.Stream(self.device)
             with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
                 self.row = iterate(self.static)

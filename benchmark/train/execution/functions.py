@@ -52,7 +52,7 @@ def make_functions(
 
 
 def has_forms(networks: Sequence[nn.Module]) -> bool:
-    """Whether the networks are fixed, or say which `form` they have now."""
+    """Whether every network that changes defines `form`, `form_shares` and `unused`."""
     changing = [network for network in networks if getattr(network, "at", None)]
     names = ("form", "form_shares", "unused")
     return all(hasattr(network, name) for network in changing for name in names)
@@ -65,7 +65,7 @@ def form_of(networks: Sequence[nn.Module]) -> tuple[Any, ...]:
 
 
 def each_form(pairs: Sequence[tuple[nn.Module, nn.Module]]) -> Iterator[None]:
-    """Give the generators and critics each of their forms in turn. Fixed ones have one."""
+    """Give all networks each of their forms in turn; fixed ones have one."""
     shares: set[float] = set()
     for network in pairs[0]:
         shares.update(getattr(network, "form_shares", ()))
@@ -94,10 +94,15 @@ def over_seeds(functions: Functions) -> Functions:
 
 def trace_functions(functions: Functions) -> Functions:
     """The functions by their operators, on a CPU: see `Traced`."""
+    return _each(functions, Traced)
+
+
+def _each(functions: Functions, change: Callable[[Callable[..., Any]], Any]) -> Functions:
+    """All three functions changed."""
     return functions._replace(
-        critic=Traced(functions.critic),
-        generator=Traced(functions.generator),
-        fakes=Traced(functions.fakes),
+        critic=change(functions.critic),
+        generator=change(functions.generator),
+        fakes=change(functions.fakes),
     )
 
 
@@ -133,11 +138,7 @@ def compile_functions(functions: Functions, device: str, matmul: str) -> Functio
             return Ahead(function, options)
         return torch.compile(function, dynamic=False, fullgraph=True, options=options)
 
-    return functions._replace(
-        critic=compiled(functions.critic),
-        generator=compiled(functions.generator),
-        fakes=compiled(functions.fakes),
-    )
+    return _each(functions, compiled)
 
 
 def iterate_by_functions(

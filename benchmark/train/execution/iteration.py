@@ -1,5 +1,5 @@
-"""One training iteration (the critic steps and the generator step) of one seed or of a stack of
-seeds: eager, traced, compiled or captured as a CUDA graph; the same numbers to float rounding."""
+"""One training iteration (the critic steps and the generator step) of a seed or of a stack: eager,
+traced, compiled, captured as a CUDA graph, or both; the same numbers to float rounding."""
 
 import copy
 import time
@@ -197,9 +197,9 @@ class Iteration:
     # Warming up
 
     def warm_up(self, draws: Callable[[], list[Inputs]]) -> None:
-        """Compile and capture, and compare an iteration with an eager one; networks and optimisers
-        stay as they were. `draws()` gives the same inputs at every call and also seeds torch's
-        default stream.
+        """Compile and capture, and compare an iteration with an eager one. Weights and optimisers
+        stay as they were, networks that change are left in another form. `draws()` gives the same
+        inputs at every call and also seeds torch's default stream.
 
         A mode that does not work or does not agree is replaced by eager steps, and `execution` says
         why; the mode of a resumed training has agreed before. Raises StackRefused if the seeds

@@ -51,26 +51,33 @@ def onednn_pays() -> bool:
     facts = f"{torch.__version__} {processor()} {torch.get_num_threads()}"
     digest = hashlib.sha256(facts.encode()).hexdigest()[:DIGITS]
     path = cache_folder() / FOLDER / f"onednn-{digest}.txt"
-    # OSError: of a cache that cannot be read or written to
-    with suppress(OSError):
+    if not _is_answer(path):
+        answer = _is_quicker()
+        # OSError: of a cache that cannot be written to
+        with suppress(OSError):
+            _keep_first(path, str(answer).encode())
         if not _is_answer(path):
-            path.unlink(missing_ok=True)
-            with tempfile.NamedTemporaryFile(dir=to_be_cached(path).parent) as file:
-                file.write(str(_is_quicker()).encode())
-                file.flush()
-                # Of two processes that measure at a time, both take the answer that is kept first
-                with suppress(FileExistsError):
-                    os.link(file.name, path)
-        return path.read_bytes() == b"True"
-    return _is_quicker()
+            return answer
+    return path.read_bytes() == b"True"
 
 
 def _is_answer(path: Path) -> bool:
-    """Whether a file holds an answer, and no damage."""
+    """Whether a file can be read and holds an answer."""
     try:
         return path.read_bytes() in (b"True", b"False")
-    except FileNotFoundError:
+    except OSError:
         return False
+
+
+def _keep_first(path: Path, content: bytes) -> None:
+    """Write a file that appears whole. The file of another process that is there by then stays."""
+    path.unlink(missing_ok=True)  # a damaged one
+    with tempfile.NamedTemporaryFile(dir=to_be_cached(path).parent) as file:
+        file.write(content)
+        file.flush()
+        os.chmod(file.name, 0o644)
+        with suppress(FileExistsError):
+            os.link(file.name, path)
 
 
 def _is_quicker() -> bool:

@@ -18,9 +18,8 @@ def resolve(execution: str, device: str) -> str:
 
 
 def refusal(mode: str, device: str, leaves_tf32: bool, has_forms: bool) -> str:
-    """Why a mode is not possible; empty if it may be. device: its kind. leaves_tf32: whether the
-    penalty is computed in full float32 in a step that is not. has_forms: see `functions.has_forms`.
-    """
+    """Why a mode is not possible; empty if it may be. device: its kind. leaves_tf32: whether a step
+    is in TF32 and its penalty in float32. has_forms: see `functions.has_forms`."""
     if mode != "eager" and not has_forms:
         return "networks that change without a form are trained eagerly"
     if mode == "traced" and device != "cpu":

@@ -78,6 +78,7 @@ def operators_of(
 
 
 def copied(tensor: Tensor) -> Tensor:
+    """A copy with the same shape, strides and type."""
     layout = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
     return layout.copy_(tensor.detach())
 
@@ -98,15 +99,16 @@ def _merge_constants(graph: GraphModule) -> None:
 
 
 def hash_of(constant: Tensor) -> str:
+    """The sha256 of type, shape and values."""
     facts = f"{constant.dtype} {tuple(constant.shape)} ".encode()
     values = constant.detach().contiguous().flatten().view(torch.uint8)
     return hashlib.sha256(facts + values.numpy().tobytes()).hexdigest()
 
 
 def _forget_sources() -> None:
-    """torch.fx keeps the source of every graph that was ever made, for tracebacks."""
+    """torch.fx keeps the source of every graph that the process ever made, for tracebacks."""
     sources = graph_module._loader.eval_cache
-    for name in sources:
+    for name in [*sources]:
         linecache.cache.pop(name, None)
     sources.clear()
 
@@ -166,5 +168,5 @@ def _layout(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _dense(tensor: Tensor) -> Tensor:
-    """A copy of a tensor that is expanded, whose elements share memory."""
+    """The tensor, or a dense copy of one whose elements share memory."""
     return tensor.contiguous() if 0 in tensor.stride() and tensor.numel() > 1 else tensor
