@@ -1,1 +1,1 @@
-"""How a training iteration is executed: eager, traced, compiled, as a CUDA graph, or for a stack."""
+"""How an iteration is executed: eager, traced, compiled, as a CUDA graph, or for a stack."""

@@ -70,8 +70,9 @@ def _is_answer(path: Path) -> bool:
 
 
 def _keep_first(path: Path, content: bytes) -> None:
-    """Write a file that appears whole. The file of another process that is there by then stays."""
-    path.unlink(missing_ok=True)  # a damaged one
+    """Write a file that appears whole. The answer of another process that is there by then stays."""
+    if not _is_answer(path):
+        path.unlink(missing_ok=True)  # a damaged one
     with tempfile.NamedTemporaryFile(dir=to_be_cached(path).parent) as file:
         file.write(content)
         file.flush()
