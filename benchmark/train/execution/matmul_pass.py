@@ -70,7 +70,7 @@ def _is_answer(path: Path) -> bool:
 
 
 def _keep_first(path: Path, content: bytes) -> None:
-    """Write a file that appears whole. The answer of another process that is there by then stays."""
+    """Write a file that appears whole. An answer that another process has kept by then stays."""
     if not _is_answer(path):
         path.unlink(missing_ok=True)  # a damaged one
     with tempfile.NamedTemporaryFile(dir=to_be_cached(path).parent) as file:
