@@ -548,11 +548,11 @@ def test_a_cell_that_diverges_after_a_resume(
 
 
 def test_a_budget_in_seconds_goes_on_where_it_stood(tmp_path: Path) -> None:
-    cell = small_cell("wgan_gp", steps=None, seconds=0.3, evaluation={"schedule": [0, 0.5, 1]})
-    cut_at(cell, tmp_path, 6)
+    cell = small_cell("wgan_gp", steps=None, seconds=1.0, evaluation={"schedule": [0, 0.5, 1]})
+    cut_at(cell, tmp_path, 2)
     status = end(run_cell(cell, tmp_path, "cpu"))
     assert (status.status, status.resumes) == ("done", 1)
-    assert 0.3 <= status.train_seconds < 3
+    assert 1.0 <= status.train_seconds < 10
     steps = [row["g_step"] for row in read_rows(tmp_path / "cells" / cell.key / "steps.jsonl")]
     assert steps == list(range(1, status.g_steps + 1))
 
